@@ -1,0 +1,146 @@
+"""What a process of the game needs to know, read from `GAMESERVER_*` and the standard `AWS_*` variables.
+
+The same variables are set by the local supervisor, an ECS task definition, a Kubernetes manifest and a Lambda function.
+A secret never stands in a variable: `*_SECRET` is a reference, `file:/path/to.json` or a Secrets Manager ARN.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class SettingsError(Exception):
+    """A variable is missing or malformed; the message names it."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way to play. `seats`: players at most; `duration_seconds`: length of a match; `rules`: module in `rules/`."""
+
+    name: str
+    seats: int
+    duration_seconds: float
+    rules: str = "arena"
+
+
+DEFAULT_MODES = (
+    Mode("arena", seats=10, duration_seconds=180),
+    Mode("sprint", seats=10, duration_seconds=8),
+    Mode("probe", seats=2, duration_seconds=2),
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every field has its unit in its name. `from_env` is the only constructor that production uses."""
+
+    project: str
+    environment: str
+    region: str
+    cache_url: str
+    zone: str = ""
+    server_id: str = ""
+    host: str = "127.0.0.1"
+    port: int = 0
+    ops_port: int = 0
+    play_url: str = ""
+    cache_secret: str | None = None
+    database_host: str = ""
+    database_port: int = 5432
+    database_name: str = ""
+    database_user: str = ""
+    database_secret: str | None = None
+    database_tls: bool = False
+    aws_endpoint_url: str | None = None
+    events_topic_arn: str = ""
+    persistence_queue_url: str = ""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    user_pool_id: str = ""
+    client_id: str = ""
+    issuer: str = ""
+    jwks_url: str = ""
+    data_key_arn: str = ""
+    auto_confirm_sign_up: bool = False
+    tick_rate_hz: int = 20
+    max_players: int = 2000
+    lease_seconds: float = 1.5
+    snapshot_interval_seconds: float = 0.25
+    modes: tuple[Mode, ...] = DEFAULT_MODES
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Build from `env` (default: this process's environment).
+
+        Raises:
+            SettingsError: a required variable is missing or a value has the wrong form.
+        """
+        source = os.environ if env is None else env
+        values: dict[str, Any] = {}
+        for name, kind in _FIELDS.items():
+            variable = "AWS_ENDPOINT_URL" if name == "aws_endpoint_url" else f"GAMESERVER_{name.upper()}"
+            raw = source.get(variable)
+            if raw is None or raw == "":
+                continue
+            try:
+                values[name] = kind(raw)
+            except (ValueError, TypeError, KeyError) as error:
+                raise SettingsError(f"{variable} has a value that does not fit: {error}") from error
+        for name in ("project", "environment", "region", "cache_url"):
+            if name not in values:
+                raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
+        return cls(**values)
+
+    def mode(self, name: str) -> Mode | None:
+        return next((mode for mode in self.modes if mode.name == name), None)
+
+
+def _boolean(raw: str) -> bool:
+    try:
+        return {"true": True, "1": True, "false": False, "0": False}[raw.lower()]
+    except KeyError:
+        raise ValueError("expected true or false") from None
+
+
+def _modes(raw: str) -> tuple[Mode, ...]:
+    """Parse `{"arena": {"seats": 10, "duration_seconds": 180}}`."""
+    return tuple(Mode(name=name, **values) for name, values in json.loads(raw).items())
+
+
+_FIELDS: dict[str, Any] = {
+    "project": str,
+    "environment": str,
+    "region": str,
+    "cache_url": str,
+    "zone": str,
+    "server_id": str,
+    "host": str,
+    "port": int,
+    "ops_port": int,
+    "play_url": str,
+    "cache_secret": str,
+    "database_host": str,
+    "database_port": int,
+    "database_name": str,
+    "database_user": str,
+    "database_secret": str,
+    "database_tls": _boolean,
+    "aws_endpoint_url": str,
+    "events_topic_arn": str,
+    "persistence_queue_url": str,
+    "tables": json.loads,
+    "user_pool_id": str,
+    "client_id": str,
+    "issuer": str,
+    "jwks_url": str,
+    "data_key_arn": str,
+    "auto_confirm_sign_up": _boolean,
+    "tick_rate_hz": int,
+    "max_players": int,
+    "lease_seconds": float,
+    "snapshot_interval_seconds": float,
+    "modes": _modes,
+}

@@ -1,0 +1,27 @@
+"""What a health check found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class CheckStatus(StrEnum):
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One finding about one part of one region. `evidence` is what was measured, JSON-serialisable, without secrets."""
+
+    name: str
+    region: str
+    status: CheckStatus
+    summary: str
+    hint: str | None = None
+    duration_seconds: float = 0.0
+    evidence: Mapping[str, object] = field(default_factory=dict)

@@ -1,0 +1,154 @@
+"""The contract: the one typed output of every stack, and all that mjctl knows of what was deployed.
+
+The target (`local`, `sandbox`, `aws`) never shows through it: a part says how it is reached, not how it came to be.
+A secret never stands in it; a `*_secret` field is a reference (`file:/path/to.json` or a Secrets Manager ARN).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CONTRACT_VERSION = 1
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AwsAccess(_Part):
+    """How the AWS APIs of this region are reached; `endpoint_url` is set for an emulated AWS only."""
+
+    endpoint_url: str | None = None
+    account_id: str
+
+
+class Endpoints(_Part):
+    """Base addresses for players. `api`: HTTP API with no trailing slash."""
+
+    api: str
+
+
+class Cache(_Part):
+    """Redis. `access`: `direct` from this machine, or through the ops function inside the VPC."""
+
+    url: str
+    secret: str | None = None
+    access: Literal["direct", "ops_function"] = "direct"
+    ops_function_arn: str | None = None
+
+
+class Database(_Part):
+    """PostgreSQL. `secret` refers to JSON with `password`."""
+
+    host: str
+    port: int
+    name: str
+    user: str
+    secret: str
+    tls: bool
+
+
+class Table(_Part):
+    name: str
+    arn: str
+
+
+class DeadLetterQueue(_Part):
+    url: str
+    arn: str
+
+
+class Queue(_Part):
+    url: str
+    arn: str
+    dead_letter: DeadLetterQueue
+    max_receive_count: int
+
+
+class Identity(_Part):
+    user_pool_id: str
+    client_id: str
+    issuer: str
+    jwks_url: str
+
+
+class Server(_Part):
+    """One game server. `play_url`: WebSocket address for players; `ops_url`: /healthz, /readyz and /metrics."""
+
+    id: str
+    zone: str
+    play_url: str
+    ops_url: str
+
+
+class Process(_Part):
+    """One supervised local process: its program name there, and what health asks of it."""
+
+    name: str
+    role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
+    zone: str | None = None
+    health: str = Field(description="http://... expecting 200, or tcp://host:port")
+
+
+class Fleet(_Part):
+    """Where the game servers run. `servers` is fixed on `local`; on ECS and EKS they are looked up."""
+
+    kind: Literal["supervisor", "ecs", "eks"]
+    supervisor_socket: str | None = None
+    run_dir: str | None = None
+    processes: tuple[Process, ...] = ()
+    servers: tuple[Server, ...] = ()
+    cluster: str | None = None
+    service: str | None = None
+
+
+class Backup(_Part):
+    """Where backups go: a directory on `local`, a vault otherwise."""
+
+    directory: str | None = None
+    vault_name: str | None = None
+
+
+class Contract(_Part):
+    """What a stack of one region published. Keys of `tables`, `queues`, `topics` are those of the data-plane file."""
+
+    version: Literal[1]
+    project: str
+    environment: str
+    target: Literal["local", "sandbox", "aws"]
+    region: str
+    zones: tuple[str, ...]
+    aws: AwsAccess
+    endpoints: Endpoints
+    cache: Cache
+    database: Database
+    tables: dict[str, Table]
+    topics: dict[str, str]
+    queues: dict[str, Queue]
+    identity: Identity
+    keys: dict[str, str]
+    fleet: Fleet
+    backup: Backup
+
+    @classmethod
+    def parse(cls, value: Any) -> Contract:
+        """Check a decoded `terraform output` value.
+
+        Raises:
+            ConfigError: the stack published something else than this version of mjctl reads.
+        """
+        from pydantic import ValidationError
+
+        from mjctl.models.errors import ConfigError
+
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "contract"
+            raise ConfigError(
+                f"the stack's contract does not fit this version of mjctl: {field}: {first['msg']}",
+                hint="run `mjctl deploy` with this version, so that the stack publishes the contract anew",
+            ) from error
