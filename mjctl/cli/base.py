@@ -1,0 +1,170 @@
+"""What every command shares: options, streams, and the way to end with an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import typer
+
+from mjctl.models.errors import ConfigError, RefusedError, UsageError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from mjctl.models.environment import Environment
+    from mjctl.models.workspace import Workspace
+
+# A CI log has no width of its own; rich would crop tables to 80 columns there.
+_WIDTH_OFF_A_TTY = 160
+
+
+class OutputFormat(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+class Exit(Exception):
+    """Ends a command that has said all it has to say with a code other than 0."""
+
+    def __init__(self, code: ExitCode) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+EnvOption = Annotated[
+    str, typer.Option("--env", "-e", envvar="MJCTL_ENV", help="Environment: the name of a file in configs/.")
+]
+RegionOption = Annotated[
+    list[str] | None,
+    typer.Option("--region", "-r", envvar="MJCTL_REGION", help="Region; repeat it for several."),
+]
+AllRegionsOption = Annotated[
+    bool, typer.Option("--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every region of the environment.")
+]
+OutputOption = Annotated[
+    OutputFormat,
+    typer.Option("--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", envvar="MJCTL_YES", help="Do not ask for confirmation.")]
+
+
+@dataclass
+class Session:
+    """The streams of one run: data goes to `out`, everything else to `err`."""
+
+    out: Console
+    err: Console
+    output: OutputFormat
+    stdin: TextIO
+
+    @property
+    def interactive(self) -> bool:
+        """A person sits in front: both streams are terminals and this is no CI job."""
+        return self.err.is_terminal and self.stdin.isatty() and not os.environ.get("CI")
+
+    def emit(self, renderable: Any, *, data: object) -> None:
+        """Print the result: `renderable` for people, `data` as the one JSON document for programs."""
+        if self.output is OutputFormat.JSON:
+            print_json(data, self.out.file)
+        elif renderable is not None:
+            self.out.print(renderable)
+
+    def progress(self) -> Progress:
+        """A progress display on stderr, silent off a terminal and with --output json."""
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("[progress.description]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            console=self.err,
+            disable=not self.err.is_terminal,
+            transient=True,
+        )
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something that cannot be undone.
+
+        Raises:
+            RefusedError: the answer was no, or there is nobody to ask and `yes` was not given.
+        """
+        if yes:
+            return
+        if not self.interactive:
+            raise RefusedError(
+                "not confirmed, and there is no terminal to ask at",
+                where=question,
+                hint="repeat the command with --yes (deploy and destroy: --auto-approve)",
+            )
+        self.err.print(f"{question} [bold]Only `yes` goes on:[/] ", end="")
+        if self.stdin.readline().strip().lower() not in ("yes", "y"):
+            raise RefusedError("not confirmed; nothing was changed")
+
+
+def print_json(data: object, stream: TextIO) -> None:
+    json.dump(data, stream, indent=2, default=_jsonable)
+    stream.write("\n")
+    stream.flush()
+
+
+def _jsonable(value: Any) -> Any:
+    if hasattr(value, "model_dump"):
+        return value.model_dump(mode="json")
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: getattr(value, name) for name in value.__dataclass_fields__}
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if isinstance(value, int):
+        return int(value)
+    return str(value)
+
+
+def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
+    """Streams of this process. Colour and width follow the terminal; NO_COLOR is honoured."""
+    from rich.console import Console
+
+    def console(stream: TextIO) -> Console:
+        width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _WIDTH_OFF_A_TTY)
+        return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+    return Session(out=console(sys.stdout), err=console(sys.stderr), output=output, stdin=sys.stdin)
+
+
+def open_environment(name: str) -> tuple[Workspace, Environment]:
+    """Find the project and read the environment; every error names what to change."""
+    from mjctl.models.config_file import load_environment
+    from mjctl.models.workspace import Workspace
+
+    workspace = Workspace.discover()
+    return workspace, load_environment(workspace, name)
+
+
+def chosen_regions(environment: Environment, region: list[str] | None, all_regions: bool = False) -> tuple[str, ...]:
+    """The regions a command was asked for, in the file's order; () when none was named.
+
+    Raises:
+        UsageError: --region and --all-regions together.
+        ConfigError: a region that the environment does not have.
+    """
+    named = tuple(dict.fromkeys(part.strip() for item in region or () for part in item.split(",") if part.strip()))
+    if named and all_regions:
+        raise UsageError("--region and --all-regions exclude each other")
+    unknown = [name for name in named if name not in environment.regions]
+    if unknown:
+        raise ConfigError(
+            f"environment `{environment.name}` has no region {', '.join(unknown)}",
+            where=f"configs/{environment.name}.yaml",
+            hint=f"its regions: {', '.join(environment.regions)}",
+        )
+    if all_regions:
+        return tuple(environment.regions)
+    return tuple(name for name in environment.regions if name in named)

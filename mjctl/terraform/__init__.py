@@ -1,0 +1,1 @@
+"""Driving Terraform: the binary, its streams, signals, locks, saved plans and outputs."""
