@@ -1,0 +1,1 @@
+"""How the parts of a contract are reached: AWS APIs, database, cache, and what the persistence function wrote there."""

@@ -1,0 +1,166 @@
+"""The one place where boto3 clients are made from a contract."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
+
+if TYPE_CHECKING:
+    import boto3
+
+_NOT_FOUND_CODES = frozenset(
+    {
+        "ResourceNotFoundException",
+        "NotFoundException",
+        "NotFound",
+        "AWS.SimpleQueueService.NonExistentQueue",
+        "QueueDoesNotExist",
+    }
+)
+_DENIED_CODES = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "AuthorizationError",
+    }
+)
+# Making a client is not thread-safe in boto3, and one session reads the service models once for all regions.
+_session_lock = threading.Lock()
+_session: boto3.Session | None = None
+
+
+class AwsClients:
+    """boto3 clients of one region, and a thread pool of its own to call them from asyncio.
+
+    The pool belongs to the region, so that a region whose API hangs cannot use up the threads of the others.
+    `timeout_seconds` bounds connecting and each read; `attempts` counts the first try. Use as a context manager.
+    """
+
+    def __init__(self, contract: Contract, *, timeout_seconds: float = 10.0, attempts: int = 3) -> None:
+        self._contract = contract
+        self._timeout = timeout_seconds
+        self._attempts = attempts
+        self._clients: dict[str, Any] = {}
+        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix=f"aws-{contract.region}")
+
+    def __enter__(self) -> AwsClients:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop calls that have not begun; those under way end by their own timeout."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def client(self, service: str) -> Any:
+        """The boto3 client of `service`, made on first use; thread-safe."""
+        with _session_lock:
+            if service not in self._clients:
+                self._clients[service] = self._make(service)
+            return self._clients[service]
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call one operation, e.g. `call("sqs", "get_queue_attributes", QueueUrl=...)`, off the event loop.
+
+        Raises:
+            NotFoundError, PermissionDeniedError, UnreachableError: by what the API answered, or that it did not.
+        """
+        loop = asyncio.get_running_loop()
+
+        def invoke() -> dict[str, Any]:
+            method: Callable[..., dict[str, Any]] = getattr(self.client(service), operation)
+            return method(**parameters)
+
+        try:
+            return await loop.run_in_executor(self._pool, partial(invoke))
+        except Exception as error:
+            translated = self.explain(error, f"{service}:{operation}")
+            if translated is None:
+                raise
+            raise translated from error
+
+    def explain(self, error: Exception, operation: str) -> MjctlError | None:
+        """What `error` means to a person; None when it is not an AWS error."""
+        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+        where = f"{self._contract.environment}, {self._contract.region}, {operation}"
+        if self._contract.aws.endpoint_url:
+            where += f" at {self._contract.aws.endpoint_url}"
+        if isinstance(error, ClientError):
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            message = str(error.response.get("Error", {}).get("Message", ""))
+            if code in _DENIED_CODES:
+                return PermissionDeniedError(
+                    f"AWS refused the call: {code}: {message}",
+                    where=where,
+                    hint="check which identity you use (`aws sts get-caller-identity`) and that its session is fresh",
+                )
+            if code in _NOT_FOUND_CODES:
+                return NotFoundError(
+                    f"AWS does not know what was named: {message or code}",
+                    where=where,
+                    hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
+                    "puts back what is gone",
+                )
+            return UnreachableError(f"AWS answered with {code}: {message}", where=where)
+        if isinstance(error, NoCredentialsError):
+            return PermissionDeniedError(
+                "no AWS credentials were found",
+                where=where,
+                hint="sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+            )
+        if isinstance(error, BotoCoreError):
+            return unreachable(self._contract, f"the AWS API ({operation})", self._contract.aws.endpoint_url, error)
+        return None
+
+    def _make(self, service: str) -> Any:
+        global _session  # noqa: PLW0603
+        import boto3
+        from botocore.config import Config
+
+        if _session is None:
+            _session = boto3.Session()
+        access = self._contract.aws
+        # An emulated AWS takes the account from a key id of twelve digits; real credentials never go to it.
+        emulated: dict[str, Any] = (
+            {"aws_access_key_id": access.account_id, "aws_secret_access_key": "emulated", "aws_session_token": None}
+            if access.endpoint_url
+            else {}
+        )
+        session: Any = _session
+        return session.client(
+            service,
+            region_name=self._contract.region,
+            endpoint_url=access.endpoint_url,
+            config=Config(
+                connect_timeout=min(self._timeout, 5.0),
+                read_timeout=self._timeout,
+                retries={"mode": "standard", "total_max_attempts": self._attempts},
+                max_pool_connections=16,
+                user_agent_extra="mjctl",
+            ),
+            **emulated,
+        )
+
+
+def unreachable(contract: Contract, part: str, address: str | None, cause: BaseException) -> UnreachableError:
+    """The error for a part that did not answer: names part, region and address, and what to do."""
+    reason = str(cause) or type(cause).__name__
+    scope = f"--env {contract.environment} --region {contract.region}"
+    return UnreachableError(
+        f"{part} does not answer: {reason}",
+        where=", ".join(filter(None, (contract.environment, contract.region, address))),
+        hint=f"`mjctl health {scope}` shows what is down; `mjctl deploy {scope}` puts it back",
+    )
