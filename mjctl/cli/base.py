@@ -7,11 +7,11 @@ import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from mjctl.models.errors import ConfigError, RefusedError, UsageError
+from mjctl.models.errors import NotFoundError, RefusedError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Session:
             raise RefusedError("not confirmed; nothing was changed")
 
 
-def print_json(data: object, stream: TextIO) -> None:
+def print_json(data: object, stream: IO[str]) -> None:
     json.dump(data, stream, indent=2, default=_jsonable)
     stream.write("\n")
     stream.flush()
@@ -153,14 +153,14 @@ def chosen_regions(environment: Environment, region: list[str] | None, all_regio
 
     Raises:
         UsageError: --region and --all-regions together.
-        ConfigError: a region that the environment does not have.
+        NotFoundError: a region that the environment does not have.
     """
     named = tuple(dict.fromkeys(part.strip() for item in region or () for part in item.split(",") if part.strip()))
     if named and all_regions:
         raise UsageError("--region and --all-regions exclude each other")
     unknown = [name for name in named if name not in environment.regions]
     if unknown:
-        raise ConfigError(
+        raise NotFoundError(
             f"environment `{environment.name}` has no region {', '.join(unknown)}",
             where=f"configs/{environment.name}.yaml",
             hint=f"its regions: {', '.join(environment.regions)}",

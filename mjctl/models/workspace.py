@@ -13,7 +13,7 @@ _MARKS = ("configs", "terraform/stacks")
 
 @dataclass(frozen=True)
 class Workspace:
-    """`project_dir` holds configs/ and terraform/; `home` holds state, data, logs and secrets, and is private (0700)."""
+    """`project_dir` holds configs/ and terraform/; `home` (private) holds state, data, logs and secrets."""
 
     project_dir: Path
     home: Path

@@ -1,0 +1,1 @@
+"""Bringing regions up, changing them and taking them down: planners read, executors act."""

@@ -1,0 +1,144 @@
+"""What is done to a stack: init, plan, apply, destroy, output, unlock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mjctl.models.errors import ConflictError, LockedError, TerraformError
+from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
+from mjctl.terraform.plan_file import SavedPlan
+from mjctl.terraform.runner import OnEvent, Runner
+from mjctl.terraform.stack import Stack, write_private
+
+_CHANGES = 2
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """`changes` is empty when the world is as wanted; `saved` is the sealed file to apply."""
+
+    changes: tuple[PlannedChange, ...]
+    summary: ChangeSummary
+    saved: SavedPlan
+    pending: bool
+
+
+async def init(runner: Runner, stack: Stack) -> bool:
+    """Initialise the stack's data folder unless that was done already for this code, backend and engine.
+
+    Returns whether Terraform was run.
+    """
+    stamp = stack.terraform_dir / "init.stamp"
+    wanted = hashlib.sha256(
+        "\0".join([stack.source_digest(), json.dumps(stack.backend_config), runner.engine.version]).encode()
+    ).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and stack.data_dir.is_dir():
+        return False
+    await runner.run(
+        stack,
+        "init",
+        options={"input": False, "no_color": _flag(), "reconfigure": _flag(), "backend_config": stack.backend_config},
+    )
+    write_private(stamp, wanted)
+    return True
+
+
+async def plan(
+    runner: Runner,
+    stack: Stack,
+    variables: Mapping[str, Any],
+    on_event: OnEvent,
+    *,
+    destroy: bool = False,
+    name: str = "plan",
+) -> PlanResult:
+    """Plan the stack with `variables` and seal the plan file.
+
+    Raises:
+        TerraformError, LockedError, Interrupted: see Runner.run.
+    """
+    write_private(stack.variables_file, json.dumps(variables, indent=2, sort_keys=True))
+    saved = SavedPlan(stack.terraform_dir / f"{name}.tfplan")
+    saved.remove()
+    changes: list[PlannedChange] = []
+
+    def take(event: Event) -> None:
+        if isinstance(event, PlannedChange) and event.action != "noop":
+            changes.append(event)
+        on_event(event)
+
+    outcome = await runner.run(
+        stack,
+        "plan",
+        options={
+            "json": _flag(),
+            "input": False,
+            "detailed_exitcode": _flag(),
+            "destroy": _flag() if destroy else None,
+            "var_file": str(stack.variables_file),
+            "out": str(saved.path),
+        },
+        on_event=take,
+        good_codes=(0, _CHANGES),
+    )
+    saved.seal(stack)
+    summary = outcome.summary("plan") or outcome.summary("destroy") or ChangeSummary(0, 0, 0, "plan")
+    return PlanResult(tuple(changes), summary, saved, pending=outcome.code == _CHANGES)
+
+
+async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEvent) -> ChangeSummary:
+    """Verify the saved plan, apply it, remove it.
+
+    Raises:
+        ConflictError: the plan does not fit any more; nothing was changed.
+        TerraformError, LockedError, Interrupted: see Runner.run.
+    """
+    saved.verify(stack)
+    try:
+        outcome = await runner.run(
+            stack,
+            "apply",
+            str(saved.path),
+            options={"json": _flag(), "input": False, "parallelism": 20},
+            on_event=on_event,
+        )
+    except TerraformError as error:
+        if "Saved plan is stale" in error.what:
+            raise ConflictError(
+                "the saved plan is stale: the state has moved since",
+                where=stack.where,
+                hint="make a new plan: `mjctl plan`, or deploy without a saved one",
+            ) from None
+        raise
+    finally:
+        saved.remove()
+    write_private(stack.applied_variables_file, stack.variables_file.read_text(encoding="utf-8"))
+    return outcome.summary("apply") or outcome.summary("destroy") or ChangeSummary(0, 0, 0, "apply")
+
+
+async def outputs(runner: Runner, stack: Stack) -> dict[str, Any]:
+    """The stack's outputs, decoded; {} where nothing was applied yet."""
+    outcome = await runner.run(stack, "output", options={"json": _flag()})
+    return {name: found["value"] for name, found in json.loads(outcome.stdout or "{}").items()}
+
+
+async def force_unlock(runner: Runner, stack: Stack, lock_id: str) -> None:
+    """Remove a state lock whose holder is gone.
+
+    Raises:
+        LockedError: the holder is alive, or the id is another one.
+    """
+    try:
+        await runner.run(stack, "force-unlock", lock_id, options={"force": _flag()})
+    except TerraformError as error:
+        raise LockedError("the lock was not removed", where=stack.where, hint=error.what) from None
+
+
+def _flag() -> Any:
+    from python_terraform import IsFlagged
+
+    return IsFlagged

@@ -1,0 +1,238 @@
+"""Running Terraform: command lines from python-terraform; streams, signals and exit codes are handled here.
+
+python-terraform's own way of running buffers all output, cannot be interrupted cleanly and logs what it is given, so
+only its command building is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from mjctl.models.errors import Interrupted, LockedError, TerraformError
+from mjctl.terraform.engine import Engine
+from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, parse_line
+from mjctl.terraform.stack import Stack, explained_disk_errors
+
+# A message with a whole plan's outputs is far larger than asyncio's own limit of 64 KiB.
+_LINE_LIMIT_BYTES = 64 * 1024 * 1024
+# A caller's own settings would change what a command line says, so they are not passed on.
+_DROPPED = ("TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR", "TF_LOG", "TF_INPUT", "TF_STATE")
+
+OnEvent = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one Terraform command ended. `code` is Terraform's own exit code."""
+
+    code: int
+    stdout: str = ""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    summaries: tuple[ChangeSummary, ...] = ()
+    seconds: float = 0.0
+
+    def summary(self, operation: str) -> ChangeSummary | None:
+        return next((found for found in self.summaries if found.operation == operation), None)
+
+
+@dataclass
+class Cancellation:
+    """Set once, when the person (or CI) asks to stop; every running Terraform is then told, once."""
+
+    event: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def requested(self) -> bool:
+        return self.event.is_set()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs commands of one engine on stacks; each call is one process in a session of its own."""
+
+    engine: Engine
+    cancellation: Cancellation
+
+    async def run(
+        self,
+        stack: Stack,
+        command: str,
+        *arguments: str,
+        options: Mapping[str, Any] | None = None,
+        on_event: OnEvent | None = None,
+        good_codes: Sequence[int] = (0,),
+    ) -> Outcome:
+        """Run `terraform <command>` in the stack's source folder.
+
+        `options` are python-terraform's: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
+        With `on_event` stdout is read as the JSON view, line by line; without, it is returned whole.
+
+        Raises:
+            LockedError: another run holds the state's lock.
+            TerraformError: any other code than `good_codes`.
+            Interrupted: the run was cancelled; Terraform has saved its state and released its lock.
+        """
+        if self.cancellation.requested:
+            raise Interrupted("stopped before it began", where=stack.where)
+        argv = self.command_line(stack, command, *arguments, options=options or {})
+        started = time.monotonic()
+        with explained_disk_errors(str(stack.log_file)), _private_append(stack.log_file) as log:
+            log.write(
+                f"\n--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} terraform {' '.join(argv[len(self.engine.argv) :])}\n"
+            )
+            log.flush()
+            outcome = await self._stream(argv, stack, log, on_event, started)
+        if outcome.code in good_codes:
+            return outcome
+        raise _failure(stack, command, outcome, self.cancellation.requested)
+
+    def command_line(self, stack: Stack, command: str, *arguments: str, options: Mapping[str, Any]) -> list[str]:
+        from python_terraform import Terraform
+
+        builder = Terraform(working_dir=str(stack.source_dir), terraform_bin_path="terraform")
+        built: list[str] = builder.generate_cmd_string(command, *arguments, **options)
+        return [*self.engine.argv, *built[1:]]
+
+    async def _stream(
+        self, argv: list[str], stack: Stack, log: IO[str], on_event: OnEvent | None, started: float
+    ) -> Outcome:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            cwd=stack.source_dir,
+            env=child_environment(stack),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE_LIMIT_BYTES,
+            # Ctrl-C goes to the whole foreground group: Terraform must hear of it once, from here, not twice.
+            start_new_session=True,
+            umask=0o077,
+        )
+        collected = _Collected(log, on_event)
+        watcher = asyncio.create_task(self._forward_interrupt(process))
+        try:
+            await asyncio.gather(_drain(process.stdout, collected.stdout), _drain(process.stderr, collected.stderr))
+            code = await process.wait()
+        except BaseException:
+            _interrupt(process)
+            await process.wait()
+            raise
+        finally:
+            watcher.cancel()
+        return Outcome(
+            code=code,
+            stdout="".join(collected.lines),
+            diagnostics=tuple(collected.diagnostics),
+            summaries=tuple(collected.summaries),
+            seconds=time.monotonic() - started,
+        )
+
+    async def _forward_interrupt(self, process: asyncio.subprocess.Process) -> None:
+        await self.cancellation.event.wait()
+        _interrupt(process)
+
+
+def _interrupt(process: asyncio.subprocess.Process) -> None:
+    """One SIGINT: finish what runs, save the state, release the lock. A second would make Terraform drop all that."""
+    if process.returncode is None:
+        process.send_signal(signal.SIGINT)
+
+
+def child_environment(stack: Stack) -> dict[str, str]:
+    """The environment of a Terraform process: the caller's, less what would change the meaning of a command."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+    config = kept.get("TF_CLI_CONFIG_FILE")
+    if config and not Path(config).is_file():
+        del kept["TF_CLI_CONFIG_FILE"]
+    return {
+        **kept,
+        "TF_DATA_DIR": str(stack.data_dir),
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+        "CHECKPOINT_DISABLE": "1",
+        "MJCTL_PYTHON": sys.executable,
+    }
+
+
+class _Collected:
+    """What one process has said so far, copied to the log as it comes."""
+
+    def __init__(self, log: IO[str], on_event: OnEvent | None) -> None:
+        self._log = log
+        self._on_event = on_event
+        self.lines: list[str] = []
+        self.diagnostics: list[Diagnostic] = []
+        self.summaries: list[ChangeSummary] = []
+
+    def stdout(self, line: str) -> None:
+        if self._on_event is None:
+            self.lines.append(line)
+            return
+        self._log.write(line)
+        event = parse_line(line)
+        if event is not None:
+            self._take(event)
+
+    def stderr(self, line: str) -> None:
+        self._log.write(line)
+        if line.strip():
+            self._take(PlainText(line.rstrip()))
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Diagnostic):
+            self.diagnostics.append(event)
+        elif isinstance(event, ChangeSummary):
+            self.summaries.append(event)
+        elif isinstance(event, PlainText):
+            self.lines.append(event.text + "\n")
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+async def _drain(stream: asyncio.StreamReader | None, take: Callable[[str], None]) -> None:
+    assert stream is not None  # noqa: S101 - both are pipes
+    while line := await stream.readline():
+        take(line.decode(errors="replace"))
+
+
+def _private_append(path: Path) -> IO[str]:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    return os.fdopen(descriptor, "a", encoding="utf-8")
+
+
+def _failure(
+    stack: Stack, command: str, outcome: Outcome, cancelled: bool
+) -> Interrupted | LockedError | TerraformError:
+    errors = [found for found in outcome.diagnostics if found.severity == "error"]
+    text = "\n".join(str(found) for found in errors) or outcome.stdout.strip()[-4000:]
+    if "Error acquiring the state lock" in text:
+        return LockedError(
+            f"another run holds the lock of the state\n{_lock_holder(text)}",
+            where=stack.where,
+            hint="wait for it, or, when that process is gone, run `mjctl unlock --region " + stack.region + "`",
+        )
+    if cancelled:
+        return Interrupted(f"terraform {command} was stopped; its state is saved", where=stack.where)
+    if outcome.code < 0:
+        name = signal.Signals(-outcome.code).name
+        text = f"terraform was killed by {name}: its state may be older than the world\n{text}"
+    return TerraformError(
+        f"terraform {command} failed\n{text}".rstrip(),
+        where=stack.where,
+        hint=f"the whole log: {stack.log_file}",
+    )
+
+
+def _lock_holder(text: str) -> str:
+    """Who holds the lock, from Terraform's `Lock Info` block."""
+    wanted = ("ID:", "Who:", "Operation:", "Created:")
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(wanted)]
+    return "\n".join(f"  {line}" for line in lines)
