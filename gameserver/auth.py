@@ -1,0 +1,142 @@
+"""Access tokens: RS256 JWTs of the user pool, verified against its published keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+import structlog
+
+log = structlog.get_logger()
+
+# A token with an invented key id must not make us ask the user pool more often than this.
+_REFETCH_SECONDS = 30.0
+# Requests that arrive while the user pool is away must not queue up, each for a timeout of its own.
+_RETRY_SECONDS = 1.0
+_FETCH_TIMEOUT_SECONDS = 3.0
+# Clocks of the user pool and of this machine.
+_LEEWAY_SECONDS = 5.0
+_MAX_TOKEN_LENGTH = 8192
+
+
+class InvalidToken(Exception):
+    """The token is not accepted; the message is fit for the client."""
+
+
+class KeysUnavailable(InvalidToken):
+    """The token cannot be checked, because the user pool's keys cannot be had at the moment."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Who a token speaks for. `id`: the pool's subject; `name`: a name fit for display, never the e-mail address."""
+
+    id: str
+    name: str
+    expires_at: float
+
+
+def default_name(player_id: str) -> str:
+    """What a player is called who has not chosen a name."""
+    return f"player-{player_id[:6]}"
+
+
+class TokenVerifier:
+    """Checks access tokens of one app client of one user pool.
+
+    Args:
+        issuer: expected `iss`.
+        client_id: expected `client_id`.
+        jwks_url: address of the pool's JSON Web Key Set. Keys are kept, and fetched again when a token names an unknown
+            one, at most every 30 s.
+    """
+
+    def __init__(self, issuer: str, client_id: str, jwks_url: str) -> None:
+        if not jwks_url.startswith(("https://", "http://")):
+            raise ValueError("jwks_url must be an http(s) address")
+        self._issuer = issuer
+        self._client_id = client_id
+        self._jwks_url = jwks_url
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetch_again_at = float("-inf")
+        self._unavailable = False
+        self._fetching = asyncio.Lock()
+
+    async def verify(self, token: str) -> Player:
+        """Return the player of a valid, unexpired access token.
+
+        Raises:
+            InvalidToken: malformed, expired, signed by another key, or meant for someone else.
+            KeysUnavailable: the user pool does not answer and no key is known.
+        """
+        if len(token) > _MAX_TOKEN_LENGTH:
+            raise InvalidToken("the token is too long")
+        try:
+            header = jwt.get_unverified_header(token)
+        except jwt.InvalidTokenError:
+            raise InvalidToken("the token is malformed") from None
+        if header.get("alg") != "RS256":
+            raise InvalidToken("the token is not signed with RS256")
+        key = await self._key(str(header.get("kid", "")))
+        return self._player(self._claims(token, key))
+
+    def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
+        try:
+            # Cognito's access tokens have no `aud`; their `client_id` is checked below.
+            return jwt.decode(
+                token,
+                key.key,
+                algorithms=["RS256"],
+                issuer=self._issuer,
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "sub"], "verify_aud": False},
+            )
+        except jwt.ExpiredSignatureError:
+            raise InvalidToken("the token has expired") from None
+        except jwt.InvalidTokenError:
+            raise InvalidToken("the token is not valid") from None
+
+    def _player(self, claims: dict[str, Any]) -> Player:
+        if claims.get("token_use") != "access" or claims.get("client_id") != self._client_id:
+            raise InvalidToken("the token is not an access token of this game")
+        player_id = str(claims["sub"])
+        return Player(id=player_id, name=default_name(player_id), expires_at=float(claims["exp"]))
+
+    async def _key(self, key_id: str) -> jwt.PyJWK:
+        if key_id not in self._keys:
+            await self._fetch_unless_recent(key_id)
+        try:
+            return self._keys[key_id]
+        except KeyError:
+            raise InvalidToken("the token is signed by an unknown key") from None
+
+    async def _fetch_unless_recent(self, key_id: str) -> None:
+        async with self._fetching:
+            if key_id in self._keys:
+                return
+            if time.monotonic() >= self._fetch_again_at:
+                await self._fetch()
+            if self._unavailable:
+                raise KeysUnavailable("sign-in cannot be checked at the moment")
+
+    async def _fetch(self) -> None:
+        try:
+            document = await asyncio.to_thread(self._download)
+            fetched = jwt.PyJWKSet.from_json(document)
+        except (OSError, ValueError, jwt.PyJWKSetError) as error:
+            log.warning("signing_keys_unavailable", error=type(error).__name__)
+            self._unavailable = True
+            self._fetch_again_at = time.monotonic() + _RETRY_SECONDS
+        else:
+            self._keys = {key.key_id: key for key in fetched.keys if key.key_id}
+            self._unavailable = False
+            self._fetch_again_at = time.monotonic() + _REFETCH_SECONDS
+
+    def _download(self) -> str:
+        with urllib.request.urlopen(self._jwks_url, timeout=_FETCH_TIMEOUT_SECONDS) as answer:  # noqa: S310
+            body: bytes = answer.read(1 << 20)
+            return body.decode()

@@ -1,0 +1,117 @@
+"""The one place that makes boto3 clients for the game's processes.
+
+Importing boto3 and reading a service's model costs about 0.3 s of CPU, so both wait for the first use, which `run` puts
+on a thread: a process answers its health check before it has spoken to AWS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_kms import KMSClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+
+T = TypeVar("T")
+
+
+class AwsClients:
+    """Lazily made clients of one region and the threads that wait for them.
+
+    Args:
+        region: AWS region name.
+        endpoint_url: address of an emulated AWS; None for the real one.
+        threads: calls under way at the same time, and connections kept to each service.
+        connect_timeout_seconds, read_timeout_seconds: per attempt.
+        attempts: attempts in all, with the SDK's own backoff between them.
+    """
+
+    def __init__(
+        self,
+        region: str,
+        endpoint_url: str | None = None,
+        *,
+        threads: int = 16,
+        connect_timeout_seconds: float = 2.0,
+        read_timeout_seconds: float = 8.0,
+        attempts: int = 3,
+    ) -> None:
+        self._region = region
+        self._endpoint_url = endpoint_url
+        self._threads = threads
+        self._timeouts = (connect_timeout_seconds, read_timeout_seconds)
+        self._attempts = attempts
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="aws")
+
+    async def run(self, call: Callable[[], T]) -> T:
+        """Run a blocking `call` on one of the threads: `await aws.run(lambda: aws.sqs.get_queue_url(...))`."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, call)
+
+    def close(self) -> None:
+        """Drop calls that have not begun; those under way end by their own timeouts."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def cognito(self) -> CognitoIdentityProviderClient:
+        return self._client("cognito-idp")  # type: ignore[no-any-return]
+
+    @property
+    def dynamodb(self) -> DynamoDBClient:
+        return self._client("dynamodb")  # type: ignore[no-any-return]
+
+    @property
+    def kms(self) -> KMSClient:
+        return self._client("kms")  # type: ignore[no-any-return]
+
+    @property
+    def secrets_manager(self) -> Any:
+        return self._client("secretsmanager")
+
+    @property
+    def sns(self) -> SNSClient:
+        return self._client("sns")  # type: ignore[no-any-return]
+
+    @property
+    def sqs(self) -> SQSClient:
+        return self._client("sqs")  # type: ignore[no-any-return]
+
+    def _client(self, service: str) -> Any:
+        client = self._clients.get(service)
+        if client is None:
+            # A session is not thread-safe while it makes a client; the clients themselves are.
+            with self._lock:
+                client = self._clients.get(service) or self._make(service)
+                self._clients[service] = client
+        return client
+
+    def _make(self, service: str) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        if self._session is None:
+            self._session = boto3.session.Session(region_name=self._region)
+        connect, read = self._timeouts
+        config = Config(
+            connect_timeout=connect,
+            read_timeout=read,
+            retries={"mode": "standard", "total_max_attempts": self._attempts},
+            max_pool_connections=self._threads,
+            user_agent_extra="gameserver",
+        )
+        return self._session.client(service, endpoint_url=self._endpoint_url, config=config)
+
+
+def error_code(error: BaseException) -> str:
+    """The service's error code of a botocore ClientError ("" for any other exception)."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
