@@ -1,0 +1,92 @@
+"""The outermost function: the only place that turns errors into words and exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from typer import TyperException
+
+    from mjctl.models.errors import MjctlError, UsageError
+
+
+def main() -> None:
+    """Entry point of the console script `mjctl`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: list[str]) -> int:
+    """Run one command line and return its exit code; nothing below this function decides on codes."""
+    from typer import Abort, TyperException
+
+    from mjctl.cli.app import app
+    from mjctl.cli.base import Exit
+    from mjctl.models.errors import Interrupted, MjctlError
+
+    code: int = ExitCode.OK
+    try:
+        app(argv, prog_name="mjctl", standalone_mode=False)
+    except Exit as ended:
+        code = ended.code
+    except MjctlError as error:
+        code = _report(argv, error)
+    except TyperException as error:
+        code = _report(argv, _usage_error(error))
+    except (KeyboardInterrupt, Abort):
+        code = _report(argv, Interrupted("interrupted"))
+    except BrokenPipeError:
+        # The reader (head, less) has gone; point stdout elsewhere so that the interpreter's flush does not complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        code = _internal(error)
+    return code
+
+
+def _report(argv: list[str], error: MjctlError) -> int:
+    from mjctl.cli.render import print_error
+
+    print_error(error, as_json=_wants_json(argv))
+    return error.exit_code
+
+
+def _usage_error(error: TyperException) -> UsageError:
+    """What the parser found wrong, said as every other error is."""
+    from mjctl.models.errors import UsageError
+
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mjctl"
+    message = getattr(error, "format_message", error.__str__)()
+    if type(error).__name__ == "NoArgsIsHelpError":
+        print(message, file=sys.stderr)  # noqa: T201
+        message = "no command was given"
+    return UsageError(message.strip().rstrip("."), hint=f"`{command} --help` shows what there is")
+
+
+def _internal(error: Exception) -> int:
+    """A fault of our own: the traceback goes to a private file, the person gets one screen."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="mjctl-crash-", suffix=".log", delete=False) as log:
+        log.write("".join(traceback.format_exception(error)))
+    print(  # noqa: T201
+        f"error: mjctl itself has failed: {type(error).__name__}\n  details: {log.name}\n"
+        "  next: please report it with that file",
+        file=sys.stderr,
+    )
+    return ExitCode.INTERNAL
+
+
+def _wants_json(argv: list[str]) -> bool:
+    flags = " ".join(argv).replace("=", " ").split()
+    asked = any(one in ("--output", "-o") and two == "json" for one, two in pairwise(flags))
+    return asked or "-ojson" in flags or os.environ.get("MJCTL_OUTPUT") == "json"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""The tree of commands. Modules named here import no service at the top: `mjctl --help` must stay quick."""
+
+from __future__ import annotations
+
+import typer
+
+from mjctl.cli import cache, config, deploy, doctor, health, loadtest, queue, servers
+
+_EPILOG = (
+    "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted; docs/cli.md has all."
+)
+
+app = typer.Typer(
+    name="mjctl",
+    help="Plan, apply and operate a multi-region multiplayer game.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from mjctl import __version__
+
+        typer.echo(f"mjctl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+app.command()(deploy.plan)
+app.command()(deploy.deploy)
+app.command()(deploy.destroy)
+app.command()(deploy.outputs)
+app.command()(deploy.status)
+app.command()(deploy.drift)
+app.command()(deploy.unlock)
+app.command()(health.health)
+app.add_typer(cache.app, name="cache", help="Inspect, invalidate or flush the distributed cache.")
+app.add_typer(queue.app, name="queue", help="Look into the queues and their dead-letter queues.")
+app.add_typer(servers.app, name="servers", help="The game servers.")
+app.command()(loadtest.loadtest)
+app.command()(doctor.doctor)
+app.add_typer(config.app, name="config", help="Check and show the environments in configs/.")

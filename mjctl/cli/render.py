@@ -1,0 +1,270 @@
+"""How deploys and errors look: live on a terminal, line by line in a log."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mjctl.models.deployment import Outcome, Phase, RegionResult
+from mjctl.models.errors import MjctlError
+from mjctl.terraform.events import (
+    ChangeSummary,
+    Event,
+    OperationDone,
+    OperationStarted,
+    PlannedChange,
+    ProvisionerLine,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from mjctl.cli.base import Session
+    from mjctl.deploy.status import RegionStatus
+
+_STYLE = {
+    Outcome.UNCHANGED: "green",
+    Outcome.PLANNED: "yellow",
+    Outcome.APPLIED: "green",
+    Outcome.DESTROYED: "green",
+    Outcome.FAILED: "red",
+    Outcome.INTERRUPTED: "yellow",
+}
+_SIGN = {"create": "+", "update": "~", "replace": "±", "delete": "-", "read": "<"}
+_DONE_WORD = {"create": "created", "update": "updated", "delete": "removed", "replace": "replaced", "read": "read"}
+
+
+def print_error(error: MjctlError, *, as_json: bool) -> None:
+    """What happened, where, what next, on stderr; with --output json also the one document on stdout."""
+    from rich.console import Console
+
+    from mjctl.cli.base import print_json
+
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console.print("[bold red]error:[/] ", end="")
+    console.print(error.what, markup=False)
+    if error.where:
+        console.print("  [dim]where:[/] ", end="")
+        console.print(error.where, markup=False)
+    if error.hint:
+        console.print("  [dim]next:[/]  ", end="")
+        console.print(error.hint, markup=False)
+    if as_json:
+        print_json({"error": error_data(error)}, sys.stdout)
+
+
+def error_data(error: MjctlError) -> dict[str, Any]:
+    return {
+        "code": int(error.exit_code),
+        "name": error.exit_code.name.lower(),
+        "what": error.what,
+        "where": error.where,
+        "next": error.hint,
+    }
+
+
+def short_address(address: str) -> str:
+    """`module.server["game-a-1"].terraform_data.process` is `game-a-1` to a person."""
+    keys = re.findall(r'\["([^"]+)"\]', address)
+    if keys:
+        return str(keys[-1])
+    modules = re.findall(r"module\.([a-z0-9_]+)", address)
+    return str(modules[-1] if modules else address.rsplit(".", 1)[-1]).replace("_", "-")
+
+
+class LogView:
+    """For CI and pipes: one line an event, each with its region, on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def __enter__(self) -> LogView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def phase(self, region: str, phase: Phase) -> None:
+        self._line(region, str(phase))
+
+    def event(self, region: str, event: Event) -> None:
+        if isinstance(event, OperationDone):
+            word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
+            self._line(region, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
+        elif isinstance(event, ProvisionerLine) and event.text:
+            self._line(region, f"{short_address(event.address)}: {event.text}")
+
+    def finished(self, result: RegionResult) -> None:
+        self._line(result.region, f"{result.outcome} in {result.seconds:.1f} s")
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def _line(self, region: str, text: str) -> None:
+        self._console.print(f"[{region}] {text}", markup=False)
+
+
+class LiveView:
+    """For a terminal: one row a region, updated in place, on stderr."""
+
+    def __init__(self, console: Console) -> None:
+        from rich.live import Live
+
+        self._rows: dict[str, _Row] = {}
+        self._console = console
+        self._live = Live(console=console, get_renderable=self._table, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def phase(self, region: str, phase: Phase) -> None:
+        self._row(region).phase = phase
+
+    def event(self, region: str, event: Event) -> None:
+        self._row(region).take(event)
+
+    def finished(self, result: RegionResult) -> None:
+        row = self._row(result.region)
+        row.phase, row.outcome, row.current = Phase.FINISHED, result.outcome, ""
+        row.ended = time.monotonic()
+
+    def message(self, text: str) -> None:
+        self._console.print(text, markup=False)
+
+    def _row(self, region: str) -> _Row:
+        return self._rows.setdefault(region, _Row())
+
+    def _table(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        for region, row in self._rows.items():
+            said = str(row.outcome or row.phase)
+            table.add_row(
+                Text(region, style="bold"),
+                Text(said, style=_STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
+                Text(f"{row.done}/{row.total}" if row.total else ""),
+                Text(f"{row.elapsed:.0f} s"),
+                Text(row.current[:80], style="dim"),
+            )
+        return table
+
+
+class _Row:
+    def __init__(self) -> None:
+        self.phase: Phase = Phase.WAITING
+        self.outcome: Outcome | None = None
+        self.total = 0
+        self.done = 0
+        self.current = ""
+        self.started = time.monotonic()
+        self.ended: float | None = None
+
+    @property
+    def elapsed(self) -> float:
+        return (self.ended or time.monotonic()) - self.started
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, ChangeSummary) and event.operation in ("plan", "destroy") and not self.done:
+            self.total = event.total
+        elif isinstance(event, OperationStarted):
+            self.current = short_address(event.address)
+        elif isinstance(event, ProvisionerLine) and event.text:
+            self.current = f"{short_address(event.address)}: {event.text}"
+        elif isinstance(event, OperationDone) and event.action in ("create", "delete", "update"):
+            self.done += 1
+        elif isinstance(event, PlannedChange):
+            self.current = short_address(event.address)
+
+
+View = LogView | LiveView
+
+
+def view_for(session: Session) -> View:
+    """Live rows where somebody watches, log lines elsewhere."""
+    return LiveView(session.err) if session.err.is_terminal else LogView(session.err)
+
+
+def changes_table(results: Sequence[RegionResult]) -> Table:
+    """Every planned change, region by region."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("region", "", "resource", "why"):
+        table.add_column(heading, header_style="dim")
+    for result in results:
+        for change in result.changes:
+            table.add_row(
+                result.region,
+                _SIGN.get(change.action, "?"),
+                Text(short_address(change.address)),
+                Text((change.reason or "").replace("_", " ")),
+            )
+    return table
+
+
+def results_table(results: Sequence[RegionResult], addresses: dict[str, str]) -> Table:
+    """How each region ended; `addresses` are shown where known."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("region", "result", "add", "change", "remove", "seconds", "api"):
+        table.add_column(heading, header_style="dim", no_wrap=True)
+    for result in results:
+        table.add_row(
+            result.region,
+            Text(str(result.outcome), style=_STYLE[result.outcome]),
+            str(result.add),
+            str(result.change),
+            str(result.remove),
+            f"{result.seconds:.1f}",
+            addresses.get(result.region, ""),
+        )
+    return table
+
+
+def result_data(result: RegionResult) -> dict[str, Any]:
+    return {
+        "region": result.region,
+        "outcome": str(result.outcome),
+        "add": result.add,
+        "change": result.change,
+        "remove": result.remove,
+        "seconds": round(result.seconds, 2),
+        "changes": [{"address": one.address, "action": one.action, "reason": one.reason} for one in result.changes],
+        "error": error_data(result.error) if result.error else None,
+    }
+
+
+def status_table(found: Sequence[RegionStatus]) -> Table:
+    """One row a region."""
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"deployed": "green", "partial": "yellow", "damaged": "red", "absent": "dim"}
+    table = Table(box=None, pad_edge=False)
+    for heading in ("region", "state", "revision", "applied", "serial", "gone", "held by"):
+        table.add_column(heading, header_style="dim")
+    for one in found:
+        held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')})" if one.held_by else ""
+        table.add_row(
+            one.region,
+            Text(one.state, style=styles[one.state]),
+            one.revision or "",
+            one.applied_at or "",
+            "" if one.serial is None else str(one.serial),
+            ", ".join(one.gone),
+            Text(held),
+        )
+    return table

@@ -1,0 +1,67 @@
+"""What can be said of a region at a glance, without asking Terraform."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from mjctl.deploy.inputs import missing_parts
+from mjctl.models.environment import Environment
+from mjctl.models.workspace import Workspace
+from mjctl.terraform.lock import held_by
+from mjctl.terraform.stack import Stack
+
+
+@dataclass(frozen=True)
+class RegionStatus:
+    """`state`: `absent`, `partial` (an apply was cut short), `deployed`, or `damaged` (parts of it are gone).
+
+    `held_by` names the run that works on the region now; `gone` are parts that the state knows and the world does not.
+    """
+
+    region: str
+    state: str
+    revision: str | None
+    applied_at: str | None
+    serial: int | None
+    gone: tuple[str, ...]
+    held_by: dict[str, object] | None
+
+
+def region_status(workspace: Workspace, environment: Environment, region: str) -> RegionStatus:
+    """Look at one region's state file, its processes and its lock."""
+    stack = Stack.of_region(workspace, environment, region)
+    applied = _applied(stack)
+    gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
+    return RegionStatus(
+        region=region,
+        state=_state(stack, applied, gone),
+        revision=applied.get("revision"),
+        applied_at=_applied_at(stack) if applied else None,
+        serial=stack.serial(),
+        gone=gone,
+        held_by=held_by(stack),
+    )
+
+
+def _state(stack: Stack, applied: dict[str, Any], gone: tuple[str, ...]) -> str:
+    if not stack.exists():
+        return "absent"
+    if not applied:
+        return "partial"
+    return "damaged" if gone else "deployed"
+
+
+def _applied(stack: Stack) -> dict[str, Any]:
+    try:
+        value = json.loads(stack.applied_variables_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _applied_at(stack: Stack) -> str:
+    moment = time.localtime(stack.applied_variables_file.stat().st_mtime)
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z", moment)
