@@ -1,0 +1,170 @@
+"""`mjctl health`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption
+from mjctl.models.errors import UsageError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from mjctl.cli.regions import Target
+    from mjctl.health.model import HealthReport, Thresholds
+    from mjctl.models.check import CheckResult
+
+
+class FailOn(StrEnum):
+    FAIL = "fail"
+    WARN = "warn"
+
+
+def health(
+    *,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", envvar="MJCTL_ONLY", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
+    ] = None,
+    fail_on: Annotated[
+        FailOn, typer.Option("--fail-on", envvar="MJCTL_FAIL_ON", help="Which findings end with exit code 3.")
+    ] = FailOn.FAIL,
+    threshold: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--threshold", envvar="MJCTL_THRESHOLD", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."
+        ),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", envvar="MJCTL_WATCH", help="Look again and again until Ctrl-C.")
+    ] = False,
+    interval: Annotated[
+        float,
+        typer.Option("--interval", min=0.5, envvar="MJCTL_INTERVAL", help="Seconds between two looks of --watch."),
+    ] = 5.0,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Look at every part of every deployed region; a real log-in and a real short match are part of it.
+
+    Exit code 3 when a check failed (with --fail-on warn: or warned).
+
+    Example: mjctl health --region us-east-1 --only 'server/*' --only match
+    """
+    from mjctl.cli.regions import Target
+    from mjctl.health.model import Thresholds
+
+    if watch and output is OutputFormat.JSON:
+        raise UsageError(
+            "--watch prints for people, --output json prints exactly one document",
+            hint="call `mjctl health --output json` again and again instead",
+        )
+    bounds = Thresholds().with_overrides(threshold or ())
+    target = Target(env, region, output)
+    if watch:
+        _watch(target, only or [], bounds, interval)
+        return
+    report = _look(target, only or [], bounds)
+    target.session.emit(render(report), data=report.to_json())
+    failing = {"fail", "warn"} if fail_on is FailOn.WARN else {"fail"}
+    if report.status in failing:
+        raise Exit(ExitCode.UNHEALTHY)
+
+
+def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = False) -> HealthReport:
+    from mjctl.health.registry import checks_for
+    from mjctl.health.runner import run_health, select
+
+    private_dirs = {
+        name: target.workspace.region_dir(target.environment.name, name) / "secrets" for name in target.contracts
+    }
+    total = sum(len(select(checks_for(contract), only)) for contract in target.contracts.values())
+    with target.session.progress() as progress:
+        task = progress.add_task("looking", total=total, visible=not quiet)
+
+        def heard(_result: CheckResult) -> None:
+            progress.advance(task)
+
+        return asyncio.run(
+            run_health(
+                target.environment.name,
+                target.contracts,
+                private_dirs,
+                only=only,
+                thresholds=bounds,
+                on_result=heard,
+            )
+        )
+
+
+def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float) -> None:
+    """Repeat until interrupted: in place on a terminal, one report after another elsewhere."""
+    from rich.live import Live
+
+    out = target.session.out
+    if not out.is_terminal:
+        while True:
+            out.print(render(_look(target, only, bounds, quiet=True)))
+            out.file.flush()
+            time.sleep(interval)
+    with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
+        while True:
+            live.update(render(_look(target, only, bounds, quiet=True)), refresh=True)
+            time.sleep(interval)
+
+
+def render(report: HealthReport) -> Group:
+    """One table a region, then what to do about each finding, then the verdict in one line."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from mjctl.models.check import CheckStatus
+
+    parts: list[object] = []
+    for region in report.regions:
+        results = [item for item in report.results if item.region == region]
+        parts += [Text(f"{report.environment} {region}", style="bold"), _table(results), Text()]
+    for item in report.results:
+        if item.hint and item.status in (CheckStatus.WARN, CheckStatus.FAIL):
+            style = _STYLES[item.status]
+            parts.append(Text.assemble((f"{item.region} {item.name}: ", style), item.hint))
+    counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
+    verdict = {CheckStatus.FAIL: "UNHEALTHY", CheckStatus.WARN: "healthy, with warnings"}.get(report.status, "healthy")
+    parts.append(
+        Text.assemble(
+            (verdict, _STYLES[report.status] + " bold"),
+            f"  {len(report.results)} checks in {report.duration_seconds:.1f} s: {counts}",
+        )
+    )
+    return Group(*parts)  # type: ignore[arg-type]
+
+
+def _table(results: list[CheckResult]) -> object:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column("status", no_wrap=True)
+    table.add_column("check", no_wrap=True)
+    table.add_column("finding", overflow="fold")
+    table.add_column("seconds", justify="right", no_wrap=True, style="dim")
+    for item in results:
+        table.add_row(
+            Text(_WORDS[item.status], style=_STYLES[item.status]),
+            Text(item.name),
+            Text(item.summary),
+            f"{item.duration_seconds:.2f} s",
+        )
+    return table
+
+
+# Words, not only colours: a CI log and a colour-blind reader see them too.
+_WORDS = {"pass": "ok", "warn": "warn", "fail": "FAIL", "skip": "skip"}
+_STYLES = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}

@@ -1,0 +1,176 @@
+"""`mjctl queue`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption, YesOption
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mjctl.aws.regions import RegionOutcome
+    from mjctl.queues.operations import DeadLetter, QueueRow
+
+app = typer.Typer(no_args_is_help=True, help="Queues and their dead letters, over one or several regions.")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the queue, as `mjctl queue list` shows it.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+@app.command("list")
+def list_queues(
+    env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT
+) -> None:
+    """Depth, messages in flight, age of the oldest and dead letters of every queue.
+
+    Example: mjctl queue list --region us-east-1
+    """
+    from mjctl.aws.regions import in_each_region
+    from mjctl.cli.regions import Target, conclude
+    from mjctl.queues.operations import list_queues as service
+
+    target = Target(env, region, output)
+    outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
+    conclude(target.session, outcomes, _queue_table(outcomes))
+
+
+@app.command()
+def peek(
+    name: NameArgument,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Letters at most, a region.")] = 10,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Look at dead letters without consuming them. Each look counts as one more delivery of the letter.
+
+    Example: mjctl queue peek persistence --limit 5
+    """
+    from mjctl.aws.regions import in_each_region
+    from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.queues import operations
+
+    target = Target(env, region, output)
+    outcomes = asyncio.run(
+        in_each_region(target.contracts, lambda contract: operations.peek(contract, name, limit=limit))
+    )
+    document = regions_document(outcomes, lambda letters: [_letter_document(letter, bodies) for letter in letters])
+    conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
+
+
+@app.command()
+def redrive(
+    name: NameArgument,
+    *,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Letters at most, a region.")] = None,
+    per_second: Annotated[
+        float, typer.Option("--per-second", min=0.1, help="Pace, so that the worker is not flooded.")
+    ] = 50.0,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Send dead letters to their queue again; a letter is deleted only after the queue has taken it.
+
+    Example: mjctl queue redrive persistence --per-second 20
+    """
+    from mjctl.aws.regions import in_each_region
+    from mjctl.cli.regions import Target, conclude
+    from mjctl.queues import operations
+
+    target = Target(env, region, output)
+    with target.session.progress() as progress:
+        task = progress.add_task("redriving", total=None)
+        moved_by_region: dict[str, int] = {}
+
+        async def one(contract: Any) -> operations.RedriveResult:
+            def heard(moved: int) -> None:
+                moved_by_region[contract.region] = moved
+                progress.update(task, completed=sum(moved_by_region.values()))
+
+            return await operations.redrive(contract, name, limit=limit, per_second=per_second, on_progress=heard)
+
+        outcomes = asyncio.run(in_each_region(target.contracts, one))
+    lines = [
+        f"{item.region}: {item.value.moved} sent again, {item.value.failed} refused, {item.value.remaining} remain"
+        for item in outcomes
+        if item.value is not None
+    ]
+    conclude(target.session, outcomes, "\n".join(lines))
+
+
+@app.command()
+def purge(
+    name: NameArgument,
+    *,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Delete every dead letter of a queue, for good.
+
+    Example: mjctl queue purge persistence --region us-east-1 --dry-run
+    """
+    from mjctl.aws.regions import in_each_region
+    from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.queues import operations
+
+    target = Target(env, region, output)
+    if not dry_run:
+        target.session.confirm(f"Delete every dead letter of `{name}` in {target.scope}?", yes=yes)
+    outcomes = asyncio.run(
+        in_each_region(target.contracts, lambda contract: operations.purge(contract, name, dry_run=dry_run))
+    )
+    done = "would be deleted" if dry_run else "deleted"
+    lines = [f"{item.region}: {item.value} dead letters {done}" for item in outcomes if item.value is not None]
+    conclude(target.session, outcomes, "\n".join(lines), {"dry_run": dry_run, **regions_document(outcomes)})
+
+
+def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> Table:
+    from mjctl.cli.tables import plain_table
+
+    table = plain_table("REGION", "QUEUE", ">WAITING", ">IN FLIGHT", ">OLDEST", ">DEAD LETTERS", ">DELIVERIES AT MOST")
+    for outcome in outcomes:
+        for row in outcome.value or ():
+            age = "-" if row.oldest_age_seconds is None else f"{row.oldest_age_seconds:.0f} s"
+            dead = f"[red]{row.dead_letters}[/]" if row.dead_letters else "0"
+            table.add_row(
+                outcome.region, row.name, str(row.waiting), str(row.in_flight), age, dead, str(row.max_receive_count)
+            )
+    return table
+
+
+def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool) -> Table:
+    from datetime import UTC, datetime
+
+    from rich.text import Text
+
+    from mjctl.cli.tables import plain_table
+
+    headings = ["REGION", "SENT", "TYPE", "EVENT", ">DELIVERIES", ">BYTES"]
+    table = plain_table(*headings, *(["BODY"] if bodies else []))
+    for outcome in outcomes:
+        for letter in outcome.value or ():
+            sent = datetime.fromtimestamp(letter.sent_at, UTC).isoformat(timespec="seconds")
+            cells = [outcome.region, sent, letter.event_type or "?", letter.event_id or letter.message_id]
+            cells += [str(letter.deliveries), str(letter.size_bytes), *([letter.body] if bodies else [])]
+            # A body is foreign text: never read as markup.
+            table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _letter_document(letter: DeadLetter, bodies: bool) -> dict[str, object]:
+    from dataclasses import asdict
+
+    document = asdict(letter)
+    if not bodies:
+        del document["body"]
+    return document

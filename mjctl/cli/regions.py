@@ -1,0 +1,75 @@
+"""What the operator commands share: the contracts they work on, and how a failure in one region of several ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session
+from mjctl.models.errors import MjctlError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.aws.regions import RegionOutcome
+    from mjctl.models.contract import Contract
+    from mjctl.models.environment import Environment
+    from mjctl.models.workspace import Workspace
+
+
+class Target:
+    """The deployed regions a command was pointed at. Streams are in `session`."""
+
+    def __init__(self, env: str, region: list[str] | None, output: OutputFormat) -> None:
+        from mjctl.terraform.contracts import deployed_contracts
+
+        self.session: Session = open_session(output)
+        workspace, environment = open_environment(env)
+        self.workspace: Workspace = workspace
+        self.environment: Environment = environment
+        self.contracts: Mapping[str, Contract] = deployed_contracts(
+            workspace, environment, chosen_regions(environment, region)
+        )
+
+    @property
+    def scope(self) -> str:
+        """Environment and regions in words, for questions and messages."""
+        return f"{self.environment.name}: {', '.join(self.contracts)}"
+
+
+def conclude(session: Session, outcomes: Sequence[RegionOutcome[Any]], renderable: Any, data: object = None) -> None:
+    """Print what the regions gave (`data` is the JSON form, by default that of `regions_document`), then what failed.
+
+    Raises:
+        MjctlError: the error of the first region, when no region is done; nothing was printed on stdout then.
+        Exit: PARTIAL, when some are done and others failed.
+    """
+    errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]
+    if errors and len(errors) == len(outcomes):
+        _report_errors(session, errors[1:])
+        raise errors[0][1]
+    session.emit(renderable, data=regions_document(outcomes) if data is None else data)
+    if errors:
+        _report_errors(session, errors)
+        raise Exit(ExitCode.PARTIAL)
+
+
+def regions_document(outcomes: Sequence[RegionOutcome[Any]], as_json: Callable[[Any], Any] | None = None) -> Any:
+    """`{"regions": {region: value or {"error": ...}}}`, the JSON form of every regional command."""
+    from mjctl.cli.render import error_data
+
+    convert = as_json or (lambda value: value)
+    return {
+        "regions": {
+            outcome.region: convert(outcome.value) if outcome.error is None else {"error": error_data(outcome.error)}
+            for outcome in outcomes
+        }
+    }
+
+
+def _report_errors(session: Session, errors: Iterable[tuple[str, MjctlError]]) -> None:
+    from rich.text import Text
+
+    for region, error in errors:
+        session.err.print(Text.assemble((f"{region}: ", "bold red"), str(error)))
+        if error.hint:
+            session.err.print(Text(f"  {error.hint}", style="dim"))

@@ -1,0 +1,110 @@
+"""What `mjctl servers list` knows of each game server."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mjctl.models.contract import Contract, Server
+from mjctl.models.errors import MjctlError
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from mjctl.local.supervisor import Incident, ProcessInfo
+
+
+@dataclass(frozen=True)
+class ServerRow:
+    """One game server. What only the server itself can tell is None while it does not answer."""
+
+    id: str
+    zone: str
+    state: str
+    """`ready`, `draining`, `not ready`, `no answer` (it runs but is silent), else the supervisor's, e.g. `stopped`."""
+    pid: int | None
+    players: int | None
+    max_players: int | None
+    matches: int | None
+    uptime_seconds: float | None
+    incidents: int
+    last_incident: str | None
+    play_url: str
+
+
+async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:
+    """Ask every server and the supervisor, concurrently; a server that is down is a row, not an error."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+    async with aiohttp.ClientSession(timeout=timeout) as http:
+        known, answers = await asyncio.gather(
+            asyncio.to_thread(_supervised, contract, timeout_seconds),
+            asyncio.gather(*(_ask(http, server) for server in contract.fleet.servers)),
+        )
+    processes, incidents = known
+    return [
+        _row(server, ready, status, processes.get(server.id), [item for item in incidents if item.process == server.id])
+        for server, (ready, status) in zip(contract.fleet.servers, answers, strict=True)
+    ]
+
+
+def _row(
+    server: Server, ready: bool, status: dict[str, Any] | None, process: ProcessInfo | None, incidents: list[Incident]
+) -> ServerRow:
+    body = status or {}
+    last = incidents[-1] if incidents else None
+    return ServerRow(
+        id=server.id,
+        zone=server.zone,
+        state=_state(ready, status, process),
+        pid=body.get("pid") or (process.pid if process else None) or None,
+        players=body.get("players"),
+        max_players=body.get("max_players"),
+        matches=body.get("matches"),
+        uptime_seconds=body.get("uptime_seconds"),
+        incidents=len(incidents),
+        last_incident=f"{last.kind}: {last.detail}" if last else None,
+        play_url=server.play_url,
+    )
+
+
+def _state(ready: bool, status: dict[str, Any] | None, process: ProcessInfo | None) -> str:
+    if status is None:
+        if process is None or process.state == "RUNNING":
+            return "no answer"
+        return process.state.lower()
+    if status.get("draining"):
+        return "draining"
+    return "ready" if ready else "not ready"
+
+
+async def _ask(http: aiohttp.ClientSession, server: Server) -> tuple[bool, dict[str, Any] | None]:
+    """(ready, /status), with None for a server that does not answer."""
+    import aiohttp
+
+    try:
+        async with http.get(f"{server.ops_url}/status") as response:
+            status: Any = await response.json(content_type=None)
+        async with http.get(f"{server.ops_url}/readyz") as response:
+            ready = response.status == 200
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return False, None
+    return ready, status if isinstance(status, dict) else None
+
+
+def _supervised(contract: Contract, timeout_seconds: float) -> tuple[dict[str, ProcessInfo], list[Incident]]:
+    """What the supervisor knows; nothing when it is down, because the servers may still answer for themselves."""
+    from mjctl.local.supervisor import SupervisorClient, incidents
+
+    fleet = contract.fleet
+    processes: dict[str, ProcessInfo] = {}
+    if fleet.supervisor_socket:
+        try:
+            client = SupervisorClient(Path(fleet.supervisor_socket), timeout_seconds=timeout_seconds)
+            processes = {item.name: item for item in client.processes()}
+        except MjctlError:
+            processes = {}
+    return processes, incidents(Path(fleet.run_dir)) if fleet.run_dir else []

@@ -1,0 +1,183 @@
+"""The supervisor, its processes, the game servers, the API and the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mjctl.aws.clients import unreachable
+from mjctl.health.checks.http import look
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, warned
+from mjctl.models.check import CheckStatus
+from mjctl.models.contract import Contract, Process
+
+if TYPE_CHECKING:
+    from mjctl.local.supervisor import Incident, ProcessInfo
+
+# Less than the checks' own timeout: the thread must end, and the report must name the supervisor.
+_SUPERVISOR_TIMEOUT_SECONDS = 2.5
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    if contract.fleet.supervisor_socket:
+        yield Check("supervisor", check_supervisor)
+        for process in contract.fleet.processes:
+            yield Check(f"process/{process.name}", _process(process))
+    for server in contract.fleet.servers:
+        yield Check(f"server/{server.id}", _server(server.id, server.ops_url))
+    yield Check("api", check_api)
+    for process in contract.fleet.processes:
+        if process.role == "worker":
+            yield Check("worker", _worker(process))
+
+
+async def check_supervisor(context: RegionContext) -> Finding:
+    """It answers, and it runs a process for every one of the contract's."""
+    processes = await _processes(context)
+    missing = [item.name for item in context.contract.fleet.processes if item.name not in processes]
+    if missing:
+        return failed(f"does not know {', '.join(missing)}", hint=_deploy_hint(context.contract), missing=missing)
+    return passed(f"{len(processes)} processes", processes=len(processes))
+
+
+def _process(process: Process) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        info = (await _processes(context)).get(process.name)
+        if info is None:
+            return failed("not known to the supervisor", hint=_deploy_hint(context.contract))
+        evidence: dict[str, object] = {"state": info.state, "pid": info.pid, "role": process.role}
+        incident = await _recent_incident(context, process.name)
+        if incident is not None:
+            evidence |= {"incident": incident.kind, "incident_pid": incident.pid}
+            return failed(
+                f"{incident.kind} {_seconds_since(incident.at):.0f} s ago (pid {incident.pid}), now {info.state}",
+                hint="the supervisor restarts it by itself; if it comes again, read its log",
+                **evidence,
+            )
+        if info.state == "STARTING":
+            return warned("is starting", hint="look again in a few seconds", **evidence)
+        if info.state != "RUNNING":
+            return failed(f"is {info.state}", hint=_deploy_hint(context.contract), **evidence)
+        await _probe(context, process)
+        return passed(f"running, pid {info.pid}, up {_uptime(info)}", **evidence)
+
+    return check
+
+
+def _server(server_id: str, ops_url: str) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        part = f"game server {server_id}"
+        ready, status = await asyncio.gather(
+            look(context, part, f"{ops_url}/readyz"), look(context, part, f"{ops_url}/status")
+        )
+        body = status.body if isinstance(status.body, dict) else {}
+        if ready.status != 200:
+            return failed(f"not ready (HTTP {ready.status})", hint="read its log; is Redis up?", **body)
+        if body.get("draining"):
+            return warned("draining: takes no new match", hint="wait for its matches to end or move", **body)
+        lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
+        grade = graded(lateness, warn=bounds.tick_lateness_ms_warn, fail=bounds.tick_lateness_ms_fail)
+        return Finding(
+            grade,
+            f"{body.get('zone')}, {body.get('players')} players, {body.get('matches')} matches, "
+            f"tick p99 {lateness:.1f} ms late",
+            None if grade is CheckStatus.PASS else "it is overloaded: add servers, or look at the machine's CPU",
+            body,
+        )
+
+    return check
+
+
+async def check_api(context: RegionContext) -> Finding:
+    """The HTTP API is ready to serve players."""
+    return await _ready(context, "the HTTP API", context.contract.endpoints.api)
+
+
+def _worker(process: Process) -> CheckFunction:
+    parts = urlsplit(process.health)
+    base = f"{parts.scheme}://{parts.netloc}"
+
+    async def check(context: RegionContext) -> Finding:
+        return await _ready(context, "the persistence worker", base)
+
+    return check
+
+
+async def _ready(context: RegionContext, part: str, base_url: str) -> Finding:
+    started = time.perf_counter()
+    answer = await look(context, part, f"{base_url}/readyz")
+    milliseconds = (time.perf_counter() - started) * 1000
+    if answer.status != 200:
+        return failed(
+            f"{part} is not ready (HTTP {answer.status})",
+            hint="the answer tells which of its dependencies is missing",
+            url=f"{base_url}/readyz",
+            answer=answer.body,
+        )
+    return passed(f"ready in {milliseconds:.0f} ms", url=base_url, milliseconds=round(milliseconds, 1))
+
+
+async def _probe(context: RegionContext, process: Process) -> None:
+    """What the supervisor's own watchdog asks: HTTP 200, or an open TCP port."""
+    target = urlsplit(process.health)
+    if target.scheme == "tcp":
+        try:
+            _, writer = await asyncio.open_connection(target.hostname, target.port)
+        except OSError as error:
+            raise unreachable(context.contract, process.name, target.netloc, error) from error
+        writer.close()
+        return
+    answer = await look(context, process.name, process.health)
+    if answer.status != 200:
+        raise unreachable(
+            context.contract, process.name, process.health, RuntimeError(f"it answers HTTP {answer.status}")
+        )
+
+
+async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:
+    from mjctl.local.supervisor import SupervisorClient
+
+    socket = Path(context.contract.fleet.supervisor_socket or "")
+
+    async def ask() -> dict[str, ProcessInfo]:
+        client = SupervisorClient(socket, timeout_seconds=_SUPERVISOR_TIMEOUT_SECONDS)
+        return {item.name: item for item in await context.in_thread(client.processes)}
+
+    return await context.shared("supervisor", ask)
+
+
+async def _recent_incident(context: RegionContext, process: str) -> Incident | None:
+    """The last unexpected end of `process` within the threshold's window."""
+    from mjctl.local.supervisor import incidents
+
+    run_dir = context.contract.fleet.run_dir
+    if run_dir is None:
+        return None
+
+    async def read() -> list[Incident]:
+        return await context.in_thread(lambda: incidents(Path(run_dir)))
+
+    window = context.thresholds.restart_window_seconds
+    found = await context.shared("incidents", read)
+    recent = [item for item in found if item.process == process and _seconds_since(item.at) <= window]
+    return recent[-1] if recent else None
+
+
+def _deploy_hint(contract: Contract) -> str:
+    return f"`mjctl deploy --env {contract.environment} --region {contract.region}` puts it back"
+
+
+def _seconds_since(moment: datetime) -> float:
+    return max(0.0, (datetime.now(UTC) - moment).total_seconds())
+
+
+def _uptime(process: ProcessInfo) -> str:
+    seconds = int(_seconds_since(process.started_at)) if process.started_at else 0
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h"

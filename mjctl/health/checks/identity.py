@@ -1,0 +1,51 @@
+"""The user pool, its published keys, and the encryption keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mjctl.health.checks.http import look
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed
+from mjctl.models.contract import Contract
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    yield Check("identity", check_identity)
+    for key in contract.keys:
+        yield Check(f"key/{key}", _key(key))
+
+
+async def check_identity(context: RegionContext) -> Finding:
+    """The pool exists, and the keys that verify its tokens can be fetched."""
+    part = context.contract.identity
+    pool = await context.clients.call("cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
+    answer = await look(context, "the user pool's key set (JWKS)", part.jwks_url)
+    keys = answer.body.get("keys", []) if isinstance(answer.body, dict) else []
+    usable = [key.get("kid") for key in keys if key.get("kty") == "RSA"]
+    if answer.status != 200 or not usable:
+        return failed(
+            f"the key set has no usable key (HTTP {answer.status}): no token can be verified",
+            hint=f"look at {part.jwks_url}",
+            http_status=answer.status,
+        )
+    return passed(
+        f"user pool {part.user_pool_id}, {len(usable)} signing key{'s' if len(usable) != 1 else ''}",
+        user_pool=part.user_pool_id,
+        users=pool["UserPool"].get("EstimatedNumberOfUsers"),
+        key_ids=usable,
+    )
+
+
+def _key(key: str) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        answer = await context.clients.call("kms", "describe_key", KeyId=context.contract.keys[key])
+        state = answer["KeyMetadata"].get("KeyState", "Unknown")
+        if state != "Enabled":
+            return failed(
+                f"the key is {state}: what it encrypted cannot be read",
+                hint="enable it, or cancel its deletion, in KMS",
+                state=state,
+            )
+        return passed("enabled", state=state)
+
+    return check

@@ -1,0 +1,108 @@
+"""Redis, PostgreSQL and the DynamoDB tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from mjctl.aws.clients import unreachable
+from mjctl.aws.stores import cache, database
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, warned, worst
+from mjctl.models.check import CheckStatus
+from mjctl.models.contract import Contract
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    yield Check("redis", check_redis)
+    yield Check("database", check_database, timeout_seconds=4)
+    for key in contract.tables:
+        yield Check(f"table/{key}", _table(key))
+
+
+async def check_redis(context: RegionContext) -> Finding:
+    """Round trip, memory against its limit, evictions, and that writes are taken (role master)."""
+    async with cache(context.contract, context.clients, timeout_seconds=2) as redis:
+        started = time.perf_counter()
+        await redis.ping()
+        ping_ms = (time.perf_counter() - started) * 1000
+        info = await redis.info()
+    limit = int(info.get("maxmemory", 0))
+    used_percent = 100 * int(info["used_memory"]) / limit if limit else 0.0
+    evidence = {
+        "ping_ms": round(ping_ms, 2),
+        "version": info.get("valkey_version") or info.get("redis_version"),
+        "role": info["role"],
+        "replicas": info.get("connected_slaves", 0),
+        "used_memory_bytes": info["used_memory"],
+        "maxmemory_bytes": limit,
+        "evicted_keys": info.get("evicted_keys", 0),
+        "clients": info.get("connected_clients", 0),
+    }
+    if info["role"] != "master":
+        return failed(
+            f"takes no writes: it is a {info['role']}", hint="point the contract at the primary endpoint", **evidence
+        )
+    bounds = context.thresholds
+    memory = graded(used_percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail)
+    evictions = graded(evidence["evicted_keys"], warn=bounds.cache_evictions_warn, fail=float("inf"))
+    used = f"{info['used_memory'] / 2**20:.1f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
+    summary = f"{info['role']}, ping {ping_ms:.1f} ms, {used}, {evidence['evicted_keys']} evicted"
+    return Finding(
+        worst((memory, evictions)),
+        summary,
+        None
+        if worst((memory, evictions)) is CheckStatus.PASS
+        else "`mjctl cache stats` shows what fills it; raise its memory or shorten the TTLs",
+        evidence,
+    )
+
+
+async def check_database(context: RegionContext) -> Finding:
+    """Connect, query, migrations, and how many connections are left."""
+    import asyncpg
+
+    part = context.contract.database
+    try:
+        async with database(context.contract, context.clients, timeout_seconds=3) as connection:
+            started = time.perf_counter()
+            await connection.fetchval("select 1")
+            query_ms = (time.perf_counter() - started) * 1000
+            revision = await connection.fetchval("select version_num from alembic_version")
+            used, limit, version = await connection.fetchrow(
+                "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
+                " current_setting('max_connections')::int, current_setting('server_version')"
+            )
+    except asyncpg.UndefinedTableError:
+        revision = None
+    except asyncpg.PostgresError as error:
+        raise unreachable(context.contract, "PostgreSQL", f"{part.host}:{part.port}/{part.name}", error) from error
+    if revision is None:
+        return failed(
+            "the schema is missing: no migration has run",
+            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` runs them",
+        )
+    bounds = context.thresholds
+    share = 100 * used / limit
+    status = graded(share, warn=bounds.database_connections_percent_warn, fail=bounds.database_connections_percent_fail)
+    return Finding(
+        status,
+        f"PostgreSQL {version.split(' ')[0]}, query {query_ms:.1f} ms, schema {revision}, {used}/{limit} connections",
+        None if status is CheckStatus.PASS else "look for idle connections in pg_stat_activity",
+        {"query_ms": round(query_ms, 2), "schema": revision, "connections": used, "max_connections": limit},
+    )
+
+
+def _table(key: str) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        name = context.contract.tables[key].name
+        table = (await context.clients.call("dynamodb", "describe_table", TableName=name))["Table"]
+        ttl = await context.clients.call("dynamodb", "describe_time_to_live", TableName=name)
+        ttl_status = ttl["TimeToLiveDescription"].get("TimeToLiveStatus", "DISABLED")
+        evidence = {"table": name, "status": table["TableStatus"], "ttl": ttl_status, "items": table.get("ItemCount")}
+        if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
+            return failed(f"{name} is {table['TableStatus']}", hint="wait, then look again", **evidence)
+        if ttl_status not in ("ENABLED", "ENABLING"):
+            return warned(f"{name}: items never expire, TTL is off", hint="`mjctl deploy` turns it on", **evidence)
+        return passed(f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}", **evidence)
+
+    return check

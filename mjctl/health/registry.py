@@ -1,0 +1,22 @@
+"""Which checks a region gets: derived from its contract, so that every part that was deployed is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from mjctl.health.checks import fleet, identity, messaging, probes, stores
+from mjctl.health.model import Check
+from mjctl.models.contract import Contract
+
+FAMILIES: tuple[Callable[[Contract], Iterable[Check]], ...] = (
+    fleet.checks,
+    stores.checks,
+    messaging.checks,
+    identity.checks,
+    probes.checks,
+)
+
+
+def checks_for(contract: Contract) -> list[Check]:
+    """Every check of one region, in the order in which a report shows them."""
+    return [check for family in FAMILIES for check in family(contract)]

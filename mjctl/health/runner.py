@@ -1,0 +1,129 @@
+"""Running the checks of all regions at the same time, each bounded by its own timeout."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mjctl.aws.clients import AwsClients
+from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed
+from mjctl.health.registry import checks_for
+from mjctl.models.check import CheckResult
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError
+
+# An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
+_AWS_TIMEOUT_SECONDS = 2.5
+
+
+async def run_health(
+    environment: str,
+    contracts: Mapping[str, Contract],
+    private_dirs: Mapping[str, Path],
+    *,
+    only: Sequence[str] = (),
+    thresholds: Thresholds | None = None,
+    on_result: Callable[[CheckResult], None] | None = None,
+) -> HealthReport:
+    """Look at every part of every region.
+
+    `only` are globs over check names (`table/*`); `on_result` hears of each result as it comes.
+
+    Raises:
+        NotFoundError: a glob of `only` fits no check.
+    """
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    started = time.perf_counter()
+    chosen = {region: select(checks_for(contract), only) for region, contract in contracts.items()}
+    if only and not any(chosen.values()):
+        known = sorted({check.name for contract in contracts.values() for check in checks_for(contract)})
+        raise NotFoundError(f"no check is named {', '.join(only)}", hint=f"checks here: {', '.join(known)}")
+    results = await asyncio.gather(
+        *(
+            _run_region(contracts[region], checks, private_dirs[region], thresholds or Thresholds(), on_result)
+            for region, checks in chosen.items()
+        )
+    )
+    return HealthReport(
+        environment=environment,
+        started_at=started_at,
+        duration_seconds=time.perf_counter() - started,
+        results=tuple(result for region in results for result in region),
+    )
+
+
+def select(checks: Sequence[Check], only: Sequence[str]) -> list[Check]:
+    """The checks whose name, or kind (the part before the slash), fits one of the globs; all when there is no glob."""
+    return [
+        check
+        for check in checks
+        if not only
+        or any(fnmatchcase(check.name, glob) or fnmatchcase(check.name.split("/", 1)[0], glob) for glob in only)
+    ]
+
+
+async def _run_region(
+    contract: Contract,
+    checks: Sequence[Check],
+    private_dir: Path,
+    thresholds: Thresholds,
+    on_result: Callable[[CheckResult], None] | None,
+) -> list[CheckResult]:
+    import aiohttp
+
+    async with AsyncExitStack() as stack:
+        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1))
+        http = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "mjctl-health"})
+        )
+        context = RegionContext(contract, clients, http, thresholds, private_dir)
+        stack.push_async_callback(context.close)
+
+        async def one(check: Check) -> CheckResult:
+            result = await run_check(check, context)
+            if on_result is not None:
+                on_result(result)
+            return result
+
+        return list(await asyncio.gather(*(one(check) for check in checks)))
+
+
+async def run_check(check: Check, context: RegionContext) -> CheckResult:
+    """Run one check; whatever goes wrong in it becomes a failing result."""
+    started = time.perf_counter()
+    scope = f"--env {context.contract.environment} --region {context.contract.region}"
+    try:
+        async with asyncio.timeout(check.timeout_seconds):
+            finding = await check.run(context)
+    except TimeoutError:
+        finding = failed(
+            f"no answer within {check.timeout_seconds:g} s",
+            hint=f"it hangs or is overloaded: `mjctl servers list {scope}` and the logs of that part say more",
+        )
+    except MjctlError as error:
+        finding = failed(str(error), hint=error.hint or f"`mjctl deploy {scope}` puts back what is gone")
+    except Exception as error:
+        # One faulty check must not take the other findings with it.
+        finding = failed(
+            f"the check itself failed: {type(error).__name__}: {error}",
+            hint="please report this with the command's output",
+            error=type(error).__name__,
+        )
+    return _result(check, context.contract.region, finding, time.perf_counter() - started)
+
+
+def _result(check: Check, region: str, finding: Finding, seconds: float) -> CheckResult:
+    return CheckResult(
+        name=check.name,
+        region=region,
+        status=finding.status,
+        summary=finding.summary,
+        hint=finding.hint,
+        duration_seconds=seconds,
+        evidence=finding.evidence,
+    )

@@ -1,0 +1,1 @@
+"""The queues of a region and their dead letters."""
