@@ -1,0 +1,29 @@
+"""The distributed cache: namespaces of keys on Redis, true on every server.
+
+What it promises: once an `invalidate*` call has returned, no read that begins afterwards, on any server, answers with a
+value from before. Write the source of truth first, then invalidate. Two things make that hold:
+
+* Every read asks Redis in one step for the namespace's generation and for the key under that generation; no process
+  keeps generations or values of its own.
+* A load that a miss started holds a lease. Every invalidation ends the leases it covers, and a load whose lease has
+  ended is handed to its caller but not stored.
+
+A failover of Redis that loses acknowledged writes loses invalidations too; the time to live then bounds the error.
+"""
+
+from gameserver.cache.blocking import SyncDistributedCache
+from gameserver.cache.distributed import CacheCounters, DistributedCache
+from gameserver.cache.keys import MISS, CacheKey, PatternResult, SweepProgress
+from gameserver.cache.stats import CacheStats, NamespaceStats
+
+__all__ = [
+    "MISS",
+    "CacheCounters",
+    "CacheKey",
+    "CacheStats",
+    "DistributedCache",
+    "NamespaceStats",
+    "PatternResult",
+    "SweepProgress",
+    "SyncDistributedCache",
+]

@@ -1,0 +1,139 @@
+"""`SyncDistributedCache`: the same cache for code without an event loop. Thread-safe."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from redis.asyncio import Redis
+
+from gameserver.cache.distributed import DistributedCache, OnProgress
+from gameserver.cache.keys import CacheKey, PatternResult
+from gameserver.cache.stats import CacheStats
+
+T = TypeVar("T")
+
+
+class SyncDistributedCache:
+    """Runs a `DistributedCache` on an event loop of its own thread; every method has the meaning of its namesake there.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://` address.
+        default_ttl_seconds, jitter, lease_seconds: as of `DistributedCache`.
+        connection: further arguments of `redis.asyncio.Redis.from_url`, e.g. `password`, `socket_timeout`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        default_ttl_seconds: float = 300,
+        jitter: float = 0.1,
+        lease_seconds: float = 5.0,
+        **connection: Any,
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="cache", daemon=True)
+        self._thread.start()
+        self._redis: Redis = Redis.from_url(url, **{"socket_timeout": 5, "socket_connect_timeout": 2, **connection})
+        self._cache = DistributedCache(
+            self._redis, default_ttl_seconds=default_ttl_seconds, jitter=jitter, lease_seconds=lease_seconds
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections and end the thread. Idempotent."""
+        if self._loop.is_closed():
+            return
+        self._run(self._redis.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def set(self, namespace: str, key: str, value: Any, ttl_seconds: float | None = None) -> None:
+        self._run(self._cache.set(namespace, key, value, ttl_seconds))
+
+    def get(self, namespace: str, key: str, default: Any = None) -> Any:
+        return self._run(self._cache.get(namespace, key, default))
+
+    def get_or_load(self, namespace: str, key: str, loader: Callable[[], Any], ttl_seconds: float | None = None) -> Any:
+        """As `DistributedCache.get_or_load`; `loader` is an ordinary function and runs on a thread."""
+        return self._run(
+            self._cache.get_or_load(namespace, key, lambda: asyncio.to_thread(loader), ttl_seconds=ttl_seconds)
+        )
+
+    def invalidate(self, namespace: str, key: str) -> bool:
+        return self._run(self._cache.invalidate(namespace, key))
+
+    def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
+        return self._run(self._cache.expire(namespace, key, ttl_seconds))
+
+    def ttl(self, namespace: str, key: str) -> float | None:
+        return self._run(self._cache.ttl(namespace, key))
+
+    def invalidate_namespace(self, namespace: str) -> int:
+        return self._run(self._cache.invalidate_namespace(namespace))
+
+    def invalidate_pattern(
+        self,
+        pattern: str,
+        *,
+        dry_run: bool = False,
+        on_progress: OnProgress | None = None,
+        max_keys_per_second: float | None = None,
+        resume_token: str | None = None,
+    ) -> PatternResult:
+        """As `DistributedCache.invalidate_pattern`; `on_progress` is called on the cache's thread."""
+        return self._run(
+            self._cache.invalidate_pattern(
+                pattern,
+                dry_run=dry_run,
+                on_progress=on_progress,
+                max_keys_per_second=max_keys_per_second,
+                resume_token=resume_token,
+            )
+        )
+
+    def reclaim(self, pattern: str = "*", *, max_keys_per_second: float | None = None) -> PatternResult:
+        return self._run(self._cache.reclaim(pattern, max_keys_per_second=max_keys_per_second))
+
+    def scan(self, pattern: str, *, sizes: bool = False) -> Iterator[CacheKey]:
+        keys = self._cache.scan(pattern, sizes=sizes)
+        try:
+            while (key := self._run(_next_or_none(keys))) is not None:
+                yield key
+        finally:
+            self._run(keys.aclose())  # type: ignore[attr-defined]
+
+    def flush(self) -> int:
+        return self._run(self._cache.flush())
+
+    def namespaces(self) -> list[str]:
+        return self._run(self._cache.namespaces())
+
+    def stats(self) -> CacheStats:
+        return self._run(self._cache.stats())
+
+    def _run(self, call: Coroutine[Any, Any, T]) -> T:
+        future = asyncio.run_coroutine_threadsafe(call, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            # A KeyboardInterrupt ends the wait only; a sweep must not go on behind the caller's back.
+            future.cancel()
+            raise
+
+
+async def _next_or_none(keys: Any) -> CacheKey | None:
+    key: CacheKey | None = await anext(keys, None)
+    return key

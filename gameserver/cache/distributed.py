@@ -1,0 +1,355 @@
+"""`DistributedCache`: the asyncio cache. Its promises stand at the package."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from gameserver.cache import keys, scripts, sweep
+from gameserver.cache.client import RedisClient
+from gameserver.cache.keys import MISS, CacheKey, Pattern, PatternResult, SweepProgress
+from gameserver.cache.stats import CacheStats, collect
+
+Loader = Callable[[], Awaitable[Any]]
+OnProgress = Callable[[SweepProgress], None]
+
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.005, 0.05
+
+
+@dataclass
+class CacheCounters:
+    """What this process asked of the cache. `bypassed`: loads answered without Redis, because it was away."""
+
+    hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    not_stored: int = 0
+    bypassed: int = 0
+
+
+class DistributedCache:
+    """Values by namespace and key, shared by all servers. Values are what msgpack can hold.
+
+    Args:
+        redis: client that answers with bytes (`decode_responses=False`); closing it stays with the caller.
+        default_ttl_seconds: time to live where none is given. There is always one, so that what is left behind goes.
+        jitter: a time to live is shortened by up to this share, so that keys written together do not end together.
+        lease_seconds: how long a load may take before another server starts its own.
+    """
+
+    def __init__(
+        self, redis: RedisClient, *, default_ttl_seconds: float = 300, jitter: float = 0.1, lease_seconds: float = 5.0
+    ) -> None:
+        if default_ttl_seconds <= 0 or not 0 <= jitter < 1 or lease_seconds <= 0:
+            raise ValueError("default_ttl_seconds and lease_seconds must be positive, jitter at least 0 and below 1")
+        if redis.get_encoder().decode_responses:
+            raise ValueError("the cache needs a Redis client with decode_responses=False: values are binary")
+        self._redis = redis
+        self._default_ttl_seconds = default_ttl_seconds
+        self._jitter = jitter
+        self._lease_seconds = lease_seconds
+        self._registered: set[str] = set()
+        self._loading: dict[bytes, asyncio.Task[Any]] = {}
+        self._get = redis.register_script(scripts.GET)
+        self._set = redis.register_script(scripts.SET)
+        self._get_or_lease = redis.register_script(scripts.GET_OR_LEASE)
+        self._store = redis.register_script(scripts.STORE)
+        self._release = redis.register_script(scripts.RELEASE)
+        self._invalidate = redis.register_script(scripts.INVALIDATE)
+        self._expire = redis.register_script(scripts.EXPIRE)
+        self._ttl = redis.register_script(scripts.TTL)
+        self._next_generation = redis.register_script(scripts.NEXT_GENERATION)
+        self.counters = CacheCounters()
+
+    async def set(self, namespace: str, key: str, value: Any, ttl_seconds: float | None = None) -> None:
+        """Store `value`. A load of this key that is under way will not overwrite it.
+
+        Raises:
+            ValueError: namespace, key or `ttl_seconds` out of range. TypeError: msgpack cannot hold the value.
+        """
+        ttl_ms = self._ttl_ms(ttl_seconds)
+        payload = msgspec.msgpack.encode(value)
+        await self._register(namespace)
+        created = await self._call(self._set, namespace, key, payload, ttl_ms)
+        await self._register(namespace, again=bool(created))
+
+    async def get(self, namespace: str, key: str, default: Any = None) -> Any:
+        """The value, or `default`. Pass `default=MISS` to tell an absent key from a stored None."""
+        payload = await self._call(self._get, namespace, key)
+        if payload is None:
+            self.counters.misses += 1
+            return default
+        self.counters.hits += 1
+        return msgspec.msgpack.decode(payload)
+
+    async def get_or_load(self, namespace: str, key: str, loader: Loader, ttl_seconds: float | None = None) -> Any:
+        """The value; if absent, what `loader` returns, loaded once for all who ask at the same time on any server.
+
+        A load during which the key was invalidated is returned but not stored. While Redis is away every caller loads.
+
+        Raises:
+            whatever `loader` raises.
+        """
+        ttl_ms = self._ttl_ms(ttl_seconds)
+        try:
+            await self._register(namespace)
+            return await self._read_through(namespace, key, loader, ttl_ms)
+        except (RedisConnectionError, RedisTimeoutError):
+            self.counters.bypassed += 1
+            return await loader()
+
+    async def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove one key; True when it was there. On return no server answers with the old value."""
+        return bool(await self._call(self._invalidate, namespace, key))
+
+    async def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
+        """Set the time to live of a key, exactly; True when it was there."""
+        return bool(await self._call(self._expire, namespace, key, _milliseconds(ttl_seconds)))
+
+    async def ttl(self, namespace: str, key: str) -> float | None:
+        """Seconds that the key has left, or None when it is not there."""
+        left: int = await self._call(self._ttl, namespace, key)
+        return left / 1000 if left >= 0 else None
+
+    async def invalidate_namespace(self, namespace: str) -> int:
+        """Make every key of the namespace unreadable at once, whatever their number; return the new generation.
+
+        The memory comes back as the old keys' time to live ends, or sooner by `reclaim`.
+        """
+        keys.check_namespace(namespace)
+        generation: int = await self._next_generation(keys=self._control_keys(namespace))
+        await self._register(namespace, again=True)
+        return generation
+
+    async def invalidate_pattern(
+        self,
+        pattern: str,
+        *,
+        dry_run: bool = False,
+        on_progress: OnProgress | None = None,
+        max_keys_per_second: float | None = None,
+        resume_token: str | None = None,
+    ) -> PatternResult:
+        """Remove every key that matches a glob over logical keys, e.g. `profile:*`, without stalling live clients.
+
+        Cancel the task to stop; what was removed stays removed, and the last progress' `resume_token` continues.
+        With `dry_run` nothing changes and the matches are counted.
+
+        Raises:
+            ValueError: malformed pattern or token.
+        """
+        parsed = Pattern.parse(pattern)
+        walks = []
+        for namespace in parsed.select(await self.namespaces()):
+            generation = await self._redis.execute_command("GET", keys.generation_key(namespace))
+            if generation is not None:
+                walks.append((namespace, parsed.physical(namespace, generation.decode())))
+            if not dry_run:
+                # Ends all loads under way first: one that read the old truth must not store it behind the sweep.
+                await self._redis.execute_command("INCR", keys.epoch_key(namespace))
+        return await self._walk(pattern, walks, dry_run, on_progress, max_keys_per_second, resume_token)
+
+    async def reclaim(
+        self,
+        pattern: str = "*",
+        *,
+        on_progress: OnProgress | None = None,
+        max_keys_per_second: float | None = None,
+    ) -> PatternResult:
+        """Free the memory of earlier generations of the namespaces that match; no readable key is touched."""
+        walks = [
+            (name, f"{keys.value_prefix(name)}*") for name in Pattern.parse(pattern).select(await self.namespaces())
+        ]
+        return await self._walk(pattern, walks, False, on_progress, max_keys_per_second, None, stale_only=True)
+
+    async def scan(self, pattern: str, *, sizes: bool = False) -> AsyncIterator[CacheKey]:
+        """Yield the keys that match, in no order; with `sizes`, also the bytes that each takes in Redis."""
+        parsed = Pattern.parse(pattern)
+        for namespace in parsed.select(await self.namespaces()):
+            generation = await self._redis.execute_command("GET", keys.generation_key(namespace))
+            if generation is None:
+                continue
+            async for batch in sweep.scan(self._redis, parsed.physical(namespace, generation.decode())):
+                for entry in await self._describe(batch, sizes):
+                    yield entry
+
+    async def flush(self, *, on_progress: OnProgress | None = None) -> int:
+        """Empty every namespace of the cache, never the game's other keys; return how many keys were removed."""
+        for namespace in await self.namespaces():
+            await self.invalidate_namespace(namespace)
+        return (await self.reclaim(on_progress=on_progress)).removed
+
+    async def namespaces(self) -> list[str]:
+        names = await self._redis.execute_command("SMEMBERS", keys.NAMESPACES_KEY)
+        return sorted(name.decode() for name in names)
+
+    async def stats(self) -> CacheStats:
+        """Size, hit ratio and memory; per namespace exact below some 20,000 keys and estimated from a sample above."""
+        return await collect(self._redis, await self.namespaces())
+
+    async def _read_through(self, namespace: str, key: str, loader: Loader, ttl_ms: int) -> Any:
+        token = secrets.token_bytes(12)
+        wait = _FIRST_WAIT_SECONDS
+        give_up_at = time.monotonic() + 2 * self._lease_seconds
+        while True:
+            payload, holder, created = await self._call(
+                self._get_or_lease, namespace, key, token, _milliseconds(self._lease_seconds)
+            )
+            await self._register(namespace, again=bool(created))
+            if payload is not None:
+                self.counters.hits += 1
+                return msgspec.msgpack.decode(payload)
+            if holder == token:
+                self.counters.misses += 1
+                task = asyncio.create_task(self._load(namespace, key, loader, ttl_ms, token))
+                self._loading[token] = task
+                task.add_done_callback(lambda done: self._loaded(token, done))
+                # Shielded: when this caller gives up, the others still get the value.
+                return await asyncio.shield(task)
+            if (under_way := self._loading.get(holder)) is not None:
+                self.counters.hits += 1
+                return await asyncio.shield(under_way)
+            if time.monotonic() > give_up_at:
+                return await loader()
+            await asyncio.sleep(wait)
+            wait = min(_LONGEST_WAIT_SECONDS, wait * 2)
+
+    async def _load(self, namespace: str, key: str, loader: Loader, ttl_ms: int, token: bytes) -> Any:
+        self.counters.loads += 1
+        try:
+            value = await loader()
+            payload = msgspec.msgpack.encode(value)
+        except BaseException:
+            with contextlib.suppress(RedisConnectionError, RedisTimeoutError):
+                await self._call(self._release, namespace, key, token)
+            raise
+        try:
+            stored = await self._call(self._store, namespace, key, token, payload, ttl_ms)
+        except (RedisConnectionError, RedisTimeoutError):
+            stored = 0
+        self.counters.not_stored += not stored
+        return value
+
+    def _loaded(self, token: bytes, task: asyncio.Task[Any]) -> None:
+        del self._loading[token]
+        if not task.cancelled():
+            # Read, because nobody else may be left to do so, and asyncio would complain of it.
+            task.exception()
+
+    async def _walk(
+        self,
+        pattern: str,
+        walks: list[tuple[str, str]],
+        dry_run: bool,
+        on_progress: OnProgress | None,
+        max_keys_per_second: float | None,
+        resume_token: str | None,
+        *,
+        stale_only: bool = False,
+    ) -> PatternResult:
+        start = time.monotonic()
+        first, cursor = _parse_resume_token(resume_token)
+        walks = [walk for walk in walks if walk[0] >= first]
+        pace = sweep.Pace(self._redis, max_keys_per_second)
+        await pace.calibrate()
+        total = len(walks) * int(await self._redis.execute_command("DBSIZE"))
+        walker = sweep.Sweep(self._redis, pace, remove=not dry_run)
+
+        def report(namespace: str, at: int) -> None:
+            if on_progress is not None:
+                counts = min(walker.scanned, total), total, walker.matched, walker.removed
+                on_progress(SweepProgress(namespace, *counts, time.monotonic() - start, f"{namespace}:{at}"))
+
+        for namespace, match in walks:
+            await walker.run(
+                match,
+                cursor=cursor if namespace == first else 0,
+                on_step=partial(report, namespace),
+                wanted=await self._stale_test(namespace) if stale_only else None,
+            )
+        return PatternResult(
+            pattern=pattern,
+            namespaces=tuple(namespace for namespace, _ in walks),
+            dry_run=dry_run,
+            scanned=min(walker.scanned, total),
+            matched=walker.matched,
+            removed=walker.removed,
+            seconds=time.monotonic() - start,
+            probe_p50_ms=pace.percentile_ms(0.5),
+            probe_p99_ms=pace.percentile_ms(0.99),
+        )
+
+    async def _stale_test(self, namespace: str) -> Callable[[bytes], bool]:
+        """Whether a physical key belongs to a generation before the one that holds now; those never come back."""
+        current = int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
+
+        def stale(physical: bytes) -> bool:
+            generation = keys.split_value_key(physical)[1]
+            return generation.isdecimal() and int(generation) < current
+
+        return stale
+
+    async def _describe(self, batch: list[bytes], sizes: bool) -> list[CacheKey]:
+        pipeline = self._redis.pipeline(transaction=False)
+        for physical in batch:
+            pipeline.execute_command("PTTL", physical)
+            if sizes:
+                pipeline.execute_command("MEMORY USAGE", physical)
+        answers = await pipeline.execute()
+        ttls = answers[::2] if sizes else answers
+        bytes_used = answers[1::2] if sizes else [None] * len(batch)
+        entries = []
+        for physical, left, size in zip(batch, ttls, bytes_used, strict=True):
+            if left != -2:  # gone since the scan
+                namespace, _, key = keys.split_value_key(physical)
+                entries.append(CacheKey(namespace, key, left / 1000 if left >= 0 else None, size))
+        return entries
+
+    async def _register(self, namespace: str, *, again: bool = False) -> None:
+        """Name the namespace in the set of all; `again` when Redis has shown that it may have forgotten."""
+        if again or namespace not in self._registered:
+            keys.check_namespace(namespace)
+            await self._redis.execute_command("SADD", keys.NAMESPACES_KEY, namespace)
+            self._registered.add(namespace)
+
+    async def _call(self, script: Any, namespace: str, key: str, *arguments: Any) -> Any:
+        names = self._control_keys(keys.check_namespace(namespace))
+        prefixes = keys.value_prefix(namespace), keys.lease_prefix(namespace)
+        return await script(keys=names, args=[*prefixes, keys.check_key(key), *arguments])
+
+    @staticmethod
+    def _control_keys(namespace: str) -> list[str]:
+        return [keys.generation_key(namespace), keys.epoch_key(namespace)]
+
+    def _ttl_ms(self, ttl_seconds: float | None) -> int:
+        seconds = self._default_ttl_seconds if ttl_seconds is None else ttl_seconds
+        return _milliseconds(seconds * (1 - self._jitter * random.random()))
+
+
+def _milliseconds(seconds: float) -> int:
+    if not 0 < seconds < 10**9:
+        raise ValueError("a time to live must be more than 0 seconds")
+    return max(1, int(seconds * 1000))
+
+
+def _parse_resume_token(token: str | None) -> tuple[str, int]:
+    if token is None:
+        return "", 0
+    namespace, _, cursor = token.rpartition(":")
+    if not cursor.isdecimal():
+        raise ValueError("malformed resume token")
+    return keys.check_namespace(namespace), int(cursor)
+
+
+__all__ = ["MISS", "CacheCounters", "DistributedCache"]

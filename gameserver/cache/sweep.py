@@ -1,0 +1,152 @@
+"""Walking the keyspace beside a live game: SCAN and UNLINK in pipelines, paced by the latency that they cause.
+
+SCAN visits every key of the server at about 1 us each, and nothing else runs meanwhile: COUNT is the longest pause that
+one step may cause. Steps follow each other at once while a PING beside them stays quick, and with growing pauses
+when it does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gameserver.cache.client import RedisClient
+
+# Half a millisecond of the server's time a step; 10,000 and more stall live clients by 20 ms and up (measured).
+SCAN_COUNT = 500
+# One command holds the server until it ends; commands of a pipeline let others in between.
+_UNLINK_CHUNK = 250
+_PROBE_INTERVAL_SECONDS = 0.01
+_CALIBRATION_PROBES = 5
+# What a live client may feel before the sweep slows down: this, or three times what it felt before we came.
+_TOLERATED_SECONDS = 0.002
+_TOLERATED_FACTOR = 3.0
+_MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.1
+_MAX_PROBES_KEPT = 10_000
+
+
+@dataclass
+class Pace:
+    """Adapts the pause between two steps to probes of the server's latency, and holds a limit of keys a second."""
+
+    redis: RedisClient
+    max_keys_per_second: float | None = None
+    probes: list[float] = field(default_factory=list)
+    _pause: float = 0.0
+    _tolerated: float = _TOLERATED_SECONDS
+    _probed_at: float = 0.0
+    _began_at: float = 0.0
+    _keys: int = 0
+
+    async def calibrate(self) -> None:
+        baseline = sorted([await self._ping() for _ in range(_CALIBRATION_PROBES)])[_CALIBRATION_PROBES // 2]
+        self._tolerated = max(_TOLERATED_SECONDS, _TOLERATED_FACTOR * baseline)
+        self._began_at = time.monotonic()
+
+    async def step(self, work: Any) -> Any:
+        """Await `work`, a pipeline already built, with a probe beside it when one is due."""
+        if time.monotonic() - self._probed_at < _PROBE_INTERVAL_SECONDS:
+            return await work
+        self._probed_at = time.monotonic()
+        # In this order: the probe has to queue behind our pipeline, as a live client's command would.
+        answer, felt = await asyncio.gather(work, self._ping())
+        if len(self.probes) < _MAX_PROBES_KEPT:
+            self.probes.append(felt)
+        if felt > self._tolerated:
+            self._pause = min(_MAX_PAUSE_SECONDS, max(_MIN_PAUSE_SECONDS, self._pause * 2))
+        else:
+            self._pause = self._pause / 2 if self._pause > _MIN_PAUSE_SECONDS else 0.0
+        return answer
+
+    async def rest(self, keys: int) -> None:
+        """Pause after a step that dealt with `keys` keys; always lets other tasks of this process run."""
+        self._keys += keys
+        pause = self._pause
+        if self.max_keys_per_second:
+            due_at = self._began_at + self._keys / self.max_keys_per_second
+            pause = max(pause, due_at - time.monotonic())
+        await asyncio.sleep(max(0.0, pause))
+
+    def percentile_ms(self, fraction: float) -> float:
+        ordered = sorted(self.probes)
+        return 1000 * ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else 0.0
+
+    async def _ping(self) -> float:
+        start = time.perf_counter()
+        await self.redis.execute_command("PING")
+        return time.perf_counter() - start
+
+
+@dataclass
+class Sweep:
+    """Walks over the keys that match globs, and counts over all of them.
+
+    `remove`: UNLINK what is found, else only count it.
+    """
+
+    redis: RedisClient
+    pace: Pace
+    remove: bool
+    scanned: int = 0
+    removed: int = 0
+    # SCAN may name a key twice while the table is resized; a removed key counts once by UNLINK's own answer.
+    _counted: set[int] = field(default_factory=set)
+
+    @property
+    def matched(self) -> int:
+        return self.removed if self.remove else len(self._counted)
+
+    async def run(
+        self,
+        match: str,
+        *,
+        cursor: int,
+        on_step: Callable[[int], None],
+        wanted: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        """Walk from `cursor` (0: the beginning) to the end. `wanted` is a second test, for what a glob cannot say.
+
+        `on_step(cursor)` is told after each step where a later walk would have to begin to miss nothing.
+        """
+        pending: list[bytes] = []
+        while True:
+            pipeline = self.redis.pipeline(transaction=False)
+            _queue_unlinks(pipeline, pending)
+            pipeline.execute_command("SCAN", cursor, "MATCH", match, "COUNT", SCAN_COUNT)
+            *unlinked, (next_cursor, keys) = await self.pace.step(pipeline.execute())
+            self.removed += sum(unlinked)
+            self.scanned += SCAN_COUNT
+            found = [key for key in keys if wanted is None or wanted(key)]
+            if self.remove:
+                pending = found
+            else:
+                self._counted.update(map(hash, found))
+            on_step(cursor)
+            cursor = int(next_cursor)
+            if cursor == 0:
+                break
+            await self.pace.rest(len(found))
+        if pending:
+            pipeline = self.redis.pipeline(transaction=False)
+            _queue_unlinks(pipeline, pending)
+            self.removed += sum(await self.pace.step(pipeline.execute()))
+
+
+async def scan(redis: RedisClient, match: str) -> AsyncIterator[list[bytes]]:
+    """Yield batches of keys that match `match`, each key once or, while the table is resized, more often."""
+    cursor = 0
+    while True:
+        cursor_bytes, keys = await redis.execute_command("SCAN", cursor, "MATCH", match, "COUNT", SCAN_COUNT)
+        if keys:
+            yield keys
+        cursor = int(cursor_bytes)
+        if cursor == 0:
+            return
+
+
+def _queue_unlinks(pipeline: Any, keys: Sequence[bytes]) -> None:
+    for start in range(0, len(keys), _UNLINK_CHUNK):
+        pipeline.execute_command("UNLINK", *keys[start : start + _UNLINK_CHUNK])
