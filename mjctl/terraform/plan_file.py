@@ -102,7 +102,8 @@ def _seal_of(stack: Stack, plan: Path, made_at: float) -> Seal:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """SHA-256 of a file; a missing one has none, so it equals no digest that was ever made."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
 
 
 def _short(value: object) -> str:

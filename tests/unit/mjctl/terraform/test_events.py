@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mjctl.models.errors import DependencyError
+from mjctl.terraform.events import (
+    ChangeSummary,
+    Diagnostic,
+    OperationDone,
+    OutputsPublished,
+    PlainText,
+    PlannedChange,
+    ProvisionerLine,
+    parse_line,
+)
+
+RESOURCE = {"addr": 'module.process["redis"].terraform_data.process'}
+
+
+def line(kind: str, **rest: object) -> str:
+    return json.dumps({"@level": "info", "@message": "", "type": kind, **rest})
+
+
+def test_a_planned_change() -> None:
+    change = {"resource": RESOURCE, "action": "replace", "reason": "replace_by_triggers"}
+    assert parse_line(line("planned_change", change=change)) == PlannedChange(
+        RESOURCE["addr"], "replace", "replace_by_triggers"
+    )
+
+
+def test_provisioner_output_loses_its_line_end() -> None:
+    event = parse_line(line("provision_progress", hook={"resource": RESOURCE, "output": "redis is ready\n"}))
+    assert event == ProvisionerLine(RESOURCE["addr"], "redis is ready")
+
+
+@pytest.mark.parametrize(("kind", "ok"), [("apply_complete", True), ("apply_errored", False)])
+def test_the_end_of_an_operation(kind: str, ok: bool) -> None:
+    hook = {"resource": RESOURCE, "action": "create", "elapsed_seconds": 3}
+    assert parse_line(line(kind, hook=hook)) == OperationDone(RESOURCE["addr"], "create", 3, ok)
+
+
+def test_a_diagnostic_keeps_its_place() -> None:
+    found = {
+        "severity": "error",
+        "summary": "Invalid value",
+        "detail": "zones must be distinct",
+        "range": {"filename": "variables.tf", "start": {"line": 7}},
+    }
+    event = parse_line(line("diagnostic", diagnostic=found))
+    assert isinstance(event, Diagnostic)
+    assert event.place == "variables.tf:7"
+    assert "zones must be distinct" in str(event)
+
+
+def test_a_summary_keeps_its_operation() -> None:
+    changes = {"add": 3, "change": 0, "import": 0, "remove": 1, "operation": "plan"}
+    event = parse_line(line("change_summary", changes=changes))
+    assert event == ChangeSummary(3, 0, 1, "plan")
+    assert event.total == 4
+
+
+def test_outputs() -> None:
+    outputs = {"contract": {"sensitive": False, "type": "string", "value": "x"}, "hidden": {"sensitive": True}}
+    assert parse_line(line("outputs", outputs=outputs)) == OutputsPublished({"contract": "x", "hidden": None})
+
+
+@pytest.mark.parametrize("text", ["", "   ", line("log"), line("a_type_of_next_year", anything=1)])
+def test_what_nobody_needs_is_passed_over(text: str) -> None:
+    assert parse_line(text) is None
+
+
+@pytest.mark.parametrize("text", ["Error: no backend", '["a list"]', '"a string"', "{broken", '{"no": "type"}'])
+def test_what_is_no_message_is_kept_as_text(text: str) -> None:
+    assert parse_line(text) == PlainText(text)
+
+
+@pytest.mark.parametrize("ui", ["1.0", "1.2", "1.99"])
+def test_any_minor_version_of_the_view_is_read(ui: str) -> None:
+    assert parse_line(line("version", terraform="1.15.5", ui=ui)) is None
+
+
+@pytest.mark.parametrize("ui", ["2.0", "0.9", ""])
+def test_another_major_version_is_refused(ui: str) -> None:
+    with pytest.raises(DependencyError):
+        parse_line(line("version", terraform="9.9", ui=ui))
