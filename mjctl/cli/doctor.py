@@ -1,0 +1,31 @@
+"""`mjctl doctor`: is this machine ready?"""
+
+from __future__ import annotations
+
+from mjctl.cli.base import Exit, OutputFormat, OutputOption, open_session
+from mjctl.models.exit_codes import ExitCode
+
+
+def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
+    """Check this machine for everything that mjctl needs.
+
+    Example: mjctl doctor
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from mjctl.doctor.machine import examine
+    from mjctl.models.check import CheckStatus
+    from mjctl.models.workspace import Workspace
+
+    session = open_session(output)
+    results = examine(Workspace.discover())
+    styles = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red", CheckStatus.SKIP: "dim"}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for result in results:
+        table.add_row(Text(result.status, style=styles[result.status]), result.name, Text(result.summary))
+        if result.hint:
+            table.add_row("", "", Text(f"next: {result.hint}", style="dim"))
+    session.emit(table, data={"checks": results})
+    if any(result.status is CheckStatus.FAIL for result in results):
+        raise Exit(ExitCode.DEPENDENCY)

@@ -1,0 +1,1 @@
+"""Is this machine ready? One look at everything that mjctl needs before it is needed."""

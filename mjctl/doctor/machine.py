@@ -1,0 +1,129 @@
+"""The checks of `mjctl doctor`. They read and probe; they change nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.config_file import environment_names, load_environment
+from mjctl.models.errors import MjctlError
+from mjctl.models.workspace import Workspace
+
+# A local region was measured at 0.6 GiB of memory and 0.2 GiB of disk; twice that leaves room to play.
+_MEMORY_BYTES = 1.2 * 1024**3
+_DISK_BYTES = 0.5 * 1024**3
+_SUPPORTED = ((3, 11), (3, 14))
+_Finding = tuple[CheckStatus, str, str | None]
+
+
+def examine(workspace: Workspace) -> list[CheckResult]:
+    """Run every check; one that fails never hides another."""
+    checks: dict[str, Callable[[], _Finding]] = {
+        "python": _python,
+        "system": _system,
+        "project": lambda: _project(workspace),
+        "home": lambda: _home(workspace),
+        "terraform": _terraform,
+        "redis": _redis,
+        "postgresql": _postgresql,
+        "supervisor": lambda: _package("supervisor", "runs the local processes"),
+        "emulated-aws": lambda: _package("ministack", "stands in for AWS on this machine"),
+        "sockets": _sockets,
+        "memory": _memory,
+    }
+    return [_run(name, check) for name, check in checks.items()]
+
+
+def _run(name: str, check: Callable[[], _Finding]) -> CheckResult:
+    started = time.monotonic()
+    try:
+        status, summary, hint = check()
+    except MjctlError as error:
+        status, summary, hint = CheckStatus.FAIL, str(error), error.hint
+    return CheckResult(name, "", status, summary, hint, time.monotonic() - started)
+
+
+def _python() -> _Finding:
+    version = platform.python_version()
+    oldest, newest = _SUPPORTED
+    if oldest <= sys.version_info[:2] <= newest:
+        return CheckStatus.PASS, f"Python {version}", None
+    wanted = f"{'.'.join(map(str, oldest))} to {'.'.join(map(str, newest))}"
+    return CheckStatus.FAIL, f"Python {version}", f"use Python {wanted}: PYTHON=python3.13 make up"
+
+
+def _system() -> _Finding:
+    name = f"{platform.system()} {platform.machine()}"
+    if platform.system() in ("Linux", "Darwin"):
+        return CheckStatus.PASS, name, None
+    return CheckStatus.WARN, name, "the target `local` runs on Linux and macOS"
+
+
+def _project(workspace: Workspace) -> _Finding:
+    names = environment_names(workspace)
+    for name in names:
+        load_environment(workspace, name)
+    return CheckStatus.PASS, f"{workspace.project_dir}: environments {', '.join(names)}", None
+
+
+def _home(workspace: Workspace) -> _Finding:
+    """The nearest folder that exists must let this user write, and its disk must have room."""
+    folder = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        hint = "give this user the right to write there, or set MJCTL_HOME"
+        return CheckStatus.FAIL, f"{workspace.home} cannot be written", hint
+    free = shutil.disk_usage(folder).free
+    summary = f"{workspace.home}: {free / 1024**3:.1f} GiB free"
+    if free < _DISK_BYTES:
+        return CheckStatus.WARN, summary, "free some space, or set MJCTL_HOME to another disk"
+    return CheckStatus.PASS, summary, None
+
+
+def _terraform() -> _Finding:
+    from mjctl.terraform.engine import find_engine
+
+    engine = find_engine()
+    return CheckStatus.PASS, f"Terraform {engine.version} from {engine.source}", None
+
+
+def _redis() -> _Finding:
+    from mjctl.local.programs import redis_binary
+
+    return CheckStatus.PASS, str(redis_binary()), None
+
+
+def _postgresql() -> _Finding:
+    from mjctl.local.postgres import installations
+
+    return CheckStatus.PASS, str(installations()[0]), None
+
+
+def _package(name: str, purpose: str) -> _Finding:
+    try:
+        return CheckStatus.PASS, f"{name} {importlib.metadata.version(name)}", None
+    except importlib.metadata.PackageNotFoundError:
+        return CheckStatus.FAIL, f"`{name}` is not installed; it {purpose}", "pip install 'mjctl[local]'"
+
+
+def _sockets() -> _Finding:
+    from mjctl.local.layout import private_runtime_dir
+
+    return CheckStatus.PASS, str(private_runtime_dir()), None
+
+
+def _memory() -> _Finding:
+    free = psutil.virtual_memory().available
+    summary = f"{free / 1024**3:.1f} GiB available, temporary files in {Path(tempfile.gettempdir())}"
+    if free < _MEMORY_BYTES:
+        return CheckStatus.WARN, summary, "close something: a local region needs about 0.6 GiB"
+    return CheckStatus.PASS, summary, None
