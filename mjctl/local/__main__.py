@@ -1,0 +1,129 @@
+"""What the provisioners of terraform/stacks/local call: `python -m mjctl.local VERB`, the input in MJCTL_INPUT.
+
+Every verb can be repeated: it brings about a state and is content when that is so already. One line on stdout says
+what was done; an error is told on stderr, and the exit code is that of `mjctl`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from mjctl.local.layout import Layout, write_private
+from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
+from mjctl.models.exit_codes import ExitCode
+
+_MIGRATION_SECONDS = 120
+_SHOWN_LOG_LINES = 10
+
+
+def _supervisor_start(values: Mapping[str, Any]) -> str:
+    from mjctl.local import daemon
+
+    return daemon.start(Layout(Path(values["region_dir"])), values["owner"])
+
+
+def _supervisor_stop(values: Mapping[str, Any]) -> str:
+    from mjctl.local import daemon
+
+    return daemon.stop(Layout(Path(values["region_dir"])), values["owner"])
+
+
+def _start(values: Mapping[str, Any]) -> str:
+    from mjctl.local import lifecycle
+    from mjctl.local.spec import ProcessSpec
+
+    return lifecycle.start(ProcessSpec.parse(json.dumps(values)))
+
+
+def _stop(values: Mapping[str, Any]) -> str:
+    from mjctl.local import lifecycle
+
+    return lifecycle.remove(Layout(Path(values["region_dir"])), values["name"], values["owner"])
+
+
+def _data_plane(values: Mapping[str, Any]) -> str:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from mjctl.local import data_plane
+
+    began = time.monotonic()
+    spec = data_plane.DataPlaneSpec(Path(values["definition"]), values["prefix"], values["endpoint"], values["region"])
+    try:
+        manifest = data_plane.create(spec)
+    except (BotoCoreError, ClientError) as error:
+        raise UnreachableError(
+            f"the data plane could not be created: {error}",
+            where=spec.endpoint,
+            hint=f"see {Layout(Path(values['region_dir'])).log('aws')}",
+        ) from error
+    write_private(Layout(Path(values["region_dir"])).data_plane, json.dumps(manifest, indent=2, sort_keys=True))
+    counts = ", ".join(f"{len(manifest[part])} {part}" for part in ("tables", "queues", "topics", "keys"))
+    return f"data plane: {counts} and the user pool after {time.monotonic() - began:.1f} s"
+
+
+def _migrate(values: Mapping[str, Any]) -> str:
+    from mjctl.local.daemon import base_environment
+
+    began = time.monotonic()
+    log = Layout(Path(values["region_dir"])).log("migrate")
+    with log.open("wb") as output:
+        result = subprocess.run(
+            [sys.executable, "-m", "gameserver", "migrate"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**base_environment(), **values["environment"]},
+            timeout=_MIGRATION_SECONDS,
+            check=False,
+        )
+    if result.returncode != 0:
+        lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
+        raise UnreachableError(
+            f"the database's schema was not migrated (exit code {result.returncode}); the last lines:"
+            + "".join(f"\n  | {line}" for line in lines),
+            where=str(log),
+            hint="mend the cause and run `mjctl deploy` again",
+        )
+    return f"schema: up to date after {time.monotonic() - began:.1f} s"
+
+
+_VERBS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "data-plane": _data_plane,
+    "migrate": _migrate,
+    "start": _start,
+    "stop": _stop,
+    "supervisor-start": _supervisor_start,
+    "supervisor-stop": _supervisor_stop,
+}
+
+
+def main(arguments: list[str], environment: Mapping[str, str]) -> int:
+    """Run one verb and return the exit code."""
+    try:
+        if len(arguments) != 1 or arguments[0] not in _VERBS:
+            raise UsageError(f"usage: python -m mjctl.local {{{','.join(_VERBS)}}}, with its input in MJCTL_INPUT")
+        try:
+            values = json.loads(environment.get("MJCTL_INPUT", ""))
+            line = _VERBS[arguments[0]](values)
+        except (ValueError, KeyError) as error:
+            raise ConfigError(f"MJCTL_INPUT does not fit: {error!r}") from error
+    except MjctlError as error:
+        sys.stderr.write(f"{error}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        return int(error.exit_code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    sys.stdout.write(f"{line}\n")
+    return int(ExitCode.OK)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], os.environ))

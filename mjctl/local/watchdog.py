@@ -1,0 +1,147 @@
+"""What keeps a region's processes well: an event listener of supervisord that also asks each of them every second.
+
+supervisord brings back what has ended. A process that hangs does not end: after three unanswered questions in a row
+the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
+
+Usage: python -m mjctl.local.watchdog REGION_DIR SOCKET   (run by supervisord only)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TextIO
+
+from mjctl.local import leftovers
+from mjctl.local.layout import Layout
+from mjctl.local.probe import probe_all
+from mjctl.local.spec import ProcessSpec, all_recorded
+from mjctl.local.supervisor import ProcessInfo, SupervisorClient
+
+_INTERVAL_SECONDS = 1.0
+_ANSWER_SECONDS = 1.0
+_FAILURES = 3
+# A first start may take long (a database recovers, a machine is busy), but not for ever.
+_FIRST_ANSWER_SECONDS = 90.0
+
+
+@dataclass
+class _Health:
+    """What is known about one life of one process."""
+
+    pid: int
+    since: float = field(default_factory=time.monotonic)
+    answered: bool = False
+    failures: int = 0
+
+    @property
+    def hangs(self) -> bool:
+        if self.answered:
+            return self.failures >= _FAILURES
+        return time.monotonic() - self.since > _FIRST_ANSWER_SECONDS
+
+
+class Watchdog:
+    """The polling half. `check` is one round and is called every second."""
+
+    def __init__(self, layout: Layout, client: SupervisorClient) -> None:
+        self._layout = layout
+        self._client = client
+        self._health: dict[str, _Health] = {}
+        self._killed: set[int] = set()
+
+    def check(self) -> None:
+        """Ask every running process once, at the same time; kill those that hang."""
+        running = {info.name: info for info in self._client.processes() if info.pid is not None}
+        specs = {spec.name: spec for spec in all_recorded(self._layout) if spec.name in running}
+        answers = probe_all({name: spec.live for name, spec in specs.items()}, _ANSWER_SECONDS)
+        for name, reason in answers.items():
+            self._judge(specs[name], running[name], reason)
+        self._health = {name: health for name, health in self._health.items() if name in running}
+
+    def _judge(self, spec: ProcessSpec, info: ProcessInfo, reason: str | None) -> None:
+        pid = info.pid or 0
+        health = self._health.get(spec.name)
+        if health is None or health.pid != pid:
+            health = self._health[spec.name] = _Health(pid)
+            leftovers.record(self._layout, spec.name, pid)
+        if reason is None:
+            health.answered, health.failures = True, 0
+            return
+        health.failures += 1
+        if info.running and health.hangs:
+            self._killed.add(pid)
+            self.record(spec.name, "hung", pid, f"{reason}, {health.failures} times in a row; killed")
+            self._client.kill(spec.name)
+            del self._health[spec.name]
+
+    def handle_event(self, event: str, values: dict[str, str]) -> None:
+        """Record an end that nobody asked for."""
+        pid = int(values.get("pid", 0)) or None
+        if event == "PROCESS_STATE_EXITED" and pid in self._killed:
+            self._killed.discard(pid or 0)
+        elif event == "PROCESS_STATE_EXITED":
+            expected = values.get("expected") == "1"
+            self.record(values["processname"], "exited", pid, "ended by itself" if expected else "ended unexpectedly")
+        elif event == "PROCESS_STATE_BACKOFF":
+            self.record(values["processname"], "exited", pid, f"ended while it started, try {values.get('tries')}")
+
+    def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
+        """Append one incident; a single write, so that lines of two threads never mix."""
+        at = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
+        descriptor = os.open(self._layout.incidents, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, line.encode())
+        finally:
+            os.close(descriptor)
+
+
+def poll_for_ever(watchdog: Watchdog) -> None:
+    """Check once a second. Any failure ends the process: supervisord starts a fresh watchdog."""
+    try:
+        while True:
+            began = time.monotonic()
+            watchdog.check()
+            time.sleep(max(0.0, _INTERVAL_SECONDS - (time.monotonic() - began)))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+
+
+def listen(watchdog: Watchdog, events: TextIO, answers: TextIO) -> None:
+    """Speak supervisord's event protocol until it closes the stream."""
+    while True:
+        answers.write("READY\n")
+        answers.flush()
+        header = events.readline()
+        if not header:
+            return
+        fields = _fields(header)
+        payload = events.read(int(fields["len"]))
+        watchdog.handle_event(fields["eventname"], _fields(payload))
+        answers.write("RESULT 2\nOK")
+        answers.flush()
+
+
+def _fields(line: str) -> dict[str, str]:
+    return dict(part.split(":", 1) for part in line.split())
+
+
+def main(arguments: list[str]) -> int:
+    region_dir, socket = map(Path, arguments)
+    watchdog = Watchdog(Layout(region_dir), SupervisorClient(socket, timeout_seconds=10.0))
+    threading.Thread(target=poll_for_ever, args=(watchdog,), daemon=True).start()
+    listen(watchdog, sys.stdin, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
