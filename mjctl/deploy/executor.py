@@ -169,8 +169,6 @@ class Deployment:
         )
 
     async def _destroy(self, planned: Planned) -> RegionResult:
-        from mjctl.local.teardown import remove_leftovers
-
         stack, plan = planned.stack, planned.plan
         self._reporter.phase(stack.region, Phase.DESTROY)
         started = time.monotonic()
@@ -181,7 +179,7 @@ class Deployment:
                     self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)
                 )
                 removed = summary.remove
-            await asyncio.to_thread(remove_leftovers, stack.folder)
+            await asyncio.to_thread(inputs.remove_remains, stack)
         except MjctlError as error:
             return self._finish(_failed(stack.region, error, started, planned.result.seconds))
         return self._finish(

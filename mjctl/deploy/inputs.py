@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mjctl.local import inventory, ports
+from mjctl.local import daemon, inventory, ports
+from mjctl.local.layout import Layout
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import Stack, write_private
@@ -75,7 +77,7 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     seen = inventory.observe(stack.folder)
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({"supervisor"})
-    gone = {name for name in applied if name not in ("supervisor", "data-plane") and name not in seen.programs}
+    gone = {name for name in applied if name not in ("supervisor", "data-plane") and not seen.exists(name)}
     if not seen.data_plane_present:
         gone.add("data-plane")
     return frozenset(gone)
@@ -84,6 +86,20 @@ def missing_parts(stack: Stack) -> frozenset[str]:
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:
     """Keep the epochs of an apply: the next one counts from them."""
     write_private(stack.folder / _EPOCHS, json.dumps(variables.get("epochs", {})))
+
+
+def remove_remains(stack: Stack) -> None:
+    """End and remove what a destroyed region may still have here; the logs stay.
+
+    Terraform runs no destroy provisioner of a resource whose creation was interrupted, so its process can be left.
+    """
+    daemon.stop(Layout(stack.folder))
+    for path in (stack.folder / _EPOCHS, Layout(stack.folder).ports):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(stack.data_dir, ignore_errors=True)
+    for path in stack.terraform_dir.glob("*"):
+        if not path.name.startswith("mjctl.lock"):
+            path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
