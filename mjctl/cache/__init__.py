@@ -1,0 +1,1 @@
+"""The distributed cache as operators handle it, over one or several regions."""

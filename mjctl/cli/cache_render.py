@@ -1,0 +1,96 @@
+"""How the cache looks to people, and to programs where that differs from the services' own types."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from mjctl.cli.tables import human_bytes, human_seconds, plain_table
+
+if TYPE_CHECKING:
+    from gameserver.cache import CacheStats, PatternResult
+    from mjctl.aws.regions import RegionOutcome
+    from mjctl.cache.operations import CachedValue, KeyListing
+
+
+def stats_document(stats: CacheStats) -> dict[str, object]:
+    return {**asdict(stats), "hit_ratio": stats.hit_ratio}
+
+
+def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
+    """The server of each region in one table, the namespaces of all in another."""
+    servers = plain_table(
+        "REGION", "SERVER", ">MEMORY", ">LIMIT", ">KEYS", ">HIT RATIO", ">EVICTED", ">EXPIRED", ">CLIENTS", ">UPTIME"
+    )
+    spaces = plain_table("REGION", "NAMESPACE", ">KEYS", ">MEMORY", ">STALE KEYS", ">GENERATION", "FIGURES")
+    for outcome in outcomes:
+        if (stats := outcome.value) is None:
+            continue
+        servers.add_row(
+            outcome.region,
+            stats.server_version,
+            human_bytes(stats.memory_bytes),
+            human_bytes(stats.max_memory_bytes) if stats.max_memory_bytes else "none",
+            str(stats.total_keys),
+            "-" if stats.hit_ratio is None else f"{stats.hit_ratio:.1%}",
+            str(stats.evicted_keys),
+            str(stats.expired_keys),
+            str(stats.clients),
+            human_seconds(stats.uptime_seconds),
+        )
+        for space in stats.namespaces:
+            spaces.add_row(
+                outcome.region,
+                space.name,
+                str(space.keys),
+                human_bytes(space.memory_bytes),
+                str(space.stale_keys),
+                "-" if space.generation is None else str(space.generation),
+                f"estimated from {stats.sampled_keys} keys" if stats.estimated else "exact",
+            )
+    return Group(servers, Text(), spaces) if spaces.row_count else Group(servers, Text("the cache is empty"))
+
+
+def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> Table:
+    table = plain_table("REGION", "KEY", ">TTL", *([">MEMORY"] if sizes else []))
+    for outcome in outcomes:
+        for key in outcome.value.keys if outcome.value else ():
+            cells = [outcome.region, key.name, human_seconds(key.ttl_seconds)]
+            if sizes:
+                cells.append("-" if key.size_bytes is None else human_bytes(key.size_bytes))
+            # A key is foreign text: never read as markup.
+            table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def value_text(outcomes: list[RegionOutcome[CachedValue]]) -> Text:
+    """The bare JSON for one region, so that it can be piped; headed by the region for several."""
+    answered = [(outcome.region, outcome.value) for outcome in outcomes if outcome.value is not None]
+    parts = []
+    for region, cached in answered:
+        shown = json.dumps(cached.value, indent=2, ensure_ascii=False, default=str) if cached.found else "not there"
+        parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
+    return Text("\n".join(parts))
+
+
+def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
+    def one(result: PatternResult) -> str:
+        if result.dry_run:
+            return f"{result.matched} keys would be invalidated"
+        return (
+            f"{result.removed} keys invalidated in {result.seconds:.2f} s; "
+            f"a live client's round trip meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
+        )
+
+    return lines(outcomes, one)
+
+
+def lines(outcomes: list[RegionOutcome[Any]], describe: Callable[[Any], str]) -> Text:
+    """`<region>: <what happened>` for every region that did not fail."""
+    return Text("\n".join(f"{item.region}: {describe(item.value)}" for item in outcomes if item.error is None))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from botocore.exceptions import ClientError
+
+from mjctl.aws.clients import AwsClients
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
+from mjctl.models.exit_codes import ExitCode
+
+MakeContract = Callable[..., Contract]
+
+
+async def test_an_api_that_is_down_is_named_with_its_address(make_contract: MakeContract) -> None:
+    with AwsClients(make_contract(), timeout_seconds=1, attempts=1) as clients, pytest.raises(UnreachableError) as down:
+        await clients.call("sqs", "get_queue_attributes", QueueUrl="http://127.0.0.1:1/q")
+    assert down.value.exit_code is ExitCode.UNREACHABLE
+    assert down.value.where == "test, us-east-1, http://127.0.0.1:1"
+    assert "mjctl health" in (down.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("AccessDeniedException", PermissionDeniedError),
+        ("ExpiredToken", PermissionDeniedError),
+        ("ResourceNotFoundException", NotFoundError),
+        ("InternalError", UnreachableError),
+    ],
+)
+def test_what_aws_answers_becomes_the_error_that_fits(
+    make_contract: MakeContract, code: str, kind: type[MjctlError]
+) -> None:
+    answer = ClientError({"Error": {"Code": code, "Message": "said"}}, "DescribeTable")
+    explained = AwsClients(make_contract()).explain(answer, "dynamodb:describe_table")
+    assert type(explained) is kind
+    assert "us-east-1" in str(explained)
+
+
+def test_an_emulated_aws_never_sees_real_credentials(
+    make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "real")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "real")
+    contract = make_contract()
+    credentials = AwsClients(contract).client("sqs")._request_signer._credentials
+    assert credentials.access_key == contract.aws.account_id
+    assert "real" not in (credentials.secret_key, credentials.token)
+
+
+def test_the_real_aws_gets_the_callers_own_credentials(
+    make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mjctl.aws import clients as module
+
+    monkeypatch.setattr(module, "_session", None)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIACALLER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    client = AwsClients(make_contract(aws={"account_id": "000000000000"})).client("sqs")
+    assert client._request_signer._credentials.access_key == "AKIACALLER"
+    assert client.meta.endpoint_url.endswith("amazonaws.com")

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from mjctl.health.accounts import load_account, new_account, store_account
+from mjctl.models.errors import PermissionDeniedError
+
+
+def test_an_account_is_kept_privately_and_found_again(tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    account = new_account(1, "pool-a")
+    store_account(folder, 1, account)
+    assert load_account(folder, 1, "pool-a") == account
+    assert load_account(folder, 2, "pool-a") is None
+    assert stat.S_IMODE((folder / "probe-1.json").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert [path.name for path in folder.iterdir()] == ["probe-1.json"]
+
+
+def test_an_account_of_a_pool_that_is_gone_is_not_used(tmp_path: Path) -> None:
+    store_account(tmp_path, 1, new_account(1, "pool-a"))
+    assert load_account(tmp_path, 1, "pool-b") is None
+
+
+def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+    (tmp_path / "probe-1.json").write_text('{"email": ')
+    assert load_account(tmp_path, 1, "pool-a") is None
+
+
+def test_the_password_satisfies_the_pools_policy() -> None:
+    password = new_account(1, "pool").password
+    assert len(password) >= 12
+    assert any(c.islower() for c in password)
+    assert any(c.isupper() for c in password)
+    assert any(c.isdigit() for c in password)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionDeniedError) as refused:
+        store_account(tmp_path / "file", 1, new_account(1, "pool"))
+    assert refused.value.where == str(tmp_path / "file")

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from mjctl.health.model import HealthReport, Thresholds, graded, worst
+from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.errors import UsageError
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(0, CheckStatus.PASS), (9.9, CheckStatus.PASS), (10, CheckStatus.WARN), (20, CheckStatus.FAIL)],
+)
+def test_a_bound_belongs_to_the_graver_side(value: float, status: CheckStatus) -> None:
+    assert graded(value, warn=10, fail=20) is status
+
+
+def test_worst() -> None:
+    assert worst(()) is CheckStatus.PASS
+    assert worst((CheckStatus.SKIP, CheckStatus.WARN, CheckStatus.PASS)) is CheckStatus.WARN
+
+
+def test_thresholds_take_overrides_and_leave_the_rest() -> None:
+    bounds = Thresholds().with_overrides(["queue_depth_warn=5", "restart_window_seconds=2.5"])
+    assert (bounds.queue_depth_warn, bounds.restart_window_seconds) == (5, 2.5)
+    assert bounds.queue_depth_fail == Thresholds().queue_depth_fail
+
+
+@pytest.mark.parametrize("setting", ["nosuch=1", "queue_depth_warn", "queue_depth_warn=many"])
+def test_a_threshold_that_does_not_fit_is_refused(setting: str) -> None:
+    with pytest.raises(UsageError):
+        Thresholds().with_overrides([setting])
+
+
+def test_the_json_form_holds_every_finding_under_its_region() -> None:
+    results = (
+        CheckResult("redis", "us-east-1", CheckStatus.PASS, "fine", evidence={"role": "master"}),
+        CheckResult("redis", "eu-west-1", CheckStatus.FAIL, "down", hint="look"),
+    )
+    document = json.loads(json.dumps(HealthReport("local", "2030-01-01T00:00:00+00:00", 1.23456, results).to_json()))
+    assert document["healthy"] is False
+    assert document["counts"] == {"pass": 1, "warn": 0, "fail": 1, "skip": 0}
+    assert document["regions"]["us-east-1"]["status"] == "pass"
+    assert document["regions"]["eu-west-1"]["checks"][0]["hint"] == "look"

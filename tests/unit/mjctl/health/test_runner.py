@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from mjctl.aws.clients import AwsClients
+from mjctl.health import runner
+from mjctl.health.model import Check, Finding, RegionContext, Thresholds, passed
+from mjctl.health.registry import checks_for
+from mjctl.health.runner import run_check, run_health, select
+from mjctl.models.check import CheckStatus
+from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError, UnreachableError
+
+MakeContract = Callable[..., Contract]
+
+
+@pytest.fixture
+async def context(make_contract: MakeContract, tmp_path: Path) -> AsyncIterator[RegionContext]:
+    contract = make_contract()
+    async with aiohttp.ClientSession() as http:
+        with AwsClients(contract, timeout_seconds=1, attempts=1) as clients:
+            made = RegionContext(contract, clients, http, Thresholds(), tmp_path)
+            yield made
+            await made.close()
+
+
+async def hang(_: RegionContext) -> Finding:
+    await asyncio.Event().wait()
+    raise AssertionError("unreachable")
+
+
+async def fine(_: RegionContext) -> Finding:
+    return passed("fine", value=1)
+
+
+async def test_a_check_that_hangs_fails_by_its_own_timeout(context: RegionContext) -> None:
+    result = await run_check(Check("slow", hang, timeout_seconds=0.01), context)
+    assert result.status is CheckStatus.FAIL
+    assert "0.01 s" in result.summary
+    assert result.hint
+
+
+async def test_an_error_for_people_keeps_its_hint(context: RegionContext) -> None:
+    async def check(_: RegionContext) -> Finding:
+        raise UnreachableError("Redis does not answer", where="us-east-1", hint="look there")
+
+    result = await run_check(Check("redis", check), context)
+    assert (result.status, result.summary) == (CheckStatus.FAIL, "Redis does not answer (us-east-1)")
+    assert result.hint == "look there"
+
+
+async def test_a_faulty_check_is_a_finding_and_not_a_crash(context: RegionContext) -> None:
+    async def check(_: RegionContext) -> Finding:
+        raise ZeroDivisionError("oops")
+
+    result = await run_check(Check("odd", check), context)
+    assert result.status is CheckStatus.FAIL
+    assert result.evidence == {"error": "ZeroDivisionError"}
+
+
+async def test_a_hung_check_does_not_hold_back_the_others(
+    make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = [Check("hung", hang, timeout_seconds=0.05), Check("a", fine), Check("b", fine)]
+    monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
+    heard: list[str] = []
+    contracts = {name: make_contract(name) for name in ("us-east-1", "eu-west-1")}
+    report = await run_health(
+        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: heard.append(result.name)
+    )
+    assert heard[-2:] == ["hung", "hung"]
+    assert sorted(heard[:-2]) == ["a", "a", "b", "b"]
+    assert [item.name for item in report.results] == ["hung", "a", "b"] * 2
+    assert report.status is CheckStatus.FAIL
+    assert report.count(CheckStatus.PASS, "eu-west-1") == 2
+
+
+async def test_what_checks_share_is_made_once_and_survives_a_timeout(context: RegionContext) -> None:
+    made = 0
+    release = asyncio.Event()
+
+    async def make() -> int:
+        nonlocal made
+        made += 1
+        await release.wait()
+        return made
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await context.shared("key", make)
+    release.set()
+    assert await context.shared("key", make) == 1
+
+
+def test_every_part_of_a_contract_has_a_check(make_contract: MakeContract) -> None:
+    contract = make_contract(
+        fleet={
+            "kind": "supervisor",
+            "supervisor_socket": "/nowhere/supervisor.sock",
+            "run_dir": "/nowhere",
+            "processes": [
+                {"name": "worker", "role": "worker", "health": "http://127.0.0.1:1/healthz"},
+                {"name": "game-a-1", "role": "game-server", "zone": "a", "health": "http://127.0.0.1:1/healthz"},
+            ],
+            "servers": [
+                {"id": "game-a-1", "zone": "a", "play_url": "ws://127.0.0.1:1", "ops_url": "http://127.0.0.1:1"}
+            ],
+        }
+    )
+    assert [check.name for check in checks_for(contract)] == [
+        "supervisor",
+        "process/worker",
+        "process/game-a-1",
+        "server/game-a-1",
+        "api",
+        "worker",
+        "redis",
+        "database",
+        "table/matches",
+        "queue/persistence",
+        "dead-letters/persistence",
+        "topic/events",
+        "identity",
+        "key/data",
+        "login",
+        "match",
+    ]
+
+
+def test_select_takes_globs_over_names_and_kinds() -> None:
+    checks = [Check(name, fine) for name in ("redis", "table/matches", "table/players", "match")]
+    assert [check.name for check in select(checks, ["table/*"])] == ["table/matches", "table/players"]
+    assert [check.name for check in select(checks, ["table"])] == ["table/matches", "table/players"]
+    assert [check.name for check in select(checks, ["m*", "redis"])] == ["redis", "match"]
+    assert select(checks, []) == checks
+
+
+async def test_a_name_that_fits_no_check_is_refused_with_the_names_there_are(
+    make_contract: MakeContract, tmp_path: Path
+) -> None:
+    with pytest.raises(NotFoundError) as refused:
+        await run_health("test", {"us-east-1": make_contract()}, {"us-east-1": tmp_path}, only=["nosuch"])
+    assert "dead-letters/persistence" in (refused.value.hint or "")
+
+
+async def test_a_region_of_which_nothing_answers_fails_in_every_part(
+    make_contract: MakeContract, tmp_path: Path
+) -> None:
+    (tmp_path / "database.json").touch(mode=0o600)
+    (tmp_path / "database.json").write_text('{"password": "x"}')
+    report = await run_health("test", {"us-east-1": make_contract()}, {"us-east-1": tmp_path / "private"})
+    assert {item.status for item in report.results} == {CheckStatus.FAIL}
+    assert all(item.hint for item in report.results)
+    assert not [item for item in report.results if "check itself failed" in item.summary]
