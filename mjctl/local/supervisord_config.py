@@ -46,6 +46,7 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
             "buffer_size": "1000",
             "autorestart": "true",
             "startretries": str(_START_RETRIES),
+            "stdout_logfile": "NONE",
             "stderr_logfile": str(layout.log(WATCHDOG)),
             "stderr_logfile_maxbytes": _LOG_BYTES,
             "stderr_logfile_backups": "1",

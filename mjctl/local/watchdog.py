@@ -86,7 +86,7 @@ class Watchdog:
         """Record an end that nobody asked for."""
         pid = int(values.get("pid", 0)) or None
         if event == "PROCESS_STATE_EXITED" and pid in self._killed:
-            self._killed.discard(pid or 0)
+            self._killed.discard(pid)
         elif event == "PROCESS_STATE_EXITED":
             expected = values.get("expected") == "1"
             self.record(values["processname"], "exited", pid, "ended by itself" if expected else "ended unexpectedly")

@@ -1,0 +1,65 @@
+# What the game finds in place before it starts: tables, queues, topics, identities and keys in the emulated AWS, and the
+# relational schema.
+
+locals {
+  data_plane_definition = "${path.module}/../../modules/data_plane/data-plane.yaml"
+  migrations            = "${path.module}/../../../gameserver/migrations"
+  prefix                = "${var.project}-${var.environment}"
+
+  # The file exists only once the resource does; its path is unknown to a plan that creates it, so it is not read then.
+  data_plane = jsondecode(file(terraform_data.data_plane.output.manifest))
+}
+
+resource "terraform_data" "data_plane" {
+  input = { manifest = "${var.region_dir}/run/data-plane.json" }
+
+  triggers_replace = {
+    definition = filesha256(local.data_plane_definition)
+    endpoint   = "http://${local.address.aws}"
+    epoch      = lookup(var.epochs, "data-plane", 0)
+    prefix     = local.prefix
+    region     = var.region
+    supervisor = terraform_data.supervisor.id
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  provisioner "local-exec" {
+    command = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local data-plane"
+    environment = {
+      MJCTL_INPUT = jsonencode({
+        definition = abspath(local.data_plane_definition)
+        endpoint   = "http://${local.address.aws}"
+        prefix     = local.prefix
+        region     = var.region
+        region_dir = var.region_dir
+      })
+    }
+    quiet = true
+  }
+
+  depends_on = [module.aws]
+}
+
+resource "terraform_data" "schema" {
+  triggers_replace = {
+    migrations = sha256(join("", [
+      for file in sort(fileset(local.migrations, "**/*.py")) : filesha256("${local.migrations}/${file}")
+    ]))
+    database = module.postgres.id
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  provisioner "local-exec" {
+    command = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local migrate"
+    environment = {
+      MJCTL_INPUT = jsonencode({ region_dir = var.region_dir, environment = local.database_environment })
+    }
+    quiet = true
+  }
+}

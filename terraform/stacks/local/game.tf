@@ -1,0 +1,106 @@
+# The game itself: what gameserver/settings.py reads.
+
+locals {
+  base_environment = {
+    GAMESERVER_PROJECT     = var.project
+    GAMESERVER_ENVIRONMENT = var.environment
+    GAMESERVER_REGION      = var.region
+    GAMESERVER_CACHE_URL   = "redis://${local.address.redis}/0"
+  }
+
+  database_environment = merge(local.base_environment, {
+    GAMESERVER_DATABASE_HOST   = "127.0.0.1"
+    GAMESERVER_DATABASE_PORT   = tostring(var.ports.postgres)
+    GAMESERVER_DATABASE_NAME   = "game"
+    GAMESERVER_DATABASE_USER   = "game"
+    GAMESERVER_DATABASE_SECRET = "file:${var.region_dir}/secrets/database.json"
+    GAMESERVER_DATABASE_TLS    = "false"
+  })
+
+  game_environment = merge(local.base_environment, {
+    # The emulated AWS takes any credentials; these keep the user's own out of it.
+    AWS_ACCESS_KEY_ID           = "local"
+    AWS_SECRET_ACCESS_KEY       = "local"
+    AWS_CONFIG_FILE             = "/dev/null"
+    AWS_SHARED_CREDENTIALS_FILE = "/dev/null"
+    AWS_EC2_METADATA_DISABLED   = "true"
+    AWS_REGION                  = var.region
+    AWS_DEFAULT_REGION          = var.region
+    AWS_ENDPOINT_URL            = "http://${local.address.aws}"
+
+    GAMESERVER_EVENTS_TOPIC_ARN      = local.data_plane.topics.events
+    GAMESERVER_PERSISTENCE_QUEUE_URL = local.data_plane.queues.persistence.url
+    GAMESERVER_TABLES                = jsonencode({ for key, table in local.data_plane.tables : key => table.name })
+    GAMESERVER_USER_POOL_ID          = local.data_plane.identity.user_pool_id
+    GAMESERVER_CLIENT_ID             = local.data_plane.identity.client_id
+    GAMESERVER_ISSUER                = local.data_plane.identity.issuer
+    GAMESERVER_JWKS_URL              = local.data_plane.identity.jwks_url
+    GAMESERVER_DATA_KEY_ARN          = local.data_plane.keys.data
+    GAMESERVER_AUTO_CONFIRM_SIGN_UP  = "true"
+    GAMESERVER_HOST                  = "127.0.0.1"
+    GAMESERVER_TICK_RATE_HZ          = tostring(var.game.tick_rate_hz)
+    GAMESERVER_MAX_PLAYERS           = tostring(var.game.max_players_per_server)
+    GAMESERVER_MODES                 = jsonencode(var.game.modes)
+  })
+}
+
+module "api" {
+  source = "../../modules/local_process"
+
+  name        = "api"
+  kind        = "gameserver"
+  arguments   = ["api"]
+  region_dir  = var.region_dir
+  port        = var.ports.api
+  ready       = "http://${local.address.api}/readyz"
+  live        = "http://${local.address.api}/healthz"
+  environment = merge(local.game_environment, local.database_environment, { GAMESERVER_PORT = tostring(var.ports.api) })
+  incarnation = merge(local.released, { epoch = lookup(var.epochs, "api", 0) })
+
+  depends_on = [module.redis, terraform_data.schema]
+}
+
+module "worker" {
+  source = "../../modules/local_process"
+
+  name       = "worker"
+  kind       = "gameserver"
+  arguments  = ["worker"]
+  region_dir = var.region_dir
+  port       = var.ports.worker
+  ready      = "http://${local.address.worker}/readyz"
+  live       = "http://${local.address.worker}/healthz"
+  environment = merge(local.game_environment, local.database_environment, {
+    GAMESERVER_OPS_PORT = tostring(var.ports.worker)
+  })
+  incarnation  = merge(local.released, { epoch = lookup(var.epochs, "worker", 0) })
+  stop_seconds = 20
+
+  depends_on = [module.redis, terraform_data.schema]
+}
+
+module "game_server" {
+  source   = "../../modules/local_process"
+  for_each = local.game_servers
+
+  name       = each.key
+  kind       = "gameserver"
+  arguments  = ["serve"]
+  region_dir = var.region_dir
+  port       = var.ports[each.key]
+  ready      = "http://${local.address["${each.key}-ops"]}/readyz"
+  live       = "http://${local.address["${each.key}-ops"]}/healthz"
+  environment = merge(local.game_environment, {
+    GAMESERVER_SERVER_ID = each.key
+    GAMESERVER_ZONE      = each.value
+    GAMESERVER_PORT      = tostring(var.ports[each.key])
+    GAMESERVER_OPS_PORT  = tostring(var.ports["${each.key}-ops"])
+    GAMESERVER_PLAY_URL  = "ws://${local.address[each.key]}"
+  })
+  incarnation = merge(local.released, { epoch = lookup(var.epochs, each.key, 0) })
+  # Its matches must have moved to the others before the next one goes.
+  rolling      = true
+  stop_seconds = 20
+
+  depends_on = [module.redis]
+}

@@ -1,0 +1,63 @@
+output "contract" {
+  description = "All that mjctl knows of the region; its type is mjctl/models/contract.py."
+  value = {
+    version     = 1
+    project     = var.project
+    environment = var.environment
+    target      = "local"
+    region      = var.region
+    zones       = var.zones
+
+    aws       = { endpoint_url = "http://${local.address.aws}", account_id = local.data_plane.account_id }
+    endpoints = { api = "http://${local.address.api}" }
+    cache     = { url = "redis://${local.address.redis}/0", access = "direct" }
+    database = {
+      host   = "127.0.0.1"
+      port   = var.ports.postgres
+      name   = "game"
+      user   = "game"
+      secret = "file:${var.region_dir}/secrets/database.json"
+      tls    = false
+    }
+    tables   = local.data_plane.tables
+    topics   = local.data_plane.topics
+    queues   = local.data_plane.queues
+    identity = local.data_plane.identity
+    keys     = local.data_plane.keys
+    backup   = { directory = "${var.region_dir}/backups" }
+
+    fleet = {
+      kind              = "supervisor"
+      supervisor_socket = local.supervisor.socket
+      run_dir           = "${var.region_dir}/run"
+      processes = concat(
+        [
+          { name = "redis", role = "cache", zone = null, health = "tcp://${local.address.redis}" },
+          { name = "postgres", role = "database", zone = null, health = "tcp://${local.address.postgres}" },
+          { name = "aws", role = "aws", zone = null, health = "http://${local.address.aws}/_ministack/health" },
+          { name = "api", role = "api", zone = null, health = "http://${local.address.api}/readyz" },
+          { name = "worker", role = "worker", zone = null, health = "http://${local.address.worker}/readyz" },
+        ],
+        [
+          for name, zone in local.game_servers : {
+            name   = name
+            role   = "game-server"
+            zone   = zone
+            health = "http://${local.address["${name}-ops"]}/readyz"
+          }
+        ],
+      )
+      servers = [
+        for name, zone in local.game_servers : {
+          id       = name
+          zone     = zone
+          play_url = "ws://${local.address[name]}"
+          ops_url  = "http://${local.address["${name}-ops"]}"
+        }
+      ]
+    }
+  }
+
+  # Nothing is published before the whole region is up.
+  depends_on = [module.api, module.worker, module.game_server]
+}

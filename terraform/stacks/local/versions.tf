@@ -1,0 +1,6 @@
+terraform {
+  required_version = ">= 1.9"
+
+  # Its path is given by mjctl: `init -backend-config=path=<region_dir>/terraform/terraform.tfstate`.
+  backend "local" {}
+}
