@@ -1,0 +1,132 @@
+"""Bad input and a bad world: one screen that says what to do, the documented code, nothing half-changed."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from mjctl.models.exit_codes import ExitCode
+from mjctl.models.workspace import Workspace
+
+from .conftest import REGION, Operator
+
+pytestmark = pytest.mark.stack
+
+PROJECT = Workspace.discover(Path(__file__)).project_dir
+
+
+def assert_explained(stderr: str, *words: str) -> None:
+    assert "error:" in stderr
+    assert "Traceback" not in stderr
+    assert len(stderr.splitlines()) <= 24, stderr
+    for word in words:
+        assert word in stderr
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose configs may be spoiled; its terraform/ is the real one."""
+    folder = tmp_path / "project"
+    shutil.copytree(PROJECT / "configs", folder / "configs")
+    (folder / "terraform").symlink_to(PROJECT / "terraform")
+    (folder / "gameserver").symlink_to(PROJECT / "gameserver")
+    return folder
+
+
+def test_an_unknown_region_names_those_there_are(fresh: Operator) -> None:
+    ran = fresh.run("deploy", "--region", "mars-north-1", "--auto-approve")
+    assert ran.code == ExitCode.NOT_FOUND
+    assert_explained(ran.stderr, "mars-north-1", "us-east-1")
+    assert not fresh.home.exists()
+
+
+def test_no_region_at_all_is_asked_for(fresh: Operator) -> None:
+    ran = fresh.run("deploy", "--auto-approve")
+    assert ran.code == ExitCode.USAGE
+    assert_explained(ran.stderr, "--region", "--all-regions")
+
+
+def test_an_unknown_option_is_a_usage_error(fresh: Operator) -> None:
+    ran = fresh.run("deploy", "--regoin", "us-east-1")
+    assert ran.code == ExitCode.USAGE
+    assert_explained(ran.stderr, "--regoin", "--help")
+
+
+def test_nothing_is_changed_without_confirmation(fresh: Operator) -> None:
+    ran = fresh.run("deploy", "--region", REGION)
+    assert ran.code == ExitCode.REFUSED
+    assert_explained(ran.stderr, "--auto-approve")
+    assert not (fresh.home / "local" / REGION / "terraform" / "terraform.tfstate").exists()
+    assert not list((fresh.home / "local" / REGION).rglob("*.tfplan"))
+
+
+def test_malformed_yaml_names_file_and_line(fresh: Operator, project: Path) -> None:
+    path = project / "configs" / "local.yaml"
+    path.write_text("project: arena\ntarget: [local\n")
+    ran = fresh.run("deploy", "--region", REGION, "--auto-approve", MJCTL_PROJECT_DIR=str(project))
+    assert ran.code == ExitCode.CONFIG
+    assert_explained(ran.stderr, f"{path}:3")
+
+
+def test_a_pinned_port_in_use_is_named(fresh: Operator, project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        with (project / "configs" / "local.yaml").open("a") as config:
+            config.write(f"\nlocal:\n  ports: {{us-east-1/api: {port}}}\n")
+        ran = fresh.run("deploy", "--region", REGION, "--auto-approve", MJCTL_PROJECT_DIR=str(project))
+    assert ran.code == ExitCode.CONFLICT
+    assert_explained(ran.stderr, str(port), "api")
+    assert not (fresh.home / "local" / REGION / "terraform" / "terraform.tfstate").exists()
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = Operator(tmp_path / "file" / "home").run("deploy", "--region", REGION, "--auto-approve")
+    assert ran.code == ExitCode.PERMISSION
+    assert_explained(ran.stderr, str(tmp_path / "file"), "MJCTL_HOME")
+
+
+def test_a_missing_terraform_says_how_to_get_one(fresh: Operator) -> None:
+    ran = fresh.run("plan", "--region", REGION, MJCTL_TERRAFORM="/nowhere/terraform")
+    assert ran.code == ExitCode.DEPENDENCY
+    assert_explained(ran.stderr, "/nowhere/terraform")
+
+
+def test_a_region_that_is_not_deployed_says_how_to(fresh: Operator) -> None:
+    ran = fresh.run("health", "--region", REGION, "--output", "json")
+    assert ran.code == ExitCode.NOT_FOUND
+    assert_explained(ran.stderr, "mjctl deploy")
+    assert ran.json()["error"]["code"] == ExitCode.NOT_FOUND
+
+
+def test_a_region_held_by_another_run_is_named(operator: Operator) -> None:
+    from mjctl.models.config_file import load_environment
+    from mjctl.terraform.lock import region_lock
+    from mjctl.terraform.stack import Stack
+
+    workspace = Workspace(PROJECT, operator.home)
+    with region_lock(Stack.of_region(workspace, load_environment(workspace, "local"), REGION), "a test"):
+        ran = operator.run("deploy", "--region", REGION, "--auto-approve")
+        assert operator.run("status", "--output", "json").code == ExitCode.OK
+    assert ran.code == ExitCode.LOCKED
+    assert_explained(ran.stderr, "`a test`", "pid")
+
+
+def test_a_dead_redis_is_named_by_cache_and_health(operator: Operator) -> None:
+    from mjctl.local.supervisor import SupervisorClient
+
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    client.stop("redis")
+    try:
+        ran = operator.run("cache", "stats", "--region", REGION)
+        assert ran.code == ExitCode.UNREACHABLE
+        assert_explained(ran.stderr, REGION)
+        ran = operator.run("health", "--region", REGION, "--output", "json")
+        assert ran.code == ExitCode.UNHEALTHY
+        failed = [check["name"] for check in ran.json()["checks"] if check["status"] == "fail"]
+        assert any("redis" in name or "cache" in name for name in failed)
+    finally:
+        client.start("redis")

@@ -1,0 +1,140 @@
+"""The main job end to end: what issue, README and operator promise each other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from mjctl.models.exit_codes import ExitCode
+
+from .conftest import REGION, Operator, eventually
+
+pytestmark = pytest.mark.stack
+
+
+def is_healthy(operator: Operator, *arguments: str) -> bool:
+    return operator.run("health", "--region", REGION, *arguments).code == ExitCode.OK
+
+
+def test_a_deployed_region_is_healthy_with_a_login_and_a_match(operator: Operator) -> None:
+    ran = operator.run("health", "--region", REGION, "--output", "json")
+    assert ran.code == ExitCode.OK, ran.stdout
+    names = {check["name"]: check["status"] for check in ran.json()["checks"]}
+    assert {"login", "match"} <= {name.rsplit(".", 1)[-1] for name in names}
+    assert set(names.values()) <= {"pass", "warn"}
+
+
+def test_a_second_deploy_has_nothing_to_do(operator: Operator) -> None:
+    ran = operator.run("deploy", "--region", REGION, "--auto-approve", "--output", "json")
+    assert ran.code == ExitCode.OK
+    assert [one["outcome"] for one in ran.json()["regions"]] == ["unchanged"]
+    assert operator.run("plan", "--region", REGION).code == ExitCode.OK
+    assert operator.run("drift", "--region", REGION).code == ExitCode.OK
+
+
+def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> None:
+    ran = operator.run(
+        "loadtest", "--region", REGION, "--players", "6", "--duration", "12", "--output", "json", timeout=110
+    )
+    assert ran.code == ExitCode.OK, ran.stderr
+    report = ran.json()
+    assert report["matches"]["ended"] >= 1
+    assert report["verification"]["missing"] == []
+    assert report["verification"]["duplicated"] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_lost_server_is_named_and_comes_back_by_itself(operator: Operator, number: signal.Signals) -> None:
+    eventually(lambda: is_healthy(operator, "--only", "*process*"), 30, "healthy before")
+    victim = f"game-{REGION}b-1"
+    os.kill(operator.pid(victim), number)
+    named = []
+
+    def is_named() -> bool:
+        ran = operator.run("health", "--region", REGION)
+        if ran.code == ExitCode.UNHEALTHY and victim in ran.stdout:
+            named.append(ran)
+        return bool(named)
+
+    eventually(is_named, 10, "health names the server")
+    eventually(lambda: is_healthy(operator), 30, "healthy again")
+
+
+def test_drift_sees_a_process_that_was_taken_away_and_deploy_brings_it_back(operator: Operator) -> None:
+    from mjctl.local.supervisor import SupervisorClient
+
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    client.stop("worker")
+    client.remove("worker")
+    ran = operator.run("drift", "--region", REGION, "--output", "json")
+    assert ran.code == ExitCode.CHANGES_PENDING
+    assert any("worker" in change["address"] for change in ran.json()["regions"][0]["changes"])
+    assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
+    assert is_healthy(operator)
+
+
+def test_a_cache_pattern_is_invalidated_with_the_right_count(operator: Operator) -> None:
+    def count(*extra: str) -> int:
+        ran = operator.run(
+            "cache", "invalidate", "--region", REGION, "--pattern", "profile:*", "--output", "json", *extra
+        )
+        assert ran.code == ExitCode.OK, ran.stderr
+        return int(sum(one["matched"] for one in ran.json()["regions"]))
+
+    assert is_healthy(operator)
+    before = count("--dry-run")
+    assert before >= 1
+    assert count() == before
+    assert count("--dry-run") == 0
+
+
+def test_an_interrupted_deploy_leaves_no_lock_and_the_next_one_completes(fresh: Operator) -> None:
+    running = fresh.start("deploy", "--region", "eu-west-1", "--auto-approve")
+    state = fresh.home / "local" / "eu-west-1" / "terraform" / "terraform.tfstate"
+    eventually(state.exists, 30, "the apply has begun")
+    time.sleep(1)
+    running.send_signal(signal.SIGINT)
+    _, stderr = running.communicate(timeout=60)
+    assert running.returncode == ExitCode.INTERRUPTED, stderr
+    assert not list(state.parent.glob(".*.lock.info"))
+    assert "Traceback" not in stderr
+
+    ran = fresh.run("deploy", "--region", "eu-west-1", "--auto-approve")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert fresh.run("health", "--region", "eu-west-1").code == ExitCode.OK
+
+
+def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator) -> None:
+    running = fresh.start("deploy", "--region", "eu-west-1", "--auto-approve")
+    eventually((fresh.home / "local" / "eu-west-1" / "run").exists, 30, "the apply has begun")
+    time.sleep(1.5)
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=60)
+    ran = fresh.run("destroy", "--region", "eu-west-1", "--auto-approve")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert fresh.processes() == []
+
+
+def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as squatter:
+        port = squatter.getsockname()[1]
+        assert fresh.run("plan", "--region", "us-east-1", "--region", "eu-west-1").code == ExitCode.CHANGES_PENDING
+        ports = fresh.home / "local" / "eu-west-1" / "ports.json"
+        assert ports.exists()
+        blocked = fresh.home / "local" / "eu-west-1" / "data"
+        for path in (blocked,):
+            if path.is_dir():
+                path.rmdir()
+            path.write_text("a file where a folder must be")
+        ran = fresh.run(
+            "deploy", "--region", "us-east-1", "--region", "eu-west-1", "--auto-approve", "--output", "json"
+        )
+        assert port
+        blocked.unlink()
+    assert ran.code == ExitCode.PARTIAL, ran.stderr
+    outcomes = {one["region"]: one["outcome"] for one in ran.json()["regions"]}
+    assert outcomes == {"us-east-1": "applied", "eu-west-1": "failed"}
