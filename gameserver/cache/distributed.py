@@ -190,6 +190,10 @@ class DistributedCache:
             await self.invalidate_namespace(namespace)
         return (await self.reclaim(on_progress=on_progress)).removed
 
+    async def ping(self) -> None:
+        """Raises redis.exceptions.RedisError unless Redis answers."""
+        await self._redis.execute_command("PING")
+
     async def namespaces(self) -> list[str]:
         names = await self._redis.execute_command("SMEMBERS", keys.NAMESPACES_KEY)
         return sorted(name.decode() for name in names)

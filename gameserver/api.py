@@ -1,0 +1,182 @@
+"""`gameserver api`: the asyncio host of the API's functions."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+import structlog
+from aiohttp import web
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from gameserver import logs
+from gameserver.auth import InvalidToken, KeysUnavailable, TokenVerifier
+from gameserver.cache import CacheCounters
+from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Response
+from gameserver.functions.routes import ROUTES, Route, answer
+from gameserver.functions.services import Services
+from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
+from gameserver.settings import Settings
+
+log = structlog.get_logger()
+
+REQUESTS = Counter("gameserver_api_requests_total", "Requests by route and status", ("method", "route", "status"))
+SECONDS = Histogram("gameserver_api_request_seconds", "Time to answer, by route", ("method", "route"))
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
+_INTERNAL = ApiError(500, "internal", "the request failed, its id is in the x-request-id header")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM, then finish what is under way; return 0.
+
+    Raises:
+        SettingsError: a variable is missing.
+    """
+    logs.configure(settings, "api")
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    stopping = stop_signal()
+    services = Services(settings)
+    try:
+        runner = await listen(application(services), settings.host, settings.port)
+        try:
+            await stopping.wait()
+            log.info("stopping")
+        finally:
+            await runner.cleanup()
+    finally:
+        await services.close()
+    return 0
+
+
+def application(services: Services) -> web.Application:
+    """The aiohttp application; `services` stays the caller's to close."""
+    # Read here, so that a missing variable ends the process at its start and not a player's first request.
+    verifier = services.verifier
+    readiness = Readiness(
+        {
+            "redis": services.cache.ping,
+            "postgres": services.database.ping,
+            "dynamodb": services.tables.ping,
+        }
+    )
+    app = web.Application(middlewares=[_observed, _errors_as_json], client_max_size=MAX_BODY_BYTES)
+    app.add_routes(operations_routes(readiness))
+
+    async def handle(route: Route, request: web.Request) -> web.Response:
+        player_id = ""
+        if route.player:
+            player_id = await _authorised(request, verifier)
+            structlog.contextvars.bind_contextvars(player_id=player_id)
+        asked = Request(
+            body=await _body(request),
+            path=dict(request.match_info),
+            query=dict(request.query),
+            player_id=player_id,
+            source=request.remote or "",
+        )
+        return _as_json(await answer(route, asked, services))
+
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, partial(handle, route))
+    REGISTRY.register(_CacheCollector(services.cache.counters))
+    return app
+
+
+async def _authorised(request: web.Request, verifier: TokenVerifier) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise ApiError(401, "unauthorized", "an access token is needed: Authorization: Bearer <token>")
+    try:
+        return (await verifier.verify(token.strip())).id
+    except KeysUnavailable as error:
+        raise ApiError(503, "identity_unavailable", str(error), retry_after_seconds=2) from error
+    except InvalidToken as error:
+        raise ApiError(401, "unauthorized", str(error)) from error
+
+
+async def _body(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise ApiError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes") from None
+
+
+def _as_json(response: Response) -> web.Response:
+    return web.Response(
+        status=response.status, body=msgspec.json.encode(response.body), content_type="application/json"
+    )
+
+
+def _error(error: ApiError) -> web.Response:
+    response = _as_json(Response(error.status, error.body()))
+    if error.retry_after_seconds is not None:
+        response.headers["Retry-After"] = str(error.retry_after_seconds)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except ApiError as error:
+        if error.status >= 500:
+            log.warning("request_failed", code=error.code, cause=repr(error.__cause__))
+        return _error(error)
+    except web.HTTPException as error:
+        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "bad_request")
+        response = _error(ApiError(error.status, code, error.reason.lower()))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except Exception:
+        log.exception("unexpected_error")
+        return _error(_INTERNAL)
+
+
+@web.middleware
+async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, count it, time it and log it: the route, never the address or the caller's."""
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "unknown"
+    method = request.method if resource is not None else "unknown"
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        start = time.perf_counter()
+        response = await handler(request)
+        seconds = time.perf_counter() - start
+        response.headers["X-Request-Id"] = request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        REQUESTS.labels(method, route, response.status).inc()
+        SECONDS.labels(method, route).observe(seconds)
+        if route.startswith("/v1/") or response.status >= 400:
+            log.info(
+                "request", method=method, route=route, status=response.status, milliseconds=round(seconds * 1000, 1)
+            )
+    return response
+
+
+class _CacheCollector(Collector):
+    def __init__(self, counters: CacheCounters) -> None:
+        self._counters = counters
+
+    def collect(self) -> list[Metric]:
+        family = CounterMetricFamily("gameserver_cache_reads", "Reads through the cache by outcome", labels=["outcome"])
+        for outcome in ("hits", "misses", "loads", "not_stored", "bypassed"):
+            family.add_metric([outcome], getattr(self._counters, outcome))
+        return [family]

@@ -1,0 +1,193 @@
+"""Sign-up, log-in and refresh in front of the user pool.
+
+No answer tells a stranger whether an address has an account: log-in has one error for every cause, and sign-up answers
+the same for a taken address as for a new one. The exception is `auto_confirm_sign_up`, meant for development, where
+logging in would tell it anyway.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Meta
+
+from gameserver.aws import error_code
+from gameserver.functions.http import ApiError, Request, Response, clean_display_name
+from gameserver.functions.services import Services
+from gameserver.persistence.tables import TablesUnavailable
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
+_REFUSED = frozenset(
+    {"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException"}
+)
+_THROTTLED = frozenset({"TooManyRequestsException", "LimitExceededException", "ThrottlingException"})
+
+
+class SignUp(msgspec.Struct):
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
+    display_name: Annotated[str, Meta(max_length=100)]
+
+
+class LogIn(msgspec.Struct):
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    password: Annotated[str, Meta(min_length=1, max_length=256)]
+
+
+class Refresh(msgspec.Struct):
+    refresh_token: Annotated[str, Meta(min_length=1, max_length=8192)]
+
+
+async def sign_up(request: Request, services: Services) -> Response:
+    """POST /v1/signup {email, password, display_name} -> 201 {player_id, confirmed}."""
+    asked = request.json(SignUp)
+    services.login_by_source.take(request.source)
+    email = _normalised(asked.email)
+    name = clean_display_name(asked.display_name)
+    settings = services.settings
+    try:
+        answer = await _cognito(
+            services,
+            lambda: services.aws.cognito.sign_up(
+                ClientId=settings.client_id,
+                Username=email,
+                Password=asked.password,
+                UserAttributes=[{"Name": "email", "Value": email}],
+            ),
+        )
+    except _CognitoError as error:
+        if error.code != "UsernameExistsException":
+            raise _sign_up_error(error) from error
+        if settings.auto_confirm_sign_up:
+            raise ApiError(409, "account_exists", "there is an account with this e-mail address") from error
+        return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
+    player_id = answer["UserSub"]
+    confirmed = answer["UserConfirmed"]
+    if settings.auto_confirm_sign_up and not confirmed:
+        await _confirm(services, player_id)
+        confirmed = True
+    await _keep_name(services, player_id, name)
+    return Response(201, {"player_id": player_id, "confirmed": confirmed})
+
+
+async def log_in(request: Request, services: Services) -> Response:
+    """POST /v1/login {email, password} -> 200 {access_token, id_token, refresh_token, expires_in, token_type}."""
+    asked = request.json(LogIn)
+    email = _normalised(asked.email)
+    services.login_by_source.take(request.source)
+    services.login_by_account.take(email)
+    try:
+        tokens = await _initiate(services, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": asked.password})
+    except _CognitoError as error:
+        if error.code in _REFUSED or error.code == "InvalidParameterException":
+            message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
+            raise ApiError(401, "invalid_credentials", message) from error
+        raise _unavailable(error) from error
+    return Response(200, tokens)
+
+
+async def refresh(request: Request, services: Services) -> Response:
+    """POST /v1/refresh {refresh_token} -> 200 {access_token, id_token, expires_in, token_type}."""
+    asked = request.json(Refresh)
+    services.login_by_source.take(request.source)
+    try:
+        tokens = await _initiate(services, "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": asked.refresh_token})
+    except _CognitoError as error:
+        if error.code in _REFUSED or error.code == "InvalidParameterException":
+            raise ApiError(401, "invalid_refresh_token", "the refresh token is not valid, log in again") from error
+        raise _unavailable(error) from error
+    return Response(200, tokens)
+
+
+class _CognitoError(Exception):
+    """A call that Cognito refused; `code` is its own, "" when it did not answer."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.message = message
+
+
+async def _cognito(services: Services, call: Callable[[], T]) -> T:
+    def guarded() -> T:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            return call()
+        except ClientError as error:
+            raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
+        except BotoCoreError as error:
+            # Its text may quote parameters, which here are credentials.
+            raise _CognitoError("", type(error).__name__) from None
+
+    return await services.aws.run(guarded)
+
+
+async def _initiate(services: Services, flow: Any, parameters: dict[str, str]) -> dict[str, Any]:
+    answer = await _cognito(
+        services,
+        lambda: services.aws.cognito.initiate_auth(
+            ClientId=services.settings.client_id, AuthFlow=flow, AuthParameters=parameters
+        ),
+    )
+    result = answer.get("AuthenticationResult")
+    if result is None:
+        raise ApiError(403, "challenge_required", "this account needs a further step to log in")
+    tokens = {
+        "access_token": result["AccessToken"],
+        "id_token": result["IdToken"],
+        "expires_in": result["ExpiresIn"],
+        "token_type": result["TokenType"],
+    }
+    if flow == "USER_PASSWORD_AUTH":
+        tokens["refresh_token"] = result["RefreshToken"]
+    return tokens
+
+
+async def _confirm(services: Services, player_id: str) -> None:
+    settings = services.settings
+    try:
+        await _cognito(
+            services,
+            lambda: services.aws.cognito.admin_confirm_sign_up(UserPoolId=settings.user_pool_id, Username=player_id),
+        )
+    except _CognitoError as error:
+        raise _unavailable(error) from error
+
+
+async def _keep_name(services: Services, player_id: str, name: str) -> None:
+    try:
+        await services.tables.set_display_name(player_id, name)
+    except TablesUnavailable as error:
+        # The account exists by now and cannot be made again; the name can be set later.
+        log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
+
+
+def _normalised(email: str) -> str:
+    email = email.strip().lower()
+    if not _EMAIL.match(email):
+        raise ApiError(400, "invalid_email", "email must be an e-mail address")
+    return email
+
+
+def _sign_up_error(error: _CognitoError) -> ApiError:
+    if error.code == "InvalidPasswordException":
+        return ApiError(400, "weak_password", error.message or "the password does not satisfy the policy")
+    if error.code == "InvalidParameterException":
+        return ApiError(400, "invalid_request", "the e-mail address or the password is not acceptable")
+    return _unavailable(error)
+
+
+def _unavailable(error: _CognitoError) -> ApiError:
+    if error.code in _THROTTLED:
+        return ApiError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=5)
+    log.warning("identity_unavailable", code=error.code, cause=error.message if not error.code else None)
+    return ApiError(503, "identity_unavailable", "signing in is not possible at the moment", retry_after_seconds=2)

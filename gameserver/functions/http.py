@@ -1,0 +1,76 @@
+"""Requests and responses as the functions see them, whoever hosts them."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+MAX_BODY_BYTES = 16 * 1024
+MAX_NAME_LENGTH = 24
+_BLANKS = re.compile(r"\s+")
+
+
+class ApiError(Exception):
+    """An answer other than success. `code` is for programs, `message` for people; neither holds personal data."""
+
+    def __init__(self, status: int, code: str, message: str, *, retry_after_seconds: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.retry_after_seconds = retry_after_seconds
+
+    def body(self) -> dict[str, Any]:
+        return {"error": {"code": self.code, "message": self.message}}
+
+
+@dataclass(frozen=True)
+class Request:
+    """`player_id` is set by the host from a verified token, on routes that ask for one. `path` holds the parameters
+    taken from the address, `source` the caller's network address, which limits and nothing else may use."""
+
+    body: bytes = b""
+    path: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    player_id: str = ""
+    source: str = ""
+
+    def json(self, kind: type[T]) -> T:
+        """Decode the body.
+
+        Raises:
+            ApiError: 400, naming the field.
+        """
+        if len(self.body) > MAX_BODY_BYTES:
+            raise ApiError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except msgspec.ValidationError as error:
+            raise ApiError(400, "invalid_request", str(error)) from None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise ApiError(400, "invalid_request", "the body is not valid JSON") from None
+
+
+@dataclass(frozen=True)
+class Response:
+    status: int
+    body: Any
+
+
+def clean_display_name(raw: str) -> str:
+    """Normalise a name that a player chose.
+
+    Raises:
+        ApiError: 400; empty, longer than 24 characters, or with invisible characters.
+    """
+    name = _BLANKS.sub(" ", unicodedata.normalize("NFC", raw)).strip()
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+        raise ApiError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
+    return name

@@ -1,0 +1,37 @@
+"""The players with the highest total score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gameserver.auth import default_name
+from gameserver.functions.http import ApiError, Request, Response
+from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, Services
+
+_LONGEST = 100
+_DEFAULT = 10
+
+
+async def get_leaderboard(request: Request, services: Services) -> Response:
+    """GET /v1/leaderboard?limit=10 -> 200 {entries: [{rank, player_id, display_name, total_score, wins}]}."""
+    raw = request.query.get("limit", str(_DEFAULT))
+    if not (raw.isascii() and raw.isdecimal() and len(raw) <= 3 and 1 <= int(raw) <= _LONGEST):
+        raise ApiError(400, "invalid_request", f"limit must be a number from 1 to {_LONGEST}")
+
+    async def load() -> list[dict[str, Any]]:
+        leaders = await services.results.leaders(_LONGEST)
+        names = await services.tables.display_names(player_id for player_id, _ in leaders)
+        return [
+            {
+                "rank": rank,
+                "player_id": player_id,
+                "display_name": names.get(player_id) or default_name(player_id),
+                "total_score": stats.total_score,
+                "wins": stats.wins,
+            }
+            for rank, (player_id, stats) in enumerate(leaders, start=1)
+        ]
+
+    # One key for every limit, so that one invalidation covers them all.
+    entries = await services.cache.get_or_load(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY, load)
+    return Response(200, {"entries": entries[: int(raw)]})

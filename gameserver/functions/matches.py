@@ -1,0 +1,108 @@
+"""Creating a match, or finding one with a free seat, and looking one up."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from gameserver.functions.http import ApiError, Request, Response
+from gameserver.functions.services import Services
+from gameserver.settings import Mode
+
+if TYPE_CHECKING:
+    from gameserver.cluster.directory import ServerInfo
+    from gameserver.match import MatchSpec
+
+_MATCH_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}\Z")
+
+
+class CreateMatch(msgspec.Struct):
+    """`join`: `open` takes a match that has a free seat if there is one, `new` always makes one."""
+
+    mode: str
+    join: Literal["new", "open"] = "new"
+
+
+async def create_match(request: Request, services: Services) -> Response:
+    """POST /v1/matches {mode, join} -> 201 {match_id, mode, state, server: {id, zone, url}}.
+
+    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room.
+    """
+    asked = request.json(CreateMatch)
+    mode = services.settings.mode(asked.mode)
+    if mode is None:
+        names = ", ".join(known.name for known in services.settings.modes)
+        raise ApiError(400, "unknown_mode", f"mode must be one of: {names}")
+    services.matches_by_player.take(request.player_id)
+    if asked.join == "open":
+        found = await services.directory.find_open(mode.name)
+        if found is not None:
+            return await _joinable(services, *found)
+    return await _create(services, mode, request.player_id)
+
+
+async def get_match(request: Request, services: Services) -> Response:
+    """GET /v1/matches/{match_id} -> 200 {match_id, mode, state, server or null, result or null}."""
+    match_id = request.path["match_id"]
+    record = await services.tables.match(match_id) if _MATCH_ID.match(match_id) else None
+    if record is None:
+        raise ApiError(404, "no_such_match", "there is no match with this id")
+    server = None
+    if record.state != "ended":
+        located = await services.directory.locate(match_id)
+        server = located[1] if located is not None else None
+    result = None
+    if record.result is not None:
+        result = {"started_at_ms": record.started_at, "ended_at_ms": record.ended_at, **record.result}
+    body = {"match_id": match_id, "mode": record.mode, "state": record.state}
+    return Response(200, {**body, "server": _server(server) if server else None, "result": result})
+
+
+async def _joinable(services: Services, spec: MatchSpec, server: ServerInfo) -> Response:
+    record = await services.tables.match(spec.match_id)
+    state = record.state if record is not None else "running"
+    return Response(201, _ticket(spec.match_id, spec.mode, state, server))
+
+
+async def _create(services: Services, mode: Mode, player_id: str) -> Response:
+    from gameserver.match import MatchSpec
+
+    server = await services.directory.pick_server(mode.seats)
+    if server is None:
+        raise ApiError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
+    match_id = uuid.uuid4().hex
+    created_at_ms = time.time_ns() // 1_000_000
+    # In this order: what fails in between leaves an item that expires, never a match that is played unregistered.
+    await services.tables.register_match(
+        match_id,
+        mode=mode.name,
+        seats=mode.seats,
+        rules=mode.rules,
+        region=services.settings.region,
+        created_by=player_id,
+        created_at_ms=created_at_ms,
+    )
+    await services.directory.create_match(
+        MatchSpec(
+            match_id=match_id,
+            mode=mode.name,
+            seats=mode.seats,
+            duration_seconds=mode.duration_seconds,
+            rules=mode.rules,
+            created_at_ms=created_at_ms,
+            server_id=server.id,
+        )
+    )
+    return Response(201, _ticket(match_id, mode.name, "starting", server))
+
+
+def _ticket(match_id: str, mode: str, state: str, server: ServerInfo) -> dict[str, Any]:
+    return {"match_id": match_id, "mode": mode, "state": state, "server": _server(server)}
+
+
+def _server(server: ServerInfo) -> dict[str, str]:
+    return {"id": server.id, "zone": server.zone, "url": server.url}

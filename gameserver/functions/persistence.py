@@ -1,0 +1,93 @@
+"""Key events from the queue into both stores, exactly once in effect.
+
+A message is done when PostgreSQL, DynamoDB and the cache have all taken its effect. Each step is harmless to repeat, so
+after a crash between any two of them the redelivery completes what is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
+from gameserver.persistence.database import DatabaseUnavailable
+from gameserver.persistence.events import Event, MatchEnded, MatchStarted, PoisonEvent, parse
+from gameserver.persistence.metrics import EVENT_LAG, EVENTS
+from gameserver.persistence.tables import TablesUnavailable
+
+log = structlog.get_logger()
+
+
+async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any]:
+    """Handle one batch of SQS messages.
+
+    Args:
+        batch: as Lambda gets it: {"Records": [{"messageId", "body", ...}]}.
+
+    Returns:
+        As Lambda returns it: {"batchItemFailures": [{"itemIdentifier"}]}. What is not named there is done. A message
+        that can never be accepted fails at each delivery, until the queue moves it to its dead-letter queue.
+    """
+    events: dict[str, Event] = {}
+    failed: list[str] = []
+    for record in batch["Records"]:
+        try:
+            events[record["messageId"]] = parse(record["body"])
+        except PoisonEvent as error:
+            failed.append(record["messageId"])
+            EVENTS.labels("unknown", "poison").inc()
+            log.error("poison_event", message_id=record["messageId"], cause=str(error))
+    rejected = await _save(list(events.values()), services)
+    for message_id, event in events.items():
+        if event.event_id in rejected or not await _finish(event, services):
+            failed.append(message_id)
+            EVENTS.labels(event.type, "failed").inc()
+        else:
+            EVENTS.labels(event.type, "done").inc()
+            EVENT_LAG.observe(max(0.0, time.time() - event.occurred_at_ms / 1000))
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+
+
+async def _save(events: list[Event], services: Services) -> set[str]:
+    """Write to PostgreSQL; return the ids of events that could not be written."""
+    import asyncpg
+
+    if not events:
+        return set()
+    try:
+        await services.results.apply(events)
+    except DatabaseUnavailable as error:
+        log.warning("database_unavailable", cause=str(error))
+        return {event.event_id for event in events}
+    except asyncpg.PostgresError as error:
+        if len(events) == 1:
+            log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
+            return {events[0].event_id}
+        # One of them spoils the transaction of all: each by itself, so that only that one fails.
+        rejected: set[str] = set()
+        for event in events:
+            rejected |= await _save([event], services)
+        return rejected
+    return set()
+
+
+async def _finish(event: Event, services: Services) -> bool:
+    """What follows PostgreSQL; also for an event that it had already, since the first attempt may have ended there."""
+    from redis.exceptions import RedisError
+
+    try:
+        match event.payload:
+            case MatchStarted():
+                await services.tables.mark_running(event)
+            case MatchEnded() as ended:
+                await services.tables.mark_ended(event, ended)
+                for player in ended.players:
+                    await services.cache.invalidate(PROFILE_NAMESPACE, player.player_id)
+                await services.cache.invalidate(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)
+    except (TablesUnavailable, RedisError) as error:
+        log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
+        return False
+    return True

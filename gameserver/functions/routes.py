@@ -1,0 +1,52 @@
+"""Which function answers which request; both hosts read this."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gameserver.functions import auth, leaderboard, matches, profile
+from gameserver.functions.http import ApiError, Request, Response
+from gameserver.functions.services import Services
+from gameserver.persistence.database import DatabaseUnavailable
+from gameserver.persistence.tables import TablesUnavailable
+
+Function: TypeAlias = Callable[[Request, Services], Awaitable[Response]]
+
+
+@dataclass(frozen=True)
+class Route:
+    """`player`: the host verifies an access token first and sets `Request.player_id`."""
+
+    method: str
+    path: str
+    function: Function
+    player: bool
+
+
+ROUTES = (
+    Route("POST", "/v1/signup", auth.sign_up, player=False),
+    Route("POST", "/v1/login", auth.log_in, player=False),
+    Route("POST", "/v1/refresh", auth.refresh, player=False),
+    Route("GET", "/v1/profile", profile.get_profile, player=True),
+    Route("PUT", "/v1/profile", profile.put_profile, player=True),
+    Route("GET", "/v1/leaderboard", leaderboard.get_leaderboard, player=False),
+    Route("POST", "/v1/matches", matches.create_match, player=True),
+    Route("GET", "/v1/matches/{match_id}", matches.get_match, player=True),
+)
+
+
+async def answer(route: Route, request: Request, services: Services) -> Response:
+    """Call the route's function; what it depends on being away becomes 503.
+
+    Raises:
+        ApiError: every other answer than success.
+    """
+    from redis.exceptions import RedisError
+
+    try:
+        return await route.function(request, services)
+    except (DatabaseUnavailable, TablesUnavailable, RedisError) as error:
+        message = "this is not possible at the moment, try again shortly"
+        raise ApiError(503, "unavailable", message, retry_after_seconds=2) from error

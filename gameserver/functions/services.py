@@ -1,0 +1,62 @@
+"""What the functions work with, opened once per process and shared by all calls."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gameserver.auth import TokenVerifier
+from gameserver.aws import AwsClients
+from gameserver.cache import DistributedCache
+from gameserver.functions.rate_limit import RateLimit
+from gameserver.persistence.database import Database
+from gameserver.persistence.results import Results
+from gameserver.persistence.tables import Tables
+from gameserver.redis_connection import open_redis
+from gameserver.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from gameserver.cluster.directory import Directory
+
+PROFILE_NAMESPACE = "profile"
+LEADERBOARD_NAMESPACE = "leaderboard"
+LEADERBOARD_KEY = "top"
+
+
+class Services:
+    """Nothing here connects before it is used, so a process starts whatever is away.
+
+    Raises:
+        SettingsError: a variable that the functions need is missing.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.aws = AwsClients(settings.region, settings.aws_endpoint_url)
+        self.redis = open_redis(settings, self.aws)
+        self.cache = DistributedCache(self.redis)
+        self.database = Database(settings, self.aws)
+        self.results = Results(self.database)
+        self.tables = Tables(settings, self.aws)
+        self.login_by_source = RateLimit(per_second=50, burst=500)
+        self.login_by_account = RateLimit(per_second=0.5, burst=10)
+        self.matches_by_player = RateLimit(per_second=1, burst=20)
+
+    @cached_property
+    def verifier(self) -> TokenVerifier:
+        settings = self.settings
+        if not (settings.issuer and settings.client_id and settings.jwks_url):
+            raise SettingsError("GAMESERVER_ISSUER, _CLIENT_ID and _JWKS_URL must be set")
+        return TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url)
+
+    @cached_property
+    def directory(self) -> Directory:
+        from gameserver.cluster.directory import Directory
+
+        return Directory(self.redis)
+
+    async def close(self) -> None:
+        """Close every connection. Idempotent."""
+        await self.database.close()
+        await self.redis.aclose()
+        self.aws.close()

@@ -1,0 +1,122 @@
+"""The relational database: a small pool that connects when first needed and again whenever it has to."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import structlog
+
+from gameserver import secrets
+from gameserver.aws import AwsClients
+from gameserver.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+_POOL_SIZE = 5
+_CONNECT_SECONDS = 3.0
+_COMMAND_SECONDS = 10.0
+_AWAY = (
+    OSError,
+    TimeoutError,
+    secrets.SecretError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    # Migrations have not run yet.
+    asyncpg.UndefinedTableError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+class DatabaseUnavailable(Exception):
+    """The database does not answer at the moment; whatever was under way may or may not have been committed."""
+
+
+class Database:
+    """Connections to PostgreSQL. Nothing is connected until the first use, and no failure is remembered."""
+
+    def __init__(self, settings: Settings, aws: AwsClients) -> None:
+        if not (settings.database_host and settings.database_name and settings.database_user):
+            raise SettingsError("GAMESERVER_DATABASE_HOST, _NAME and _USER must be set")
+        self._settings = settings
+        self._aws = aws
+        self._pool: Any = None
+        self._opening = asyncio.Lock()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend an `asyncpg` connection.
+
+        Raises:
+            DatabaseUnavailable: on entry or from the body, when the server is away.
+        """
+        try:
+            pool = await self._open()
+            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+                yield connection
+        except _AWAY as error:
+            raise DatabaseUnavailable(f"PostgreSQL: {type(error).__name__}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Lend a connection inside a transaction that commits when the body ends without an exception."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def ping(self) -> None:
+        """Raises DatabaseUnavailable unless the server answers and its schema is there."""
+        async with self.connection() as connection:
+            await connection.fetchval("SELECT 1 FROM processed_events LIMIT 1")
+
+    async def close(self) -> None:
+        """Wait for lent connections, a few seconds at most, and close all. Idempotent."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            try:
+                await asyncio.wait_for(pool.close(), 3)
+            except TimeoutError:
+                pool.terminate()
+
+    async def _open(self) -> Any:
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await asyncpg.create_pool(
+                    **connection_options(self._settings, self._aws),
+                    min_size=1,
+                    max_size=_POOL_SIZE,
+                    max_inactive_connection_lifetime=60,
+                    command_timeout=_COMMAND_SECONDS,
+                )
+            return self._pool
+
+
+def connection_options(settings: Settings, aws: AwsClients) -> dict[str, Any]:
+    """Arguments of `asyncpg.connect`. The password is read anew for each connection, so that it can be rotated."""
+
+    async def password() -> str:
+        if settings.database_secret is None:
+            return ""
+        reference = settings.database_secret
+        return (await aws.run(lambda: secrets.resolve(reference, aws))).get("password", "")
+
+    return {
+        "host": settings.database_host,
+        "port": settings.database_port,
+        "database": settings.database_name,
+        "user": settings.database_user,
+        "password": password,
+        # Verifies the chain and the host name, against SSL_CERT_FILE where that is set.
+        "ssl": ssl.create_default_context() if settings.database_tls else False,
+        "timeout": _CONNECT_SECONDS,
+        "server_settings": {"application_name": "gameserver"},
+    }

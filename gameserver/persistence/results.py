@@ -1,0 +1,159 @@
+"""Matches, players' results and standings in PostgreSQL. Every event takes effect once, however often it arrives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gameserver.persistence.database import Database
+from gameserver.persistence.events import Event, MatchEnded, MatchStarted, PlayerJoined, PlayerLeft, PlayerScored
+
+log = structlog.get_logger()
+
+_CLAIM = """
+INSERT INTO processed_events (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
+"""
+# Any event may be the first of its match to arrive: the queue keeps no order.
+_ENSURE_MATCH = """
+INSERT INTO matches (match_id, region, server_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""
+_STARTED = """
+UPDATE matches SET mode = $2, seats = $3, started_at = coalesce(started_at, to_timestamp($4 / 1000.0))
+WHERE match_id = $1
+"""
+_JOINED = """
+INSERT INTO match_players (match_id, player_id, display_name, joined_at)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0))
+ON CONFLICT (match_id, player_id) DO UPDATE SET
+    display_name = coalesce(match_players.display_name, excluded.display_name),
+    joined_at = least(match_players.joined_at, excluded.joined_at)
+"""
+_LEFT = """
+INSERT INTO match_players (match_id, player_id, left_at) VALUES ($1, $2, to_timestamp($3 / 1000.0))
+ON CONFLICT (match_id, player_id) DO UPDATE SET left_at = greatest(match_players.left_at, excluded.left_at)
+"""
+# A rank says that the result is final; a score that arrives later must not touch it. Of two scores that arrive in the
+# wrong order the one of the later event stays.
+_SCORED = """
+INSERT INTO match_players (match_id, player_id, score, score_sequence) VALUES ($1, $2, $3, $4)
+ON CONFLICT (match_id, player_id) DO UPDATE SET score = excluded.score, score_sequence = excluded.score_sequence
+WHERE match_players.rank IS NULL
+  AND coalesce(match_players.score_sequence, -1) < excluded.score_sequence
+"""
+_ENDED = """
+UPDATE matches SET
+    state = 'ended', mode = $2, reason = $3, server_id = $4,
+    started_at = to_timestamp($5 / 1000.0), ended_at = to_timestamp($6 / 1000.0)
+WHERE match_id = $1 AND state <> 'ended'
+RETURNING match_id
+"""
+_FINAL = """
+INSERT INTO match_players (match_id, player_id, display_name, score, rank) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (match_id, player_id) DO UPDATE SET
+    display_name = excluded.display_name, score = excluded.score, rank = excluded.rank
+"""
+_STANDINGS = """
+INSERT INTO player_stats (player_id, matches, wins, total_score, best_score) VALUES ($1, 1, $2, $3, $3)
+ON CONFLICT (player_id) DO UPDATE SET
+    matches = player_stats.matches + 1,
+    wins = player_stats.wins + excluded.wins,
+    total_score = player_stats.total_score + excluded.total_score,
+    best_score = greatest(player_stats.best_score, excluded.best_score),
+    updated_at = now()
+"""
+# Longer than the queue (4 days) and its dead-letter queue (14 days) can hold a message back.
+_PRUNE = """
+DELETE FROM processed_events WHERE event_id IN (
+    SELECT event_id FROM processed_events WHERE processed_at < now() - interval '30 days' LIMIT 10000)
+"""
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A player's standing over all ended matches."""
+
+    matches: int = 0
+    wins: int = 0
+    total_score: int = 0
+    best_score: int = 0
+
+
+class Results:
+    """Reads and writes of the relational part. All methods raise DatabaseUnavailable when it is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def apply(self, events: Sequence[Event]) -> list[str]:
+        """Write events in one transaction, each unless it was written before; return the ids of the new ones.
+
+        Raises:
+            asyncpg.PostgresError: nothing of the batch was written; one of the events cannot be, or a deadlock
+                with another worker was resolved against us.
+        """
+        # All workers lock rows in this order, so that batches that overlap wait for each other instead of deadlocking.
+        ordered = sorted(events, key=lambda event: (event.match_id, event.sequence))
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(_CLAIM, sorted({event.event_id for event in ordered}))
+            unseen = {row["event_id"] for row in rows}
+            for event in ordered:
+                if event.event_id in unseen:
+                    unseen.discard(event.event_id)
+                    await _write(connection, event)
+        return [row["event_id"] for row in rows]
+
+    async def stats(self, player_id: str) -> Stats:
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT matches, wins, total_score, best_score FROM player_stats WHERE player_id = $1", player_id
+            )
+        return Stats(**row) if row else Stats()
+
+    async def leaders(self, limit: int) -> list[tuple[str, Stats]]:
+        """The players with the highest total score, best first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """SELECT player_id, matches, wins, total_score, best_score FROM player_stats
+                   ORDER BY total_score DESC, player_id LIMIT $1""",
+                limit,
+            )
+        return [(row["player_id"], Stats(*tuple(row)[1:])) for row in rows]
+
+    async def prune(self) -> int:
+        """Forget ids of events so old that they cannot arrive again; return how many."""
+        async with self._database.connection() as connection:
+            status: str = await connection.execute(_PRUNE)
+        return int(status.rsplit(" ", 1)[-1])
+
+
+async def _write(connection: Any, event: Event) -> None:
+    match_id = event.match_id
+    await connection.execute(_ENSURE_MATCH, match_id, event.region, event.server_id)
+    match event.payload:
+        case MatchStarted(mode=mode, seats=seats):
+            await connection.execute(_STARTED, match_id, mode, seats, event.occurred_at_ms)
+        case PlayerJoined(player_id=player_id, display_name=name):
+            await connection.execute(_JOINED, match_id, player_id, name, event.occurred_at_ms)
+        case PlayerLeft(player_id=player_id):
+            await connection.execute(_LEFT, match_id, player_id, event.occurred_at_ms)
+        case PlayerScored(player_id=player_id, score=score):
+            await connection.execute(_SCORED, match_id, player_id, score, event.sequence)
+        case MatchEnded() as ended:
+            await _write_result(connection, event, ended)
+
+
+async def _write_result(connection: Any, event: Event, ended: MatchEnded) -> None:
+    times = ended.started_at_ms, ended.ended_at_ms
+    first = await connection.fetchval(_ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times)
+    if first is None:
+        # The fencing token should make this impossible; standings must survive it all the same.
+        log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
+        return
+    players = sorted(ended.players, key=lambda player: player.player_id)
+    await connection.executemany(
+        _FINAL, [(event.match_id, p.player_id, p.display_name, p.score, p.rank) for p in players]
+    )
+    await connection.executemany(_STANDINGS, [(p.player_id, int(p.rank == 1), p.score) for p in players])

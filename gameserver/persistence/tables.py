@@ -1,0 +1,272 @@
+"""Matches and players in DynamoDB. A match's state only ever moves forward: starting, running, ended.
+
+Item of `matches`: match_id, state, mode, seats, rules, region, created_by, created_at, started_at, ended_at (ms since
+the epoch), expires_at (s since the epoch; until it ends), result (map: reason, players). Item of `players`: player_id,
+display_name. No e-mail address is ever stored here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from gameserver.aws import AwsClients, error_code
+from gameserver.persistence.events import Event, MatchEnded
+from gameserver.settings import Settings, SettingsError
+
+# A match that nobody joins leaves the table by itself. One that runs is ended by a server, if not this then another.
+_NEVER_STARTED_SECONDS = 3600
+_RUNNING_SECONDS = 7 * 86400
+# Longer than queue and dead-letter queue can hold an event back.
+_EVENT_MEMORY_SECONDS = 30 * 86400
+_BATCH_GET_LIMIT = 100
+_CONDITION_FAILED = "ConditionalCheckFailed"
+
+
+class TablesUnavailable(Exception):
+    """DynamoDB does not answer at the moment, or refuses to."""
+
+
+class MatchExists(Exception):
+    """A match with this id is there already."""
+
+
+@dataclass(frozen=True)
+class MatchRecord:
+    """A match as the table has it. Times in ms since the epoch; `result` holds `reason` and `players`."""
+
+    match_id: str
+    state: str
+    mode: str
+    created_at: int | None = None
+    started_at: int | None = None
+    ended_at: int | None = None
+    result: Mapping[str, Any] | None = None
+
+
+class Tables:
+    """Reads and writes of the distributed part. All methods raise TablesUnavailable when it is away."""
+
+    def __init__(self, settings: Settings, aws: AwsClients) -> None:
+        missing = {"matches", "players", "processed_events"} - settings.tables.keys()
+        if missing:
+            raise SettingsError(f"GAMESERVER_TABLES lacks {', '.join(sorted(missing))}")
+        self._aws = aws
+        self._matches = settings.tables["matches"]
+        self._players = settings.tables["players"]
+        self._processed = settings.tables["processed_events"]
+
+    async def ping(self) -> None:
+        await self._call("get_item", TableName=self._players, Key={"player_id": {"S": "-"}})
+
+    async def register_match(
+        self, match_id: str, *, mode: str, seats: int, rules: str, region: str, created_by: str, created_at_ms: int
+    ) -> None:
+        """Put a new match in state `starting`; it expires unless it starts.
+
+        Raises:
+            MatchExists: nothing was changed.
+        """
+        item = {
+            "match_id": match_id,
+            "state": "starting",
+            "mode": mode,
+            "seats": seats,
+            "rules": rules,
+            "region": region,
+            "created_by": created_by,
+            "created_at": created_at_ms,
+            "expires_at": created_at_ms // 1000 + _NEVER_STARTED_SECONDS,
+        }
+        stored = await self._conditional(
+            "put_item", TableName=self._matches, Item=_item(item), ConditionExpression="attribute_not_exists(match_id)"
+        )
+        if not stored:
+            raise MatchExists(match_id)
+
+    async def match(self, match_id: str) -> MatchRecord | None:
+        """The match, read consistently; None when there is none or it has expired."""
+        answer = await self._call(
+            "get_item", TableName=self._matches, Key={"match_id": {"S": match_id}}, ConsistentRead=True
+        )
+        values = _values(answer.get("Item"))
+        # DynamoDB removes what has expired hours later.
+        if not values or (values["state"] != "ended" and values.get("expires_at", time.time()) < time.time()):
+            return None
+        fields = ("created_at", "started_at", "ended_at", "result")
+        return MatchRecord(match_id, values["state"], values.get("mode", ""), **{f: values.get(f) for f in fields})
+
+    async def mark_running(self, event: Event) -> bool:
+        """Apply a `match.started` event; False when it or a later state was there already."""
+        started = event.occurred_at_ms
+        update = {
+            "UpdateExpression": "SET #state = :running, #region = :region, started_at = :at, expires_at = :expires, "
+            "created_at = if_not_exists(created_at, :at), #mode = if_not_exists(#mode, :mode)",
+            "ConditionExpression": "attribute_not_exists(#state) OR #state = :starting",
+            "ExpressionAttributeNames": {"#state": "state", "#region": "region", "#mode": "mode"},
+            "ExpressionAttributeValues": _item(
+                {
+                    ":running": "running",
+                    ":starting": "starting",
+                    ":region": event.region,
+                    ":at": started,
+                    ":expires": started // 1000 + _RUNNING_SECONDS,
+                    ":mode": getattr(event.payload, "mode", ""),
+                }
+            ),
+        }
+        return await self._once(event, update)
+
+    async def mark_ended(self, event: Event, ended: MatchEnded) -> bool:
+        """Apply a `match.ended` event: state and result, and no expiry; False when that was there already."""
+        players = [
+            {"player_id": p.player_id, "display_name": p.display_name, "score": p.score, "rank": p.rank}
+            for p in ended.players
+        ]
+        update = {
+            "UpdateExpression": "SET #state = :ended, #region = :region, #mode = :mode, #result = :result, "
+            "started_at = :started, ended_at = :at, created_at = if_not_exists(created_at, :started) "
+            "REMOVE expires_at",
+            "ConditionExpression": "attribute_not_exists(#state) OR #state <> :ended",
+            "ExpressionAttributeNames": {
+                "#state": "state",
+                "#region": "region",
+                "#mode": "mode",
+                "#result": "result",
+            },
+            "ExpressionAttributeValues": _item(
+                {
+                    ":ended": "ended",
+                    ":region": event.region,
+                    ":mode": ended.mode,
+                    ":result": {"reason": ended.reason, "players": players},
+                    ":started": ended.started_at_ms,
+                    ":at": ended.ended_at_ms,
+                }
+            ),
+        }
+        return await self._once(event, update)
+
+    async def set_display_name(self, player_id: str, display_name: str) -> None:
+        await self._call(
+            "update_item",
+            TableName=self._players,
+            Key={"player_id": {"S": player_id}},
+            UpdateExpression="SET display_name = :name",
+            ExpressionAttributeValues={":name": {"S": display_name}},
+        )
+
+    async def display_names(self, player_ids: Iterable[str]) -> dict[str, str]:
+        """Names of those players who have one, read consistently."""
+        wanted = list(dict.fromkeys(player_ids))
+        names: dict[str, str] = {}
+        for start in range(0, len(wanted), _BATCH_GET_LIMIT):
+            request: dict[str, Any] = {
+                self._players: {
+                    "Keys": [{"player_id": {"S": player}} for player in wanted[start : start + _BATCH_GET_LIMIT]],
+                    "ConsistentRead": True,
+                    "ProjectionExpression": "player_id, display_name",
+                }
+            }
+            while request:
+                answer = await self._call("batch_get_item", RequestItems=request)
+                for item in answer["Responses"].get(self._players, []):
+                    if "display_name" in item:
+                        names[item["player_id"]["S"]] = item["display_name"]["S"]
+                request = answer.get("UnprocessedKeys") or {}
+        return names
+
+    async def _once(self, event: Event, update: dict[str, Any]) -> bool:
+        """Update the event's match and remember the event, both or neither."""
+        remember = {
+            "TableName": self._processed,
+            "Item": _item({"event_id": event.event_id, "expires_at": int(time.time()) + _EVENT_MEMORY_SECONDS}),
+        }
+        update = {"TableName": self._matches, "Key": {"match_id": {"S": event.match_id}}, **update}
+        first_time = {**remember, "ConditionExpression": "attribute_not_exists(event_id)"}
+        reasons = await self._transact([{"Put": first_time}, {"Update": update}])
+        if reasons and reasons[0] != _CONDITION_FAILED:
+            # Late: the match is already past this event. Remembered all the same, so that a redelivery costs one read.
+            await self._call("put_item", **remember)
+        return not reasons
+
+    async def _transact(self, items: list[dict[str, Any]]) -> list[str]:
+        """Write all; or nothing, and return each item's reason ("None" for one that could have been written).
+
+        Raises:
+            TablesUnavailable: also when another writer was at the same items; trying again is right.
+        """
+        from botocore.exceptions import ClientError
+
+        try:
+            await self._call("transact_write_items", TransactItems=items)
+        except TablesUnavailable as error:
+            cause = error.__cause__
+            if not isinstance(cause, ClientError) or error_code(cause) != "TransactionCanceledException":
+                raise
+            reasons = [str(reason.get("Code", "None")) for reason in cause.response.get("CancellationReasons", [])]
+            if _CONDITION_FAILED not in reasons:
+                raise
+            return reasons
+        return []
+
+    async def _conditional(self, operation: str, **parameters: Any) -> bool:
+        try:
+            await self._call(operation, **parameters)
+        except TablesUnavailable as error:
+            if error.__cause__ is not None and error_code(error.__cause__) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        def call() -> dict[str, Any]:
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            try:
+                answer: dict[str, Any] = getattr(self._aws.dynamodb, operation)(**parameters)
+            except (BotoCoreError, ClientError) as error:
+                raise TablesUnavailable(f"DynamoDB {operation}: {error_code(error) or type(error).__name__}") from error
+            return answer
+
+        return await self._aws.run(call)
+
+
+def _item(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _attribute(value) for name, value in values.items()}
+
+
+def _attribute(value: Any) -> dict[str, Any]:
+    match value:
+        case str():
+            return {"S": value}
+        case bool():
+            return {"BOOL": value}
+        case int():
+            return {"N": str(value)}
+        case Mapping():
+            return {"M": _item(value)}
+        case list():
+            return {"L": [_attribute(entry) for entry in value]}
+    raise TypeError(f"no attribute type for {type(value).__name__}")
+
+
+def _values(item: Mapping[str, Any] | None) -> dict[str, Any]:
+    from boto3.dynamodb.types import TypeDeserializer
+
+    deserializer = TypeDeserializer()
+    return {name: _plain(deserializer.deserialize(value)) for name, value in (item or {}).items()}
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return int(value)
+        case dict():
+            return {name: _plain(entry) for name, entry in value.items()}
+        case list():
+            return [_plain(entry) for entry in value]
+    return value

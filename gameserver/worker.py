@@ -1,0 +1,222 @@
+"""`gameserver worker`: the asyncio host of the persistence function, fed from SQS by long polling."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from aiohttp import web
+from prometheus_client import Counter
+
+from gameserver import logs
+from gameserver.aws import error_code
+from gameserver.functions.persistence import persist
+from gameserver.functions.services import Services
+from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
+from gameserver.persistence.database import DatabaseUnavailable
+from gameserver.settings import Settings, SettingsError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+log = structlog.get_logger()
+
+BATCHES = Counter("gameserver_worker_batches_total", "Batches received from the queue")
+
+_BATCH = 10
+# Short against SQS' maximum of 20: at the end of the process a poll is waited for, and must not be left behind to
+# swallow messages until their visibility timeout.
+_POLL_SECONDS = 2
+_BATCHES_AT_ONCE = 4
+_MAX_RETRY_SECONDS = 60
+_MAX_BACKOFF_SECONDS = 5.0
+_PRUNE_EVERY_SECONDS = 3600.0
+
+
+def run(settings: Settings) -> int:
+    """Work until SIGTERM, then finish the batches under way; return 0.
+
+    Raises:
+        SettingsError: a variable is missing.
+    """
+    logs.configure(settings, "worker")
+    return asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> int:
+    stopping = stop_signal()
+    services = Services(settings)
+    worker = Worker(services)
+    app = web.Application()
+    app.add_routes(operations_routes(worker.readiness))
+    try:
+        runner = await listen(app, settings.host, settings.ops_port)
+        try:
+            await worker.work(stopping)
+        finally:
+            await runner.cleanup()
+    finally:
+        await services.close()
+    return 0
+
+
+class Worker:
+    """Moves messages from the queue through `persist`. Only what succeeded is deleted from the queue."""
+
+    def __init__(self, services: Services) -> None:
+        if not services.settings.persistence_queue_url:
+            raise SettingsError("GAMESERVER_PERSISTENCE_QUEUE_URL must be set")
+        self._services = services
+        self._queue = services.settings.persistence_queue_url
+        self._prune_at = time.monotonic() + _PRUNE_EVERY_SECONDS
+        self._stores = Readiness(
+            {
+                "redis": services.cache.ping,
+                "postgres": services.database.ping,
+                "dynamodb": services.tables.ping,
+            }
+        )
+        self.readiness = Readiness({"stores": self._check_stores, "queue": self._check_queue})
+
+    async def work(self, stopping: asyncio.Event) -> None:
+        """Poll until `stopping` is set, and return when every batch under way is finished."""
+        slots = asyncio.Semaphore(_BATCHES_AT_ONCE)
+        backoff = 0.0
+        async with asyncio.TaskGroup() as batches:
+            while not stopping.is_set():
+                await slots.acquire()
+                try:
+                    messages = await self._receive()
+                    backoff = 0.0
+                except _NotNow as error:
+                    backoff = min(_MAX_BACKOFF_SECONDS, max(0.1, backoff * 2))
+                    log.warning("waiting", cause=str(error), seconds=backoff)
+                    messages = []
+                if messages:
+                    batches.create_task(self._handle(messages, slots))
+                else:
+                    slots.release()
+                    await _sleep(backoff, stopping)
+                await self._prune_when_due()
+        log.info("stopped")
+
+    async def _receive(self) -> Sequence[MessageTypeDef]:
+        # While a store is away every delivery would fail and bring good messages closer to the dead-letter queue.
+        away = {name: state for name, state in (await self._stores.look()).items() if state != "ok"}
+        if away:
+            raise _NotNow(", ".join(f"{name}: {state}" for name, state in away.items()))
+        aws = self._services.aws
+        answer = await self._sqs(
+            lambda: aws.sqs.receive_message(
+                QueueUrl=self._queue,
+                MaxNumberOfMessages=_BATCH,
+                WaitTimeSeconds=_POLL_SECONDS,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            )
+        )
+        messages: Sequence[MessageTypeDef] = answer.get("Messages", [])
+        return messages
+
+    async def _handle(self, messages: Sequence[MessageTypeDef], slots: asyncio.Semaphore) -> None:
+        BATCHES.inc()
+        try:
+            batch = {"Records": [{"messageId": m["MessageId"], "body": m["Body"]} for m in messages]}
+            answer = await persist(batch, self._services)
+            failed = {failure["itemIdentifier"] for failure in answer["batchItemFailures"]}
+            await self._delete([m for m in messages if m["MessageId"] not in failed])
+            await self._delay([m for m in messages if m["MessageId"] in failed])
+        except _NotNow as error:
+            # What was done but not deleted comes again and does nothing.
+            log.warning("queue_unavailable", cause=str(error))
+        except Exception:
+            # A fault of ours in one batch must not end the worker; the queue keeps the messages.
+            log.exception("batch_failed")
+        finally:
+            slots.release()
+
+    async def _delete(self, messages: Sequence[MessageTypeDef]) -> None:
+        if not messages:
+            return
+        aws = self._services.aws
+        answer = await self._sqs(
+            lambda: aws.sqs.delete_message_batch(
+                QueueUrl=self._queue,
+                Entries=[
+                    {"Id": str(n), "ReceiptHandle": message["ReceiptHandle"]} for n, message in enumerate(messages)
+                ],
+            )
+        )
+        for failure in answer.get("Failed", []):
+            log.warning("not_deleted", code=failure.get("Code"))
+
+    async def _delay(self, messages: Sequence[MessageTypeDef]) -> None:
+        """Bring failed messages back after 1, 2, 4... s: sooner than the visibility timeout, later each time."""
+        if not messages:
+            return
+        aws = self._services.aws
+        await self._sqs(
+            lambda: aws.sqs.change_message_visibility_batch(
+                QueueUrl=self._queue,
+                Entries=[
+                    {
+                        "Id": str(n),
+                        "ReceiptHandle": message["ReceiptHandle"],
+                        "VisibilityTimeout": _retry_seconds(message),
+                    }
+                    for n, message in enumerate(messages)
+                ],
+            )
+        )
+
+    async def _sqs(self, call: Any) -> Mapping[str, Any]:
+        def guarded() -> Mapping[str, Any]:
+            from botocore.exceptions import BotoCoreError, ClientError
+
+            try:
+                answer: Mapping[str, Any] = call()
+            except (BotoCoreError, ClientError) as error:
+                raise _NotNow(f"SQS: {error_code(error) or type(error).__name__}") from error
+            return answer
+
+        return await self._services.aws.run(guarded)
+
+    async def _prune_when_due(self) -> None:
+        if time.monotonic() < self._prune_at:
+            return
+        self._prune_at = time.monotonic() + _PRUNE_EVERY_SECONDS
+        try:
+            log.info("pruned", events=await self._services.results.prune())
+        except DatabaseUnavailable as error:
+            log.warning("not_pruned", cause=str(error))
+
+    async def _check_stores(self) -> None:
+        away = [f"{name}: {state}" for name, state in (await self._stores.look()).items() if state != "ok"]
+        if away:
+            raise _NotNow(", ".join(away))
+
+    async def _check_queue(self) -> None:
+        aws = self._services.aws
+        await self._sqs(
+            lambda: aws.sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["ApproximateNumberOfMessages"])
+        )
+
+
+class _NotNow(Exception):
+    """Something that the worker needs is away."""
+
+
+def _retry_seconds(message: MessageTypeDef) -> int:
+    received = int(message.get("Attributes", {}).get("ApproximateReceiveCount", "1"))
+    return min(_MAX_RETRY_SECONDS, 1 << min(received - 1, 6))
+
+
+async def _sleep(seconds: float, stopping: asyncio.Event) -> None:
+    if seconds:
+        try:
+            async with asyncio.timeout(seconds):
+                await stopping.wait()
+        except TimeoutError:
+            pass
