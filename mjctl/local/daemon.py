@@ -80,12 +80,12 @@ def start(layout: Layout, owner: str) -> str:
     return done
 
 
-def stop(layout: Layout, owner: str) -> str:
+def stop(layout: Layout, owner: str | None = None) -> str:
     """End the supervisor with every program, and remove the region's data, secrets and run-time files; logs stay.
 
-    Nothing happens when another resource owns the supervisor by now. One that is dead is no error.
+    Nothing happens when `owner` is given and another resource owns it by now. One that is dead is no error.
     """
-    if read_json(layout.supervisor_record).get("owner", owner) != owner:
+    if owner is not None and read_json(layout.supervisor_record).get("owner", owner) != owner:
         return "supervisor: kept, it belongs to its replacement"
     client = living(layout)
     if client is not None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mjctl.local.layout import Layout, read_json, write_private
@@ -27,25 +28,34 @@ def record(layout: Layout, name: str, pid: int) -> None:
         write_private(layout.pids / f"{name}.json", json.dumps({"pid": pid, "created": created}))
 
 
+def alive(layout: Layout) -> set[str]:
+    """Names of the recorded processes that still run."""
+    return {path.stem for path in _records(layout) if _still_running(read_json(path)) is not None}
+
+
 def end(layout: Layout, name: str | None = None) -> list[str]:
     """End the recorded processes that still run (all, or the one named), first by SIGTERM.
 
     For use when the supervisor is dead: while it lives it would start them again. Returns the names of those ended.
     """
-    paths = [layout.pids / f"{name}.json"] if name else sorted(layout.pids.glob("[!.]*.json"))
-    alive = {path.stem: process for path in paths if (process := _still_running(read_json(path))) is not None}
-    if alive:
+    paths = [layout.pids / f"{name}.json"] if name else _records(layout)
+    left = {path.stem: process for path in paths if (process := _still_running(read_json(path))) is not None}
+    if left:
         import psutil
 
-        for process in alive.values():
+        for process in left.values():
             _signal_group(process, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(list(alive.values()), timeout=_TERMINATE_SECONDS)
+        _, stubborn = psutil.wait_procs(list(left.values()), timeout=_TERMINATE_SECONDS)
         for process in stubborn:
             _signal_group(process, signal.SIGKILL)
         psutil.wait_procs(stubborn, timeout=_TERMINATE_SECONDS)
     for path in paths:
         path.unlink(missing_ok=True)
-    return list(alive)
+    return list(left)
+
+
+def _records(layout: Layout) -> list[Path]:
+    return sorted(layout.pids.glob("[!.]*.json"))
 
 
 def _still_running(values: dict[str, object]) -> psutil.Process | None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from mjctl.local.layout import Layout, file_lock, private_runtime_dir, read_json, write_private
@@ -28,7 +28,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
     """
     layout = Layout(region_dir)
     layout.create()
-    ours = _running_ports(layout)
+    ours = _own_ports(layout)
     with file_lock(private_runtime_dir() / "ports.lock"):
         reserved = _reserved_elsewhere(region_dir)
         kept = {name: port for name, port in read_json(layout.ports).items() if isinstance(port, int)}
@@ -87,7 +87,7 @@ def describe_holder(port: int) -> str:
     return "another program"
 
 
-def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: Mapping[int, str]) -> int:
+def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: Set[int]) -> int:
     twin = next((other for other, taken in chosen.items() if taken == port), None)
     if twin is not None:
         raise ConflictError(f"port {port} is pinned for {region}/{twin} and for {region}/{name}")
@@ -107,22 +107,22 @@ def _candidates(region_dir: Path) -> Iterator[int]:
     return (_FIRST + (start + step) % span for step in range(span))
 
 
-def _running_ports(layout: Layout) -> dict[int, str]:
-    """Ports that programs of this region hold right now."""
+def _own_ports(layout: Layout) -> set[int]:
+    """Ports that programs of this region hold right now, be they supervised or left over from a dead supervisor."""
+    from mjctl.local import leftovers
     from mjctl.local.inventory import observe
     from mjctl.local.spec import all_recorded
 
     inventory = observe(layout.region_dir)
-    if not inventory.supervisor_alive:
-        return {}
-    ports: dict[int, str] = {}
+    orphans = set() if inventory.supervisor_alive else leftovers.alive(layout)
+    ports: set[int] = set()
     kept = read_json(layout.ports)
     for spec in all_recorded(layout):
-        if inventory.exists(spec.name):
-            ports[spec.port] = spec.name
+        if inventory.exists(spec.name) or spec.name in orphans:
+            ports.add(spec.port)
             operations = kept.get(f"{spec.name}-ops")
             if isinstance(operations, int):
-                ports[operations] = spec.name
+                ports.add(operations)
     return ports
 
 
