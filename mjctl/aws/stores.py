@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,8 @@ async def database(contract: Contract, clients: AwsClients, *, timeout_seconds: 
             database=part.name,
             user=part.user,
             password=secret.get("password"),
-            ssl="require" if part.tls else "disable",
+            # Verifies the chain and the host name, against SSL_CERT_FILE where that is set.
+            ssl=ssl.create_default_context() if part.tls else False,
             timeout=timeout_seconds,
             command_timeout=timeout_seconds,
             server_settings={"application_name": "mjctl"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -109,6 +110,8 @@ class RegionContext:
         self.http = http
         self.thresholds = thresholds
         self.private_dir = private_dir
+        self.stack = AsyncExitStack()
+        """What checks open for all of the run, e.g. the probe players' clients."""
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{contract.region}")
 
@@ -128,6 +131,7 @@ class RegionContext:
         for future in pending:
             future.cancel()
         await asyncio.gather(*self._shared.values(), return_exceptions=True)
+        await self.stack.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 

@@ -1,0 +1,155 @@
+"""Deep probes: a real log-in and a real short match, by two persistent probe players a region."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from mjctl.aws.clients import unreachable
+from mjctl.aws.records import MatchRecord, read_matches
+from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
+from mjctl.health.model import Check, Finding, RegionContext, failed, passed
+from mjctl.models.contract import Contract
+
+if TYPE_CHECKING:
+    from gameserver.client import GameClient
+
+_MODE = "probe"
+# The mode lasts 10 s at most (the configuration holds that); the rest is for log-in, start and the queue.
+_MATCH_TIMEOUT_SECONDS = 20.0
+_LOOK_INTERVAL_SECONDS = 0.1
+_PERSIST_TIMEOUT_SECONDS = 6.0
+_CALL_TIMEOUT_SECONDS = 4.0
+
+
+def checks(_contract: Contract) -> Iterator[Check]:
+    yield Check("login", check_login, timeout_seconds=8)
+    yield Check("match", check_match, timeout_seconds=_MATCH_TIMEOUT_SECONDS)
+
+
+async def check_login(context: RegionContext) -> Finding:
+    """Log in (sign up on first use), refresh the tokens, read the profile."""
+    started = time.perf_counter()
+    async with _api_errors(context):
+        player = await _player(context, 1)
+        logged_in = time.perf_counter()
+        await player.refresh()
+        refreshed = time.perf_counter()
+        profile = await player.profile()
+        done = time.perf_counter()
+    if not profile.get("player_id"):
+        return failed("the profile has no player id", hint="look at the API's log")
+    return passed(
+        f"log-in {_ms(started, logged_in)} ms, refresh {_ms(logged_in, refreshed)} ms, "
+        f"profile {_ms(refreshed, done)} ms",
+        login_ms=_ms(started, logged_in),
+        refresh_ms=_ms(logged_in, refreshed),
+        profile_ms=_ms(refreshed, done),
+        player_id=profile["player_id"],
+    )
+
+
+async def check_match(context: RegionContext) -> Finding:
+    """Two players play one short match to its end; its result must reach PostgreSQL and DynamoDB."""
+    from gameserver.client import Bot
+
+    async with _api_errors(context):
+        players = await asyncio.gather(_player(context, 1), _player(context, 2))
+        ticket = await players[0].create_match(_MODE, "new")
+        reports = await asyncio.gather(*(Bot(player).play(ticket) for player in players))
+    ended = time.perf_counter()
+    record = await _await_record(context, ticket.match_id)
+    kept_ms = _ms(ended, time.perf_counter())
+    scores = {player["player_id"]: player["score"] for player in reports[0].result["players"]}
+    evidence: dict[str, object] = {
+        "match_id": ticket.match_id,
+        "server": ticket.server_id,
+        "zone": ticket.zone,
+        "frames": sum(report.frames for report in reports),
+        "reconnects": sum(report.reconnects for report in reports),
+        "persisted_after_ms": kept_ms,
+    }
+    if not record.ended_everywhere:
+        return failed(
+            f"played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is {record.database_state or 'absent'} in "
+            f"PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
+            hint="the result is on its way or stuck: look at the checks `worker`, `queue` and `dead-letters`",
+            **evidence,
+        )
+    if dict(record.database_scores) != scores or dict(record.table_scores) != scores:
+        return failed(
+            "the stored result differs from what the players saw",
+            hint=f"compare match {ticket.match_id} in PostgreSQL and DynamoDB with the worker's log",
+            **evidence,
+        )
+    samples = sorted(sample for report in reports for sample in report.latency_ms)
+    if samples:
+        evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
+        evidence["latency_max_ms"] = round(samples[-1], 2)
+    return passed(
+        f"played on {ticket.server_id}, latency p50 {evidence.get('latency_p50_ms', '?')} ms, "
+        f"result in PostgreSQL and DynamoDB {kept_ms} ms after its end",
+        **evidence,
+    )
+
+
+async def _await_record(context: RegionContext, match_id: str) -> MatchRecord:
+    """Look until the match has ended in both stores, or the time for that is over."""
+    give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
+    while True:
+        record = (await read_matches(context.contract, context.clients, [match_id]))[match_id]
+        if record.ended_everywhere or time.monotonic() > give_up_at:
+            return record
+        await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
+
+
+async def _player(context: RegionContext, number: int) -> GameClient:
+    """Probe player `number`, logged in; both probes share it."""
+    return await context.shared(f"player-{number}", lambda: _log_in(context, number))
+
+
+async def _log_in(context: RegionContext, number: int) -> GameClient:
+    from gameserver.client import ApiError, GameClient
+
+    player = await context.stack.enter_async_context(
+        GameClient(context.contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS)
+    )
+    pool = context.contract.identity.user_pool_id
+    account = load_account(context.private_dir, number, pool)
+    if account is not None:
+        try:
+            await player.log_in(account.email, account.password)
+            return player
+        except ApiError as error:
+            # 401: the pool no longer knows it (data was reset); anything else is a finding.
+            if error.status != 401:
+                raise
+    account = await _sign_up(player, number, pool)
+    store_account(context.private_dir, number, account)
+    return player
+
+
+async def _sign_up(player: GameClient, number: int, pool: str) -> ProbeAccount:
+    account = new_account(number, pool)
+    await player.sign_up(account.email, account.password, account.display_name)
+    await player.log_in(account.email, account.password)
+    return account
+
+
+@asynccontextmanager
+async def _api_errors(context: RegionContext) -> AsyncIterator[None]:
+    """Turn what the game's client raises into an error that names the region's API."""
+    import aiohttp
+    from gameserver.client import ApiError
+
+    try:
+        yield
+    except (ApiError, aiohttp.ClientError, OSError) as error:
+        raise unreachable(context.contract, "the game", context.contract.endpoints.api, error) from error
+
+
+def _ms(start: float, end: float) -> int:
+    return round((end - start) * 1000)

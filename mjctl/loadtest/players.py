@@ -1,0 +1,140 @@
+"""The bots of one region: signing up, and playing match after match until the time is over."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Sequence
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, TypeVar
+
+from mjctl.aws.clients import unreachable
+from mjctl.loadtest.model import EndedMatch, LoadPlan, Tally
+from mjctl.models.contract import Contract
+
+if TYPE_CHECKING:
+    from gameserver.client import GameClient, MatchReport
+
+T = TypeVar("T")
+
+_CALL_TIMEOUT_SECONDS = 10.0
+# What a match may take beyond its own length: players that join, and a hand-over to another server.
+_MATCH_GRACE_SECONDS = 15.0
+# Between two attempts of a group that could not start a match, so that a full region is not hammered.
+_RETRY_SECONDS = 1.0
+
+
+async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.Event) -> None:
+    """Sign up `plan.players` bots, then let groups of them play back to back; counts into `tally` as it goes.
+
+    Returns when the last match has ended, or soon after `stop` is set: matches under way are then left.
+
+    Raises:
+        UnreachableError: not one bot could sign up.
+    """
+    async with AsyncExitStack() as stack:
+        bots = await _until(stop, _sign_up_all(contract, plan, tally, stack))
+        if not bots:
+            return
+        started = time.monotonic()
+        groups = [bots[at : at + plan.players_per_match] for at in range(0, len(bots), plan.players_per_match)]
+        deadline = started + plan.duration_seconds
+        await _until(stop, asyncio.gather(*(_play_in_turn(group, plan, tally, deadline) for group in groups)))
+        tally.playing_seconds = time.monotonic() - started
+
+
+async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: AsyncExitStack) -> list[GameClient]:
+    from gameserver.client import GameClient
+
+    gate = asyncio.Semaphore(plan.sign_up_concurrency)
+    failures: list[Exception] = []
+
+    async def one(number: int) -> GameClient | None:
+        bot = await stack.enter_async_context(GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS))
+        name, password = f"bot-{plan.run_id}-{number}", f"{secrets.token_urlsafe(18)}aA1"
+        email = f"{name}@example.com"
+        async with gate:
+            try:
+                tally.signed_up[name] = await _timed(tally, "signup", bot.sign_up(email, password, name))
+                await _timed(tally, "login", bot.log_in(email, password))
+            except _play_errors() as error:
+                _count(tally, "sign-up", error)
+                failures.append(error)
+                tally.signed_up.pop(name, None)
+                return None
+        return bot
+
+    bots = [bot for bot in await asyncio.gather(*(one(number) for number in range(1, plan.players + 1))) if bot]
+    if failures and not bots:
+        raise unreachable(contract, "the game's API", contract.endpoints.api, failures[0]) from failures[0]
+    return bots
+
+
+async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tally, deadline: float) -> None:
+    """One group's matches; none is begun that could not end before `deadline`."""
+    while time.monotonic() + plan.match_seconds <= deadline:
+        try:
+            async with asyncio.timeout(plan.match_seconds + _MATCH_GRACE_SECONDS):
+                await _play_one(group, plan, tally)
+        except _play_errors() as error:
+            _count(tally, "match", error)
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -> None:
+    from gameserver.client import Bot
+
+    ticket = await _timed(tally, "create_match", group[0].create_match(plan.mode, "new"))
+    tally.started.add(ticket.match_id)
+    outcomes = await asyncio.gather(*(Bot(bot).play(ticket) for bot in group), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            _count(tally, "play", outcome)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        else:
+            _take(tally, outcome)
+
+
+def _take(tally: Tally, report: MatchReport) -> None:
+    tally.input_to_state_ms.extend(report.latency_ms)
+    tally.frames += report.frames
+    tally.reconnects += report.reconnects
+    scores = {player["player_id"]: int(player["score"]) for player in report.result["players"]}
+    known = tally.ended.setdefault(report.match_id, EndedMatch(report.match_id, scores))
+    if known.scores != scores:
+        tally.errors["play: two players saw different results of one match"] += 1
+
+
+async def _timed(tally: Tally, name: str, call: Awaitable[T]) -> T:
+    started = time.perf_counter()
+    value = await call
+    tally.api_ms[name].append((time.perf_counter() - started) * 1000)
+    return value
+
+
+async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """The value of `work`, or None when `stop` came first; the work is then cancelled and awaited."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        stopped.cancel()
+        task.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+def _count(tally: Tally, where: str, error: Exception) -> None:
+    tally.errors[f"{where}: {error or type(error).__name__}"[:200]] += 1
+
+
+def _play_errors() -> tuple[type[Exception], ...]:
+    """What may go wrong for one bot without ending the test."""
+    import aiohttp
+
+    from gameserver.client import ApiError
+
+    return (ApiError, aiohttp.ClientError, OSError, TimeoutError)

@@ -1,0 +1,80 @@
+"""The look afterwards: was every match kept, once, with every player in it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.records import MatchRecord, Standing, read_matches, read_standings
+from mjctl.loadtest.model import EndedMatch, Tally, Verification
+from mjctl.models.contract import Contract
+
+_LOOK_INTERVAL_SECONDS = 0.25
+
+
+async def verify(contract: Contract, tally: Tally, *, settle_seconds: float) -> Verification:
+    """Look into PostgreSQL and DynamoDB until every match is found, for `settle_seconds` at most.
+
+    Every match that was started must be there; after an interruption only those whose end the bots have seen.
+    That nothing was counted twice shows in the players' standings: they are kept apart, and these players are new.
+
+    Raises:
+        UnreachableError: a store does not answer.
+    """
+    wanted = sorted(tally.ended if tally.interrupted else tally.started)
+    players = sorted(tally.signed_up.values())
+    began = time.monotonic()
+    with AwsClients(contract) as clients:
+        while True:
+            records = await read_matches(contract, clients, wanted)
+            # Matches that an interruption left under way still end, and then count, some time after this look.
+            standings = None if tally.interrupted else await read_standings(contract, clients, players)
+            found = judge(records, standings, tally.ended, waited_seconds=time.monotonic() - began)
+            if found.complete or found.waited_seconds >= settle_seconds:
+                return found
+            await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
+
+
+def judge(
+    records: Mapping[str, MatchRecord],
+    standings: Mapping[str, Standing] | None,
+    seen: Mapping[str, EndedMatch],
+    *,
+    waited_seconds: float,
+) -> Verification:
+    """Compare what was kept with what the players saw, and the standings (None: do not) with the sums they should be."""
+    lost_players, wrong = set(), set()
+    matches: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    for match_id, record in records.items():
+        played = seen[match_id].scores if match_id in seen else record.table_scores
+        if record.database_state == "ended":
+            lost_players |= {f"{match_id}/{player}" for player in played if player not in record.database_scores}
+            matches.update(record.database_scores.keys())
+            totals.update(record.database_scores)
+        if record.ended_everywhere and not dict(record.database_scores) == dict(record.table_scores) == dict(played):
+            wrong.add(match_id)
+    return Verification(
+        matches=len(records),
+        waited_seconds=round(waited_seconds, 2),
+        missing_in_database=_without(records, "database_state"),
+        missing_players_in_database=tuple(sorted(lost_players)),
+        missing_in_table=_without(records, "table_state"),
+        wrong_scores=tuple(sorted(wrong)),
+        counted_wrongly=()
+        if standings is None
+        else tuple(
+            sorted(
+                player
+                for player in matches.keys() | standings.keys()
+                if standings.get(player, Standing(0, 0)) != Standing(matches[player], totals[player])
+            )
+        ),
+    )
+
+
+def _without(records: Mapping[str, MatchRecord], state: str) -> tuple[str, ...]:
+    return tuple(sorted(match_id for match_id, record in records.items() if getattr(record, state) != "ended"))
