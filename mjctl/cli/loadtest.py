@@ -49,19 +49,21 @@ def loadtest(
     """
     from mjctl.cli.loadtest_render import PlayProgress, render
     from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.loadtest.model import document
     from mjctl.loadtest.run import run_loadtest
 
     target = Target(env, region, output)
     plan = _plan(target.environment, players, duration, mode, matches_of, settle)
     with PlayProgress(target.session.err, plan.players * len(target.contracts)) as progress:
         outcomes = _with_quick_loop(run_loadtest(target.contracts, plan, on_progress=progress.update))
-    conclude(
-        target.session,
-        outcomes,
-        render(outcomes),
-        {"run_id": plan.run_id, **regions_document(outcomes, lambda report: report.to_json())},
-    )
-    _end(outcomes)
+    reports = [outcome.value for outcome in outcomes if outcome.value is not None]
+    data = {
+        "run_id": plan.run_id,
+        **document(reports),
+        **regions_document(outcomes, lambda report: report.to_json()),
+    }
+    conclude(target.session, outcomes, render(outcomes), data)
+    _end(reports)
 
 
 def _plan(
@@ -105,9 +107,8 @@ def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
         return outcomes
 
 
-def _end(outcomes: list[RegionOutcome[LoadReport]]) -> None:
+def _end(reports: list[LoadReport]) -> None:
     """Raises Exit unless every region was played to the end and everything was found."""
-    reports = [outcome.value for outcome in outcomes if outcome.value is not None]
     if any(report.tally.interrupted for report in reports):
         raise Exit(ExitCode.INTERRUPTED)
     if not all(report.verified for report in reports):

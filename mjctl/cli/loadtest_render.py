@@ -109,7 +109,8 @@ def _verdict(found: Verification | None) -> Text:
         "players missing in PostgreSQL": found.missing_players_in_database,
         "not ended in DynamoDB": found.missing_in_table,
         "with other scores than the players saw": found.wrong_scores,
-        "players counted twice or not at all": found.counted_wrongly,
+        "players counted twice": found.duplicated,
+        "players whose standing is not the sum of their matches": found.counted_wrongly,
     }
     lines = [
         f"  {len(ids)} {gap}: {', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}" for gap, ids in gaps.items() if ids

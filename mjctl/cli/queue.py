@@ -30,12 +30,12 @@ def list_queues(
     Example: mjctl queue list --region us-east-1
     """
     from mjctl.aws.regions import in_each_region
-    from mjctl.cli.regions import Target, conclude
+    from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.queues.operations import list_queues as service
 
     target = Target(env, region, output)
     outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
-    conclude(target.session, outcomes, _queue_table(outcomes))
+    conclude(target.session, outcomes, _queue_table(outcomes), rows_document("queues", outcomes))
 
 
 @app.command()
@@ -53,14 +53,14 @@ def peek(
     Example: mjctl queue peek persistence --limit 5
     """
     from mjctl.aws.regions import in_each_region
-    from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.queues import operations
 
     target = Target(env, region, output)
     outcomes = asyncio.run(
         in_each_region(target.contracts, lambda contract: operations.peek(contract, name, limit=limit))
     )
-    document = regions_document(outcomes, lambda letters: [_letter_document(letter, bodies) for letter in letters])
+    document = rows_document("letters", outcomes, lambda letter: _letter_document(letter, bodies))
     conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
 
 
@@ -131,7 +131,12 @@ def purge(
     )
     done = "would be deleted" if dry_run else "deleted"
     lines = [f"{item.region}: {item.value} dead letters {done}" for item in outcomes if item.value is not None]
-    conclude(target.session, outcomes, "\n".join(lines), {"dry_run": dry_run, **regions_document(outcomes)})
+    conclude(
+        target.session,
+        outcomes,
+        "\n".join(lines),
+        regions_document(outcomes, lambda count: {"letters": count, "dry_run": dry_run}),
+    )
 
 
 def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session
@@ -53,17 +54,34 @@ def conclude(session: Session, outcomes: Sequence[RegionOutcome[Any]], renderabl
         raise Exit(ExitCode.PARTIAL)
 
 
-def regions_document(outcomes: Sequence[RegionOutcome[Any]], as_json: Callable[[Any], Any] | None = None) -> Any:
-    """`{"regions": {region: value or {"error": ...}}}`, the JSON form of every regional command."""
+def regions_document(
+    outcomes: Sequence[RegionOutcome[Any]], fields: Callable[[Any], Mapping[str, object]] = asdict
+) -> dict[str, object]:
+    """`{"regions": [{"region": ..., <fields>} or {"region": ..., "error": {...}}]}`; by default a dataclass's fields."""
+    return {
+        "regions": [
+            {"region": outcome.region, **fields(outcome.value)} for outcome in outcomes if outcome.error is None
+        ]
+        + _errors(outcomes)
+    }
+
+
+def rows_document(
+    name: str, outcomes: Sequence[RegionOutcome[Any]], fields: Callable[[Any], Mapping[str, object]] = asdict
+) -> dict[str, object]:
+    """`{<name>: [{"region": ..., <fields>}], "errors": [...]}` for services that answer with a list a region."""
+    rows = [{"region": outcome.region, **fields(row)} for outcome in outcomes for row in outcome.value or ()]
+    return {name: rows, "errors": _errors(outcomes)}
+
+
+def _errors(outcomes: Sequence[RegionOutcome[Any]]) -> list[dict[str, object]]:
     from mjctl.cli.render import error_data
 
-    convert = as_json or (lambda value: value)
-    return {
-        "regions": {
-            outcome.region: convert(outcome.value) if outcome.error is None else {"error": error_data(outcome.error)}
-            for outcome in outcomes
-        }
-    }
+    return [
+        {"region": outcome.region, "error": error_data(outcome.error)}
+        for outcome in outcomes
+        if outcome.error is not None
+    ]
 
 
 def _report_errors(session: Session, errors: Iterable[tuple[str, MjctlError]]) -> None:

@@ -34,12 +34,12 @@ def list_servers(
     Example: mjctl servers list --region us-east-1
     """
     from mjctl.aws.regions import in_each_region
-    from mjctl.cli.regions import Target, conclude
+    from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.fleet.listing import list_servers as service
 
     target = Target(env, region, output)
     outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
-    conclude(target.session, outcomes, _table(outcomes))
+    conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
 
 
 def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:

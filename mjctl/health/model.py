@@ -176,22 +176,20 @@ class HealthReport:
             "started_at": self.started_at,
             "duration_seconds": round(self.duration_seconds, 3),
             "counts": {status.value: self.count(status) for status in CheckStatus},
-            "regions": {
-                region: {
-                    "status": worst(item.status for item in self.results if item.region == region),
-                    "checks": [
-                        {
-                            "name": item.name,
-                            "status": item.status,
-                            "summary": item.summary,
-                            "hint": item.hint,
-                            "duration_seconds": round(item.duration_seconds, 3),
-                            "evidence": dict(item.evidence),
-                        }
-                        for item in self.results
-                        if item.region == region
-                    ],
-                }
+            "regions": [
+                {"region": region, "status": worst(item.status for item in self.results if item.region == region)}
                 for region in self.regions
-            },
+            ],
+            "checks": [
+                {
+                    "region": item.region,
+                    "name": item.name,
+                    "status": item.status,
+                    "summary": item.summary,
+                    "hint": item.hint,
+                    "duration_seconds": round(item.duration_seconds, 3),
+                    "evidence": dict(item.evidence),
+                }
+                for item in self.results
+            ],
         }

@@ -81,18 +81,20 @@ class Verification:
     missing_players_in_database: tuple[str, ...] = ()
     missing_in_table: tuple[str, ...] = ()
     wrong_scores: tuple[str, ...] = ()
+    duplicated: tuple[str, ...] = ()
+    """Players for whom more matches were counted than they played: an event was applied twice."""
     counted_wrongly: tuple[str, ...] = ()
-    """Players whose totals do not equal the sum of their matches: an event was applied twice, or not at all."""
+    """Players whose standing is otherwise not the sum of their matches."""
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Matches that are not whole in both stores."""
+        in_part = {item.split("/", 1)[0] for item in self.missing_players_in_database}
+        return tuple(sorted({*self.missing_in_database, *self.missing_in_table, *in_part}))
 
     @property
     def complete(self) -> bool:
-        return not (
-            self.missing_in_database
-            or self.missing_players_in_database
-            or self.missing_in_table
-            or self.wrong_scores
-            or self.counted_wrongly
-        )
+        return not (self.missing or self.wrong_scores or self.duplicated or self.counted_wrongly)
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,34 @@ class LoadReport:
             "reconnects": tally.reconnects,
             "api_ms": {name: Percentiles.of(samples) for name, samples in sorted(tally.api_ms.items())},
             "errors": dict(tally.errors),
-            "verified": self.verified,
-            "verification": self.verification,
+            "verification": verification_document([self]),
         }
+
+
+def verification_document(reports: Sequence[LoadReport]) -> dict[str, object]:
+    """What the looks at the stores found, over all of these reports."""
+    found = [report.verification for report in reports if report.verification is not None]
+    return {
+        "verified": bool(reports) and all(report.verified for report in reports),
+        "matches": sum(one.matches for one in found),
+        "waited_seconds": max((one.waited_seconds for one in found), default=0.0),
+        "missing": [match_id for one in found for match_id in one.missing],
+        "duplicated": [player_id for one in found for player_id in one.duplicated],
+        "wrong_scores": [match_id for one in found for match_id in one.wrong_scores],
+        "counted_wrongly": [player_id for one in found for player_id in one.counted_wrongly],
+    }
+
+
+def document(reports: Sequence[LoadReport]) -> dict[str, object]:
+    """Totals over all regions, then each region by itself."""
+    tallies = [report.tally for report in reports]
+    return {
+        "matches": {
+            "started": sum(len(tally.started) for tally in tallies),
+            "ended": sum(len(tally.ended) for tally in tallies),
+        },
+        "input_to_state_ms": Percentiles.of([sample for tally in tallies for sample in tally.input_to_state_ms]),
+        "errors": sum(sum(tally.errors.values()) for tally in tallies),
+        "interrupted": any(tally.interrupted for tally in tallies),
+        "verification": verification_document(reports),
+    }

@@ -134,7 +134,6 @@ def _count(tally: Tally, where: str, error: Exception) -> None:
 def _play_errors() -> tuple[type[Exception], ...]:
     """What may go wrong for one bot without ending the test."""
     import aiohttp
-
     from gameserver.client import ApiError
 
     return (ApiError, aiohttp.ClientError, OSError, TimeoutError)

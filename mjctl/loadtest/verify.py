@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from mjctl.aws.clients import AwsClients
@@ -45,7 +45,7 @@ def judge(
     *,
     waited_seconds: float,
 ) -> Verification:
-    """Compare what was kept with what the players saw, and the standings (None: do not) with the sums they should be."""
+    """Compare what was kept with what players saw, and standings (None: do not) with the sums they should be."""
     lost_players, wrong = set(), set()
     matches: Counter[str] = Counter()
     totals: Counter[str] = Counter()
@@ -57,6 +57,12 @@ def judge(
             totals.update(record.database_scores)
         if record.ended_everywhere and not dict(record.database_scores) == dict(record.table_scores) == dict(played):
             wrong.add(match_id)
+    counted = defaultdict(lambda: Standing(0, 0), standings or {})
+    off = [
+        player
+        for player in (matches.keys() | standings.keys() if standings is not None else ())
+        if counted[player] != Standing(matches[player], totals[player])
+    ]
     return Verification(
         matches=len(records),
         waited_seconds=round(waited_seconds, 2),
@@ -64,15 +70,8 @@ def judge(
         missing_players_in_database=tuple(sorted(lost_players)),
         missing_in_table=_without(records, "table_state"),
         wrong_scores=tuple(sorted(wrong)),
-        counted_wrongly=()
-        if standings is None
-        else tuple(
-            sorted(
-                player
-                for player in matches.keys() | standings.keys()
-                if standings.get(player, Standing(0, 0)) != Standing(matches[player], totals[player])
-            )
-        ),
+        duplicated=tuple(sorted(player for player in off if counted[player].matches > matches[player])),
+        counted_wrongly=tuple(sorted(player for player in off if counted[player].matches <= matches[player])),
     )
 
 

@@ -42,5 +42,11 @@ def test_the_json_form_holds_every_finding_under_its_region() -> None:
     document = json.loads(json.dumps(HealthReport("local", "2030-01-01T00:00:00+00:00", 1.23456, results).to_json()))
     assert document["healthy"] is False
     assert document["counts"] == {"pass": 1, "warn": 0, "fail": 1, "skip": 0}
-    assert document["regions"]["us-east-1"]["status"] == "pass"
-    assert document["regions"]["eu-west-1"]["checks"][0]["hint"] == "look"
+    assert document["regions"] == [
+        {"region": "us-east-1", "status": "pass"},
+        {"region": "eu-west-1", "status": "fail"},
+    ]
+    assert [(check["region"], check["name"], check["hint"]) for check in document["checks"]] == [
+        ("us-east-1", "redis", None),
+        ("eu-west-1", "redis", "look"),
+    ]

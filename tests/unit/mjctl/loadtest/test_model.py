@@ -18,6 +18,7 @@ def test_percentiles_by_nearest_rank() -> None:
         "missing_players_in_database",
         "missing_in_table",
         "wrong_scores",
+        "duplicated",
         "counted_wrongly",
     ],
 )
