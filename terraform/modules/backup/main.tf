@@ -1,0 +1,95 @@
+locals {
+  rules = {
+    daily   = { schedule = "cron(0 3 * * ? *)", keep = var.retention_days.daily, copies = var.retention_days.copies }
+    monthly = { schedule = "cron(0 4 1 * ? *)", keep = var.retention_days.monthly, copies = var.retention_days.monthly }
+  }
+}
+
+resource "aws_backup_vault" "main" {
+  name          = "${var.name}-${var.region}"
+  force_destroy = var.force_destroy
+  kms_key_arn   = var.kms_key_arn
+}
+
+resource "aws_backup_vault" "copy" {
+  provider = aws.copy
+
+  name          = "${var.name}-${var.region}-copies"
+  force_destroy = var.force_destroy
+  kms_key_arn   = var.copy_kms_key_arn
+}
+
+# Governance: nobody without the right to take the lock off deletes a recovery point early, an attacker with a key neither.
+resource "aws_backup_vault_lock_configuration" "main" {
+  count = var.force_destroy ? 0 : 1
+
+  backup_vault_name  = aws_backup_vault.main.name
+  min_retention_days = 7
+}
+
+resource "aws_backup_vault_lock_configuration" "copy" {
+  provider = aws.copy
+  count    = var.force_destroy ? 0 : 1
+
+  backup_vault_name  = aws_backup_vault.copy.name
+  min_retention_days = 7
+}
+
+resource "aws_backup_plan" "main" {
+  name = "${var.name}-${var.region}"
+
+  dynamic "rule" {
+    for_each = local.rules
+
+    content {
+      completion_window = 720
+      rule_name         = rule.key
+      schedule          = rule.value.schedule
+      start_window      = 60
+      target_vault_name = aws_backup_vault.main.name
+
+      copy_action {
+        destination_vault_arn = aws_backup_vault.copy.arn
+
+        lifecycle {
+          delete_after = rule.value.copies
+        }
+      }
+
+      lifecycle {
+        delete_after = rule.value.keep
+      }
+    }
+  }
+}
+
+resource "aws_backup_selection" "main" {
+  name         = "${var.name}-${var.region}"
+  iam_role_arn = aws_iam_role.backup.arn
+  plan_id      = aws_backup_plan.main.id
+  resources    = [for name in sort(keys(var.resources)) : var.resources[name]]
+}
+
+data "aws_iam_policy_document" "trust" {
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["backup.amazonaws.com"]
+    }
+  }
+}
+
+resource "aws_iam_role" "backup" {
+  name               = "${var.name}-${var.region}-backup"
+  assume_role_policy = data.aws_iam_policy_document.trust.json
+}
+
+# AWS keeps these two in step with what the service needs for each kind of resource.
+resource "aws_iam_role_policy_attachment" "backup" {
+  for_each = toset(["AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"])
+
+  role       = aws_iam_role.backup.name
+  policy_arn = "arn:aws:iam::aws:policy/service-role/${each.key}"
+}

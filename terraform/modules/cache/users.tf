@@ -1,0 +1,50 @@
+# Every group must hold a user named `default`; AWS's own one can do everything without a password.
+resource "aws_elasticache_user" "default" {
+  user_id       = "${local.id}-default"
+  user_name     = "default"
+  access_string = "off ~keys* -@all +get"
+  engine        = "redis"
+
+  authentication_mode {
+    type = "no-password-required"
+  }
+}
+
+# Log-in by IAM demands that id and name are equal.
+resource "aws_elasticache_user" "iam" {
+  for_each = var.users
+
+  user_id       = "${var.name}-${each.key}"
+  user_name     = "${var.name}-${each.key}"
+  access_string = each.value.access
+  engine        = "redis"
+
+  authentication_mode {
+    type = "iam"
+  }
+}
+
+resource "aws_elasticache_user_group" "main" {
+  user_group_id = local.id
+  engine        = "redis"
+  user_ids      = concat([aws_elasticache_user.default.user_id], [for user in aws_elasticache_user.iam : user.user_id])
+}
+
+resource "aws_security_group" "main" {
+  name        = "${local.id}-cache"
+  description = "Redis, from its named clients"
+  vpc_id      = var.vpc_id
+
+  tags = { Name = "${local.id}-cache" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "client" {
+  for_each = var.allowed_security_groups
+
+  security_group_id            = aws_security_group.main.id
+  description                  = "Redis from ${each.key}"
+  referenced_security_group_id = each.value
+  ip_protocol                  = "tcp"
+  from_port                    = 6379
+  to_port                      = 6379
+}

@@ -1,0 +1,114 @@
+locals {
+  identifier    = "${var.name}-${var.region}"
+  is_primary    = var.role == "primary"
+  major_version = split(".", var.global.engine_version)[0]
+  zones         = sort(keys(var.subnet_ids))
+  instances     = { for index in range(var.instances) : tostring(index + 1) => local.zones[index % length(local.zones)] }
+}
+
+# Read back instead of generated: the cluster gets what the secret holds, also when an earlier apply broke off between the two.
+ephemeral "aws_secretsmanager_secret_version" "master" {
+  count = local.is_primary ? 1 : 0
+
+  secret_id = var.global.secret_arn
+}
+
+resource "aws_db_subnet_group" "main" {
+  name        = local.identifier
+  description = "Data subnets of ${local.identifier}"
+  subnet_ids  = [for zone in local.zones : var.subnet_ids[zone]]
+}
+
+resource "aws_rds_cluster_parameter_group" "main" {
+  name        = "${local.identifier}-pg${local.major_version}"
+  description = "TLS forced, connections and data definition logged"
+  family      = "aurora-postgresql${local.major_version}"
+
+  parameter {
+    name  = "rds.force_ssl"
+    value = "1"
+  }
+
+  parameter {
+    name  = "log_statement"
+    value = "ddl"
+  }
+
+  parameter {
+    name  = "log_min_duration_statement"
+    value = "1000"
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+# Made before the cluster, which would make it without an end to its retention.
+resource "aws_cloudwatch_log_group" "postgresql" {
+  name              = "/aws/rds/cluster/${local.identifier}/postgresql"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_rds_cluster" "main" {
+  cluster_identifier              = local.identifier
+  backup_retention_period         = var.backup_retention_days
+  copy_tags_to_snapshot           = true
+  database_name                   = local.is_primary ? var.global.database_name : null
+  db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.main.name
+  db_subnet_group_name            = aws_db_subnet_group.main.name
+  deletion_protection             = var.deletion_protection
+  enable_global_write_forwarding  = local.is_primary ? null : true
+  enabled_cloudwatch_logs_exports = ["postgresql"]
+  engine                          = "aurora-postgresql"
+  engine_version                  = var.global.engine_version
+  final_snapshot_identifier       = "${local.identifier}-final"
+  global_cluster_identifier       = var.global.global_cluster_id
+  kms_key_id                      = var.kms_key_arn
+  master_password_wo              = local.is_primary ? jsondecode(ephemeral.aws_secretsmanager_secret_version.master[0].secret_string).password : null
+  master_password_wo_version      = local.is_primary ? var.global.password_version : null
+  master_username                 = local.is_primary ? var.global.username : null
+  preferred_backup_window         = "02:00-03:00"
+  preferred_maintenance_window    = "sun:04:00-sun:05:00"
+  skip_final_snapshot             = !var.deletion_protection
+  storage_encrypted               = true
+  vpc_security_group_ids          = [aws_security_group.main.id]
+
+  iam_database_authentication_enabled = true
+
+  dynamic "serverlessv2_scaling_configuration" {
+    for_each = var.capacity == null ? [] : [var.capacity]
+
+    content {
+      max_capacity = serverlessv2_scaling_configuration.value.max
+      min_capacity = serverlessv2_scaling_configuration.value.min
+    }
+  }
+
+  # A failover or a switchover between regions changes membership and direction behind Terraform's back, rightly.
+  lifecycle {
+    ignore_changes = [global_cluster_identifier, replication_source_identifier]
+  }
+
+  depends_on = [aws_cloudwatch_log_group.postgresql]
+}
+
+resource "aws_rds_cluster_instance" "main" {
+  for_each = local.instances
+
+  identifier                      = "${local.identifier}-${each.key}"
+  auto_minor_version_upgrade      = true
+  availability_zone               = each.value
+  cluster_identifier              = aws_rds_cluster.main.id
+  copy_tags_to_snapshot           = true
+  db_subnet_group_name            = aws_db_subnet_group.main.name
+  engine                          = "aurora-postgresql"
+  engine_version                  = var.global.engine_version
+  instance_class                  = var.instance_class
+  monitoring_interval             = 60
+  monitoring_role_arn             = aws_iam_role.monitoring.arn
+  performance_insights_enabled    = true
+  performance_insights_kms_key_id = var.kms_key_arn
+  publicly_accessible             = false
+}

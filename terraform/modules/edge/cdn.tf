@@ -1,0 +1,137 @@
+locals {
+  # Policies that AWS keeps, by the ids of its documentation.
+  caching_disabled          = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+  caching_optimized         = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+  all_viewer_except_host    = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+  security_headers          = "67f7725c-6f97-4210-82d7-5512b31e9d03"
+  distribution_arn_for_logs = "arn:aws:logs:us-east-1:${var.account_id}:delivery-source:${var.name}-web"
+}
+
+module "web" {
+  source = "../bucket"
+
+  bucket        = var.bucket
+  force_destroy = var.force_destroy
+
+  statements = {
+    Distribution = {
+      actions   = ["s3:GetObject"]
+      condition = { test = "StringEquals", variable = "aws:SourceArn", values = [aws_cloudfront_distribution.web.arn] }
+      service   = "cloudfront.amazonaws.com"
+    }
+  }
+}
+
+resource "aws_cloudfront_origin_access_control" "web" {
+  name                              = "${var.name}-web"
+  description                       = "The distribution alone reads the bucket"
+  origin_access_control_origin_type = "s3"
+  signing_behavior                  = "always"
+  signing_protocol                  = "sigv4"
+}
+
+resource "aws_cloudfront_distribution" "web" {
+  aliases             = [var.domain]
+  comment             = "${var.name}: web client and API"
+  default_root_object = "index.html"
+  enabled             = true
+  http_version        = "http2and3"
+  is_ipv6_enabled     = true
+  price_class         = var.price_class
+  web_acl_id          = var.web_acl_arn
+
+  origin {
+    # By name: the bucket's policy names the distribution, and the distribution must not wait for the bucket.
+    domain_name              = "${var.bucket}.s3.${var.bucket_region}.amazonaws.com"
+    origin_access_control_id = aws_cloudfront_origin_access_control.web.id
+    origin_id                = "web"
+  }
+
+  origin {
+    domain_name = "api.${var.domain}"
+    origin_id   = "api"
+
+    custom_origin_config {
+      http_port              = 80
+      https_port             = 443
+      origin_protocol_policy = "https-only"
+      origin_ssl_protocols   = ["TLSv1.2"]
+    }
+  }
+
+  default_cache_behavior {
+    allowed_methods            = ["GET", "HEAD"]
+    cache_policy_id            = local.caching_optimized
+    cached_methods             = ["GET", "HEAD"]
+    compress                   = true
+    response_headers_policy_id = local.security_headers
+    target_origin_id           = "web"
+    viewer_protocol_policy     = "redirect-to-https"
+  }
+
+  # The API under the web client's own name: no cross-origin request, and the firewall before both.
+  ordered_cache_behavior {
+    allowed_methods          = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+    cache_policy_id          = local.caching_disabled
+    cached_methods           = ["GET", "HEAD"]
+    compress                 = true
+    origin_request_policy_id = local.all_viewer_except_host
+    path_pattern             = "/v1/*"
+    target_origin_id         = "api"
+    viewer_protocol_policy   = "https-only"
+  }
+
+  restrictions {
+    geo_restriction {
+      restriction_type = "none"
+    }
+  }
+
+  viewer_certificate {
+    acm_certificate_arn      = var.certificate_arn
+    minimum_protocol_version = "TLSv1.2_2021"
+    ssl_support_method       = "sni-only"
+  }
+}
+
+module "logs" {
+  source = "../bucket"
+
+  bucket        = "${var.bucket}-logs"
+  expire_days   = 90
+  force_destroy = var.force_destroy
+
+  statements = {
+    Delivery = {
+      actions   = ["s3:PutObject"]
+      condition = { test = "ArnLike", variable = "aws:SourceArn", values = [local.distribution_arn_for_logs] }
+      service   = "delivery.logs.amazonaws.com"
+    }
+  }
+}
+
+resource "aws_cloudwatch_log_delivery_source" "web" {
+  provider = aws.us_east_1
+
+  name         = "${var.name}-web"
+  log_type     = "ACCESS_LOGS"
+  resource_arn = aws_cloudfront_distribution.web.arn
+}
+
+resource "aws_cloudwatch_log_delivery_destination" "web" {
+  provider = aws.us_east_1
+
+  name          = "${var.name}-web"
+  output_format = "json"
+
+  delivery_destination_configuration {
+    destination_resource_arn = module.logs.arn
+  }
+}
+
+resource "aws_cloudwatch_log_delivery" "web" {
+  provider = aws.us_east_1
+
+  delivery_destination_arn = aws_cloudwatch_log_delivery_destination.web.arn
+  delivery_source_name     = aws_cloudwatch_log_delivery_source.web.name
+}

@@ -1,0 +1,16 @@
+output "queues" {
+  description = "Queues by key of data-plane.yaml, in the shape of the contract."
+  value = {
+    for key, queue in aws_sqs_queue.queue : key => {
+      arn               = queue.arn
+      dead_letter       = { arn = aws_sqs_queue.dead_letter[key].arn, url = aws_sqs_queue.dead_letter[key].url }
+      max_receive_count = var.queues[key].max_receive_count
+      url               = queue.url
+    }
+  }
+}
+
+output "topics" {
+  description = "Topic ARNs by key of data-plane.yaml."
+  value       = { for key, topic in aws_sns_topic.topic : key => topic.arn }
+}

@@ -1,0 +1,116 @@
+locals {
+  # In order of evaluation; AWS keeps their contents.
+  managed_groups = ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
+  metric         = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
+}
+
+resource "aws_wafv2_web_acl" "main" {
+  name        = "${var.name}-${lower(var.scope)}"
+  description = "Rate limit and managed rules"
+  scope       = var.scope
+
+  default_action {
+    allow {}
+  }
+
+  rule {
+    name     = "rate-limit"
+    priority = 0
+
+    action {
+      block {}
+    }
+
+    statement {
+      rate_based_statement {
+        aggregate_key_type = "IP"
+        limit              = var.rate_limit
+      }
+    }
+
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "${local.metric}RateLimit"
+      sampled_requests_enabled   = true
+    }
+  }
+
+  dynamic "rule" {
+    for_each = local.managed_groups
+
+    content {
+      name     = rule.value
+      priority = rule.key + 1
+
+      override_action {
+        none {}
+      }
+
+      statement {
+        managed_rule_group_statement {
+          name        = rule.value
+          vendor_name = "AWS"
+        }
+      }
+
+      visibility_config {
+        cloudwatch_metrics_enabled = true
+        metric_name                = "${local.metric}${replace(rule.value, "AWSManagedRules", "")}"
+        sampled_requests_enabled   = true
+      }
+    }
+  }
+
+  visibility_config {
+    cloudwatch_metrics_enabled = true
+    metric_name                = local.metric
+    sampled_requests_enabled   = true
+  }
+}
+
+resource "aws_wafv2_web_acl_association" "resource" {
+  for_each = var.associations
+
+  resource_arn = each.value
+  web_acl_arn  = aws_wafv2_web_acl.main.arn
+}
+
+# WAF takes only groups whose name begins so.
+resource "aws_cloudwatch_log_group" "main" {
+  name              = "aws-waf-logs-${var.name}-${lower(var.scope)}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_wafv2_web_acl_logging_configuration" "main" {
+  resource_arn            = aws_wafv2_web_acl.main.arn
+  log_destination_configs = [aws_cloudwatch_log_group.main.arn]
+
+  logging_filter {
+    default_behavior = "DROP"
+
+    filter {
+      behavior    = "KEEP"
+      requirement = "MEETS_ANY"
+
+      condition {
+        action_condition {
+          action = "BLOCK"
+        }
+      }
+    }
+  }
+
+  redacted_fields {
+    single_header {
+      name = "authorization"
+    }
+  }
+}
+
+resource "aws_shield_protection" "resource" {
+  for_each = var.shield_protections
+
+  name         = "${var.name}-${each.key}"
+  resource_arn = each.value
+}

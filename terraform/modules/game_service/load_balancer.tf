@@ -1,0 +1,109 @@
+locals {
+  # What forces a new target group is in its name, so that the new one can stand beside the old one.
+  target_group_suffix = substr(sha1(jsonencode([var.network.vpc_id, var.task.port])), 0, 6)
+}
+
+resource "aws_lb" "game" {
+  name                       = "${var.name}-game"
+  client_keep_alive          = 3600
+  drop_invalid_header_fields = true
+  enable_deletion_protection = var.deletion_protection
+  # Well above two pings: a quiet player is not cut off.
+  idle_timeout       = max(60, 3 * var.task.ping_seconds)
+  internal           = false
+  load_balancer_type = "application"
+  security_groups    = [aws_security_group.load_balancer.id]
+  subnets            = [for zone in sort(keys(var.network.public_subnet_ids)) : var.network.public_subnet_ids[zone]]
+
+  access_logs {
+    bucket  = var.access_log_bucket
+    enabled = true
+    prefix  = "game"
+  }
+}
+
+resource "aws_lb_target_group" "game" {
+  name                          = "${var.name}-${local.target_group_suffix}"
+  deregistration_delay          = var.task.drain_seconds + 10
+  load_balancing_algorithm_type = "least_outstanding_requests"
+  port                          = var.task.port
+  protocol                      = "HTTP"
+  target_type                   = "ip"
+  vpc_id                        = var.network.vpc_id
+
+  health_check {
+    enabled             = true
+    healthy_threshold   = 2
+    interval            = 5
+    matcher             = "200"
+    path                = "/readyz"
+    port                = tostring(var.task.ops_port)
+    protocol            = "HTTP"
+    timeout             = 3
+    unhealthy_threshold = 2
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "aws_lb_listener" "https" {
+  load_balancer_arn = aws_lb.game.arn
+  certificate_arn   = var.certificate_arn
+  port              = 443
+  protocol          = "HTTPS"
+  # TLS 1.2 and 1.3: a policy of 1.3 alone cuts old clients off.
+  ssl_policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
+
+  default_action {
+    type             = "forward"
+    target_group_arn = aws_lb_target_group.game.arn
+  }
+}
+
+resource "aws_lb_listener" "http" {
+  load_balancer_arn = aws_lb.game.arn
+  port              = 80
+  protocol          = "HTTP"
+
+  default_action {
+    type = "redirect"
+
+    redirect {
+      port        = "443"
+      protocol    = "HTTPS"
+      status_code = "HTTP_301"
+    }
+  }
+}
+
+resource "aws_security_group" "load_balancer" {
+  name        = "${var.name}-game-lb"
+  description = "Players, by HTTPS and WebSocket"
+  vpc_id      = var.network.vpc_id
+
+  tags = { Name = "${var.name}-game-lb" }
+}
+
+resource "aws_vpc_security_group_ingress_rule" "players" {
+  for_each = { http = 80, https = 443 }
+
+  security_group_id = aws_security_group.load_balancer.id
+  description       = each.key == "http" ? "Players, only to be sent to HTTPS" : "Players"
+  cidr_ipv4         = "0.0.0.0/0"
+  ip_protocol       = "tcp"
+  from_port         = each.value
+  to_port           = each.value
+}
+
+resource "aws_vpc_security_group_egress_rule" "tasks" {
+  for_each = { ops = var.task.ops_port, play = var.task.port }
+
+  security_group_id            = aws_security_group.load_balancer.id
+  description                  = "Game servers, ${each.key}"
+  referenced_security_group_id = aws_security_group.task.id
+  ip_protocol                  = "tcp"
+  from_port                    = each.value
+  to_port                      = each.value
+}

@@ -1,0 +1,130 @@
+locals {
+  container = "game"
+  variables = merge(var.environment, {
+    GAMESERVER_HOST     = "0.0.0.0"
+    GAMESERVER_OPS_PORT = tostring(var.task.ops_port)
+    GAMESERVER_PORT     = tostring(var.task.port)
+  })
+}
+
+resource "aws_ecs_cluster" "main" {
+  name = var.name
+
+  setting {
+    name  = "containerInsights"
+    value = "enabled"
+  }
+}
+
+resource "aws_cloudwatch_log_group" "game" {
+  name              = "/${var.name}/game"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+}
+
+resource "aws_ecs_task_definition" "game" {
+  family                   = "${var.name}-game"
+  cpu                      = var.task.cpu
+  execution_role_arn       = aws_iam_role.execution.arn
+  memory                   = var.task.memory
+  network_mode             = "awsvpc"
+  requires_compatibilities = ["FARGATE"]
+  task_role_arn            = aws_iam_role.task.arn
+
+  container_definitions = jsonencode([{
+    name                   = local.container
+    image                  = var.image
+    command                = ["serve"]
+    essential              = true
+    readonlyRootFilesystem = true
+    stopTimeout            = var.task.drain_seconds
+    user                   = "10001:10001"
+    environment            = [for name in sort(keys(local.variables)) : { name = name, value = local.variables[name] }]
+    healthCheck = {
+      command     = ["CMD", "python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:${var.task.ops_port}/healthz', timeout=2)"]
+      interval    = 10
+      retries     = 3
+      startPeriod = 30
+      timeout     = 5
+    }
+    linuxParameters = { capabilities = { drop = ["ALL"] }, initProcessEnabled = true }
+    logConfiguration = {
+      logDriver = "awslogs"
+      options = {
+        awslogs-group         = aws_cloudwatch_log_group.game.name
+        awslogs-region        = var.region
+        awslogs-stream-prefix = "game"
+        # A log that cannot be written must not stop a match.
+        max-buffer-size = "4m"
+        mode            = "non-blocking"
+      }
+    }
+    mountPoints = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
+    portMappings = [
+      { containerPort = var.task.port, hostPort = var.task.port, protocol = "tcp" },
+      { containerPort = var.task.ops_port, hostPort = var.task.ops_port, protocol = "tcp" },
+    ]
+  }])
+
+  runtime_platform {
+    cpu_architecture        = "X86_64"
+    operating_system_family = "LINUX"
+  }
+
+  volume {
+    name = "scratch"
+  }
+}
+
+resource "aws_ecs_service" "game" {
+  name                               = "${var.name}-game"
+  availability_zone_rebalancing      = "ENABLED"
+  cluster                            = aws_ecs_cluster.main.arn
+  deployment_maximum_percent         = 200
+  deployment_minimum_healthy_percent = 100
+  desired_count                      = var.scaling.min
+  enable_ecs_managed_tags            = true
+  enable_execute_command             = false
+  health_check_grace_period_seconds  = 60
+  launch_type                        = "FARGATE"
+  propagate_tags                     = "SERVICE"
+  task_definition                    = aws_ecs_task_definition.game.arn
+  wait_for_steady_state              = true
+
+  deployment_circuit_breaker {
+    enable   = true
+    rollback = true
+  }
+
+  load_balancer {
+    container_name   = local.container
+    container_port   = var.task.port
+    target_group_arn = aws_lb_target_group.game.arn
+  }
+
+  network_configuration {
+    assign_public_ip = false
+    security_groups  = [aws_security_group.task.id]
+    subnets          = [for zone in sort(keys(var.network.private_subnet_ids)) : var.network.private_subnet_ids[zone]]
+  }
+
+  # The number belongs to autoscaling; the target's min and max hold the floor.
+  lifecycle {
+    ignore_changes = [desired_count]
+  }
+
+  depends_on = [aws_iam_role_policy_attachment.task, aws_lb_listener.https]
+}
+
+# A roll-out that the circuit breaker took back also ends steady, which alone looks like success.
+check "rollout" {
+  data "aws_ecs_service" "game" {
+    cluster_arn  = aws_ecs_cluster.main.arn
+    service_name = aws_ecs_service.game.name
+  }
+
+  assert {
+    condition     = data.aws_ecs_service.game.task_definition == aws_ecs_task_definition.game.arn
+    error_message = "The circuit breaker rolled the game servers back: ${data.aws_ecs_service.game.task_definition} runs instead of ${aws_ecs_task_definition.game.arn}. Look at the stopped tasks' reasons."
+  }
+}

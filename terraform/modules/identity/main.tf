@@ -1,0 +1,66 @@
+locals {
+  policy = var.definition.password_policy
+}
+
+resource "aws_cognito_user_pool" "players" {
+  name                     = "${var.name}-players"
+  auto_verified_attributes = ["email"]
+  deletion_protection      = var.deletion_protection ? "ACTIVE" : "INACTIVE"
+  mfa_configuration        = var.mfa
+  user_pool_tier           = var.threat_protection == "OFF" ? "ESSENTIALS" : "PLUS"
+  username_attributes      = var.definition.username_attributes
+
+  account_recovery_setting {
+    recovery_mechanism {
+      name     = "verified_email"
+      priority = 1
+    }
+  }
+
+  password_policy {
+    minimum_length                   = local.policy.minimum_length
+    password_history_size            = 5
+    require_lowercase                = local.policy.lowercase
+    require_numbers                  = local.policy.numbers
+    require_symbols                  = local.policy.symbols
+    require_uppercase                = local.policy.uppercase
+    temporary_password_validity_days = 1
+  }
+
+  software_token_mfa_configuration {
+    enabled = true
+  }
+
+  # A new address takes the place of the old one only when the player has shown to own it.
+  user_attribute_update_settings {
+    attributes_require_verification_before_update = ["email"]
+  }
+
+  user_pool_add_ons {
+    advanced_security_mode = var.threat_protection
+  }
+
+  username_configuration {
+    case_sensitive = false
+  }
+}
+
+# No secret: the client stands in front of the auth function, and Cognito's answer does not tell who has an account.
+resource "aws_cognito_user_pool_client" "game" {
+  name                          = "${var.name}-game"
+  user_pool_id                  = aws_cognito_user_pool.players.id
+  enable_token_revocation       = true
+  explicit_auth_flows           = ["ALLOW_REFRESH_TOKEN_AUTH", "ALLOW_USER_PASSWORD_AUTH"]
+  generate_secret               = false
+  prevent_user_existence_errors = "ENABLED"
+
+  access_token_validity  = var.definition.access_token_minutes
+  id_token_validity      = var.definition.access_token_minutes
+  refresh_token_validity = var.definition.refresh_token_days
+
+  token_validity_units {
+    access_token  = "minutes"
+    id_token      = "minutes"
+    refresh_token = "days"
+  }
+}

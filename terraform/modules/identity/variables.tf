@@ -1,0 +1,63 @@
+variable "definition" {
+  description = "Section `identity` of data-plane.yaml."
+  type = object({
+    access_token_minutes = number
+    password_policy = object({
+      lowercase      = bool
+      minimum_length = number
+      numbers        = bool
+      symbols        = bool
+      uppercase      = bool
+    })
+    refresh_token_days  = number
+    username_attributes = list(string)
+  })
+
+  validation {
+    condition     = var.definition.password_policy.minimum_length >= 12
+    error_message = "definition.password_policy.minimum_length must be at least 12."
+  }
+
+  validation {
+    condition     = var.definition.access_token_minutes >= 5 && var.definition.access_token_minutes <= 1440
+    error_message = "definition.access_token_minutes must be 5 to 1440."
+  }
+}
+
+variable "deletion_protection" {
+  description = "Refuse to delete the pool, and with it every player's account."
+  type        = bool
+  default     = true
+}
+
+variable "mfa" {
+  description = "`OPTIONAL` lets players add an authenticator app; `ON` demands one."
+  type        = string
+  default     = "OPTIONAL"
+
+  validation {
+    condition     = contains(["ON", "OPTIONAL"], var.mfa)
+    error_message = "mfa must be OPTIONAL or ON: a pool without a second factor is not offered."
+  }
+}
+
+variable "name" {
+  description = "Prefix of every name, `<project>-<environment>`."
+  type        = string
+}
+
+variable "region" {
+  description = "Region of the pool; it stands in the issuer."
+  type        = string
+}
+
+variable "threat_protection" {
+  description = "Adaptive protection against stolen passwords: `ENFORCED` blocks, `AUDIT` only records. Either needs the PLUS tier, which is billed per active player; `OFF` does not."
+  type        = string
+  default     = "ENFORCED"
+
+  validation {
+    condition     = contains(["AUDIT", "ENFORCED", "OFF"], var.threat_protection)
+    error_message = "threat_protection must be ENFORCED, AUDIT or OFF."
+  }
+}

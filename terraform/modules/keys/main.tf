@@ -1,0 +1,94 @@
+locals {
+  primaries = { for purpose, key in var.keys : purpose => key if key.primary_key_arn == null }
+  replicas  = { for purpose, key in var.keys : purpose => key if key.primary_key_arn != null }
+  arns      = merge({ for purpose, key in aws_kms_key.primary : purpose => key.arn }, { for purpose, key in aws_kms_replica_key.replica : purpose => key.arn })
+}
+
+data "aws_iam_policy_document" "key" {
+  for_each = var.keys
+
+  # Hands the decision to IAM: without it a key can become one that nobody administers.
+  statement {
+    sid       = "AccountAdministers"
+    actions   = ["kms:*"]
+    resources = ["*"]
+
+    principals {
+      type        = "AWS"
+      identifiers = ["arn:aws:iam::${var.account_id}:root"]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = contains(each.value.services, "logs") ? [1] : []
+
+    content {
+      sid       = "LogGroups"
+      actions   = ["kms:Decrypt*", "kms:Describe*", "kms:Encrypt*", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+      resources = ["*"]
+
+      principals {
+        type        = "Service"
+        identifiers = ["logs.${var.region}.amazonaws.com"]
+      }
+
+      condition {
+        test     = "ArnLike"
+        variable = "kms:EncryptionContext:aws:logs:arn"
+        values   = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:*"]
+      }
+    }
+  }
+
+  dynamic "statement" {
+    for_each = setsubtract(each.value.services, ["logs"])
+
+    content {
+      sid       = "Service${title(statement.value)}"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey*"]
+      resources = ["*"]
+
+      principals {
+        type        = "Service"
+        identifiers = ["${statement.value}.amazonaws.com"]
+      }
+
+      condition {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [var.account_id]
+      }
+    }
+  }
+}
+
+resource "aws_kms_key" "primary" {
+  for_each = local.primaries
+
+  description             = each.value.description
+  deletion_window_in_days = var.deletion_window_days
+  enable_key_rotation     = true
+  multi_region            = each.value.multi_region
+  policy                  = data.aws_iam_policy_document.key[each.key].json
+
+  tags = { Name = "${var.name}-${each.key}" }
+}
+
+# A replica rotates with its primary.
+resource "aws_kms_replica_key" "replica" {
+  for_each = local.replicas
+
+  description             = each.value.description
+  deletion_window_in_days = var.deletion_window_days
+  primary_key_arn         = each.value.primary_key_arn
+  policy                  = data.aws_iam_policy_document.key[each.key].json
+
+  tags = { Name = "${var.name}-${each.key}" }
+}
+
+resource "aws_kms_alias" "purpose" {
+  for_each = var.keys
+
+  name          = "alias/${var.name}-${each.key}"
+  target_key_id = local.arns[each.key]
+}

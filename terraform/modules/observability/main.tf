@@ -1,0 +1,104 @@
+locals {
+  load_balancer = { LoadBalancer = var.game.load_balancer }
+  target_group  = merge(local.load_balancer, { TargetGroup = var.game.target_group })
+  service       = { ClusterName = var.game.cluster_name, ServiceName = var.game.service_name }
+
+  # One alarm each: `missing` says what no data means, and is `breaching` where silence itself is the fault.
+  fixed_alarms = {
+    api-5xx               = { namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = var.api_id }, statistic = "Sum", threshold = 10 }
+    backup-failed         = { namespace = "AWS/Backup", metric = "NumberOfBackupJobsFailed", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 3600, evaluations = 1 }
+    backup-too-old        = { namespace = "AWS/Backup", metric = "NumberOfBackupJobsCompleted", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 86400, evaluations = 1, comparison = "LessThanThreshold", threshold = 1, missing = "breaching" }
+    copy-failed           = { namespace = "AWS/Backup", metric = "NumberOfCopyJobsFailed", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 3600, evaluations = 1 }
+    database-cpu          = { namespace = "AWS/RDS", metric = "CPUUtilization", dimensions = { DBClusterIdentifier = var.database.cluster_id }, threshold = 80, evaluations = 5 }
+    database-replica-lag  = { namespace = "AWS/RDS", metric = "AuroraReplicaLagMaximum", dimensions = { DBClusterIdentifier = var.database.cluster_id }, statistic = "Maximum", threshold = 1000, evaluations = 5 }
+    load-balancer-5xx     = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_ELB_5XX_Count", dimensions = local.load_balancer, statistic = "Sum", threshold = 10 }
+    no-healthy-server     = { namespace = "AWS/ApplicationELB", metric = "HealthyHostCount", dimensions = local.target_group, statistic = "Maximum", comparison = "LessThanThreshold", threshold = 1, evaluations = 2, missing = "breaching" }
+    requests-blocked      = { namespace = "AWS/WAFV2", metric = "BlockedRequests", dimensions = { Region = var.region, Rule = "ALL", WebACL = var.web_acl_name }, statistic = "Sum", threshold = 1000, evaluations = 5 }
+    server-5xx            = { namespace = "AWS/ApplicationELB", metric = "HTTPCode_Target_5XX_Count", dimensions = local.load_balancer, statistic = "Sum", threshold = 10 }
+    servers-below-minimum = { namespace = "ECS/ContainerInsights", metric = "RunningTaskCount", dimensions = local.service, statistic = "Minimum", comparison = "LessThanThreshold", threshold = var.game.minimum_tasks, evaluations = 5, missing = "breaching" }
+    servers-cpu           = { namespace = "AWS/ECS", metric = "CPUUtilization", dimensions = local.service, threshold = 85, evaluations = 5 }
+    servers-unhealthy     = { namespace = "AWS/ApplicationELB", metric = "UnHealthyHostCount", dimensions = local.target_group, statistic = "Maximum", evaluations = 3 }
+  }
+
+  secondary_alarms = !var.database.secondary ? {} : {
+    database-region-lag = { namespace = "AWS/RDS", metric = "AuroraGlobalDBReplicationLag", dimensions = { DBClusterIdentifier = var.database.cluster_id }, statistic = "Maximum", threshold = 5000, evaluations = 5, missing = "breaching" }
+  }
+
+  cache_alarms = merge([for number, id in var.cache_members : {
+    "cache-${number}-cpu"       = { namespace = "AWS/ElastiCache", metric = "EngineCPUUtilization", dimensions = { CacheClusterId = id }, threshold = 80, evaluations = 5 }
+    "cache-${number}-evictions" = { namespace = "AWS/ElastiCache", metric = "Evictions", dimensions = { CacheClusterId = id }, statistic = "Sum" }
+    "cache-${number}-lag"       = { namespace = "AWS/ElastiCache", metric = "ReplicationLag", dimensions = { CacheClusterId = id }, statistic = "Maximum", threshold = 5, evaluations = 5 }
+    "cache-${number}-memory"    = { namespace = "AWS/ElastiCache", metric = "DatabaseMemoryUsagePercentage", dimensions = { CacheClusterId = id }, threshold = 80, evaluations = 5 }
+  }]...)
+
+  function_alarms = merge([for name, function in var.functions : {
+    "function-${name}-errors"    = { namespace = "AWS/Lambda", metric = "Errors", dimensions = { FunctionName = function }, statistic = "Sum", threshold = 5 }
+    "function-${name}-throttles" = { namespace = "AWS/Lambda", metric = "Throttles", dimensions = { FunctionName = function }, statistic = "Sum" }
+  }]...)
+
+  queue_alarms = { for name, queue in var.dead_letter_queues : "dead-letters-${name}" => {
+    namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue }, statistic = "Maximum", evaluations = 1
+  } }
+
+  table_alarms = { for key, table in var.tables : "table-${key}-throttles" => {
+    namespace = "AWS/DynamoDB", metric = "ThrottledRequests", dimensions = { TableName = table }, statistic = "Sum"
+  } }
+
+  alarms = merge(local.fixed_alarms, local.secondary_alarms, local.cache_alarms, local.function_alarms, local.queue_alarms, local.table_alarms)
+}
+
+resource "aws_sns_topic" "alarms" {
+  name              = "${var.name}-alarms"
+  kms_master_key_id = var.kms_key_arn
+}
+
+data "aws_iam_policy_document" "alarms" {
+  statement {
+    sid       = "Publishers"
+    actions   = ["sns:Publish"]
+    resources = ["arn:aws:sns:${var.region}:${var.account_id}:${var.name}-alarms"]
+
+    principals {
+      type        = "Service"
+      identifiers = ["backup.amazonaws.com", "cloudwatch.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [var.account_id]
+    }
+  }
+}
+
+resource "aws_sns_topic_policy" "alarms" {
+  arn    = aws_sns_topic.alarms.arn
+  policy = data.aws_iam_policy_document.alarms.json
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  for_each = var.notify_emails
+
+  topic_arn = aws_sns_topic.alarms.arn
+  protocol  = "email"
+  endpoint  = each.key
+}
+
+resource "aws_cloudwatch_metric_alarm" "alarm" {
+  for_each = local.alarms
+
+  alarm_name          = "${var.name}-${each.key}"
+  alarm_description   = "Runbook: docs/runbooks.md, ${each.key}"
+  comparison_operator = try(each.value.comparison, "GreaterThanThreshold")
+  dimensions          = each.value.dimensions
+  evaluation_periods  = try(each.value.evaluations, 2)
+  metric_name         = each.value.metric
+  namespace           = each.value.namespace
+  period              = try(each.value.period, 60)
+  statistic           = try(each.value.statistic, "Average")
+  threshold           = try(each.value.threshold, 0)
+  treat_missing_data  = try(each.value.missing, "notBreaching")
+
+  alarm_actions = [aws_sns_topic.alarms.arn]
+  ok_actions    = [aws_sns_topic.alarms.arn]
+}

@@ -1,0 +1,115 @@
+locals {
+  data_plane      = yamldecode(file("${path.module}/../../modules/data_plane/data-plane.yaml"))
+  name            = "${var.project}-${var.environment}"
+  replica_regions = setsubtract([for region in var.regions : region.name], [var.primary_region])
+  tags            = { Environment = var.environment, Project = var.project, Stack = "foundation" }
+}
+
+provider "aws" {
+  region              = var.primary_region
+  allowed_account_ids = [var.account_id]
+  s3_use_path_style   = var.target == "sandbox"
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+# CloudFront takes certificates from there alone.
+provider "aws" {
+  alias = "us_east_1"
+
+  region              = "us-east-1"
+  allowed_account_ids = [var.account_id]
+  s3_use_path_style   = var.target == "sandbox"
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+module "keys" {
+  source = "../../modules/keys"
+
+  account_id           = var.account_id
+  deletion_window_days = var.protect ? 30 : 7
+  name                 = local.name
+  region               = var.primary_region
+
+  keys = merge(
+    { storage = { description = "Tables, databases, queues, logs and backups", multi_region = true, services = ["backup", "cloudwatch", "logs", "sns"] } },
+    { for purpose, key in local.data_plane.keys : purpose => { description = key.description, multi_region = true } },
+  )
+}
+
+module "identity" {
+  source = "../../modules/identity"
+
+  definition          = local.data_plane.identity
+  deletion_protection = var.protect
+  mfa                 = var.identity.mfa
+  name                = local.name
+  region              = var.primary_region
+  threat_protection   = var.identity.threat_protection
+}
+
+module "match_store" {
+  source = "../../modules/match_store"
+
+  deletion_protection = var.protect
+  kms_key_arn         = module.keys.arns["storage"]
+  name                = local.name
+  tables              = local.data_plane.tables
+}
+
+module "database_global" {
+  source = "../../modules/database_global"
+
+  deletion_protection  = var.protect
+  engine_version       = var.database.engine_version
+  kms_key_arn          = module.keys.arns["storage"]
+  name                 = local.name
+  password_version     = var.database.password_version
+  recovery_window_days = var.protect ? 30 : 0
+  replica_regions      = local.replica_regions
+}
+
+module "registry" {
+  source = "../../modules/registry"
+
+  account_id      = var.account_id
+  force_delete    = !var.protect
+  kms_key_arn     = module.keys.arns["storage"]
+  name            = local.name
+  replica_regions = local.replica_regions
+}
+
+module "dns" {
+  source = "../../modules/dns"
+
+  domain        = var.domain.name
+  force_destroy = !var.protect
+  zone_id       = var.domain.zone_id
+}
+
+# Holds the validation records of every shared name; the regions' own certificates rely on them.
+module "certificate" {
+  source    = "../../modules/certificate"
+  providers = { aws = aws.us_east_1 }
+
+  names   = [var.domain.name, "api.${var.domain.name}", "play.${var.domain.name}"]
+  zone_id = module.dns.zone_id
+}
+
+module "ci_role" {
+  source = "../../modules/ci_role"
+  count  = var.ci == null ? 0 : 1
+
+  account_id   = var.account_id
+  issuer       = var.ci.issuer
+  kms_key_arn  = var.ci.state_kms_key_arn
+  name         = local.name
+  regions      = [for region in var.regions : region.name]
+  state_bucket = var.ci.state_bucket
+  subjects     = var.ci.subjects
+}

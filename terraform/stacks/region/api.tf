@@ -1,0 +1,139 @@
+locals {
+  table_arns = [for key in sort(keys(local.tables)) : local.tables[key].arn]
+
+  # Environment of what writes to tables and database.
+  storage_settings = merge(local.settings, {
+    GAMESERVER_DATABASE_HOST   = module.database.endpoint
+    GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
+    GAMESERVER_DATABASE_PORT   = tostring(module.database.port)
+    GAMESERVER_DATABASE_SECRET = local.database_secret_arn
+    GAMESERVER_DATABASE_TLS    = "true"
+    GAMESERVER_DATABASE_USER   = var.foundation.database.username
+    GAMESERVER_DATA_KEY_ARN    = local.keys["data"]
+    GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
+  })
+
+  tables_use = {
+    actions   = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+    resources = concat(local.table_arns, [for arn in local.table_arns : "${arn}/index/*"])
+  }
+  secret_read = {
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [local.database_secret_arn]
+  }
+}
+
+module "functions" {
+  source = "../../modules/functions"
+
+  account_id         = local.account_id
+  kms_key_arn        = local.keys["storage"]
+  log_retention_days = var.log_retention_days
+  name               = local.name
+  network            = local.private_subnets
+  package            = var.functions.package
+  region             = var.region
+
+  functions = {
+    api = {
+      environment          = local.storage_settings
+      handler              = "gameserver.functions.lambda_handlers.api"
+      reserved_concurrency = var.functions.reserved_concurrency.api
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
+      vpc                  = true
+    }
+    # In front of Cognito, whose log-in calls a public client makes without IAM rights: this role has none.
+    auth = {
+      environment = merge(
+        { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
+        { GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
+      )
+      handler              = "gameserver.functions.lambda_handlers.auth"
+      memory_mb            = 256
+      reserved_concurrency = var.functions.reserved_concurrency.auth
+    }
+    persistence = {
+      environment          = merge(local.storage_settings, { GAMESERVER_PERSISTENCE_QUEUE_URL = module.events.queues["persistence"].url })
+      handler              = "gameserver.functions.lambda_handlers.persistence"
+      queue                = { arn = module.events.queues["persistence"].arn }
+      reserved_concurrency = var.functions.reserved_concurrency.persistence
+      statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
+      vpc                  = true
+    }
+  }
+}
+
+module "api" {
+  source = "../../modules/api"
+
+  certificate_arn    = module.certificate.arn
+  domain_name        = "api.${var.foundation.dns.domain}"
+  jwt                = { audience = var.foundation.identity.client_id, issuer = var.foundation.identity.issuer }
+  kms_key_arn        = local.keys["storage"]
+  log_retention_days = var.log_retention_days
+  name               = local.name
+
+  routes = {
+    "GET /v1/leaderboard"        = { authorized = false, target = "api" }
+    "GET /v1/matches/{match_id}" = { authorized = true, target = "api" }
+    "GET /v1/profile"            = { authorized = true, target = "api" }
+    "POST /v1/login"             = { authorized = false, target = "auth" }
+    "POST /v1/matches"           = { authorized = true, target = "api" }
+    "POST /v1/refresh"           = { authorized = false, target = "auth" }
+    "POST /v1/signup"            = { authorized = false, target = "auth" }
+    "PUT /v1/profile"            = { authorized = true, target = "api" }
+  }
+  targets = { for name in ["api", "auth"] : name => { function_name = module.functions.names[name], invoke_arn = module.functions.invoke_arns[name] } }
+}
+
+module "operations_access" {
+  source = "../../modules/operations_access"
+
+  account_id = local.account_id
+  cache_statements = {
+    CacheLogIn = { actions = ["elasticache:Connect"], resources = [module.cache.arn, module.cache.user_arns["ops"]] }
+  }
+  environment = {
+    GAMESERVER_CACHE_SECRET = "iam:${module.cache.replication_group_id}"
+    GAMESERVER_CACHE_URL    = "rediss://${module.cache.user_names["ops"]}@${module.cache.endpoint}:6379"
+    GAMESERVER_ENVIRONMENT  = var.foundation.environment
+    GAMESERVER_PROJECT      = var.foundation.project
+    GAMESERVER_REGION       = var.region
+  }
+  handler     = "gameserver.functions.lambda_handlers.ops"
+  kms_key_arn = local.keys["storage"]
+  name        = local.name
+  network     = local.private_subnets
+  operators   = var.operators
+  package     = var.functions.package
+  region      = var.region
+}
+
+module "observability" {
+  source = "../../modules/observability"
+
+  account_id    = local.account_id
+  api_id        = module.api.api_id
+  backup_vault  = module.backup.vault_name
+  cache_members = module.cache.member_ids
+  database      = { cluster_id = module.database.cluster_id, secondary = !local.is_primary }
+  dead_letter_queues = merge(
+    { for key in keys(local.data_plane.queues) : key => "${local.name}-${key}-dlq" },
+    { for name, queue in module.functions.dead_letter_queues : "function-${name}" => queue },
+    { function-ops = module.operations_access.dead_letter_queue },
+  )
+  functions = merge(module.functions.names, { ops = module.operations_access.function_name })
+  game = {
+    cluster_name  = module.game_service.cluster_name
+    load_balancer = module.game_service.load_balancer.arn_suffix
+    minimum_tasks = module.game_service.minimum_tasks
+    service_name  = module.game_service.service_name
+    target_group  = module.game_service.target_group_arn_suffix
+  }
+  kms_key_arn   = local.keys["storage"]
+  name          = local.name
+  notify_emails = var.notify_emails
+  region        = var.region
+  tables        = { for key, table in local.tables : key => table.name }
+  web_acl_name  = module.firewall.name
+}

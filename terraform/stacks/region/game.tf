@@ -1,0 +1,112 @@
+locals {
+  settings = merge(
+    {
+      GAMESERVER_CACHE_SECRET     = "iam:${module.cache.replication_group_id}"
+      GAMESERVER_CACHE_URL        = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
+      GAMESERVER_CLIENT_ID        = var.foundation.identity.client_id
+      GAMESERVER_ENVIRONMENT      = var.foundation.environment
+      GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]
+      GAMESERVER_ISSUER           = var.foundation.identity.issuer
+      GAMESERVER_JWKS_URL         = var.foundation.identity.jwks_url
+      GAMESERVER_MODES            = jsonencode(var.game.modes)
+      GAMESERVER_PLAY_URL         = "wss://${local.play_host}"
+      GAMESERVER_PROJECT          = var.foundation.project
+      GAMESERVER_REGION           = var.region
+    },
+    var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url },
+  )
+
+  key_use = {
+    actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+    resources = [for purpose in sort(keys(local.keys)) : local.keys[purpose]]
+  }
+  cache_log_in = {
+    actions   = ["elasticache:Connect"]
+    resources = [module.cache.arn, module.cache.user_arns["game"]]
+  }
+}
+
+module "access_logs" {
+  source = "../../modules/bucket"
+
+  bucket        = "${local.name}-${var.region}-${local.account_id}-logs"
+  expire_days   = var.log_retention_days
+  force_destroy = !var.protect
+
+  statements = {
+    LoadBalancer = {
+      actions = ["s3:PutObject"]
+      path    = "/game/AWSLogs/${local.account_id}/*"
+      service = "logdelivery.elasticloadbalancing.amazonaws.com"
+    }
+  }
+}
+
+module "certificate" {
+  source = "../../modules/certificate"
+
+  names        = [local.play_host, "api.${var.foundation.dns.domain}", "play.${var.foundation.dns.domain}"]
+  shared_names = ["api.${var.foundation.dns.domain}", "play.${var.foundation.dns.domain}"]
+  zone_id      = var.foundation.dns.zone_id
+}
+
+module "game_service" {
+  source = "../../modules/game_service"
+
+  access_log_bucket   = module.access_logs.id
+  account_id          = local.account_id
+  certificate_arn     = module.certificate.arn
+  deletion_protection = var.protect
+  image               = var.game.image
+  kms_key_arn         = local.keys["storage"]
+  log_retention_days  = var.log_retention_days
+  name                = local.name
+  region              = var.region
+  repository_name     = var.foundation.registry.repository_name
+
+  environment = merge(local.settings, {
+    GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
+    GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
+  })
+  network = {
+    cidr               = module.network.cidr
+    private_subnet_ids = module.network.private_subnet_ids
+    public_subnet_ids  = module.network.public_subnet_ids
+    vpc_id             = module.network.vpc_id
+  }
+  scaling = {
+    max              = var.game.max_tasks
+    min              = var.game.min_tasks
+    players_per_task = var.game.max_players_per_server
+  }
+  statements = {
+    CacheLogIn    = local.cache_log_in
+    KeyUse        = local.key_use
+    PublishEvents = { actions = ["sns:Publish"], resources = values(module.events.topics) }
+  }
+  task = { cpu = var.game.cpu, memory = var.game.memory }
+}
+
+# Players of a match come back to its region by this name.
+resource "aws_route53_record" "play" {
+  zone_id = var.foundation.dns.zone_id
+  name    = local.play_host
+  type    = "A"
+
+  alias {
+    evaluate_target_health = true
+    name                   = module.game_service.load_balancer.dns_name
+    zone_id                = module.game_service.load_balancer.zone_id
+  }
+}
+
+module "firewall" {
+  source = "../../modules/firewall"
+
+  associations       = { game = module.game_service.load_balancer.arn }
+  kms_key_arn        = local.keys["storage"]
+  log_retention_days = var.log_retention_days
+  name               = local.name
+  region             = var.region
+  scope              = "REGIONAL"
+}

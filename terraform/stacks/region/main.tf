@@ -1,0 +1,169 @@
+locals {
+  account_id = var.foundation.account_id
+  data_plane = yamldecode(file("${path.module}/../../modules/data_plane/data-plane.yaml"))
+  is_primary = var.region == var.foundation.primary_region
+  is_sandbox = var.foundation.target == "sandbox"
+  name       = "${var.foundation.project}-${var.foundation.environment}"
+  play_host  = "play-${var.region}.${var.foundation.dns.domain}"
+  tags       = { Environment = var.foundation.environment, Project = var.foundation.project, Stack = "region" }
+
+  keys   = local.is_primary ? var.foundation.keys : module.keys[0].arns
+  tables = local.is_primary ? var.foundation.tables : module.match_store_replica[0].tables
+  # A replica of a secret has the primary's ARN with its own region.
+  database_secret_arn = replace(var.foundation.database.secret_arn, ":${var.foundation.primary_region}:", ":${var.region}:")
+
+  private_subnets = {
+    cidr       = module.network.cidr
+    subnet_ids = [for zone in sort(var.network.zones) : module.network.private_subnet_ids[zone]]
+    vpc_id     = module.network.vpc_id
+  }
+}
+
+provider "aws" {
+  region              = var.region
+  allowed_account_ids = [local.account_id]
+  s3_use_path_style   = local.is_sandbox
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+# Only for the vault that keeps copies of this region's backups.
+provider "aws" {
+  alias = "copy"
+
+  region              = var.backup.copy_region
+  allowed_account_ids = [local.account_id]
+  s3_use_path_style   = local.is_sandbox
+
+  default_tags {
+    tags = local.tags
+  }
+}
+
+module "keys" {
+  source = "../../modules/keys"
+  count  = local.is_primary ? 0 : 1
+
+  account_id           = local.account_id
+  deletion_window_days = var.protect ? 30 : 7
+  name                 = local.name
+  region               = var.region
+
+  keys = { for purpose, arn in var.foundation.keys : purpose => {
+    description     = "Replica of ${purpose}"
+    primary_key_arn = arn
+    services        = purpose == "storage" ? ["backup", "cloudwatch", "logs", "sns"] : []
+  } }
+}
+
+module "network" {
+  source = "../../modules/network"
+
+  cidr                    = var.network.cidr
+  flow_log_retention_days = var.log_retention_days
+  interface_endpoints     = var.network.interface_endpoints
+  kms_key_arn             = local.keys["storage"]
+  name                    = local.name
+  nat                     = var.network.nat
+  region                  = var.region
+  zones                   = var.network.zones
+}
+
+module "match_store_replica" {
+  source = "../../modules/match_store_replica"
+  count  = local.is_primary ? 0 : 1
+
+  deletion_protection = var.protect
+  kms_key_arn         = local.keys["storage"]
+  region              = var.region
+  tables              = var.foundation.tables
+}
+
+module "events" {
+  source = "../../modules/events"
+
+  account_id  = local.account_id
+  kms_key_arn = local.keys["storage"]
+  name        = local.name
+  queues      = local.data_plane.queues
+  region      = var.region
+  topics      = local.data_plane.topics
+}
+
+module "cache" {
+  source = "../../modules/cache"
+
+  allowed_security_groups = {
+    api    = module.functions.security_group_ids["api"]
+    game   = module.game_service.security_group_id
+    ops    = module.operations_access.security_group_id
+    worker = module.functions.security_group_ids["persistence"]
+  }
+  account_id              = local.account_id
+  kms_key_arn             = local.keys["storage"]
+  log_retention_days      = var.log_retention_days
+  name                    = local.name
+  node_type               = var.cache.node_type
+  region                  = var.region
+  replicas                = var.cache.replicas
+  snapshot_retention_days = var.cache.snapshot_retention_days
+  subnet_ids              = module.network.data_subnet_ids
+  vpc_id                  = module.network.vpc_id
+
+  users = {
+    game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
+    # Cache keys only: an operator's mistake cannot touch a running match.
+    ops = { access = "on ~cache* &* +@all -@admin -@dangerous +info +client|list" }
+  }
+}
+
+module "database" {
+  source = "../../modules/database"
+
+  allowed_security_groups = {
+    api    = module.functions.security_group_ids["api"]
+    worker = module.functions.security_group_ids["persistence"]
+  }
+  backup_retention_days = var.database.backup_retention_days
+  capacity              = var.database.capacity
+  deletion_protection   = var.protect
+  global                = var.foundation.database
+  instance_class        = var.database.instance_class
+  instances             = var.database.instances
+  kms_key_arn           = local.keys["storage"]
+  log_retention_days    = var.log_retention_days
+  name                  = local.name
+  region                = var.region
+  role                  = local.is_primary ? "primary" : "secondary"
+  subnet_ids            = module.network.data_subnet_ids
+  vpc_id                = module.network.vpc_id
+}
+
+module "backup" {
+  source    = "../../modules/backup"
+  providers = { aws = aws, aws.copy = aws.copy }
+
+  copy_kms_key_arn = module.copy_keys.arns["backup-copies-${var.region}"]
+  copy_region      = var.backup.copy_region
+  force_destroy    = !var.protect
+  kms_key_arn      = local.keys["storage"]
+  name             = local.name
+  region           = var.region
+  resources        = merge({ database = module.database.arn }, { for key, table in local.tables : "table-${key}" => table.arn })
+  retention_days   = var.backup.retention_days
+}
+
+# Of its own, not a replica: what protects the copies must not fall with what protects the originals.
+module "copy_keys" {
+  source    = "../../modules/keys"
+  providers = { aws = aws.copy }
+
+  account_id           = local.account_id
+  deletion_window_days = var.protect ? 30 : 7
+  name                 = local.name
+  region               = var.backup.copy_region
+
+  keys = { "backup-copies-${var.region}" = { description = "Copies of the backups of ${var.region}", services = ["backup"] } }
+}
