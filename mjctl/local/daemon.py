@@ -18,6 +18,8 @@ from mjctl.local.supervisord_config import supervisor_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 15.0
+# More than the longest that any program is given to stop.
+_STOP_SECONDS = 40.0
 _OPEN_FILES = 65_536
 # What the programs inherit from the shell. Nothing else: credentials and AWS profiles of the user stay out.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
@@ -59,13 +61,14 @@ def start(layout: Layout, owner: str) -> str:
     """
     layout.create()
     client = living(layout)
-    if client is not None:
+    if client is not None and layout.supervisor_config.exists():
         socket = client.socket_path
         if read_json(layout.supervisor_record).get("owner") != owner:
             client.restart(WATCHDOG)
         done = "supervisor: already running"
     else:
-        ended = leftovers.end(layout)
+        # One that lost its configuration cannot take up programs any more and is among those ended.
+        ended = leftovers.end(layout.region_dir)
         for folder in (layout.program_configs, layout.programs):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
@@ -74,7 +77,7 @@ def start(layout: Layout, owner: str) -> str:
         client = SupervisorClient(socket)
         done = "supervisor: running"
         if ended:
-            done += f", after ending what an earlier one left: {', '.join(ended)}"
+            done += f", after ending what was left of an earlier one: {', '.join(ended)}"
     record = {"owner": owner, "socket": str(socket), "pid": client.pid()}
     write_private(layout.supervisor_record, json.dumps(record))
     return done
@@ -93,7 +96,7 @@ def stop(layout: Layout, owner: str | None = None) -> str:
         client.shutdown()
         _await_end(pid)
         client.socket_path.unlink(missing_ok=True)
-    leftovers.end(layout)
+    leftovers.end(layout.region_dir)
     for folder in (layout.run, layout.data, layout.secrets):
         _remove(folder)
     return "supervisor: ended, data removed"
@@ -117,7 +120,7 @@ def _spawn(layout: Layout, socket: Path) -> None:
             stdout=log,
             stderr=log,
             cwd=layout.region_dir,
-            env=base_environment(),
+            env={**base_environment(), **leftovers.mark(layout.region_dir)},
             start_new_session=True,
         )
     client = SupervisorClient(socket, timeout_seconds=2.0)
@@ -149,15 +152,10 @@ def _open_files() -> int:
 
 
 def _await_end(pid: int) -> None:
-    """Wait until the supervisor has ended, which is after its programs have."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.02)
-    except psutil.NoSuchProcess:
-        pass
+    """Wait until the supervisor has ended, which is after its programs have, but not for ever."""
+    deadline = time.monotonic() + _STOP_SECONDS
+    while leftovers.is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def _remove(folder: Path) -> None:

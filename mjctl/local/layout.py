@@ -60,11 +60,6 @@ class Layout:
         return self.run / "programs"
 
     @property
-    def pids(self) -> Path:
-        """Folder with pid and start time of each program, for when supervisord was killed and they were not."""
-        return self.run / "pids"
-
-    @property
     def incidents(self) -> Path:
         return self.run / "incidents.jsonl"
 
@@ -89,7 +84,7 @@ class Layout:
         Raises:
             PermissionDeniedError: a folder cannot be made.
         """
-        folders = (self.run, self.data, self.logs, self.secrets, self.program_configs, self.programs, self.pids)
+        folders = (self.run, self.data, self.logs, self.secrets, self.program_configs, self.programs)
         for folder in (self.region_dir, *folders):
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -73,12 +73,8 @@ def remove(layout: Layout, name: str, owner: str) -> str:
         if client is not None:
             client.remove(name)
         else:
-            leftovers.end(layout, name)
-        for path in (
-            layout.program_configs / f"{name}.conf",
-            layout.programs / f"{name}.json",
-            layout.pids / f"{name}.json",
-        ):
+            leftovers.end(layout.region_dir, name)
+        for path in (layout.program_configs / f"{name}.conf", layout.programs / f"{name}.json"):
             path.unlink(missing_ok=True)
     return f"{name}: stopped"
 
@@ -86,7 +82,6 @@ def remove(layout: Layout, name: str, owner: str) -> str:
 def _replace(client: SupervisorClient, spec: ProcessSpec) -> None:
     layout = spec.layout
     client.remove(spec.name)
-    leftovers.end(layout, spec.name)
     _refuse_taken_port(spec)
     program = prepare(spec)
     text = program_config(

@@ -111,19 +111,19 @@ def _own_ports(layout: Layout) -> set[int]:
     """Ports that programs of this region hold right now, be they supervised or left over from a dead supervisor."""
     from mjctl.local import leftovers
     from mjctl.local.inventory import observe
-    from mjctl.local.spec import all_recorded
 
+    if not layout.ports.exists():
+        return set()
     inventory = observe(layout.region_dir)
-    orphans = set() if inventory.supervisor_alive else leftovers.alive(layout)
-    ports: set[int] = set()
-    kept = read_json(layout.ports)
-    for spec in all_recorded(layout):
-        if inventory.exists(spec.name) or spec.name in orphans:
-            ports.add(spec.port)
-            operations = kept.get(f"{spec.name}-ops")
-            if isinstance(operations, int):
-                ports.add(operations)
-    return ports
+    if inventory.supervisor_alive:
+        running = {info.name for info in inventory.processes if inventory.exists(info.name)}
+    else:
+        running = {leftover.name for leftover in leftovers.find(layout.region_dir)}
+    return {
+        port
+        for name, port in read_json(layout.ports).items()
+        if name.removesuffix("-ops") in running and isinstance(port, int)
+    }
 
 
 def _registry() -> Path:

@@ -51,7 +51,7 @@ def prepare(layout: Layout, port: int) -> tuple[str, ...]:
         if "password" not in read_json(layout.database_secret):
             _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     else:
-        binaries = _installations()[0]
+        binaries = installations()[0]
         _make_cluster(binaries, folder, layout)
     return (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
 
@@ -141,7 +141,7 @@ def _account() -> pwd.struct_passwd | None:
     raise DependencyError("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
 
 
-def _installations() -> list[Path]:
+def installations() -> list[Path]:
     """Folders with `postgres` and `initdb`, the preferred one first.
 
     Raises:
@@ -172,7 +172,7 @@ def _bundled_version(path: Path) -> int:
 
 
 def _binaries_for(version: str) -> Path:
-    for path in _installations():
+    for path in installations():
         answer = subprocess.run(
             [str(path / "postgres"), "--version"], capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=False
         )

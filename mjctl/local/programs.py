@@ -71,6 +71,8 @@ def _redis(spec: ProcessSpec) -> Program:
         "bind": "127.0.0.1",
         "port": str(spec.port),
         "protected-mode": "yes",
+        # A title would overwrite the environment by which a process that lost its supervisor is known.
+        "set-proc-title": "no",
         "daemonize": "no",
         "dir": str(folder),
         # The append-only file alone: at most one second is lost, and no fork for snapshots disturbs the game.

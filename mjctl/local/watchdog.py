@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from mjctl.local import leftovers
 from mjctl.local.layout import Layout
 from mjctl.local.probe import probe_all
 from mjctl.local.spec import ProcessSpec, all_recorded
@@ -71,7 +70,6 @@ class Watchdog:
         health = self._health.get(spec.name)
         if health is None or health.pid != pid:
             health = self._health[spec.name] = _Health(pid)
-            leftovers.record(self._layout, spec.name, pid)
         if reason is None:
             health.answered, health.failures = True, 0
             return

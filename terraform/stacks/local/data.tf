@@ -7,7 +7,17 @@ locals {
   prefix                = "${var.project}-${var.environment}"
 
   # The file exists only once the resource does; its path is unknown to a plan that creates it, so it is not read then.
-  data_plane = jsondecode(file(terraform_data.data_plane.output.manifest))
+  # A destroy must also work when the file is lost; any other plan is refused by the resource's postcondition.
+  data_plane = try(jsondecode(file(terraform_data.data_plane.output.manifest)), local.lost_data_plane)
+
+  lost_data_plane = {
+    account_id = ""
+    identity   = { client_id = "", issuer = "", jwks_url = "", user_pool_id = "" }
+    keys       = { data = "" }
+    queues     = { persistence = { url = "" } }
+    tables     = {}
+    topics     = { events = "" }
+  }
 }
 
 resource "terraform_data" "data_plane" {
@@ -24,6 +34,11 @@ resource "terraform_data" "data_plane" {
 
   lifecycle {
     create_before_destroy = true
+
+    postcondition {
+      condition     = fileexists(self.output.manifest)
+      error_message = "${self.output.manifest} is gone. Run `mjctl deploy`, or raise epochs[\"data-plane\"], to write it again."
+    }
   }
 
   provisioner "local-exec" {

@@ -15,7 +15,7 @@ locals {
   )
 
   # As with local.data_plane, the file is read only once the resource exists.
-  supervisor = jsondecode(file(terraform_data.supervisor.output.record))
+  supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
   # What of an incarnation is common to all: a new supervisor begins without any process.
   supervised = { supervisor = terraform_data.supervisor.id }
@@ -35,6 +35,11 @@ resource "terraform_data" "supervisor" {
 
   lifecycle {
     create_before_destroy = true
+
+    postcondition {
+      condition     = fileexists(self.output.record)
+      error_message = "${self.output.record} is gone. Run `mjctl deploy`, or raise epochs[\"supervisor\"], to start the supervisor again."
+    }
   }
 
   provisioner "local-exec" {
