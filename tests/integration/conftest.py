@@ -1,0 +1,215 @@
+"""Real services for the integration tests: one Redis, one PostgreSQL, one emulated AWS per session, on free ports.
+
+Fixtures:
+    redis_url      address of a Redis (database 0)
+    postgres       `Postgres(host, port, user, database, secret)`; the role may create databases
+    aws            `EmulatedAws(endpoint, region)`; AWS credentials are set in the environment
+    make_settings  factory of `Settings` with everything of its own: Redis database, migrated PostgreSQL database,
+                   tables, queues, topic and user pool
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import itertools
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gameserver.settings import Settings
+from mjctl.local import data_plane
+from mjctl.local.layout import Layout
+from mjctl.local.programs import prepare
+from mjctl.local.spec import Kind, ProcessSpec
+
+REGION = "us-east-1"
+DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
+_START_SECONDS = 30.0
+_REDIS_DATABASES = 200
+_TEMPLATE = "migrated"
+
+
+@dataclass(frozen=True)
+class Postgres:
+    host: str
+    port: int
+    user: str
+    database: str
+    secret: str
+
+    @property
+    def password(self) -> str:
+        return str(json.loads(Path(self.secret.removeprefix("file:")).read_text())["password"])
+
+
+@dataclass(frozen=True)
+class EmulatedAws:
+    endpoint: str
+    region: str = REGION
+
+
+MakeSettings = Callable[..., Settings]
+
+
+@pytest.fixture(scope="session")
+def services_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("services")
+    Layout(folder).create()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def redis_url(services_dir: Path) -> Iterator[str]:
+    with _running(services_dir, "redis", ("--databases", str(_REDIS_DATABASES), "--appendonly", "no")) as port:
+        yield f"redis://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def postgres(services_dir: Path) -> Iterator[Postgres]:
+    with _running(services_dir, "postgres", ("-c", "fsync=off")) as port:
+        secret = f"file:{Layout(services_dir).database_secret}"
+        yield Postgres("127.0.0.1", port, "game", "game", secret)
+
+
+@pytest.fixture(scope="session")
+def aws(services_dir: Path) -> Iterator[EmulatedAws]:
+    with _running(services_dir, "aws") as port, pytest.MonkeyPatch.context() as patch:
+        endpoint = f"http://127.0.0.1:{port}"
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ACCESS_KEY_ID", data_plane.ACCESS_KEY)
+        patch.setenv("AWS_SECRET_ACCESS_KEY", data_plane.ACCESS_KEY)
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield EmulatedAws(endpoint)
+
+
+@pytest.fixture(scope="session")
+def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeSettings:
+    """`make_settings(**overrides)`."""
+    redis_databases = itertools.count(1)
+    _execute(postgres, f"CREATE DATABASE {_TEMPLATE}")
+    migrating = _settings(postgres, aws, redis_url, _TEMPLATE)
+    # As a process, which is how it is used; it also configures the logging of the process that it runs in.
+    command = [sys.executable, "-m", "gameserver", "migrate"]
+    subprocess.run(command, env=environment_of(migrating), check=True, capture_output=True)
+
+    def make(**overrides: Any) -> Settings:
+        name = f"t{secrets.token_hex(4)}"
+        plane = data_plane.create(data_plane.DataPlaneSpec(DEFINITION, f"game-{name}", aws.endpoint, aws.region))
+        _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
+        identity = plane["identity"]
+        return dataclasses.replace(
+            _settings(postgres, aws, f"{redis_url}/{next(redis_databases)}", name),
+            events_topic_arn=plane["topics"]["events"],
+            persistence_queue_url=plane["queues"]["persistence"]["url"],
+            tables={key: table["name"] for key, table in plane["tables"].items()},
+            user_pool_id=identity["user_pool_id"],
+            client_id=identity["client_id"],
+            issuer=identity["issuer"],
+            jwks_url=identity["jwks_url"],
+            data_key_arn=plane["keys"]["data"],
+            auto_confirm_sign_up=True,
+            **overrides,
+        )
+
+    return make
+
+
+def _settings(postgres: Postgres, aws: EmulatedAws, cache_url: str, name: str) -> Settings:
+    return Settings(
+        project="game",
+        environment=name,
+        region=aws.region,
+        cache_url=cache_url,
+        database_host=postgres.host,
+        database_port=postgres.port,
+        database_name=name,
+        database_user=postgres.user,
+        database_secret=postgres.secret,
+        aws_endpoint_url=aws.endpoint,
+    )
+
+
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that make a child process read these settings."""
+    values = {"AWS_ENDPOINT_URL": settings.aws_endpoint_url or "", "AWS_REGION": settings.region}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if field.name in {"aws_endpoint_url", "modes"} or value is None:
+            continue
+        if isinstance(value, bool):
+            value = str(value).lower()
+        values[f"GAMESERVER_{field.name.upper()}"] = json.dumps(value) if isinstance(value, dict) else str(value)
+    return {**os.environ, **values}
+
+
+def _execute(postgres: Postgres, statement: str) -> None:
+    import asyncpg
+
+    async def execute() -> None:
+        connection = await asyncpg.connect(
+            host=postgres.host, port=postgres.port, user=postgres.user, password=postgres.password, database="postgres"
+        )
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+    # On a thread: the caller may be inside an event loop.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(execute())).result()
+
+
+@contextmanager
+def _running(region_dir: Path, kind: Kind, arguments: tuple[str, ...] = ()) -> Iterator[int]:
+    """Run one of the local stack's services exactly as that does; yield its port once it accepts connections."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    program = prepare(ProcessSpec(kind, kind, "tests", region_dir, port, ready="", live=""))
+    log = Layout(region_dir).log(kind)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [*program.command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, **program.environment},
+            start_new_session=True,
+        )
+        try:
+            _await_port(port, process, log)
+            yield port
+        finally:
+            process.send_signal(signal.Signals[f"SIG{program.stop_signal}"])
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.02)
+        else:
+            return
+    pytest.fail(f"{log.stem} did not start:\n{log.read_text(errors='replace')[-2000:]}")

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.cache import MISS, DistributedCache, SweepProgress
+
+MakeCache = Callable[..., DistributedCache]
+
+
+@pytest.fixture
+async def filled(cache: DistributedCache, redis: Redis) -> DistributedCache:
+    """3,000 keys of `profile`, 200 of `profile-old`, 1,000 keys that are not the cache's."""
+    await cache.set("profile", "0", 0)
+    await cache.set("profile-old", "0", 0)
+    for namespace, count in (("profile", 3000), ("profile-old", 200)):
+        generation = (await redis.get(f"cache-gen:{{{namespace}}}")).decode()
+        pipeline = redis.pipeline(transaction=False)
+        for number in range(count):
+            pipeline.set(f"cache:{{{namespace}}}:{generation}:{number}", b"\x01", ex=300)
+        await pipeline.execute()
+    await redis.mset({f"profile:{number}": 1 for number in range(500)} | {f"m:{number}": 1 for number in range(500)})
+    return cache
+
+
+async def test_a_dry_run_counts_what_a_run_removes(filled: DistributedCache, redis: Redis) -> None:
+    before = await redis.dbsize()
+    plan = await filled.invalidate_pattern("profile:*", dry_run=True)
+    assert (plan.matched, plan.removed, plan.namespaces) == (3000, 0, ("profile",))
+    assert await redis.dbsize() == before
+    done = await filled.invalidate_pattern("profile:*")
+    assert (done.matched, done.removed) == (3000, 3000)
+    assert before - 3000 <= await redis.dbsize() <= before - 2999
+    assert (await filled.invalidate_pattern("profile:*")).matched == 0
+
+
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [("profile:1?", 10), ("profile:12*", 111), ("profile*:7", 2), ("profile:[12]", 2), ("nothing:*", 0), ("*", 3200)],
+)
+async def test_patterns(filled: DistributedCache, redis: Redis, pattern: str, count: int) -> None:
+    assert (await filled.invalidate_pattern(pattern, dry_run=True)).matched == count
+    assert len([key async for key in filled.scan(pattern)]) == count
+    assert (await filled.invalidate_pattern(pattern)).removed == count
+    assert len([key async for key in redis.scan_iter("profile:*")]) == 500
+
+
+@pytest.mark.parametrize("pattern", ["", ":*", "profile:"])
+async def test_malformed_patterns_are_refused(cache: DistributedCache, pattern: str) -> None:
+    with pytest.raises(ValueError, match="pattern"):
+        await cache.invalidate_pattern(pattern)
+
+
+async def test_a_cancelled_sweep_resumes(filled: DistributedCache) -> None:
+    told: list[SweepProgress] = []
+
+    def stop_midway(progress: SweepProgress) -> None:
+        told.append(progress)
+        if progress.removed > 1000:
+            sweep.cancel()
+
+    sweep = asyncio.create_task(filled.invalidate_pattern("profile:*", on_progress=stop_midway))
+    with pytest.raises(asyncio.CancelledError):
+        await sweep
+    left = len([key async for key in filled.scan("profile:*")])
+    assert 0 < left < 3000
+    done = await filled.invalidate_pattern("profile:*", resume_token=told[-1].resume_token)
+    assert done.removed == left
+    assert (await filled.invalidate_pattern("profile:*", dry_run=True)).matched == 0
+
+
+async def test_the_pace_limit_holds(filled: DistributedCache) -> None:
+    done = await filled.invalidate_pattern("profile:*", max_keys_per_second=10_000)
+    assert done.removed == 3000
+    assert done.keys_per_second < 13_000
+
+
+async def test_reclaim_frees_earlier_generations_only(filled: DistributedCache, redis: Redis) -> None:
+    await filled.invalidate_namespace("profile")
+    await filled.set("profile", "new", 1)
+    assert await filled.get("profile", "1", MISS) is MISS
+    stats = await filled.stats()
+    assert [(n.name, n.keys, n.stale_keys) for n in stats.namespaces] == [("profile", 1, 3000), ("profile-old", 200, 0)]
+    assert (await filled.reclaim("profile*")).removed == 3000
+    assert await filled.get("profile", "new") == 1
+
+
+async def test_flush_leaves_the_games_own_keys(filled: DistributedCache, redis: Redis) -> None:
+    assert await filled.flush() == 3200
+    assert [key async for key in filled.scan("*")] == []
+    assert len([key async for key in redis.scan_iter("profile:*")]) == 500
+    assert len([key async for key in redis.scan_iter("m:*")]) == 500
+
+
+async def test_scan_tells_time_to_live_and_size(filled: DistributedCache) -> None:
+    entries = [entry async for entry in filled.scan("profile-old:1*", sizes=True)]
+    assert {entry.name for entry in entries} >= {"profile-old:1", "profile-old:199"}
+    assert all(entry.ttl_seconds and 0 < entry.ttl_seconds <= 300 for entry in entries)
+    assert all(entry.size_bytes and 30 < entry.size_bytes < 500 for entry in entries)
+
+
+async def test_statistics_of_a_large_cache_come_from_a_sample(cache: DistributedCache, redis: Redis) -> None:
+    for namespace, count in (("big", 30_000), ("small", 10_000)):
+        await cache.set(namespace, "0", 0)
+        generation = (await redis.get(f"cache-gen:{{{namespace}}}")).decode()
+        pipeline = redis.pipeline(transaction=False)
+        for number in range(count):
+            pipeline.set(f"cache:{{{namespace}}}:{generation}:{number}", b"x" * 100, ex=300)
+        await pipeline.execute()
+    stats = await cache.stats()
+    big, small = stats.namespaces
+    assert stats.estimated
+    assert 8_000 < stats.sampled_keys < 14_000
+    assert big.keys == pytest.approx(30_000, rel=0.08)
+    assert small.keys == pytest.approx(10_000, rel=0.2)
+    assert stats.memory_bytes > big.memory_bytes > small.memory_bytes > 0
+    assert stats.clients >= 1
+    assert stats.hit_ratio is not None
