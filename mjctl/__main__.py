@@ -26,8 +26,13 @@ def run(argv: list[str]) -> int:
 
     from mjctl.cli.app import app
     from mjctl.cli.base import Exit
+    from mjctl.cli.completion import COMPLETE_VARIABLE
     from mjctl.models.errors import Interrupted, MjctlError
 
+    if COMPLETE_VARIABLE in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     code: int = ExitCode.OK
     try:
         app(argv, prog_name="mjctl", standalone_mode=False)

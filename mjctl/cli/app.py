@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from mjctl.cli import cache, config, deploy, doctor, health, loadtest, queue, servers
+from mjctl.cli import cache, completion, config, deploy, doctor, health, loadtest, queue, servers
+from mjctl.cli.group import Group
 
 _EPILOG = (
     "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted; docs/cli.md has all."
@@ -12,9 +13,12 @@ _EPILOG = (
 
 app = typer.Typer(
     name="mjctl",
+    cls=Group,
     help="Plan, apply and operate a multi-region multiplayer game.",
     epilog=_EPILOG,
     no_args_is_help=True,
+    # Its two options would import pydantic on every start: `mjctl completion` does the same.
+    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     pretty_exceptions_show_locals=False,
@@ -45,9 +49,10 @@ app.command()(deploy.status)
 app.command()(deploy.drift)
 app.command()(deploy.unlock)
 app.command()(health.health)
-app.add_typer(cache.app, name="cache", help="Inspect, invalidate or flush the distributed cache.")
-app.add_typer(queue.app, name="queue", help="Look into the queues and their dead-letter queues.")
-app.add_typer(servers.app, name="servers", help="The game servers.")
+app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")
+app.add_typer(queue.app, cls=Group, name="queue", help="Look into the queues and their dead-letter queues.")
+app.add_typer(servers.app, cls=Group, name="servers", help="The game servers.")
 app.command()(loadtest.loadtest)
 app.command()(doctor.doctor)
-app.add_typer(config.app, name="config", help="Check and show the environments in configs/.")
+app.command()(completion.completion)
+app.add_typer(config.app, cls=Group, name="config", help="Check and show the environments in configs/.")

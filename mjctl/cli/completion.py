@@ -1,0 +1,28 @@
+"""`mjctl completion`: the script with which a shell completes mjctl's commands and options."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+# The shell sets it, with one of the script's instructions, to ask for completions instead of running a command.
+COMPLETE_VARIABLE = "_MJCTL_COMPLETE"
+
+
+class Shell(StrEnum):
+    BASH = "bash"
+    ZSH = "zsh"
+    FISH = "fish"
+
+
+def completion(shell: Annotated[Shell, typer.Argument(help="The shell that will read it.")]) -> None:
+    """Print the completion script for a shell.
+
+    Example: mjctl completion bash > ~/.local/share/bash-completion/completions/mjctl
+    """
+    from typer.completion import get_completion_script
+
+    script = get_completion_script(prog_name="mjctl", complete_var=COMPLETE_VARIABLE, shell=shell.value)
+    typer.echo(script)
