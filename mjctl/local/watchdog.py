@@ -23,6 +23,7 @@ from mjctl.local.layout import Layout
 from mjctl.local.probe import probe_all
 from mjctl.local.spec import ProcessSpec, all_recorded
 from mjctl.local.supervisor import ProcessInfo, SupervisorClient
+from mjctl.models.errors import UnreachableError
 
 _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
@@ -103,12 +104,14 @@ class Watchdog:
 
 
 def poll_for_ever(watchdog: Watchdog) -> None:
-    """Check once a second. Any failure ends the process: supervisord starts a fresh watchdog."""
+    """Check once a second. Any failure ends the process: supervisord starts a fresh watchdog, if it is there at all."""
     try:
         while True:
             began = time.monotonic()
             watchdog.check()
             time.sleep(max(0.0, _INTERVAL_SECONDS - (time.monotonic() - began)))
+    except UnreachableError:
+        os._exit(0)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
