@@ -1,0 +1,21 @@
+"""A player as a program: accounts and matches over HTTP, play over WebSocket. For health probes, load and tests.
+
+    async with GameClient("http://127.0.0.1:8080") as client:
+        await client.log_in("ada@example.com", "correct horse battery")
+        ticket = await client.create_match("sprint", join="open")
+        connection = await client.join(ticket)
+        report = await Bot(connection).play()
+
+Errors:
+    ApiError        the API refused, or could not be reached (`status` 0)
+    JoinRefused     the game server refused for good; `code` is one of `protocol.RefusalCode`
+    ConnectionLost  no server took the player (back) in time
+"""
+
+from __future__ import annotations
+
+from gameserver.client.api import ApiError, GameClient, MatchTicket
+from gameserver.client.bot import Bot, MatchReport
+from gameserver.client.connection import Connection, ConnectionLost, JoinRefused
+
+__all__ = ["ApiError", "Bot", "Connection", "ConnectionLost", "GameClient", "JoinRefused", "MatchReport", "MatchTicket"]

@@ -1,0 +1,189 @@
+"""The HTTP side of a player: account, profile, finding a match."""
+
+from __future__ import annotations
+
+import ssl
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import aiohttp
+import msgspec
+
+from gameserver.client.connection import Connection, connect
+from gameserver.protocol import MSGPACK, Codec
+
+_MAX_ANSWER_BYTES = 1 << 20
+
+
+class ApiError(Exception):
+    """The API's own error: HTTP `status`, `code` and `message`. Status 0, code `unreachable`: there was no answer."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}" if status == 0 else f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+class MatchTicket(msgspec.Struct, frozen=True):
+    """Where to play. `url`: WebSocket address of the server."""
+
+    match_id: str
+    mode: str
+    server_id: str
+    zone: str
+    url: str
+
+
+class GameClient:
+    """One player. Use it as an async context manager, or call `close`.
+
+    Args:
+        api_url: base address of the HTTP API.
+        timeout_seconds: for one HTTP request, and for reaching a game server.
+        ssl_context: for `https` and `wss` with a private authority.
+
+    Every method that speaks to the API raises ApiError.
+    """
+
+    def __init__(
+        self, api_url: str, *, timeout_seconds: float = 5.0, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        self._api_url = api_url.rstrip("/")
+        self._timeout = timeout_seconds
+        self._ssl = ssl_context
+        self._session: aiohttp.ClientSession | None = None
+        self._connections: list[Connection] = []
+        self._access_token = ""
+        self._refresh_token = ""
+        self.display_name = ""
+
+    @property
+    def access_token(self) -> str:
+        return self._access_token
+
+    def use_token(self, access_token: str) -> None:
+        """Play with a token that was got elsewhere."""
+        self._access_token = access_token
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all play and HTTP connections. Idempotent."""
+        for connection in self._connections:
+            await connection.close()
+        self._connections.clear()
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def sign_up(self, email: str, password: str, display_name: str) -> str:
+        """Make an account. Returns the player id."""
+        body = {"email": email, "password": password, "display_name": display_name}
+        answer = await self._request("POST", "/v1/signup", body)
+        self.display_name = display_name
+        return str(answer["player_id"])
+
+    async def log_in(self, email: str, password: str) -> None:
+        answer = await self._request("POST", "/v1/login", {"email": email, "password": password})
+        self._access_token = str(answer["access_token"])
+        self._refresh_token = str(answer.get("refresh_token", ""))
+
+    async def refresh(self) -> None:
+        """Get a new access token with the refresh token of the last login."""
+        answer = await self._request("POST", "/v1/refresh", {"refresh_token": self._refresh_token})
+        self._access_token = str(answer["access_token"])
+
+    async def profile(self) -> dict[str, Any]:
+        return await self._request("GET", "/v1/profile")
+
+    async def rename(self, display_name: str) -> dict[str, Any]:
+        """Change the display name. Returns the new profile."""
+        answer = await self._request("PUT", "/v1/profile", {"display_name": display_name})
+        self.display_name = display_name
+        return answer
+
+    async def leaderboard(self, limit: int = 10) -> list[dict[str, Any]]:
+        answer = await self._request("GET", f"/v1/leaderboard?limit={limit}")
+        return list(answer["entries"])
+
+    async def create_match(self, mode: str, join: Literal["new", "open"] = "new") -> MatchTicket:
+        """Start a match, or (`open`) take a seat in one that has started."""
+        return _ticket(await self._request("POST", "/v1/matches", {"mode": mode, "join": join}))
+
+    async def match(self, match_id: str) -> dict[str, Any]:
+        """State, server and, once it has ended, the result of a match."""
+        return await self._request("GET", f"/v1/matches/{match_id}")
+
+    async def join(
+        self, match: MatchTicket | tuple[str, str], *, name: str | None = None, codec: Codec = MSGPACK
+    ) -> Connection:
+        """Take a seat in a match, a ticket or `(match id, url)`, following redirects.
+
+        Raises:
+            JoinRefused, ConnectionLost
+        """
+        match_id, url = (match.match_id, match.url) if isinstance(match, MatchTicket) else match
+        connection = await connect(
+            match_id,
+            url,
+            token=lambda: self._access_token,
+            locate=self._locate,
+            name=self.display_name if name is None else name,
+            codec=codec,
+            timeout_seconds=self._timeout,
+            ssl_context=self._ssl,
+        )
+        self._connections.append(connection)
+        return connection
+
+    async def _locate(self, match_id: str) -> str | None:
+        """Where the match is now, for a connection that lost its server."""
+        if not self._api_url:
+            return None
+        try:
+            server = (await self.match(match_id)).get("server")
+        except ApiError:
+            return None
+        return str(server["url"]) if server else None
+
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self._timeout))
+        headers = {"Authorization": f"Bearer {self._access_token}"} if self._access_token else {}
+        try:
+            async with self._session.request(
+                method, self._api_url + path, json=body, headers=headers, ssl=self._ssl or True
+            ) as response:
+                raw = await response.content.read(_MAX_ANSWER_BYTES)
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiError(0, "unreachable", f"{self._api_url}: {error or type(error).__name__}") from error
+        return _parse(status, raw)
+
+
+def _parse(status: int, raw: bytes) -> dict[str, Any]:
+    try:
+        answer: dict[str, Any] = msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise ApiError(status, "bad_answer", "the API's answer is not a JSON object") from error
+    if status >= 400:
+        error_part = answer.get("error")
+        if not isinstance(error_part, dict):
+            raise ApiError(status, "bad_answer", "the API's error has no code")
+        raise ApiError(status, str(error_part.get("code", "")), str(error_part.get("message", "")))
+    return answer
+
+
+def _ticket(answer: dict[str, Any]) -> MatchTicket:
+    try:
+        server = answer["server"]
+        return MatchTicket(answer["match_id"], answer["mode"], server["id"], server["zone"], server["url"])
+    except (KeyError, TypeError) as error:
+        raise ApiError(200, "bad_answer", f"the API's match has no {error}") from error

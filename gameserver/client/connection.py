@@ -1,0 +1,401 @@
+"""A seat in a match: inputs out, frames in, and back to the seat by itself when a server dies or hands over."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from gameserver.protocol import (
+    MAX_SERVER_FRAME_BYTES,
+    Codec,
+    Ended,
+    Event,
+    Frame,
+    Full,
+    Hello,
+    Input,
+    Leave,
+    MatchInfo,
+    ProtocolError,
+    Redirect,
+    RefusalCode,
+    Refused,
+    ServerMessage,
+    Welcome,
+)
+
+Update = Welcome | Frame | Full
+
+_STALLED_SECONDS: Final = 1.2
+"""The server sends at least twice a second; after this long without a word it is taken for dead."""
+
+_RESUME_SECONDS: Final = 20.0
+_RETRY_SECONDS: Final = 0.1
+_HANDSHAKE_SECONDS: Final = 4.0
+"""Longer than a server keeps a client waiting while the lease of a dead owner runs out."""
+
+_KEPT_SAMPLES: Final = 100_000
+_KEPT_EVENTS: Final = 10_000
+_KEPT_UPDATES: Final = 1_000
+_TRANSIENT: Final = frozenset({RefusalCode.UNAVAILABLE, RefusalCode.SLOW})
+
+
+class JoinRefused(Exception):
+    """A server refused, and asking again would not help."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+class ConnectionLost(Exception):
+    """No server took the player in, in time."""
+
+
+@dataclass(frozen=True)
+class _Access:
+    """All that is needed to come (back) to a match."""
+
+    match_id: str
+    token: Callable[[], str]
+    locate: Callable[[str], Awaitable[str | None]]
+    name: str
+    codec: Codec
+    timeout_seconds: float
+    ssl_context: ssl.SSLContext | None
+
+
+@dataclass
+class Interruption:
+    """Play stood still for `seconds`: from the last message of the old server to the welcome of the next one."""
+
+    seconds: float
+    from_server: str
+    to_server: str
+
+
+@dataclass
+class Samples:
+    """What a connection measured. `latency_ms`: from sending an input to the first frame that shows it."""
+
+    latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
+    frames: int = 0
+    bytes: int = 0
+    inputs: int = 0
+    interruptions: list[Interruption] = field(default_factory=list)
+
+
+async def connect(
+    match_id: str,
+    url: str,
+    *,
+    token: Callable[[], str],
+    locate: Callable[[str], Awaitable[str | None]],
+    name: str,
+    codec: Codec,
+    timeout_seconds: float,
+    ssl_context: ssl.SSLContext | None = None,
+) -> Connection:
+    """Take a seat; see `GameClient.join`. Raises: JoinRefused, ConnectionLost."""
+    access = _Access(match_id, token, locate, name, codec, timeout_seconds, ssl_context)
+    connection = Connection(access)
+    await connection._enter([url], time.monotonic() + timeout_seconds)
+    connection._watch()
+    return connection
+
+
+class Connection:
+    """A held seat.
+
+    Attributes:
+        info: from the last welcome.
+        state: the rules' full view at that time.
+        events: what servers have acknowledged as stored, by sequence.
+        ended: the result (payload of `match.ended`), or JoinRefused or ConnectionLost.
+        on_update: called with every welcome, frame and full frame, at once; for programs that must be fast.
+        samples: measurements.
+    """
+
+    def __init__(self, access: _Access) -> None:
+        self.info: MatchInfo
+        self.state: Any = None
+        self.events: dict[int, Event] = {}
+        self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        # Nobody may be looking when it fails; the error is not lost, `ended` keeps it.
+        self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self.on_update: Callable[[Update], None] | None = None
+        self.samples = Samples()
+        self._access = access
+        self._listener: _Listener | None = None
+        self._sequence = 0
+        self._unseen: deque[tuple[int, float]] = deque(maxlen=256)
+        self._updates: deque[Update] = deque(maxlen=_KEPT_UPDATES)
+        self._news = asyncio.Event()
+        self._last_word = time.monotonic()
+        self._redirected_to: str | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    @property
+    def match_id(self) -> str:
+        return self._access.match_id
+
+    @property
+    def reconnects(self) -> int:
+        return len(self.samples.interruptions)
+
+    def send_input(self, action: Any) -> int:
+        """Send what the rules of the match call an action. Returns its sequence; lost if the connection is down."""
+        self._sequence += 1
+        listener = self._listener
+        if listener is not None and listener.seated:
+            self._unseen.append((self._sequence, time.perf_counter()))
+            self.samples.inputs += 1
+            listener.send(Input(self._sequence, action))
+        return self._sequence
+
+    async def updates(self) -> AsyncIterator[Update]:
+        """Welcomes, frames and full frames until the match has ended; only the newest 1,000 are kept for a slow reader.
+
+        Raises: JoinRefused, ConnectionLost
+        """
+        while True:
+            while self._updates:
+                yield self._updates.popleft()
+            if self.ended.done():
+                self.ended.result()
+                return
+            self._news.clear()
+            await self._news.wait()
+
+    async def result(self) -> dict[str, Any]:
+        """Wait for the end. Raises: JoinRefused, ConnectionLost."""
+        return await asyncio.shield(self.ended)
+
+    async def leave(self) -> None:
+        """Give up the seat for good."""
+        if self._listener is not None:
+            self._listener.send(Leave())
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connection; the seat stays, until the match ends. Idempotent."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+            self._keeper = None
+        if self._listener is not None:
+            self._listener.drop()
+            self._listener = None
+        if not self.ended.done():
+            self.ended.cancel()
+
+    # Incoming
+
+    def _received(self, message: ServerMessage, size: int) -> None:
+        self._last_word = time.monotonic()
+        self.samples.bytes += size
+        if isinstance(message, Frame | Full):
+            self._on_frame(message)
+        elif isinstance(message, Ended):
+            if not self.ended.done():
+                self.ended.set_result(message.result)
+            self._news.set()
+        elif isinstance(message, Redirect):
+            self._redirected_to = message.url or None
+
+    def _on_frame(self, message: Frame | Full) -> None:
+        self.samples.frames += 1
+        for event in message.events:
+            self.events[event.sequence] = event
+            if len(self.events) > _KEPT_EVENTS:
+                del self.events[next(iter(self.events))]
+        slot, acks = self.info.slot, message.acks
+        for index in range(0, len(acks), 2):
+            if acks[index] == slot:
+                self._seen(acks[index + 1])
+        self._tell(message)
+
+    def _seen(self, sequence: int) -> None:
+        now = time.perf_counter()
+        while self._unseen and self._unseen[0][0] <= sequence:
+            sent_sequence, sent_at = self._unseen.popleft()
+            if sent_sequence == sequence:
+                self.samples.latency_ms.append((now - sent_at) * 1000)
+
+    def _tell(self, update: Update) -> None:
+        if self.on_update is not None:
+            self.on_update(update)
+        else:
+            self._updates.append(update)
+            self._news.set()
+
+    # Getting in, and back
+
+    def _watch(self) -> None:
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        """Come back whenever the server falls silent or goes away, until the match has ended."""
+        try:
+            while not self.ended.done():
+                listener = self._listener
+                if listener is not None and not await listener.lost(_STALLED_SECONDS / 4):
+                    if time.monotonic() - self._last_word < _STALLED_SECONDS:
+                        continue
+                    listener.drop()
+                if not self.ended.done():
+                    await self._return()
+        except (JoinRefused, ConnectionLost) as error:
+            if not self.ended.done():
+                self.ended.set_exception(error)
+            self._news.set()
+
+    async def _return(self) -> None:
+        silent_since, before = self._last_word, self.info.server_id
+        self._unseen.clear()
+        alternates = list(self.info.alternates)
+        random.shuffle(alternates)
+        first = [self._redirected_to] if self._redirected_to else []
+        own = [self._listener.url] if self._listener is not None else []
+        await self._enter([*first, *alternates, *own], time.monotonic() + _RESUME_SECONDS)
+        self.samples.interruptions.append(Interruption(time.monotonic() - silent_since, before, self.info.server_id))
+
+    async def _enter(self, urls: list[str], deadline: float) -> None:
+        """Try the addresses, and those that they redirect to, in turn until one gives a welcome."""
+        self._redirected_to = None
+        candidates = deque(dict.fromkeys(urls))
+        known = list(candidates)
+        problem = "no server is known"
+        while True:
+            if not candidates:
+                await asyncio.sleep(_RETRY_SECONDS)
+                located = await self._access.locate(self.match_id)
+                candidates.extend(dict.fromkeys([*([located] if located else []), *known]))
+            if time.monotonic() > deadline:
+                raise ConnectionLost(f"match {self.match_id}: {problem}")
+            if not candidates:
+                continue
+            url = candidates.popleft()
+            answer = await self._hello(url, deadline)
+            if isinstance(answer, Welcome):
+                return
+            if isinstance(answer, Redirect):
+                problem = f"{url} redirects ({answer.reason})"
+                if answer.url and answer.url != url:
+                    await asyncio.sleep(0 if answer.url not in known else _RETRY_SECONDS / 4)
+                    candidates.appendleft(answer.url)
+                    known = list(dict.fromkeys([answer.url, *known]))
+            elif isinstance(answer, Refused):
+                problem = f"{url} refuses: {answer.message}"
+                if answer.code not in _TRANSIENT:
+                    raise JoinRefused(answer.code, answer.message)
+            else:
+                problem = f"{url}: {answer}"
+
+    async def _hello(self, url: str, deadline: float) -> Welcome | Redirect | Refused | str:
+        """Ask one server. A text is the reason why it could not be asked."""
+        access = self._access
+        listener = _Listener(self, url, access.codec)
+        patience = max(0.1, min(_HANDSHAKE_SECONDS, deadline - time.monotonic()))
+        try:
+            async with asyncio.timeout(patience):
+                await ws_connect(
+                    lambda: listener,
+                    url,
+                    ssl_context=access.ssl_context,
+                    extra_headers={"Sec-WebSocket-Protocol": access.codec.name},
+                    max_frame_size=MAX_SERVER_FRAME_BYTES,
+                    websocket_handshake_timeout=min(1.0, access.timeout_seconds),
+                    read_buffer_init_size=4096,
+                )
+                resume = self.info.resume if hasattr(self, "info") else ""
+                listener.send(Hello(access.match_id, access.token(), access.name, resume))
+                answer = await listener.answer
+        except (OSError, WSError, TimeoutError, ConnectionError) as error:
+            listener.drop()
+            return str(error) or type(error).__name__
+        if isinstance(answer, Welcome):
+            self._listener = listener
+        else:
+            listener.drop()
+        return answer
+
+    def _welcomed(self, welcome: Welcome, size: int) -> None:
+        self.info, self.state = welcome.match, welcome.state
+        self._sequence = max(self._sequence, welcome.sequence)
+        self._last_word = time.monotonic()
+        self.samples.bytes += size
+        self._tell(welcome)
+
+
+class _Listener(WSListener):
+    """One WebSocket of a connection; `answer` is the server's answer to the hello."""
+
+    def __init__(self, owner: Connection, url: str, codec: Codec) -> None:
+        self.url = url
+        self.seated = False
+        self.answer: asyncio.Future[Welcome | Redirect | Refused] = asyncio.get_running_loop().create_future()
+        self._owner = owner
+        self._codec = codec
+        self._type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
+        self._transport: WSTransport | None = None
+        self._gone = asyncio.Event()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is self._type:
+            try:
+                message = self._codec.decode_server(frame.get_payload_as_memoryview())
+            except ProtocolError:
+                transport.disconnect()
+                return
+            self._on_message(message, frame.payload_size)
+        elif frame.msg_type is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
+        self.seated = False
+        self._gone.set()
+        if not self.answer.done():
+            self.answer.set_exception(ConnectionError("the server closed the connection"))
+            self.answer.exception()
+
+    def send(self, message: Any) -> None:
+        if self._transport is not None and not self._gone.is_set():
+            self._transport.send(self._type, self._codec.encode(message))
+
+    def drop(self) -> None:
+        self.seated = False
+        if self._transport is not None:
+            self._transport.disconnect()
+
+    async def lost(self, seconds: float) -> bool:
+        """Wait until the connection is gone, at most so long."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._gone.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _on_message(self, message: ServerMessage, size: int) -> None:
+        if self.seated:
+            self._owner._received(message, size)
+        elif isinstance(message, Welcome):
+            self.seated = True
+            self._owner._welcomed(message, size)
+            if not self.answer.done():
+                self.answer.set_result(message)
+        elif isinstance(message, Redirect | Refused) and not self.answer.done():
+            self.answer.set_result(message)

@@ -1,0 +1,196 @@
+"""What is kept of a match outside its owner: snapshot and event stream, written only with the current fencing token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gameserver.cluster import keys
+from gameserver.cluster.scripts import Call, Script, run, run_one
+from gameserver.match import MatchEvent, MatchSpec
+
+# KEYS fence lease events snapshot seats; ARGV server id, token, lease ms, ttl s, snapshot or '', seats taken,
+# sequence of the first event, bodies. Entries have the event's sequence as id, so a repeated commit adds nothing.
+# 1: stored; 0: the token is not the last one given out.
+_COMMIT = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
+for index = 8, #ARGV do
+  local id = string.format('%d-0', ARGV[7] + index - 8)
+  local reply = redis.pcall('XADD', KEYS[3], id, 'e', ARGV[index])
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
+    return reply
+  end
+end
+if #ARGV >= 8 then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
+if ARGV[5] ~= '' then
+  redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[4])
+  local before = tonumber(redis.call('HGET', KEYS[5], 'taken') or '0')
+  local arrived = tonumber(ARGV[6]) - before
+  if arrived ~= 0 then
+    redis.call('HSET', KEYS[5], 'taken', ARGV[6])
+    redis.call('EXPIRE', KEYS[5], ARGV[4])
+    for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
+      if arrived <= 0 then break end
+      if field ~= 'taken' then redis.call('HDEL', KEYS[5], field); arrived = arrived - 1 end
+    end
+  end
+end
+return 1
+""")
+
+# KEYS fence published events; ARGV token, sequence, ttl s, oldest sequence still needed.
+_ADVANCE = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
+redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4] .. '-0')
+return 1
+""")
+
+# KEYS fence and all others; ARGV token, ttl s.
+_FINISH = Script("""
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
+return 1
+""")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One write. `bodies`: the events from `first_sequence` on; `snapshot` covers all of them."""
+
+    match_id: str
+    token: int
+    first_sequence: int
+    bodies: Sequence[bytes]
+    snapshot: bytes | None
+    seats_taken: int
+
+
+@dataclass(frozen=True)
+class Advance:
+    """SNS has taken everything up to `published`; events before `needed_from` may be dropped."""
+
+    match_id: str
+    token: int
+    published: int
+    needed_from: int
+
+
+@dataclass(frozen=True)
+class StoredMatch:
+    """What an adopting server finds. `events`: those after the snapshot; `published`: last sequence that SNS has."""
+
+    spec: MatchSpec
+    snapshot: bytes | None
+    events: list[MatchEvent]
+    published: int
+    committed: int
+
+
+class _Body(msgspec.Struct):
+    """The part of an event's body that replaying needs; see `encode_event`."""
+
+    type: str
+    sequence: int
+    occurred_at_ms: int
+    payload: dict[str, object]
+
+
+def encode_event(event: MatchEvent, match_id: str, region: str, server_id: str) -> bytes:
+    """The body of `event`, as it is stored and as it goes to SNS."""
+    return msgspec.json.encode(
+        {
+            "event_id": f"{match_id}:{event.sequence}",
+            "type": event.type,
+            "match_id": match_id,
+            "region": region,
+            "server_id": server_id,
+            "sequence": event.sequence,
+            "occurred_at_ms": event.occurred_at_ms,
+            "payload": event.payload,
+        }
+    )
+
+
+class MatchStore:
+    """All writes of one server. Methods raise redis.exceptions.RedisError when Redis does not answer."""
+
+    def __init__(self, redis: Redis, server_id: str, lease_seconds: float) -> None:
+        self._redis = redis
+        self._server_id = server_id
+        self._lease_ms = round(lease_seconds * 1000)
+
+    async def load(self, match_id: str) -> StoredMatch | None:
+        """Read a match; call it only after its lease was taken, so that nobody writes any more."""
+        pipeline = self._redis.pipeline(transaction=False)
+        pipeline.get(keys.spec(match_id))
+        pipeline.get(keys.snapshot(match_id))
+        pipeline.xrange(keys.events(match_id))
+        pipeline.get(keys.published(match_id))
+        spec, snapshot, entries, published = await pipeline.execute()
+        if spec is None:
+            return None
+        events = [_decode_event(fields[b"e"]) for _, fields in entries]
+        last = events[-1].sequence if events else 0
+        return StoredMatch(
+            spec=msgspec.json.decode(spec, type=MatchSpec),
+            snapshot=snapshot,
+            events=events,
+            published=int(published or 0),
+            committed=max(last, int(published or 0)),
+        )
+
+    async def commit(self, commits: Sequence[Commit]) -> list[bool | RedisError]:
+        """Store many matches' events and snapshots in one round trip, and renew their leases.
+
+        Each result: True stored, False fenced off (another server owns the match), or the error Redis gave.
+        """
+        results = await run(self._redis, [self._call(commit) for commit in commits])
+        return [result if isinstance(result, RedisError) else result == 1 for result in results]
+
+    async def unpublished(self, wanted: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[int, bytes]]]:
+        """For each `(match id, published)`: up to `limit` following events, as (sequence, body)."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for match_id, published in wanted:
+            pipeline.xrange(keys.events(match_id), min=f"{published + 1}-0", count=limit)
+        found = await pipeline.execute()
+        return [[(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found]
+
+    async def advance(self, advances: Sequence[Advance]) -> list[bool]:
+        """Record what SNS has taken. False: fenced off."""
+        calls = [
+            _ADVANCE.call(
+                [keys.fence(a.match_id), keys.published(a.match_id), keys.events(a.match_id)],
+                a.token, a.published, keys.MATCH_TTL_SECONDS, a.needed_from,
+            )
+            for a in advances
+        ]  # fmt: skip
+        return [result == 1 for result in await run(self._redis, calls)]
+
+    async def finish(self, spec: MatchSpec, token: int) -> bool:
+        """Forget a match that has ended and is fully published, after a while for late clients. False: fenced off."""
+        names = keys.of_match(spec.match_id)
+        names.sort(key=lambda name: name != keys.fence(spec.match_id))
+        if await run_one(self._redis, _FINISH.call(names, token, keys.FINISHED_TTL_SECONDS)) != 1:
+            return False
+        await self._redis.zrem(keys.ACTIVE_MATCHES, spec.match_id)
+        await self._redis.zrem(keys.open_matches(spec.mode), spec.match_id)
+        return True
+
+    def _call(self, commit: Commit) -> Call:
+        name = commit.match_id
+        return _COMMIT.call(
+            [keys.fence(name), keys.lease(name), keys.events(name), keys.snapshot(name), keys.seats(name)],
+            self._server_id, commit.token, self._lease_ms, keys.MATCH_TTL_SECONDS, commit.snapshot or b"",
+            commit.seats_taken, commit.first_sequence, *commit.bodies,
+        )  # fmt: skip
+
+
+def _decode_event(body: bytes) -> MatchEvent:
+    decoded = msgspec.json.decode(body, type=_Body)
+    return MatchEvent(decoded.sequence, decoded.type, decoded.occurred_at_ms, decoded.payload)

@@ -1,0 +1,76 @@
+"""What a game has to provide. One file that defines `rules`, a class with the interface below, is a whole game.
+
+The match calls it from one thread, never re-entrantly, and knows nothing of what the values mean. All randomness comes
+from `seed`; `dump` and `load` must round-trip, because a match moves between servers in the middle of play.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
+
+
+class RuleEvent(NamedTuple):
+    """Something worth storing, e.g. `("player.scored", 3, {"score": 12, "points": 2})`; the match adds the player."""
+
+    type: str
+    slot: int
+    payload: dict[str, Any]
+
+
+class Rules(Protocol):
+    """One match's world. Slots are `0 <= slot < seats`; times are counted in ticks.
+
+    `action_type` is a type that msgspec can decode and bound; a client's input that does not fit never gets here.
+    """
+
+    action_type: ClassVar[Any]
+
+    def __init__(self, *, seed: int, seats: int, tick_rate_hz: int) -> None: ...
+
+    def add_player(self, slot: int) -> None:
+        """A player enters at `slot`, with score 0."""
+
+    def remove_player(self, slot: int) -> None:
+        """The player left for good. A lost connection is not told: the player may come back."""
+
+    def apply(self, slot: int, action: Any) -> None:
+        """Take one input. An action that the rules forbid is ignored."""
+
+    def step(self) -> list[RuleEvent]:
+        """Advance one tick."""
+
+    def changes(self) -> Any:
+        """What changed since the last call, as anything msgspec encodes; None if nothing did."""
+
+    def view(self) -> Any:
+        """All that a client needs to draw; does not affect `changes`."""
+
+    def scores(self) -> Mapping[int, int]:
+        """Slot -> score of the players present."""
+
+    def finished(self) -> bool:
+        """True once the game is decided before its time is up."""
+
+    def replay(self, event: RuleEvent) -> None:
+        """Take over an effect that was stored after the state given to `load` had been dumped."""
+
+    def dump(self) -> Any:
+        """The complete state, as anything msgspec encodes."""
+
+    def load(self, state: Any) -> None:
+        """Replace the state by what `dump` returned, decoded again. Raises: ValueError, msgspec.ValidationError."""
+
+
+def load_rules(name: str) -> type[Rules]:
+    """The rules called `name`: a module here, or a dotted module of the studio's own.
+
+    Raises:
+        LookupError: there is no such module, or it defines no `rules`.
+    """
+    target = name if "." in name else f"{__name__}.{name}"
+    try:
+        return cast("type[Rules]", importlib.import_module(target).rules)
+    except (ImportError, AttributeError) as error:
+        raise LookupError(f"no rules called {name!r}: {error}") from error

@@ -1,0 +1,99 @@
+"""Stores what the rooms have to store: one round trip to Redis for all that are due, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from gameserver.cluster.store import Commit, MatchStore
+from gameserver.server.metrics import Metrics
+from gameserver.server.room import Room
+
+log = structlog.get_logger()
+
+_ROUND_SECONDS: Final = 0.05
+_CHUNK: Final = 64
+"""Rooms in one pipeline: bounds how long Redis and the event loop are busy with one of them."""
+
+_RETRY_SECONDS: Final = 0.1
+
+
+class Committer:
+    """Args:
+    rooms: the rooms to look after.
+    fenced: called with a room that another server owns now.
+    """
+
+    def __init__(
+        self,
+        store: MatchStore,
+        rooms: Callable[[], Iterable[Room]],
+        fenced: Callable[[Room], None],
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._fenced = fenced
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        self._busy = asyncio.Lock()
+
+    def hurry(self) -> None:
+        """Somebody waits for an answer: store now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Store until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(_ROUND_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            now = time.monotonic()
+            due = [room for room in self._rooms() if room.due(now)]
+            if not await self.commit(due):
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def commit(self, rooms: Sequence[Room], *, final: bool = False) -> bool:
+        """Store these rooms now. `final`: with a snapshot, whatever has changed. False: some could not be stored."""
+        fine = True
+        async with self._busy:
+            for start in range(0, len(rooms), _CHUNK):
+                fine &= await self._commit(rooms[start : start + _CHUNK], final)
+        return fine
+
+    async def _commit(self, rooms: Sequence[Room], final: bool) -> bool:
+        started = time.monotonic()
+        prepared: list[tuple[Room, Commit]] = [(room, room.prepare(started, final=final)) for room in rooms]
+        try:
+            results = await self._store.commit([commit for _, commit in prepared])
+        except RedisError as error:
+            results = [error] * len(prepared)
+        now = time.monotonic()
+        self._metrics.commits += len(prepared)
+        self._metrics.commit_seconds += now - started
+        fine = True
+        for (room, commit), result in zip(prepared, results, strict=True):
+            if result is True:
+                # The lease runs from when Redis took the commit, at the earliest when it was sent.
+                room.stored(commit, started)
+            elif result is False:
+                self._fenced(room)
+            else:
+                fine = False
+                self._metrics.commit_failures += 1
+                room.not_stored()
+        if not fine:
+            log.warning("commit_failed", rooms=len(prepared), error=_first_error(results))
+        return fine
+
+
+def _first_error(results: Sequence[bool | RedisError]) -> str:
+    return next((type(result).__name__ for result in results if isinstance(result, RedisError)), "")

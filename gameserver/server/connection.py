@@ -1,0 +1,246 @@
+"""One client's WebSocket, driven by picows callbacks: no coroutine, task or queue for any message after the first."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from gameserver.match import Seat
+from gameserver.protocol import (
+    MAX_CLIENT_FRAME_BYTES,
+    MAX_INPUTS_PER_SECOND,
+    Codec,
+    Hello,
+    Input,
+    InputDecoder,
+    Leave,
+    Ping,
+    Pong,
+    ProtocolError,
+    Redirect,
+    RefusalCode,
+    Refused,
+    ServerMessage,
+)
+from gameserver.server.metrics import Metrics
+
+if TYPE_CHECKING:
+    from gameserver.server.room import Room
+
+_HELLO_SECONDS: Final = 5.0
+_SEND_BUFFER_BYTES: Final = 64 * 1024
+"""Kernel buffer of one client: 10 to 20 s of a usual match. Left to itself, Linux lets it grow to megabytes."""
+
+_HIGH_WATER_BYTES: Final = 32 * 1024
+"""Our own buffer beyond the kernel's; from here on the client gets no frames until it has drained."""
+
+_DROP_ALLOWANCE: Final = 10 * MAX_INPUTS_PER_SECOND
+_DEAD_PEER_MS: Final = 10_000
+_HEADER: Final = 14
+"""Room that picows needs before a message, to put the frame's header there without copying."""
+
+
+class Admission(Protocol):
+    """What a connection asks of the server around it."""
+
+    metrics: Metrics
+
+    def opened(self, connection: Connection) -> None: ...
+    def closed(self, connection: Connection) -> None: ...
+    def admit(self, connection: Connection, hello: Hello) -> None: ...
+
+
+class Connection(WSListener):
+    """States: waiting for `Hello`; being admitted (`hello_seen`); seated (`room` and `seat`); closed."""
+
+    def __init__(self, server: Admission, codec: Codec) -> None:
+        self.codec = codec
+        self.room: Room | None = None
+        self.seat: Seat | None = None
+        self.open = False
+        self.paused = False
+        self.stale = False
+        self.skipped_frames = 0
+        self._server = server
+        self._metrics = server.metrics
+        self._message_type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
+        self._transport: WSTransport | None = None
+        self._hello_seen = False
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self._decode: InputDecoder | None = None
+        self._received = 0
+        self._window_start = 0.0
+        self._dropped = 0
+
+    # picows callbacks
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport = transport
+        self.open = True
+        underlying = transport.underlying_transport
+        underlying.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        _tune(underlying.get_extra_info("socket"))
+        self._hello_timer = asyncio.get_running_loop().call_later(_HELLO_SECONDS, self._no_hello)
+        self._server.opened(self)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if kind is self._message_type and frame.fin:
+            self._on_message(frame.get_payload_as_memoryview())
+        elif kind is WSMsgType.PING:
+            transport.send_pong(frame.get_payload_as_bytes())
+        elif kind is WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+        elif kind is not WSMsgType.PONG:
+            self._malformed("send whole messages of the chosen subprotocol")
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
+        self.open = False
+        self._cancel_hello_timer()
+        if self.room is not None:
+            self.room.detach(self)
+        self._server.closed(self)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        self.skipped_frames = 0
+        self.stale = True
+
+    # Used by the room and the server
+
+    def seated(self, room: Room, seat: Seat) -> None:
+        """From now on messages are inputs of `seat`."""
+        self.room, self.seat = room, seat
+        self._decode = self.codec.input_decoder(room.match.action_type)
+
+    def send(self, message: ServerMessage) -> None:
+        """Send one message to this client only."""
+        if self.open and self._transport is not None:
+            payload = self.codec.encode(message)
+            self._transport.send(self._message_type, payload)
+            self._metrics.bytes_sent += len(payload)
+
+    def send_encoded(self, buffer: bytearray) -> None:
+        """Send what `encode_shared` has prepared, without another copy; the buffer is free again afterwards."""
+        if self.open and self._transport is not None:
+            self._transport.send_reuse_external_bytearray(self._message_type, buffer, _HEADER)
+
+    def refuse(self, code: str, message: str) -> None:
+        """Say why, and close."""
+        self._metrics.refusals += 1
+        self.send(Refused(code, message))
+        self.close(WSCloseCode.TRY_AGAIN_LATER if code == RefusalCode.UNAVAILABLE else WSCloseCode.POLICY_VIOLATION)
+
+    def redirect(self, url: str, reason: str) -> None:
+        """Send the client to another server, and close."""
+        self._metrics.redirects += 1
+        self.send(Redirect(url, reason))
+        self.close(WSCloseCode.SERVICE_RESTART)
+
+    def close(self, code: WSCloseCode = WSCloseCode.OK) -> None:
+        """Idempotent. What was sent before is delivered if the client still reads."""
+        if self.open and self._transport is not None:
+            self.open = False
+            self._transport.send_close(code)
+            self._transport.disconnect()
+
+    def abort(self) -> None:
+        """Drop a client that does not read; what is buffered for it is lost."""
+        if self._transport is not None:
+            self.open = False
+            self._metrics.clients_dropped += 1
+            self._transport.disconnect(graceful=False)
+
+    def _on_message(self, data: memoryview) -> None:
+        self._received += 1
+        if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
+            return
+        try:
+            if self._decode is None:
+                self._on_hello(data)
+                return
+            message = self._decode(data)
+        except ProtocolError as error:
+            self._malformed(str(error))
+            return
+        room, seat = self.room, self.seat
+        if room is None or seat is None:
+            return
+        if type(message) is Input:
+            self._metrics.inputs += 1
+            room.match.input(seat, message.sequence, message.action)
+        elif type(message) is Ping:
+            self.send(Pong(message.at))
+        elif type(message) is Leave:
+            room.leave(self)
+
+    def _on_hello(self, data: memoryview) -> None:
+        if self._hello_seen:
+            # A client may not run ahead of its Welcome; what it sends meanwhile means nothing yet.
+            return
+        hello = self.codec.decode_hello(data)
+        self._hello_seen = True
+        self._cancel_hello_timer()
+        self._server.admit(self, hello)
+
+    def _within_rate(self) -> bool:
+        """Called only after more messages than a second's worth: checks how long they took."""
+        now = time.monotonic()
+        if now - self._window_start >= 1.0:
+            self._window_start, self._received, self._dropped = now, 0, 0
+            return True
+        if self._received <= 2 * MAX_INPUTS_PER_SECOND:
+            return True
+        self._metrics.inputs_dropped += 1
+        self._dropped += 1
+        if self._dropped > _DROP_ALLOWANCE:
+            self._metrics.clients_dropped += 1
+            self.refuse(RefusalCode.RATE_LIMITED, f"more than {MAX_INPUTS_PER_SECOND} messages a second")
+        return False
+
+    def _malformed(self, text: str) -> None:
+        self._metrics.protocol_errors += 1
+        self.refuse(RefusalCode.BAD_MESSAGE, text)
+
+    def _no_hello(self) -> None:
+        self._hello_timer = None
+        if not self._hello_seen:
+            self.refuse(RefusalCode.BAD_MESSAGE, f"no hello within {_HELLO_SECONDS:.0f} s")
+
+    def _cancel_hello_timer(self) -> None:
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+            self._hello_timer = None
+
+
+_shared = bytearray(4096)
+
+
+def encode_shared(codec: Codec, message: ServerMessage) -> bytearray:
+    """Encode once for many clients, into the one buffer of the process: use it up before the next call."""
+    codec.encode_into(message, _shared, _HEADER)
+    return _shared
+
+
+def payload_size(buffer: bytearray) -> int:
+    return len(buffer) - _HEADER
+
+
+def _tune(sock: Any) -> None:
+    if sock is None:
+        return
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    # The server sends at least twice a second, so the kernel notices a peer that vanished without a word.
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
+
+
+__all__ = ["MAX_CLIENT_FRAME_BYTES", "Admission", "Connection", "encode_shared", "payload_size"]

@@ -1,0 +1,328 @@
+"""The matches of this server: who may come in, which matches are opened here, handed over, or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError
+
+from gameserver.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
+from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
+from gameserver.cluster.publisher import Outbox, Publisher
+from gameserver.cluster.store import MatchStore
+from gameserver.match import JoinError, Match, MatchFullError
+from gameserver.protocol import Hello, RefusalCode, sanitise_name
+from gameserver.server.committer import Committer
+from gameserver.server.connection import Connection
+from gameserver.server.metrics import Gauges, Metrics
+from gameserver.server.room import Origin, Room
+from gameserver.server.scheduler import TickScheduler
+
+log = structlog.get_logger()
+
+_CONNECTIONS_PER_PLAYER: Final = 1.25
+"""Connections beyond the players' own: those that are just coming, going, or turned away."""
+
+_OPEN_PATIENCE_SECONDS: Final = 3.0
+"""How long a client is kept waiting for a match whose owner has just died."""
+
+_OPEN_RETRY_SECONDS: Final = 0.05
+
+
+class _Elsewhere(Exception):
+    """The match is played on another server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class _Unavailable(Exception):
+    """Nobody can play this match at the moment."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What this server is called, and what it can carry."""
+
+    server_id: str
+    zone: str
+    region: str
+    url: str
+    max_players: int
+    tick_rate_hz: int
+
+
+class MatchHost:
+    """Owns the rooms; everything about them that needs waiting happens here.
+
+    Attributes:
+        others: live servers other than this one, kept by the caretaker.
+        draining: no new match is opened here any more.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        directory: Directory,
+        leases: Leases,
+        store: MatchStore,
+        publisher: Publisher,
+        verifier: TokenVerifier,
+        snapshot_seconds: float,
+        lease_seconds: float,
+    ) -> None:
+        self.identity = identity
+        self.metrics = Metrics()
+        self.others: list[ServerInfo] = []
+        self.draining = False
+        self.rooms: dict[str, Room] = {}
+        self.committer = Committer(store, self._all_rooms, self._fenced, self.metrics)
+        self.publisher = publisher
+        publisher.on_done = self.published
+        self._directory = directory
+        self._leases = leases
+        self._store = store
+        self._verifier = verifier
+        self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
+        self._connections: set[Connection] = set()
+        self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._full: set[str] = set()
+        self._origin = Origin(identity.region, identity.server_id, snapshot_seconds, lease_seconds, self._alternates)
+
+    @property
+    def players(self) -> int:
+        return sum(len(room.connections) for room in self.rooms.values())
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def gauges(self) -> Gauges:
+        return Gauges(
+            players=self.players,
+            connections=self.connections,
+            matches=len(self.rooms),
+            event_backlog=self.publisher.backlog,
+            event_lag_seconds=self.publisher.lag_seconds,
+            events_published=self.publisher.events_published,
+            publish_failures=self.publisher.calls_failed,
+        )
+
+    def info(self) -> ServerInfo:
+        """This server as the directory lists it."""
+        me = self.identity
+        return ServerInfo(me.server_id, me.zone, me.url, self.players, len(self.rooms), me.max_players, self.draining)
+
+    # Admission (see connection.Admission)
+
+    def opened(self, connection: Connection) -> None:
+        self._connections.add(connection)
+        if len(self._connections) > self.identity.max_players * _CONNECTIONS_PER_PLAYER + 16:
+            connection.refuse(RefusalCode.UNAVAILABLE, "the server is full")
+
+    def closed(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def admit(self, connection: Connection, hello: Hello) -> None:
+        room = self.rooms.get(hello.match_id)
+        # A returning player needs no second look at the access token, which may have expired in the meantime.
+        if room is not None and hello.resume and self._resume(room, connection, hello.resume):
+            return
+        self._spawn(self._admit(connection, hello))
+
+    async def _admit(self, connection: Connection, hello: Hello) -> None:
+        try:
+            player = await self._verifier.verify(hello.token) if hello.token else None
+            if player is None and not hello.resume:
+                raise InvalidToken("send an access token")
+            room = await self.open(hello.match_id)
+            if connection.open:
+                self._seat(connection, hello, room, player)
+        except _Elsewhere as elsewhere:
+            connection.redirect(elsewhere.url, "owner")
+        except KeysUnavailable as error:
+            connection.refuse(RefusalCode.UNAVAILABLE, str(error))
+        except InvalidToken as error:
+            connection.refuse(RefusalCode.BAD_TOKEN, str(error))
+        except NoSuchMatch:
+            connection.refuse(RefusalCode.NO_SUCH_MATCH, "there is no such match, or it is over")
+        except (_Unavailable, RedisError) as error:
+            log.warning("admission_failed", match_id=hello.match_id, error=type(error).__name__)
+            connection.refuse(RefusalCode.UNAVAILABLE, "try again in a moment")
+
+    def _seat(self, connection: Connection, hello: Hello, room: Room, player: Player | None) -> None:
+        if hello.resume and self._resume(room, connection, hello.resume):
+            return
+        if player is None:
+            raise InvalidToken("the resume token is not of this match; send an access token")
+        try:
+            room.join(connection, player.id, sanitise_name(hello.name, player.name))
+        except JoinError as error:
+            code = RefusalCode.MATCH_FULL if isinstance(error, MatchFullError) else RefusalCode.MATCH_OVER
+            connection.refuse(code, str(error))
+        else:
+            self.metrics.joins += 1
+            self._seats_changed(room)
+
+    def _resume(self, room: Room, connection: Connection, token: str) -> bool:
+        resumed = room.resume(connection, token)
+        self.metrics.resumes += resumed
+        return resumed
+
+    # Matches
+
+    async def open(self, match_id: str) -> Room:
+        """The room of a match that is, or from now on is, owned here.
+
+        Raises:
+            _Elsewhere, _Unavailable, NoSuchMatch, redis.exceptions.RedisError
+        """
+        room = self.rooms.get(match_id)
+        if room is not None and not room.closing:
+            return room
+        task = self._opening.get(match_id)
+        if task is None:
+            task = self._opening[match_id] = self._spawn(self._open(match_id))
+            task.add_done_callback(lambda _: self._opening.pop(match_id, None))
+        return await asyncio.shield(task)
+
+    async def _open(self, match_id: str) -> Room:
+        deadline = time.monotonic() + _OPEN_PATIENCE_SECONDS
+        while True:
+            if self.draining:
+                raise _Elsewhere(self.others[0].url if self.others else "")
+            try:
+                return await self.adopt(match_id)
+            except LeaseHeld:
+                await self._find_owner(match_id)
+            if time.monotonic() > deadline:
+                raise _Unavailable(match_id)
+            await asyncio.sleep(_OPEN_RETRY_SECONDS)
+
+    async def _find_owner(self, match_id: str) -> None:
+        """Raises: _Elsewhere if the owner shows signs of life."""
+        owner = await self._directory.owner(match_id)
+        server = next((s for s in await self._directory.servers() if s.id == owner), None)
+        if server is not None and server.id != self.identity.server_id:
+            raise _Elsewhere(server.url)
+
+    async def adopt(self, match_id: str) -> Room:
+        """Take the lease, load the match, and go on with it.
+
+        Raises:
+            LeaseHeld, NoSuchMatch, _Unavailable, redis.exceptions.RedisError
+        """
+        token = await self._leases.acquire(match_id)
+        stored = await self._store.load(match_id)
+        if stored is None:
+            raise NoSuchMatch(match_id)
+        try:
+            match = Match.restore(stored.spec, self.identity.tick_rate_hz, stored.snapshot, stored.events)
+        except (LookupError, ValueError) as error:
+            log.error("match_unreadable", match_id=match_id, error=str(error))
+            await self._leases.release(match_id, token)
+            raise _Unavailable(match_id) from error
+        outbox = Outbox(match_id, token, stored.published, stored.committed, match.sequence, match.ended)
+        room = Room(match, outbox, self._origin, self.metrics, self.committer.hurry)
+        self.rooms[match_id] = room
+        self._scheduler.add(room)
+        self.publisher.track(outbox)
+        self.metrics.matches_adopted += 1
+        log.info("match_adopted", match_id=match_id, token=token, tick=match.tick_number, ended=match.ended)
+        return room
+
+    def published(self, match_id: str) -> None:
+        """Every event of an ended match has left; nothing more is to be done for it."""
+        room = self.rooms.get(match_id)
+        if room is not None:
+            self._drop(room)
+            self._spawn(self._finish(room))
+
+    async def _finish(self, room: Room) -> None:
+        try:
+            await self._store.finish(room.match.spec, room.outbox.token)
+        except RedisError as error:
+            # It stays in `matches:active`; whoever finds it next sees that all is published and finishes it.
+            log.warning("match_not_finished", match_id=room.match_id, error=type(error).__name__)
+        else:
+            log.info("match_finished", match_id=room.match_id, reason=room.match.reason)
+
+    async def hand_over(self) -> None:
+        """Give every match to another server, with its last state; without one, leave them for whoever comes.
+
+        Raises:
+            redis.exceptions.RedisError
+        """
+        rooms = [room for room in self.rooms.values() if not room.closing]
+        await self.committer.commit(rooms, final=True)
+        for index, room in enumerate(rooms):
+            if room.match_id in self.rooms:
+                successor = self.others[index % len(self.others)] if self.others else None
+                await self._release(room, successor)
+
+    async def _release(self, room: Room, successor: ServerInfo | None) -> None:
+        spec = b""
+        if successor is not None:
+            spec = msgspec.json.encode(msgspec.structs.replace(room.match.spec, server_id=successor.id))
+        room.closing = True
+        await self._leases.release(room.match_id, room.outbox.token, spec)
+        room.close(successor.url if successor is not None else "", "drain")
+        self._drop(room)
+        self.metrics.matches_handed_over += 1
+
+    def _fenced(self, room: Room) -> None:
+        log.warning("match_fenced", match_id=room.match_id, token=room.outbox.token)
+        self.metrics.matches_fenced += 1
+        room.close("", "moved")
+        self._drop(room)
+
+    def _drop(self, room: Room) -> None:
+        room.closing = True
+        self._scheduler.remove(room)
+        self.publisher.untrack(room.match_id)
+        if self.rooms.get(room.match_id) is room:
+            del self.rooms[room.match_id]
+        self._full.discard(room.match_id)
+
+    def _seats_changed(self, room: Room) -> None:
+        """Keep the list of matches with free seats right; a failure heals with the next change."""
+        spec, full = room.match.spec, room.match.seated >= room.match.spec.seats
+        if full and spec.match_id not in self._full:
+            self._full.add(spec.match_id)
+            self._spawn(self._directory.close_seats(spec.mode, spec.match_id))
+
+    # Housekeeping
+
+    def close(self) -> None:
+        """Stop ticking and drop every connection."""
+        self._scheduler.close()
+        for connection in list(self._connections):
+            connection.close()
+
+    def _all_rooms(self) -> Iterable[Room]:
+        return list(self.rooms.values())
+
+    def _alternates(self) -> list[str]:
+        return [server.url for server in self.others[:3]]
+
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        expected = (_Elsewhere, _Unavailable, NoSuchMatch, RedisError)
+        if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, expected):
+            log.error("task_failed", exc_info=error)

@@ -1,0 +1,133 @@
+"""Counters of one game server. The hot path adds to plain integers; Prometheus reads them when it asks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import CollectorRegistry
+
+_LATENESS_SAMPLES = 4000
+
+
+@dataclass
+class Gauges:
+    """What a scrape asks the server for, besides the counters."""
+
+    players: int
+    connections: int
+    matches: int
+    event_backlog: int
+    event_lag_seconds: float
+    events_published: int
+    publish_failures: int
+
+
+@dataclass
+class Metrics:
+    """Counts since the start; `lateness`: seconds by which recent ticks came after their deadline."""
+
+    started_at: float = field(default_factory=time.monotonic)
+    frames_sent: int = 0
+    bytes_sent: int = 0
+    inputs: int = 0
+    inputs_dropped: int = 0
+    frames_skipped: int = 0
+    clients_dropped: int = 0
+    protocol_errors: int = 0
+    joins: int = 0
+    resumes: int = 0
+    refusals: int = 0
+    redirects: int = 0
+    ticks: int = 0
+    ticks_missed: int = 0
+    matches_adopted: int = 0
+    matches_handed_over: int = 0
+    matches_fenced: int = 0
+    matches_ended: int = 0
+    matches_failed: int = 0
+    commits: int = 0
+    commit_failures: int = 0
+    commit_seconds: float = 0.0
+    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENESS_SAMPLES))
+
+    @property
+    def uptime_seconds(self) -> float:
+        return time.monotonic() - self.started_at
+
+    def lateness_ms(self, quantile: float) -> float:
+        """Quantile (0 to 1) of the recent ticks' lateness, in ms."""
+        ordered = sorted(self.lateness)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * quantile))] * 1000 if ordered else 0.0
+
+
+_COUNTERS = {
+    "frames_sent": "Frames sent to players",
+    "bytes_sent": "Payload bytes sent to players",
+    "inputs": "Inputs accepted from players",
+    "inputs_dropped": "Inputs dropped because a player sent too many",
+    "frames_skipped": "Frames not sent because a client's buffer was full",
+    "clients_dropped": "Clients disconnected for being too slow or sending too much",
+    "protocol_errors": "Malformed messages",
+    "joins": "Seats given out",
+    "resumes": "Players who came back to their seat",
+    "refusals": "Connections refused",
+    "redirects": "Clients sent to another server",
+    "ticks": "Rounds of ticks on time or late",
+    "ticks_missed": "Rounds of ticks left out because the server was too late",
+    "matches_adopted": "Matches taken over or started here",
+    "matches_handed_over": "Matches given to another server on purpose",
+    "matches_fenced": "Matches lost to another server",
+    "matches_ended": "Matches ended here",
+    "matches_failed": "Matches ended by a fault in their rules",
+    "commits": "Writes of events and snapshots",
+    "commit_failures": "Writes that Redis did not take",
+    "commit_seconds": "Seconds spent waiting for writes",
+}
+
+
+class Collector:
+    """Prometheus collector over `Metrics` and a reader of the gauges."""
+
+    def __init__(self, metrics: Metrics, gauges: Gauges) -> None:
+        self._metrics = metrics
+        self._gauges = gauges
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+        for name, text in _COUNTERS.items():
+            yield CounterMetricFamily(f"gameserver_{name}", text, value=getattr(self._metrics, name))
+        gauges = self._gauges
+        yield GaugeMetricFamily("gameserver_players", "Players connected to a seat", value=gauges.players)
+        yield GaugeMetricFamily("gameserver_connections", "Open WebSocket connections", value=gauges.connections)
+        yield GaugeMetricFamily("gameserver_matches", "Matches owned", value=gauges.matches)
+        yield GaugeMetricFamily("gameserver_event_backlog", "Events waiting for SNS", value=gauges.event_backlog)
+        yield GaugeMetricFamily(
+            "gameserver_event_lag_seconds", "Age of the oldest event waiting for SNS", value=gauges.event_lag_seconds
+        )
+        yield CounterMetricFamily("gameserver_events_published", "Events SNS took", value=gauges.events_published)
+        yield CounterMetricFamily(
+            "gameserver_publish_failures", "Calls to SNS that failed", value=gauges.publish_failures
+        )
+        lateness = GaugeMetricFamily(
+            "gameserver_tick_lateness_seconds", "Lateness of recent ticks", labels=["quantile"]
+        )
+        for quantile in (0.5, 0.99, 1.0):
+            lateness.add_metric([str(quantile)], self._metrics.lateness_ms(quantile) / 1000)
+        yield lateness
+
+
+def render(metrics: Metrics, gauges: Gauges) -> bytes:
+    """The text format of one scrape, with the process's own memory, CPU and file descriptors."""
+    from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+
+    registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector(metrics, gauges))
+    ProcessCollector(registry=registry)
+    return generate_latest(registry)

@@ -1,0 +1,66 @@
+"""The operations port: health for supervisors and load balancers, metrics for Prometheus, figures for `mjctl`."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+from aiohttp import web
+
+from gameserver.server.caretaker import Caretaker
+from gameserver.server.host import MatchHost
+from gameserver.server.metrics import render
+
+_READY_SECONDS: Final = 3.0
+"""Redis has not answered for this long: the server is not fit for new players."""
+
+
+class OpsApp:
+    """GET /healthz (this answer alone proves that the event loop runs), /readyz, /metrics, /status."""
+
+    def __init__(self, host: MatchHost, caretaker: Caretaker) -> None:
+        self._host = host
+        self._caretaker = caretaker
+
+    def application(self) -> web.Application:
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status", self._status)
+        return app
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._host.draining:
+            return web.json_response({"status": "draining"}, status=503)
+        beat = self._caretaker.last_beat
+        if beat == 0 or time.monotonic() - beat > _READY_SECONDS:
+            return web.json_response({"status": "redis does not answer"}, status=503)
+        return web.json_response({"status": "ready"})
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = render(self._host.metrics, self._host.gauges())
+        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _status(self, _: web.Request) -> web.Response:
+        host, me = self._host, self._host.identity
+        return web.json_response(
+            {
+                "server_id": me.server_id,
+                "zone": me.zone,
+                "region": me.region,
+                "url": me.url,
+                "players": host.players,
+                "connections": host.connections,
+                "matches": len(host.rooms),
+                "draining": host.draining,
+                "uptime_seconds": round(host.metrics.uptime_seconds, 3),
+                "pid": os.getpid(),
+                "tick_lateness_p99_ms": round(host.metrics.lateness_ms(0.99), 3),
+                "max_players": me.max_players,
+            }
+        )

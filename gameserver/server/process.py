@@ -1,0 +1,240 @@
+"""One `gameserver serve` process from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gameserver import logs, secrets
+from gameserver.auth import TokenVerifier
+from gameserver.aws import AwsClients
+from gameserver.cluster.directory import Directory
+from gameserver.cluster.lease import Leases
+from gameserver.cluster.publisher import Publisher
+from gameserver.cluster.store import MatchStore
+from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
+from gameserver.server.caretaker import Caretaker
+from gameserver.server.connection import Connection
+from gameserver.server.host import Identity, MatchHost
+from gameserver.server.ops import OpsApp
+from gameserver.settings import Settings, SettingsError
+
+log = structlog.get_logger()
+
+_PATHS: Final = (b"/", b"/play")
+_BACKLOG: Final = 1024
+_READ_BUFFER_BYTES: Final = 1024
+"""To begin with, for each connection: an input has 20 bytes, a `Hello` about 1.5 KiB once."""
+
+_REDIS_TIMEOUT_SECONDS: Final = 1.0
+"""Well below a lease: a call that hangs is given up and repeated while the match is still ours."""
+
+_HAND_OVER_SECONDS: Final = 5.0
+_PUBLISH_SECONDS: Final = 2.0
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT, then hand the matches over. Returns the exit code.
+
+    Raises:
+        SettingsError: something that a game server needs is not configured.
+    """
+    for name in ("issuer", "client_id", "jwks_url"):
+        if not getattr(settings, name):
+            raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
+    logs.configure(settings, "game")
+    try:
+        import uvloop
+
+        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    except ImportError:
+        runner = asyncio.Runner()
+    with runner:
+        runner.run(_serve(settings))
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with GameServer.started(settings) as server:
+        log.info("serving", url=server.host.identity.url, ops_port=server.ops_port)
+        await stop.wait()
+        log.info("draining", matches=len(server.host.rooms), players=server.host.players)
+        await server.drain()
+    log.info("stopped")
+
+
+class GameServer:
+    """The parts of one process, wired together. `started` is the way in; tests use it as well."""
+
+    def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
+        self._listeners = listeners
+        self._directory = Directory(redis)
+        identity = Identity(
+            server_id=settings.server_id or f"game-{uuid.uuid4().hex[:12]}",
+            zone=settings.zone,
+            region=settings.region,
+            url=settings.play_url or f"ws://{settings.host}:{listeners.port}/play",
+            max_players=settings.max_players,
+            tick_rate_hz=settings.tick_rate_hz,
+        )
+        leases = Leases(redis, identity.server_id, settings.lease_seconds)
+        store = MatchStore(redis, identity.server_id, settings.lease_seconds)
+        self.host = MatchHost(
+            identity,
+            directory=self._directory,
+            leases=leases,
+            store=store,
+            publisher=Publisher(store, aws, settings.events_topic_arn),
+            verifier=TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url),
+            snapshot_seconds=settings.snapshot_interval_seconds,
+            lease_seconds=settings.lease_seconds,
+        )
+        self.caretaker = Caretaker(self.host, self._directory, leases, settings.lease_seconds)
+        self.ops_port = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._play: asyncio.Server | None = None
+        if not settings.events_topic_arn:
+            log.warning("events_not_published", reason="GAMESERVER_EVENTS_TOPIC_ARN is not set")
+
+    @classmethod
+    @asynccontextmanager
+    async def started(cls, settings: Settings) -> AsyncIterator[GameServer]:
+        """A server that accepts players; stops at the end, without handing anything over unless `drain` was called."""
+        aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
+        listeners = _Sockets(settings.host, settings.port, settings.ops_port)
+        redis = await _open_redis(settings, aws)
+        server = cls(settings, redis, aws, listeners)
+        ops = web.AppRunner(OpsApp(server.host, server.caretaker).application(), access_log=None)
+        try:
+            await server._start(ops)
+            yield server
+        finally:
+            await server._stop()
+            await ops.cleanup()
+            await redis.aclose()
+            aws.close()
+
+    async def drain(self) -> None:
+        """Take no more players, hand over every match, tell the clients where it is."""
+        self.host.draining = True
+        if self._play is not None:
+            self._play.close()
+        try:
+            async with asyncio.timeout(_HAND_OVER_SECONDS):
+                # Everybody must know that this server takes nothing, and this one who is left to take over.
+                await self.caretaker.beat_once()
+                await self.host.hand_over()
+                await self._directory.deregister(self.host.identity.server_id)
+        except (RedisError, TimeoutError) as error:
+            log.warning("hand_over_incomplete", error=type(error).__name__, matches=len(self.host.rooms))
+
+    async def _start(self, ops: web.AppRunner) -> None:
+        self._play = await ws_create_server(
+            self._accept,
+            sock=self._listeners.play,
+            backlog=_BACKLOG,
+            max_frame_size=MAX_CLIENT_FRAME_BYTES,
+            read_buffer_init_size=_READ_BUFFER_BYTES,
+            enable_auto_pong=False,
+        )
+        await ops.setup()
+        await web.SockSite(ops, self._listeners.ops).start()
+        self.ops_port = self._listeners.ops_port
+        work = {
+            "heartbeat": self.caretaker.beat(),
+            "sweep": self.caretaker.sweep(),
+            "commits": self.host.committer.run(),
+            "events": self.host.publisher.run(),
+        }
+        for name, coroutine in work.items():
+            task = asyncio.create_task(coroutine, name=name)
+            task.add_done_callback(_watch)
+            self._tasks.append(task)
+
+    async def _stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.host.close()
+        if self._play is not None:
+            self._play.close()
+        # One turn of the loop for the close frames.
+        await asyncio.sleep(0)
+
+    def _accept(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
+        if request.path.partition(b"?")[0] not in _PATHS:
+            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(404, b"not found\n"), None)
+        codec = choose_codec(request.headers.get("Sec-WebSocket-Protocol", ""))
+        if codec is None:
+            response = WSUpgradeResponse.create_error_response(400, b"offer the subprotocol mj1.msgpack or mj1.json\n")
+            return WSUpgradeResponseWithListener(response, None)
+        response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": codec.name})
+        return WSUpgradeResponseWithListener(response, Connection(self.host, codec))
+
+
+class _Sockets:
+    """Both ports, bound at once, so that a port in use is an error before anything else happens.
+
+    Raises:
+        SettingsError: a port is taken or may not be used.
+    """
+
+    def __init__(self, host: str, port: int, ops_port: int) -> None:
+        self.play = _bind(host, port, "GAMESERVER_PORT")
+        self.ops = _bind(host, ops_port, "GAMESERVER_OPS_PORT")
+        self.port: int = self.play.getsockname()[1]
+        self.ops_port: int = self.ops.getsockname()[1]
+
+
+def _bind(host: str, port: int, variable: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise SettingsError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
+    sock.setblocking(False)
+    return sock
+
+
+async def _open_redis(settings: Settings, aws: AwsClients) -> Redis:
+    credentials: dict[str, Any] = {}
+    if settings.cache_secret is not None:
+        reference = settings.cache_secret
+        secret = await asyncio.to_thread(secrets.resolve, reference, aws)
+        credentials = {name: secret[name] for name in ("username", "password") if name in secret}
+    return Redis.from_url(
+        settings.cache_url,
+        **credentials,
+        socket_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        # Every caller repeats what it must, with its own pace; see also `MatchStore.commit`.
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+        decode_responses=False,
+    )
+
+
+def _watch(task: asyncio.Task[None]) -> None:
+    """A background task that ends by itself is a bug that must not go unnoticed: the process stops and is restarted."""
+    if not task.cancelled() and task.exception() is not None:
+        log.critical("background_task_failed", task=task.get_name(), exc_info=task.exception())
+        signal.raise_signal(signal.SIGTERM)

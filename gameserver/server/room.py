@@ -1,0 +1,279 @@
+"""A match as this server runs it: its clients, its ticks, and what of it still has to be stored."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import structlog
+
+from gameserver.cluster.publisher import Outbox
+from gameserver.cluster.store import Commit, encode_event
+from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
+from gameserver.protocol import Codec, Ended, Frame, Full, MatchInfo, RefusalCode, Welcome
+from gameserver.server.connection import Connection, encode_shared, payload_size
+from gameserver.server.metrics import Metrics
+
+log = structlog.get_logger()
+
+_EVENT_INTERVAL_SECONDS: Final = 0.1
+"""Events of one match are stored at most this often: several at once cost little more than one."""
+
+_SLOW_SECONDS: Final = 5.0
+"""A client that has not drained its buffer for this long is dropped; it may come back with its resume token."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who stores and how often. `alternates`: other servers' addresses, for a client whose server dies."""
+
+    region: str
+    server_id: str
+    snapshot_seconds: float
+    lease_seconds: float
+    alternates: Callable[[], list[str]]
+
+
+class _InFlight(NamedTuple):
+    """What the commit under way covers; more may come up while it is."""
+
+    events: int
+    welcomes: int
+    sequence: int
+
+
+class Room:
+    """One owned match. The committer calls `due`, `prepare` and `stored`; the scheduler calls `tick`.
+
+    Args:
+        hurry: asks the committer not to wait for its next round.
+    """
+
+    def __init__(
+        self, match: Match, outbox: Outbox, origin: Origin, metrics: Metrics, hurry: Callable[[], None]
+    ) -> None:
+        self.match = match
+        self.outbox = outbox
+        self.closing = False
+        self._origin = origin
+        self._metrics = metrics
+        self._hurry = hurry
+        self._by_slot: dict[int, Connection] = {}
+        self._audience: dict[Codec, list[Connection]] = {}
+        self._waiting: list[tuple[Connection, Seat, str]] = []
+        self._pending: list[MatchEvent] = []
+        self._urgent = True
+        self._in_flight = _InFlight(0, 0, 0)
+        self._stored_at = time.monotonic()
+        self._snapshot_at = self._stored_at - random.random() * origin.snapshot_seconds
+        self._end_stored = match.ended
+
+    @property
+    def match_id(self) -> str:
+        return self.match.spec.match_id
+
+    @property
+    def connections(self) -> list[Connection]:
+        return list(self._by_slot.values())
+
+    # Players
+
+    def join(self, connection: Connection, player_id: str, name: str) -> None:
+        """Seat a player; the welcome follows once that is stored. Raises: JoinError."""
+        seat, token = self.match.join(player_id, name, _now_ms())
+        self._take(connection, seat)
+        self._waiting.append((connection, seat, token))
+        self._store_soon()
+
+    def resume(self, connection: Connection, token: str) -> bool:
+        """Give a returning player the seat again. False: the token is not (or no more) of this match."""
+        seat = self.match.resume(token)
+        if seat is None:
+            return False
+        self._take(connection, seat)
+        self._welcome(connection, seat, token)
+        return True
+
+    def leave(self, connection: Connection) -> None:
+        seat = connection.seat
+        if seat is not None:
+            self.match.leave(seat.slot, _now_ms())
+            self._store_soon()
+            connection.close()
+
+    def detach(self, connection: Connection) -> None:
+        """The connection is gone; the seat stays."""
+        audience = self._audience.get(connection.codec, [])
+        if connection in audience:
+            audience.remove(connection)
+        seat = connection.seat
+        if seat is not None and self._by_slot.get(seat.slot) is connection:
+            del self._by_slot[seat.slot]
+            seat.connected = False
+
+    # Ticks
+
+    def tick(self, now_ms: int) -> None:
+        """One tick: advance, and tell every client. Stands still while nothing can be stored for a whole lease."""
+        if self.closing or time.monotonic() - self._stored_at > self._origin.lease_seconds:
+            return
+        try:
+            message = self.match.tick(now_ms)
+        except Exception as error:
+            # A fault in the rules of one match must not stop the others.
+            self._fail(error, now_ms)
+            return
+        if message is not None:
+            self._broadcast(message)
+        if self.match.ended and not self._end_stored:
+            self._store_soon()
+
+    def _broadcast(self, message: Frame | Full) -> None:
+        metrics = self._metrics
+        for codec, audience in self._audience.items():
+            if not audience:
+                continue
+            buffer = encode_shared(codec, message)
+            size = payload_size(buffer)
+            behind: list[Connection] = []
+            for connection in audience:
+                if connection.paused or connection.stale:
+                    behind.append(connection)
+                else:
+                    connection.send_encoded(buffer)
+            sent = len(audience) - len(behind)
+            metrics.frames_sent += sent
+            metrics.bytes_sent += sent * size
+            for connection in behind:
+                self._catch_up(connection)
+
+    def _catch_up(self, connection: Connection) -> None:
+        if not connection.paused:
+            connection.stale = False
+            connection.send(self.match.full())
+            return
+        self._metrics.frames_skipped += 1
+        connection.skipped_frames += 1
+        if connection.skipped_frames > _SLOW_SECONDS * self.match.clock.tick_rate_hz:
+            connection.abort()
+
+    def _fail(self, error: Exception, now_ms: int) -> None:
+        self._metrics.matches_failed += 1
+        log.error("match_failed", match_id=self.match_id, exc_info=error)
+        self.match.end("error", now_ms)
+        self._store_soon()
+
+    # Storing
+
+    def due(self, now: float) -> bool:
+        """Whether the committer should store something now (`now`: time.monotonic())."""
+        if self.closing:
+            return False
+        if self._urgent:
+            return True
+        if self._end_stored:
+            return now - self._stored_at >= self._origin.lease_seconds / 3
+        if self._snapshot_due(now):
+            return True
+        return (bool(self._pending) or self.match.has_events) and now - self._stored_at >= _EVENT_INTERVAL_SECONDS
+
+    def prepare(self, now: float, *, final: bool = False) -> Commit:
+        """What to store. Repeated with the same events until `stored` says that it arrived."""
+        self._urgent = False
+        self._pending += self.match.take_events()
+        self._in_flight = _InFlight(len(self._pending), len(self._waiting), self.match.sequence)
+        snapshot = None
+        if final or self._waiting or self._snapshot_due(now) or needs_snapshot(self._pending):
+            snapshot = self.match.snapshot()
+            self._snapshot_at = now
+        origin = self._origin
+        return Commit(
+            match_id=self.match_id,
+            token=self.outbox.token,
+            first_sequence=self._pending[0].sequence if self._pending else 0,
+            bodies=[encode_event(e, self.match_id, origin.region, origin.server_id) for e in self._pending],
+            snapshot=snapshot,
+            seats_taken=self.match.seated,
+        )
+
+    def stored(self, commit: Commit, now: float) -> None:
+        """The store has `commit`: only now clients are told."""
+        covered = self._in_flight
+        done, self._pending = self._pending[: covered.events], self._pending[covered.events :]
+        self._stored_at = now
+        if done:
+            self.outbox.commit(done[-1].sequence)
+            self.match.acknowledge(done)
+        if commit.snapshot is not None:
+            self.outbox.snapshotted = covered.sequence
+            welcomes, self._waiting = self._waiting[: covered.welcomes], self._waiting[covered.welcomes :]
+            for connection, seat, token in welcomes:
+                if self._by_slot.get(seat.slot) is connection:
+                    self._welcome(connection, seat, token)
+        if done and done[-1].type == "match.ended":
+            self._finish()
+
+    def not_stored(self) -> None:
+        """Redis did not take the commit; it is repeated."""
+        self._urgent = True
+
+    def close(self, url: str, reason: str) -> None:
+        """Stop here: every client goes to `url` (empty: asks again)."""
+        self.closing = True
+        for connection in [*self._by_slot.values(), *(waiting[0] for waiting in self._waiting)]:
+            connection.redirect(url, reason)
+        self._waiting.clear()
+
+    def _snapshot_due(self, now: float) -> bool:
+        return not self._end_stored and now - self._snapshot_at >= self._origin.snapshot_seconds
+
+    def _take(self, connection: Connection, seat: Seat) -> None:
+        previous = self._by_slot.get(seat.slot)
+        if previous is not None and previous is not connection:
+            self.detach(previous)
+            previous.refuse(RefusalCode.REPLACED, "the player has connected from elsewhere")
+        self._by_slot[seat.slot] = connection
+        seat.connected = True
+        connection.seated(self, seat)
+
+    def _welcome(self, connection: Connection, seat: Seat, token: str) -> None:
+        match = self.match
+        info = MatchInfo(
+            match_id=self.match_id,
+            mode=match.spec.mode,
+            rules=match.spec.rules,
+            server_id=self._origin.server_id,
+            slot=seat.slot,
+            player_id=seat.player_id,
+            resume=token,
+            tick_rate_hz=match.clock.tick_rate_hz,
+            duration_ticks=match.clock.duration_ticks,
+            seats=match.spec.seats,
+            players=match.players(),
+            alternates=self._origin.alternates(),
+        )
+        connection.send(Welcome(info, match.tick_number, match.rules.view(), seat.sequence))
+        if self._end_stored:
+            connection.send(Ended(match.result))
+            connection.close()
+        else:
+            self._audience.setdefault(connection.codec, []).append(connection)
+
+    def _finish(self) -> None:
+        self._end_stored = True
+        self.outbox.ended = True
+        self._metrics.matches_ended += 1
+        for connection in self.connections:
+            connection.send(Ended(self.match.result))
+            connection.close()
+
+    def _store_soon(self) -> None:
+        self._urgent = True
+        self._hurry()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,76 @@
+"""Runs every room's tick at the tick rate, on absolute deadlines, with the rooms spread evenly over the interval."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final, Protocol
+
+from gameserver.server.metrics import Metrics
+
+_PHASES: Final = 10
+"""Moments in one interval at which some rooms tick: no burst of all sends at once, no timer for each room."""
+
+
+class Ticking(Protocol):
+    def tick(self, now_ms: int) -> None: ...
+
+
+class _Phase:
+    def __init__(self, offset: float) -> None:
+        self.offset = offset
+        self.rooms: list[Ticking] = []
+        self.deadline = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class TickScheduler:
+    """Deadlines never drift: the n-th tick is due at start + n * interval, however late the one before was.
+
+    A server that cannot keep up leaves ticks out (and counts them) instead of falling behind more and more.
+    """
+
+    def __init__(self, tick_rate_hz: int, metrics: Metrics) -> None:
+        self._interval = 1.0 / tick_rate_hz
+        self._metrics = metrics
+        self._phases = [_Phase(index * self._interval / _PHASES) for index in range(_PHASES)]
+        self._loop = asyncio.get_running_loop()
+        self._epoch = self._loop.time()
+
+    def add(self, room: Ticking) -> None:
+        phase = min(self._phases, key=lambda candidate: len(candidate.rooms))
+        phase.rooms.append(room)
+        if phase.timer is None:
+            behind = self._loop.time() - self._epoch - phase.offset
+            phase.deadline = self._epoch + phase.offset + (behind // self._interval + 1) * self._interval
+            phase.timer = self._loop.call_at(phase.deadline, self._fire, phase)
+
+    def remove(self, room: Ticking) -> None:
+        for phase in self._phases:
+            if room in phase.rooms:
+                phase.rooms.remove(room)
+
+    def close(self) -> None:
+        for phase in self._phases:
+            phase.rooms.clear()
+            if phase.timer is not None:
+                phase.timer.cancel()
+                phase.timer = None
+
+    def _fire(self, phase: _Phase) -> None:
+        if not phase.rooms:
+            phase.timer = None
+            return
+        late = self._loop.time() - phase.deadline
+        self._metrics.lateness.append(max(0.0, late))
+        self._metrics.ticks += 1
+        now_ms = time.time_ns() // 1_000_000
+        for room in tuple(phase.rooms):
+            room.tick(now_ms)
+        phase.deadline += self._interval
+        behind = self._loop.time() - phase.deadline
+        if behind > 0:
+            missed = int(behind / self._interval) + 1
+            phase.deadline += missed * self._interval
+            self._metrics.ticks_missed += missed
+        phase.timer = self._loop.call_at(phase.deadline, self._fire, phase)

@@ -1,0 +1,259 @@
+"""Game servers for the real-time tests: in this process or as processes of their own, on a real Redis.
+
+Fixtures:
+    issuer       `Issuer`: a user pool's stand-in that signs RS256 access tokens and serves its key set over HTTP
+    redis        client of an empty database of its own
+    settings     factory of `Settings` for one more game server on that database
+    directory    `Directory` of that database
+    start        factory of game servers in this process
+    spawn        factory of game servers as processes: `ServerProcess`
+    new_match    creates a match as the API would, returns its `MatchSpec`
+    player       factory of logged-in `GameClient`s
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import http.server
+import itertools
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from redis.asyncio import Redis
+
+from gameserver.client import GameClient
+from gameserver.cluster.directory import Directory
+from gameserver.match import MatchSpec
+from gameserver.server.process import GameServer
+from gameserver.settings import Settings
+
+CLIENT_ID = "realtime-tests"
+_DATABASES = itertools.count(100)
+_START_SECONDS = 20.0
+
+
+class Issuer:
+    """Signs access tokens as Cognito does."""
+
+    def __init__(self) -> None:
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        public = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        document = jwt.PyJWKSet([{**public, "kid": "k1", "alg": "RS256", "use": "sig"}])
+        del document
+        body = _json({"keys": [{**public, "kid": "k1", "alg": "RS256", "use": "sig"}]})
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.jwks_url = f"{self.url}/jwks.json"
+
+    def token(self, player_id: str, **claims: Any) -> str:
+        body = {
+            "sub": player_id,
+            "iss": self.url,
+            "client_id": CLIENT_ID,
+            "token_use": "access",
+            "exp": int(time.time()) + 600,
+            **claims,
+        }
+        return jwt.encode(body, self._key, algorithm="RS256", headers={"kid": "k1"})
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class ServerProcess:
+    """A `gameserver serve` of its own."""
+
+    def __init__(self, settings: Settings, log: Path) -> None:
+        self.settings = settings
+        self.log = log
+        self._log_file = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gameserver", "serve"], env=_environment(settings), stderr=self._log_file
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def wait(self, seconds: float = 20.0) -> int:
+        return await asyncio.to_thread(self._process.wait, seconds)
+
+    def stop(self) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+        self._process.wait()
+        self._log_file.close()
+
+
+SettingsFactory = Callable[..., Settings]
+StartServer = Callable[..., Awaitable[GameServer]]
+SpawnServer = Callable[..., Awaitable[ServerProcess]]
+NewMatch = Callable[..., Awaitable[MatchSpec]]
+NewPlayer = Callable[..., GameClient]
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    made = Issuer()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    client = Redis.from_url(f"{redis_url}/{next(_DATABASES)}", decode_responses=False)
+    await client.flushdb()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def settings(redis: Redis, redis_url: str, issuer: Issuer) -> SettingsFactory:
+    base = Settings(
+        project="tests",
+        environment="tests",
+        region="us-east-1",
+        cache_url=f"{redis_url}/{redis.connection_pool.connection_kwargs['db']}",
+        issuer=issuer.url,
+        client_id=CLIENT_ID,
+        jwks_url=issuer.jwks_url,
+    )
+    numbers = itertools.count(1)
+
+    def make(**overrides: Any) -> Settings:
+        number = next(numbers)
+        values = {"server_id": f"game-us-east-1a-{number}", "zone": "us-east-1a", "port": _free_port(), **overrides}
+        return dataclasses.replace(base, **values)
+
+    return make
+
+
+@pytest.fixture
+def directory(redis: Redis) -> Directory:
+    return Directory(redis)
+
+
+@pytest.fixture
+async def start(settings: SettingsFactory, directory: Directory) -> AsyncIterator[StartServer]:
+    async with AsyncExitStack() as stack:
+
+        async def make(**overrides: Any) -> GameServer:
+            server = await stack.enter_async_context(GameServer.started(settings(**overrides)))
+            await _registered(directory, server.host.identity.server_id)
+            return server
+
+        yield make
+
+
+@pytest.fixture
+async def spawn(settings: SettingsFactory, directory: Directory, tmp_path: Path) -> AsyncIterator[SpawnServer]:
+    processes: list[ServerProcess] = []
+
+    async def make(**overrides: Any) -> ServerProcess:
+        made = settings(**overrides)
+        process = ServerProcess(made, tmp_path / f"{made.server_id}.log")
+        processes.append(process)
+        await _registered(directory, made.server_id)
+        return process
+
+    yield make
+    for process in processes:
+        process.stop()
+
+
+@pytest.fixture
+def new_match(directory: Directory) -> NewMatch:
+    async def make(server_id: str, *, seconds: float = 1.0, seats: int = 4, rules: str = "arena") -> MatchSpec:
+        spec = MatchSpec(
+            match_id=secrets.token_hex(8),
+            mode="test",
+            seats=seats,
+            duration_seconds=seconds,
+            rules=rules,
+            created_at_ms=time.time_ns() // 1_000_000,
+            server_id=server_id,
+        )
+        await directory.create_match(spec)
+        return spec
+
+    return make
+
+
+@pytest.fixture
+async def player(issuer: Issuer) -> AsyncIterator[NewPlayer]:
+    clients: list[GameClient] = []
+
+    def make(player_id: str) -> GameClient:
+        client = GameClient("", timeout_seconds=5)
+        client.use_token(issuer.token(player_id))
+        clients.append(client)
+        return client
+
+    yield make
+    for client in clients:
+        await client.close()
+
+
+async def _registered(directory: Directory, server_id: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while server_id not in {server.id for server in await directory.servers()}:
+        assert time.monotonic() < deadline, f"{server_id} did not register"
+        await asyncio.sleep(0.02)
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    values = {
+        f"GAMESERVER_{field.name.upper()}": str(getattr(settings, field.name))
+        for field in dataclasses.fields(settings)
+        if isinstance(getattr(settings, field.name), str | int | float) and getattr(settings, field.name) != ""
+    }
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("GAMESERVER_")}
+    if settings.aws_endpoint_url:
+        inherited["AWS_ENDPOINT_URL"] = settings.aws_endpoint_url
+    return {**inherited, **values}
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _json(value: Any) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(value)
