@@ -154,6 +154,12 @@ class Ended(Struct, array_like=True, tag="ended", frozen=True):
     result: Any
 
 
+class Servers(Struct, array_like=True, tag="servers", frozen=True):
+    """Where to go if this server dies: replaces `MatchInfo.alternates` of the welcome."""
+
+    alternates: list[str]
+
+
 class Pong(Struct, array_like=True, tag="pong", frozen=True, gc=False):
     at: int
 
@@ -177,7 +183,7 @@ class RefusalCode:
     UNAVAILABLE: Final = "unavailable"
 
 
-ServerMessage = Welcome | Redirect | Frame | Full | Ended | Pong | Refused
+ServerMessage = Welcome | Redirect | Frame | Full | Ended | Servers | Pong | Refused
 ClientMessage = Hello | Input[Any] | Ping | Leave
 
 

@@ -29,6 +29,7 @@ from gameserver.protocol import (
     RefusalCode,
     Refused,
     ServerMessage,
+    Servers,
     Welcome,
 )
 
@@ -141,6 +142,7 @@ class Connection:
         self._news = asyncio.Event()
         self._last_word = time.monotonic()
         self._redirected_to: str | None = None
+        self._alternates: list[str] = []
         self._keeper: asyncio.Task[None] | None = None
 
     @property
@@ -208,6 +210,8 @@ class Connection:
             if not self.ended.done():
                 self.ended.set_result(message.result)
             self._news.set()
+        elif isinstance(message, Servers):
+            self._alternates = message.alternates
         elif isinstance(message, Redirect):
             self._redirected_to = message.url or None
 
@@ -261,7 +265,7 @@ class Connection:
     async def _return(self) -> None:
         silent_since, before = self._last_word, self.info.server_id
         self._unseen.clear()
-        alternates = list(self.info.alternates)
+        alternates = list(self._alternates)
         random.shuffle(alternates)
         first = [self._redirected_to] if self._redirected_to else []
         own = [self._listener.url] if self._listener is not None else []
@@ -330,6 +334,7 @@ class Connection:
 
     def _welcomed(self, welcome: Welcome, size: int) -> None:
         self.info, self.state = welcome.match, welcome.state
+        self._alternates = welcome.match.alternates
         self._sequence = max(self._sequence, welcome.sequence)
         self._last_word = time.monotonic()
         self.samples.bytes += size

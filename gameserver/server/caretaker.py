@@ -57,7 +57,7 @@ class Caretaker:
         await self._directory.heartbeat(host.info())
         await self._leases.touch(list(host.rooms))
         servers = await self._directory.servers()
-        host.others = [s for s in servers if s.id != host.identity.server_id and not s.draining]
+        host.see_others([s for s in servers if s.id != host.identity.server_id and not s.draining])
         self.last_beat = time.monotonic()
 
     async def sweep(self) -> None:

@@ -34,6 +34,7 @@ _OPEN_PATIENCE_SECONDS: Final = 3.0
 """How long a client is kept waiting for a match whose owner has just died."""
 
 _OPEN_RETRY_SECONDS: Final = 0.05
+_ALTERNATES: Final = 3
 
 
 class _Elsewhere(Exception):
@@ -117,6 +118,14 @@ class MatchHost:
             events_published=self.publisher.events_published,
             publish_failures=self.publisher.calls_failed,
         )
+
+    def see_others(self, others: list[ServerInfo]) -> None:
+        """The other servers that take matches, the least loaded first."""
+        before = set(self._alternates())
+        self.others = others
+        if before != set(self._alternates()):
+            for room in self._all_rooms():
+                room.tell_alternates()
 
     def info(self) -> ServerInfo:
         """This server as the directory lists it."""
@@ -313,7 +322,7 @@ class MatchHost:
         return list(self.rooms.values())
 
     def _alternates(self) -> list[str]:
-        return [server.url for server in self.others[:3]]
+        return [server.url for server in sorted(self.others, key=lambda server: server.id)[:_ALTERNATES]]
 
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = asyncio.ensure_future(work)

@@ -13,7 +13,7 @@ import structlog
 from gameserver.cluster.publisher import Outbox
 from gameserver.cluster.store import Commit, encode_event
 from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
-from gameserver.protocol import Codec, Ended, Frame, Full, MatchInfo, RefusalCode, Welcome
+from gameserver.protocol import Codec, Ended, MatchInfo, RefusalCode, ServerMessage, Servers, Welcome
 from gameserver.server.connection import Connection, encode_shared, payload_size
 from gameserver.server.metrics import Metrics
 
@@ -131,7 +131,7 @@ class Room:
         if self.match.ended and not self._end_stored:
             self._store_soon()
 
-    def _broadcast(self, message: Frame | Full) -> None:
+    def _broadcast(self, message: ServerMessage) -> None:
         metrics = self._metrics
         for codec, audience in self._audience.items():
             if not audience:
@@ -215,6 +215,10 @@ class Room:
                     self._welcome(connection, seat, token)
         if done and done[-1].type == "match.ended":
             self._finish()
+
+    def tell_alternates(self) -> None:
+        """The other servers have changed."""
+        self._broadcast(Servers(self._origin.alternates()))
 
     def not_stored(self) -> None:
         """Redis did not take the commit; it is repeated."""

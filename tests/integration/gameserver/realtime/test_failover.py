@@ -1,0 +1,154 @@
+"""Matches outlive their server: killed, stopped and woken, drained, or started again under the same name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.client import Bot, MatchReport
+from gameserver.cluster import keys
+
+
+@dataclass
+class Events:
+    """A topic and the queue behind it."""
+
+    topic_arn: str
+    queue_url: str
+    endpoint: str
+    sqs: Any
+
+    def received(self) -> dict[str, dict[str, Any]]:
+        """Everything that has arrived, by event id; checks that what came twice was the same."""
+        found: dict[str, dict[str, Any]] = {}
+        while True:
+            answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
+            messages = answer.get("Messages", [])
+            if not messages:
+                return found
+            for message in messages:
+                body = json.loads(message["Body"])
+                same = found.setdefault(body["event_id"], body)
+                assert same["payload"] == body["payload"]
+                self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+
+@pytest.fixture
+def events(aws: Any) -> Iterator[Events]:
+    options = {"endpoint_url": aws.endpoint, "region_name": aws.region}
+    sns, sqs = boto3.client("sns", **options), boto3.client("sqs", **options)
+    topic = sns.create_topic(Name="realtime-events")["TopicArn"]
+    queue = sqs.create_queue(QueueName="realtime-events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, Attributes={"RawMessageDelivery": "true"})
+    yield Events(topic, queue, aws.endpoint, sqs)
+    sns.delete_topic(TopicArn=topic)
+    sqs.delete_queue(QueueUrl=queue)
+    for client in (sns, sqs):
+        client.close()
+
+
+async def _play(player: Any, spec: Any, url: str, players: int) -> tuple[list[Any], list[asyncio.Task[MatchReport]]]:
+    seats = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
+    return seats, [asyncio.create_task(Bot(seat).play()) for seat in seats]
+
+
+async def _finished(redis: Redis, match_id: str) -> None:
+    async with asyncio.timeout(10):
+        while await redis.zscore(keys.ACTIVE_MATCHES, match_id) is not None:
+            await asyncio.sleep(0.05)
+
+
+def _check_acknowledged(reports: list[MatchReport]) -> None:
+    """What was acknowledged before the interruption counts in the result."""
+    result = reports[0].result
+    final = {entry["player_id"]: entry["score"] for entry in result["players"]}
+    for report in reports:
+        assert report.result == result
+        for event in report.events:
+            if event.type == "player.scored":
+                assert final[event.payload["player_id"]] >= event.payload["score"]
+
+
+async def test_a_killed_owner_loses_nothing_that_was_acknowledged(
+    spawn: Any, new_match: Any, player: Any, redis: Redis, events: Events
+) -> None:
+    aws = {"aws_endpoint_url": events.endpoint, "events_topic_arn": events.topic_arn}
+    owner, other = await spawn(**aws), await spawn(zone="us-east-1b", **aws)
+    spec = await new_match(owner.settings.server_id, seconds=3.0)
+    seats, playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 4)
+    await asyncio.sleep(1.5)
+    owner.signal(signal.SIGKILL)
+    reports = await asyncio.gather(*playing)
+    await _finished(redis, spec.match_id)
+
+    for report in reports:
+        [interruption] = report.interruptions
+        assert interruption.to_server == other.settings.server_id
+    _check_acknowledged(reports)
+    arrived = await asyncio.to_thread(events.received)
+    mine = {body["sequence"]: body for body in arrived.values() if body["match_id"] == spec.match_id}
+    assert sorted(mine) == list(range(1, max(mine) + 1))
+    for report in reports:
+        for event in report.events:
+            assert mine[event.sequence]["type"] == event.type
+            assert mine[event.sequence]["payload"] == event.payload
+    assert mine[max(mine)]["type"] == "match.ended"
+    assert mine[max(mine)]["payload"] == reports[0].result
+    assert [body["type"] for body in mine.values()].count("match.ended") == 1
+    del seats
+
+
+async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
+    spawn: Any, new_match: Any, player: Any, redis: Redis
+) -> None:
+    owner, other = await spawn(), await spawn()
+    spec = await new_match(owner.settings.server_id, seconds=4.0)
+    _, playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 2)
+    await asyncio.sleep(0.8)
+    owner.signal(signal.SIGSTOP)
+    async with asyncio.timeout(5):
+        while (await redis.get(keys.lease(spec.match_id)) or b"").decode() != f"{other.settings.server_id}:2":
+            await asyncio.sleep(0.02)
+    owner.signal(signal.SIGCONT)
+    reports = await asyncio.gather(*playing)
+
+    assert b"match_fenced" in owner.log.read_bytes()
+    _check_acknowledged(reports)
+    for report in reports:
+        assert [event.sequence for event in report.events] == sorted({event.sequence for event in report.events})
+        assert report.interruptions[-1].to_server == other.settings.server_id
+
+
+async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: Any, player: Any) -> None:
+    owner, other = await spawn(), await spawn()
+    spec = await new_match(owner.settings.server_id, seconds=2.0)
+    _, playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 3)
+    await asyncio.sleep(0.8)
+    owner.signal(signal.SIGTERM)
+    assert await owner.wait() == 0
+    reports = await asyncio.gather(*playing)
+    _check_acknowledged(reports)
+    for report in reports:
+        [interruption] = report.interruptions
+        assert interruption.from_server == owner.settings.server_id
+        assert interruption.to_server == other.settings.server_id
+
+
+async def test_a_server_alone_goes_on_with_its_matches_after_a_restart(spawn: Any, new_match: Any, player: Any) -> None:
+    first = await spawn(server_id="game-alone")
+    spec = await new_match("game-alone", seconds=2.0)
+    _, playing = await _play(player, spec, f"ws://127.0.0.1:{first.settings.port}", 2)
+    await asyncio.sleep(0.5)
+    first.signal(signal.SIGKILL)
+    await first.wait()
+    await spawn(server_id="game-alone", port=first.settings.port)
+    _check_acknowledged(await asyncio.gather(*playing))
