@@ -47,10 +47,13 @@ async def database(contract: Contract, clients: AwsClients, *, timeout_seconds: 
     except (
         OSError,
         TimeoutError,
+        asyncpg.InterfaceError,
         asyncpg.PostgresConnectionError,
+        asyncpg.CannotConnectNowError,
         asyncpg.InvalidAuthorizationSpecificationError,
-    ) as e:
-        raise unreachable(contract, "PostgreSQL", address, e) from e
+        asyncpg.InvalidCatalogNameError,
+    ) as error:
+        raise unreachable(contract, "PostgreSQL", address, error) from error
     finally:
         if connection is not None:
             connection.terminate()

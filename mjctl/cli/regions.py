@@ -57,7 +57,7 @@ def conclude(session: Session, outcomes: Sequence[RegionOutcome[Any]], renderabl
 def regions_document(
     outcomes: Sequence[RegionOutcome[Any]], fields: Callable[[Any], Mapping[str, object]] = asdict
 ) -> dict[str, object]:
-    """`{"regions": [{"region": ..., <fields>} or {"region": ..., "error": {...}}]}`; by default a dataclass's fields."""
+    """`{"regions": [{"region": ..., <fields>} or {"region": ..., "error": {...}}]}`; a dataclass gives its fields."""
     return {
         "regions": [
             {"region": outcome.region, **fields(outcome.value)} for outcome in outcomes if outcome.error is None

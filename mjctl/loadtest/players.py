@@ -14,7 +14,7 @@ from mjctl.loadtest.model import EndedMatch, LoadPlan, Tally
 from mjctl.models.contract import Contract
 
 if TYPE_CHECKING:
-    from gameserver.client import GameClient, MatchReport
+    from gameserver.client import GameClient, MatchReport, MatchTicket
 
 T = TypeVar("T")
 
@@ -83,11 +83,9 @@ async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tall
 
 
 async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -> None:
-    from gameserver.client import Bot
-
     ticket = await _timed(tally, "create_match", group[0].create_match(plan.mode, "new"))
     tally.started.add(ticket.match_id)
-    outcomes = await asyncio.gather(*(Bot(bot).play(ticket) for bot in group), return_exceptions=True)
+    outcomes = await asyncio.gather(*(_join_and_play(bot, ticket) for bot in group), return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             _count(tally, "play", outcome)
@@ -95,6 +93,16 @@ async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -
             raise outcome
         else:
             _take(tally, outcome)
+
+
+async def _join_and_play(bot: GameClient, ticket: MatchTicket) -> MatchReport:
+    from gameserver.client import Bot
+
+    connection = await bot.join(ticket)
+    try:
+        return await Bot(connection).play()
+    finally:
+        await connection.close()
 
 
 def _take(tally: Tally, report: MatchReport) -> None:
@@ -133,7 +141,6 @@ def _count(tally: Tally, where: str, error: Exception) -> None:
 
 def _play_errors() -> tuple[type[Exception], ...]:
     """What may go wrong for one bot without ending the test."""
-    import aiohttp
-    from gameserver.client import ApiError
+    from gameserver.client import ApiError, ConnectionLost, JoinRefused
 
-    return (ApiError, aiohttp.ClientError, OSError, TimeoutError)
+    return (ApiError, ConnectionLost, JoinRefused, TimeoutError)

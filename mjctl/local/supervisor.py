@@ -173,7 +173,12 @@ class _UnixConnection(http.client.HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._socket_path))
+        try:
+            self.sock.connect(str(self._socket_path))
+        except OSError:
+            # xmlrpc forgets a connection that never came about, and with it the socket.
+            self.close()
+            raise
 
 
 class _UnixTransport(Transport):

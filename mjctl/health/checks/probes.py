@@ -15,7 +15,7 @@ from mjctl.health.model import Check, Finding, RegionContext, failed, passed
 from mjctl.models.contract import Contract
 
 if TYPE_CHECKING:
-    from gameserver.client import GameClient
+    from gameserver.client import GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
 # The mode lasts 10 s at most (the configuration holds that); the rest is for log-in, start and the queue.
@@ -33,7 +33,7 @@ def checks(_contract: Contract) -> Iterator[Check]:
 async def check_login(context: RegionContext) -> Finding:
     """Log in (sign up on first use), refresh the tokens, read the profile."""
     started = time.perf_counter()
-    async with _api_errors(context):
+    async with _game_errors(context):
         player = await _player(context, 1)
         logged_in = time.perf_counter()
         await player.refresh()
@@ -54,12 +54,10 @@ async def check_login(context: RegionContext) -> Finding:
 
 async def check_match(context: RegionContext) -> Finding:
     """Two players play one short match to its end; its result must reach PostgreSQL and DynamoDB."""
-    from gameserver.client import Bot
-
-    async with _api_errors(context):
+    async with _game_errors(context):
         players = await asyncio.gather(_player(context, 1), _player(context, 2))
         ticket = await players[0].create_match(_MODE, "new")
-        reports = await asyncio.gather(*(Bot(player).play(ticket) for player in players))
+        reports = await asyncio.gather(*(_play(player, ticket) for player in players))
     ended = time.perf_counter()
     record = await _await_record(context, ticket.match_id)
     kept_ms = _ms(ended, time.perf_counter())
@@ -139,15 +137,24 @@ async def _sign_up(player: GameClient, number: int, pool: str) -> ProbeAccount:
     return account
 
 
+async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:
+    from gameserver.client import Bot
+
+    connection = await player.join(ticket)
+    try:
+        return await Bot(connection).play()
+    finally:
+        await connection.close()
+
+
 @asynccontextmanager
-async def _api_errors(context: RegionContext) -> AsyncIterator[None]:
+async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
     """Turn what the game's client raises into an error that names the region's API."""
-    import aiohttp
-    from gameserver.client import ApiError
+    from gameserver.client import ApiError, ConnectionLost, JoinRefused
 
     try:
         yield
-    except (ApiError, aiohttp.ClientError, OSError) as error:
+    except (ApiError, ConnectionLost, JoinRefused) as error:
         raise unreachable(context.contract, "the game", context.contract.endpoints.api, error) from error
 
 

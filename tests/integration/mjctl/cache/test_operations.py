@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.cache import DistributedCache
+from mjctl.cache import operations
+from mjctl.models.contract import Contract
+from mjctl.models.errors import RefusedError, UnreachableError, UsageError
+
+
+@pytest.fixture
+async def redis(contract: Contract) -> AsyncIterator[Redis]:
+    client = Redis.from_url(contract.cache.url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def cache(redis: Redis) -> DistributedCache:
+    """What the game's own servers use: profiles p0..p29, one leaderboard, and a key of the game that is no cache."""
+    made = DistributedCache(redis)
+    for number in range(30):
+        await made.set("profile", f"p{number}", {"number": number}, ttl_seconds=100)
+    await made.set("leaderboard", "top", [1, 2, 3])
+    await redis.set("{m:1}:lease", "server-1:7")
+    return made
+
+
+async def test_stats_count_each_namespace(contract: Contract, cache: DistributedCache) -> None:
+    stats = await operations.stats(contract)
+    assert {space.name: space.keys for space in stats.namespaces} == {"profile": 30, "leaderboard": 1}
+    assert stats.memory_bytes > 0
+
+
+async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contract, cache: DistributedCache) -> None:
+    every = await operations.list_keys(contract, "profile:*", limit=30, sizes=True)
+    assert len(every.keys) == 30
+    assert not every.truncated
+    assert all(key.size_bytes for key in every.keys)
+    few = await operations.list_keys(contract, "profile:*", limit=5, sizes=False)
+    assert len(few.keys) == 5
+    assert few.truncated
+
+
+async def test_get_tells_a_stored_null_from_an_absent_key(contract: Contract, cache: DistributedCache) -> None:
+    await cache.set("profile", "null", None)
+    assert (await operations.get(contract, "profile:null")).found
+    assert not (await operations.get(contract, "profile:absent")).found
+    found = await operations.get(contract, "profile:p7")
+    assert found.value == {"number": 7}
+    assert found.ttl_seconds is not None
+
+
+async def test_expire_sets_the_time_to_live(contract: Contract, cache: DistributedCache) -> None:
+    assert await operations.expire(contract, "profile:p1", 5000)
+    left = await operations.ttl(contract, "profile:p1")
+    assert left is not None
+    assert 4000 < left <= 5000
+    assert not await operations.expire(contract, "profile:absent", 5)
+
+
+async def test_a_pattern_is_counted_first_and_then_gone_for_every_server(
+    contract: Contract, cache: DistributedCache, redis: Redis
+) -> None:
+    dry = await operations.invalidate_pattern(contract, "profile:p1*", dry_run=True)
+    assert (dry.matched, dry.removed) == (11, 0)
+    assert await cache.get("profile", "p10") == {"number": 10}
+    done = await operations.invalidate_pattern(contract, "profile:p1*", dry_run=False)
+    assert done.removed == dry.matched
+    assert await cache.get("profile", "p10") is None
+    assert await cache.get("profile", "p2") == {"number": 2}
+    assert await redis.get("{m:1}:lease") == b"server-1:7"
+
+
+async def test_a_namespace_goes_in_one_step(contract: Contract, cache: DistributedCache) -> None:
+    dry = await operations.invalidate_namespace(contract, "profile", dry_run=True)
+    assert (dry.keys, dry.generation) == (30, None)
+    done = await operations.invalidate_namespace(contract, "profile", dry_run=False)
+    assert done.keys == 30
+    assert await cache.get("profile", "p1") is None
+    assert await cache.get("leaderboard", "top") == [1, 2, 3]
+
+
+async def test_a_namespace_that_never_was_is_not_created(contract: Contract, cache: DistributedCache) -> None:
+    assert (await operations.invalidate_namespace(contract, "nosuch", dry_run=False)).keys == 0
+    assert await cache.namespaces() == ["leaderboard", "profile"]
+
+
+async def test_one_key_is_invalidated_and_its_neighbours_stay(contract: Contract, cache: DistributedCache) -> None:
+    assert await operations.invalidate_key(contract, "profile:p1", dry_run=True)
+    assert await cache.get("profile", "p1") is not None
+    assert await operations.invalidate_key(contract, "profile:p1", dry_run=False)
+    assert not await operations.invalidate_key(contract, "profile:p1", dry_run=False)
+    assert await cache.get("profile", "p2") is not None
+
+
+async def test_flush_empties_the_cache_and_spares_the_game(
+    contract: Contract, cache: DistributedCache, redis: Redis
+) -> None:
+    assert await operations.flush(contract, dry_run=True) == 31
+    assert await cache.get("profile", "p1") is not None
+    assert await operations.flush(contract, dry_run=False) == 31
+    assert (await operations.list_keys(contract, "*", limit=10, sizes=False)).keys == ()
+    assert await redis.get("{m:1}:lease") == b"server-1:7"
+
+
+@pytest.mark.parametrize("name", ["profile", "profile:", ":key", ""])
+async def test_a_malformed_key_is_refused(contract: Contract, name: str) -> None:
+    with pytest.raises(UsageError):
+        await operations.get(contract, name)
+
+
+@pytest.mark.parametrize("pattern", ["", ":x", "profile:"])
+async def test_a_malformed_pattern_is_refused(contract: Contract, pattern: str) -> None:
+    with pytest.raises(UsageError):
+        await operations.invalidate_pattern(contract, pattern, dry_run=True)
+
+
+async def test_a_redis_that_is_down_is_named(without_cache: Contract) -> None:
+    with pytest.raises(UnreachableError) as down:
+        await operations.stats(without_cache)
+    assert "redis://127.0.0.1:1/0" in str(down.value)
+    assert "mjctl health" in (down.value.hint or "")
+
+
+async def test_a_private_cache_is_refused_before_anything_is_tried(contract: Contract) -> None:
+    private = contract.cache.model_copy(update={"access": "ops_function"})
+    with pytest.raises(RefusedError):
+        await operations.stats(contract.model_copy(update={"cache": private}))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "everything"), [("*", True), ("*:*", True), ("**:?*", True), ("profile:*", False), ("*:p*", False)]
+)
+def test_what_matches_everything(pattern: str, everything: bool) -> None:
+    assert operations.matches_everything(pattern) is everything

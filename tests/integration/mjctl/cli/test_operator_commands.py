@@ -1,0 +1,187 @@
+"""The operator commands as their user runs them, over real services; only the reading of the state is replaced."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import boto3
+import pytest
+
+from gameserver.cache import SyncDistributedCache
+from gameserver.settings import Settings
+from mjctl.models.contract import Contract
+from mjctl.models.exit_codes import ExitCode
+
+PARTS = ("--only", "redis", "--only", "database")
+
+
+@pytest.fixture
+def cache(contract: Contract) -> Any:
+    with SyncDistributedCache(contract.cache.url) as made:
+        for number in range(3):
+            made.set("profile", f"p{number}", {"n": number, "name": "[red]Ann[/]"}, ttl_seconds=100)
+        yield made
+
+
+class TestHealth:
+    def test_text_has_a_line_for_each_part_and_a_verdict(self, mjctl: Any) -> None:
+        ran = mjctl("health", *PARTS)
+        assert ran.code == ExitCode.OK, ran.out
+        assert "us-east-1" in ran.out
+        assert "ping" in ran.out
+        assert ran.out.splitlines()[-1].startswith("healthy  2 checks")
+
+    def test_a_failing_check_ends_with_its_own_code_and_the_next_step(
+        self, mjctl: Any, contract: Contract, without_cache: Contract
+    ) -> None:
+        mjctl.add("eu-west-1", without_cache)
+        ran = mjctl("health", *PARTS, "--output", "json")
+        assert ran.code == ExitCode.UNHEALTHY
+        document = ran.json()
+        assert document["regions"] == [
+            {"region": contract.region, "status": "pass"},
+            {"region": "eu-west-1", "status": "fail"},
+        ]
+        (bad,) = [check for check in document["checks"] if check["status"] == "fail"]
+        assert (bad["region"], bad["name"]) == ("eu-west-1", "redis")
+        assert "mjctl deploy" in bad["hint"]
+
+    def test_fail_on_warn(self, mjctl: Any) -> None:
+        warning = ("health", "--only", "queue", "--threshold", "queue_depth_warn=0")
+        assert mjctl(*warning).code == ExitCode.OK
+        assert mjctl(*warning, "--fail-on", "warn").code == ExitCode.UNHEALTHY
+
+    def test_a_name_or_threshold_that_does_not_exist(self, mjctl: Any) -> None:
+        assert mjctl("health", "--only", "nosuch").code == ExitCode.NOT_FOUND
+        assert mjctl("health", "--threshold", "nosuch=1").code == ExitCode.USAGE
+
+    def test_watch_refuses_json(self, mjctl: Any) -> None:
+        assert mjctl("health", "--watch", "--output", "json").code == ExitCode.USAGE
+
+
+class TestCache:
+    def test_get_prints_the_bare_value(self, mjctl: Any, cache: Any) -> None:
+        ran = mjctl("cache", "get", "profile:p1")
+        assert json.loads(ran.out) == {"n": 1, "name": "[red]Ann[/]"}
+
+    def test_get_of_a_key_that_is_not_there(self, mjctl: Any, cache: Any) -> None:
+        ran = mjctl("cache", "get", "profile:none", "--output", "json")
+        assert ran.code == ExitCode.NOT_FOUND
+        assert ran.json()["error"]["name"] == "not_found"
+
+    def test_keys_and_ttl_and_expire(self, mjctl: Any, cache: Any) -> None:
+        (listed,) = mjctl("cache", "keys", "profile:*", "--limit", "2", "-o", "json").json()["regions"]
+        assert len(listed["keys"]) == 2
+        assert listed["truncated"] is True
+        assert mjctl("cache", "expire", "profile:p1", "5000").code == ExitCode.OK
+        (left,) = mjctl("cache", "ttl", "profile:p1", "-o", "json").json()["regions"]
+        assert left["ttl_seconds"] > 1000
+
+    def test_invalidate_by_pattern_says_how_many(self, mjctl: Any, cache: Any) -> None:
+        for arguments, counted in (("--dry-run",), 3), ((), 3), ((), 0):
+            ran = mjctl("cache", "invalidate", "--pattern", "profile:*", *arguments, "-o", "json")
+            assert ran.json()["regions"][0]["matched"] == counted
+        assert cache.get("profile", "p1") is None
+
+    def test_everything_is_guarded(self, mjctl: Any, cache: Any) -> None:
+        for arguments in (("invalidate", "--pattern", "*:*"), ("flush",)):
+            ran = mjctl("cache", *arguments)
+            assert ran.code == ExitCode.REFUSED
+            assert "--yes" in ran.err
+        assert cache.get("profile", "p1") is not None
+        assert mjctl("cache", "flush", "--dry-run").code == ExitCode.OK
+        assert cache.get("profile", "p1") is not None
+        assert mjctl("cache", "flush", "--yes").code == ExitCode.OK
+        assert cache.get("profile", "p1") is None
+
+    @pytest.mark.parametrize("arguments", [(), ("a:b", "--pattern", "c:*"), ("--namespace", "a", "--pattern", "c:*")])
+    def test_exactly_one_thing_is_invalidated(self, mjctl: Any, arguments: tuple[str, ...]) -> None:
+        assert mjctl("cache", "invalidate", *arguments).code == ExitCode.USAGE
+
+    def test_a_redis_that_is_down_fails_alone_or_with_all(
+        self, mjctl: Any, cache: Any, contract: Contract, without_cache: Contract
+    ) -> None:
+        mjctl.add("eu-west-1", without_cache)
+        ran = mjctl("cache", "stats", "-o", "json")
+        assert ran.code == ExitCode.PARTIAL
+        assert [("error" in one) for one in ran.json()["regions"]] == [False, True]
+        assert "eu-west-1" in ran.err
+        mjctl.contracts = {contract.region: without_cache}
+        ran = mjctl("cache", "stats", "-o", "json")
+        assert ran.code == ExitCode.UNREACHABLE
+        assert "redis://127.0.0.1:1/0" in ran.json()["error"]["where"]
+
+    def test_stats_in_text(self, mjctl: Any, cache: Any) -> None:
+        out = mjctl("cache", "stats").out
+        assert "profile" in out
+        assert "HIT RATIO" in out
+
+
+class TestQueue:
+    @pytest.fixture
+    def dead_letter(self, contract: Contract, settings: Settings) -> None:
+        sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+        body = json.dumps({"event_id": "m:1", "type": "player.joined", "payload": {"display_name": "Ann"}})
+        sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
+
+    def test_list(self, mjctl: Any, dead_letter: None) -> None:
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        assert (queue["name"], queue["waiting"], queue["dead_letters"]) == ("persistence", 0, 1)
+        assert "persistence" in mjctl("queue", "list").out
+
+    def test_peek_shows_players_names_only_when_asked(self, mjctl: Any, dead_letter: None) -> None:
+        assert "Ann" not in mjctl("queue", "peek", "persistence").out
+        assert "Ann" not in mjctl("queue", "peek", "persistence", "-o", "json").out
+        assert "Ann" in mjctl("queue", "peek", "persistence", "--bodies").out
+
+    def test_redrive_then_the_queue_has_it(self, mjctl: Any, dead_letter: None) -> None:
+        (moved,) = mjctl("queue", "redrive", "persistence", "-o", "json").json()["regions"]
+        assert (moved["moved"], moved["remaining"]) == (1, 0)
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        assert (queue["waiting"], queue["dead_letters"]) == (1, 0)
+
+    def test_purge_is_guarded(self, mjctl: Any, dead_letter: None) -> None:
+        assert mjctl("queue", "purge", "persistence").code == ExitCode.REFUSED
+        (dry,) = mjctl("queue", "purge", "persistence", "--dry-run", "-o", "json").json()["regions"]
+        assert dry["letters"] == 1
+        assert mjctl("queue", "purge", "persistence", "--yes").code == ExitCode.OK
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        assert queue["dead_letters"] == 0
+
+    def test_an_unknown_queue(self, mjctl: Any) -> None:
+        assert mjctl("queue", "peek", "nosuch").code == ExitCode.NOT_FOUND
+
+
+class TestServers:
+    def test_servers_that_do_not_answer_are_shown_as_such(self, mjctl: Any, contract: Contract) -> None:
+        server = {
+            "id": "game-a-1",
+            "zone": "us-east-1a",
+            "play_url": "ws://127.0.0.1:1",
+            "ops_url": "http://127.0.0.1:1",
+        }
+        fleet = {
+            "kind": "supervisor",
+            "supervisor_socket": "/nowhere/socket",
+            "run_dir": "/nowhere",
+            "servers": [server],
+        }
+        mjctl.contracts = {contract.region: Contract.parse({**contract.model_dump(), "fleet": fleet})}
+        ran = mjctl("servers", "list", "-o", "json")
+        assert ran.code == ExitCode.OK
+        (row,) = ran.json()["servers"]
+        assert (row["id"], row["state"], row["players"]) == ("game-a-1", "no answer", None)
+        assert "no answer" in mjctl("servers", "list").out
+
+
+class TestLoadtest:
+    def test_what_cannot_work_is_refused_before_anybody_signs_up(self, mjctl: Any) -> None:
+        assert mjctl("loadtest", "--mode", "nosuch").code == ExitCode.NOT_FOUND
+        assert mjctl("loadtest", "--duration", "2").code == ExitCode.USAGE
+        assert mjctl("loadtest", "--matches-of", "99").code == ExitCode.USAGE
+
+    def test_an_api_that_is_down_is_named(self, mjctl: Any) -> None:
+        ran = mjctl("loadtest", "--players", "2", "-o", "json")
+        assert ran.code == ExitCode.UNREACHABLE
+        assert "http://127.0.0.1:1" in ran.json()["error"]["where"]

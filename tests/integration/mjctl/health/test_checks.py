@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.settings import Settings
+from mjctl.health.model import HealthReport, Thresholds
+from mjctl.health.runner import run_health
+from mjctl.models.check import CheckStatus
+from mjctl.models.contract import Contract
+
+PARTS = ("redis", "database", "table", "queue", "dead-letters", "topic", "identity", "key")
+
+
+async def look(contract: Contract, folder: Path, *only: str, **bounds: float) -> HealthReport:
+    thresholds = Thresholds().with_overrides(f"{name}={value}" for name, value in bounds.items())
+    return await run_health(
+        "local", {contract.region: contract}, {contract.region: folder}, only=only or PARTS, thresholds=thresholds
+    )
+
+
+def status(report: HealthReport) -> dict[str, str]:
+    return {item.name: str(item.status) for item in report.results}
+
+
+async def test_a_fresh_data_plane_is_well(contract: Contract, tmp_path: Path) -> None:
+    report = await look(contract, tmp_path)
+    assert report.status is CheckStatus.PASS, [item for item in report.results if item.status is not CheckStatus.PASS]
+    assert status(report).keys() == {
+        "redis",
+        "database",
+        *(f"table/{key}" for key in contract.tables),
+        "queue/persistence",
+        "dead-letters/persistence",
+        "topic/events",
+        "identity",
+        "key/data",
+    }
+    assert all(item.evidence for item in report.results)
+    json.dumps(report.to_json())
+
+
+def test_no_finding_shows_the_databases_password(contract: Contract, tmp_path: Path) -> None:
+    report = asyncio.run(look(contract, tmp_path, "database"))
+    secret = json.loads(Path(contract.database.secret.removeprefix("file:")).read_text())["password"]
+    assert secret not in json.dumps(report.to_json())
+
+
+async def test_a_redis_that_is_down_is_named_with_its_address(without_cache: Contract, tmp_path: Path) -> None:
+    report = await look(without_cache, tmp_path, "redis", "database")
+    assert status(report) == {"redis": "fail", "database": "pass"}
+    assert "redis://127.0.0.1:1/0" in report.results[0].summary
+
+
+async def test_a_database_without_schema_fails(contract: Contract, tmp_path: Path) -> None:
+    empty = contract.database.model_copy(update={"name": "postgres"})
+    report = await look(contract.model_copy(update={"database": empty}), tmp_path, "database")
+    assert report.status is CheckStatus.FAIL
+    assert "no migration has run" in report.results[0].summary
+
+
+async def test_a_dead_letter_fails_and_says_what_to_do(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+    sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody="x")
+    report = await look(contract, tmp_path, "queue", "dead-letters")
+    assert status(report) == {"queue/persistence": "pass", "dead-letters/persistence": "fail"}
+    assert "mjctl queue redrive persistence" in (report.results[1].hint or "")
+
+
+async def test_thresholds_decide_what_is_too_much(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+    sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    sqs.send_message(QueueUrl=contract.queues["persistence"].url, MessageBody="x")
+    assert (await look(contract, tmp_path, "queue")).status is CheckStatus.PASS
+    assert (await look(contract, tmp_path, "queue", queue_depth_warn=1)).status is CheckStatus.WARN
+    assert (await look(contract, tmp_path, "queue", queue_depth_fail=1)).status is CheckStatus.FAIL
+
+
+async def test_a_topic_that_feeds_no_queue_fails(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+    sns = boto3.client("sns", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    lonely = sns.create_topic(Name=f"{settings.environment}-lonely")["TopicArn"]
+    report = await look(contract.model_copy(update={"topics": {"events": lonely}}), tmp_path, "topic")
+    assert report.status is CheckStatus.FAIL
+
+
+@pytest.mark.parametrize("part", ["table", "key"])
+async def test_what_is_gone_is_named(contract: Contract, tmp_path: Path, part: str) -> None:
+    gone = {
+        "table": {"tables": {"matches": contract.tables["matches"].model_copy(update={"name": "no-such-table"})}},
+        "key": {"keys": {"data": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"}},
+    }[part]
+    report = await look(contract.model_copy(update=gone), tmp_path, part)
+    assert report.status is CheckStatus.FAIL
+    assert report.results[0].hint
+
+
+async def test_a_disabled_key_fails(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+    kms = boto3.client("kms", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    kms.disable_key(KeyId=contract.keys["data"])
+    report = await look(contract, tmp_path, "key")
+    assert report.status is CheckStatus.FAIL
+    assert "Disabled" in report.results[0].summary
+
+
+async def test_a_cache_that_is_nearly_full_warns_then_fails(contract: Contract, tmp_path: Path) -> None:
+    redis = Redis.from_url(contract.cache.url)
+    used = int((await redis.info("memory"))["used_memory"])
+    await redis.config_set("maxmemory", used * 10)
+    try:
+        bounds = {"cache_memory_percent_warn": 5.0}
+        assert (await look(contract, tmp_path, "redis", **bounds)).status is CheckStatus.WARN
+        assert (
+            await look(contract, tmp_path, "redis", **bounds, cache_memory_percent_fail=6)
+        ).status is CheckStatus.FAIL
+    finally:
+        await redis.config_set("maxmemory", 0)
+        await redis.aclose()

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from gameserver.settings import Settings
+from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError
+from mjctl.queues.operations import list_queues, peek, purge, redrive
+
+
+@pytest.fixture
+def sqs(settings: Settings) -> Any:
+    return boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+
+
+@pytest.fixture
+def bury(sqs: Any, contract: Contract) -> Callable[[int], list[str]]:
+    """Put that many dead letters into the queue's dead-letter queue; their bodies."""
+
+    def put(count: int) -> list[str]:
+        bodies = [
+            json.dumps({"event_id": f"m:{number}", "type": "player.joined", "payload": {"display_name": "Ann"}})
+            for number in range(count)
+        ]
+        for body in bodies:
+            sqs.send_message(
+                QueueUrl=contract.queues["persistence"].dead_letter.url,
+                MessageBody=body,
+                MessageAttributes={"kind": {"DataType": "String", "StringValue": "event"}},
+            )
+        return bodies
+
+    return put
+
+
+async def test_list_counts_what_waits_and_what_is_dead(
+    contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
+) -> None:
+    bury(2)
+    sqs.send_message(QueueUrl=contract.queues["persistence"].url, MessageBody="x")
+    (row,) = await list_queues(contract)
+    assert (row.name, row.waiting, row.in_flight, row.dead_letters) == ("persistence", 1, 0, 2)
+    assert row.max_receive_count == contract.queues["persistence"].max_receive_count
+
+
+async def test_the_oldest_age_of_an_empty_queue_is_nought(contract: Contract) -> None:
+    (row,) = await list_queues(contract)
+    assert row.oldest_age_seconds == 0.0
+
+
+async def test_peek_leaves_every_letter_where_it_is(contract: Contract, bury: Callable[[int], list[str]]) -> None:
+    bodies = bury(12)
+    letters = await peek(contract, "persistence", limit=100)
+    assert sorted(letter.body for letter in letters) == sorted(bodies)
+    assert {letter.event_type for letter in letters} == {"player.joined"}
+    assert len(await peek(contract, "persistence", limit=100)) == 12
+    assert len(await peek(contract, "persistence", limit=3)) == 3
+
+
+async def test_redrive_moves_every_letter_once_with_its_attributes(
+    contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
+) -> None:
+    bodies = bury(12)
+    heard: list[int] = []
+    result = await redrive(contract, "persistence", per_second=1000, on_progress=heard.append)
+    assert (result.moved, result.failed, result.remaining) == (12, 0, 0)
+    assert heard == sorted(heard)
+    arrived: list[Any] = []
+    while len(arrived) < 12:
+        arrived += sqs.receive_message(
+            QueueUrl=contract.queues["persistence"].url,
+            MaxNumberOfMessages=10,
+            WaitTimeSeconds=2,
+            MessageAttributeNames=["All"],
+        )["Messages"]
+    assert sorted(message["Body"] for message in arrived) == sorted(bodies)
+    assert {message["MessageAttributes"]["kind"]["StringValue"] for message in arrived} == {"event"}
+
+
+async def test_redrive_stops_at_its_limit(contract: Contract, bury: Callable[[int], list[str]]) -> None:
+    bury(5)
+    result = await redrive(contract, "persistence", limit=2, per_second=1000)
+    assert (result.moved, result.remaining) == (2, 3)
+
+
+async def test_purge_counts_first_and_deletes_only_dead_letters(
+    contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
+) -> None:
+    bury(3)
+    sqs.send_message(QueueUrl=contract.queues["persistence"].url, MessageBody="alive")
+    assert await purge(contract, "persistence", dry_run=True) == 3
+    assert await purge(contract, "persistence", dry_run=False) == 3
+    (row,) = await list_queues(contract)
+    assert (row.waiting, row.dead_letters) == (1, 0)
+
+
+async def test_an_unknown_queue_is_answered_with_those_there_are(contract: Contract) -> None:
+    with pytest.raises(NotFoundError) as unknown:
+        await peek(contract, "nosuch", limit=1)
+    assert "persistence" in (unknown.value.hint or "")
