@@ -6,6 +6,7 @@ Fixtures:
     aws            `EmulatedAws(endpoint, region)`; AWS credentials are set in the environment
     make_settings  factory of `Settings` with everything of its own: Redis database, migrated PostgreSQL database,
                    tables, queues, topic and user pool
+    run_game       `with run_game("api", settings) as process:`, a `GameProcess`
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import dataclasses
 import itertools
 import json
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +66,42 @@ class EmulatedAws:
     region: str = REGION
 
 
+@dataclass
+class GameProcess:
+    """A running `gameserver <command>`. `url`: its HTTP port; `log`: the lines of its stderr so far."""
+
+    process: subprocess.Popen[bytes]
+    log_path: Path
+    url: str = ""
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=10) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    def await_status(self, path: str, status: int, seconds: float = 20) -> str:
+        end = time.monotonic() + seconds
+        while True:
+            found, body = self.get(path)
+            if found == status:
+                return body
+            assert time.monotonic() < end, f"{path} answers {found}, not {status}: {body}"
+            time.sleep(0.05)
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
 MakeSettings = Callable[..., Settings]
+RunGame = Callable[[str, Settings], AbstractContextManager[GameProcess]]
 
 
 @pytest.fixture(scope="session")
@@ -127,6 +166,33 @@ def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeS
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run_game(tmp_path_factory: pytest.TempPathFactory) -> RunGame:
+    """`with run_game("api", settings) as process:`; killed at the end if it still runs."""
+
+    @contextmanager
+    def run(command: str, settings: Settings) -> Iterator[GameProcess]:
+        path = tmp_path_factory.mktemp(command) / "log"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gameserver", command], env=environment_of(settings), stdout=log, stderr=log
+            )
+        game = GameProcess(process, path)
+        try:
+            end = time.monotonic() + 20
+            while not (found := re.search(r'"port":(\d+)', path.read_text())):
+                assert process.poll() is None, path.read_text()
+                assert time.monotonic() < end, path.read_text()
+                time.sleep(0.02)
+            game.url = f"http://127.0.0.1:{found[1]}"
+            yield game
+        finally:
+            process.kill()
+            process.wait()
+
+    return run
 
 
 def _settings(postgres: Postgres, aws: EmulatedAws, cache_url: str, name: str) -> Settings:

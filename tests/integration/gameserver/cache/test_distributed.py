@@ -141,7 +141,7 @@ async def test_a_read_after_an_invalidation_does_not_join_an_older_load(
     await invalidation(cache)
     truth.reading.clear()
     younger = asyncio.create_task(cache.get_or_load("profile", "a", truth.load))
-    await truth.reading.wait()
+    await asyncio.wait_for(truth.reading.wait(), 5)
     truth.answer.set()
     assert await younger == "new"
     assert await older == "old"

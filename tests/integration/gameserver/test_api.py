@@ -1,0 +1,294 @@
+"""The API as a player's client sees it, against the real user pool, tables, database and Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import aiohttp
+import boto3
+import jwt
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.settings import Settings
+
+PASSWORD = "correct Horse 7 battery"
+
+
+@pytest.fixture(scope="module")
+def settings(make_settings: Any) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture(scope="module")
+def api(run_game: Any, settings: Settings) -> Iterator[Any]:
+    with run_game("api", settings) as process:
+        process.await_status("/readyz", 200)
+        yield process
+
+
+class Client:
+    """A player's HTTP client; every answer is JSON."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.session = session
+        self.token = ""
+
+    async def call(self, method: str, path: str, body: Any = None, **options: Any) -> tuple[int, Any]:
+        headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        async with self.session.request(method, path, json=body, headers=headers, **options) as answer:
+            assert answer.content_type == "application/json"
+            assert answer.headers["X-Request-Id"]
+            return answer.status, await answer.json()
+
+    async def play_as(self, email: str, name: str = "Ada") -> str:
+        """Sign up and log in; return the player's id."""
+        body = {"email": email, "password": PASSWORD, "display_name": name}
+        status, answer = await self.call("POST", "/v1/signup", body)
+        assert (status, answer["confirmed"]) == (201, True), answer
+        status, tokens = await self.call("POST", "/v1/login", {"email": email, "password": PASSWORD})
+        assert status == 200, tokens
+        self.token = tokens["access_token"]
+        return str(answer["player_id"])
+
+
+@pytest.fixture
+async def client(api: Any) -> AsyncIterator[Client]:
+    async with aiohttp.ClientSession(api.url) as session:
+        yield Client(session)
+
+
+@pytest.fixture
+def server() -> dict[str, str]:
+    """One game server; with a name of its own, since the directory counts what it has lately sent to each."""
+    return {"id": f"game-{uuid.uuid4().hex[:8]}", "zone": "us-east-1a", "url": "ws://127.0.0.1:9"}
+
+
+@pytest.fixture
+async def directory(settings: Settings, server: dict[str, str]) -> AsyncIterator[Directory]:
+    """The region's directory with that server alive, and room for 30 players."""
+    async with Redis.from_url(settings.cache_url) as redis:
+        await redis.flushdb()
+        directory = Directory(redis)
+        await directory.heartbeat(ServerInfo(**server, players=0, matches=0, max_players=30, draining=False))
+        yield directory
+
+
+def _item(settings: Settings, table: str, **key: str) -> dict[str, Any]:
+    dynamodb = boto3.client("dynamodb", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    answer = dynamodb.get_item(
+        TableName=settings.tables[table], Key={name: {"S": value} for name, value in key.items()}
+    )
+    return dict(answer.get("Item", {}))
+
+
+async def test_sign_up_log_in_and_refresh(client: Client, settings: Settings) -> None:
+    credentials = {"email": " Ada@Example.com ", "password": PASSWORD}
+    status, signed_up = await client.call("POST", "/v1/signup", {**credentials, "display_name": "  Ada   L. "})
+    assert (status, signed_up["confirmed"]) == (201, True)
+    item = _item(settings, "players", player_id=signed_up["player_id"])
+    assert item == {"player_id": {"S": signed_up["player_id"]}, "display_name": {"S": "Ada L."}}
+
+    status, tokens = await client.call("POST", "/v1/login", credentials)
+    assert status == 200
+    assert tokens.keys() == {"access_token", "id_token", "refresh_token", "expires_in", "token_type"}
+    assert jwt.decode(tokens["access_token"], options={"verify_signature": False})["sub"] == signed_up["player_id"]
+
+    status, fresh = await client.call("POST", "/v1/refresh", {"refresh_token": tokens["refresh_token"]})
+    assert status == 200
+    assert fresh.keys() == {"access_token", "id_token", "expires_in", "token_type"}
+    client.token = fresh["access_token"]
+    status, profile = await client.call("GET", "/v1/profile")
+    assert (status, profile["player_id"]) == (200, signed_up["player_id"])
+
+
+async def test_log_in_does_not_tell_who_has_an_account(client: Client) -> None:
+    await client.play_as("known@example.com")
+    client.token = ""
+    wrong = await client.call("POST", "/v1/login", {"email": "known@example.com", "password": "wrong Horse 7 battery"})
+    unknown = await client.call("POST", "/v1/login", {"email": "unknown@example.com", "password": PASSWORD})
+    assert wrong == unknown
+    assert (wrong[0], wrong[1]["error"]["code"]) == (401, "invalid_credentials")
+
+
+async def test_guessing_one_account_is_slowed_down(client: Client) -> None:
+    body = {"email": "victim@example.com", "password": "guess"}
+    answers = [await client.call("POST", "/v1/login", body) for _ in range(14)]
+    assert answers[-1][0] == 429
+    assert answers[-1][1]["error"]["code"] == "too_many_requests"
+    async with client.session.post("/v1/login", json=body) as answer:
+        assert int(answer.headers["Retry-After"]) >= 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code"),
+    [
+        ("/v1/signup", {"email": "x@example.com", "password": "short", "display_name": "X"}, "weak_password"),
+        ("/v1/signup", {"email": "no address", "password": PASSWORD, "display_name": "X"}, "invalid_email"),
+        ("/v1/signup", {"email": "x@example.com", "password": PASSWORD, "display_name": "  "}, "invalid_display_name"),
+        ("/v1/signup", {"email": "x@example.com", "password": PASSWORD}, "invalid_request"),
+        ("/v1/signup", ["x"], "invalid_request"),
+        ("/v1/login", {"email": "x@example.com", "password": 7}, "invalid_request"),
+        ("/v1/refresh", {}, "invalid_request"),
+    ],
+)
+async def test_bad_input(client: Client, path: str, body: Any, code: str) -> None:
+    status, answer = await client.call("POST", path, body)
+    assert (status, answer["error"]["code"]) == (400, code)
+    assert answer["error"]["message"]
+
+
+async def test_a_bad_refresh_token(client: Client) -> None:
+    status, answer = await client.call("POST", "/v1/refresh", {"refresh_token": "nonsense"})
+    assert (status, answer["error"]["code"]) == (401, "invalid_refresh_token")
+
+
+async def test_bodies_are_limited(client: Client) -> None:
+    status, answer = await client.call("POST", "/v1/login", {"email": "x" * 20_000, "password": "x"})
+    assert (status, answer["error"]["code"]) == (413, "body_too_large")
+    async with client.session.post("/v1/login", data=b"\xff not json") as reply:
+        assert reply.status == 400
+        assert (await reply.json())["error"]["code"] == "invalid_request"
+
+
+async def test_unknown_addresses(client: Client) -> None:
+    assert (await client.call("GET", "/v1/nothing"))[0] == 404
+    assert (await client.call("DELETE", "/v1/profile"))[0] == 405
+
+
+async def test_protected_routes_need_a_good_token(client: Client) -> None:
+    routes = [("GET", "/v1/profile"), ("PUT", "/v1/profile"), ("POST", "/v1/matches"), ("GET", "/v1/matches/x")]
+    await client.play_as("token@example.com")
+    good = client.token
+    head, payload, signature = good.split(".")
+    for token in ("", "nonsense", f"{head}.{payload}.{signature[:-4]}AAAA", f"{head}.{payload}."):
+        client.token = token
+        for method, path in routes:
+            status, answer = await client.call(method, path, {})
+            assert (status, answer["error"]["code"]) == (401, "unauthorized"), (token, path)
+
+
+async def test_an_id_token_is_not_an_access_token(client: Client) -> None:
+    await client.play_as("id@example.com")
+    body = {"email": "id@example.com", "password": PASSWORD}
+    client.token = (await client.call("POST", "/v1/login", body))[1]["id_token"]
+    assert (await client.call("GET", "/v1/profile"))[0] == 401
+
+
+async def test_profile(client: Client) -> None:
+    player_id = await client.play_as("profile@example.com", "Grace")
+    expected = {"player_id": player_id, "matches": 0, "wins": 0, "total_score": 0, "best_score": 0}
+    assert await client.call("GET", "/v1/profile") == (200, {**expected, "display_name": "Grace"})
+    changed = await client.call("PUT", "/v1/profile", {"display_name": "Grace H."})
+    assert changed == (200, {**expected, "display_name": "Grace H."})
+    assert await client.call("GET", "/v1/profile") == changed
+
+
+async def test_a_new_match_is_registered_before_the_answer(
+    client: Client, directory: Directory, server: dict[str, str], settings: Settings
+) -> None:
+    player_id = await client.play_as("match@example.com")
+    status, ticket = await client.call("POST", "/v1/matches", {"mode": "sprint"})
+    assert status == 201
+    assert ticket == {"match_id": ticket["match_id"], "mode": "sprint", "state": "starting", "server": server}
+
+    item = _item(settings, "matches", match_id=ticket["match_id"])
+    assert item["state"] == {"S": "starting"}
+    assert item["created_by"] == {"S": player_id}
+    assert time.time() < int(item["expires_at"]["N"]) < time.time() + 2 * 3600
+    assert int(item["created_at"]["N"]) == pytest.approx(time.time() * 1000, abs=60_000)
+    located = await directory.locate(ticket["match_id"])
+    assert located is not None
+    assert located[0].mode == "sprint"
+
+    status, found = await client.call("GET", f"/v1/matches/{ticket['match_id']}")
+    assert (status, found) == (200, {**ticket, "result": None})
+
+
+async def test_an_open_match_is_joined(client: Client, directory: Directory) -> None:
+    await client.play_as("open@example.com")
+    _, first = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
+    _, second = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
+    _, third = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "new"})
+    assert first["match_id"] == second["match_id"] != third["match_id"]
+
+
+async def test_no_capacity(client: Client, directory: Directory) -> None:
+    await client.play_as("late@example.com")
+    answers = [await client.call("POST", "/v1/matches", {"mode": "arena"}) for _ in range(4)]
+    assert [status for status, _ in answers] == [201, 201, 201, 503]
+    assert answers[-1][1]["error"]["code"] == "no_capacity"
+
+
+async def test_match_requests_are_validated(client: Client, directory: Directory) -> None:
+    await client.play_as("mode@example.com")
+    status, answer = await client.call("POST", "/v1/matches", {"mode": "chess"})
+    assert (status, answer["error"]["code"]) == (400, "unknown_mode")
+    assert "sprint" in answer["error"]["message"]
+    assert (await client.call("POST", "/v1/matches", {"mode": "arena", "join": "any"}))[0] == 400
+    assert (await client.call("GET", "/v1/matches/nothing"))[0] == 404
+    assert (await client.call("GET", f"/v1/matches/{'x' * 3000}"))[0] == 404
+
+
+async def test_leaderboard_limits(client: Client) -> None:
+    assert await client.call("GET", "/v1/leaderboard") == (200, {"entries": []})
+    for limit in ("0", "101", "x", "-1", "²"):
+        assert (await client.call("GET", f"/v1/leaderboard?limit={limit}"))[0] == 400
+
+
+async def test_operators_see_it(api: Any, client: Client) -> None:
+    await client.call("GET", "/v1/leaderboard")
+    assert api.get("/healthz")[0] == 200
+    assert json.loads(api.get("/readyz")[1])["dependencies"] == {"redis": "ok", "postgres": "ok", "dynamodb": "ok"}
+    metrics = api.get("/metrics")[1]
+    assert 'gameserver_api_requests_total{method="GET",route="/v1/leaderboard",status="200"}' in metrics
+    assert "gameserver_cache_reads_total" in metrics
+
+
+async def test_logs_hold_ids_and_nothing_personal(api: Any, client: Client) -> None:
+    await client.play_as("private@example.com", "Private Name")
+    async with client.session.get("/v1/leaderboard", headers={"X-Request-Id": "trace-0123456789"}) as answer:
+        assert answer.headers["X-Request-Id"] == "trace-0123456789"
+    lines = [line for line in api.log if line["event"] == "request"]
+    assert any(line["request_id"] == "trace-0123456789" and line["status"] == 200 for line in lines)
+    text = json.dumps(api.log)
+    for personal in ("private@example.com", "Private Name", PASSWORD, client.token, "127.0.0.1:9"):
+        assert personal not in text
+
+
+def test_it_starts_and_stops_whatever_is_away(run_game: Any, settings: Settings, unused_tcp_port: int) -> None:
+    import dataclasses
+
+    dead = f"http://127.0.0.1:{unused_tcp_port}"
+    alone = dataclasses.replace(
+        settings,
+        cache_url=f"redis://127.0.0.1:{unused_tcp_port}",
+        database_port=unused_tcp_port,
+        aws_endpoint_url=dead,
+        jwks_url=f"{dead}/keys",
+    )
+    with run_game("api", alone) as process:
+        assert process.get("/healthz")[0] == 200
+        status, body = process.get("/readyz")
+        assert status == 503
+        assert all(state != "ok" for state in json.loads(body)["dependencies"].values())
+        assert process.get("/v1/leaderboard")[0] == 503
+        assert process.stop() == 0
+
+
+async def test_requests_under_way_are_answered_at_the_end(run_game: Any, settings: Settings) -> None:
+    with run_game("api", settings) as process:
+        process.await_status("/readyz", 200)
+        async with aiohttp.ClientSession(process.url) as session:
+            body = {"email": "end@example.com", "password": PASSWORD}
+            calls = [asyncio.create_task(session.post("/v1/login", json=body)) for _ in range(8)]
+            await asyncio.sleep(0.02)
+            assert await asyncio.to_thread(process.stop) == 0
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+        assert [a.status for a in answers if isinstance(a, aiohttp.ClientResponse)] == [401] * 8
