@@ -35,7 +35,9 @@ def run(argv: list[str]) -> int:
         completion_init()
     code: int = ExitCode.OK
     try:
-        app(argv, prog_name="mjctl", standalone_mode=False)
+        # Typer swallows a KeyboardInterrupt and returns the code it would exit with.
+        if app(argv, prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
     except Exit as ended:
         code = ended.code
     except MjctlError as error:

@@ -163,6 +163,7 @@ def invalidate(
     from mjctl.cache import operations
     from mjctl.cli.cache_render import lines
     from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.cli.tables import counted
 
     if sum(choice is not None for choice in (key, pattern, namespace)) != 1:
         raise UsageError("give exactly one of KEY, --pattern and --namespace")
@@ -179,7 +180,7 @@ def invalidate(
         spaces = _in_regions(
             target, lambda contract: operations.invalidate_namespace(contract, namespace, dry_run=dry_run)
         )
-        conclude(target.session, spaces, lines(spaces, lambda done: f"{done.keys} keys {word}"))
+        conclude(target.session, spaces, lines(spaces, lambda done: f"{counted(done.keys, 'key')} {word}"))
         return
     name = key or ""
     singles = _in_regions(target, lambda contract: operations.invalidate_key(contract, name, dry_run=dry_run))
@@ -203,6 +204,7 @@ def flush(
     from mjctl.cache import operations
     from mjctl.cli.cache_render import lines
     from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.cli.tables import counted
 
     target = Target(env, region, output)
     if not dry_run:
@@ -214,7 +216,7 @@ def flush(
         )
     word = "would be removed" if dry_run else "removed"
     document = regions_document(outcomes, lambda count: {"keys": count, "dry_run": dry_run})
-    conclude(target.session, outcomes, lines(outcomes, lambda count: f"{count} keys {word}"), document)
+    conclude(target.session, outcomes, lines(outcomes, lambda count: f"{counted(count, 'key')} {word}"), document)
 
 
 def _invalidate_pattern(

@@ -11,7 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from mjctl.cli.tables import human_bytes, human_seconds, plain_table
+from mjctl.cli.tables import counted, human_bytes, human_seconds, plain_table
 
 if TYPE_CHECKING:
     from gameserver.cache import CacheStats, PatternResult
@@ -82,9 +82,9 @@ def value_text(outcomes: list[RegionOutcome[CachedValue]]) -> Text:
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
     def one(result: PatternResult) -> str:
         if result.dry_run:
-            return f"{result.matched} keys would be invalidated"
+            return f"{counted(result.matched, 'key')} would be invalidated"
         return (
-            f"{result.removed} keys invalidated in {result.seconds:.2f} s; "
+            f"{counted(result.removed, 'key')} invalidated in {result.seconds:.2f} s; "
             f"a live client's round trip meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
         )
 

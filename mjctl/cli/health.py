@@ -125,6 +125,7 @@ def render(report: HealthReport) -> Group:
     from rich.console import Group
     from rich.text import Text
 
+    from mjctl.cli.tables import counted
     from mjctl.models.check import CheckStatus
 
     parts: list[object] = []
@@ -140,7 +141,8 @@ def render(report: HealthReport) -> Group:
     parts.append(
         Text.assemble(
             (verdict, _STYLES[report.status] + " bold"),
-            f"  {len(report.results)} checks in {report.duration_seconds:.1f} s: {counts}",
+            f"  {counted(len(report.results), 'check')} in {report.duration_seconds:.1f} s: {counts}",
+            (f"  {report.started_at}", "dim"),
         )
     )
     return Group(*parts)  # type: ignore[arg-type]

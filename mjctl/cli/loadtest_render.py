@@ -11,7 +11,7 @@ from rich.status import Status
 from rich.text import Text
 
 from mjctl.cli.tables import plain_table
-from mjctl.loadtest.model import Percentiles, Tally, Verification
+from mjctl.loadtest.model import Percentiles, Tally
 
 if TYPE_CHECKING:
     from mjctl.aws.regions import RegionOutcome
@@ -79,7 +79,7 @@ def _block(report: LoadReport) -> list[RenderableType]:
     parts += [Text(f"{count} x {error}", style="red") for error, count in tally.errors.most_common(10)]
     if tally.interrupted:
         parts.append(Text("interrupted: this is what there was until then", style="yellow"))
-    parts.append(_verdict(report.verification))
+    parts.append(_verdict(report))
     return parts
 
 
@@ -94,14 +94,17 @@ def _latencies(tally: Tally) -> RenderableType:
     return table
 
 
-def _verdict(found: Verification | None) -> Text:
+def _verdict(report: LoadReport) -> Text:
     """What the look at the stores found, in words that can be checked."""
+    found = report.verification
+    if found is None and report.tally.interrupted:
+        return Text("no match had ended, so there is none to look for", style="yellow")
     if found is None:
-        return Text("looked: nothing to look for, no match was played", style="red")
+        return Text("no match could be started, so there is none to look for", style="red")
     if found.complete:
         return Text(
-            f"looked: all {found.matches} matches are in PostgreSQL once, with every player, and in DynamoDB as ended "
-            f"({found.waited_seconds:.1f} s after the last one)",
+            f"looked: {found.matches} of {found.matches} matches are in PostgreSQL once, with every player, "
+            f"and in DynamoDB as ended ({found.waited_seconds:.1f} s after the last one)",
             style="green",
         )
     gaps = {

@@ -121,6 +121,7 @@ def purge(
     """
     from mjctl.aws.regions import in_each_region
     from mjctl.cli.regions import Target, conclude, regions_document
+    from mjctl.cli.tables import counted
     from mjctl.queues import operations
 
     target = Target(env, region, output)
@@ -130,7 +131,9 @@ def purge(
         in_each_region(target.contracts, lambda contract: operations.purge(contract, name, dry_run=dry_run))
     )
     done = "would be deleted" if dry_run else "deleted"
-    lines = [f"{item.region}: {item.value} dead letters {done}" for item in outcomes if item.value is not None]
+    lines = [
+        f"{item.region}: {counted(item.value, 'dead letter')} {done}" for item in outcomes if item.value is not None
+    ]
     conclude(
         target.session,
         outcomes,

@@ -39,3 +39,10 @@ def human_seconds(seconds: float | None) -> str:
     parts = ((whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "m"), (whole % 60, "s"))
     first = next(index for index, (amount, _) in enumerate(parts) if amount)
     return " ".join(f"{amount}{unit}" for amount, unit in parts[first : first + 2] if amount)
+
+
+def counted(count: int, thing: str) -> str:
+    """`1 key`, `2 keys`, `1 match`, `2 matches`."""
+    if count == 1:
+        return f"{count} {thing}"
+    return f"{count} {thing}{'es' if thing.endswith(('ch', 's', 'x')) else 's'}"

@@ -37,7 +37,7 @@ class Thresholds:
     tick_lateness_ms_fail: float = 500
     database_connections_percent_warn: float = 80
     database_connections_percent_fail: float = 95
-    restart_window_seconds: float = 8
+    restart_window_seconds: float = 5
     """A process that restarted unexpectedly within this time fails, so that a kill is seen though it healed at once."""
 
     def with_overrides(self, settings: Iterable[str]) -> Thresholds:

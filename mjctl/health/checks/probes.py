@@ -56,11 +56,13 @@ async def check_match(context: RegionContext) -> Finding:
     """Two players play one short match to its end; its result must reach PostgreSQL and DynamoDB."""
     async with _game_errors(context):
         players = await asyncio.gather(_player(context, 1), _player(context, 2))
+        before = int((await players[0].profile())["matches"])
         ticket = await players[0].create_match(_MODE, "new")
         reports = await asyncio.gather(*(_play(player, ticket) for player in players))
     ended = time.perf_counter()
     record = await _await_record(context, ticket.match_id)
     kept_ms = _ms(ended, time.perf_counter())
+    counted = await _await_profile(context, players[0], more_than=before)
     scores = {player["player_id"]: player["score"] for player in reports[0].result["players"]}
     evidence: dict[str, object] = {
         "match_id": ticket.match_id,
@@ -83,6 +85,12 @@ async def check_match(context: RegionContext) -> Finding:
             hint=f"compare match {ticket.match_id} in PostgreSQL and DynamoDB with the worker's log",
             **evidence,
         )
+    if not counted:
+        return failed(
+            "the result is stored, but the player's profile still answers without it",
+            hint="a stale cache: `mjctl cache invalidate --namespace profile`, and look at the worker's log",
+            **evidence,
+        )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
     if samples:
         evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
@@ -102,6 +110,17 @@ async def _await_record(context: RegionContext, match_id: str) -> MatchRecord:
         if record.ended_everywhere or time.monotonic() > give_up_at:
             return record
         await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
+
+
+async def _await_profile(context: RegionContext, player: GameClient, *, more_than: int) -> bool:
+    """Whether the API's profile, which is cached, comes to count the match that was just stored."""
+    give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
+    async with _game_errors(context):
+        while int((await player.profile())["matches"]) <= more_than:
+            if time.monotonic() > give_up_at:
+                return False
+            await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
+    return True
 
 
 async def _player(context: RegionContext, number: int) -> GameClient:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
+from typing import Any
 
 from mjctl.aws.clients import unreachable
 from mjctl.aws.stores import cache, database
@@ -22,9 +23,8 @@ def checks(contract: Contract) -> Iterator[Check]:
 async def check_redis(context: RegionContext) -> Finding:
     """Round trip, memory against its limit, evictions, and that writes are taken (role master)."""
     async with cache(context.contract, context.clients, timeout_seconds=2) as redis:
-        started = time.perf_counter()
-        await redis.ping()
-        ping_ms = (time.perf_counter() - started) * 1000
+        # The best of three: the first opens the connection, and any of them may wait for this process's other checks.
+        ping_ms = min([await _milliseconds(redis.ping()) for _ in range(3)])
         info = await redis.info()
     limit = int(info.get("maxmemory", 0))
     used_percent = 100 * int(info["used_memory"]) / limit if limit else 0.0
@@ -64,9 +64,7 @@ async def check_database(context: RegionContext) -> Finding:
     part = context.contract.database
     try:
         async with database(context.contract, context.clients, timeout_seconds=3) as connection:
-            started = time.perf_counter()
-            await connection.fetchval("select 1")
-            query_ms = (time.perf_counter() - started) * 1000
+            query_ms = min([await _milliseconds(connection.fetchval("select 1")) for _ in range(3)])
             revision = await connection.fetchval("select version_num from alembic_version")
             used, limit, version = await connection.fetchrow(
                 "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
@@ -90,6 +88,12 @@ async def check_database(context: RegionContext) -> Finding:
         None if status is CheckStatus.PASS else "look for idle connections in pg_stat_activity",
         {"query_ms": round(query_ms, 2), "schema": revision, "connections": used, "max_connections": limit},
     )
+
+
+async def _milliseconds(work: Awaitable[Any]) -> float:
+    started = time.perf_counter()
+    await work
+    return (time.perf_counter() - started) * 1000
 
 
 def _table(key: str) -> CheckFunction:

@@ -30,7 +30,7 @@ class TestHealth:
         assert ran.code == ExitCode.OK, ran.out
         assert "us-east-1" in ran.out
         assert "ping" in ran.out
-        assert ran.out.splitlines()[-1].startswith("healthy  2 checks")
+        assert ran.out.splitlines()[-1].startswith("healthy  2 checks in ")
 
     def test_a_failing_check_ends_with_its_own_code_and_the_next_step(
         self, mjctl: Any, contract: Contract, without_cache: Contract
@@ -185,3 +185,11 @@ class TestLoadtest:
         ran = mjctl("loadtest", "--players", "2", "-o", "json")
         assert ran.code == ExitCode.UNREACHABLE
         assert "http://127.0.0.1:1" in ran.json()["error"]["where"]
+
+
+def test_an_interruption_has_its_own_code(mjctl: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", interrupted)
+    assert mjctl("queue", "list").code == ExitCode.INTERRUPTED

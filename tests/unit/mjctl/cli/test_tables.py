@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mjctl.cli.tables import human_bytes, human_seconds
+from mjctl.cli.tables import counted, human_bytes, human_seconds
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,11 @@ def test_human_bytes(count: float, text: str) -> None:
 )
 def test_human_seconds(seconds: float | None, text: str) -> None:
     assert human_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "thing", "text"),
+    [(0, "key", "0 keys"), (1, "key", "1 key"), (1, "match", "1 match"), (2, "match", "2 matches")],
+)
+def test_counted(count: int, thing: str, text: str) -> None:
+    assert counted(count, thing) == text
