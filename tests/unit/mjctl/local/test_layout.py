@@ -1,0 +1,65 @@
+"""Private folders and files of a region."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from mjctl.local.layout import Layout, private_runtime_dir, read_json, socket_path, write_private
+from mjctl.models.errors import PermissionDeniedError
+
+
+def test_folders_are_private(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "home" / "local" / "us-east-1")
+    layout.create()
+    for folder in (layout.run, layout.data, layout.logs, layout.secrets, layout.programs):
+        assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(PermissionDeniedError, match="cannot be made"):
+        Layout(tmp_path / "home" / "us-east-1").create()
+
+
+def test_write_private_replaces_and_hides(tmp_path: Path) -> None:
+    path = tmp_path / "secret.json"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, '{"a": 1}')
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_json(path) == {"a": 1}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["secret.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"cut": ', "\x00"])
+def test_damaged_json_reads_as_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "file.json").write_text(text)
+    assert read_json(tmp_path / "file.json") == {}
+
+
+def test_sockets_of_two_checkouts_differ_and_are_short(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary / ("long-" * 30)))
+    (temporary / ("long-" * 30)).mkdir()
+    one, two = socket_path(temporary / "a" / "us-east-1"), socket_path(temporary / "b" / "us-east-1")
+    assert one != two
+    assert len(str(one)) < 90
+
+
+def test_a_runtime_folder_that_others_can_open_is_refused(temporary: Path) -> None:
+    folder = private_runtime_dir()
+    assert folder.parent == temporary
+    folder.chmod(0o755)
+    with pytest.raises(PermissionDeniedError, match="not private"):
+        private_runtime_dir()
+
+
+def test_a_link_in_place_of_the_runtime_folder_is_refused(temporary: Path) -> None:
+    folder = private_runtime_dir()
+    folder.rmdir()
+    (temporary / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(temporary / "elsewhere")
+    with pytest.raises(PermissionDeniedError, match="not private"):
+        private_runtime_dir()

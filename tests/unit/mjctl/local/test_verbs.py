@@ -1,0 +1,57 @@
+"""The provisioners' entry point: one line on stdout, errors on stderr with mjctl's exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mjctl.local.__main__ import main
+from mjctl.models.exit_codes import ExitCode
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["start", "now"]])
+def test_an_unknown_verb_is_a_usage_error(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments, {}) == ExitCode.USAGE
+    streams = capsys.readouterr()
+    assert streams.out == ""
+    assert "usage: python -m mjctl.local" in streams.err
+
+
+@pytest.mark.parametrize("text", ["", "not json", "{}"])
+def test_input_that_does_not_fit_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stop"], {"MJCTL_INPUT": text}) == ExitCode.CONFIG
+    assert "MJCTL_INPUT does not fit" in capsys.readouterr().err
+
+
+def test_stopping_what_never_was_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"region_dir": str(tmp_path), "name": "redis", "owner": "one"}
+    assert main(["stop"], {"MJCTL_INPUT": json.dumps(values)}) == ExitCode.OK
+    assert capsys.readouterr().out == "redis: not there\n"
+
+
+def test_starting_without_a_supervisor_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    address = "redis://127.0.0.1:1"
+    values = {
+        "name": "redis",
+        "kind": "redis",
+        "owner": "one",
+        "region_dir": str(tmp_path),
+        "port": 1,
+        "ready": address,
+        "live": address,
+    }
+    assert main(["start"], {"MJCTL_INPUT": json.dumps(values)}) == ExitCode.UNREACHABLE
+    assert "supervisor is not running" in (error := capsys.readouterr().err)
+    assert "hint: `mjctl deploy`" in error
+
+
+def test_verbs_stay_light() -> None:
+    """A deploy runs a dozen of them on few cores: nothing heavy may creep into their imports."""
+    heavy = ("pydantic", "boto3", "botocore", "rich", "typer", "yaml", "asyncio", "psutil", "supervisor", "aiohttp")
+    program = "import sys, mjctl.local.__main__, mjctl.local.lifecycle, mjctl.local.daemon; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert [name for name in heavy if name in loaded] == []
