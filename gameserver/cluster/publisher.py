@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
@@ -29,13 +31,23 @@ _ROUND_SECONDS: Final = 0.25
 
 _ROUND_MATCHES: Final = 64
 _ROUND_EVENTS: Final = 50
+_RECENT_EVENTS: Final = 256
 _PARALLEL_CALLS: Final = 4
 _BACKOFF_SECONDS: Final = (0.2, 5.0)
 
 
+class StoredEvent(NamedTuple):
+    sequence: int
+    body: bytes
+
+
 @dataclass
 class Outbox:
-    """How far one match's events have got. Sequences; `snapshotted`: covered by the stored snapshot."""
+    """How far one match's events have got. Sequences; `snapshotted`: covered by the stored snapshot.
+
+    `recent` holds the newest events that SNS has not taken: it spares reading them back, and outlives a Redis that
+    loses its last second.
+    """
 
     match_id: str
     token: int
@@ -44,15 +56,31 @@ class Outbox:
     snapshotted: int = 0
     ended: bool = False
     waiting_since: float = field(default_factory=time.monotonic)
+    recent: deque[StoredEvent] = field(default_factory=lambda: deque(maxlen=_RECENT_EVENTS))
 
     @property
     def backlog(self) -> int:
         return self.committed - self.published
 
-    def commit(self, sequence: int) -> None:
+    def commit(self, first_sequence: int, bodies: Sequence[bytes]) -> None:
+        """These events are stored now."""
         if self.backlog == 0:
             self.waiting_since = time.monotonic()
-        self.committed = max(self.committed, sequence)
+        self.recent.extend(StoredEvent(first_sequence + index, body) for index, body in enumerate(bodies))
+        self.committed = max(self.committed, first_sequence + len(bodies) - 1)
+
+    def advance(self, published: int) -> None:
+        """SNS has everything up to here."""
+        self.published = published
+        self.waiting_since = time.monotonic()
+        while self.recent and self.recent[0].sequence <= published:
+            self.recent.popleft()
+
+    def at_hand(self, limit: int) -> list[StoredEvent] | None:
+        """The next events to publish; None if they must be read from the stream."""
+        if not self.recent or self.recent[0].sequence > self.published + 1:
+            return None
+        return list(islice(self.recent, limit))
 
 
 class _Entry(NamedTuple):
@@ -140,7 +168,7 @@ class Publisher:
             reached = {outbox.match_id: outbox.committed for outbox in outboxes}
             await self._advance(outboxes, reached)
             return True
-        found = await self._store.unpublished([(o.match_id, o.published) for o in outboxes], _ROUND_EVENTS)
+        found = await self._next_events(outboxes)
         entries = [
             _Entry(outbox, sequence, body)
             for outbox, events in zip(outboxes, found, strict=True)
@@ -163,6 +191,14 @@ class Publisher:
         }
         await self._advance(outboxes, reached)
         return not failed
+
+    async def _next_events(self, outboxes: Sequence[Outbox]) -> list[list[StoredEvent]]:
+        at_hand = {outbox.match_id: outbox.at_hand(_ROUND_EVENTS) for outbox in outboxes}
+        to_read = [(o.match_id, o.published) for o in outboxes if at_hand[o.match_id] is None]
+        read = await self._store.unpublished(to_read, _ROUND_EVENTS) if to_read else []
+        for (match_id, _), events in zip(to_read, read, strict=True):
+            at_hand[match_id] = [StoredEvent(*event) for event in events]
+        return [at_hand[outbox.match_id] or [] for outbox in outboxes]
 
     async def _send(self, batch: Sequence[_Entry], gate: asyncio.Semaphore) -> list[_Entry]:
         """Hand one batch to SNS; returns the entries that it did not take."""
@@ -195,8 +231,7 @@ class Publisher:
                 # Another owner publishes from where the stored position stands; repeating is harmless.
                 self.untrack(outbox.match_id)
                 continue
-            outbox.published = reached[outbox.match_id]
-            outbox.waiting_since = time.monotonic()
+            outbox.advance(reached[outbox.match_id])
             if outbox.ended and outbox.backlog <= 0:
                 self._finish(outbox)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -13,11 +16,15 @@ from gameserver.cluster import keys
 from gameserver.cluster.scripts import Call, Script, run, run_one
 from gameserver.match import MatchEvent, MatchSpec
 
+log = structlog.get_logger()
+
 # KEYS fence lease events snapshot seats; ARGV server id, token, lease ms, ttl s, snapshot or '', seats taken,
 # sequence of the first event, bodies. Entries have the event's sequence as id, so a repeated commit adds nothing.
-# 1: stored; 0: the token is not the last one given out.
+# 1: stored; 0: the token is not the last one given out; -1: Redis has lost the match.
 _COMMIT = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[2] then return 0 end
+local fence = redis.call('GET', KEYS[1])
+if not fence then return -1 end
+if fence ~= ARGV[2] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
 for index = 8, #ARGV do
   local id = string.format('%d-0', ARGV[7] + index - 8)
@@ -51,12 +58,35 @@ redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4] .. '-0')
 return 1
 """)
 
+# KEYS fence lease spec published events; ARGV server id, token, lease ms, ttl s, spec, published, first sequence,
+# bodies.
+_RECREATE = Script("""
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
+redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
+redis.call('SET', KEYS[3], ARGV[5], 'EX', ARGV[4])
+redis.call('SET', KEYS[4], ARGV[6], 'EX', ARGV[4])
+for index = 8, #ARGV do
+  redis.call('XADD', KEYS[5], string.format('%d-0', ARGV[7] + index - 8), 'e', ARGV[index])
+end
+return 1
+""")
+
 # KEYS fence and all others; ARGV token, ttl s.
 _FINISH = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
 return 1
 """)
+
+
+class Outcome(Enum):
+    """Of a commit. FENCED: another server owns the match. FORGOTTEN: Redis has lost it. FAILED: try again."""
+
+    STORED = 1
+    FENCED = 0
+    FORGOTTEN = -1
+    FAILED = -2
 
 
 @dataclass(frozen=True)
@@ -145,13 +175,34 @@ class MatchStore:
             committed=max(last, int(published or 0)),
         )
 
-    async def commit(self, commits: Sequence[Commit]) -> list[bool | RedisError]:
-        """Store many matches' events and snapshots in one round trip, and renew their leases.
+    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+        """Store many matches' events and snapshots in one round trip, and renew their leases. Raises nothing."""
+        try:
+            results = await run(self._redis, [self._call(commit) for commit in commits])
+        except RedisError as error:
+            results = [error] * len(commits)
+        errors = {type(result).__name__ for result in results if isinstance(result, Exception)}
+        if errors:
+            log.warning("commit_failed", matches=len(commits), errors=sorted(errors))
+        return [Outcome.FAILED if isinstance(result, Exception) else Outcome(result) for result in results]
 
-        Each result: True stored, False fenced off (another server owns the match), or the error Redis gave.
+    async def recreate(
+        self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
+    ) -> bool:
+        """Write a match anew that Redis has lost, with the events that are not published yet; a snapshot must follow.
+
+        False: somebody else was faster.
         """
-        results = await run(self._redis, [self._call(commit) for commit in commits])
-        return [result if isinstance(result, RedisError) else result == 1 for result in results]
+        name = spec.match_id
+        call = _RECREATE.call(
+            [keys.fence(name), keys.lease(name), keys.spec(name), keys.published(name), keys.events(name)],
+            self._server_id, token, self._lease_ms, keys.MATCH_TTL_SECONDS, msgspec.json.encode(spec),
+            published, first_sequence, *bodies,
+        )  # fmt: skip
+        if await run_one(self._redis, call) != 1:
+            return False
+        await self._redis.zadd(keys.ACTIVE_MATCHES, {name: time.time() * 1000})
+        return True
 
     async def unpublished(self, wanted: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[int, bytes]]]:
         """For each `(match id, published)`: up to `limit` following events, as (sequence, body)."""

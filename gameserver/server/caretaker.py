@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 
 from gameserver.cluster.directory import Directory
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
-from gameserver.server.host import MatchHost
+from gameserver.server.host import MatchHost, UnplayableError
 
 log = structlog.get_logger()
 
@@ -38,6 +38,7 @@ class Caretaker:
         self._host = host
         self._directory = directory
         self._leases = leases
+        self._lease_seconds = lease_seconds
         # Missed twice: its owner is late. Only the lease decides; a hint too early costs one refused attempt.
         self._stale_seconds = max(2 * _BEAT_SECONDS, lease_seconds - _BEAT_SECONDS)
         self.last_beat = 0.0
@@ -56,6 +57,7 @@ class Caretaker:
         host = self._host
         await self._directory.heartbeat(host.info())
         await self._leases.touch(list(host.rooms))
+        await host.list_open_matches()
         servers = await self._directory.servers()
         host.see_others([s for s in servers if s.id != host.identity.server_id and not s.draining])
         self.last_beat = time.monotonic()
@@ -70,6 +72,8 @@ class Caretaker:
                 await self._sweep_once()
             except RedisError as error:
                 log.warning("sweep_failed", error=type(error).__name__)
+                # Leases have run out while Redis was away; their owners, if they live, come first.
+                await asyncio.sleep(self._lease_seconds)
 
     async def _sweep_once(self) -> None:
         stale = await self._leases.stale(self._stale_seconds, _SWEEP_LIMIT)
@@ -100,5 +104,5 @@ class Caretaker:
                 return
             try:
                 await self._host.adopt(match_id)
-            except (LeaseHeld, NoSuchMatch):
+            except (LeaseHeld, NoSuchMatch, UnplayableError):
                 return

@@ -7,14 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-import structlog
-from redis.exceptions import RedisError
-
-from gameserver.cluster.store import Commit, MatchStore
+from gameserver.cluster.store import Commit, MatchStore, Outcome
 from gameserver.server.metrics import Metrics
 from gameserver.server.room import Room
-
-log = structlog.get_logger()
 
 _ROUND_SECONDS: Final = 0.05
 _CHUNK: Final = 64
@@ -27,6 +22,7 @@ class Committer:
     """Args:
     rooms: the rooms to look after.
     fenced: called with a room that another server owns now.
+    forgotten: called with a room that Redis has lost.
     """
 
     def __init__(
@@ -34,11 +30,13 @@ class Committer:
         store: MatchStore,
         rooms: Callable[[], Iterable[Room]],
         fenced: Callable[[Room], None],
+        forgotten: Callable[[Room], None],
         metrics: Metrics,
     ) -> None:
         self._store = store
         self._rooms = rooms
         self._fenced = fenced
+        self._forgotten = forgotten
         self._metrics = metrics
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
@@ -72,28 +70,18 @@ class Committer:
     async def _commit(self, rooms: Sequence[Room], final: bool) -> bool:
         started = time.monotonic()
         prepared: list[tuple[Room, Commit]] = [(room, room.prepare(started, final=final)) for room in rooms]
-        try:
-            results = await self._store.commit([commit for _, commit in prepared])
-        except RedisError as error:
-            results = [error] * len(prepared)
-        now = time.monotonic()
+        outcomes = await self._store.commit([commit for _, commit in prepared])
         self._metrics.commits += len(prepared)
-        self._metrics.commit_seconds += now - started
-        fine = True
-        for (room, commit), result in zip(prepared, results, strict=True):
-            if result is True:
+        self._metrics.commit_seconds += time.monotonic() - started
+        for (room, commit), outcome in zip(prepared, outcomes, strict=True):
+            if outcome is Outcome.STORED:
                 # The lease runs from when Redis took the commit, at the earliest when it was sent.
                 room.stored(commit, started)
-            elif result is False:
+            elif outcome is Outcome.FENCED:
                 self._fenced(room)
             else:
-                fine = False
                 self._metrics.commit_failures += 1
                 room.not_stored()
-        if not fine:
-            log.warning("commit_failed", rooms=len(prepared), error=_first_error(results))
-        return fine
-
-
-def _first_error(results: Sequence[bool | RedisError]) -> str:
-    return next((type(result).__name__ for result in results if isinstance(result, RedisError)), "")
+                if outcome is Outcome.FORGOTTEN:
+                    self._forgotten(room)
+        return all(outcome in (Outcome.STORED, Outcome.FENCED) for outcome in outcomes)

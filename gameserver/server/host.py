@@ -35,6 +35,7 @@ _OPEN_PATIENCE_SECONDS: Final = 3.0
 
 _OPEN_RETRY_SECONDS: Final = 0.05
 _ALTERNATES: Final = 3
+_HAND_OVER_CHUNK: Final = 64
 
 
 class _Elsewhere(Exception):
@@ -45,8 +46,8 @@ class _Elsewhere(Exception):
         self.url = url
 
 
-class _Unavailable(Exception):
-    """Nobody can play this match at the moment."""
+class UnplayableError(Exception):
+    """Nobody, or at least not this server, can play the match at the moment."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class MatchHost:
         self.others: list[ServerInfo] = []
         self.draining = False
         self.rooms: dict[str, Room] = {}
-        self.committer = Committer(store, self._all_rooms, self._fenced, self.metrics)
+        self.committer = Committer(store, self._all_rooms, self._fenced, self._forgotten, self.metrics)
         self.publisher = publisher
         publisher.on_done = self.published
         self._directory = directory
@@ -97,7 +98,8 @@ class MatchHost:
         self._connections: set[Connection] = set()
         self._opening: dict[str, asyncio.Task[Room]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._full: set[str] = set()
+        self._listed: set[str] = set()
+        self._recreating: set[str] = set()
         self._origin = Origin(identity.region, identity.server_id, snapshot_seconds, lease_seconds, self._alternates)
 
     @property
@@ -165,7 +167,7 @@ class MatchHost:
             connection.refuse(RefusalCode.BAD_TOKEN, str(error))
         except NoSuchMatch:
             connection.refuse(RefusalCode.NO_SUCH_MATCH, "there is no such match, or it is over")
-        except (_Unavailable, RedisError) as error:
+        except (UnplayableError, RedisError) as error:
             log.warning("admission_failed", match_id=hello.match_id, error=type(error).__name__)
             connection.refuse(RefusalCode.UNAVAILABLE, "try again in a moment")
 
@@ -181,7 +183,6 @@ class MatchHost:
             connection.refuse(code, str(error))
         else:
             self.metrics.joins += 1
-            self._seats_changed(room)
 
     def _resume(self, room: Room, connection: Connection, token: str) -> bool:
         resumed = room.resume(connection, token)
@@ -194,7 +195,7 @@ class MatchHost:
         """The room of a match that is, or from now on is, owned here.
 
         Raises:
-            _Elsewhere, _Unavailable, NoSuchMatch, redis.exceptions.RedisError
+            _Elsewhere, UnplayableError, NoSuchMatch, redis.exceptions.RedisError
         """
         room = self.rooms.get(match_id)
         if room is not None and not room.closing:
@@ -215,7 +216,7 @@ class MatchHost:
             except LeaseHeld:
                 await self._find_owner(match_id)
             if time.monotonic() > deadline:
-                raise _Unavailable(match_id)
+                raise UnplayableError(match_id)
             await asyncio.sleep(_OPEN_RETRY_SECONDS)
 
     async def _find_owner(self, match_id: str) -> None:
@@ -229,7 +230,7 @@ class MatchHost:
         """Take the lease, load the match, and go on with it.
 
         Raises:
-            LeaseHeld, NoSuchMatch, _Unavailable, redis.exceptions.RedisError
+            LeaseHeld, NoSuchMatch, UnplayableError, redis.exceptions.RedisError
         """
         token = await self._leases.acquire(match_id)
         stored = await self._store.load(match_id)
@@ -238,12 +239,14 @@ class MatchHost:
         try:
             match = Match.restore(stored.spec, self.identity.tick_rate_hz, stored.snapshot, stored.events)
         except (LookupError, ValueError) as error:
+            # The lease is left to expire: no other server should try at once.
             log.error("match_unreadable", match_id=match_id, error=str(error))
-            await self._leases.release(match_id, token)
-            raise _Unavailable(match_id) from error
+            raise UnplayableError(match_id) from error
         outbox = Outbox(match_id, token, stored.published, stored.committed, match.sequence, match.ended)
         room = Room(match, outbox, self._origin, self.metrics, self.committer.hurry)
         self.rooms[match_id] = room
+        if room.accepting:
+            self._listed.add(match_id)
         self._scheduler.add(room)
         self.publisher.track(outbox)
         self.metrics.matches_adopted += 1
@@ -273,17 +276,22 @@ class MatchHost:
             redis.exceptions.RedisError
         """
         rooms = [room for room in self.rooms.values() if not room.closing]
-        await self.committer.commit(rooms, final=True)
-        for index, room in enumerate(rooms):
-            if room.match_id in self.rooms:
-                successor = self.others[index % len(self.others)] if self.others else None
-                await self._release(room, successor)
+        for start in range(0, len(rooms), _HAND_OVER_CHUNK):
+            # Only these stand still meanwhile; the others play on until it is their turn.
+            chunk = rooms[start : start + _HAND_OVER_CHUNK]
+            for room in chunk:
+                room.closing = True
+            await self.committer.commit(chunk, final=True)
+            kept = [room for room in chunk if room.match_id in self.rooms]
+            await asyncio.gather(*(self._release(room, self._successor(start + i)) for i, room in enumerate(kept)))
+
+    def _successor(self, index: int) -> ServerInfo | None:
+        return self.others[index % len(self.others)] if self.others else None
 
     async def _release(self, room: Room, successor: ServerInfo | None) -> None:
         spec = b""
         if successor is not None:
             spec = msgspec.json.encode(msgspec.structs.replace(room.match.spec, server_id=successor.id))
-        room.closing = True
         await self._leases.release(room.match_id, room.outbox.token, spec)
         room.close(successor.url if successor is not None else "", "drain")
         self._drop(room)
@@ -301,14 +309,33 @@ class MatchHost:
         self.publisher.untrack(room.match_id)
         if self.rooms.get(room.match_id) is room:
             del self.rooms[room.match_id]
-        self._full.discard(room.match_id)
+        self._listed.discard(room.match_id)
 
-    def _seats_changed(self, room: Room) -> None:
-        """Keep the list of matches with free seats right; a failure heals with the next change."""
-        spec, full = room.match.spec, room.match.seated >= room.match.spec.seats
-        if full and spec.match_id not in self._full:
-            self._full.add(spec.match_id)
-            self._spawn(self._directory.close_seats(spec.mode, spec.match_id))
+    def _forgotten(self, room: Room) -> None:
+        if room.match_id not in self._recreating:
+            self._recreating.add(room.match_id)
+            self._spawn(self._recreate(room)).add_done_callback(lambda _: self._recreating.discard(room.match_id))
+
+    async def _recreate(self, room: Room) -> None:
+        """Redis lost everything (restarted without its data): the match lives on in this process, so write it anew."""
+        outbox = room.outbox
+        first = outbox.recent[0].sequence if outbox.recent else outbox.committed + 1
+        bodies = [event.body for event in outbox.recent]
+        log.warning("match_recreated", match_id=room.match_id, token=outbox.token, unpublished=len(bodies))
+        await self._store.recreate(room.match.spec, outbox.token, outbox.published, first, bodies)
+
+    async def list_open_matches(self) -> None:
+        """Keep the list of matches that take players right. Raises: redis.exceptions.RedisError."""
+        for room in self._all_rooms():
+            spec, accepting = room.match.spec, room.accepting
+            if accepting == (spec.match_id in self._listed):
+                continue
+            if accepting:
+                self._listed.add(spec.match_id)
+                await self._directory.open_seats(spec.mode, spec.match_id, spec.created_at_ms)
+            else:
+                self._listed.discard(spec.match_id)
+                await self._directory.close_seats(spec.mode, spec.match_id)
 
     # Housekeeping
 
@@ -332,6 +359,6 @@ class MatchHost:
 
     def _reap(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        expected = (_Elsewhere, _Unavailable, NoSuchMatch, RedisError)
+        expected = (_Elsewhere, UnplayableError, NoSuchMatch, RedisError)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, expected):
             log.error("task_failed", exc_info=error)

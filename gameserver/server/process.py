@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -43,7 +43,6 @@ _REDIS_TIMEOUT_SECONDS: Final = 1.0
 """Well below a lease: a call that hangs is given up and repeated while the match is still ours."""
 
 _HAND_OVER_SECONDS: Final = 5.0
-_PUBLISH_SECONDS: Final = 2.0
 
 
 def run(settings: Settings) -> int:
@@ -63,25 +62,30 @@ def run(settings: Settings) -> int:
     except ImportError:
         runner = asyncio.Runner()
     with runner:
-        runner.run(_serve(settings))
-    return 0
+        return runner.run(_serve(settings))
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with GameServer.started(settings) as server:
         log.info("serving", url=server.host.identity.url, ops_port=server.ops_port)
+        server.on_failure = stop.set
         await stop.wait()
         log.info("draining", matches=len(server.host.rooms), players=server.host.players)
         await server.drain()
-    log.info("stopped")
+    log.info("stopped", failed=server.failed)
+    return 1 if server.failed else 0
 
 
 class GameServer:
-    """The parts of one process, wired together. `started` is the way in; tests use it as well."""
+    """The parts of one process, wired together. `started` is the way in; tests use it as well.
+
+    Attributes:
+        failed: a background task has ended on its own; `on_failure` was called.
+    """
 
     def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
         self._listeners = listeners
@@ -108,6 +112,8 @@ class GameServer:
         )
         self.caretaker = Caretaker(self.host, self._directory, leases, settings.lease_seconds)
         self.ops_port = 0
+        self.failed = False
+        self.on_failure: Callable[[], None] = lambda: None
         self._tasks: list[asyncio.Task[None]] = []
         self._play: asyncio.Server | None = None
         if not settings.events_topic_arn:
@@ -165,7 +171,7 @@ class GameServer:
         }
         for name, coroutine in work.items():
             task = asyncio.create_task(coroutine, name=name)
-            task.add_done_callback(_watch)
+            task.add_done_callback(self._watch)
             self._tasks.append(task)
 
     async def _stop(self) -> None:
@@ -177,6 +183,13 @@ class GameServer:
             self._play.close()
         # One turn of the loop for the close frames.
         await asyncio.sleep(0)
+
+    def _watch(self, task: asyncio.Task[None]) -> None:
+        """A background task never ends by itself; if one does, better hand over and start again than limp on."""
+        if not task.cancelled():
+            log.critical("background_task_failed", task=task.get_name(), exc_info=task.exception())
+            self.failed = True
+            self.on_failure()
 
     def _accept(self, request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
         if request.path.partition(b"?")[0] not in _PATHS:
@@ -231,10 +244,3 @@ async def _open_redis(settings: Settings, aws: AwsClients) -> Redis:
         health_check_interval=0,
         decode_responses=False,
     )
-
-
-def _watch(task: asyncio.Task[None]) -> None:
-    """A background task that ends by itself is a bug that must not go unnoticed: the process stops and is restarted."""
-    if not task.cancelled() and task.exception() is not None:
-        log.critical("background_task_failed", task=task.get_name(), exc_info=task.exception())
-        signal.raise_signal(signal.SIGTERM)

@@ -22,6 +22,9 @@ log = structlog.get_logger()
 _EVENT_INTERVAL_SECONDS: Final = 0.1
 """Events of one match are stored at most this often: several at once cost little more than one."""
 
+_JOIN_UNTIL: Final = 0.8
+"""Share of the match after which nobody is sent to it any more."""
+
 _SLOW_SECONDS: Final = 5.0
 """A client that has not drained its buffer for this long is dropped; it may come back with its resume token."""
 
@@ -74,6 +77,13 @@ class Room:
     @property
     def match_id(self) -> str:
         return self.match.spec.match_id
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it is worth sending new players here: a free seat among several, and enough time left."""
+        match = self.match
+        late = match.tick_number > _JOIN_UNTIL * match.clock.duration_ticks
+        return not (self.closing or match.ended or late) and match.seated < match.spec.seats > 1
 
     @property
     def connections(self) -> list[Connection]:
@@ -205,7 +215,7 @@ class Room:
         done, self._pending = self._pending[: covered.events], self._pending[covered.events :]
         self._stored_at = now
         if done:
-            self.outbox.commit(done[-1].sequence)
+            self.outbox.commit(commit.first_sequence, commit.bodies)
             self.match.acknowledge(done)
         if commit.snapshot is not None:
             self.outbox.snapshotted = covered.sequence
@@ -221,8 +231,9 @@ class Room:
         self._broadcast(Servers(self._origin.alternates()))
 
     def not_stored(self) -> None:
-        """Redis did not take the commit; it is repeated."""
+        """Redis did not take the commit; it is repeated, with a snapshot, as it may have lost the last one."""
         self._urgent = True
+        self._snapshot_at = 0.0
 
     def close(self, url: str, reason: str) -> None:
         """Stop here: every client goes to `url` (empty: asks again)."""

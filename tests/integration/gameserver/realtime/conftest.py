@@ -9,6 +9,7 @@ Fixtures:
     spawn        factory of game servers as processes: `ServerProcess`
     new_match    creates a match as the API would, returns its `MatchSpec`
     player       factory of logged-in `GameClient`s
+    eventually   waits until an async condition holds
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import dataclasses
 import http.server
 import itertools
+import json
 import os
 import secrets
 import signal
@@ -52,9 +54,7 @@ class Issuer:
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         public = jwt.algorithms.RSAAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        document = jwt.PyJWKSet([{**public, "kid": "k1", "alg": "RS256", "use": "sig"}])
-        del document
-        body = _json({"keys": [{**public, "kid": "k1", "alg": "RS256", "use": "sig"}]})
+        body = json.dumps({"keys": [{**public, "kid": "k1", "alg": "RS256", "use": "sig"}]}).encode()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -118,6 +118,7 @@ class ServerProcess:
         self._log_file.close()
 
 
+Condition = Callable[[], Awaitable[bool]]
 SettingsFactory = Callable[..., Settings]
 StartServer = Callable[..., Awaitable[GameServer]]
 SpawnServer = Callable[..., Awaitable[ServerProcess]]
@@ -227,11 +228,23 @@ async def player(issuer: Issuer) -> AsyncIterator[NewPlayer]:
         await client.close()
 
 
-async def _registered(directory: Directory, server_id: str) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while server_id not in {server.id for server in await directory.servers()}:
-        assert time.monotonic() < deadline, f"{server_id} did not register"
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    return _eventually
+
+
+async def _eventually(condition: Condition, seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+async def _registered(directory: Directory, server_id: str) -> None:
+    async def alive() -> bool:
+        return server_id in {server.id for server in await directory.servers()}
+
+    await _eventually(alive, _START_SECONDS)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -251,9 +264,3 @@ def _free_port() -> int:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
         return port
-
-
-def _json(value: Any) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(value)
