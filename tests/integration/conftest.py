@@ -95,6 +95,12 @@ class GameProcess:
             assert time.monotonic() < end, f"{path} answers {found}, not {status}: {body}"
             time.sleep(0.05)
 
+    def await_log(self, event: str, count: int = 1, seconds: float = 20) -> None:
+        end = time.monotonic() + seconds
+        while sum(line["event"] == event for line in self.log) < count:
+            assert time.monotonic() < end, f"{event} was not logged {count} times"
+            time.sleep(0.05)
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(15)

@@ -1,0 +1,258 @@
+"""Events take effect exactly once in PostgreSQL and DynamoDB, whatever is repeated, late, broken or away."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import random
+import uuid
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from gameserver.functions.persistence import persist
+from gameserver.functions.services import Services
+from gameserver.persistence.results import Stats
+from gameserver.settings import Settings
+
+STARTED_AT = 1_790_000_000_000
+
+
+@dataclass
+class Played:
+    """The events of one match of two players, the first of whom wins by 30 to 10."""
+
+    match_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    winner: str = field(default_factory=lambda: str(uuid.uuid4()))
+    loser: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+    def event(self, sequence: int, kind: str, payload: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "event_id": f"{self.match_id}:{sequence}",
+            "type": kind,
+            "match_id": self.match_id,
+            "region": "us-east-1",
+            "server_id": "game-us-east-1a-1",
+            "sequence": sequence,
+            "occurred_at_ms": STARTED_AT + sequence * 1000,
+            "payload": payload,
+        }
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        scored = [(self.winner, 10), (self.loser, 10), (self.winner, 30)]
+        result = [
+            {"player_id": self.winner, "display_name": "Ada", "score": 30, "rank": 1},
+            {"player_id": self.loser, "display_name": "Bob", "score": 10, "rank": 2},
+        ]
+        ended = {
+            "mode": "sprint",
+            "reason": "time_up",
+            "started_at_ms": STARTED_AT,
+            "ended_at_ms": STARTED_AT + 8000,
+            "players": result,
+        }
+        kinds = [
+            ("match.started", {"mode": "sprint", "seats": 10}),
+            ("player.joined", {"player_id": self.winner, "display_name": "Ada"}),
+            ("player.joined", {"player_id": self.loser, "display_name": "Bob"}),
+            *(("player.scored", {"player_id": player, "score": score, "points": 1}) for player, score in scored),
+            ("player.left", {"player_id": self.loser}),
+            ("match.ended", ended),
+        ]
+        return [self.event(number, kind, payload) for number, (kind, payload) in enumerate(kinds, start=1)]
+
+
+def batch(bodies: Iterable[Any]) -> dict[str, Any]:
+    texts = [body if isinstance(body, str) else json.dumps(body) for body in bodies]
+    return {"Records": [{"messageId": str(number), "body": text} for number, text in enumerate(texts)]}
+
+
+def failed(answer: dict[str, Any]) -> list[int]:
+    return sorted(int(failure["itemIdentifier"]) for failure in answer["batchItemFailures"])
+
+
+@pytest.fixture(scope="module")
+def settings(make_settings: Any) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+async def services(settings: Settings) -> AsyncIterator[Services]:
+    services = Services(settings)
+    yield services
+    await services.close()
+
+
+async def assert_saved_once(services: Services, played: Played) -> None:
+    async with services.database.connection() as connection:
+        match = await connection.fetchrow("SELECT * FROM matches WHERE match_id = $1", played.match_id)
+        players = await connection.fetch(
+            "SELECT * FROM match_players WHERE match_id = $1 ORDER BY rank", played.match_id
+        )
+    assert (match["state"], match["mode"], match["reason"]) == ("ended", "sprint", "time_up")
+    assert match["ended_at"].timestamp() * 1000 == STARTED_AT + 8000
+    found = [(row["player_id"], row["display_name"], row["score"], row["rank"]) for row in players]
+    assert found == [(played.winner, "Ada", 30, 1), (played.loser, "Bob", 10, 2)]
+    assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
+    assert await services.results.stats(played.loser) == Stats(1, 0, 10, 10)
+
+    record = await services.tables.match(played.match_id)
+    assert record is not None
+    assert (record.state, record.mode, record.ended_at) == ("ended", "sprint", STARTED_AT + 8000)
+    assert record.result is not None
+    assert record.result["reason"] == "time_up"
+    assert [(p["player_id"], p["score"], p["rank"]) for p in record.result["players"]] == [
+        (played.winner, 30, 1),
+        (played.loser, 10, 2),
+    ]
+
+
+async def test_a_match_is_saved_in_both_stores(services: Services, settings: Settings) -> None:
+    played = Played()
+    await services.tables.register_match(
+        played.match_id,
+        mode="sprint",
+        seats=10,
+        rules="arena",
+        region="us-east-1",
+        created_by=played.winner,
+        created_at_ms=STARTED_AT,
+    )
+    assert failed(await persist(batch(played.events[:1]), services)) == []
+    # Its expiry is in the past, but for a match that runs it has been moved.
+    item = services.aws.dynamodb.get_item(
+        TableName=settings.tables["matches"], Key={"match_id": {"S": played.match_id}}
+    )["Item"]
+    assert item["state"] == {"S": "running"}
+    assert int(item["expires_at"]["N"]) > STARTED_AT / 1000 + 86400
+
+    assert failed(await persist(batch(played.events[1:]), services)) == []
+    await assert_saved_once(services, played)
+    item = services.aws.dynamodb.get_item(
+        TableName=settings.tables["matches"], Key={"match_id": {"S": played.match_id}}
+    )["Item"]
+    assert "expires_at" not in item
+    assert item["created_by"] == {"S": played.winner}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_any_order_and_any_repetition_give_the_same(services: Services, seed: int) -> None:
+    generator = random.Random(seed)
+    played = Played()
+    deliveries = played.events * 2
+    generator.shuffle(deliveries)
+    while deliveries:
+        size = generator.randint(1, 10)
+        assert failed(await persist(batch(deliveries[:size]), services)) == []
+        deliveries = deliveries[size:]
+    await assert_saved_once(services, played)
+
+
+async def test_two_workers_with_the_same_batches(services: Services, settings: Settings) -> None:
+    matches = [Played() for _ in range(6)]
+    events = [event for played in matches for event in played.events]
+    other = Services(settings)
+    try:
+        for start in range(0, len(events), 10):
+            part = batch(events[start : start + 10])
+            answers = await asyncio.gather(*(persist(part, who) for who in (services, other, services)))
+            # A conflict may fail a delivery; the queue then delivers again.
+            if any(map(failed, answers)):
+                assert failed(await persist(part, services)) == []
+    finally:
+        await other.close()
+    for played in matches:
+        await assert_saved_once(services, played)
+
+
+async def test_standings_add_up(services: Services) -> None:
+    first = Played()
+    second = Played(winner=first.loser, loser=first.winner)
+    for played in (first, second):
+        assert failed(await persist(batch(played.events), services)) == []
+    assert await services.results.stats(first.winner) == Stats(matches=2, wins=1, total_score=40, best_score=30)
+
+
+@pytest.mark.parametrize("away", ["dynamodb", "redis"])
+async def test_a_crash_between_the_stores_is_healed(
+    services: Services, settings: Settings, unused_tcp_port: int, away: str
+) -> None:
+    played = Played()
+    broken = {
+        "dynamodb": {"aws_endpoint_url": f"http://127.0.0.1:{unused_tcp_port}"},
+        "redis": {"cache_url": f"redis://127.0.0.1:{unused_tcp_port}"},
+    }[away]
+    half = Services(dataclasses.replace(settings, **broken))
+    try:
+        answer = await persist(batch(played.events), half)
+    finally:
+        await half.close()
+    kinds = [played.events[number]["type"] for number in failed(answer)]
+    assert kinds == (["match.started", "match.ended"] if away == "dynamodb" else ["match.ended"])
+    assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
+
+    assert failed(await persist(batch(played.events), services)) == []
+    await assert_saved_once(services, played)
+
+
+async def test_a_redelivery_alone_still_clears_the_cache(services: Services) -> None:
+    """The first delivery may have died after both stores and before the cache."""
+    played = Played()
+    assert failed(await persist(batch(played.events), services)) == []
+    await services.cache.set("profile", played.winner, {"stale": True})
+    await services.cache.set("leaderboard", "top", [])
+    assert failed(await persist(batch(played.events[-1:]), services)) == []
+    assert await services.cache.get("profile", played.winner) is None
+    assert await services.cache.get("leaderboard", "top") is None
+
+
+async def test_only_what_failed_is_named(services: Services) -> None:
+    played = Played()
+    unwritable = Played().event(1, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
+    poison = [
+        "no json",
+        {},
+        {**played.events[0], "type": "match.exploded"},
+        {**played.events[0], "event_id": "other:1"},
+        {**played.events[0], "payload": {"mode": "sprint"}},
+        {**played.events[0], "sequence": -1},
+    ]
+    for body in [*poison, unwritable]:
+        answer = await persist(batch([played.events[1], body, played.events[2]]), services)
+        assert failed(answer) == [1], body
+    assert failed(await persist(batch(played.events), services)) == []
+    await assert_saved_once(services, played)
+
+
+async def test_a_second_result_of_a_match_changes_nothing(services: Services) -> None:
+    played = Played()
+    assert failed(await persist(batch(played.events), services)) == []
+    again = json.loads(json.dumps(played.events[-1]).replace(f"{played.match_id}:8", f"{played.match_id}:9"))
+    again["sequence"] = 9
+    again["payload"]["players"][0]["score"] = 99
+    assert failed(await persist(batch([again]), services)) == []
+    await assert_saved_once(services, played)
+
+
+async def test_a_match_that_never_started_is_gone_when_it_expires(services: Services) -> None:
+    match_id = uuid.uuid4().hex
+    await services.tables.register_match(
+        match_id, mode="sprint", seats=10, rules="arena", region="r", created_by="p", created_at_ms=1_000_000
+    )
+    assert await services.tables.match(match_id) is None
+
+
+async def test_old_event_ids_are_forgotten(services: Services) -> None:
+    played = Played()
+    await persist(batch(played.events), services)
+    async with services.database.connection() as connection:
+        await connection.execute(
+            "UPDATE processed_events SET processed_at = now() - interval '31 days' WHERE event_id LIKE $1",
+            f"{played.match_id}:%",
+        )
+    assert await services.results.prune() == len(played.events)
+    assert await services.results.prune() == 0

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+
+from gameserver.functions.http import ApiError, Request, clean_display_name
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        ("Ada", "Ada"),
+        ("  Ada \t\n Lovelace ", "Ada Lovelace"),
+        ("e\u0301", "\u00e9"),
+        ("日本語", "日本語"),
+        ("🎮 pro", "🎮 pro"),
+        ("x" * 24, "x" * 24),
+    ],
+)
+def test_names_are_normalised(raw: str, name: str) -> None:
+    assert clean_display_name(raw) == name
+
+
+@pytest.mark.parametrize("raw", ["", "  \n", "x" * 25, "a\u202eb", "a\x00b", "zero\u200bwidth", "\ud800"])
+def test_unfit_names_are_refused(raw: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        clean_display_name(raw)
+    assert (caught.value.status, caught.value.code) == (400, "invalid_display_name")
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"\xff", 400), (b"[]", 400), (b"x" * 16_385, 413)])
+def test_bodies(body: bytes, status: int) -> None:
+    with pytest.raises(ApiError) as caught:
+        Request(body=body).json(dict[str, int])
+    assert caught.value.status == status

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+
+from gameserver.functions.http import ApiError
+from gameserver.functions.rate_limit import RateLimit
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def allowed(limit: RateLimit, key: str, times: int) -> int:
+    count = 0
+    for _ in range(times):
+        try:
+            limit.take(key)
+        except ApiError:
+            continue
+        count += 1
+    return count
+
+
+def test_a_burst_then_the_rate(clock: Clock) -> None:
+    limit = RateLimit(per_second=0.5, burst=5, clock=clock)
+    assert allowed(limit, "a", 20) == 5
+    clock.now += 4
+    assert allowed(limit, "a", 20) == 2
+    clock.now += 3600
+    assert allowed(limit, "a", 20) == 5
+
+
+def test_refused_calls_cost_nothing(clock: Clock) -> None:
+    limit = RateLimit(per_second=1, burst=1, clock=clock)
+    assert allowed(limit, "a", 1000) == 1
+    clock.now += 1
+    assert allowed(limit, "a", 1) == 1
+
+
+def test_the_wait_is_told(clock: Clock) -> None:
+    limit = RateLimit(per_second=0.1, burst=1, clock=clock)
+    limit.take("a")
+    with pytest.raises(ApiError) as caught:
+        limit.take("a")
+    assert (caught.value.status, caught.value.retry_after_seconds) == (429, 10)
+
+
+def test_callers_do_not_share(clock: Clock) -> None:
+    limit = RateLimit(per_second=1, burst=3, clock=clock)
+    assert allowed(limit, "a", 9) == allowed(limit, "b", 9) == 3
+
+
+def test_memory_is_bounded_and_the_busy_are_remembered(clock: Clock) -> None:
+    limit = RateLimit(per_second=0.001, burst=2, max_keys=100, clock=clock)
+    allowed(limit, "guesser", 2)
+    for number in range(1000):
+        allowed(limit, str(number), 1)
+        assert allowed(limit, "guesser", 1) == 0
+    assert len(limit._buckets) == 100
