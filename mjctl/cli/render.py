@@ -76,6 +76,14 @@ def short_address(address: str) -> str:
     return str(modules[-1] if modules else address.rsplit(".", 1)[-1]).replace("_", "-")
 
 
+def provisioner_text(event: ProvisionerLine) -> str:
+    """What a provisioner said, named once; "" for Terraform's own note that it runs one."""
+    name = short_address(event.address)
+    if not event.text or event.text.startswith("local-exec: Executing:"):
+        return ""
+    return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
+
+
 class LogView:
     """For CI and pipes: one line an event, each with its region, on stderr."""
 
@@ -95,8 +103,8 @@ class LogView:
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
             self._line(region, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
-        elif isinstance(event, ProvisionerLine) and event.text:
-            self._line(region, f"{short_address(event.address)}: {event.text}")
+        elif isinstance(event, ProvisionerLine) and (said := provisioner_text(event)):
+            self._line(region, said)
 
     def finished(self, result: RegionResult) -> None:
         self._line(result.region, f"{result.outcome} in {result.seconds:.1f} s")
@@ -178,8 +186,8 @@ class _Row:
             self.total = event.total
         elif isinstance(event, OperationStarted):
             self.current = short_address(event.address)
-        elif isinstance(event, ProvisionerLine) and event.text:
-            self.current = f"{short_address(event.address)}: {event.text}"
+        elif isinstance(event, ProvisionerLine) and (said := provisioner_text(event)):
+            self.current = said
         elif isinstance(event, OperationDone) and event.action in ("create", "delete", "update"):
             self.done += 1
         elif isinstance(event, PlannedChange):

@@ -132,6 +132,8 @@ class SupervisorClient:
                 where=str(self.socket_path),
                 hint="`mjctl deploy` starts it again",
             ) from None
+        finally:
+            self._proxy("close")()
 
 
 def incidents(run_dir: Path) -> list[Incident]:
@@ -188,4 +190,7 @@ class _UnixTransport(Transport):
         self._timeout_seconds = timeout_seconds
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002  the socket is the host
-        return _UnixConnection(self._socket_path, self._timeout_seconds)
+        connection = _UnixConnection(self._socket_path, self._timeout_seconds)
+        # Where `close` looks for it.
+        self._connection = host, connection
+        return connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import time
 
 import pytest
@@ -120,21 +119,23 @@ def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator
 
 
 def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as squatter:
-        port = squatter.getsockname()[1]
-        assert fresh.run("plan", "--region", "us-east-1", "--region", "eu-west-1").code == ExitCode.CHANGES_PENDING
-        ports = fresh.home / "local" / "eu-west-1" / "ports.json"
-        assert ports.exists()
-        blocked = fresh.home / "local" / "eu-west-1" / "data"
-        for path in (blocked,):
-            if path.is_dir():
-                path.rmdir()
-            path.write_text("a file where a folder must be")
-        ran = fresh.run(
-            "deploy", "--region", "us-east-1", "--region", "eu-west-1", "--auto-approve", "--output", "json"
-        )
-        assert port
-        blocked.unlink()
+    regions = ("--region", "us-east-1", "--region", "eu-west-1")
+    assert fresh.run("plan", *regions).code == ExitCode.CHANGES_PENDING
+    in_the_way = fresh.home / "local" / "eu-west-1" / "data" / "postgres"
+    in_the_way.write_text("a file where the database's folder must be")
+
+    ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
     assert ran.code == ExitCode.PARTIAL, ran.stderr
-    outcomes = {one["region"]: one["outcome"] for one in ran.json()["regions"]}
-    assert outcomes == {"us-east-1": "applied", "eu-west-1": "failed"}
+    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
+        "us-east-1": "applied",
+        "eu-west-1": "failed",
+    }
+    assert fresh.run("health", "--region", "us-east-1").code == ExitCode.OK
+
+    in_the_way.unlink()
+    ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
+        "us-east-1": "unchanged",
+        "eu-west-1": "applied",
+    }
