@@ -35,6 +35,13 @@ _DENIED_CODES = frozenset(
         "AuthorizationError",
     }
 )
+# botocore's own texts are long and repeat the address.
+_SHORTLY = {
+    "ConnectTimeoutError": "no connection in time",
+    "ReadTimeoutError": "no answer in time",
+    "EndpointConnectionError": "connection refused",
+    "ConnectionClosedError": "it closed the connection",
+}
 # Making a client is not thread-safe in boto3, and one session reads the service models once for all regions.
 _session_lock = threading.Lock()
 _session: boto3.Session | None = None
@@ -122,7 +129,13 @@ class AwsClients:
                 hint="sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
             )
         if isinstance(error, BotoCoreError):
-            return unreachable(self._contract, f"the AWS API ({operation})", self._contract.aws.endpoint_url, error)
+            cause = _SHORTLY.get(type(error).__name__)
+            return unreachable(
+                self._contract,
+                f"the AWS API ({operation})",
+                self._contract.aws.endpoint_url,
+                OSError(cause) if cause else error,
+            )
         return None
 
     def _make(self, service: str) -> Any:

@@ -132,10 +132,7 @@ def render(report: HealthReport) -> Group:
     for region in report.regions:
         results = [item for item in report.results if item.region == region]
         parts += [Text(f"{report.environment} {region}", style="bold"), _table(results), Text()]
-    for item in report.results:
-        if item.hint and item.status in (CheckStatus.WARN, CheckStatus.FAIL):
-            style = _STYLES[item.status]
-            parts.append(Text.assemble((f"{item.region} {item.name}: ", style), item.hint))
+    parts += _advice(report)
     counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
     verdict = {CheckStatus.FAIL: "UNHEALTHY", CheckStatus.WARN: "healthy, with warnings"}.get(report.status, "healthy")
     parts.append(
@@ -146,6 +143,25 @@ def render(report: HealthReport) -> Group:
         )
     )
     return Group(*parts)  # type: ignore[arg-type]
+
+
+def _advice(report: HealthReport) -> list[object]:
+    """What to do, each advice once with the checks that it is for."""
+    from rich.text import Text
+
+    from mjctl.health.model import worst
+
+    checks: dict[tuple[str, str], list[CheckResult]] = {}
+    for item in report.results:
+        if item.hint and item.status in ("warn", "fail"):
+            checks.setdefault((item.region, item.hint), []).append(item)
+    return [
+        Text.assemble(
+            (f"{region} {', '.join(item.name for item in items)}: ", _STYLES[worst(item.status for item in items)]),
+            hint,
+        )
+        for (region, hint), items in checks.items()
+    ]
 
 
 def _table(results: list[CheckResult]) -> object:

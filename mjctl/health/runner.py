@@ -15,7 +15,7 @@ from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thre
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
-from mjctl.models.errors import MjctlError, NotFoundError
+from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 
 # An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
@@ -118,7 +118,7 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
             hint=f"it hangs or is overloaded: `mjctl servers list {scope}` and the logs of that part say more",
         )
     except MjctlError as error:
-        finding = failed(str(error), hint=error.hint or f"`mjctl deploy {scope}` puts back what is gone")
+        finding = _as_finding(error, context.contract, scope)
     except Exception as error:
         # One faulty check must not take the other findings with it.
         finding = failed(
@@ -127,6 +127,15 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
             error=type(error).__name__,
         )
     return _result(check, context.contract.region, finding, time.perf_counter() - started)
+
+
+def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
+    """The report already names environment and region; and "see `mjctl health`" is no advice inside of it."""
+    place = (error.where or "").removeprefix(f"{contract.environment}, {contract.region}").removeprefix(", ")
+    hint = error.hint
+    if hint is None or isinstance(error, UnreachableError):
+        hint = f"`mjctl deploy {scope}` puts back what is gone; logs say why"
+    return failed(f"{error.what} ({place})" if place else error.what, hint=hint)
 
 
 def _result(check: Check, region: str, finding: Finding, seconds: float) -> CheckResult:

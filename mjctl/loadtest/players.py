@@ -72,14 +72,16 @@ async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: 
 
 
 async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tally, deadline: float) -> None:
-    """One group's matches; none is begun that could not end before `deadline`."""
-    while time.monotonic() + plan.match_seconds <= deadline:
+    """One group's matches; after the first, for which the plan has room, none is begun that could not end in time."""
+    while True:
         try:
             async with asyncio.timeout(plan.match_seconds + _MATCH_GRACE_SECONDS):
                 await _play_one(group, plan, tally)
         except _play_errors() as error:
             _count(tally, "match", error)
             await asyncio.sleep(_RETRY_SECONDS)
+        if time.monotonic() + plan.match_seconds > deadline:
+            return
 
 
 async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -> None:

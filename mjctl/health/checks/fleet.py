@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mjctl.aws.clients import unreachable
-from mjctl.health.checks.http import look
+from mjctl.health.checks.http import look, why_not_ready
 from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, warned
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract, Process
@@ -76,10 +76,10 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
             look(context, part, f"{ops_url}/readyz"), look(context, part, f"{ops_url}/status")
         )
         body = status.body if isinstance(status.body, dict) else {}
-        if ready.status != 200:
-            return failed(f"not ready (HTTP {ready.status})", hint="read its log; is Redis up?", **body)
         if body.get("draining"):
             return warned("draining: takes no new match", hint="wait for its matches to end or move", **body)
+        if ready.status != 200:
+            return failed(f"not ready: {why_not_ready(ready)}", hint="the check `redis` and its log say more", **body)
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
         grade = graded(lateness, warn=bounds.tick_lateness_ms_warn, fail=bounds.tick_lateness_ms_fail)
         return Finding(
@@ -114,8 +114,8 @@ async def _ready(context: RegionContext, part: str, base_url: str) -> Finding:
     milliseconds = (time.perf_counter() - started) * 1000
     if answer.status != 200:
         return failed(
-            f"{part} is not ready (HTTP {answer.status})",
-            hint="the answer tells which of its dependencies is missing",
+            f"not ready: {why_not_ready(answer)}",
+            hint="look at the check of what it misses, and at its log",
             url=f"{base_url}/readyz",
             answer=answer.body,
         )
@@ -134,9 +134,7 @@ async def _probe(context: RegionContext, process: Process) -> None:
         return
     answer = await look(context, process.name, process.health)
     if answer.status != 200:
-        raise unreachable(
-            context.contract, process.name, process.health, RuntimeError(f"it answers HTTP {answer.status}")
-        )
+        raise unreachable(context.contract, process.name, process.health, RuntimeError(why_not_ready(answer)))
 
 
 async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:

@@ -13,6 +13,7 @@ from mjctl.aws.records import MatchRecord, read_matches
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed
 from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
 
 if TYPE_CHECKING:
     from gameserver.client import GameClient, MatchReport, MatchTicket
@@ -168,13 +169,18 @@ async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:
 
 @asynccontextmanager
 async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
-    """Turn what the game's client raises into an error that names the region's API."""
+    """Turn what the game's client raises into an error for people."""
     from gameserver.client import ApiError, ConnectionLost, JoinRefused
 
     try:
         yield
-    except (ApiError, ConnectionLost, JoinRefused) as error:
-        raise unreachable(context.contract, "the game", context.contract.endpoints.api, error) from error
+    except ApiError as error:
+        api = context.contract.endpoints.api
+        if error.status == 0:
+            raise unreachable(context.contract, "the HTTP API", api, error) from error
+        raise UnreachableError(f"the HTTP API refused: {error}", where=api) from error
+    except (ConnectionLost, JoinRefused) as error:
+        raise UnreachableError(f"no game server took a player in: {error}") from error
 
 
 def _ms(start: float, end: float) -> int:

@@ -7,14 +7,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mjctl.aws.clients import AwsClients
+from mjctl.aws.clients import AwsClients, unreachable
 from mjctl.health import runner
 from mjctl.health.model import Check, Finding, RegionContext, Thresholds, passed
 from mjctl.health.registry import checks_for
 from mjctl.health.runner import run_check, run_health, select
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract
-from mjctl.models.errors import NotFoundError, UnreachableError
+from mjctl.models.errors import NotFoundError
 
 MakeContract = Callable[..., Contract]
 
@@ -47,11 +47,20 @@ async def test_a_check_that_hangs_fails_by_its_own_timeout(context: RegionContex
 
 async def test_an_error_for_people_keeps_its_hint(context: RegionContext) -> None:
     async def check(_: RegionContext) -> Finding:
-        raise UnreachableError("Redis does not answer", where="us-east-1", hint="look there")
+        raise NotFoundError("no such table", hint="look there")
+
+    result = await run_check(Check("table", check), context)
+    assert (result.status, result.summary, result.hint) == (CheckStatus.FAIL, "no such table", "look there")
+
+
+async def test_what_does_not_answer_is_named_with_its_address_only(context: RegionContext) -> None:
+    async def check(context: RegionContext) -> Finding:
+        raise unreachable(context.contract, "Redis", "redis://127.0.0.1:1", OSError("refused"))
 
     result = await run_check(Check("redis", check), context)
-    assert (result.status, result.summary) == (CheckStatus.FAIL, "Redis does not answer (us-east-1)")
-    assert result.hint == "look there"
+    assert result.summary == "Redis does not answer: refused (redis://127.0.0.1:1)"
+    assert "mjctl deploy --env test --region us-east-1" in (result.hint or "")
+    assert "mjctl health" not in (result.hint or "")
 
 
 async def test_a_faulty_check_is_a_finding_and_not_a_crash(context: RegionContext) -> None:
