@@ -6,6 +6,7 @@ Fixtures:
     aws            `EmulatedAws(endpoint, region)`; AWS credentials are set in the environment
     make_settings  factory of `Settings` with everything of its own: Redis database, migrated PostgreSQL database,
                    tables, queues, topic and user pool
+    run_environment  the environment that makes a child process read given settings
     run_game       `with run_game("api", settings) as process:`, a `GameProcess`
 """
 
@@ -172,6 +173,11 @@ def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeS
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def run_environment() -> Callable[[Settings], dict[str, str]]:
+    return environment_of
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,133 @@
+"""Connections that need secrets, and connections that break."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import AuthenticationError
+
+from gameserver.aws import AwsClients
+from gameserver.persistence.database import Database, DatabaseUnavailable
+from gameserver.redis_connection import open_redis
+from gameserver.secrets import SecretError, resolve
+from gameserver.settings import Settings
+
+WriteSecret = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def settings(make_settings: Any) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+async def clients(settings: Settings) -> AsyncIterator[AwsClients]:
+    clients = AwsClients(settings.region, settings.aws_endpoint_url)
+    yield clients
+    clients.close()
+
+
+@pytest.fixture
+async def database(settings: Settings, clients: AwsClients) -> AsyncIterator[Database]:
+    database = Database(settings, clients)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def write_secret(tmp_path: Path) -> WriteSecret:
+    """Write the values into a private file, again into the same, and return the reference to it."""
+    path = tmp_path / "secret.json"
+    path.touch(mode=0o600)
+
+    def write(**values: str) -> str:
+        path.write_text(json.dumps(values))
+        return f"file:{path}"
+
+    return write
+
+
+async def test_secrets_manager(clients: AwsClients) -> None:
+    created = clients.secrets_manager.create_secret(Name="game/database", SecretString='{"password": "p"}')
+    assert resolve(created["ARN"], clients) == {"password": "p"}
+    with pytest.raises(SecretError, match="ResourceNotFoundException"):
+        resolve(created["ARN"].replace("game/database", "game/other"), clients)
+
+
+async def test_redis_with_a_user_of_its_own(settings: Settings, clients: AwsClients, write_secret: WriteSecret) -> None:
+    reference = write_secret(username="game-server", password="first")
+    async with Redis.from_url(settings.cache_url) as admin:
+        await admin.acl_setuser("game-server", enabled=True, passwords=["+first"], keys=["*"], commands=["+@all"])
+        with_secret = dataclasses.replace(settings, cache_secret=reference)
+        async with open_redis(with_secret, clients) as redis:
+            assert await redis.acl_whoami() == "game-server"
+            # Rotated: new connections use what the secret holds by then.
+            await admin.acl_setuser("game-server", passwords=["-first", "+second"])
+            await redis.connection_pool.disconnect()
+            with pytest.raises(AuthenticationError):
+                await redis.acl_whoami()
+            write_secret(username="game-server", password="second")
+            assert await redis.acl_whoami() == "game-server"
+        await admin.acl_deluser("game-server")
+
+
+async def test_the_database_is_back_by_itself(database: Database) -> None:
+    await database.ping()
+    async with database.connection() as connection:
+        mine = await connection.fetchval("SELECT pg_backend_pid()")
+        await connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    with pytest.raises(DatabaseUnavailable):
+        async with database.connection() as connection:
+            await connection.execute("SELECT pg_terminate_backend($1::int)", mine)
+    await database.ping()
+
+
+async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+    async def fail_midway() -> None:
+        async with database.transaction() as connection:
+            await connection.execute("INSERT INTO processed_events (event_id) VALUES ('x:1')")
+            await connection.execute("INSERT INTO matches (match_id) VALUES ('x')")
+
+    with pytest.raises(asyncpg.NotNullViolationError):
+        await fail_midway()
+    async with database.connection() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM processed_events WHERE event_id = 'x:1'") == 0
+
+
+@pytest.mark.parametrize("broken", ["password", "database", "port"])
+async def test_a_database_that_cannot_be_had(
+    settings: Settings, clients: AwsClients, write_secret: WriteSecret, unused_tcp_port: int, broken: str
+) -> None:
+    changes: dict[str, dict[str, Any]] = {
+        "password": {"database_secret": write_secret(password="wrong")},
+        "database": {"database_name": "nothing"},
+        "port": {"database_port": unused_tcp_port},
+    }
+    database = Database(dataclasses.replace(settings, **changes[broken]), clients)
+    with pytest.raises(DatabaseUnavailable) as caught:
+        await database.ping()
+    assert "wrong" not in str(caught.value)
+    await database.close()
+
+
+def test_migrations_may_run_again_and_at_the_same_time(settings: Settings, run_environment: Any) -> None:
+    command = [sys.executable, "-m", "gameserver", "migrate"]
+    running = [
+        subprocess.Popen(command, env=run_environment(settings), stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    for process in running:
+        _, log = process.communicate(timeout=60)
+        assert process.returncode == 0, log
+        assert json.loads(log.splitlines()[-1])["event"] == "schema_up_to_date"
