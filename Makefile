@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 comma  := ,
 
-.PHONY: up down test test-slow test-infra lint clean
+.PHONY: up down test test-slow test-infra bench-deploy lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -23,6 +23,9 @@ test-slow: $(VENV)/.tests-installed
 
 test-infra: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m infra tests
+
+bench-deploy: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/deploy.py
 
 lint: $(VENV)/.tests-installed
 	$(BIN)/ruff check .
