@@ -1,0 +1,108 @@
+"""Health's deep probes and the load test against a region that really runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjctl.local.supervisor import SupervisorClient
+from mjctl.models.exit_codes import ExitCode
+
+from .conftest import REGION, Operator, eventually
+
+pytestmark = pytest.mark.stack
+
+
+def supervisor(operator: Operator) -> SupervisorClient:
+    return SupervisorClient(Path(operator.contract()["fleet"]["supervisor_socket"]))
+
+
+def servers(operator: Operator) -> list[dict[str, Any]]:
+    return list(operator.run("servers", "list", "--region", REGION, "--output", "json").json()["servers"])
+
+
+def test_the_probe_players_are_kept_privately_and_used_again(operator: Operator) -> None:
+    def player() -> str:
+        ran = operator.run("health", "--region", REGION, "--only", "login", "--output", "json")
+        assert ran.code == ExitCode.OK, ran.stdout
+        return str(ran.json()["checks"][0]["evidence"]["player_id"])
+
+    first = player()
+    account = operator.home / "local" / REGION / "secrets" / "probe-1.json"
+    assert stat.S_IMODE(account.stat().st_mode) == 0o600
+    assert player() == first
+    # An account that the pool does not know, as after its data was reset, is replaced.
+    account.write_text(json.dumps(json.loads(account.read_text()) | {"email": "nobody@example.com"}))
+    assert player() != first
+
+
+def test_a_match_probe_without_a_worker_says_where_the_result_is_missing(operator: Operator) -> None:
+    supervisor(operator).stop("worker")
+    try:
+        ran = operator.run("health", "--region", REGION, "--only", "match", "--output", "json")
+        assert ran.code == ExitCode.UNHEALTHY
+        (check,) = ran.json()["checks"]
+        assert "PostgreSQL" in check["summary"]
+        lost = operator.run(
+            "loadtest", "--region", REGION, "--players", "2", "--duration", "2", "--mode", "probe", "--settle", "1",
+            "--output", "json",
+        )  # fmt: skip
+        assert lost.code == ExitCode.VERIFICATION
+        assert lost.json()["matches"]["ended"] == 1
+        assert len(lost.json()["verification"]["missing"]) == 1
+    finally:
+        supervisor(operator).start("worker")
+    healthy = ("health", "--region", REGION, "--only", "worker", "--only", "match")
+    eventually(lambda: operator.run(*healthy).code == ExitCode.OK, 30, "the worker is back")
+
+
+def test_a_load_test_survives_the_loss_of_a_server(operator: Operator) -> None:
+    running = operator.start(
+        "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", "8", "--output", "json"
+    )
+    eventually(lambda: any(one["matches"] for one in servers(operator)), 20, "matches are played")
+    time.sleep(2)
+    busiest = max(servers(operator), key=lambda one: one["matches"] or 0)
+    os.kill(busiest["pid"], signal.SIGKILL)
+    stdout, stderr = running.communicate(timeout=90)
+    assert running.returncode == ExitCode.OK, stdout + stderr
+    report = json.loads(stdout)
+    assert report["matches"] == {"started": 3, "ended": 3}
+    assert report["regions"][0]["reconnects"] >= 1
+    assert report["verification"]["verified"] is True
+    eventually(lambda: all(one["state"] == "ready" for one in servers(operator)), 20, "every server is ready")
+    assert next(one for one in servers(operator) if one["id"] == busiest["id"])["incidents"] >= 1
+
+
+def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:
+    running = operator.start(
+        "loadtest", "--region", REGION, "--players", "2", "--duration", "60", "--mode", "probe", "--output", "json"
+    )
+    eventually(lambda: any(one["matches"] for one in servers(operator)), 20, "matches are played")
+    time.sleep(3)
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=30)
+    assert running.returncode == ExitCode.INTERRUPTED, stderr
+    report = json.loads(stdout)
+    assert report["interrupted"] is True
+    assert report["matches"]["ended"] >= 1
+    assert report["verification"]["missing"] == []
+    assert "Traceback" not in stderr
+
+
+def test_watching_goes_on_until_it_is_interrupted(operator: Operator) -> None:
+    watching = operator.start("health", "--region", REGION, "--only", "redis", "--watch", "--interval", "0.5")
+    assert watching.stdout is not None
+    rounds = 0
+    while rounds < 2:
+        rounds += watching.stdout.readline().startswith("healthy")
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=30)
+    assert watching.returncode == ExitCode.INTERRUPTED
