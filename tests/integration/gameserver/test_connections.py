@@ -71,7 +71,7 @@ async def test_redis_with_a_user_of_its_own(settings: Settings, clients: AwsClie
         async with open_redis(with_secret, clients) as redis:
             assert await redis.acl_whoami() == "game-server"
             # Rotated: new connections use what the secret holds by then.
-            await admin.acl_setuser("game-server", passwords=["-first", "+second"])
+            await admin.acl_setuser("game-server", enabled=True, passwords=["-first", "+second"])
             await redis.connection_pool.disconnect()
             with pytest.raises(AuthenticationError):
                 await redis.acl_whoami()
