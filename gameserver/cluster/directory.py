@@ -84,9 +84,9 @@ class Directory:
         self._redis = redis
         self._recent_picks: list[tuple[float, str, int]] = []
 
-    async def servers(self) -> list[ServerInfo]:
+    async def servers(self, heard_within_seconds: float = ALIVE_SECONDS) -> list[ServerInfo]:
         """Servers alive now: those that take matches first, the least loaded first."""
-        ids = await run_one(self._redis, _ALIVE.call([keys.SERVERS], round(ALIVE_SECONDS * 1000)))
+        ids = await run_one(self._redis, _ALIVE.call([keys.SERVERS], round(heard_within_seconds * 1000)))
         raw = await self._get_each([keys.server(server_id.decode()) for server_id in ids])
         found = [msgspec.json.decode(info, type=ServerInfo) for info in raw if info is not None]
         return sorted(found, key=lambda server: (server.draining, server.load, server.id))

@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from gameserver.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
-from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.store import MatchStore
@@ -34,6 +34,9 @@ _OPEN_PATIENCE_SECONDS: Final = 3.0
 """How long a client is kept waiting for a match whose owner has just died."""
 
 _OPEN_RETRY_SECONDS: Final = 0.05
+_OWNER_HEARD_SECONDS: Final = 1.1
+"""Two heartbeats: nobody is sent to an owner that may be dead or stopped; waiting for its lease to end is quicker."""
+
 _ALTERNATES: Final = 3
 _HAND_OVER_CHUNK: Final = 64
 
@@ -96,7 +99,7 @@ class MatchHost:
         self._verifier = verifier
         self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
         self._connections: set[Connection] = set()
-        self._opening: dict[str, asyncio.Task[Room]] = {}
+        self._adopting: dict[str, asyncio.Task[Room]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listed: set[str] = set()
         self._recreating: set[str] = set()
@@ -192,21 +195,11 @@ class MatchHost:
     # Matches
 
     async def open(self, match_id: str) -> Room:
-        """The room of a match that is, or from now on is, owned here.
+        """The room of a match that is, or from now on is, owned here; waits for the lease of a dead owner to end.
 
         Raises:
             _Elsewhere, UnplayableError, NoSuchMatch, redis.exceptions.RedisError
         """
-        room = self.rooms.get(match_id)
-        if room is not None and not room.closing:
-            return room
-        task = self._opening.get(match_id)
-        if task is None:
-            task = self._opening[match_id] = self._spawn(self._open(match_id))
-            task.add_done_callback(lambda _: self._opening.pop(match_id, None))
-        return await asyncio.shield(task)
-
-    async def _open(self, match_id: str) -> Room:
         deadline = time.monotonic() + _OPEN_PATIENCE_SECONDS
         while True:
             if self.draining:
@@ -214,24 +207,38 @@ class MatchHost:
             try:
                 return await self.adopt(match_id)
             except LeaseHeld:
-                await self._find_owner(match_id)
-            if time.monotonic() > deadline:
+                late = time.monotonic() > deadline
+                await self._find_owner(match_id, ALIVE_SECONDS if late else _OWNER_HEARD_SECONDS)
+            if late:
                 raise UnplayableError(match_id)
             await asyncio.sleep(_OPEN_RETRY_SECONDS)
 
-    async def _find_owner(self, match_id: str) -> None:
-        """Raises: _Elsewhere if the owner shows signs of life."""
+    async def _find_owner(self, match_id: str, heard_within_seconds: float) -> None:
+        """Raises: _Elsewhere if the owner has shown signs of life so recently."""
         owner = await self._directory.owner(match_id)
-        server = next((s for s in await self._directory.servers() if s.id == owner), None)
+        server = next((s for s in await self._directory.servers(heard_within_seconds) if s.id == owner), None)
         if server is not None and server.id != self.identity.server_id:
             raise _Elsewhere(server.url)
 
     async def adopt(self, match_id: str) -> Room:
-        """Take the lease, load the match, and go on with it.
+        """Take the lease, load the match, and go on with it; at once if it is already here.
 
         Raises:
             LeaseHeld, NoSuchMatch, UnplayableError, redis.exceptions.RedisError
         """
+        room = self.rooms.get(match_id)
+        if room is not None and not room.closing:
+            return room
+        if self.draining:
+            raise UnplayableError(match_id)
+        # A sweep and several players may want the same match: two tokens of one server would fence each other off.
+        task = self._adopting.get(match_id)
+        if task is None:
+            task = self._adopting[match_id] = self._spawn(self._adopt(match_id))
+            task.add_done_callback(lambda _: self._adopting.pop(match_id, None))
+        return await asyncio.shield(task)
+
+    async def _adopt(self, match_id: str) -> Room:
         token = await self._leases.acquire(match_id)
         stored = await self._store.load(match_id)
         if stored is None:
@@ -275,6 +282,7 @@ class MatchHost:
         Raises:
             redis.exceptions.RedisError
         """
+        await asyncio.gather(*self._adopting.values(), return_exceptions=True)
         rooms = [room for room in self.rooms.values() if not room.closing]
         for start in range(0, len(rooms), _HAND_OVER_CHUNK):
             # Only these stand still meanwhile; the others play on until it is their turn.
@@ -359,6 +367,6 @@ class MatchHost:
 
     def _reap(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        expected = (_Elsewhere, UnplayableError, NoSuchMatch, RedisError)
+        expected = (LeaseHeld, UnplayableError, NoSuchMatch, RedisError)
         if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, expected):
             log.error("task_failed", exc_info=error)
