@@ -111,36 +111,25 @@ def _spawn(layout: Layout, socket: Path) -> None:
         )
     socket.unlink(missing_ok=True)
     write_private(layout.supervisor_config, supervisor_config(layout, socket, _open_files()))
-    startup_log = layout.log("supervisord-startup")
-    with startup_log.open("wb") as log:
-        # A session of its own: Ctrl-C at the terminal must not reach what outlives the command.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=layout.region_dir,
-            env={**base_environment(), **leftovers.mark(layout.region_dir)},
-            start_new_session=True,
-        )
-    client = SupervisorClient(socket, timeout_seconds=2.0)
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        if socket.exists():
-            try:
-                client.pid()
-                return
-            except UnreachableError:
-                pass
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    last = startup_log.read_text(errors="replace").strip().splitlines()[-3:]
-    raise UnreachableError(
-        "the region's supervisor did not come up" + "".join(f"\n  {line}" for line in last),
-        where=str(startup_log),
-        hint=f"see also {layout.log('supervisord')}",
+    # It opens its socket, leaves for a session of its own (Ctrl-C at the terminal must not reach it) and then returns.
+    result = subprocess.run(
+        [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=layout.region_dir,
+        env={**base_environment(), **leftovers.mark(layout.region_dir)},
+        timeout=_START_SECONDS,
+        check=False,
     )
+    if result.returncode != 0:
+        last = result.stdout.strip().splitlines()[-3:]
+        raise UnreachableError(
+            "the region's supervisor did not come up" + "".join(f"\n  | {line}" for line in last),
+            where=str(layout.supervisor_config),
+            hint=f"see {layout.log('supervisord')}",
+        )
 
 
 def _open_files() -> int:

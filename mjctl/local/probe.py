@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-# PostgreSQL's SSLRequest: the length (8) and the magic number. A live postmaster forks and answers one byte.
-# https://www.postgresql.org/docs/current/protocol-message-formats.html
+# Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
+# SSLRequest: the length (8) and a magic number. Any live postmaster answers one byte, while it recovers too.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+_PROTOCOL_3 = b"\x00\x03\x00\x00"
 
 
 @dataclass
@@ -49,8 +50,9 @@ def probe(address: str, timeout_seconds: float = 1.0) -> str | None:
 def probe_all(addresses: Mapping[str, str], timeout_seconds: float = 1.0) -> dict[str, str | None]:
     """Ask every process at the same time.
 
-    `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (answers PING) or
-    `postgres://host:port` (answers an SSL request).
+    `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (answers PING),
+    `postgres://host:port` (alive: answers an SSL request) or `postgres://host:port/name` (ready: asks the user `name`
+    of the database `name` to authenticate).
     Returns name -> None when well, else the reason in a few words. Takes `timeout_seconds` at most.
     """
     results: dict[str, str | None] = {}
@@ -78,6 +80,8 @@ def _open(name: str, address: str) -> _Exchange:
         expected = (b"HTTP/1.1 200", b"HTTP/1.0 200")
     elif parts.scheme == "redis":
         request, expected = b"PING\r\n", (b"+PONG",)
+    elif parts.scheme == "postgres" and parts.path:
+        request, expected = _startup_message(parts.path.strip("/")), (b"R",)
     elif parts.scheme == "postgres":
         request, expected = _SSL_REQUEST, (b"N", b"S")
     else:
@@ -86,6 +90,11 @@ def _open(name: str, address: str) -> _Exchange:
     connection.setblocking(False)
     connection.connect_ex((host, port))
     return _Exchange(name, connection, request, expected)
+
+
+def _startup_message(name: str) -> bytes:
+    body = _PROTOCOL_3 + b"".join(word.encode() + b"\x00" for word in ("user", name, "database", name, ""))
+    return (len(body) + 4).to_bytes(4, "big") + body
 
 
 def _advance(selector: selectors.BaseSelector, exchange: _Exchange, results: dict[str, str | None]) -> bool:

@@ -189,7 +189,7 @@ class _UnixTransport(Transport):
         self._socket_path = socket_path
         self._timeout_seconds = timeout_seconds
 
-    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002  the socket is the host
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._socket_path, self._timeout_seconds)
         # Where `close` looks for it.
         self._connection = host, connection

@@ -32,8 +32,6 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
             "pidfile": str(layout.run / "supervisord.pid"),
             "childlogdir": str(layout.logs),
             "directory": str(layout.region_dir),
-            "nodaemon": "true",
-            "silent": "true",
             "umask": "077",
             "minfds": str(open_files),
         },

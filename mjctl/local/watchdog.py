@@ -28,8 +28,6 @@ from mjctl.models.errors import UnreachableError
 _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _FAILURES = 3
-# A first start may take long (a database recovers, a machine is busy), but not for ever.
-_FIRST_ANSWER_SECONDS = 90.0
 
 
 @dataclass
@@ -41,11 +39,11 @@ class _Health:
     answered: bool = False
     failures: int = 0
 
-    @property
-    def hangs(self) -> bool:
+    def hangs(self, start_seconds: float) -> bool:
+        """One that has not answered yet may still be starting: a database recovers, a machine is busy."""
         if self.answered:
             return self.failures >= _FAILURES
-        return time.monotonic() - self.since > _FIRST_ANSWER_SECONDS
+        return time.monotonic() - self.since > start_seconds
 
 
 class Watchdog:
@@ -75,7 +73,7 @@ class Watchdog:
             health.answered, health.failures = True, 0
             return
         health.failures += 1
-        if info.running and health.hangs:
+        if info.running and health.hangs(spec.start_seconds):
             self._killed.add(pid)
             self.record(spec.name, "hung", pid, f"{reason}, {health.failures} times in a row; killed")
             self._client.kill(spec.name)

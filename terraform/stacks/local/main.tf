@@ -76,7 +76,7 @@ module "postgres" {
   kind          = "postgres"
   region_dir    = var.region_dir
   port          = var.ports.postgres
-  ready         = "postgres://${local.address.postgres}"
+  ready         = "postgres://${local.address.postgres}/game"
   live          = "postgres://${local.address.postgres}"
   start_seconds = 60
   incarnation   = merge(local.supervised, { epoch = lookup(var.epochs, "postgres", 0) })

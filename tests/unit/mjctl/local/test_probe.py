@@ -46,7 +46,12 @@ def _answer(listener: socket.socket, answer: bytes) -> None:
     [("http", b"HTTP/1.1 200 OK\r\n\r\n"), ("redis", b"+PONG\r\n"), ("postgres", b"N"), ("postgres", b"S")],
 )
 def test_the_right_answer_is_well(serve: Serve, scheme: str, answer: bytes) -> None:
-    assert probe(f"{scheme}://127.0.0.1:{serve(answer)}/healthz") is None
+    assert probe(f"{scheme}://127.0.0.1:{serve(answer)}") is None
+
+
+@pytest.mark.parametrize(("answer", "reason"), [(b"R\0\0\0", None), (b"ESFATAL", "answered 'ESFATAL'")])
+def test_a_database_that_is_starting_is_alive_but_not_ready(serve: Serve, answer: bytes, reason: str | None) -> None:
+    assert probe(f"postgres://127.0.0.1:{serve(answer)}/game") == reason
 
 
 @pytest.mark.parametrize(

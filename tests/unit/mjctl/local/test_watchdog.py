@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mjctl.local import watchdog as module
 from mjctl.local.layout import Layout
-from mjctl.local.spec import ProcessSpec
+from mjctl.local.spec import ProcessSpec, recorded
 from mjctl.local.supervisor import Incident, ProcessInfo, incidents
 from mjctl.local.watchdog import Watchdog, listen
 
@@ -91,12 +92,14 @@ def test_one_answer_between_failures_saves_it(
 
 
 def test_one_that_never_answered_has_longer(
-    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], monkeypatch: pytest.MonkeyPatch
+    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout
 ) -> None:
     answers[:] = ["connection refused"]
     rounds(watchdog, 10)
     assert supervisor.killed == []
-    monkeypatch.setattr(module, "_FIRST_ANSWER_SECONDS", 0.0)
+    spec = recorded(layout, "api")
+    assert spec is not None
+    replace(spec, start_seconds=0.0).record()
     rounds(watchdog, 1)
     assert supervisor.killed == ["api"]
 

@@ -1,0 +1,226 @@
+"""Starting, replacing, losing and removing processes under a real supervisor."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+
+from mjctl.local import daemon, leftovers, lifecycle
+from mjctl.local.inventory import observe
+from mjctl.local.ports import allocate, is_free
+from mjctl.local.probe import probe
+from mjctl.local.supervisor import WATCHDOG
+from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
+
+if TYPE_CHECKING:
+    from conftest import Region
+
+
+def connect(region: Region, name: str = "redis") -> redis.Redis:
+    return redis.Redis(port=region.ports[name], socket_timeout=5, decode_responses=True)
+
+
+def test_a_process_is_ready_when_start_returns(region: Region) -> None:
+    line = lifecycle.start(region.spec("redis"))
+    assert line.startswith(f"redis: ready on 127.0.0.1:{region.ports['redis']}")
+    with connect(region) as client:
+        assert client.ping()
+    inventory = observe(region.layout.region_dir)
+    assert inventory.supervisor_alive
+    assert [info.name for info in inventory.processes] == ["redis"]
+    assert inventory.exists("redis")
+    assert not inventory.exists("postgres")
+
+
+def test_starting_again_the_same_leaves_it_running(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    pid = region.pid("redis")
+    lifecycle.start(region.spec("redis"))
+    assert region.pid("redis") == pid
+
+
+def test_a_replacement_takes_over_and_keeps_the_data(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    with connect(region) as client:
+        client.set("kept", "yes")
+    pid = region.pid("redis")
+    lifecycle.start(region.spec("redis", "owner-2"))
+    assert region.pid("redis") != pid
+    with connect(region) as client:
+        assert client.get("kept") == "yes"
+    assert lifecycle.remove(region.layout, "redis", "owner-1") == "redis: kept, it belongs to its replacement"
+    assert region.client.process("redis") is not None
+    assert lifecycle.remove(region.layout, "redis", "owner-2") == "redis: stopped"
+    assert region.client.process("redis") is None
+    assert is_free(region.ports["redis"])
+    assert region.incidents_of("redis") == []
+
+
+def test_a_killed_process_comes_back_and_is_recorded(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    pid = region.pid("redis")
+    region.eventually(lambda: region.client.process("redis").state == "RUNNING")
+    os.kill(pid, signal.SIGKILL)
+    region.eventually(lambda: bool(region.incidents_of("redis")) and probe(region.spec("redis").live) is None)
+    (incident,) = region.incidents_of("redis")
+    assert (incident.kind, incident.pid) == ("exited", pid)
+    assert region.pid("redis") != pid
+
+
+def test_a_hung_process_comes_back_and_is_recorded(region: Region) -> None:
+    # The watchdog may not have seen it well yet: then it gives it `start_seconds`.
+    lifecycle.start(region.spec("redis", start_seconds=3))
+    pid = region.pid("redis")
+    region.eventually(lambda: region.client.process("redis").state == "RUNNING")
+    os.kill(pid, signal.SIGSTOP)
+    region.eventually(lambda: bool(region.incidents_of("redis")) and probe(region.spec("redis").live) is None)
+    (incident,) = region.incidents_of("redis")
+    assert (incident.kind, incident.pid) == ("hung", pid)
+    assert region.pid("redis") != pid
+
+
+def test_the_watchdog_itself_comes_back(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    watchdog = region.pid(WATCHDOG)
+    os.kill(watchdog, signal.SIGKILL)
+    region.eventually(lambda: region.client.process(WATCHDOG).state == "RUNNING" and region.pid(WATCHDOG) != watchdog)
+    os.kill(region.pid("redis"), signal.SIGKILL)
+    region.eventually(lambda: bool(region.incidents_of("redis")))
+
+
+def test_what_outlived_a_killed_supervisor_is_ended_and_its_data_kept(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    with connect(region) as client:
+        client.set("kept", "yes")
+    orphan = region.pid("redis")
+    os.kill(region.client.pid(), signal.SIGKILL)
+    region.eventually(lambda: not observe(region.layout.region_dir).supervisor_alive)
+    # Its port is still its own: the next plan must not move the process.
+    assert allocate(region.layout.region_dir, "us-east-1", list(region.ports), {}) == region.ports
+    assert "redis" in region.start("supervisor-2")
+    assert not leftovers.is_running(orphan)
+    assert observe(region.layout.region_dir).processes == ()
+    lifecycle.start(region.spec("redis", "owner-2"))
+    with connect(region) as client:
+        assert client.get("kept") == "yes"
+
+
+def test_a_supervisor_that_lost_its_files_is_replaced(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    shutil.rmtree(region.layout.run)
+    assert not observe(region.layout.region_dir).supervisor_alive
+    assert "redis, supervisord, watchdog" in region.start("supervisor-2")
+    lifecycle.start(region.spec("redis", "owner-2"))
+
+
+def test_a_living_supervisor_is_adopted_with_its_processes(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    pid, supervisor = region.pid("redis"), region.client.pid()
+    assert region.start("supervisor-2") == "supervisor: already running"
+    assert (region.pid("redis"), region.client.pid()) == (pid, supervisor)
+    assert daemon.stop(region.layout, "supervisor-1") == "supervisor: kept, it belongs to its replacement"
+    assert region.client.pid() == supervisor
+
+
+@pytest.mark.parametrize("supervisor", ["alive", "killed", "stopped"])
+def test_nothing_is_left_of_a_destroyed_region(region: Region, supervisor: str) -> None:
+    lifecycle.start(region.spec("redis"))
+    pid = region.client.pid()
+    if supervisor != "alive":
+        os.kill(pid, signal.SIGKILL if supervisor == "killed" else signal.SIGSTOP)
+    daemon.stop(region.layout, "supervisor-1")
+    assert leftovers.find(region.layout.region_dir) == []
+    assert not leftovers.is_running(pid)
+    assert is_free(region.ports["redis"])
+    assert not region.layout.run.exists()
+    assert not region.layout.data.exists()
+    assert not region.layout.secrets.exists()
+    assert region.layout.log("redis").exists()
+    daemon.stop(region.layout, "supervisor-1")
+
+
+def test_a_process_that_cannot_start_shows_its_last_words(region: Region) -> None:
+    spec = region.spec("redis", kind="gameserver", arguments=("api",))
+    with pytest.raises(UnreachableError, match=r"redis did not start[\s\S]*GAMESERVER_PROJECT is not set") as caught:
+        lifecycle.start(spec)
+    assert str(region.layout.log("redis")) in str(caught.value.where)
+    assert region.client.process("redis") is None
+
+
+def test_a_port_in_use_names_its_holder(region: Region) -> None:
+    with (
+        socket.create_server(("127.0.0.1", region.ports["redis"])),
+        pytest.raises(ConflictError, match=rf"cannot have port {region.ports['redis']}: .* \(pid {os.getpid()}\)"),
+    ):
+        lifecycle.start(region.spec("redis"))
+    assert region.client.process("redis") is None
+
+
+def test_rolling_processes_are_replaced_one_after_another(region: Region) -> None:
+    names = ("redis", "other")
+    for name in names:
+        lifecycle.start(region.spec(name, rolling=True))
+    replacements = [
+        threading.Thread(target=lifecycle.start, args=(region.spec(name, "owner-2", rolling=True),)) for name in names
+    ]
+    for replacement in replacements:
+        replacement.start()
+    fewest = len(names)
+    while any(replacement.is_alive() for replacement in replacements):
+        fewest = min(fewest, sum(probe(region.spec(name).live) is None for name in names))
+    assert fewest >= 1
+    for name in names:
+        assert lifecycle.remove(region.layout, name, "owner-2") == f"{name}: stopped"
+
+
+def test_a_replacement_that_fails_keeps_the_others_running(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("redis", "other"):
+        lifecycle.start(region.spec(name, rolling=True))
+    with pytest.raises(UnreachableError, match="not ready after 1 s: no answer"):
+        lifecycle.start(region.spec("redis", "owner-2", rolling=True, ready=_silent(region), start_seconds=1))
+    pid = region.pid("other")
+    with pytest.raises(ConflictError, match="other keeps running as it was: redis did not come up"):
+        lifecycle.start(region.spec("other", "owner-2", rolling=True))
+    assert region.pid("other") == pid
+    # The next Terraform run tries again.
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    lifecycle.start(region.spec("other", "owner-2", rolling=True))
+    assert region.pid("other") != pid
+
+
+def test_the_client_tells_an_unknown_name(region: Region) -> None:
+    with pytest.raises(NotFoundError, match="no process `nobody`"):
+        region.client.restart("nobody")
+
+
+def test_the_client_restarts_on_request(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    pid = region.pid("redis")
+    region.client.restart("redis")
+    region.eventually(lambda: probe(region.spec("redis").live) is None)
+    assert region.pid("redis") != pid
+
+
+def _silent(region: Region) -> str:
+    """An address where somebody listens and never answers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    _LISTENERS.append(listener)
+    return f"redis://127.0.0.1:{listener.getsockname()[1]}"
+
+
+_LISTENERS: list[socket.socket] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_listeners() -> Iterator[None]:
+    yield
+    while _LISTENERS:
+        _LISTENERS.pop().close()
