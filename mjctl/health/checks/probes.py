@@ -63,7 +63,6 @@ async def check_match(context: RegionContext) -> Finding:
     ended = time.perf_counter()
     record = await _await_record(context, ticket.match_id)
     kept_ms = _ms(ended, time.perf_counter())
-    counted = await _await_profile(context, players[0], more_than=before)
     scores = {player["player_id"]: player["score"] for player in reports[0].result["players"]}
     evidence: dict[str, object] = {
         "match_id": ticket.match_id,
@@ -86,7 +85,7 @@ async def check_match(context: RegionContext) -> Finding:
             hint=f"compare match {ticket.match_id} in PostgreSQL and DynamoDB with the worker's log",
             **evidence,
         )
-    if not counted:
+    if not await _await_profile(context, players[0], more_than=before):
         return failed(
             "the result is stored, but the player's profile still answers without it",
             hint="a stale cache: `mjctl cache invalidate --namespace profile`, and look at the worker's log",
