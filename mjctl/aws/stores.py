@@ -64,14 +64,14 @@ async def cache(contract: Contract, clients: AwsClients, *, timeout_seconds: flo
     """A Redis client that answers with bytes, closed at the end; it retries a lost connection once, a timeout never.
 
     Raises:
-        UnreachableError: Redis does not answer.
+        UnreachableError: Redis does not answer, or with an error, or what answers is no Redis.
         RefusedError: the cache is reachable only from inside its network.
     """
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
     from redis.exceptions import ConnectionError as RedisConnectionError
-    from redis.exceptions import TimeoutError as RedisTimeoutError
+    from redis.exceptions import RedisError
 
     part = contract.cache
     if part.access != "direct":
@@ -94,7 +94,7 @@ async def cache(contract: Contract, clients: AwsClients, *, timeout_seconds: flo
     )
     try:
         yield client
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+    except (RedisError, OSError) as error:
         raise unreachable(contract, "Redis", cache_address(contract), error) from error
     finally:
         await client.aclose()

@@ -74,6 +74,7 @@ def _block(report: LoadReport) -> list[RenderableType]:
     facts = Text(
         f"matches: {len(tally.started)} started, {len(tally.ended)} ended; "
         f"{tally.frames} frames, {tally.reconnects} reconnects"
+        + (f"; {tally.throttled} calls put off by the API's limits" if tally.throttled else "")
     )
     parts: list[RenderableType] = [head, facts, _latencies(tally)]
     parts += [Text(f"{count} x {error}", style="red") for error, count in tally.errors.most_common(10)]

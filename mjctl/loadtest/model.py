@@ -42,6 +42,8 @@ class Tally:
     input_to_state_ms: list[float] = field(default_factory=list)
     api_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
+    throttled: int = 0
+    """Calls that the API put off with 429 and that were made again."""
     frames: int = 0
     reconnects: int = 0
     playing_seconds: float = 0.0
@@ -124,6 +126,7 @@ class LoadReport:
             "input_to_state_ms": Percentiles.of(tally.input_to_state_ms),
             "frames": tally.frames,
             "reconnects": tally.reconnects,
+            "throttled": tally.throttled,
             "api_ms": {name: Percentiles.of(samples) for name, samples in sorted(tally.api_ms.items())},
             "errors": dict(tally.errors),
             "verification": verification_document([self]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,8 +21,10 @@ T = TypeVar("T")
 _CALL_TIMEOUT_SECONDS = 10.0
 # What a match may take beyond its own length: players that join, and a hand-over to another server.
 _MATCH_GRACE_SECONDS = 15.0
-# Between two attempts of a group that could not start a match, so that a full region is not hammered.
+# Between two attempts, so that a region that is full or limits its callers is not hammered.
 _RETRY_SECONDS = 1.0
+_TOO_MANY_REQUESTS = 429
+_ATTEMPTS = 20
 
 
 async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.Event) -> None:
@@ -56,8 +58,8 @@ async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: 
         email = f"{name}@example.com"
         async with gate:
             try:
-                tally.signed_up[name] = await _timed(tally, "signup", bot.sign_up(email, password, name))
-                await _timed(tally, "login", bot.log_in(email, password))
+                tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
+                await timed(tally, "login", lambda: bot.log_in(email, password))
             except _play_errors() as error:
                 _count(tally, "sign-up", error)
                 failures.append(error)
@@ -85,7 +87,7 @@ async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tall
 
 
 async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -> None:
-    ticket = await _timed(tally, "create_match", group[0].create_match(plan.mode, "new"))
+    ticket = await timed(tally, "create_match", lambda: group[0].create_match(plan.mode, "new"))
     tally.started.add(ticket.match_id)
     outcomes = await asyncio.gather(*(_join_and_play(bot, ticket) for bot in group), return_exceptions=True)
     for outcome in outcomes:
@@ -117,11 +119,27 @@ def _take(tally: Tally, report: MatchReport) -> None:
         tally.errors["play: two players saw different results of one match"] += 1
 
 
-async def _timed(tally: Tally, name: str, call: Awaitable[T]) -> T:
-    started = time.perf_counter()
-    value = await call
-    tally.api_ms[name].append((time.perf_counter() - started) * 1000)
-    return value
+async def timed(tally: Tally, name: str, call: Callable[[], Awaitable[T]]) -> T:
+    """What `call` returns; how long it took goes into the tally. A refusal for asking too often is waited out.
+
+    Raises:
+        ApiError: any other refusal, or too many in a row.
+    """
+    from gameserver.client import ApiError
+
+    for attempt in range(1, _ATTEMPTS + 1):
+        started = time.perf_counter()
+        try:
+            value = await call()
+        except ApiError as error:
+            if error.status != _TOO_MANY_REQUESTS or attempt == _ATTEMPTS:
+                raise
+            tally.throttled += 1
+            await asyncio.sleep(_RETRY_SECONDS)
+        else:
+            tally.api_ms[name].append((time.perf_counter() - started) * 1000)
+            return value
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:

@@ -57,6 +57,13 @@ async def test_a_redis_that_is_down_is_named_with_its_address(without_cache: Con
     assert "redis://127.0.0.1:1/0" in report.results[0].summary
 
 
+async def test_what_answers_but_is_no_redis_is_said_not_to_answer(contract: Contract, tmp_path: Path) -> None:
+    elsewhere = contract.cache.model_copy(update={"url": contract.aws.endpoint_url.replace("http:", "redis:")})
+    report = await look(contract.model_copy(update={"cache": elsewhere}), tmp_path, "redis")
+    assert report.status is CheckStatus.FAIL
+    assert "Redis does not answer" in report.results[0].summary
+
+
 async def test_a_database_without_schema_fails(contract: Contract, tmp_path: Path) -> None:
     empty = contract.database.model_copy(update={"name": "postgres"})
     report = await look(contract.model_copy(update={"database": empty}), tmp_path, "database")

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from gameserver.client import ApiError
+from mjctl.loadtest import players
+from mjctl.loadtest.model import Tally
+
+
+@pytest.fixture(autouse=True)
+def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(players, "_RETRY_SECONDS", 0)
+
+
+async def test_a_limit_is_waited_out_and_counted() -> None:
+    answers = iter([ApiError(429, "too_many_requests", ""), ApiError(429, "too_many_requests", ""), "in"])
+
+    async def call() -> str:
+        answer = next(answers)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    tally = Tally()
+    assert await players.timed(tally, "login", call) == "in"
+    assert tally.throttled == 2
+    assert len(tally.api_ms["login"]) == 1
+
+
+@pytest.mark.parametrize("status", [0, 401, 503])
+async def test_any_other_refusal_is_raised_at_once(status: int) -> None:
+    calls = 0
+
+    async def call() -> None:
+        nonlocal calls
+        calls += 1
+        raise ApiError(status, "code", "")
+
+    with pytest.raises(ApiError):
+        await players.timed(Tally(), "login", call)
+    assert calls == 1
+
+
+async def test_a_limit_that_never_ends_is_an_error_at_last() -> None:
+    async def call() -> None:
+        raise ApiError(429, "too_many_requests", "")
+
+    with pytest.raises(ApiError):
+        await asyncio.wait_for(players.timed(Tally(), "login", call), 10)
