@@ -30,7 +30,7 @@ def run(argv: list[str]) -> int:
     from mjctl.models.errors import Interrupted, MjctlError
 
     if COMPLETE_VARIABLE in os.environ:
-        from typer.completion import completion_init
+        from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
     code: int = ExitCode.OK

@@ -22,7 +22,7 @@ def completion(shell: Annotated[Shell, typer.Argument(help="The shell that will 
 
     Example: mjctl completion bash > ~/.local/share/bash-completion/completions/mjctl
     """
-    from typer.completion import get_completion_script
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     script = get_completion_script(prog_name="mjctl", complete_var=COMPLETE_VARIABLE, shell=shell.value)
     typer.echo(script)

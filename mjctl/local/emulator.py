@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 Scope = MutableMapping[str, Any]
@@ -75,14 +75,34 @@ async def save_changes(tracker: ChangeTracker) -> None:
         tables, others = tracker.tables_changed, tracker.others_changed
         tracker.tables_changed = tracker.others_changed = False
         began = time.monotonic()
-        states = {
-            name: state
+        wanted = {
+            name: get_state
             for name, get_state in _build_persistence_save_dict().items()
-            if (tables if name == _LARGE else others) and (state := get_state()) is not None
+            if (tables if name == _LARGE else others)
         }
+        states, missed = _copies(wanted)
+        tracker.tables_changed |= _LARGE in missed
+        tracker.others_changed |= bool(missed - {_LARGE})
         pause = max(_SAVE_SECONDS, (time.monotonic() - began) / _SAVE_SHARE)
         for name, state in states.items():
             await asyncio.to_thread(save_state, name, state)
+
+
+def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], set[str]]:
+    """The states that could be copied, and the names of those that could not this time.
+
+    ministack's worker threads change them meanwhile, which ends a copy with `dictionary changed size during iteration`.
+    """
+    states, missed = {}, set()
+    for name, get_state in wanted.items():
+        try:
+            state = get_state()
+        except RuntimeError:
+            missed.add(name)
+            continue
+        if state is not None:
+            states[name] = state
+    return states, missed
 
 
 async def serve(port: int) -> None:
