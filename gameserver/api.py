@@ -65,6 +65,7 @@ def application(services: Services) -> web.Application:
     """The aiohttp application; `services` stays the caller's to close."""
     # Read here, so that a missing variable ends the process at its start and not a player's first request.
     verifier = services.verifier
+    _ = services.sealer
     readiness = Readiness(
         {
             "redis": services.cache.ping,

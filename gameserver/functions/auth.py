@@ -7,7 +7,6 @@ logging in would tell it anyway.
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -17,14 +16,13 @@ import structlog
 from msgspec import Meta
 
 from gameserver.aws import error_code
-from gameserver.functions.http import ApiError, Request, Response, clean_display_name
+from gameserver.functions.http import ApiError, Request, Response, clean_display_name, clean_email
 from gameserver.functions.services import Services
 from gameserver.persistence.tables import TablesUnavailable
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
-_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 _REFUSED = frozenset(
     {"NotAuthorizedException", "UserNotFoundException", "UserNotConfirmedException", "PasswordResetRequiredException"}
 )
@@ -50,7 +48,7 @@ async def sign_up(request: Request, services: Services) -> Response:
     """POST /v1/signup {email, password, display_name} -> 201 {player_id, confirmed}."""
     asked = request.json(SignUp)
     services.login_by_source.take(request.source)
-    email = _normalised(asked.email)
+    email = clean_email(asked.email)
     name = clean_display_name(asked.display_name)
     settings = services.settings
     try:
@@ -81,7 +79,7 @@ async def sign_up(request: Request, services: Services) -> Response:
 async def log_in(request: Request, services: Services) -> Response:
     """POST /v1/login {email, password} -> 200 {access_token, id_token, refresh_token, expires_in, token_type}."""
     asked = request.json(LogIn)
-    email = _normalised(asked.email)
+    email = clean_email(asked.email)
     services.login_by_source.take(request.source)
     services.login_by_account.take(email)
     try:
@@ -165,17 +163,10 @@ async def _confirm(services: Services, player_id: str) -> None:
 
 async def _keep_name(services: Services, player_id: str, name: str) -> None:
     try:
-        await services.tables.set_display_name(player_id, name)
+        await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
         # The account exists by now and cannot be made again; the name can be set later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
-
-
-def _normalised(email: str) -> str:
-    email = email.strip().lower()
-    if not _EMAIL.match(email):
-        raise ApiError(400, "invalid_email", "email must be an e-mail address")
-    return email
 
 
 def _sign_up_error(error: _CognitoError) -> ApiError:

@@ -15,6 +15,7 @@ T = TypeVar("T")
 MAX_BODY_BYTES = 16 * 1024
 MAX_NAME_LENGTH = 24
 _BLANKS = re.compile(r"\s+")
+_EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 
 
 class ApiError(Exception):
@@ -74,3 +75,15 @@ def clean_display_name(raw: str) -> str:
     if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
         raise ApiError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name
+
+
+def clean_email(raw: str) -> str:
+    """Normalise an e-mail address.
+
+    Raises:
+        ApiError: 400; it has not the form of one.
+    """
+    email = raw.strip().lower()
+    if not _EMAIL.match(email):
+        raise ApiError(400, "invalid_email", "email must be an e-mail address")
+    return email

@@ -1,43 +1,89 @@
-"""A player's own profile: the name from DynamoDB, the standing from PostgreSQL, both read through the cache."""
+"""A player's own profile: name and contact from DynamoDB, standing from PostgreSQL, all read through the cache.
+
+The contact fields are sealed from the moment they arrive to the moment they are answered to their owner: the table and
+the cache hold them sealed, logs not at all.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from gameserver.auth import default_name
-from gameserver.functions.http import Request, Response, clean_display_name
+from gameserver.crypto import Place, Sealed
+from gameserver.functions.http import ApiError, Request, Response, clean_display_name, clean_email
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
+from gameserver.persistence.tables import CONTACT_FIELDS
 
 
 class ChangeProfile(msgspec.Struct):
-    display_name: Annotated[str, Meta(max_length=100)]
+    """What is absent stays as it is; null removes a contact field."""
+
+    display_name: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
+    email: Annotated[str, Meta(min_length=3, max_length=254)] | UnsetType | None = UNSET
+    device_id: Annotated[str, Meta(min_length=1, max_length=128)] | UnsetType | None = UNSET
+    address: Annotated[str, Meta(min_length=1, max_length=300)] | UnsetType | None = UNSET
 
 
 async def get_profile(request: Request, services: Services) -> Response:
-    """GET /v1/profile -> 200 {player_id, display_name, matches, wins, total_score, best_score}."""
+    """GET /v1/profile -> 200 {player_id, display_name, matches, wins, total_score, best_score, contact}.
+
+    `contact`: {email, device_id, address}, each a string or null.
+    """
     return Response(200, await _read(services, request.player_id))
 
 
 async def put_profile(request: Request, services: Services) -> Response:
-    """PUT /v1/profile {display_name} -> 200, as GET."""
-    name = clean_display_name(request.json(ChangeProfile).display_name)
-    await services.tables.set_display_name(request.player_id, name)
+    """PUT /v1/profile {display_name, email, device_id, address}, each optional -> 200, as GET."""
+    asked = request.json(ChangeProfile)
+    name = None if asked.display_name is UNSET else clean_display_name(asked.display_name)
+    contact = _contact(asked)
+    if name is None and not contact:
+        raise ApiError(400, "invalid_request", "the body must name at least one field to change")
+    sealed = {
+        field: None if value is None else await services.sealer.seal(value, _place(request.player_id, field))
+        for field, value in contact.items()
+    }
+    await services.tables.update_player(request.player_id, display_name=name, contact=sealed)
     await services.cache.invalidate(PROFILE_NAMESPACE, request.player_id)
-    await services.cache.invalidate(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)
+    if name is not None:
+        await services.cache.invalidate(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)
     return Response(200, await _read(services, request.player_id))
 
 
-async def _read(services: Services, player_id: str) -> Any:
-    async def load() -> dict[str, Any]:
-        names, stats = await asyncio.gather(
-            services.tables.display_names([player_id]), services.results.stats(player_id)
-        )
-        name = names.get(player_id) or default_name(player_id)
-        return {"player_id": player_id, "display_name": name, **asdict(stats)}
+def _contact(asked: ChangeProfile) -> dict[str, str | None]:
+    """The contact fields that are to change, normalised."""
+    given = {field: getattr(asked, field) for field in CONTACT_FIELDS if getattr(asked, field) is not UNSET}
+    for field, value in given.items():
+        if value is None:
+            continue
+        given[field] = clean_email(value) if field == "email" else value.strip()
+        if not given[field] or not given[field].isprintable():
+            raise ApiError(400, "invalid_request", f"{field} must be one line of visible characters")
+    return given
 
-    return await services.cache.get_or_load(PROFILE_NAMESPACE, player_id, load)
+
+async def _read(services: Services, player_id: str) -> dict[str, Any]:
+    async def load() -> dict[str, Any]:
+        player, stats = await asyncio.gather(services.tables.player(player_id), services.results.stats(player_id))
+        name = player.display_name or default_name(player_id)
+        return {"player_id": player_id, "display_name": name, **asdict(stats), "contact": player.contact}
+
+    profile: dict[str, Any] = await services.cache.get_or_load(PROFILE_NAMESPACE, player_id, load)
+    # Absent in an entry that a server of the version before has cached.
+    return {**profile, "contact": await _opened(services, player_id, profile.get("contact", {}))}
+
+
+async def _opened(services: Services, player_id: str, contact: Mapping[str, Sealed]) -> dict[str, str | None]:
+    fields = [field for field in CONTACT_FIELDS if field in contact]
+    values = await asyncio.gather(*(services.sealer.open(contact[field], _place(player_id, field)) for field in fields))
+    return {**dict.fromkeys(CONTACT_FIELDS), **dict(zip(fields, values, strict=True))}
+
+
+def _place(player_id: str, field: str) -> Place:
+    return Place("players", player_id, field)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gameserver.crypto import KeyUnavailable, Undecipherable
 from gameserver.functions import auth, leaderboard, matches, profile
 from gameserver.functions.http import ApiError, Request, Response
 from gameserver.functions.services import Services
@@ -38,7 +39,7 @@ ROUTES = (
 
 
 async def answer(route: Route, request: Request, services: Services) -> Response:
-    """Call the route's function; what it depends on being away becomes 503.
+    """Call the route's function; what it depends on being away becomes 503, a stored value that nobody can read 500.
 
     Raises:
         ApiError: every other answer than success.
@@ -47,6 +48,8 @@ async def answer(route: Route, request: Request, services: Services) -> Response
 
     try:
         return await route.function(request, services)
-    except (DatabaseUnavailable, TablesUnavailable, RedisError) as error:
+    except (DatabaseUnavailable, TablesUnavailable, KeyUnavailable, RedisError) as error:
         message = "this is not possible at the moment, try again shortly"
         raise ApiError(503, "unavailable", message, retry_after_seconds=2) from error
+    except Undecipherable as error:
+        raise ApiError(500, "undecipherable", "a stored value cannot be decrypted") from error

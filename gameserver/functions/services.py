@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cache import DistributedCache
+from gameserver.crypto import Sealer
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.persistence.database import Database
 from gameserver.persistence.results import Results
@@ -48,6 +49,10 @@ class Services:
         if not (settings.issuer and settings.client_id and settings.jwks_url):
             raise SettingsError("GAMESERVER_ISSUER, _CLIENT_ID and _JWKS_URL must be set")
         return TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url)
+
+    @cached_property
+    def sealer(self) -> Sealer:
+        return Sealer(self.settings, self.aws)
 
     @cached_property
     def directory(self) -> Directory:

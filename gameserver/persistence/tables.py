@@ -2,7 +2,7 @@
 
 Item of `matches`: match_id, state, mode, seats, rules, region, created_by, created_at, started_at, ended_at (ms since
 the epoch), expires_at (s since the epoch; until it ends), result (map: reason, players). Item of `players`: player_id,
-display_name. No e-mail address is ever stored here.
+display_name, and the contact fields email, device_id and address, which are only ever stored sealed (binary).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any
 
 from gameserver.aws import AwsClients, error_code
+from gameserver.crypto import Sealed
 from gameserver.persistence.events import Event, MatchEnded
 from gameserver.settings import Settings, SettingsError
 
@@ -23,6 +24,7 @@ _RUNNING_SECONDS = 7 * 86400
 # Longer than queue and dead-letter queue can hold an event back.
 _EVENT_MEMORY_SECONDS = 30 * 86400
 _BATCH_GET_LIMIT = 100
+CONTACT_FIELDS = ("email", "device_id", "address")
 _CONDITION_FAILED = "ConditionalCheckFailed"
 
 
@@ -45,6 +47,14 @@ class MatchRecord:
     started_at: int | None = None
     ended_at: int | None = None
     result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class PlayerRecord:
+    """A player as the table has them. `contact`: the fields that are set, sealed."""
+
+    display_name: str | None
+    contact: Mapping[str, Sealed]
 
 
 class Tables:
@@ -150,14 +160,38 @@ class Tables:
         }
         return await self._once(event, update)
 
-    async def set_display_name(self, player_id: str, display_name: str) -> None:
-        await self._call(
-            "update_item",
-            TableName=self._players,
-            Key={"player_id": {"S": player_id}},
-            UpdateExpression="SET display_name = :name",
-            ExpressionAttributeValues={":name": {"S": display_name}},
+    async def update_player(
+        self,
+        player_id: str,
+        *,
+        display_name: str | None = None,
+        contact: Mapping[str, Sealed | None] | None = None,
+    ) -> None:
+        """Change what is given; None as the value of a contact field removes it."""
+        changed: dict[str, Any] = {name: value for name, value in (contact or {}).items() if value is not None}
+        removed = [name for name, value in (contact or {}).items() if value is None]
+        if display_name is not None:
+            changed["display_name"] = display_name
+        clauses = ["SET " + ", ".join(f"#{name} = :{name}" for name in changed)] if changed else []
+        clauses += ["REMOVE " + ", ".join(f"#{name}" for name in removed)] if removed else []
+        if not clauses:
+            return
+        update: dict[str, Any] = {
+            "UpdateExpression": " ".join(clauses),
+            "ExpressionAttributeNames": {f"#{name}": name for name in (*changed, *removed)},
+        }
+        if changed:
+            update["ExpressionAttributeValues"] = _item({f":{name}": value for name, value in changed.items()})
+        await self._call("update_item", TableName=self._players, Key={"player_id": {"S": player_id}}, **update)
+
+    async def player(self, player_id: str) -> PlayerRecord:
+        """The player, read consistently; without a name and contact fields when there is no item."""
+        answer = await self._call(
+            "get_item", TableName=self._players, Key={"player_id": {"S": player_id}}, ConsistentRead=True
         )
+        item = answer.get("Item", {})
+        contact = {name: Sealed(bytes(item[name]["B"])) for name in CONTACT_FIELDS if name in item}
+        return PlayerRecord(item.get("display_name", {}).get("S"), contact)
 
     async def display_names(self, player_ids: Iterable[str]) -> dict[str, str]:
         """Names of those players who have one, read consistently."""
@@ -243,6 +277,8 @@ def _attribute(value: Any) -> dict[str, Any]:
     match value:
         case str():
             return {"S": value}
+        case bytes():
+            return {"B": value}
         case bool():
             return {"BOOL": value}
         case int():

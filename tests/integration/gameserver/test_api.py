@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 import uuid
@@ -183,11 +184,87 @@ async def test_an_id_token_is_not_an_access_token(client: Client) -> None:
 
 async def test_profile(client: Client) -> None:
     player_id = await client.play_as("profile@example.com", "Grace")
-    expected = {"player_id": player_id, "matches": 0, "wins": 0, "total_score": 0, "best_score": 0}
+    unset = {"email": None, "device_id": None, "address": None}
+    expected = {"player_id": player_id, "matches": 0, "wins": 0, "total_score": 0, "best_score": 0, "contact": unset}
     assert await client.call("GET", "/v1/profile") == (200, {**expected, "display_name": "Grace"})
     changed = await client.call("PUT", "/v1/profile", {"display_name": "Grace H."})
     assert changed == (200, {**expected, "display_name": "Grace H."})
     assert await client.call("GET", "/v1/profile") == changed
+
+
+CONTACT = {"email": "grace.home@example.com", "device_id": "device-4711-grace", "address": "Hopper Street 1, Köln"}
+
+
+async def test_contact_fields_are_stored_sealed_and_nowhere_in_clear(
+    api: Any, client: Client, settings: Settings
+) -> None:
+    player_id = await client.play_as("contact@example.com", "Grace")
+    status, changed = await client.call("PUT", "/v1/profile", CONTACT)
+    assert (status, changed["contact"], changed["display_name"]) == (200, CONTACT, "Grace")
+    # Once from the stores and once from the cache.
+    for _ in range(2):
+        assert (await client.call("GET", "/v1/profile"))[1] == changed
+
+    item = _item(settings, "players", player_id=player_id)
+    assert item.keys() == {"player_id", "display_name", *CONTACT}
+    assert all(item[field].keys() == {"B"} for field in CONTACT)
+    raw = b"".join(item[field]["B"] for field in CONTACT)
+    async with Redis.from_url(settings.cache_url) as redis:
+        cached = b"".join([key + (await redis.get(key) or b"") async for key in redis.scan_iter("cache:{profile}:*")])
+    assert player_id.encode() in cached
+    log = api.log_path.read_bytes()
+    for value in CONTACT.values():
+        for text in (value.encode(), value.encode().hex().encode(), base64.b64encode(value.encode())[:-4]):
+            assert text not in raw
+            assert text not in cached
+            assert text not in log
+
+
+async def test_contact_fields_change_one_by_one(client: Client, settings: Settings) -> None:
+    player_id = await client.play_as("change@example.com", "Grace")
+    await client.call("PUT", "/v1/profile", CONTACT)
+    _, changed = await client.call("PUT", "/v1/profile", {"email": " New@Example.com ", "address": None})
+    assert changed["contact"] == {"email": "new@example.com", "device_id": CONTACT["device_id"], "address": None}
+    assert changed["display_name"] == "Grace"
+    assert "address" not in _item(settings, "players", player_id=player_id)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({}, "invalid_request"),
+        ({"email": "nobody"}, "invalid_email"),
+        ({"email": ""}, "invalid_request"),
+        ({"address": "two\nlines"}, "invalid_request"),
+        ({"address": " "}, "invalid_request"),
+        ({"device_id": "x" * 129}, "invalid_request"),
+        ({"device_id": 7}, "invalid_request"),
+        ({"display_name": None}, "invalid_request"),
+    ],
+)
+async def test_bad_profiles_change_nothing(client: Client, body: Any, code: str) -> None:
+    await client.play_as(f"{uuid.uuid4().hex}@example.com")
+    _, before = await client.call("GET", "/v1/profile")
+    status, answer = await client.call("PUT", "/v1/profile", body)
+    assert (status, answer["error"]["code"]) == (400, code)
+    assert await client.call("GET", "/v1/profile") == (200, before)
+
+
+async def test_a_field_moved_from_another_player_is_not_shown(client: Client, settings: Settings) -> None:
+    victim = await client.play_as("victim2@example.com")
+    await client.call("PUT", "/v1/profile", {"address": "Secret Road 7"})
+    stolen = _item(settings, "players", player_id=victim)["address"]
+    thief = await client.play_as("thief@example.com")
+    dynamodb = boto3.client("dynamodb", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    dynamodb.update_item(
+        TableName=settings.tables["players"],
+        Key={"player_id": {"S": thief}},
+        UpdateExpression="SET address = :stolen",
+        ExpressionAttributeValues={":stolen": stolen},
+    )
+    status, answer = await client.call("GET", "/v1/profile")
+    assert (status, answer["error"]["code"]) == (500, "undecipherable")
+    assert "Secret" not in json.dumps(answer)
 
 
 async def test_a_new_match_is_registered_before_the_answer(
