@@ -20,7 +20,8 @@ from mjctl.models.errors import DependencyError, PermissionDeniedError, Unreacha
 _START_SECONDS = 15.0
 # More than the longest that any program is given to stop.
 _STOP_SECONDS = 40.0
-_OPEN_FILES = 65_536
+# macOS says that there is no hard limit and then refuses more than this (OPEN_MAX).
+_OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536
 # What the programs inherit from the shell. Nothing else: credentials and AWS profiles of the user stay out.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 

@@ -12,7 +12,7 @@ import asyncpg
 import boto3
 import pytest
 
-from mjctl.local import data_plane, lifecycle
+from mjctl.local import data_plane, lifecycle, postgres
 from mjctl.local.data_plane import DataPlaneSpec
 from mjctl.local.inventory import observe
 from mjctl.local.layout import read_json, write_private
@@ -50,6 +50,20 @@ async def test_postgres_lets_in_the_games_role_only(region: Region) -> None:
     password = read_json(region.layout.database_secret)["password"]
     for path in (*region.layout.run.rglob("*"), *region.layout.logs.iterdir()):
         assert not path.is_file() or password not in path.read_text(errors="replace")
+
+
+@pytest.mark.parametrize("source", ["bundled", "system"])
+async def test_either_postgres_will_do(region: Region, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [path for path in postgres.installations() if ("site-packages" in path.parts) == (source == "bundled")]
+    if not found:
+        pytest.skip(f"no {source} PostgreSQL here")
+    monkeypatch.setattr(postgres, "installations", lambda: found)
+    lifecycle.start(region.spec("postgres"))
+    assert await query(region, "SELECT datcollate FROM pg_database WHERE datname = 'game'") == "C"
+    # Its data stays with the version that wrote it, whatever else is preferred later.
+    monkeypatch.undo()
+    lifecycle.start(region.spec("postgres", "owner-2"))
+    assert await query(region, "SELECT current_database()") == "game"
 
 
 async def test_postgres_keeps_its_data_when_replaced_and_when_killed(region: Region) -> None:
