@@ -32,7 +32,7 @@ MAX_INPUTS_PER_SECOND: Final = 60
 
 HEARTBEAT_HZ: Final = 2
 
-MatchId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+MatchId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 Token = Annotated[str, Meta(max_length=4096)]
 ResumeToken = Annotated[str, Meta(max_length=64)]
 RawName = Annotated[str, Meta(max_length=4 * MAX_NAME_LENGTH)]

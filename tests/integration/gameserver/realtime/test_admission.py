@@ -1,0 +1,325 @@
+"""Who gets in, who does not, and what bad clients can do to the others: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from gameserver.client import Bot, JoinRefused
+from gameserver.protocol import (
+    MAX_CLIENT_FRAME_BYTES,
+    MAX_INPUTS_PER_SECOND,
+    MSGPACK,
+    Ended,
+    Hello,
+    Input,
+    Leave,
+    Ping,
+    Pong,
+    Redirect,
+    Refused,
+    Welcome,
+)
+
+Socket = aiohttp.ClientWebSocketResponse
+
+
+@asynccontextmanager
+async def _socket(url: str, protocol: str = "mj1.msgpack") -> AsyncIterator[Socket]:
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=(protocol,)) as ws:
+        yield ws
+
+
+async def _answer(ws: Socket, wanted: type[Any] | tuple[type[Any], ...]) -> Any:
+    """The next message of a type, skipping frames."""
+    async with asyncio.timeout(10):
+        while True:
+            message = MSGPACK.decode_server(await ws.receive_bytes())
+            if isinstance(message, wanted):
+                return message
+
+
+async def _hello(ws: Socket, *fields: Any) -> Any:
+    await ws.send_bytes(MSGPACK.encode(Hello(*fields)))
+    return await _answer(ws, (Welcome, Refused, Redirect))
+
+
+@pytest.fixture
+async def arena(start: Any, new_match: Any) -> tuple[Any, Any, str]:
+    """A server, a long match on it, its address."""
+    server = await start()
+    spec = await new_match(server.host.identity.server_id, seconds=60)
+    return server, spec, server.host.identity.url
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"exp": 1}, {"iss": "http://elsewhere"}, {"client_id": "other"}, {"token_use": "id"}],
+    ids=lambda claims: next(iter(claims)),
+)
+async def test_a_token_that_is_not_good_is_refused(arena: Any, issuer: Any, claims: dict[str, Any]) -> None:
+    _, spec, url = arena
+    async with _socket(url) as ws:
+        assert (await _hello(ws, spec.match_id, issuer.token("ada", **claims))).code == "bad_token"
+        assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+
+
+@pytest.mark.parametrize("fields", [(), ("", "", "made-up-resume-token")])
+async def test_nobody_comes_in_without_a_token(arena: Any, fields: tuple[str, ...]) -> None:
+    _, spec, url = arena
+    async with _socket(url) as ws:
+        assert (await _hello(ws, spec.match_id, *fields)).code == "bad_token"
+
+
+async def test_an_unknown_match_is_refused(arena: Any, player: Any) -> None:
+    with pytest.raises(JoinRefused, match="no_such_match"):
+        await player("ada").join(("nothing", arena[2]))
+
+
+async def test_a_full_match_is_refused(arena: Any, player: Any) -> None:
+    _, spec, url = arena
+    for number in range(spec.seats):
+        await player(f"p{number}").join((spec.match_id, url))
+    with pytest.raises(JoinRefused, match="match_full"):
+        await player("late").join((spec.match_id, url))
+
+
+async def test_another_server_knows_the_way_to_the_owner(arena: Any, start: Any, issuer: Any, player: Any) -> None:
+    _, spec, url = arena
+    await player("ada").join((spec.match_id, url))
+    other = (await start()).host.identity.url
+    async with _socket(other) as ws:
+        assert await _hello(ws, spec.match_id, issuer.token("bob")) == Redirect(url, "owner")
+    joined = await player("bob").join((spec.match_id, other))
+    assert joined.info.slot == 1
+
+
+async def test_a_player_who_connects_twice_plays_on_the_newer_connection(arena: Any, issuer: Any) -> None:
+    _, spec, url = arena
+    async with _socket(url) as first, _socket(url) as second:
+        one = await _hello(first, spec.match_id, issuer.token("ada"))
+        two = await _hello(second, spec.match_id, issuer.token("ada"))
+        assert one.match.slot == two.match.slot
+        assert (await _answer(first, Refused)).code == "replaced"
+        await second.send_bytes(MSGPACK.encode(Ping(7)))
+        assert await _answer(second, Pong) == Pong(7)
+
+
+async def test_a_returning_player_needs_only_the_resume_token(arena: Any, issuer: Any) -> None:
+    _, spec, url = arena
+    async with _socket(url) as ws:
+        welcome = await _hello(ws, spec.match_id, issuer.token("ada"), "Ada")
+        await ws.send_bytes(MSGPACK.encode(Input(41, [1.0, 0.0])))
+        await ws.send_bytes(MSGPACK.encode(Ping(1)))
+        await _answer(ws, Pong)
+    async with _socket(url) as ws:
+        again = await _hello(ws, spec.match_id, "", "", welcome.match.resume)
+        assert (again.match.slot, again.match.player_id, again.sequence) == (0, "ada", 41)
+        assert [p.name for p in again.match.players] == ["Ada"]
+
+
+async def test_leaving_ends_the_match_of_a_single_player(arena: Any, issuer: Any) -> None:
+    _, spec, url = arena
+    async with _socket(url) as ws:
+        await _hello(ws, spec.match_id, issuer.token("ada"))
+        await ws.send_bytes(MSGPACK.encode(Leave()))
+        async with asyncio.timeout(5):
+            while (await ws.receive()).type is aiohttp.WSMsgType.BINARY:
+                continue
+    async with _socket(url) as ws:
+        assert (await _hello(ws, spec.match_id, issuer.token("ada"))).code in {"match_over", "no_such_match"}
+
+
+async def test_the_result_can_be_fetched_after_the_end(start: Any, new_match: Any, issuer: Any) -> None:
+    identity = (await start()).host.identity
+    spec = await new_match(identity.server_id, seconds=0.3)
+    async with _socket(identity.url) as ws:
+        welcome = await _hello(ws, spec.match_id, issuer.token("ada"))
+    await asyncio.sleep(0.6)
+    async with _socket(identity.url) as ws:
+        await _hello(ws, spec.match_id, "", "", welcome.match.resume)
+        assert (await _answer(ws, Ended)).result["reason"] == "time"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xc1", b"\x00" * 100, MSGPACK.encode(Input(1, None)), MSGPACK.encode(Hello("m" * 65))],
+    ids=["empty", "no-msgpack", "zeros", "input", "long-id"],
+)
+async def test_a_first_message_that_is_no_hello_is_refused(arena: Any, data: bytes) -> None:
+    async with _socket(arena[2]) as ws:
+        await ws.send_bytes(data)
+        assert (await _answer(ws, Refused)).code == "bad_message"
+
+
+async def test_a_malformed_input_ends_only_its_own_connection(arena: Any, issuer: Any, player: Any) -> None:
+    server, spec, url = arena
+    good = await player("good").join((spec.match_id, url))
+    async with _socket(url) as ws:
+        await _hello(ws, spec.match_id, issuer.token("bad"))
+        await ws.send_bytes(b"\xff" * 50)
+        assert (await _answer(ws, Refused)).code == "bad_message"
+    frames = good.samples.frames
+    await asyncio.sleep(0.3)
+    assert good.samples.frames > frames
+    assert good.reconnects == 0
+    assert server.host.metrics.protocol_errors == 1
+
+
+async def test_text_on_a_binary_connection_is_refused(arena: Any) -> None:
+    async with _socket(arena[2]) as ws:
+        await ws.send_str("hello")
+        assert (await _answer(ws, Refused)).code == "bad_message"
+
+
+async def test_a_frame_that_is_too_big_ends_the_connection(arena: Any) -> None:
+    async with _socket(arena[2]) as ws:
+        await ws.send_bytes(b"\x00" * (MAX_CLIENT_FRAME_BYTES + 1))
+        assert (await ws.receive()).type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
+
+
+async def test_a_flood_is_dropped_and_then_refused(arena: Any, issuer: Any) -> None:
+    server, spec, url = arena
+    async with _socket(url) as ws:
+        await _hello(ws, spec.match_id, issuer.token("ada"))
+        for number in range(20 * MAX_INPUTS_PER_SECOND):
+            await ws.send_bytes(MSGPACK.encode(Input(number + 1, [0.0, 0.0])))
+        assert (await _answer(ws, Refused)).code == "rate_limited"
+    assert server.host.metrics.inputs <= 3 * MAX_INPUTS_PER_SECOND
+
+
+async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
+    arena: Any, issuer: Any, player: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gameserver.server.room._SLOW_SECONDS", 0.5)
+    server, spec, url = arena
+    good = await player("good").join((spec.match_id, url))
+    room = server.host.rooms[spec.match_id]
+    with _deaf_client(url, MSGPACK.encode(Hello(spec.match_id, issuer.token("slow")))):
+
+        async def seated() -> bool:
+            return len(room.connections) == 2
+
+        await eventually(seated)
+        slow = next(c for c in room.connections if c.seat.player_id == "slow")
+        while not slow.paused:
+            # The kernel's buffers are filled at once; frames alone would take a minute.
+            slow.send(Redirect("x" * 60_000))
+
+        async def dropped() -> bool:
+            return not slow.open
+
+        await eventually(dropped)
+    assert server.host.metrics.frames_skipped > 5
+    assert server.host.metrics.clients_dropped == 1
+    assert good.reconnects == 0
+    assert good.samples.frames > 5
+
+
+@contextmanager
+def _deaf_client(url: str, hello: bytes) -> Iterator[socket.socket]:
+    """A WebSocket that says hello and then never reads."""
+    port = int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
+    with socket.socket() as raw:
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        raw.connect(("127.0.0.1", port))
+        raw.sendall(
+            b"GET /play HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Protocol: mj1.msgpack\r\n\r\n"
+        )
+        # One final binary frame with a 16-bit length and a mask of zeros.
+        raw.sendall(b"\x82\xfe" + struct.pack(">H", len(hello)) + b"\x00" * 4 + hello)
+        yield raw
+
+
+async def test_a_connection_without_hello_is_closed(arena: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gameserver.server.connection._HELLO_SECONDS", 0.2)
+    async with _socket(arena[2]) as ws:
+        assert (await _answer(ws, Refused)).code == "bad_message"
+
+
+async def test_a_server_that_is_full_says_so(start: Any, new_match: Any, issuer: Any) -> None:
+    identity = (await start(max_players=0)).host.identity
+    async with aiohttp.ClientSession() as session:
+        sockets = [await session.ws_connect(identity.url, protocols=("mj1.msgpack",)) for _ in range(17)]
+        assert (await _answer(sockets[-1], Refused)).code == "unavailable"
+
+
+@pytest.mark.parametrize(("path", "protocol", "status"), [("/other", "mj1.msgpack", 404), ("/play", "chat", 400)])
+async def test_a_handshake_that_does_not_fit_is_answered_by_http(
+    arena: Any, path: str, protocol: str, status: int
+) -> None:
+    url = arena[2].removesuffix("/play")
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        async with _socket(url + path, protocol):
+            pass
+    assert refused.value.status == status
+
+
+async def test_bytes_that_are_no_http_do_no_harm(arena: Any, player: Any) -> None:
+    server, spec, url = arena
+    port = int(url.rsplit(":", 1)[1].split("/")[0])
+    for data in (b"", b"\x16\x03\x01" * 100, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000):
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.settimeout(0.2)
+            raw.sendall(data)
+    assert (await player("ada").join((spec.match_id, url))).info.slot == 0
+    assert server.host.players == 1
+
+
+async def test_operations_port(arena: Any, player: Any) -> None:
+    server, spec, url = arena
+    await player("ada").join((spec.match_id, url))
+    base = f"http://127.0.0.1:{server.ops_port}"
+    async with aiohttp.ClientSession() as session:
+        async with session.get(f"{base}/healthz") as answer:
+            assert answer.status == 200
+        async with session.get(f"{base}/readyz") as answer:
+            assert answer.status == 200
+        async with session.get(f"{base}/status") as answer:
+            status = await answer.json()
+        async with session.get(f"{base}/metrics") as answer:
+            metrics = await answer.text()
+    assert (status["players"], status["matches"], status["draining"]) == (1, 1, False)
+    assert set(status) >= {
+        "server_id",
+        "zone",
+        "region",
+        "uptime_seconds",
+        "pid",
+        "tick_lateness_p99_ms",
+        "max_players",
+    }
+    assert "gameserver_players 1.0" in metrics
+    assert "gameserver_joins_total 1.0" in metrics
+    assert "ada" not in metrics
+
+
+async def test_a_draining_server_is_not_ready(arena: Any) -> None:
+    server = arena[0]
+    await server.drain()
+    readyz = f"http://127.0.0.1:{server.ops_port}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(readyz) as answer:
+        assert answer.status == 503
+
+
+async def test_a_fault_in_the_rules_ends_only_that_match(arena: Any, new_match: Any, player: Any) -> None:
+    server, spec, url = arena
+    other = await new_match(server.host.identity.server_id, seconds=0.5)
+    broken = await player("ada").join((spec.match_id, url))
+    fine = await player("ada").join((other.match_id, url))
+    server.host.rooms[spec.match_id].match.rules.step = lambda: 1 / 0
+    started = time.monotonic()
+    assert (await broken.result())["reason"] == "error"
+    assert time.monotonic() - started < 10
+    assert (await Bot(fine).play()).result["reason"] == "time"
+    assert server.host.metrics.matches_failed == 1

@@ -1,0 +1,295 @@
+"""Directory, leases and store on a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from gameserver.aws import AwsClients
+from gameserver.cluster import keys
+from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
+from gameserver.cluster.publisher import Outbox, Publisher
+from gameserver.cluster.scripts import Script, run, run_one
+from gameserver.cluster.store import Advance, Commit, MatchStore, Outcome, encode_event
+from gameserver.match import MatchEvent
+
+LEASE = 0.2
+
+
+def _server(server_id: str, *, players: int = 0, draining: bool = False, max_players: int = 10) -> ServerInfo:
+    return ServerInfo(server_id, "zone", f"ws://{server_id}/", players, 0, max_players, draining)
+
+
+def _event(sequence: int, event_type: str = "player.scored") -> MatchEvent:
+    return MatchEvent(sequence, event_type, 1000 + sequence, {"player_id": "ada", "slot": 0, "score": sequence})
+
+
+def _commit(match_id: str, token: int, first: int = 0, last: int = -1, snapshot: bytes | None = None) -> Commit:
+    bodies = [encode_event(_event(n), match_id, "region", "s1") for n in range(first, last + 1)]
+    return Commit(match_id, token, first, bodies, snapshot, seats_taken=1)
+
+
+@pytest.fixture
+def stores(redis: Redis) -> dict[str, tuple[Leases, MatchStore]]:
+    return {name: (Leases(redis, name, LEASE), MatchStore(redis, name, LEASE)) for name in ("s1", "s2")}
+
+
+async def test_a_match_has_one_owner_until_its_lease_ends(new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    assert await stores["s1"][0].acquire(spec.match_id) == 1
+    with pytest.raises(LeaseHeld):
+        await stores["s2"][0].acquire(spec.match_id)
+    await asyncio.sleep(LEASE * 1.5)
+    assert await stores["s2"][0].acquire(spec.match_id) == 2
+
+
+async def test_many_servers_that_want_a_match_get_one_owner(new_match: Any, redis: Redis) -> None:
+    spec = await new_match("s1")
+    attempts = [Leases(redis, f"server-{n}", 5).acquire(spec.match_id) for n in range(20)]
+    results = await asyncio.gather(*attempts, return_exceptions=True)
+    assert [result for result in results if not isinstance(result, LeaseHeld)] == [1]
+
+
+async def test_a_server_that_was_started_again_takes_its_own_lease_at_once(new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    assert await stores["s1"][0].acquire(spec.match_id) == 1
+    assert await stores["s1"][0].acquire(spec.match_id) == 2
+    assert await stores["s1"][1].commit([_commit(spec.match_id, 1)]) == [Outcome.FENCED]
+
+
+async def test_a_server_whose_name_begins_like_the_owners_is_not_the_owner(new_match: Any, redis: Redis) -> None:
+    spec = await new_match("game-1")
+    await Leases(redis, "game-10", 5).acquire(spec.match_id)
+    with pytest.raises(LeaseHeld):
+        await Leases(redis, "game-1", 5).acquire(spec.match_id)
+
+
+async def test_nobody_can_own_a_match_that_does_not_exist(stores: Any) -> None:
+    with pytest.raises(NoSuchMatch):
+        await stores["s1"][0].acquire("nothing")
+
+
+async def test_only_the_last_owner_may_write_anything(new_match: Any, stores: Any, redis: Redis) -> None:
+    spec = await new_match("s1")
+    old_leases, old = stores["s1"]
+    new_leases, new = stores["s2"]
+    first = await old_leases.acquire(spec.match_id)
+    assert await old.commit([_commit(spec.match_id, first, 1, 2, b"old")]) == [Outcome.STORED]
+    await asyncio.sleep(LEASE * 1.5)
+    second = await new_leases.acquire(spec.match_id)
+
+    assert await old.commit([_commit(spec.match_id, first, 3, 4, b"late")]) == [Outcome.FENCED]
+    assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [False]
+    assert not await old.finish(spec, first)
+    assert not await old_leases.release(spec.match_id, first)
+    assert not await old.recreate(spec, first, 0, 1, [])
+
+    stored = await new.load(spec.match_id)
+    assert stored is not None
+    assert stored.snapshot == b"old"
+    assert [event.sequence for event in stored.events] == [1, 2]
+    assert stored.published == 0
+    assert await redis.get(keys.lease(spec.match_id)) == b"s2:%d" % second
+
+
+async def test_an_owner_that_slept_while_nobody_took_over_goes_on(new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    await asyncio.sleep(LEASE * 1.5)
+    assert await store.commit([_commit(spec.match_id, token, 1, 1)]) == [Outcome.STORED]
+    with pytest.raises(LeaseHeld):
+        await stores["s2"][0].acquire(spec.match_id)
+
+
+async def test_a_repeated_commit_adds_nothing(new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    await store.commit([_commit(spec.match_id, token, 1, 3)])
+    assert await store.commit([_commit(spec.match_id, token, 1, 5)]) == [Outcome.STORED]
+    stored = await store.load(spec.match_id)
+    assert stored is not None
+    assert [event.sequence for event in stored.events] == [1, 2, 3, 4, 5]
+    assert stored.events[4] == _event(5)
+
+
+async def test_commits_of_several_matches_do_not_affect_each_other(new_match: Any, stores: Any, redis: Redis) -> None:
+    leases, store = stores["s1"]
+    fine, fenced, lost = [await new_match("s1") for _ in range(3)]
+    tokens = [await leases.acquire(spec.match_id) for spec in (fine, fenced, lost)]
+    await leases.acquire(fenced.match_id)
+    await redis.delete(*keys.of_match(lost.match_id))
+    commits = [_commit(s.match_id, t, 1, 1) for s, t in zip((fine, fenced, lost), tokens, strict=True)]
+    assert await store.commit(commits) == [Outcome.STORED, Outcome.FENCED, Outcome.FORGOTTEN]
+
+
+async def test_a_commit_without_redis_fails_and_says_so() -> None:
+    nowhere = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2)
+    assert await MatchStore(nowhere, "s1", LEASE).commit([_commit("m", 1)]) == [Outcome.FAILED]
+    await nowhere.aclose()
+
+
+async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores: Any, redis: Redis) -> None:
+    spec = await new_match("s1")
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    await redis.flushdb()
+    bodies = [encode_event(_event(n), spec.match_id, "region", "s1") for n in (4, 5)]
+    assert await store.recreate(spec, token, 3, 4, bodies)
+    assert await store.commit([_commit(spec.match_id, token, 6, 6, b"snapshot")]) == [Outcome.STORED]
+    stored = await store.load(spec.match_id)
+    assert stored is not None
+    assert (stored.spec, stored.published, stored.committed) == (spec, 3, 6)
+    assert [event.sequence for event in stored.events] == [4, 5, 6]
+
+
+async def test_scripts_are_loaded_again_after_redis_forgot_them(redis: Redis) -> None:
+    script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
+    assert await run(redis, [script.call(["n"], 2), script.call(["n"], 3)]) == [2, 5]
+    await redis.script_flush()
+    assert await run_one(redis, script.call(["n"], 1)) == 6
+    with pytest.raises(RedisError):
+        await run_one(redis, script.call(["n"], "no number"))
+
+
+async def test_a_released_match_is_free_and_meant_for_its_successor(
+    new_match: Any, stores: Any, directory: Directory
+) -> None:
+    spec = await new_match("s1")
+    leases, _ = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    assert await leases.stale(10, 10) == []
+    successor = msgspec.structs.replace(spec, server_id="s2")
+    assert await leases.release(spec.match_id, token, msgspec.json.encode(successor))
+    assert await leases.stale(10, 10) == [spec.match_id]
+    assert await directory.specs([spec.match_id, "nothing"]) == [successor, None]
+    assert await directory.owner(spec.match_id) is None
+
+
+async def test_a_match_nobody_touches_grows_stale(new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    leases, _ = stores["s1"]
+    await asyncio.sleep(0.1)
+    assert await leases.stale(0.05, 10) == [spec.match_id]
+    await leases.touch([spec.match_id, "nothing"])
+    assert await leases.stale(0.05, 10) == []
+
+
+async def test_servers_are_listed_while_they_live(directory: Directory, redis: Redis) -> None:
+    for server in (_server("busy", players=5), _server("idle"), _server("leaving", draining=True)):
+        await directory.heartbeat(server)
+    assert [server.id for server in await directory.servers()] == ["idle", "busy", "leaving"]
+    await redis.zadd(keys.SERVERS, {"busy": (time.time() - 3) * 1000})
+    await directory.deregister("leaving")
+    assert [server.id for server in await directory.servers()] == ["idle"]
+
+
+async def test_picks_spread_before_the_servers_report_them(directory: Directory) -> None:
+    for name in ("s1", "s2"):
+        await directory.heartbeat(_server(name))
+    picked = [await directory.pick_server(4) for _ in range(5)]
+    assert sorted(server.id for server in picked if server) == ["s1", "s1", "s2", "s2"]
+    assert picked[4] is None
+
+
+async def test_a_draining_or_full_server_is_not_picked(directory: Directory) -> None:
+    await directory.heartbeat(_server("leaving", draining=True))
+    await directory.heartbeat(_server("full", players=9))
+    assert await directory.pick_server(2) is None
+
+
+async def test_a_match_is_where_its_owner_is(directory: Directory, new_match: Any, stores: Any) -> None:
+    spec = await new_match("s1")
+    assert await directory.locate(spec.match_id) == (spec, None)
+    await directory.heartbeat(_server("s3"))
+    assert await directory.locate(spec.match_id) == (spec, _server("s3"))
+    await directory.heartbeat(_server("s1", players=1))
+    assert await directory.locate(spec.match_id) == (spec, _server("s1", players=1))
+    await directory.heartbeat(_server("s2", players=2))
+    await stores["s2"][0].acquire(spec.match_id)
+    assert await directory.locate(spec.match_id) == (spec, _server("s2", players=2))
+    assert await directory.locate("nothing") is None
+
+
+async def test_an_open_match_is_offered_as_often_as_it_has_seats(
+    directory: Directory, new_match: Any, stores: Any
+) -> None:
+    await directory.heartbeat(_server("s1"))
+    spec = await new_match("s1", seats=4)
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    await store.commit([_commit(spec.match_id, token, 1, 1, b"one player")])
+    offers = await asyncio.gather(*(directory.find_open("test") for _ in range(6)))
+    assert [offer[0] for offer in offers if offer] == [spec] * 3
+
+    await store.commit([Commit(spec.match_id, token, 2, [], b"four players", seats_taken=4)])
+    assert await directory.find_open("test") is None
+    await store.commit([Commit(spec.match_id, token, 2, [], b"three players", seats_taken=3)])
+    assert await directory.find_open("test") is not None
+    assert await directory.find_open("other") is None
+
+
+async def test_a_match_whose_keys_are_gone_is_not_offered(directory: Directory, new_match: Any, redis: Redis) -> None:
+    await directory.heartbeat(_server("s1"))
+    spec = await new_match("s1")
+    await redis.delete(*keys.of_match(spec.match_id))
+    assert await directory.find_open("test") is None
+    assert await redis.zcard(keys.open_matches("test")) == 0
+
+
+async def test_a_finished_match_leaves_the_lists_and_expires(
+    directory: Directory, new_match: Any, stores: Any, redis: Redis
+) -> None:
+    spec = await new_match("s1")
+    leases, store = stores["s1"]
+    token = await leases.acquire(spec.match_id)
+    await store.commit([_commit(spec.match_id, token, 1, 1, b"snapshot")])
+    assert await store.finish(spec, token)
+    assert await directory.active_matches() == []
+    for name in await redis.keys("{m:*"):
+        assert 0 < await redis.ttl(name) <= keys.FINISHED_TTL_SECONDS
+
+
+async def test_events_wait_for_a_topic_that_does_not_exist_yet(
+    new_match: Any, stores: Any, aws: Any, eventually: Any
+) -> None:
+    clients = AwsClients(aws.region, aws.endpoint, threads=2, attempts=1)
+    topic = f"arn:aws:sns:{aws.region}:000000000000:late-topic"
+    leases, store = stores["s1"]
+    spec = await new_match("s1")
+    token = await leases.acquire(spec.match_id)
+    await store.commit([_commit(spec.match_id, token, 1, 25, b"snapshot")])
+    outbox = Outbox(spec.match_id, token, published=0, committed=25, snapshotted=25, ended=True)
+    done: list[str] = []
+    publisher = Publisher(store, clients, topic)
+    publisher.on_done = done.append
+    publisher.track(outbox)
+    task = asyncio.create_task(publisher.run())
+
+    async def failed() -> bool:
+        return publisher.calls_failed >= 2
+
+    async def finished() -> bool:
+        return done == [spec.match_id]
+
+    await eventually(failed)
+    assert (publisher.backlog, outbox.published) == (25, 0)
+    assert publisher.lag_seconds > 0
+    await asyncio.to_thread(clients.sns.create_topic, Name="late-topic")
+    await eventually(finished)
+    assert (publisher.events_published, publisher.backlog, publisher.lag_seconds) == (25, 0, 0)
+    stored = await store.load(spec.match_id)
+    assert stored is not None
+    assert (stored.published, stored.events) == (25, [])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    clients.close()
+    clients.sns.close()
