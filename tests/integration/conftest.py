@@ -240,7 +240,11 @@ def _execute(postgres: Postgres, statement: str) -> None:
 
     async def execute() -> None:
         connection = await asyncpg.connect(
-            host=postgres.host, port=postgres.port, user=postgres.user, password=postgres.password, database="postgres"
+            host=postgres.host,
+            port=postgres.port,
+            user=postgres.user,
+            password=postgres.password,
+            database=postgres.database,
         )
         try:
             await connection.execute(statement)
