@@ -58,7 +58,7 @@ return 1
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """A live game server as it described itself. `url`: where players connect."""
+    """A live game server as it described itself. `url`: where players connect; `private_url`: where servers do."""
 
     id: str
     zone: str
@@ -67,6 +67,7 @@ class ServerInfo(msgspec.Struct, frozen=True):
     matches: int
     max_players: int
     draining: bool
+    private_url: str = ""
 
     @property
     def load(self) -> float:

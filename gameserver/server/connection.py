@@ -29,6 +29,7 @@ from gameserver.protocol import (
 from gameserver.server.metrics import Metrics
 
 if TYPE_CHECKING:
+    from gameserver.server.relay import Relay
     from gameserver.server.room import Room
 
 _HELLO_SECONDS: Final = 5.0
@@ -37,6 +38,9 @@ _SEND_BUFFER_BYTES: Final = 64 * 1024
 
 _HIGH_WATER_BYTES: Final = 32 * 1024
 """Our own buffer beyond the kernel's; from here on the client gets no frames until it has drained."""
+
+_CLOSE_SECONDS: Final = 3.0
+"""Time for the last messages to reach a client that is being closed; one that does not read must not linger."""
 
 _DROP_ALLOWANCE: Final = 10 * MAX_INPUTS_PER_SECOND
 _DEAD_PEER_MS: Final = 10_000
@@ -55,10 +59,16 @@ class Admission(Protocol):
 
 
 class Connection(WSListener):
-    """States: waiting for `Hello`; being admitted (`hello_seen`); seated (`room` and `seat`); closed."""
+    """States: waiting for `Hello`; being admitted; seated (`room` and `seat`) or relayed to another server; closed.
 
-    def __init__(self, server: Admission, codec: Codec) -> None:
+    Args:
+        from_server: another server relays this client to us.
+    """
+
+    def __init__(self, server: Admission, codec: Codec, *, from_server: bool = False) -> None:
         self.codec = codec
+        self.from_server = from_server
+        self.message_type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self.room: Room | None = None
         self.seat: Seat | None = None
         self.open = False
@@ -67,11 +77,11 @@ class Connection(WSListener):
         self.skipped_frames = 0
         self._server = server
         self._metrics = server.metrics
-        self._message_type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
         self._transport: WSTransport | None = None
         self._hello_seen = False
         self._hello_timer: asyncio.TimerHandle | None = None
         self._decode: InputDecoder | None = None
+        self._relay: Relay | None = None
         self._received = 0
         self._window_start = 0.0
         self._dropped = 0
@@ -89,7 +99,7 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is self._message_type and frame.fin:
+        if kind is self.message_type and frame.fin:
             self._on_message(frame.get_payload_as_memoryview())
         elif kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
@@ -104,15 +114,21 @@ class Connection(WSListener):
         self._cancel_hello_timer()
         if self.room is not None:
             self.room.detach(self)
+        if self._relay is not None:
+            self._relay.close()
         self._server.closed(self)
 
     def pause_writing(self) -> None:
         self.paused = True
+        if self._relay is not None:
+            self._relay.pause()
 
     def resume_writing(self) -> None:
         self.paused = False
         self.skipped_frames = 0
         self.stale = True
+        if self._relay is not None:
+            self._relay.resume()
 
     # Used by the room and the server
 
@@ -121,17 +137,24 @@ class Connection(WSListener):
         self.room, self.seat = room, seat
         self._decode = self.codec.input_decoder(room.match.action_type)
 
+    def relayed(self, relay: Relay) -> None:
+        """From now on messages go to another server."""
+        self._relay = relay
+
     def send(self, message: ServerMessage) -> None:
         """Send one message to this client only."""
+        self.send_raw(self.codec.encode(message))
+
+    def send_raw(self, payload: bytes) -> None:
+        """Send a message that is encoded already."""
         if self.open and self._transport is not None:
-            payload = self.codec.encode(message)
-            self._transport.send(self._message_type, payload)
+            self._transport.send(self.message_type, payload)
             self._metrics.bytes_sent += len(payload)
 
     def send_encoded(self, buffer: bytearray) -> None:
         """Send what `encode_shared` has prepared, without another copy; the buffer is free again afterwards."""
         if self.open and self._transport is not None:
-            self._transport.send_reuse_external_bytearray(self._message_type, buffer, _HEADER)
+            self._transport.send_reuse_external_bytearray(self.message_type, buffer, _HEADER)
 
     def refuse(self, code: str, message: str) -> None:
         """Say why, and close."""
@@ -151,6 +174,7 @@ class Connection(WSListener):
             self.open = False
             self._transport.send_close(code)
             self._transport.disconnect()
+            asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.disconnect, False)
 
     def abort(self) -> None:
         """Drop a client that does not read; what is buffered for it is lost."""
@@ -162,6 +186,9 @@ class Connection(WSListener):
     def _on_message(self, data: memoryview) -> None:
         self._received += 1
         if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
+            return
+        if self._relay is not None:
+            self._relay.forward(bytes(data))
             return
         try:
             if self._decode is None:

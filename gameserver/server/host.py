@@ -22,6 +22,7 @@ from gameserver.protocol import Hello, RefusalCode, sanitise_name
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
 from gameserver.server.metrics import Gauges, Metrics
+from gameserver.server.relay import Relay, RelayError
 from gameserver.server.room import Origin, Room
 from gameserver.server.scheduler import TickScheduler
 
@@ -42,11 +43,11 @@ _HAND_OVER_CHUNK: Final = 64
 
 
 class _Elsewhere(Exception):
-    """The match is played on another server."""
+    """The match is played on another server; None: on one that this server does not know of."""
 
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.url = url
+    def __init__(self, server: ServerInfo | None) -> None:
+        super().__init__(server.id if server is not None else "")
+        self.server = server
 
 
 class UnplayableError(Exception):
@@ -61,6 +62,7 @@ class Identity:
     zone: str
     region: str
     url: str
+    private_url: str
     max_players: int
     tick_rate_hz: int
 
@@ -135,7 +137,16 @@ class MatchHost:
     def info(self) -> ServerInfo:
         """This server as the directory lists it."""
         me = self.identity
-        return ServerInfo(me.server_id, me.zone, me.url, self.players, len(self.rooms), me.max_players, self.draining)
+        return ServerInfo(
+            id=me.server_id,
+            zone=me.zone,
+            url=me.url,
+            players=self.players,
+            matches=len(self.rooms),
+            max_players=me.max_players,
+            draining=self.draining,
+            private_url=me.private_url,
+        )
 
     # Admission (see connection.Admission)
 
@@ -163,7 +174,7 @@ class MatchHost:
             if connection.open:
                 self._seat(connection, hello, room, player)
         except _Elsewhere as elsewhere:
-            connection.redirect(elsewhere.url, "owner")
+            await self._send_on(connection, hello, elsewhere.server)
         except KeysUnavailable as error:
             connection.refuse(RefusalCode.UNAVAILABLE, str(error))
         except InvalidToken as error:
@@ -173,6 +184,20 @@ class MatchHost:
         except (UnplayableError, RedisError) as error:
             log.warning("admission_failed", match_id=hello.match_id, error=type(error).__name__)
             connection.refuse(RefusalCode.UNAVAILABLE, "try again in a moment")
+
+    async def _send_on(self, connection: Connection, hello: Hello, server: ServerInfo | None) -> None:
+        """Redirect; behind one address for all servers, relay instead."""
+        shared = server is not None and server.url == self.identity.url
+        if server is None or not shared or connection.from_server or not server.private_url:
+            connection.redirect("" if server is None or shared else server.url, "owner")
+            return
+        try:
+            await Relay.open(connection, hello, server.private_url)
+        except RelayError as error:
+            log.info("relay_failed", match_id=hello.match_id, to=server.id, error=str(error))
+            connection.redirect("", "owner")
+        else:
+            self.metrics.relays += 1
 
     def _seat(self, connection: Connection, hello: Hello, room: Room, player: Player | None) -> None:
         if hello.resume and self._resume(room, connection, hello.resume):
@@ -203,7 +228,7 @@ class MatchHost:
         deadline = time.monotonic() + _OPEN_PATIENCE_SECONDS
         while True:
             if self.draining:
-                raise _Elsewhere(self.others[0].url if self.others else "")
+                raise _Elsewhere(self.others[0] if self.others else None)
             try:
                 return await self.adopt(match_id)
             except LeaseHeld:
@@ -218,7 +243,7 @@ class MatchHost:
         owner = await self._directory.owner(match_id)
         server = next((s for s in await self._directory.servers(heard_within_seconds) if s.id == owner), None)
         if server is not None and server.id != self.identity.server_id:
-            raise _Elsewhere(server.url)
+            raise _Elsewhere(server)
 
     async def adopt(self, match_id: str) -> Room:
         """Take the lease, load the match, and go on with it; at once if it is already here.

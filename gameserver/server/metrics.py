@@ -44,6 +44,7 @@ class Metrics:
     resumes: int = 0
     refusals: int = 0
     redirects: int = 0
+    relays: int = 0
     ticks: int = 0
     ticks_missed: int = 0
     matches_adopted: int = 0
@@ -78,6 +79,7 @@ _COUNTERS = {
     "resumes": "Players who came back to their seat",
     "refusals": "Connections refused",
     "redirects": "Clients sent to another server",
+    "relays": "Clients carried to another server",
     "ticks": "Rounds of ticks on time or late",
     "ticks_missed": "Rounds of ticks left out because the server was too late",
     "matches_adopted": "Matches taken over or started here",

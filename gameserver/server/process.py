@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -30,6 +31,7 @@ from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import Identity, MatchHost
 from gameserver.server.ops import OpsApp
+from gameserver.server.relay import RELAYED_HEADER
 from gameserver.settings import Settings, SettingsError
 
 log = structlog.get_logger()
@@ -90,11 +92,13 @@ class GameServer:
     def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
         self._listeners = listeners
         self._directory = Directory(redis)
+        private_url = f"ws://{_own_address(settings)}:{listeners.port}/play"
         identity = Identity(
             server_id=settings.server_id or f"game-{uuid.uuid4().hex[:12]}",
             zone=settings.zone,
             region=settings.region,
-            url=settings.play_url or f"ws://{settings.host}:{listeners.port}/play",
+            url=settings.play_url or private_url,
+            private_url=private_url,
             max_players=settings.max_players,
             tick_rate_hz=settings.tick_rate_hz,
         )
@@ -199,7 +203,8 @@ class GameServer:
             response = WSUpgradeResponse.create_error_response(400, b"offer the subprotocol mj1.msgpack or mj1.json\n")
             return WSUpgradeResponseWithListener(response, None)
         response = WSUpgradeResponse.create_101_response({"Sec-WebSocket-Protocol": codec.name})
-        return WSUpgradeResponseWithListener(response, Connection(self.host, codec))
+        connection = Connection(self.host, codec, from_server=RELAYED_HEADER in request.headers)
+        return WSUpgradeResponseWithListener(response, connection)
 
 
 class _Sockets:
@@ -214,6 +219,18 @@ class _Sockets:
         self.ops = _bind(host, ops_port, "GAMESERVER_OPS_PORT")
         self.port: int = self.play.getsockname()[1]
         self.ops_port: int = self.ops.getsockname()[1]
+
+
+def _own_address(settings: Settings) -> str:
+    """An address at which the other servers reach this one."""
+    if settings.host not in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        return settings.host
+    redis = urlsplit(settings.cache_url)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        # Connecting a UDP socket sends nothing; it only finds out which of our addresses leads there.
+        probe.connect((redis.hostname or "localhost", redis.port or 6379))
+        address: str = probe.getsockname()[0]
+        return address
 
 
 def _bind(host: str, port: int, variable: str) -> socket.socket:

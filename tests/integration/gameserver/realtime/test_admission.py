@@ -102,6 +102,26 @@ async def test_another_server_knows_the_way_to_the_owner(arena: Any, start: Any,
     assert joined.info.slot == 1
 
 
+async def test_behind_one_address_any_server_carries_its_clients_to_the_owner(
+    start: Any, new_match: Any, player: Any, eventually: Any
+) -> None:
+    owner = await start(play_url="ws://play.test/")
+    front = await start(play_url="ws://play.test/")
+    spec = await new_match(owner.host.identity.server_id, seconds=2.0)
+    direct = await player("ada").join((spec.match_id, owner.host.identity.private_url))
+    carried = await player("bob").join((spec.match_id, front.host.identity.private_url))
+    assert carried.info.server_id == owner.host.identity.server_id
+    one, two = await asyncio.gather(Bot(direct).play(), Bot(carried).play())
+    assert one.result == two.result
+    assert two.latency_ms
+    assert (front.host.metrics.relays, owner.host.metrics.relays) == (1, 0)
+
+    async def gone() -> bool:
+        return front.host.connections == owner.host.connections == 0
+
+    await eventually(gone)
+
+
 async def test_a_player_who_connects_twice_plays_on_the_newer_connection(arena: Any, issuer: Any) -> None:
     _, spec, url = arena
     async with _socket(url) as first, _socket(url) as second:
