@@ -21,7 +21,7 @@ resource "aws_backup_vault" "copy" {
 
 # Governance: nobody without the right to take the lock off deletes a recovery point early, an attacker with a key neither.
 resource "aws_backup_vault_lock_configuration" "main" {
-  count = var.force_destroy ? 0 : 1
+  count = var.lock ? 1 : 0
 
   backup_vault_name  = aws_backup_vault.main.name
   min_retention_days = 7
@@ -29,7 +29,7 @@ resource "aws_backup_vault_lock_configuration" "main" {
 
 resource "aws_backup_vault_lock_configuration" "copy" {
   provider = aws.copy
-  count    = var.force_destroy ? 0 : 1
+  count    = var.lock ? 1 : 0
 
   backup_vault_name  = aws_backup_vault.copy.name
   min_retention_days = 7
@@ -49,7 +49,8 @@ resource "aws_backup_plan" "main" {
       target_vault_name = aws_backup_vault.main.name
 
       copy_action {
-        destination_vault_arn = aws_backup_vault.copy.arn
+        # From names: where the copies go is then seen at plan.
+        destination_vault_arn = "arn:aws:backup:${var.copy_region}:${var.account_id}:backup-vault:${aws_backup_vault.copy.name}"
 
         lifecycle {
           delete_after = rule.value.copies

@@ -1,3 +1,8 @@
+variable "account_id" {
+  description = "Account of the vaults."
+  type        = string
+}
+
 variable "copy_kms_key_arn" {
   description = "Key of the copies' region that encrypts the copies."
   type        = string
@@ -14,7 +19,7 @@ variable "copy_region" {
 }
 
 variable "force_destroy" {
-  description = "Delete the vaults although they hold recovery points, and leave them unlocked: for what is not production."
+  description = "Delete the vaults although they hold recovery points: for what is not production."
   type        = bool
   default     = false
 }
@@ -22,6 +27,12 @@ variable "force_destroy" {
 variable "kms_key_arn" {
   description = "Key of this region that encrypts the recovery points."
   type        = string
+}
+
+variable "lock" {
+  description = "Lock both vaults, so that nobody deletes a recovery point early. Off only where the vaults must go with the rest."
+  type        = bool
+  default     = true
 }
 
 variable "name" {

@@ -9,8 +9,3 @@ output "id" {
 
   depends_on = [aws_s3_bucket_policy.main]
 }
-
-output "regional_domain_name" {
-  description = "Host of the bucket, for a CDN."
-  value       = aws_s3_bucket.main.bucket_regional_domain_name
-}

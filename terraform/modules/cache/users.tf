@@ -5,9 +5,8 @@ resource "aws_elasticache_user" "default" {
   access_string = "off ~keys* -@all +get"
   engine        = "redis"
 
-  authentication_mode {
-    type = "no-password-required"
-  }
+  # Without commands there is nothing to protect; the service demands either this or a password.
+  no_password_required = true
 }
 
 # Log-in by IAM demands that id and name are equal.

@@ -23,7 +23,7 @@ data "aws_iam_policy_document" "trust" {
 
     principals {
       type        = "Federated"
-      identifiers = [aws_iam_openid_connect_provider.ci.arn]
+      identifiers = ["arn:aws:iam::${var.account_id}:oidc-provider/${var.issuer}"]
     }
 
     condition {
@@ -133,6 +133,8 @@ resource "aws_iam_role" "ci" {
   name                 = "${var.name}-ci-${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.trust[each.key].json
   max_session_duration = 7200
+
+  depends_on = [aws_iam_openid_connect_provider.ci]
 }
 
 resource "aws_iam_role_policy_attachment" "state" {

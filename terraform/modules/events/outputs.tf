@@ -2,7 +2,7 @@ output "queues" {
   description = "Queues by key of data-plane.yaml, in the shape of the contract."
   value = {
     for key, queue in aws_sqs_queue.queue : key => {
-      arn               = queue.arn
+      arn               = local.queue_arns[key]
       dead_letter       = { arn = aws_sqs_queue.dead_letter[key].arn, url = aws_sqs_queue.dead_letter[key].url }
       max_receive_count = var.queues[key].max_receive_count
       url               = queue.url
@@ -12,5 +12,5 @@ output "queues" {
 
 output "topics" {
   description = "Topic ARNs by key of data-plane.yaml."
-  value       = { for key, topic in aws_sns_topic.topic : key => topic.arn }
+  value       = { for key in keys(aws_sns_topic.topic) : key => local.topic_arns[key] }
 }

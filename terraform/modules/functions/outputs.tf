@@ -18,11 +18,6 @@ output "names" {
   value       = { for name in keys(var.functions) : name => "${var.name}-${name}" }
 }
 
-output "role_arns" {
-  description = "Roles by name."
-  value       = { for name, role in aws_iam_role.function : name => role.arn }
-}
-
 output "security_group_ids" {
   description = "Security groups of the functions in the VPC, by name."
   value       = { for name, group in aws_security_group.function : name => group.id }

@@ -1,6 +1,6 @@
 locals {
-  # What forces a new target group is in its name, so that the new one can stand beside the old one.
-  target_group_suffix = substr(sha1(jsonencode([var.network.vpc_id, var.task.port])), 0, 6)
+  # What forces a new target group is in its name, so that the new one can stand beside the old one; a new VPC shows by its range.
+  target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
 }
 
 resource "aws_lb" "game" {

@@ -13,11 +13,6 @@ output "load_balancer" {
   }
 }
 
-output "log_group_name" {
-  description = "Logs of the game servers."
-  value       = aws_cloudwatch_log_group.game.name
-}
-
 output "minimum_tasks" {
   description = "Tasks that must always run, for alarms."
   value       = var.scaling.min

@@ -1,7 +1,10 @@
 locals {
   primaries = { for purpose, key in var.keys : purpose => key if key.primary_key_arn == null }
   replicas  = { for purpose, key in var.keys : purpose => key if key.primary_key_arn != null }
-  arns      = merge({ for purpose, key in aws_kms_key.primary : purpose => key.arn }, { for purpose, key in aws_kms_replica_key.replica : purpose => key.arn })
+  arns = merge(var.existing, { for purpose, key in aws_kms_key.primary : purpose => key.arn }, {
+    # A replica has the primary's id: its ARN is known before it exists, and so are the policies that name it.
+    for purpose, key in local.replicas : purpose => join(":", [for index, part in split(":", key.primary_key_arn) : index == 3 ? var.region : part])
+  })
 }
 
 data "aws_iam_policy_document" "key" {
@@ -91,4 +94,6 @@ resource "aws_kms_alias" "purpose" {
 
   name          = "alias/${var.name}-${each.key}"
   target_key_id = local.arns[each.key]
+
+  depends_on = [aws_kms_replica_key.replica]
 }

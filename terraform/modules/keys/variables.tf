@@ -19,6 +19,22 @@ variable "deletion_window_days" {
   }
 }
 
+variable "existing" {
+  description = "ARNs of keys that exist already, by purpose; they pass through to the output, so that a stack reads every key from one place."
+  type        = map(string)
+  default     = {}
+
+  validation {
+    condition     = alltrue([for purpose, arn in var.existing : can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))])
+    error_message = "existing must hold ARNs of keys, arn:aws:kms:<region>:<account>:key/<id>, not of aliases."
+  }
+
+  validation {
+    condition     = length(setintersection(keys(var.existing), keys(var.keys))) == 0
+    error_message = "existing and keys hold the same purpose: remove it from one."
+  }
+}
+
 variable "keys" {
   description = "Keys by purpose. `services`: AWS services that use the key for this account's resources (`logs`, `sns`, `cloudwatch`, `events`, `backup`). `multi_region`: replicas may be made in other regions. `primary_key_arn`: make a replica of that key in this region instead of a key of its own."
   type = map(object({
@@ -27,6 +43,7 @@ variable "keys" {
     primary_key_arn = optional(string)
     services        = optional(set(string), [])
   }))
+  default = {}
 
   validation {
     condition     = alltrue([for key in var.keys : alltrue([for service in key.services : contains(["backup", "cloudwatch", "events", "logs", "sns"], service)])])

@@ -19,7 +19,7 @@ data "aws_iam_policy_document" "flow" {
   statement {
     sid       = "WriteFlowLogs"
     actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-    resources = [aws_cloudwatch_log_group.flow.arn, "${aws_cloudwatch_log_group.flow.arn}:*"]
+    resources = ["arn:aws:logs:${var.region}:${var.account_id}:log-group:/${var.name}/vpc-flow:*"]
   }
 }
 

@@ -1,3 +1,8 @@
+variable "account_id" {
+  description = "Account of the network."
+  type        = string
+}
+
 variable "cidr" {
   description = "IPv4 range of the VPC, /16 to /20; three tiers of up to six zones are cut from it."
   type        = string

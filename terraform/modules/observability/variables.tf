@@ -18,17 +18,17 @@ variable "cache_members" {
   type        = map(string)
 }
 
-variable "dead_letter_queues" {
-  description = "Names of every dead-letter queue, by a name: one message in any is an alarm."
-  type        = map(string)
-}
-
 variable "database" {
   description = "Aurora cluster; a secondary one also has its lag behind the primary region watched."
   type = object({
     cluster_id = string
     secondary  = bool
   })
+}
+
+variable "dead_letter_queues" {
+  description = "Names of every dead-letter queue, by a name: one message in any is an alarm."
+  type        = map(string)
 }
 
 variable "functions" {

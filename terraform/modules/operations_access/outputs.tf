@@ -13,11 +13,6 @@ output "function_name" {
   value       = module.function.names["ops"]
 }
 
-output "operator_policy_arn" {
-  description = "Policy that lets an operator or a pipeline invoke the function."
-  value       = aws_iam_policy.operator.arn
-}
-
 output "security_group_id" {
   description = "Security group of the function, for the cache."
   value       = module.function.security_group_ids["ops"]

@@ -9,7 +9,7 @@ locals {
     GAMESERVER_DATABASE_SECRET = local.database_secret_arn
     GAMESERVER_DATABASE_TLS    = "true"
     GAMESERVER_DATABASE_USER   = var.foundation.database.username
-    GAMESERVER_DATA_KEY_ARN    = local.keys["data"]
+    GAMESERVER_DATA_KEY_ARN    = module.keys.arns["data"]
     GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
   })
 
@@ -27,7 +27,7 @@ module "functions" {
   source = "../../modules/functions"
 
   account_id         = local.account_id
-  kms_key_arn        = local.keys["storage"]
+  kms_key_arn        = module.keys.arns["storage"]
   log_retention_days = var.log_retention_days
   name               = local.name
   network            = local.private_subnets
@@ -69,7 +69,7 @@ module "api" {
   certificate_arn    = module.certificate.arn
   domain_name        = "api.${var.foundation.dns.domain}"
   jwt                = { audience = var.foundation.identity.client_id, issuer = var.foundation.identity.issuer }
-  kms_key_arn        = local.keys["storage"]
+  kms_key_arn        = module.keys.arns["storage"]
   log_retention_days = var.log_retention_days
   name               = local.name
 
@@ -101,7 +101,7 @@ module "operations_access" {
     GAMESERVER_REGION       = var.region
   }
   handler     = "gameserver.functions.lambda_handlers.ops"
-  kms_key_arn = local.keys["storage"]
+  kms_key_arn = module.keys.arns["storage"]
   name        = local.name
   network     = local.private_subnets
   operators   = var.operators
@@ -130,7 +130,7 @@ module "observability" {
     service_name  = module.game_service.service_name
     target_group  = module.game_service.target_group_arn_suffix
   }
-  kms_key_arn   = local.keys["storage"]
+  kms_key_arn   = module.keys.arns["storage"]
   name          = local.name
   notify_emails = var.notify_emails
   region        = var.region

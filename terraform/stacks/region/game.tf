@@ -18,7 +18,7 @@ locals {
 
   key_use = {
     actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
-    resources = [for purpose in sort(keys(local.keys)) : local.keys[purpose]]
+    resources = [for purpose in sort(keys(module.keys.arns)) : module.keys.arns[purpose]]
   }
   cache_log_in = {
     actions   = ["elasticache:Connect"]
@@ -58,7 +58,7 @@ module "game_service" {
   certificate_arn     = module.certificate.arn
   deletion_protection = var.protect
   image               = var.game.image
-  kms_key_arn         = local.keys["storage"]
+  kms_key_arn         = module.keys.arns["storage"]
   log_retention_days  = var.log_retention_days
   name                = local.name
   region              = var.region
@@ -104,7 +104,7 @@ module "firewall" {
   source = "../../modules/firewall"
 
   associations       = { game = module.game_service.load_balancer.arn }
-  kms_key_arn        = local.keys["storage"]
+  kms_key_arn        = module.keys.arns["storage"]
   log_retention_days = var.log_retention_days
   name               = local.name
   region             = var.region

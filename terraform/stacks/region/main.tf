@@ -7,7 +7,7 @@ locals {
   play_host  = "play-${var.region}.${var.foundation.dns.domain}"
   tags       = { Environment = var.foundation.environment, Project = var.foundation.project, Stack = "region" }
 
-  keys   = local.is_primary ? var.foundation.keys : module.keys[0].arns
+
   tables = local.is_primary ? var.foundation.tables : module.match_store_replica[0].tables
   # A replica of a secret has the primary's ARN with its own region.
   database_secret_arn = replace(var.foundation.database.secret_arn, ":${var.foundation.primary_region}:", ":${var.region}:")
@@ -42,29 +42,31 @@ provider "aws" {
   }
 }
 
+# The primary region has foundation's keys; every other one makes replicas of them.
 module "keys" {
   source = "../../modules/keys"
-  count  = local.is_primary ? 0 : 1
 
   account_id           = local.account_id
   deletion_window_days = var.protect ? 30 : 7
   name                 = local.name
   region               = var.region
 
+  existing = { for purpose, arn in var.foundation.keys : purpose => arn if local.is_primary }
   keys = { for purpose, arn in var.foundation.keys : purpose => {
     description     = "Replica of ${purpose}"
     primary_key_arn = arn
     services        = purpose == "storage" ? ["backup", "cloudwatch", "logs", "sns"] : []
-  } }
+  } if !local.is_primary }
 }
 
 module "network" {
   source = "../../modules/network"
 
+  account_id              = local.account_id
   cidr                    = var.network.cidr
   flow_log_retention_days = var.log_retention_days
   interface_endpoints     = var.network.interface_endpoints
-  kms_key_arn             = local.keys["storage"]
+  kms_key_arn             = module.keys.arns["storage"]
   name                    = local.name
   nat                     = var.network.nat
   region                  = var.region
@@ -76,7 +78,7 @@ module "match_store_replica" {
   count  = local.is_primary ? 0 : 1
 
   deletion_protection = var.protect
-  kms_key_arn         = local.keys["storage"]
+  kms_key_arn         = module.keys.arns["storage"]
   region              = var.region
   tables              = var.foundation.tables
 }
@@ -85,7 +87,7 @@ module "events" {
   source = "../../modules/events"
 
   account_id  = local.account_id
-  kms_key_arn = local.keys["storage"]
+  kms_key_arn = module.keys.arns["storage"]
   name        = local.name
   queues      = local.data_plane.queues
   region      = var.region
@@ -102,7 +104,7 @@ module "cache" {
     worker = module.functions.security_group_ids["persistence"]
   }
   account_id              = local.account_id
-  kms_key_arn             = local.keys["storage"]
+  kms_key_arn             = module.keys.arns["storage"]
   log_retention_days      = var.log_retention_days
   name                    = local.name
   node_type               = var.cache.node_type
@@ -132,7 +134,7 @@ module "database" {
   global                = var.foundation.database
   instance_class        = var.database.instance_class
   instances             = var.database.instances
-  kms_key_arn           = local.keys["storage"]
+  kms_key_arn           = module.keys.arns["storage"]
   log_retention_days    = var.log_retention_days
   name                  = local.name
   region                = var.region
@@ -145,10 +147,12 @@ module "backup" {
   source    = "../../modules/backup"
   providers = { aws = aws, aws.copy = aws.copy }
 
-  copy_kms_key_arn = module.copy_keys.arns["backup-copies-${var.region}"]
+  account_id       = local.account_id
+  copy_kms_key_arn = one(values(module.copy_keys.arns))
   copy_region      = var.backup.copy_region
   force_destroy    = !var.protect
-  kms_key_arn      = local.keys["storage"]
+  kms_key_arn      = module.keys.arns["storage"]
+  lock             = var.backup.lock
   name             = local.name
   region           = var.region
   resources        = merge({ database = module.database.arn }, { for key, table in local.tables : "table-${key}" => table.arn })

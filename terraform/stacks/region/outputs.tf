@@ -27,7 +27,7 @@ output "contract" {
     topics   = module.events.topics
     queues   = module.events.queues
     identity = { for name in ["client_id", "issuer", "jwks_url", "user_pool_id"] : name => var.foundation.identity[name] }
-    keys     = local.keys
+    keys     = module.keys.arns
     fleet    = { kind = "ecs", cluster = module.game_service.cluster_name, service = module.game_service.service_name }
     backup   = { vault_name = module.backup.vault_name }
   }

@@ -5,9 +5,10 @@ variable "aws_endpoint_url" {
 }
 
 variable "backup" {
-  description = "Copies of backups: the other region that keeps them, and for how long in days."
+  description = "Copies of backups: the other region that keeps them, and for how long in days. `lock`: nobody deletes a recovery point early."
   type = object({
     copy_region    = string
+    lock           = optional(bool, true)
     retention_days = optional(object({ copies = optional(number, 90), daily = optional(number, 35), monthly = optional(number, 365) }), {})
   })
 

@@ -1,0 +1,1 @@
+"""An emulated AWS for the production stacks: two emulators behind one set of endpoints, with their gaps corrected."""

@@ -1,0 +1,398 @@
+"""What ministack does differently from AWS and the Terraform provider notices.
+
+Each correction is the smallest one that gives a clean second plan; a test shows of each that it is still needed.
+Imported only in the process that runs ministack: its modules read their settings when they are imported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+from xml.sax.saxutils import escape
+
+from ministack.services import apigateway, dynamodb, ec2, ecs, elasticache, kms, rds, route53, secretsmanager
+
+from mjctl.sandbox.correction import Correction, wrap
+
+Handler = Callable[..., Any]
+
+
+def _cache_user_escaped() -> None:
+    def make(original: Handler) -> Handler:
+        return lambda user: original({**user, "AccessString": escape(user.get("AccessString", ""))})
+
+    wrap(elasticache, "_user_xml", make)
+
+
+def _instance_by_resource_id() -> None:
+    def make(original: Handler) -> Handler:
+        def filtered(instances: list[dict[str, Any]], filters: dict[str, list[str]]) -> list[dict[str, Any]]:
+            wanted = filters.get("dbi-resource-id")
+            return [i for i in original(instances, filters) if wanted is None or i.get("DbiResourceId") in wanted]
+
+        return filtered
+
+    wrap(rds, "_apply_instance_filters", make)
+
+
+def _service_zone_rebalancing() -> None:
+    def make(original: Handler) -> Handler:
+        def handle(data: dict[str, Any]) -> Any:
+            answer = original(data)
+            name = data.get("serviceName") or str(data.get("service", "")).rsplit("/", 1)[-1]
+            cluster = ecs._resolve_cluster_name(data.get("cluster", "default"))
+            service = ecs._services.get(f"{cluster}/{name}")
+            if service is not None and "availabilityZoneRebalancing" in data:
+                service["availabilityZoneRebalancing"] = data["availabilityZoneRebalancing"]
+            return answer
+
+        return handle
+
+    wrap(ecs, "_create_service", make)
+    wrap(ecs, "_update_service", make)
+
+
+def _replica_keys() -> None:
+    def make_update(original: Handler) -> Handler:
+        def handle(name: str, table: dict[str, Any], updates: list[dict[str, Any]]) -> Any:
+            error = original(name, table, updates)
+            for update in updates:
+                created = update.get("Create") or {}
+                if error is None and created.get("KMSMasterKeyId"):
+                    account = dynamodb.get_account_id()
+                    replica = dynamodb._tables.get_scoped(account, created["RegionName"], name)
+                    key = {"SSEType": "KMS", "Status": "ENABLED", "KMSMasterKeyArn": created["KMSMasterKeyId"]}
+                    replica["SSEDescription"] = key
+            return error
+
+        return handle
+
+    wrap(dynamodb, "_apply_replica_updates", make_update)
+
+
+def _endpoint_groups_and_dns() -> None:
+    def make_create(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            before = set(ec2._vpc_endpoints)
+            answer = original(params)
+            for identifier in set(ec2._vpc_endpoints) - before:
+                ec2._vpc_endpoints[identifier].update(
+                    SecurityGroups=ec2._parse_member_list(params, "SecurityGroupId"),
+                    PrivateDns=ec2._p(params, "PrivateDnsEnabled") or "false",
+                )
+            return answer
+
+        return handle
+
+    def make_fields(original: Handler) -> Handler:
+        def fields(endpoint: dict[str, Any], tag: str = "item") -> str:
+            groups = "".join(
+                f"<item><groupId>{group}</groupId><groupName>{group}</groupName></item>"
+                for group in endpoint.get("SecurityGroups", [])
+            )
+            private_dns = f"<privateDnsEnabled>{endpoint.get('PrivateDns', 'false')}</privateDnsEnabled>"
+            more = f"<groupSet>{groups}</groupSet>{private_dns}"
+            return str(original(endpoint, tag)).replace("<state>", f"{more}<state>", 1)
+
+        return fields
+
+    wrap(ec2, "_create_vpc_endpoint", make_create)
+    wrap(ec2, "_vpce_fields_xml", make_fields)
+
+
+def _flow_log_attributes() -> None:
+    def make_create(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            before = set(ec2._flow_logs)
+            answer = original(params)
+            for identifier in set(ec2._flow_logs) - before:
+                ec2._flow_logs[identifier].update(
+                    Role=ec2._p(params, "DeliverLogsPermissionArn"),
+                    Interval=ec2._p(params, "MaxAggregationInterval") or "600",
+                )
+                ec2._parse_tag_specs(params, "vpc-flow-log", identifier)
+            return answer
+
+        return handle
+
+    def make_describe(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            status, headers, body = original(params)
+            text = body.decode() if isinstance(body, bytes) else body
+            for log in ec2._flow_logs.values():
+                mark = f"<flowLogId>{log['FlowLogId']}</flowLogId>"
+                more = (
+                    f"<deliverLogsPermissionArn>{log.get('Role', '')}</deliverLogsPermissionArn>"
+                    f"<maxAggregationInterval>{log.get('Interval', '600')}</maxAggregationInterval>"
+                )
+                text = text.replace(mark, mark + more)
+            return status, headers, text.encode()
+
+        return handle
+
+    wrap(ec2, "_create_flow_logs", make_create)
+    wrap(ec2, "_describe_flow_logs", make_describe)
+
+
+def _secret_replicas_at_creation() -> None:
+    def make(original: Handler) -> Handler:
+        def handle(data: dict[str, Any]) -> Any:
+            answer = original(data)
+            if answer[0] == 200 and data.get("AddReplicaRegions"):
+                secretsmanager._replicate_secret_to_regions({**data, "SecretId": data["Name"]})
+            return answer
+
+        return handle
+
+    wrap(secretsmanager, "_create_secret", make)
+
+
+def _authorizer_without_payload_version() -> None:
+    def make(original: Handler) -> Handler:
+        def handle(api_id: str, data: dict[str, Any]) -> Any:
+            answer = original(api_id, data)
+            if data.get("authorizerType") == "JWT":
+                for authorizer in apigateway._authorizers.get(api_id, {}).values():
+                    if authorizer["authorizerType"] == "JWT":
+                        authorizer.pop("authorizerPayloadFormatVersion", None)
+            return answer
+
+        return handle
+
+    wrap(apigateway, "_create_authorizer", make)
+
+
+def _cache_parameters_by_source() -> None:
+    def make_modify(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            name = elasticache._p(params, "CacheParameterGroupName")
+            before = {k: dict(v) for k, v in elasticache._param_group_params.get(name, {}).items()}
+            answer = original(params)
+            for parameter, value in elasticache._param_group_params.get(name, {}).items():
+                if before.get(parameter, {}).get("Value") != value.get("Value"):
+                    value["Source"] = "user"
+            return answer
+
+        return handle
+
+    def make_describe(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            source = elasticache._p(params, "Source")
+            name = elasticache._p(params, "CacheParameterGroupName")
+            everything = elasticache._param_group_params.get(name, {})
+            if not source or not everything:
+                return original(params)
+            elasticache._param_group_params[name] = {k: v for k, v in everything.items() if v.get("Source") == source}
+            try:
+                return original(params)
+            finally:
+                elasticache._param_group_params[name] = everything
+
+        return handle
+
+    wrap(elasticache, "_modify_cache_parameter_group", make_modify)
+    wrap(elasticache, "_describe_cache_parameters", make_describe)
+
+
+def _cache_key_and_upgrades() -> None:
+    def make_create(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            answer = original(params)
+            group = elasticache._replication_groups.get(elasticache._p(params, "ReplicationGroupId"))
+            if group is not None:
+                group["KmsKeyId"] = elasticache._p(params, "KmsKeyId")
+            return answer
+
+        return handle
+
+    def make_xml(original: Handler) -> Handler:
+        def xml(group: dict[str, Any]) -> str:
+            key = group.get("KmsKeyId")
+            return str(original(group)) + (f"<KmsKeyId>{key}</KmsKeyId>" if key else "")
+
+        return xml
+
+    def make_node_xml(original: Handler) -> Handler:
+        def xml(node: dict[str, Any]) -> str:
+            upgrades = str(node.get("AutoMinorVersionUpgrade", True)).lower()
+            return str(original(node)) + f"<AutoMinorVersionUpgrade>{upgrades}</AutoMinorVersionUpgrade>"
+
+        return xml
+
+    wrap(elasticache, "_create_replication_group", make_create)
+    wrap(elasticache, "_rg_xml", make_xml)
+    wrap(elasticache, "_cluster_xml_inner", make_node_xml)
+
+
+def _cache_user_log_in() -> None:
+    def make(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            answer = original(params)
+            user = elasticache._users.get(elasticache._p(params, "UserId"))
+            if user is None or elasticache._p(params, "AuthenticationMode.Type") != "iam":
+                return answer
+            user["Authentication"] = {"Type": "iam", "PasswordCount": 0}
+            status, headers, body = answer
+            return status, headers, body.replace(b"<Type>no-password</Type>", b"<Type>iam</Type>")
+
+        return handle
+
+    wrap(elasticache, "_create_user", make)
+
+
+def _managed_keys() -> None:
+    def make(original: Handler) -> Handler:
+        def resolve(reference: str) -> Any:
+            found = original(reference)
+            alias = reference.rsplit(":", 1)[-1] if reference else ""
+            if found is not None or not alias.startswith("alias/aws/"):
+                return found
+            _, _, body = kms._create_key({"Description": f"Default key of {alias.removeprefix('alias/aws/')}"})
+            kms._aliases[kms._alias_arn(alias)] = json.loads(body)["KeyMetadata"]["KeyId"]
+            return original(reference)
+
+        return resolve
+
+    wrap(kms, "_resolve_key", make)
+
+
+def _cluster_log_exports() -> None:
+    def make_handle(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            answer = original(params)
+            cluster = rds._clusters.get(rds._p(params, "DBClusterIdentifier"))
+            exports = rds._parse_member_list(params, "EnableCloudwatchLogsExports") or rds._parse_member_list(
+                params, "CloudwatchLogsExportConfiguration.EnableLogTypes"
+            )
+            if cluster is not None and exports:
+                cluster["EnabledCloudwatchLogsExports"] = exports
+            return answer
+
+        return handle
+
+    def make_xml(original: Handler) -> Handler:
+        def xml(cluster: dict[str, Any]) -> str:
+            exports = "".join(f"<member>{log}</member>" for log in cluster.get("EnabledCloudwatchLogsExports") or [])
+            return str(original(cluster)) + f"<EnabledCloudwatchLogsExports>{exports}</EnabledCloudwatchLogsExports>"
+
+        return xml
+
+    wrap(rds, "_create_db_cluster", make_handle)
+    wrap(rds, "_modify_db_cluster", make_handle)
+    wrap(rds, "_cluster_xml", make_xml)
+
+
+def _cluster_endpoints_stay() -> None:
+    wrap(rds, "_sync_cluster_endpoints", lambda _original: lambda _cluster: None)
+
+
+def _performance_insights_key() -> None:
+    def make_handle(original: Handler) -> Handler:
+        def handle(params: dict[str, Any]) -> Any:
+            answer = original(params)
+            instance = rds._instances.get(rds._p(params, "DBInstanceIdentifier"))
+            if instance is not None:
+                instance["PerformanceInsightsKMSKeyId"] = rds._p(params, "PerformanceInsightsKMSKeyId")
+            return answer
+
+        return handle
+
+    def make_xml(original: Handler) -> Handler:
+        def xml(instance: dict[str, Any]) -> str:
+            key = instance.get("PerformanceInsightsKMSKeyId", "")
+            return str(original(instance)) + f"<PerformanceInsightsKMSKeyId>{key}</PerformanceInsightsKMSKeyId>"
+
+        return xml
+
+    wrap(rds, "_create_db_instance", make_handle)
+    wrap(rds, "_instance_xml", make_xml)
+
+
+def _secret_replicas_removed() -> None:
+    def make(original: Handler) -> Handler:
+        async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
+            if not headers.get("x-amz-target", "").endswith(".RemoveRegionsFromReplication"):
+                return await original(method, path, headers, body, query)
+            data = json.loads(body)
+            _, secret = secretsmanager._resolve(data["SecretId"])
+            gone = set(data["RemoveReplicaRegions"])
+            for region in gone:
+                secretsmanager._secrets.pop_scoped(secretsmanager.get_account_id(), region, secret["Name"], None)
+            kept = [status for status in secret["ReplicationStatus"] if status["Region"] not in gone]
+            secret["ReplicationStatus"] = kept
+            return secretsmanager.json_response({"ARN": secret["ARN"], "ReplicationStatus": kept})
+
+        return handle
+
+    wrap(secretsmanager, "handle_request", make)
+
+
+def _zone_without_dnssec() -> None:
+    def make(original: Handler) -> Handler:
+        async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
+            if method == "GET" and path.endswith("/dnssec"):
+                status = "<Status><ServeSignature>NOT_SIGNING</ServeSignature></Status><KeySigningKeys/>"
+                answer = f'<GetDNSSECResponse xmlns="{route53.NS}">{status}</GetDNSSECResponse>'
+                return 200, {"Content-Type": "text/xml"}, answer.encode()
+            return await original(method, path, headers, body, query)
+
+        return handle
+
+    wrap(route53, "handle_request", make)
+
+
+_VERSION = "1.5.33"
+
+
+def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
+    return Correction(name, "ministack", _VERSION, difference, apply)
+
+
+CORRECTIONS = (
+    _of(
+        "authorizer-payload-version",
+        "API Gateway gives a JWT authorizer a payload format version, which only Lambda ones have",
+        _authorizer_without_payload_version,
+    ),
+    _of(
+        "cache-key-and-upgrades",
+        "ElastiCache forgets the key of a replication group, and does not tell the automatic upgrades of its nodes",
+        _cache_key_and_upgrades,
+    ),
+    _of(
+        "cache-parameters-by-source",
+        "ElastiCache DescribeCacheParameters ignores Source and returns defaults as if set",
+        _cache_parameters_by_source,
+    ),
+    _of(
+        "cache-user-escaped",
+        "ElastiCache CreateUser does not escape the access string: `&*` breaks the XML",
+        _cache_user_escaped,
+    ),
+    _of("cache-user-log-in", "ElastiCache forgets that a user logs in by IAM", _cache_user_log_in),
+    _of(
+        "db-cluster-endpoints",
+        "RDS replaces a cluster's endpoints by 127.0.0.1 once it has an instance",
+        _cluster_endpoints_stay,
+    ),
+    _of("db-cluster-log-exports", "RDS forgets which logs a cluster exports", _cluster_log_exports),
+    _of(
+        "db-instance-filter",
+        "RDS DescribeDBInstances ignores the filter dbi-resource-id: the wait for a deletion never ends",
+        _instance_by_resource_id,
+    ),
+    _of("db-performance-insights-key", "RDS forgets the key of Performance Insights", _performance_insights_key),
+    _of("dynamodb-replica-key", "DynamoDB gives a replica the primary region's key instead of its own", _replica_keys),
+    _of("ecs-zone-rebalancing", "ECS forgets availabilityZoneRebalancing", _service_zone_rebalancing),
+    _of(
+        "endpoint-groups",
+        "EC2 forgets security groups and private DNS of an interface endpoint",
+        _endpoint_groups_and_dns,
+    ),
+    _of("flow-log-attributes", "EC2 forgets role, interval and tags of a flow log", _flow_log_attributes),
+    _of("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
+    _of("secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation),
+    _of("secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed),
+    _of("zone-dnssec", "Route 53 has no GetDNSSEC, which deleting a zone asks", _zone_without_dnssec),
+)

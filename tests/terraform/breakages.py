@@ -1,0 +1,322 @@
+"""Plans that break a rule, made from good ones: one attribute wrong, or not known at plan, or a resource missing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from plan_model import Plan
+
+Change = dict[str, Any]
+Edit = Callable[[Plan, Change], Plan | None]
+
+
+@dataclass(frozen=True)
+class Breakage:
+    """`edit` changes the first planned resource of `type` (and `name`), or takes it out by returning None."""
+
+    rule: str
+    label: str
+    type: str
+    edit: Edit
+    name: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.type}{f'.{self.name}' if self.name else ''} {self.label}"
+
+    def apply(self, plans: Sequence[Plan]) -> list[Plan]:
+        """The same plans, one of them broken.
+
+        Raises:
+            LookupError: no plan has such a resource: the fixture breaks nothing.
+        """
+        for number, plan in enumerate(plans):
+            for index, change in enumerate(plan.document["resource_changes"]):
+                if change["mode"] == "managed" and change["type"] == self.type and self.name in (None, change["name"]):
+                    changes = list(plan.document["resource_changes"])
+                    changes[index] = broken = copy.deepcopy(change)
+                    edited = self.edit(replace(plan, document={**plan.document, "resource_changes": changes}), broken)
+                    if edited is None:
+                        del changes[index]
+                        edited = replace(plan, document={**plan.document, "resource_changes": changes})
+                    return [*plans[:number], edited, *plans[number + 1 :]]
+        raise LookupError(f"no {self.type} in the plans")
+
+
+def _parent(values: Any, path: str) -> tuple[Any, Any]:
+    """Container and key of a dotted path, made where it is missing."""
+    *way, last = path.split(".")
+    for part in way:
+        if isinstance(values, list):
+            values = values[int(part)]
+        else:
+            if values.get(part) in (None, True, False):
+                values[part] = {}
+            values = values[part]
+    return values, int(last) if isinstance(values, list) else last
+
+
+def value(path: str, wrong: Any) -> Edit:
+    """The attribute is known, and wrong."""
+
+    def edit(plan: Plan, change: Change) -> Plan:
+        container, key = _parent(change["change"]["after"], path)
+        container[key] = wrong
+        change["change"]["after_unknown"].pop(path.split(".", maxsplit=1)[0], None)
+        return plan
+
+    return edit
+
+
+def reference(path: str, *references: str) -> Edit:
+    """The attribute is not known at plan, and refers to `references` only."""
+
+    def edit(plan: Plan, change: Change) -> Plan:
+        top = path.split(".", maxsplit=1)[0]
+        change["change"]["after"].pop(top, None)
+        change["change"]["after_unknown"][top] = True
+        configuration = copy.deepcopy(plan.document["configuration"])
+        edited = replace(plan, document={**plan.document, "configuration": configuration})
+        resource = next(r for r in edited.resources(change["type"]) if r.address == change["address"])
+        block: Any = edited.block(resource)
+        block.setdefault("expressions", {})[top] = {"references": list(references)}
+        return edited
+
+    return edit
+
+
+def unknown(path: str) -> Edit:
+    """The attribute is not known at plan, and what it refers to says nothing."""
+    return reference(path, "local.something")
+
+
+def gone(_plan: Plan, _change: Change) -> None:
+    """The resource is not there."""
+
+
+def rules(rule: str, type: str, path: str, *wrong: Any, name: str | None = None) -> list[Breakage]:
+    """Each wrong value of one attribute, and the attribute not known."""
+    found = [Breakage(rule, f"{path} = {bad!r}", type, value(path, bad), name) for bad in wrong]
+    return [*found, Breakage(rule, f"{path} unknown", type, unknown(path), name)]
+
+
+def without(rule: str, type: str, name: str | None = None) -> list[Breakage]:
+    return [Breakage(rule, "missing", type, gone, name)]
+
+
+def referring(rule: str, type: str, path: str, *references: str, name: str | None = None) -> list[Breakage]:
+    edit = reference(path, *references)
+    return [Breakage(rule, f"{path} -> {', '.join(references)}", type, edit, name), *rules(rule, type, path, name=name)]
+
+
+_OPEN_TRUST = '{"Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"AWS":"*"}}]}'
+_EVERYTHING = '{"Statement":[{"Sid":"All","Effect":"Allow","Action":"*","Resource":"arn:aws:s3:::x"}]}'
+_EVERYWHERE = '{"Statement":[{"Sid":"Read","Effect":"Allow","Action":"s3:GetObject","Resource":"*"}]}'
+_FOREIGN_KEY = "arn:aws:kms:sa-east-1:123456789012:key/mrk-0"
+
+BREAKAGES: list[Breakage] = [
+    *rules("three_zones_in_every_tier_and_a_gateway_in_each", "aws_subnet", "tags.Tier", "other"),
+    *rules("three_zones_in_every_tier_and_a_gateway_in_each", "aws_subnet", "availability_zone", "us-east-1b"),
+    *without("three_zones_in_every_tier_and_a_gateway_in_each", "aws_nat_gateway"),
+    *rules("tasks_roll_back_and_stay_private", "aws_ecs_service", "deployment_circuit_breaker.0.enable", False),
+    *rules("tasks_roll_back_and_stay_private", "aws_ecs_service", "deployment_circuit_breaker.0.rollback", False),
+    *rules("tasks_roll_back_and_stay_private", "aws_ecs_service", "availability_zone_rebalancing", "DISABLED", None),
+    *rules("tasks_roll_back_and_stay_private", "aws_ecs_service", "network_configuration.0.assign_public_ip", True),
+    *referring(
+        "tasks_roll_back_and_stay_private", "aws_ecs_service", "network_configuration", "var.network.public_subnet_ids"
+    ),
+    *rules("the_fleet_scales_on_sessions", "aws_appautoscaling_target", "min_capacity", 2, 1000),
+    *rules("the_fleet_scales_on_sessions", "aws_appautoscaling_target", "max_capacity", 1),
+    *without("the_fleet_scales_on_sessions", "aws_appautoscaling_policy", "players"),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.path", "", None),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.enabled", False),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.interval", 60),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "deregistration_delay", "30", None),
+    *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "name", "a" * 33),
+    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "idle_timeout", 40),
+    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "enable_deletion_protection", False, None),
+    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "drop_invalid_header_fields", False, None),
+    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "access_logs.0.enabled", False),
+    *referring("load_balancers_fit_websockets_and_are_kept", "aws_lb", "access_logs", "var.name"),
+    *rules(
+        "players_are_served_over_tls_1_2", "aws_lb_listener", "ssl_policy", "ELBSecurityPolicy-2016-08", name="https"
+    ),
+    *rules("players_are_served_over_tls_1_2", "aws_lb_listener", "protocol", "HTTP", name="https"),
+    *rules("players_are_served_over_tls_1_2", "aws_lb_listener", "default_action.0.type", "forward", name="http"),
+    *rules(
+        "players_are_served_over_tls_1_2",
+        "aws_cloudfront_distribution",
+        "viewer_certificate.0.minimum_protocol_version",
+        "TLSv1",
+        None,
+    ),
+    *rules(
+        "players_are_served_over_tls_1_2",
+        "aws_cloudfront_distribution",
+        "default_cache_behavior.0.viewer_protocol_policy",
+        "allow-all",
+    ),
+    *rules(
+        "players_are_served_over_tls_1_2",
+        "aws_apigatewayv2_domain_name",
+        "domain_name_configuration.0.security_policy",
+        "TLS_1_0",
+    ),
+    *without("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl_association"),
+    *without("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl_logging_configuration"),
+    *rules("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_"),
+    *rules("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl", "rule", []),
+    *referring("a_firewall_stands_before_every_entry", "aws_cloudfront_distribution", "web_acl_id", "var.name"),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "point_in_time_recovery.0.enabled", False),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "server_side_encryption.0.enabled", False),
+    *rules(
+        "tables_survive_and_are_encrypted", "aws_dynamodb_table", "server_side_encryption.0.kms_key_arn", _FOREIGN_KEY
+    ),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "deletion_protection_enabled", False, None),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "ttl.0.enabled", False),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "point_in_time_recovery", False, None),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "kms_key_arn", _FOREIGN_KEY, None),
+    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "deletion_protection_enabled", False),
+    *without("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica"),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "multi_az_enabled", False, None
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_replication_group",
+        "automatic_failover_enabled",
+        False,
+    ),
+    *rules("the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "num_cache_clusters", 1),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_replication_group",
+        "at_rest_encryption_enabled",
+        "false",
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "kms_key_id", None, _FOREIGN_KEY
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_replication_group",
+        "transit_encryption_enabled",
+        False,
+    ),
+    *rules("the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "snapshot_retention_limit", 0),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_replication_group",
+        "replication_group_id",
+        "arena-prod",
+    ),
+    *referring(
+        "the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "user_group_ids", "var.name"
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted",
+        "aws_elasticache_user",
+        "authentication_mode.0.type",
+        "password",
+        name="iam",
+    ),
+    *rules(
+        "the_cache_fails_over_and_is_encrypted", "aws_elasticache_user", "access_string", "on ~* +@all", name="default"
+    ),
+    *without("databases_fail_over_and_are_kept", "aws_rds_cluster_instance"),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "publicly_accessible", True, None),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "availability_zone"),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "performance_insights_kms_key_id", None),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "storage_encrypted", False),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "kms_key_id", None, _FOREIGN_KEY),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "deletion_protection", False, None),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "backup_retention_period", 1),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "skip_final_snapshot", True),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "final_snapshot_identifier", None),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "enabled_cloudwatch_logs_exports", [], None),
+    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_parameter_group", "parameter", []),
+    *rules("databases_stand_in_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
+    *rules("databases_stand_in_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
+    *referring("queues_lead_to_dead_letters", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),
+    *rules("queues_lead_to_dead_letters", "aws_sqs_queue", "visibility_timeout_seconds", 30, name="queue"),
+    *rules("queues_lead_to_dead_letters", "aws_sqs_queue", "message_retention_seconds", 1209600, name="queue"),
+    *referring("functions_keep_what_failed_and_share_fairly", "aws_lambda_function", "dead_letter_config", "var.name"),
+    *rules(
+        "functions_keep_what_failed_and_share_fairly", "aws_lambda_function", "reserved_concurrent_executions", -1, 0
+    ),
+    *rules(
+        "functions_keep_what_failed_and_share_fairly", "aws_lambda_event_source_mapping", "function_response_types", []
+    ),
+    *rules("messages_logs_and_objects_are_encrypted", "aws_sns_topic", "kms_master_key_id", None, "alias/aws/sns"),
+    *rules("messages_logs_and_objects_are_encrypted", "aws_sqs_queue", "kms_master_key_id", None, _FOREIGN_KEY),
+    *rules("messages_logs_and_objects_are_encrypted", "aws_cloudwatch_log_group", "kms_key_id", None),
+    *rules("messages_logs_and_objects_are_encrypted", "aws_secretsmanager_secret", "kms_key_id", None),
+    *rules("messages_logs_and_objects_are_encrypted", "aws_lambda_function", "kms_key_arn", None),
+    *without("messages_logs_and_objects_are_encrypted", "aws_s3_bucket_server_side_encryption_configuration"),
+    *rules(
+        "buckets_are_private_versioned_and_tls_only", "aws_s3_bucket_public_access_block", "block_public_acls", False
+    ),
+    *rules(
+        "buckets_are_private_versioned_and_tls_only", "aws_s3_bucket_public_access_block", "block_public_policy", None
+    ),
+    *rules(
+        "buckets_are_private_versioned_and_tls_only",
+        "aws_s3_bucket_public_access_block",
+        "restrict_public_buckets",
+        False,
+    ),
+    *without("buckets_are_private_versioned_and_tls_only", "aws_s3_bucket_public_access_block"),
+    *rules(
+        "buckets_are_private_versioned_and_tls_only",
+        "aws_s3_bucket_versioning",
+        "versioning_configuration.0.status",
+        "Suspended",
+    ),
+    *rules("buckets_are_private_versioned_and_tls_only", "aws_s3_bucket_policy", "policy", _EVERYWHERE),
+    *rules("keys_rotate_and_are_replicated", "aws_kms_key", "enable_key_rotation", False, None),
+    *rules("keys_rotate_and_are_replicated", "aws_kms_key", "deletion_window_in_days", 1),
+    *without("keys_rotate_and_are_replicated", "aws_kms_replica_key"),
+    *rules("roles_are_precise", "aws_iam_policy", "policy", _EVERYTHING, _EVERYWHERE),
+    *rules("roles_are_precise", "aws_iam_role", "assume_role_policy", _OPEN_TRUST),
+    *rules("roles_are_precise", "aws_iam_role", "inline_policy", [{"name": "all", "policy": _EVERYTHING}]),
+    *rules("logs_end", "aws_cloudwatch_log_group", "retention_in_days", 0, None),
+    *rules("backups_are_copied_and_locked", "aws_backup_vault", "kms_key_arn", None),
+    *without("backups_are_copied_and_locked", "aws_backup_vault_lock_configuration"),
+    *rules("backups_are_copied_and_locked", "aws_backup_plan", "rule.0.copy_action", []),
+    *rules(
+        "backups_are_copied_and_locked",
+        "aws_backup_plan",
+        "rule.0.copy_action.0.destination_vault_arn",
+        "arn:aws:backup:us-east-1:123456789012:backup-vault:here",
+    ),
+    *without("backups_are_copied_and_locked", "aws_backup_plan"),
+    *without("backups_are_copied_and_locked", "aws_backup_vault", "copy"),
+    *rules(
+        "players_are_sent_to_healthy_regions",
+        "aws_route53_record",
+        "alias.0.evaluate_target_health",
+        False,
+        name="play",
+    ),
+    *rules("players_are_sent_to_healthy_regions", "aws_route53_record", "health_check_id", None, name="api"),
+    *rules(
+        "players_are_sent_to_healthy_regions",
+        "aws_globalaccelerator_endpoint_group",
+        "health_check_interval_seconds",
+        60,
+    ),
+    *rules(
+        "players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "health_check_protocol", None
+    ),
+    *rules("players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "threshold_count", 10),
+    *rules("alarms_reach_somebody", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
+    *without("alarms_reach_somebody", "aws_cloudwatch_metric_alarm"),
+    *rules("players_accounts_are_protected", "aws_cognito_user_pool", "mfa_configuration", "OFF", None),
+    *rules(
+        "players_accounts_are_protected", "aws_cognito_user_pool", "user_pool_add_ons.0.advanced_security_mode", "OFF"
+    ),
+    *rules("players_accounts_are_protected", "aws_cognito_user_pool", "deletion_protection", "INACTIVE", None),
+    *rules("players_accounts_are_protected", "aws_cognito_user_pool", "password_policy.0.minimum_length", 8),
+]

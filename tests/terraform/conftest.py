@@ -1,0 +1,60 @@
+"""Fixtures of the Terraform tests: one copy of the tree a session, one emulator for what a plan asks of AWS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import inputs
+import terraform_cli
+from plan_model import Plan
+
+from mjctl.sandbox.emulators import Emulators
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of terraform/ to run in."""
+    return terraform_cli.copy_tree(tmp_path_factory.mktemp("terraform"))
+
+
+@pytest.fixture(scope="session")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """Both emulators, started once; what one test makes in them, another must not name."""
+    with Emulators(tmp_path_factory.mktemp("emulators")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def prod_plans(tree: Path, emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
+    """Plans of every stack of configs/prod.yaml by the real provider, from nothing.
+
+    The inputs that another stack would publish are made up; the master secret, which the primary region reads at plan,
+    exists in the emulator.
+    """
+    folder = tmp_path_factory.mktemp("prod")
+    environment = inputs.environment("prod")
+    package = folder / "functions.zip"
+    package.write_bytes(inputs.EMPTY_ZIP)
+    archive = {"path": str(package), "sha256": inputs.EMPTY_ZIP_SHA256}
+    secret = emulators.client("secretsmanager", inputs.primary_region(environment)).create_secret(
+        Name="arena-prod-database-master", SecretString='{"username": "game", "password": "not-a-secret"}'
+    )
+    contract = inputs.foundation_contract(environment, secret["ARN"])
+    stacks = {"foundation": ("foundation", inputs.primary_region(environment), inputs.foundation(environment))}
+    for region in environment.regions:
+        stacks[f"region {region}"] = ("region", region, inputs.region(environment, region, contract, archive))
+    published = {region: inputs.region_edge(environment, region) for region in environment.regions}
+    stacks["edge"] = ("edge", inputs.primary_region(environment), inputs.edge(environment, contract, published))
+    plans = []
+    for name, (stack, region, variables) in stacks.items():
+        root = terraform_cli.initialised(
+            tree / "stacks" / stack, folder / name.replace(" ", "-"), emulators.endpoints()
+        )
+        plans.append(Plan(name, region, root.plan(variables)))
+    return plans

@@ -1,0 +1,122 @@
+"""Terraform for these tests: the provider from a mirror where there is one, a copy of the tree, plans as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TERRAFORM_DIR = Path(__file__).parents[2] / "terraform"
+ACCOUNT_ID = "123456789012"
+_PROVIDER = "registry.terraform.io/hashicorp/aws"
+_PREFIXES = (
+    "/opt",
+    "/usr/local/share",
+    "/usr/share",
+    str(Path.home() / ".terraform.d"),
+    str(Path.home() / ".local/share"),
+)
+
+
+def find_mirror() -> Path | None:
+    """Root of a file system mirror that holds the AWS provider: $TF_PLUGIN_MIRROR, else well-known places."""
+    named = os.environ.get("TF_PLUGIN_MIRROR")
+    if named:
+        return Path(named)
+    for prefix in _PREFIXES:
+        for pattern in (_PROVIDER, f"*/{_PROVIDER}", f"*/*/{_PROVIDER}"):
+            for found in sorted(Path(prefix).glob(pattern)):
+                return found.parents[len(Path(_PROVIDER).parts) - 1]
+    return None
+
+
+def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables of a Terraform run that knows no real account: settings of its own, made-up keys, given endpoints."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
+    configuration = folder / "terraform.rc"
+    mirror = find_mirror()
+    blocks = f'filesystem_mirror {{\n    path = "{mirror}"\n  }}' if mirror else "direct {}"
+    configuration.write_text(f"provider_installation {{\n  {blocks}\n}}\n", encoding="utf-8")
+    return {
+        **inherited,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "CHECKPOINT_DISABLE": "1",
+        "TF_CLI_CONFIG_FILE": str(configuration),
+        "TF_IN_AUTOMATION": "1",
+        "TF_INPUT": "0",
+        **(endpoints or {}),
+    }
+
+
+class TerraformFailed(AssertionError):
+    """A run ended with another code than it should; holds what it said."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """One initialised root: `source` in a copy of the tree, `data` of its own."""
+
+    source: Path
+    data: Path
+    variables: Mapping[str, str]
+
+    def run(self, *arguments: str, codes: Sequence[int] = (0,), timeout: float = 1200) -> str:
+        """Run to the end and return what it said.
+
+        Raises:
+            TerraformFailed: it ended with none of `codes`.
+        """
+        done = subprocess.run(
+            ["terraform", f"-chdir={self.source}", *arguments],
+            env={**self.variables, "TF_DATA_DIR": str(self.data)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=timeout,
+        )
+        if done.returncode not in codes:
+            raise TerraformFailed(
+                f"terraform {arguments[0]} in {self.source.name}: {done.returncode}\n{done.stdout}{done.stderr}"
+            )
+        return done.stdout + done.stderr
+
+    def plan(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Plan from an empty state and return the plan as JSON."""
+        file = self.data / "inputs.tfvars.json"
+        file.write_text(json.dumps(inputs), encoding="utf-8")
+        self.run("plan", "-no-color", "-lock=false", f"-var-file={file}", f"-out={self.data / 'plan'}")
+        plan: dict[str, Any] = json.loads(self.run("show", "-json", str(self.data / "plan")))
+        return plan
+
+
+def copy_tree(folder: Path, *, states_in_files: bool = True) -> Path:
+    """A copy of terraform/ in which lock files may be written; states are kept in files, or where the stacks say."""
+    copy = folder / "terraform"
+    shutil.copytree(TERRAFORM_DIR, copy, ignore=shutil.ignore_patterns(".terraform*"))
+    for versions in copy.glob("stacks/*/versions.tf"):
+        if states_in_files and 'backend "s3"' in versions.read_text(encoding="utf-8"):
+            override = versions.with_name("backend_override.tf")
+            override.write_text('terraform {\n  backend "local" {}\n}\n', encoding="utf-8")
+    return copy
+
+
+def initialised(
+    source: Path,
+    folder: Path,
+    endpoints: Mapping[str, str] | None = None,
+    backend: Mapping[str, str] | None = None,
+) -> Root:
+    """`terraform init` of one root with its data in `folder`, and its state there or in `backend`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    root = Root(source, folder / "data", environment(folder, endpoints))
+    root.data.mkdir(exist_ok=True)
+    settings = backend or {"path": str(folder / "terraform.tfstate")}
+    root.run("init", "-no-color", *(f"-backend-config={name}={value}" for name, value in settings.items()))
+    return root

@@ -1,0 +1,109 @@
+"""Wrong input to the stacks is refused at plan, with a message that says what to change."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import inputs
+import pytest
+import terraform_cli
+
+ENVIRONMENT = inputs.environment("prod")
+CONTRACT = inputs.foundation_contract(
+    ENVIRONMENT, f"arn:aws:secretsmanager:us-east-1:{inputs.ACCOUNT_ID}:secret:x-AbCdEf"
+)
+
+
+def refusal(root: terraform_cli.Root, variables: dict[str, Any]) -> str:
+    """What Terraform says to input that it must refuse, on one line."""
+    with pytest.raises(terraform_cli.TerraformFailed) as failed:
+        root.plan(variables)
+    return re.sub(r"[\s│╷╵]+", " ", str(failed.value))
+
+
+@pytest.fixture(scope="module")
+def foundation(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One plan with every fault of foundation's input at once: Terraform reports them all."""
+    root = terraform_cli.initialised(tree / "stacks" / "foundation", tmp_path_factory.mktemp("foundation"))
+    zones = ["us-east-1a", "us-east-1b", "us-east-1c"]
+    return refusal(
+        root,
+        inputs.foundation(
+            ENVIRONMENT,
+            account_id="1234",
+            environment="production-of-the-far-east",
+            regions=[
+                {"name": "us-east-1", "cidr": "10.10.0.0/16", "zones": zones},
+                {"name": "us-east-1", "cidr": "10.20.0.0/16", "zones": zones[:2]},
+                {"name": "eu-west-1", "cidr": "10.10.128.0/18", "zones": ["eu-west-1a", "eu-west-1b", "eu-west-1b"]},
+            ],
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "account_id must be twelve digits",
+        "project and environment are too long together",
+        "Shorten one.",
+        "regions names a region twice: remove one",
+        "each needs at least three distinct zones; add a zone",
+        "two VPC ranges overlap",
+        "Give each its own, e.g. 10.10.0.0/16 and 10.20.0.0/16",
+    ],
+)
+def test_foundation_refuses(message: str, foundation: str) -> None:
+    assert message in foundation
+
+
+@pytest.fixture(scope="module")
+def region(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = terraform_cli.initialised(tree / "stacks" / "region", tmp_path_factory.mktemp("region"))
+    variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, {"path": "functions.zip", "sha256": "x"})
+    variables["backup"]["copy_region"] = "us-east-1"
+    variables["game"] |= {"min_tasks": 9, "max_tasks": 9}
+    return refusal(root, variables)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "backup.copy_region must be another region than region",
+        "game.min_tasks must be below game.max_tasks, or nothing can scale: lower min_tasks or raise max_tasks",
+    ],
+)
+def test_region_refuses(message: str, region: str) -> None:
+    assert message in region
+
+
+@pytest.fixture(scope="module")
+def modules(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Faults that the modules themselves refuse, reached through the region stack."""
+    root = terraform_cli.initialised(tree / "stacks" / "region", tmp_path_factory.mktemp("modules"))
+    variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, {"path": "functions.zip", "sha256": "x"})
+    variables["network"] |= {"zones": ["us-east-1a", "us-east-1b"], "cidr": "10.10.0.0/24", "nat": "none"}
+    variables["game"]["image"] = "registry.example.com/game:latest"
+    variables["cache"] = {"replicas": 0}
+    variables["database"] = {"instances": 1, "capacity": {"min": 8, "max": 2}}
+    variables["operators"] = ["*"]
+    return refusal(root, variables)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "zones must name three to six availability zones",
+        "cidr must be an IPv4 range from /16 to /20",
+        "nat must be per_zone or single",
+        "image must be referenced by digest",
+        "replicas must be 1 to 5",
+        "instances must be 2 to 15",
+        "capacity.min is above capacity.max: lower min or raise max",
+        "operators must be ARNs of IAM roles or users",
+    ],
+)
+def test_modules_refuse(message: str, modules: str) -> None:
+    assert message in modules
