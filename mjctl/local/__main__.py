@@ -94,14 +94,26 @@ def _migrate(values: Mapping[str, Any]) -> str:
     return f"schema: up to date after {time.monotonic() - began:.1f} s"
 
 
-_VERBS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "data-plane": _data_plane,
-    "migrate": _migrate,
-    "start": _start,
-    "stop": _stop,
-    "supervisor-start": _supervisor_start,
-    "supervisor-stop": _supervisor_stop,
+# Each with the fields that it needs; `start` has a type of its own for them.
+_VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
+    "data-plane": (_data_plane, ("definition", "endpoint", "prefix", "region", "region_dir")),
+    "migrate": (_migrate, ("environment", "region_dir")),
+    "start": (_start, ()),
+    "stop": (_stop, ("name", "owner", "region_dir")),
+    "supervisor-start": (_supervisor_start, ("owner", "region_dir")),
+    "supervisor-stop": (_supervisor_stop, ("owner", "region_dir")),
 }
+
+
+def _read_input(text: str, fields: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"MJCTL_INPUT is not JSON: {error}") from None
+    missing = [field for field in fields if not isinstance(values, dict) or field not in values]
+    if missing or not isinstance(values, dict):
+        raise ConfigError(f"MJCTL_INPUT lacks {', '.join(missing) or 'an object'}")
+    return values
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
@@ -109,11 +121,11 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     try:
         if len(arguments) != 1 or arguments[0] not in _VERBS:
             raise UsageError(f"usage: python -m mjctl.local {{{','.join(_VERBS)}}}, with its input in MJCTL_INPUT")
-        try:
-            values = json.loads(environment.get("MJCTL_INPUT", ""))
-            line = _VERBS[arguments[0]](values)
-        except (ValueError, KeyError) as error:
-            raise ConfigError(f"MJCTL_INPUT does not fit: {error!r}") from error
+        function, fields = _VERBS[arguments[0]]
+        line = function(_read_input(environment.get("MJCTL_INPUT", ""), fields))
+    except subprocess.TimeoutExpired as error:
+        sys.stderr.write(f"{Path(error.cmd[0]).name} was given up after {error.timeout:g} s\n")
+        return int(ExitCode.UNREACHABLE)
     except MjctlError as error:
         sys.stderr.write(f"{error}\n")
         if error.hint:

@@ -15,7 +15,7 @@ from mjctl.local.programs import prepare
 from mjctl.local.spec import ProcessSpec, recorded
 from mjctl.local.supervisor import SupervisorClient
 from mjctl.local.supervisord_config import program_config
-from mjctl.models.errors import ConflictError, UnreachableError
+from mjctl.models.errors import ConflictError, MjctlError, UnreachableError
 
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 1.0
@@ -49,11 +49,11 @@ def start(spec: ProcessSpec) -> str:
             held.enter_context(file_lock(layout.run / "locks" / ".roll"))
             _refuse_after_failed_roll(spec)
         log_start = _size(layout.log(spec.name))
-        if client.process(spec.name) is None or recorded(layout, spec.name) != spec:
-            _replace(client, spec)
         try:
+            if client.process(spec.name) is None or recorded(layout, spec.name) != spec:
+                _replace(client, spec)
             _await_ready(client, spec, log_start)
-        except UnreachableError:
+        except MjctlError:
             client.remove(spec.name)
             if spec.rolling:
                 write_private(_roll_record(layout), f'{{"run": {os.getppid()}, "process": "{spec.name}"}}')

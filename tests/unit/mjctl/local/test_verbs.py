@@ -21,10 +21,19 @@ def test_an_unknown_verb_is_a_usage_error(arguments: list[str], capsys: pytest.C
     assert "usage: python -m mjctl.local" in streams.err
 
 
-@pytest.mark.parametrize("text", ["", "not json", "{}"])
-def test_input_that_does_not_fit_is_told(text: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["stop"], {"MJCTL_INPUT": text}) == ExitCode.CONFIG
-    assert "MJCTL_INPUT does not fit" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("verb", "text", "reason"),
+    [
+        ("stop", "", "MJCTL_INPUT is not JSON"),
+        ("stop", '{"name": "redis"}', "MJCTL_INPUT lacks owner, region_dir"),
+        ("stop", "[]", "MJCTL_INPUT lacks name, owner, region_dir"),
+        ("start", "[]", "MJCTL_INPUT lacks an object"),
+        ("start", '{"name": "redis"}', "does not fit"),
+    ],
+)
+def test_input_that_does_not_fit_is_told(verb: str, text: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb], {"MJCTL_INPUT": text}) == ExitCode.CONFIG
+    assert reason in capsys.readouterr().err
 
 
 def test_stopping_what_never_was_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
