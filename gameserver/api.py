@@ -178,6 +178,6 @@ class _CacheCollector(Collector):
 
     def collect(self) -> list[Metric]:
         family = CounterMetricFamily("gameserver_cache_reads", "Reads through the cache by outcome", labels=["outcome"])
-        for outcome in ("hits", "misses", "loads", "not_stored", "bypassed"):
+        for outcome in ("hits", "near_hits", "misses", "loads", "not_stored", "bypassed"):
             family.add_metric([outcome], getattr(self._counters, outcome))
         return [family]

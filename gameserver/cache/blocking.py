@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,7 +22,7 @@ class SyncDistributedCache:
 
     Args:
         url: `redis://`, `rediss://` or `unix://` address.
-        default_ttl_seconds, jitter, lease_seconds: as of `DistributedCache`.
+        default_ttl_seconds, jitter, lease_seconds, near_namespaces: as of `DistributedCache`.
         connection: further arguments of `redis.asyncio.Redis.from_url`, e.g. `password`, `socket_timeout`.
     """
 
@@ -33,6 +33,7 @@ class SyncDistributedCache:
         default_ttl_seconds: float = 300,
         jitter: float = 0.1,
         lease_seconds: float = 5.0,
+        near_namespaces: Collection[str] = (),
         **connection: Any,
     ) -> None:
         self._loop = asyncio.new_event_loop()
@@ -40,7 +41,11 @@ class SyncDistributedCache:
         self._thread.start()
         self._redis: Redis = Redis.from_url(url, **{"socket_timeout": 5, "socket_connect_timeout": 2, **connection})
         self._cache = DistributedCache(
-            self._redis, default_ttl_seconds=default_ttl_seconds, jitter=jitter, lease_seconds=lease_seconds
+            self._redis,
+            default_ttl_seconds=default_ttl_seconds,
+            jitter=jitter,
+            lease_seconds=lease_seconds,
+            near_namespaces=near_namespaces,
         )
 
     def __enter__(self) -> Self:
@@ -74,6 +79,9 @@ class SyncDistributedCache:
 
     def invalidate(self, namespace: str, key: str) -> bool:
         return self._run(self._cache.invalidate(namespace, key))
+
+    def invalidate_many(self, names: Iterable[tuple[str, str]]) -> int:
+        return self._run(self._cache.invalidate_many(names))
 
     def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
         return self._run(self._cache.expire(namespace, key, ttl_seconds))

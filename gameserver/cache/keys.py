@@ -5,6 +5,7 @@ Logical key `<namespace>:<key>`. In Redis, all of a namespace in one hash slot:
     cache-namespaces                                  set of the namespaces ever used
     cache-gen:{<namespace>}                           the namespace's generation
     cache-epoch:{<namespace>}                         raised to end every lease of the namespace
+    cache-near:{<namespace>}                          token of the near-caches, and whether they may hold anything
     cache:{<namespace>}:<generation>:<key>            a value
     cache-lease:{<namespace>}:<generation>:<epoch>:<key>   token of the one load under way
 """
@@ -102,6 +103,10 @@ def generation_key(namespace: str) -> str:
 
 def epoch_key(namespace: str) -> str:
     return f"cache-epoch:{{{namespace}}}"
+
+
+def near_key(namespace: str) -> str:
+    return f"cache-near:{{{namespace}}}"
 
 
 def value_prefix(namespace: str) -> str:

@@ -1,7 +1,7 @@
 """The cache's Lua: what must happen in one step, and no more. Each is a few O(1) commands.
 
-KEYS: generation, epoch. ARGV: value prefix, lease prefix, key, then what is named at each script. The keys built inside
-lie in the slot of KEYS by their hash tag.
+KEYS: generation, epoch, near. ARGV: value prefix, lease prefix, key, then what is named at each script. The keys built
+inside lie in the slot of KEYS by their hash tag.
 """
 
 from __future__ import annotations
@@ -29,17 +29,47 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' .. ARGV[3]
 """
 
+# Ends what near-caches may answer: `wait` is 1 when one of their leases may still run. The last argument is a new
+# token. Where no lease was given since the last change, and that is long ago by Redis' clock, there is nothing to wait
+# for; the 10 s are far above a lease, so that a correction of the clock does no harm.
+_BREAK_NEAR = """
+local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
+local wait = 0
+if near[1] then
+  local now = tonumber(redis.call('TIME')[1])
+  if near[1] == '1' or now - tonumber(near[2]) <= 10 then
+    redis.call('HSET', KEYS[3], 'token', ARGV[#ARGV], 'granted', '0', 'changed_at', now)
+    wait = 1
+  end
+end
+"""
+
 # -> value or nil
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
-# value, ttl ms -> 1 when the generation was created
+# token -> {value or nil, its ttl ms, token of the namespace}, with a near-cache's lease from now on
+GET_NEAR: Final = """
+local near = redis.call('HMGET', KEYS[3], 'token', 'granted')
+local token = near[1] or ARGV[4]
+if near[2] ~= '1' then redis.call('HSET', KEYS[3], 'token', token, 'granted', '1') end
+local g = redis.call('GET', KEYS[1])
+if not g then return {false, 0, token} end
+local value = ARGV[1] .. g .. ':' .. ARGV[3]
+return {redis.call('GET', value), redis.call('PTTL', value), token}
+"""
+
+# -> wait
+BREAK_NEAR: Final = _BREAK_NEAR + "return wait"
+
+# value, ttl ms, token -> {1 when the generation was created, wait}
 SET: Final = (
     _CREATE_GENERATION
+    + _BREAK_NEAR
     + _NAMES
     + """
 redis.call('SET', value, ARGV[4], 'PX', ARGV[5])
 redis.call('DEL', lease)
-return created
+return {created, wait}
 """
 )
 
@@ -74,16 +104,25 @@ RELEASE: Final = (
     + "if redis.call('GET', lease) == ARGV[4] then return redis.call('DEL', lease) end return 0"
 )
 
-# -> 1 when there was a value
-INVALIDATE: Final = _READ_GENERATION % "0" + _NAMES + "redis.call('DEL', lease) return redis.call('UNLINK', value)"
+# token -> {1 when there was a value, wait}
+INVALIDATE: Final = (
+    _BREAK_NEAR
+    + _READ_GENERATION % "{0, wait}"
+    + _NAMES
+    + "redis.call('DEL', lease) return {redis.call('UNLINK', value), wait}"
+)
 
-# ttl ms -> 1 when there was a value
-EXPIRE: Final = _READ_GENERATION % "0" + _NAMES + "return redis.call('PEXPIRE', value, ARGV[4])"
+# ttl ms, token -> {1 when there was a value, wait}
+EXPIRE: Final = (
+    _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
+)
 
 # -> ms, -2 without a value
 TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value)"
 
-# -> the new generation
+# token -> {the new generation, wait}
 NEXT_GENERATION: Final = (
-    _CREATE_GENERATION + "if created == 1 then return tonumber(g) end return redis.call('INCR', KEYS[1])"
+    _CREATE_GENERATION
+    + _BREAK_NEAR
+    + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )

@@ -17,6 +17,19 @@ _SAMPLE_KEYS = 10_000
 _WINDOW_KEYS = 100
 
 
+@dataclass
+class CacheCounters:
+    """What this process asked of the cache. `near_hits`: of the hits, those answered from this process' memory.
+    `bypassed`: loads answered without Redis, because it was away."""
+
+    hits: int = 0
+    near_hits: int = 0
+    misses: int = 0
+    loads: int = 0
+    not_stored: int = 0
+    bypassed: int = 0
+
+
 @dataclass(frozen=True)
 class NamespaceStats:
     """`keys`: readable ones; `stale_keys`: of earlier generations, waiting to be reclaimed. `memory_bytes`: of both."""

@@ -40,9 +40,10 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
             failed.append(record["messageId"])
             EVENTS.labels("unknown", "poison").inc()
             log.error("poison_event", message_id=record["messageId"], cause=str(error))
-    rejected = await _save(list(events.values()), services)
+    unfinished = await _save(list(events.values()), services)
+    unfinished |= await _finish([event for event in events.values() if event.event_id not in unfinished], services)
     for message_id, event in events.items():
-        if event.event_id in rejected or not await _finish(event, services):
+        if event.event_id in unfinished:
             failed.append(message_id)
             EVENTS.labels(event.type, "failed").inc()
         else:
@@ -74,20 +75,32 @@ async def _save(events: list[Event], services: Services) -> set[str]:
     return set()
 
 
-async def _finish(event: Event, services: Services) -> bool:
-    """What follows PostgreSQL; also for an event that it had already, since the first attempt may have ended there."""
+async def _finish(events: list[Event], services: Services) -> set[str]:
+    """What follows PostgreSQL; also for events that it had already, since the first attempt may have ended there.
+
+    Returns the ids of events that could not be finished.
+    """
     from redis.exceptions import RedisError
 
-    try:
-        match event.payload:
-            case MatchStarted():
-                await services.tables.mark_running(event)
-            case MatchEnded() as ended:
-                await services.tables.mark_ended(event, ended)
-                for player in ended.players:
-                    await services.cache.invalidate(PROFILE_NAMESPACE, player.player_id)
-                await services.cache.invalidate(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)
-    except (TablesUnavailable, RedisError) as error:
-        log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
-        return False
-    return True
+    unfinished: set[str] = set()
+    stale: dict[str, list[tuple[str, str]]] = {}
+    for event in events:
+        try:
+            match event.payload:
+                case MatchStarted():
+                    await services.tables.mark_running(event)
+                case MatchEnded() as ended:
+                    await services.tables.mark_ended(event, ended)
+                    names = [(PROFILE_NAMESPACE, player.player_id) for player in ended.players]
+                    stale[event.event_id] = [*names, (LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)]
+        except TablesUnavailable as error:
+            log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
+            unfinished.add(event.event_id)
+    if stale:
+        try:
+            # Of the whole batch at once: what is read through near-caches makes an invalidation wait.
+            await services.cache.invalidate_many(name for names in stale.values() for name in names)
+        except RedisError as error:
+            log.warning("events_unfinished", event_ids=sorted(stale), cause=str(error))
+            unfinished |= stale.keys()
+    return unfinished

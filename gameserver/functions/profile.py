@@ -50,9 +50,10 @@ async def put_profile(request: Request, services: Services) -> Response:
         for field, value in contact.items()
     }
     await services.tables.update_player(request.player_id, display_name=name, contact=sealed)
-    await services.cache.invalidate(PROFILE_NAMESPACE, request.player_id)
+    stale = [(PROFILE_NAMESPACE, request.player_id)]
     if name is not None:
-        await services.cache.invalidate(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)
+        stale.append((LEADERBOARD_NAMESPACE, LEADERBOARD_KEY))
+    await services.cache.invalidate_many(stale)
     return Response(200, await _read(services, request.player_id))
 
 

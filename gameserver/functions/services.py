@@ -35,7 +35,8 @@ class Services:
         self.settings = settings
         self.aws = AwsClients(settings.region, settings.aws_endpoint_url)
         self.redis = open_redis(settings, self.aws)
-        self.cache = DistributedCache(self.redis)
+        # The one key that every player asks for; a profile is asked for by its owner alone (docs/decisions/0004).
+        self.cache = DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
         self.database = Database(settings, self.aws)
         self.results = Results(self.database)
         self.tables = Tables(settings, self.aws)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
 
+import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
@@ -17,12 +19,12 @@ _SECONDS = 3.0
 _KEYS = 4
 
 
-async def _read(url: str, seed: int) -> tuple[int, int]:
-    """Read through the cache; return reads and stale reads."""
+async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
+    """Read through the cache; return reads, stale reads and reads answered from this process' memory."""
     generator = random.Random(seed)
     reads = stale = 0
     async with Redis.from_url(url) as redis:
-        cache = DistributedCache(redis)
+        cache = DistributedCache(redis, near_namespaces=["truth"] if near else [])
 
         async def reader() -> None:
             nonlocal reads, stale
@@ -42,10 +44,10 @@ async def _read(url: str, seed: int) -> tuple[int, int]:
 
         end = time.monotonic() + _SECONDS
         await asyncio.gather(*(reader() for _ in range(4)))
-    return reads, stale
+    return reads, stale, cache.counters.near_hits
 
 
-async def _write(url: str, seed: int) -> tuple[int, int]:
+async def _write(url: str, seed: int, near: bool) -> tuple[int, int, int]:
     """Change the truth, invalidate in every way, and say so afterwards; return the number of changes."""
     generator = random.Random(seed)
     changes = 0
@@ -65,20 +67,31 @@ async def _write(url: str, seed: int) -> tuple[int, int]:
             await redis.set(f"invalidated:{key}", value)
             changes += 1
             await asyncio.sleep(generator.random() * 0.01)
-    return changes, 0
+    return changes, 0, 0
 
 
-def test_no_stale_read_over_processes(url: str) -> None:
+@pytest.mark.parametrize("near", [False, True], ids=["redis", "near"])
+def test_no_stale_read_over_processes(url: str, near: bool) -> None:
     children = [
-        subprocess.Popen([sys.executable, __file__, role, url, str(seed)], stdout=subprocess.PIPE, text=True)
-        for seed, role in enumerate(("write", "read", "read"))
+        subprocess.Popen([sys.executable, __file__, role, url, str(seed), *["near"] * near], stdout=subprocess.PIPE)
+        for seed, role in enumerate(("write", "read", "read", "read"))
     ]
-    (changes, _), *readers = [json.loads(child.communicate(timeout=30)[0]) for child in children]
-    assert changes > 50
-    assert all(reads > 500 for reads, _ in readers)
-    assert sum(stale for _, stale in readers) == 0
+    # One reader is stopped again and again, so that it comes back with leases that have run out meanwhile.
+    stopped = children[-1]
+    generator = random.Random(4)
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end and stopped.poll() is None:
+        time.sleep(generator.uniform(0.01, 0.1))
+        stopped.send_signal(signal.SIGSTOP)
+        time.sleep(generator.uniform(0.05, 0.15))
+        stopped.send_signal(signal.SIGCONT)
+    (changes, *_), *readers = [json.loads(child.communicate(timeout=30)[0]) for child in children]
+    assert changes > 10
+    assert sum(reads for reads, _, _ in readers) > 500
+    assert sum(stale for _, stale, _ in readers) == 0
+    assert (sum(from_memory for *_, from_memory in readers) > 100) == near
 
 
 if __name__ == "__main__":
     work = _write if sys.argv[1] == "write" else _read
-    sys.stdout.write(json.dumps(asyncio.run(work(sys.argv[2], int(sys.argv[3])))))
+    sys.stdout.write(json.dumps(asyncio.run(work(sys.argv[2], int(sys.argv[3]), "near" in sys.argv))))
