@@ -8,6 +8,9 @@ import sys
 
 from gameserver.settings import Settings, SettingsError
 
+# structlog imports rich for coloured tracebacks, which JSON logs have no use for: 0.06 s of CPU in every process.
+sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
+
 # EX_CONFIG of sysexits.h: a supervisor must not take it for a crash that a restart may heal.
 _EXIT_CONFIG = 78
 
