@@ -1,0 +1,1 @@
+"""Parts of `tests/bench/game.py`: services, servers, load generator, search."""

@@ -1,0 +1,79 @@
+"""The load generator: built from C, driven by lines on its stdin."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from game import machine
+
+SOURCE = Path(__file__).parent / "loadgen"
+_PARALLEL_JOINS = 64
+_JOIN_SECONDS = 30.0
+
+
+def build(folder: Path) -> Path:
+    """Compile the generator; a second or so. Raises: RuntimeError if there is no C compiler."""
+    compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
+    if compiler is None:
+        raise RuntimeError("the load generator needs a C compiler (cc, gcc or clang)")
+    binary = folder / "loadgen"
+    sources = sorted(str(path) for path in SOURCE.glob("*.c"))
+    subprocess.run([compiler, "-O2", "-Wall", "-std=gnu11", "-o", str(binary), *sources, "-lm"], check=True)
+    return binary
+
+
+@dataclass(frozen=True)
+class Joined:
+    """`players`: now playing, of `wanted`; `joined`: came in within `seconds`."""
+
+    players: int
+    wanted: int
+    joined: int
+    seconds: float
+
+
+class Generator:
+    """One process of it, on `core`. Room sizes do not change during its life."""
+
+    def __init__(self, binary: Path, protocol: str, port: int, room_size: int, tokens: Path, core: int, log: Path):
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                machine.on_core([binary, protocol, str(port), str(room_size), tokens], core),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                bufsize=1,
+            )
+
+    def rooms(self, ids: Sequence[str], file: Path) -> None:
+        """Give it the matches that the next players join."""
+        file.write_text("".join(f"{match_id}\n" for match_id in ids))
+        self._ask(f"rooms {file}")
+
+    def players(self, count: int) -> Joined:
+        return Joined(**self._ask(f"players {count} {_PARALLEL_JOINS} {_JOIN_SECONDS}"))
+
+    def measure(self, seconds: float) -> dict[str, Any]:
+        """See measure.c for what it says."""
+        return self._ask(f"measure {seconds}")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def _ask(self, line: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(line + "\n")
+        answer = self._process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"the load generator ended at {line!r}; see its log")
+        result: dict[str, Any] = json.loads(answer)
+        return result

@@ -1,0 +1,62 @@
+// Colyseus with its default transport, tuned: no patch timer of its own, the patch goes out at the end of each tick.
+// No database, events, snapshots, tokens or metrics: only the game. Usage: node server.mjs PORT SEATS
+
+import { createServer } from "node:http";
+
+import { Room, Server } from "@colyseus/core";
+import { WebSocketTransport } from "@colyseus/ws-transport";
+
+import { Arena, ArenaState, TICK_RATE_HZ } from "./arena.mjs";
+
+const [port, seats] = process.argv.slice(2).map(Number);
+const INPUT = 0;
+const INTERVAL_MS = 1000 / TICK_RATE_HZ;
+
+class ArenaRoom extends Room {
+  patchRate = null;
+  maxClients = seats;
+
+  onCreate() {
+    this.state = new ArenaState();
+    this.arena = new Arena(this.state, seats);
+    this.onMessage(INPUT, (client, message) => {
+      const [sequence, x, y] = message;
+      const fits = Number.isInteger(sequence) && x >= -1 && x <= 1 && y >= -1 && y <= 1;
+      if (fits && client.userData !== undefined) this.arena.apply(client.userData, sequence, x, y);
+    });
+    this.due = performance.now();
+    this.schedule();
+  }
+
+  // On absolute deadlines: the room's own setTimestep is a setInterval, which drifts to 19.7 Hz on an idle machine and
+  // would fail the bench's tick rate by that alone. Ticks that come too late are left out.
+  schedule() {
+    const now = performance.now();
+    this.due += INTERVAL_MS;
+    if (this.due < now) this.due += Math.ceil((now - this.due) / INTERVAL_MS) * INTERVAL_MS;
+    this.timer = setTimeout(this.tick, this.due - now);
+  }
+
+  tick = () => {
+    this.arena.step();
+    this.broadcastPatch();
+    this.schedule();
+  };
+
+  onDispose() {
+    clearTimeout(this.timer);
+  }
+
+  onJoin(client) {
+    client.userData = this.arena.add(client.sessionId);
+  }
+
+  onLeave(client) {
+    this.arena.remove(client.sessionId);
+  }
+}
+
+const server = new Server({ transport: new WebSocketTransport({ server: createServer() }), greet: false });
+server.define("arena", ArenaRoom);
+await server.listen(port, "127.0.0.1", 1024);
+console.error(JSON.stringify({ event: "serving", port, seats, node: process.version }));

@@ -1,0 +1,153 @@
+"""How many players a server sustains: the same procedure for every server.
+
+Climb by a quarter from a common first count until a count fails, then halve the gap until it is small. A count passes
+if one of two windows keeps both limits, so that a hiccup of the machine alone does not decide.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from game import machine
+from game.generator import Generator
+from game.servers import Server
+
+LATENCY_P99_MS = 100.0
+TICK_RATE_HZ = 19.5
+MOST_PLAYERS = 12_000
+GENERATOR_CPU = 0.85
+GENERATOR_LAG_MS = 5.0
+_SETTLE_SECONDS = 1.0
+_CLIMB = 1.25
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`first`: players of the first window, at which the servers' costs are compared; `gap`: relative, to stop at."""
+
+    first: int
+    window_seconds: float
+    gap: float
+    rooms_of: int
+
+    def whole_rooms(self, players: float) -> int:
+        return max(1, round(players / self.rooms_of)) * self.rooms_of
+
+
+@dataclass
+class Result:
+    """`windows`: everything measured; the other figures are of the first count, see `Plan`."""
+
+    sustained: int = 0
+    at_sustained: dict[str, Any] = field(default_factory=dict)
+    joins_per_second: float = 0.0
+    memory_per_connection_kib: float = 0.0
+    cpu_ms_per_client_second: float = 0.0
+    at_first: dict[str, Any] = field(default_factory=dict)
+    evidence: dict[str, float] = field(default_factory=dict)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def generator_limited(self) -> bool:
+        """Whether a window that failed may have failed for the generator's sake."""
+        return any(
+            not window["passed"]
+            and (window["generator_cpu"] > GENERATOR_CPU or window["lag_p99_ms"] > GENERATOR_LAG_MS)
+            for window in self.windows
+        )
+
+
+class Search:
+    """One run over one freshly started server."""
+
+    def __init__(self, server: Server, generator: Generator, plan: Plan, generator_core: int) -> None:
+        self._server = server
+        self._generator = generator
+        self._plan = plan
+        self._generator_core = generator_core
+        self._rooms = 0
+        self._result = Result()
+
+    def run(self) -> Result:
+        self._first()
+        self._sustained()
+        self._result.evidence = self._server.evidence()
+        return self._result
+
+    def _first(self) -> None:
+        plan, result, pid = self._plan, self._result, self._server.process.pid
+        idle = machine.resident_bytes(pid)
+        joined = self._bring(plan.whole_rooms(plan.first))
+        result.joins_per_second = joined.joined / joined.seconds
+        if joined.players < joined.wanted:
+            raise RuntimeError(f"{self._server.name}: {joined.players} of {joined.wanted} players came in")
+        window = self._window()
+        result.at_first = window
+        result.cpu_ms_per_client_second = window["server_cpu"] * 1000 / window["clients"]
+        result.memory_per_connection_kib = (machine.resident_bytes(pid) - idle) / joined.players / 1024
+
+    def _sustained(self) -> None:
+        plan = self._plan
+        low, high, count = 0, 0, plan.whole_rooms(plan.first)
+        while True:
+            if self._passes(count):
+                low = count
+            else:
+                high = count
+            if not high:
+                count = plan.whole_rooms(low * _CLIMB)
+                if count > MOST_PLAYERS:
+                    break
+            elif high - low <= max(plan.gap * high, plan.rooms_of):
+                break
+            else:
+                count = plan.whole_rooms((low + high) / 2)
+                if count in {low, high}:
+                    break
+        self._result.sustained = low
+
+    def _passes(self, count: int) -> bool:
+        joined = self._bring(count)
+        if joined.players < joined.wanted:
+            self._say(f"{joined.players} of {count} came in")
+            return False
+        for _ in range(2):
+            window = self._window()
+            if window["passed"]:
+                self._result.at_sustained = window
+                return True
+        return False
+
+    def _bring(self, count: int) -> Any:
+        rooms = count // self._plan.rooms_of
+        if rooms > self._rooms:
+            self._server.make_room(self._generator, rooms - self._rooms)
+        self._rooms = rooms
+        return self._generator.players(count)
+
+    def _window(self) -> dict[str, Any]:
+        pid = self._server.process.pid
+        time.sleep(_SETTLE_SECONDS)
+        cpu, (busy, total) = machine.cpu_seconds(pid), machine.core_times(self._generator_core)
+        window = self._generator.measure(self._plan.window_seconds)
+        busy_after, total_after = machine.core_times(self._generator_core)
+        window["server_cpu"] = round((machine.cpu_seconds(pid) - cpu) / window["seconds"], 3)
+        window["generator_core_busy"] = round((busy_after - busy) / (total_after - total), 3)
+        window["passed"] = (
+            window["latency_p99_ms"] < LATENCY_P99_MS
+            and window["frames_hz"] >= TICK_RATE_HZ
+            and not any(window["errors"].values())
+        )
+        self._result.windows.append(window)
+        self._say(
+            "{clients} players: p50 {latency_p50_ms} p99 {latency_p99_ms} max {latency_max_ms} ms, {frames_hz:.2f} Hz, "
+            "server {server_cpu:.0%}, generator {generator_cpu:.0%} (core {generator_core_busy:.0%}, lag p99 "
+            "{lag_p99_ms} ms), {frame_bytes:.0f} B a frame{}".format("" if window["passed"] else " - fails", **window)
+        )
+        return window
+
+    def _say(self, text: str) -> None:
+        print(f"  {self._server.name}: {text}", file=sys.stderr)

@@ -1,0 +1,181 @@
+"""The two servers that are compared, each as one process on one core."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from redis.asyncio import Redis
+
+from game import machine
+from game.generator import Generator
+from game.services import CLIENT_ID, REGION, Services
+from gameserver.cluster.directory import Directory
+from gameserver.match import MatchSpec
+from mjctl.local import data_plane
+
+PEER = Path(__file__).parent / "peer"
+TICK_RATE_HZ = 20
+_MATCH_SECONDS = 3600.0
+
+
+class OurServer:
+    """`gameserver serve` as shipped: JWT, limits, leases, snapshots, events to SNS and metrics are on."""
+
+    name = "ours"
+    protocol = "mj1"
+
+    def __init__(self, services: Services, folder: Path, room_size: int, core: int) -> None:
+        self._services = services
+        self._room_size = room_size
+        self._rooms = folder / "rooms"
+        services.reset()
+        self.port, self._ops_port = machine.free_port(), machine.free_port()
+        key = data_plane.ACCESS_KEY
+        environment = {
+            "AWS_ENDPOINT_URL": services.aws_endpoint,
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": key,
+            "AWS_SECRET_ACCESS_KEY": key,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "GAMESERVER_PROJECT": "game",
+            "GAMESERVER_ENVIRONMENT": "bench",
+            "GAMESERVER_REGION": REGION,
+            "GAMESERVER_ZONE": f"{REGION}a",
+            "GAMESERVER_SERVER_ID": "bench",
+            "GAMESERVER_CACHE_URL": services.redis_url,
+            "GAMESERVER_PORT": str(self.port),
+            "GAMESERVER_OPS_PORT": str(self._ops_port),
+            "GAMESERVER_EVENTS_TOPIC_ARN": services.topic_arn,
+            "GAMESERVER_ISSUER": services.issuer.url,
+            "GAMESERVER_CLIENT_ID": CLIENT_ID,
+            "GAMESERVER_JWKS_URL": f"{services.issuer.url}/jwks.json",
+            "GAMESERVER_TICK_RATE_HZ": str(TICK_RATE_HZ),
+            # The one setting that differs: how many it takes is what is measured, not where it says no.
+            "GAMESERVER_MAX_PLAYERS": "20000",
+        }
+        log = folder / "ours.log"
+        self.process = machine.start(
+            [sys.executable, "-m", "gameserver", "serve"], core=core, log=log, environment=environment
+        )
+        machine.await_port(self._ops_port, self.process, log)
+        while self._get("/readyz")[0] != 200:
+            time.sleep(0.05)
+
+    def make_room(self, generator: Generator, rooms: int) -> None:
+        """Create matches as the API does; it is another process in earnest, so it does not count here."""
+        ids = [uuid4().hex for _ in range(rooms)]
+
+        async def create() -> None:
+            redis = Redis.from_url(self._services.redis_url)
+            directory = Directory(redis)
+            now_ms = round(time.time() * 1000)
+            for match_id in ids:
+                spec = MatchSpec(match_id, "arena", self._room_size, _MATCH_SECONDS, "arena", now_ms, "bench")
+                await directory.create_match(spec)
+            await redis.aclose()
+
+        asyncio.run(create())
+        generator.rooms(ids, self._rooms)
+
+    def evidence(self) -> dict[str, float]:
+        """That nothing was switched off: a few of its counters."""
+        wanted = ("commits", "commit_failures", "events_published", "event_backlog", "event_lag_seconds", "joins")
+        lines = dict(line.rpartition(" ")[::2] for line in self._get("/metrics")[1].splitlines() if line[0] != "#")
+        found = {name: lines.get(f"gameserver_{name}_total", lines.get(f"gameserver_{name}")) for name in wanted}
+        return {name: float(value) for name, value in found.items() if value is not None}
+
+    def rooms(self) -> int:
+        return int(json.loads(self._get("/status")[1])["matches"])
+
+    def close(self) -> None:
+        # Nobody is left to take its matches over.
+        self.process.kill()
+        self.process.wait()
+
+    def _get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._ops_port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, ""
+
+
+class Colyseus:
+    """peer/server.mjs: the game alone, without tokens, storage, events or metrics."""
+
+    name = "colyseus"
+    protocol = "colyseus"
+
+    def __init__(self, services: Services, folder: Path, room_size: int, core: int) -> None:
+        del services
+        self.port = machine.free_port()
+        log = folder / "colyseus.log"
+        self.process = machine.start(
+            [node_binary(), PEER / "server.mjs", str(self.port), str(room_size)],
+            core=core,
+            log=log,
+            environment={"NODE_ENV": "production"},
+        )
+        machine.await_port(self.port, self.process, log)
+
+    def make_room(self, generator: Generator, rooms: int) -> None:
+        """Nothing to do: the first player of each room creates it."""
+
+    def evidence(self) -> dict[str, float]:
+        return {}
+
+    def close(self) -> None:
+        machine.stop(self.process)
+
+
+Server = OurServer | Colyseus
+
+
+def install_peer() -> None:
+    """npm ci into the git-ignored node_modules, unless that holds what the lock file says."""
+    installed = PEER / "node_modules" / ".package-lock.json"
+    if installed.exists() and installed.stat().st_mtime >= (PEER / "package-lock.json").stat().st_mtime:
+        return
+    npm = shutil.which("npm")
+    if npm is None:
+        raise RuntimeError("npm is needed to install Colyseus; Node itself comes as one of its packages")
+    subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
+        cwd=PEER,
+        check=True,
+        stdout=sys.stderr,
+    )
+    os.utime(installed)
+
+
+def node_binary() -> Path:
+    machine_name = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
+    return PEER / "node_modules" / f"node-linux-{machine_name}" / "bin" / "node"
+
+
+def versions() -> dict[str, str]:
+    packages = json.loads((PEER / "node_modules" / ".package-lock.json").read_text())["packages"]
+    node = subprocess.run([node_binary(), "--version"], check=True, capture_output=True, text=True)
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("picows", "uvloop", "msgspec", "redis")},
+        "node": node.stdout.strip(),
+        **{
+            name: packages[f"node_modules/{name}"]["version"]
+            for name in ("@colyseus/core", "@colyseus/schema", "@colyseus/ws-transport", "ws")
+        },
+    }
+    return found
