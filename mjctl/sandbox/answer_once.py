@@ -1,7 +1,7 @@
 """Answer a request that was sent twice by the answer it got the first time.
 
-An AWS SDK that loses a response sends the request again, with the same `amz-sdk-invocation-id`. An emulator would create
-or delete a second time, and answer with an error ("already exists", "not found") for work that was done.
+An AWS SDK that loses a response sends the request again, with the same `amz-sdk-invocation-id`. An emulator would
+create or delete a second time, and answer with an error ("already exists", "not found") for work that was done.
 """
 
 from __future__ import annotations

@@ -45,7 +45,10 @@ def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dic
     return {
         **inherited,
         "AWS_ACCESS_KEY_ID": "test",
+        # Nobody listens there: what is not sent to an emulator must not reach AWS.
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_MAX_ATTEMPTS": "1" if endpoints is None else "5",
         "AWS_SECRET_ACCESS_KEY": "test",
         "CHECKPOINT_DISABLE": "1",
         "TF_CLI_CONFIG_FILE": str(configuration),

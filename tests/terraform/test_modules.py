@@ -10,6 +10,8 @@ import module_docs
 import pytest
 import terraform_cli
 
+from gameserver.functions.routes import ROUTES
+
 MODULES = module_docs.module_folders()
 STACKS = [module_docs.STACKS_DIR / name for name in ("bootstrap", "edge", "foundation", "region")]
 
@@ -71,6 +73,16 @@ def test_every_output_of_a_module_is_used() -> None:
     assert unused == []
 
 
+def test_the_api_has_the_routes_that_the_functions_answer() -> None:
+    text = (module_docs.STACKS_DIR / "region" / "api.tf").read_text(encoding="utf-8")
+    found = re.findall(
+        r'^    "([A-Z]+) (/\S+)"\s+= \{ authorized = (true|false), target = "(\w+)" \}', text, re.MULTILINE
+    )
+    assert {(method, path, authorized == "true") for method, path, authorized, _ in found} == {
+        (route.method, route.path, route.player) for route in ROUTES
+    }
+
+
 def test_readme_examples_are_valid_with_the_real_provider(tree: Path, tmp_path: Path) -> None:
     root = tree / "stacks" / "examples"
     root.mkdir()
@@ -104,7 +116,7 @@ def test_bootstrap_is_valid_with_the_real_provider(tree: Path, tmp_path: Path) -
     assert "Success!" in root.run("validate", "-no-color")
 
 
-@pytest.mark.slow  # the default run plans these three, which validates them
+@pytest.mark.infra  # planning production validates these too
 @pytest.mark.parametrize("stack", ["edge", "foundation", "region"])
 def test_stack_is_valid_with_the_real_provider(stack: str, tree: Path, tmp_path: Path) -> None:
     root = terraform_cli.initialised(tree / "stacks" / stack, tmp_path)

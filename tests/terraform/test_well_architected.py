@@ -7,7 +7,7 @@ import well_architected
 from breakages import BREAKAGES, Breakage
 from plan_model import UNKNOWN, Plan
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("name", sorted(well_architected.RULES))
