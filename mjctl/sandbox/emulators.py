@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -26,24 +26,26 @@ _STOP_SECONDS = 15.0
 
 
 class Emulators:
-    """Both emulators as child processes on free ports of 127.0.0.1; a context manager.
+    """The emulators as child processes on free ports of 127.0.0.1; a context manager.
 
-    Logs go to `folder`. States are kept in memory: stopping loses them.
+    `names`: which to start; without moto, its services are asked of ministack. Logs go to `folder`. States are kept in
+    memory: stopping loses them.
 
     Raises:
         DependencyError: ministack or moto is not installed.
         UnreachableError: one did not answer in time; its log is named.
     """
 
-    def __init__(self, folder: Path, *, corrected: bool = True) -> None:
+    def __init__(self, folder: Path, *, names: Sequence[str] = ("ministack", "moto"), corrected: bool = True) -> None:
         self._folder = folder
+        self._names = names
         self._corrected = corrected
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
 
     def __enter__(self) -> Emulators:
         try:
-            for emulator in ("ministack", "moto"):
+            for emulator in self._names:
                 self._start(emulator)
             for emulator in self._processes:
                 self._wait_until_up(emulator)
@@ -67,7 +69,7 @@ class Emulators:
 
     def endpoints(self) -> Mapping[str, str]:
         """Environment variables that send an SDK or the Terraform provider to the emulators."""
-        services = {f"AWS_ENDPOINT_URL_{service}": self.url("moto") for service in MOTO_SERVICES}
+        services = {f"AWS_ENDPOINT_URL_{s}": self.url("moto") for s in MOTO_SERVICES if "moto" in self._ports}
         return {"AWS_ENDPOINT_URL": self.url("ministack"), **services}
 
     def client(self, service: str, region: str) -> Any:

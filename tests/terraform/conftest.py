@@ -24,14 +24,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    """Both emulators, started once; what one test makes in them, another must not name."""
-    with Emulators(tmp_path_factory.mktemp("emulators")) as running:
+def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """The emulator that a plan asks who it is and for the master secret; started once."""
+    with Emulators(tmp_path_factory.mktemp("emulator"), names=["ministack"]) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def prod_plans(tree: Path, emulators: Emulators, tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
+def prod_plans(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
     """Plans of every stack of configs/prod.yaml by the real provider, from nothing.
 
     The inputs that another stack would publish are made up; the master secret, which the primary region reads at plan,
@@ -42,7 +42,7 @@ def prod_plans(tree: Path, emulators: Emulators, tmp_path_factory: pytest.TempPa
     package = folder / "functions.zip"
     package.write_bytes(inputs.EMPTY_ZIP)
     archive = {"path": str(package), "sha256": inputs.EMPTY_ZIP_SHA256}
-    secret = emulators.client("secretsmanager", inputs.primary_region(environment)).create_secret(
+    secret = emulator.client("secretsmanager", inputs.primary_region(environment)).create_secret(
         Name="arena-prod-database-master", SecretString='{"username": "game", "password": "not-a-secret"}'
     )
     contract = inputs.foundation_contract(environment, secret["ARN"])
@@ -53,8 +53,6 @@ def prod_plans(tree: Path, emulators: Emulators, tmp_path_factory: pytest.TempPa
     stacks["edge"] = ("edge", inputs.primary_region(environment), inputs.edge(environment, contract, published))
     plans = []
     for name, (stack, region, variables) in stacks.items():
-        root = terraform_cli.initialised(
-            tree / "stacks" / stack, folder / name.replace(" ", "-"), emulators.endpoints()
-        )
+        root = terraform_cli.initialised(tree / "stacks" / stack, folder / name.replace(" ", "-"), emulator.endpoints())
         plans.append(Plan(name, region, root.plan(variables)))
     return plans
