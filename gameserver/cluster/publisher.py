@@ -15,7 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from gameserver.aws import AwsClients
-from gameserver.cluster.store import Advance, MatchStore
+from gameserver.cluster.store import Advance, MatchStore, Outcome
 
 if TYPE_CHECKING:
     from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
@@ -226,10 +226,11 @@ class Publisher:
             Advance(o.match_id, o.token, reached[o.match_id], min(o.snapshotted, reached[o.match_id]) + 1)
             for o in moved
         ]
-        for outbox, kept in zip(moved, await self._store.advance(advances), strict=True):
-            if not kept:
-                # Another owner publishes from where the stored position stands; repeating is harmless.
+        for outbox, outcome in zip(moved, await self._store.advance(advances), strict=True):
+            if outcome is Outcome.FENCED:
+                # The new owner publishes from where the stored position stands; repeating is harmless.
                 self.untrack(outbox.match_id)
+            if outcome is not Outcome.STORED:
                 continue
             outbox.advance(reached[outbox.match_id])
             if outbox.ended and outbox.backlog <= 0:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import msgspec
 import structlog
@@ -52,7 +53,9 @@ return 1
 
 # KEYS fence published events; ARGV token, sequence, ttl s, oldest sequence still needed.
 _ADVANCE = Script("""
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+local fence = redis.call('GET', KEYS[1])
+if not fence then return -1 end
+if fence ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
 redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4] .. '-0')
 return 1
@@ -81,7 +84,7 @@ return 1
 
 
 class Outcome(Enum):
-    """Of a commit. FENCED: another server owns the match. FORGOTTEN: Redis has lost it. FAILED: try again."""
+    """Of a write. FENCED: another server owns the match. FORGOTTEN: Redis has lost it. FAILED: try again."""
 
     STORED = 1
     FENCED = 0
@@ -184,7 +187,7 @@ class MatchStore:
         errors = {type(result).__name__ for result in results if isinstance(result, Exception)}
         if errors:
             log.warning("commit_failed", matches=len(commits), errors=sorted(errors))
-        return [Outcome.FAILED if isinstance(result, Exception) else Outcome(result) for result in results]
+        return [_outcome(result) for result in results]
 
     async def recreate(
         self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
@@ -212,8 +215,8 @@ class MatchStore:
         found = await pipeline.execute()
         return [[(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found]
 
-    async def advance(self, advances: Sequence[Advance]) -> list[bool]:
-        """Record what SNS has taken. False: fenced off."""
+    async def advance(self, advances: Sequence[Advance]) -> list[Outcome]:
+        """Record what SNS has taken."""
         calls = [
             _ADVANCE.call(
                 [keys.fence(a.match_id), keys.published(a.match_id), keys.events(a.match_id)],
@@ -221,7 +224,7 @@ class MatchStore:
             )
             for a in advances
         ]  # fmt: skip
-        return [result == 1 for result in await run(self._redis, calls)]
+        return [_outcome(result) for result in await run(self._redis, calls)]
 
     async def finish(self, spec: MatchSpec, token: int) -> bool:
         """Forget a match that has ended and is fully published, after a while for late clients. False: fenced off."""
@@ -240,6 +243,10 @@ class MatchStore:
             self._server_id, commit.token, self._lease_ms, keys.MATCH_TTL_SECONDS, commit.snapshot or b"",
             commit.seats_taken, commit.first_sequence, *commit.bodies,
         )  # fmt: skip
+
+
+def _outcome(result: Any) -> Outcome:
+    return Outcome.FAILED if isinstance(result, Exception) else Outcome(result)
 
 
 def _decode_event(body: bytes) -> MatchEvent:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from gameserver.match import Seat
 from gameserver.protocol import (
-    MAX_CLIENT_FRAME_BYTES,
     MAX_INPUTS_PER_SECOND,
     Codec,
     Hello,
@@ -44,7 +44,7 @@ _CLOSE_SECONDS: Final = 3.0
 
 _DROP_ALLOWANCE: Final = 10 * MAX_INPUTS_PER_SECOND
 _DEAD_PEER_MS: Final = 10_000
-_HEADER: Final = 14
+HEADER: Final = 14
 """Room that picows needs before a message, to put the frame's header there without copying."""
 
 
@@ -63,6 +63,11 @@ class Connection(WSListener):
 
     Args:
         from_server: another server relays this client to us.
+
+    Attributes:
+        paused: its buffer is full; `behind`: it has missed frames since, and needs a full one.
+        push: sends what `encode_shared` has prepared, `push(message_type, buffer, HEADER)`, without a copy: for the
+            loop over a room's clients, where even one more call for each is felt. Does nothing once it is closed.
     """
 
     def __init__(self, server: Admission, codec: Codec, *, from_server: bool = False) -> None:
@@ -73,8 +78,9 @@ class Connection(WSListener):
         self.seat: Seat | None = None
         self.open = False
         self.paused = False
-        self.stale = False
+        self.behind = False
         self.skipped_frames = 0
+        self.push: Callable[[WSMsgType, bytearray, int], None]
         self._server = server
         self._metrics = server.metrics
         self._transport: WSTransport | None = None
@@ -90,6 +96,7 @@ class Connection(WSListener):
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
+        self.push = transport.send_reuse_external_bytearray
         self.open = True
         underlying = transport.underlying_transport
         underlying.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
@@ -119,14 +126,13 @@ class Connection(WSListener):
         self._server.closed(self)
 
     def pause_writing(self) -> None:
-        self.paused = True
+        self.paused = self.behind = True
         if self._relay is not None:
             self._relay.pause()
 
     def resume_writing(self) -> None:
         self.paused = False
         self.skipped_frames = 0
-        self.stale = True
         if self._relay is not None:
             self._relay.resume()
 
@@ -150,11 +156,6 @@ class Connection(WSListener):
         if self.open and self._transport is not None:
             self._transport.send(self.message_type, payload)
             self._metrics.bytes_sent += len(payload)
-
-    def send_encoded(self, buffer: bytearray) -> None:
-        """Send what `encode_shared` has prepared, without another copy; the buffer is free again afterwards."""
-        if self.open and self._transport is not None:
-            self._transport.send_reuse_external_bytearray(self.message_type, buffer, _HEADER)
 
     def refuse(self, code: str, message: str) -> None:
         """Say why, and close."""
@@ -253,12 +254,12 @@ _shared = bytearray(4096)
 
 def encode_shared(codec: Codec, message: ServerMessage) -> bytearray:
     """Encode once for many clients, into the one buffer of the process: use it up before the next call."""
-    codec.encode_into(message, _shared, _HEADER)
+    codec.encode_into(message, _shared, HEADER)
     return _shared
 
 
 def payload_size(buffer: bytearray) -> int:
-    return len(buffer) - _HEADER
+    return len(buffer) - HEADER
 
 
 def _tune(sock: Any) -> None:
@@ -268,6 +269,3 @@ def _tune(sock: Any) -> None:
     # The server sends at least twice a second, so the kernel notices a peer that vanished without a word.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
-
-
-__all__ = ["MAX_CLIENT_FRAME_BYTES", "Admission", "Connection", "encode_shared", "payload_size"]

@@ -8,18 +8,16 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gameserver import logs, secrets
+from gameserver import logs
 from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cluster.directory import Directory
@@ -27,6 +25,7 @@ from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
+from gameserver.redis_connection import open_redis
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import Identity, MatchHost
@@ -129,7 +128,7 @@ class GameServer:
         """A server that accepts players; stops at the end, without handing anything over unless `drain` was called."""
         aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
         listeners = _Sockets(settings.host, settings.port, settings.ops_port)
-        redis = await _open_redis(settings, aws)
+        redis = open_redis(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
         server = cls(settings, redis, aws, listeners)
         ops = web.AppRunner(OpsApp(server.host, server.caretaker).application(), access_log=None)
         try:
@@ -243,21 +242,3 @@ def _bind(host: str, port: int, variable: str) -> socket.socket:
         raise SettingsError(f"{variable}: cannot listen on {host}:{port}: {error.strerror}") from error
     sock.setblocking(False)
     return sock
-
-
-async def _open_redis(settings: Settings, aws: AwsClients) -> Redis:
-    credentials: dict[str, Any] = {}
-    if settings.cache_secret is not None:
-        reference = settings.cache_secret
-        secret = await asyncio.to_thread(secrets.resolve, reference, aws)
-        credentials = {name: secret[name] for name in ("username", "password") if name in secret}
-    return Redis.from_url(
-        settings.cache_url,
-        **credentials,
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-        # Every caller repeats what it must, with its own pace; see also `MatchStore.commit`.
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-        decode_responses=False,
-    )

@@ -14,7 +14,7 @@ from gameserver.cluster.publisher import Outbox
 from gameserver.cluster.store import Commit, encode_event
 from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
 from gameserver.protocol import Codec, Ended, MatchInfo, RefusalCode, ServerMessage, Servers, Welcome
-from gameserver.server.connection import Connection, encode_shared, payload_size
+from gameserver.server.connection import HEADER, Connection, encode_shared, payload_size
 from gameserver.server.metrics import Metrics
 
 log = structlog.get_logger()
@@ -148,12 +148,13 @@ class Room:
                 continue
             buffer = encode_shared(codec, message)
             size = payload_size(buffer)
+            kind = audience[0].message_type
             behind: list[Connection] = []
             for connection in audience:
-                if connection.paused or connection.stale:
+                if connection.behind:
                     behind.append(connection)
                 else:
-                    connection.send_encoded(buffer)
+                    connection.push(kind, buffer, HEADER)
             sent = len(audience) - len(behind)
             metrics.frames_sent += sent
             metrics.bytes_sent += sent * size
@@ -162,7 +163,7 @@ class Room:
 
     def _catch_up(self, connection: Connection) -> None:
         if not connection.paused:
-            connection.stale = False
+            connection.behind = False
             connection.send(self.match.full())
             return
         self._metrics.frames_skipped += 1

@@ -86,7 +86,7 @@ async def test_only_the_last_owner_may_write_anything(new_match: Any, stores: An
     second = await new_leases.acquire(spec.match_id)
 
     assert await old.commit([_commit(spec.match_id, first, 3, 4, b"late")]) == [Outcome.FENCED]
-    assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [False]
+    assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [Outcome.FENCED]
     assert not await old.finish(spec, first)
     assert not await old_leases.release(spec.match_id, first)
     assert not await old.recreate(spec, first, 0, 1, [])
@@ -129,6 +129,8 @@ async def test_commits_of_several_matches_do_not_affect_each_other(new_match: An
     await redis.delete(*keys.of_match(lost.match_id))
     commits = [_commit(s.match_id, t, 1, 1) for s, t in zip((fine, fenced, lost), tokens, strict=True)]
     assert await store.commit(commits) == [Outcome.STORED, Outcome.FENCED, Outcome.FORGOTTEN]
+    advances = [Advance(commit.match_id, commit.token, 1, 1) for commit in commits]
+    assert await store.advance(advances) == [Outcome.STORED, Outcome.FENCED, Outcome.FORGOTTEN]
 
 
 async def test_a_commit_without_redis_fails_and_says_so() -> None:

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gameserver.cluster.publisher import Outbox, _batches, _Entry
+
+
+def _outbox() -> Outbox:
+    return Outbox("m", 1, published=0, committed=0)
+
+
+def test_recent_events_are_at_hand_until_they_are_published() -> None:
+    outbox = _outbox()
+    outbox.commit(1, [b"a", b"b", b"c"])
+    assert outbox.backlog == 3
+    assert outbox.at_hand(2) == [(1, b"a"), (2, b"b")]
+    outbox.advance(2)
+    assert outbox.at_hand(9) == [(3, b"c")]
+    outbox.advance(3)
+    assert outbox.backlog == 0
+    assert outbox.at_hand(9) is None
+
+
+def test_events_that_do_not_fit_in_memory_are_read_from_the_stream() -> None:
+    outbox = _outbox()
+    outbox.commit(1, [b"x"] * 1000)
+    assert outbox.backlog == 1000
+    assert outbox.at_hand(9) is None
+    outbox.advance(1000 - len(outbox.recent))
+    assert outbox.at_hand(1) == [(1000 - len(outbox.recent) + 1, b"x")]
+
+
+def test_an_adopted_backlog_is_read_from_the_stream_first() -> None:
+    outbox = Outbox("m", 2, published=3, committed=7)
+    outbox.commit(8, [b"new"])
+    assert outbox.backlog == 5
+    assert outbox.at_hand(9) is None
+    outbox.advance(7)
+    assert outbox.at_hand(9) == [(8, b"new")]
+
+
+@given(st.lists(st.integers(1, 200_000), max_size=60))
+def test_batches_hold_everything_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
+    outbox = _outbox()
+    entries = [_Entry(outbox, number, b"x" * size) for number, size in enumerate(sizes)]
+    batches = list(_batches(entries))
+    assert [entry for batch in batches for entry in batch] == entries
+    for batch in batches:
+        assert 1 <= len(batch) <= 10
+        assert sum(len(entry.body) for entry in batch) <= 256 * 1024
