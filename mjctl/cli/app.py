@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from mjctl.cli import cache, completion, config, deploy, doctor, health, loadtest, queue, servers
+from mjctl.cli import cache, completion, config, deploy, doctor, health, loadtest, queue, servers, state
 from mjctl.cli.group import Group
 
 _EPILOG = (
@@ -44,10 +44,12 @@ def root(
 app.command()(deploy.plan)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)
-app.command()(deploy.outputs)
-app.command()(deploy.status)
+app.command()(deploy.rollback)
 app.command()(deploy.drift)
-app.command()(deploy.unlock)
+app.command()(state.outputs)
+app.command()(state.status)
+app.command()(state.history)
+app.command()(state.unlock)
 app.command()(health.health)
 app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")
 app.add_typer(queue.app, cls=Group, name="queue", help="Look into the queues and their dead-letter queues.")

@@ -1,88 +1,116 @@
-"""`mjctl plan | deploy | destroy | outputs | status | drift | unlock`."""
+"""`mjctl plan | deploy | destroy | drift | rollback`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import (
-    AllRegionsOption,
-    EnvOption,
-    Exit,
-    OutputFormat,
-    OutputOption,
-    RegionOption,
-    Session,
-    chosen_regions,
-    open_environment,
-    open_session,
+from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
+from mjctl.cli.deploy_run import (
+    AutoApproveOption,
+    JUnitOption,
+    LockTimeoutOption,
+    MessageOption,
+    Run,
+    SummaryFileOption,
+    emit_results,
+    end,
+    open_run,
+    wanted_regions,
 )
+from mjctl.cli.gate import GateThresholdOption, MaxFailuresOption, SoakOption, health_gate
 from mjctl.models.errors import UsageError
-from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from mjctl.cli.render import View
-    from mjctl.deploy.executor import Deployment
+    from mjctl.deploy.artifacts import PlanFolder
+    from mjctl.deploy.executor import Deployment, Planned
+    from mjctl.deploy.gate import Gate
+    from mjctl.deploy.intents import Intent
+    from mjctl.deploy.rollout import RolloutPlan
     from mjctl.models.deployment import RegionResult
-    from mjctl.models.environment import Environment
-    from mjctl.models.workspace import Workspace
-    from mjctl.terraform.engine import Engine
+    from mjctl.models.release import Release
 
-_T = TypeVar("_T")
 
-AutoApproveOption = Annotated[
-    bool, typer.Option("--auto-approve", envvar="MJCTL_AUTO_APPROVE", help="Do not ask before the change.")
-]
-LockTimeoutOption = Annotated[
-    float, typer.Option("--lock-timeout", envvar="MJCTL_LOCK_TIMEOUT", min=0, help="Seconds to wait for a held region.")
-]
+class StrategyName(StrEnum):
+    PARALLEL = "parallel"
+    SEQUENTIAL = "sequential"
+    CANARY = "canary"
 
 
 def plan(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", envvar="MJCTL_OUT", help="Keep the plans in this private folder, for `deploy --plans`."),
+    ] = None,
+    summary_file: SummaryFileOption = None,
+    junit: JUnitOption = None,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
 ) -> None:
     """Show what a deploy would change; exit code 2 when there are changes.
 
-    Example: mjctl plan --region us-east-1
+    Example: mjctl plan --region us-east-1 --out plans --summary-file summary.md
     """
+    from mjctl.cli.reports import write_reports
+    from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.executor import discard
 
-    run = _open(env, output)
-    regions = _wanted(run.environment, region, all_regions)
-    with _held(run, regions, "plan", lock_timeout):
-        planned = _phase(run, lambda deployment: deployment.plan(regions))
-        discard(planned)
-    _emit_changes(run, [one.result for one in planned])
+    run = open_run("plan", env, output)
+    regions = wanted_regions(run.environment, region, all_regions)
+    folder = PlanFolder(out.resolve()) if out is not None else None
+    release = run.store.of_working_tree()
+    with run.held(regions, lock_timeout, message):
+        if folder is not None:
+            folder.prepare()
+            run.store.keep(release)
+        intents = [run.intents.wanted(name, release) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file), folder=folder))
+        if folder is None:
+            discard(planned)
+    results = [one.result for one in planned]
+    code = emit_results(run, results, pending=True)
+    write_reports(run, code, results, planned, release, summary_file, junit)
+    end(code)
 
 
 def drift(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
+    summary_file: SummaryFileOption = None,
+    junit: JUnitOption = None,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
 ) -> None:
-    """Show what has changed in the world since the last deploy; exit code 2 when something has.
+    """Show what has changed in the world since the last deploy; exit code 2 when something has. Nothing is touched.
+
+    What the environment's file lists under drift.ignore does not count.
 
     Example: mjctl drift --all-regions
     """
+    from mjctl.cli.reports import write_reports
+    from mjctl.deploy.drift import overlook
     from mjctl.deploy.executor import discard
 
-    run = _open(env, output)
+    run = open_run("drift", env, output)
     regions = chosen_regions(run.environment, region, all_regions) or _deployed(run)
-    with _held(run, regions, "drift", lock_timeout):
-        planned = _phase(run, lambda deployment: deployment.drift(regions))
+    with run.held(regions, lock_timeout):
+        intents = [run.intents.applied(name) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file)))
         discard(planned)
-    _emit_changes(run, [one.result for one in planned])
+    results = [overlook(one.result, run.environment.drift.ignore) for one in planned]
+    code = emit_results(run, results, pending=True)
+    write_reports(run, code, results, planned, None, summary_file, junit)
+    end(code)
 
 
 def deploy(
@@ -90,31 +118,75 @@ def deploy(
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
     auto_approve: AutoApproveOption = False,
+    strategy: Annotated[
+        StrategyName,
+        typer.Option(
+            "--strategy",
+            envvar="MJCTL_STRATEGY",
+            help="All regions at once, one after another, or one and then all the others.",
+        ),
+    ] = StrategyName.PARALLEL,
+    canary: Annotated[
+        str | None,
+        typer.Option("--canary", envvar="MJCTL_CANARY", help="The canary's region; by default the first."),
+    ] = None,
+    gate: Annotated[
+        bool | None,
+        typer.Option(
+            "--gate/--no-gate",
+            envvar="MJCTL_GATE",
+            help="Watch the health of a changed region before any other; by default with canary and sequential.",
+        ),
+    ] = None,
+    soak: SoakOption = 0,
+    max_failures: MaxFailuresOption = 0,
+    threshold: GateThresholdOption = None,
+    rollback_on_failure: Annotated[
+        bool,
+        typer.Option(
+            "--rollback-on-failure",
+            envvar="MJCTL_ROLLBACK_ON_FAILURE",
+            help="Bring a region that fails or turns unhealthy back to its last good revision.",
+        ),
+    ] = False,
+    plans: Annotated[
+        Path | None,
+        typer.Option("--plans", envvar="MJCTL_PLANS", help="Apply the plans that `plan --out` kept in this folder."),
+    ] = None,
+    summary_file: SummaryFileOption = None,
+    junit: JUnitOption = None,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
 ) -> None:
-    """Bring regions to what the environment's file says.
+    """Bring regions to what the code and the environment's file say.
 
-    Example: mjctl deploy --region us-east-1 --auto-approve
+    With a health gate, a region that turns unhealthy ends the rollout: the others stay as they are, exit code 3.
+
+    Example: mjctl deploy --all-regions --strategy canary --soak 60 --rollback-on-failure --auto-approve
     """
-    from mjctl.cli.render import changes_table
-    from mjctl.deploy.executor import discard
+    from mjctl.cli.reports import write_reports
+    from mjctl.deploy.artifacts import PlanFolder
+    from mjctl.deploy.rollout import RolloutPlan, Strategy
 
-    run = _open(env, output)
-    regions = _wanted(run.environment, region, all_regions)
-    with _held(run, regions, "deploy", lock_timeout):
-        planned = _phase(run, lambda deployment: deployment.plan(regions))
-        results = [one.result for one in planned]
-        try:
-            if all(result.ok for result in results) and any(result.changes for result in results):
-                if not auto_approve:
-                    run.session.err.print(changes_table(results))
-                    question = f"Apply these changes to {run.environment.name}: {', '.join(regions)}?"
-                    run.session.confirm(question, yes=False)
-                results = _phase(run, lambda deployment: deployment.apply(planned))
-        finally:
-            discard(planned)
-    _emit_results(run, results)
+    run = open_run("deploy", env, output)
+    regions = wanted_regions(run.environment, region, all_regions)
+    if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
+        raise UsageError(
+            "--canary names one of the regions that are deployed, with --strategy canary",
+            where=f"regions: {', '.join(regions)}",
+        )
+    gated = strategy is not StrategyName.PARALLEL if gate is None else gate
+    watch = health_gate(run, soak, max_failures, threshold or ()) if gated else None
+    rollout = RolloutPlan(Strategy(strategy.value), canary, rollback_on_failure)
+    release = run.store.of_working_tree()
+    with run.held(regions, lock_timeout, message):
+        kept = PlanFolder(plans.resolve()) if plans is not None else None
+        planned = _plans(run, regions, release, kept, _detailed(summary_file))
+        results = _roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
+    code = emit_results(run, results)
+    write_reports(run, code, results, planned, release, summary_file, junit)
+    end(code)
 
 
 def destroy(
@@ -124,6 +196,7 @@ def destroy(
     auto_approve: AutoApproveOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
 ) -> None:
     """Take regions down, with all that they hold.
 
@@ -131,10 +204,12 @@ def destroy(
     """
     from mjctl.deploy.executor import discard
 
-    run = _open(env, output)
-    regions = _wanted(run.environment, region, all_regions)
-    with _held(run, regions, "destroy", lock_timeout):
-        planned = _phase(run, lambda deployment: deployment.plan(regions, destroy=True))
+    run = open_run("destroy", env, output)
+    regions = wanted_regions(run.environment, region, all_regions)
+    release = run.store.of_working_tree()
+    with run.held(regions, lock_timeout, message):
+        intents = [run.intents.wanted(name, release) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(intents, destroy=True))
         results = [one.result for one in planned]
         try:
             if all(result.ok for result in results):
@@ -142,224 +217,131 @@ def destroy(
                     count = sum(result.remove for result in results)
                     where = f"{run.environment.name}: {', '.join(regions)}"
                     run.session.confirm(f"Destroy {count} resources of {where}? Their data is lost.", yes=False)
-                results = _phase(run, lambda deployment: deployment.destroy(planned))
+                results = run.recorded(
+                    regions, lambda: run.phase(lambda deployment: deployment.destroy(planned)), message=message
+                )
         finally:
             discard(planned)
-    _emit_results(run, results)
+    end(emit_results(run, results))
 
 
-def outputs(
+def rollback(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", envvar="MJCTL_TO", help="The revision, or how it begins; by default the last good one."),
+    ] = None,
+    auto_approve: AutoApproveOption = False,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", envvar="MJCTL_GATE", help="Check the region's health afterwards.")
+    ] = True,
+    soak: SoakOption = 0,
+    max_failures: MaxFailuresOption = 0,
+    threshold: GateThresholdOption = None,
     output: OutputOption = OutputFormat.TEXT,
+    lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
 ) -> None:
-    """Show what deployed regions publish: addresses, tables, queues, identity. No secret is among it.
+    """Bring regions back to an earlier revision: its game code, its Terraform code, its variables.
 
-    Example: mjctl outputs --region us-east-1 --output json
+    The database's schema is not taken back: revisions must be able to run on a newer one.
+
+    Example: mjctl rollback --region us-east-1
     """
-    from rich.table import Table
+    from mjctl.deploy.rollout import RolloutPlan
 
-    from mjctl.terraform.contracts import deployed_contracts
+    run = open_run("rollback", env, output)
+    regions = wanted_regions(run.environment, region, all_regions)
+    watch = health_gate(run, soak, max_failures, threshold or ()) if gate else None
+    with run.held(regions, lock_timeout, message):
+        intents = [_earlier(run, name, to) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(intents))
+        results = _roll_out(run, planned, RolloutPlan(), watch, auto_approve, message, None)
+    results = [_rolled_back(one) for one in results]
+    end(emit_results(run, results))
 
-    run = _open(env, output)
-    contracts = deployed_contracts(run.workspace, run.environment, chosen_regions(run.environment, region, all_regions))
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for name, contract in contracts.items():
-        for field, value in _leaves(contract.model_dump(mode="json")):
-            table.add_row(name, field, str(value))
-    run.session.emit(table, data={name: contract.model_dump(mode="json") for name, contract in contracts.items()})
+
+def _earlier(run: Run, region: str, to: str | None) -> Intent:
+    from mjctl.deploy.releases import RegionReleases
+
+    releases = RegionReleases(run.intents.stack(region))
+    if to is not None:
+        return run.intents.earlier(region, releases.named(to))
+    current = releases.current()
+    bad = releases.attempted() or (current.revision if current else None)
+    return run.intents.earlier(region, releases.last_good(other_than=bad))
 
 
-def status(
-    env: EnvOption = "local",
-    region: RegionOption = None,
-    all_regions: AllRegionsOption = False,
-    output: OutputOption = OutputFormat.TEXT,
-) -> None:
-    """Show each region's state: deployed or not, since when, by whom it is being worked on.
+def _rolled_back(result: RegionResult) -> RegionResult:
+    """A person asked for it, so an apply that went through is a rollback."""
+    from mjctl.models.deployment import Outcome
 
-    Example: mjctl status --all-regions
+    went_through = result.outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+    return replace(result, outcome=Outcome.ROLLED_BACK) if went_through else result
+
+
+def _plans(
+    run: Run, regions: Sequence[str], release: Release, folder: PlanFolder | None, detailed: bool
+) -> list[Planned]:
+    """Plans made now, or those that lie in `folder`."""
+    if folder is None:
+        run.store.keep(release)
+    intents = [run.intents.wanted(name, release) for name in regions]
+    if folder is not None:
+        return run.phase(lambda deployment: deployment.take(intents, folder))
+    return run.phase(lambda deployment: deployment.plan(intents, details=detailed))
+
+
+def _roll_out(
+    run: Run,
+    planned: list[Planned],
+    rollout: RolloutPlan,
+    gate: Gate | None,
+    auto_approve: bool,
+    message: str | None,
+    release: Release | None,
+    kept: PlanFolder | None = None,
+) -> list[RegionResult]:
+    """Ask, apply by waves, keep it in the history. Nothing is applied anywhere when one plan could not be made.
+
+    Plans of a folder outlive a refusal; once the rollout has begun none is left, used or not.
     """
-    from mjctl.cli.render import status_table
-    from mjctl.deploy.status import region_status
+    from mjctl.deploy.executor import discard
+    from mjctl.deploy.rollout import Rollout
 
-    run = _open(env, output)
-    regions = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
-    found = [region_status(run.workspace, run.environment, name) for name in regions]
-    run.session.emit(status_table(found), data={"run.environment": run.environment.name, "regions": found})
+    results = [one.result for one in planned]
+    regions = [one.region for one in results]
+    if not all(result.ok for result in results):
+        discard(planned)
+        return results
+    try:
+        run.confirm(planned, f"Apply these changes to {run.environment.name}: {', '.join(regions)}?", auto_approve)
+    except BaseException:
+        if kept is None:
+            discard(planned)
+        raise
+    # Nothing to change anywhere is nothing to watch.
+    watch = gate if any(result.outcome == "planned" for result in results) else None
 
+    async def work(deployment: Deployment) -> list[RegionResult]:
+        return await Rollout(deployment, run.intents, rollout, watch).run(planned)
 
-def unlock(
-    env: EnvOption = "local",
-    region: RegionOption = None,
-    lock_id: Annotated[str | None, typer.Option("--id", help="The lock's id, as the error message names it.")] = None,
-    output: OutputOption = OutputFormat.TEXT,
-) -> None:
-    """Remove a state lock whose holder is gone; a holder that lives is named and left alone.
-
-    Example: mjctl unlock --region us-east-1
-    """
-    import asyncio
-
-    from mjctl.deploy.unlock import unlock_region
-
-    run = _open(env, output)
-    regions = chosen_regions(run.environment, region)
-    if len(regions) != 1:
-        raise UsageError("unlock takes exactly one region", hint="mjctl unlock --region us-east-1")
-    said = asyncio.run(unlock_region(run.workspace, run.environment, regions[0], lock_id))
-    run.session.emit(said, data={"run.environment": run.environment.name, "region": regions[0], "result": said})
+    try:
+        return run.recorded(regions, lambda: run.phase(work), message=message, release=release)
+    finally:
+        discard(planned)
+        if kept is not None:
+            for one in planned:
+                kept.remove(one.stack)
 
 
-@dataclass
-class _Opened:
-    """What every command of this module begins with."""
-
-    session: Session
-    workspace: Workspace
-    environment: Environment
-
-    @cached_property
-    def engine(self) -> Engine:
-        from mjctl.terraform.engine import find_engine
-
-        return find_engine()
+def _detailed(summary_file: Path | None) -> bool:
+    return summary_file is not None
 
 
-def _open(env: str, output: OutputFormat) -> _Opened:
-    workspace, environment = open_environment(env)
-    return _Opened(open_session(output), workspace, environment)
-
-
-def _wanted(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
-    regions = chosen_regions(environment, region, all_regions)
-    if not regions:
-        raise UsageError(
-            "which regions?",
-            where=f"environment {environment.name}: {', '.join(environment.regions)}",
-            hint="--region NAME (repeatable) or --all-regions",
-        )
-    return regions
-
-
-def _deployed(run: _Opened) -> tuple[str, ...]:
+def _deployed(run: Run) -> tuple[str, ...]:
     from mjctl.terraform.contracts import deployed_contracts
 
     return tuple(deployed_contracts(run.workspace, run.environment))
-
-
-def _held(run: _Opened, regions: Sequence[str], purpose: str, wait_seconds: float) -> AbstractContextManager[None]:
-    from mjctl.deploy.executor import locked
-    from mjctl.terraform.stack import Stack
-
-    stacks = [Stack.of_region(run.workspace, run.environment, region) for region in regions]
-    return locked(stacks, purpose, wait_seconds)
-
-
-def _phase(run: _Opened, work: Callable[[Deployment], Coroutine[Any, Any, list[_T]]]) -> list[_T]:
-    """One stretch of work with live progress, in which the first Ctrl-C or SIGTERM becomes a clean stop."""
-    import asyncio
-
-    from mjctl.cli.render import view_for
-    from mjctl.deploy.executor import Deployment
-    from mjctl.terraform.runner import Cancellation, Runner
-
-    async def main(view: View) -> list[_T]:
-        cancellation = Cancellation()
-        _stop_on_signals(cancellation, view)
-        return await work(Deployment(run.workspace, run.environment, Runner(run.engine, cancellation), view))
-
-    with view_for(run.session) as view:
-        return asyncio.run(main(view))
-
-
-def _stop_on_signals(cancellation: Any, view: View) -> None:
-    import asyncio
-    import signal
-
-    def stop() -> None:
-        if cancellation.requested:
-            view.message("still stopping: Terraform saves its state and releases its lock")
-        else:
-            view.message("stopping: Terraform finishes what it is in the middle of, then saves its state")
-            cancellation.event.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-
-
-def _emit_changes(run: _Opened, results: Sequence[RegionResult]) -> None:
-    from mjctl.cli.render import changes_table, print_error, result_data, results_table
-
-    for result in results:
-        if result.error:
-            print_error(result.error, as_json=False)
-    changed = any(result.changes for result in results)
-    code = _exit_code(results)
-    if code is ExitCode.OK and any(result.outcome == "planned" for result in results):
-        code = ExitCode.CHANGES_PENDING
-    data = {
-        "environment": run.environment.name,
-        "exit_code": int(code),
-        "regions": [result_data(result) for result in results],
-    }
-    if changed and run.session.output is OutputFormat.TEXT:
-        run.session.out.print(changes_table(results))
-    run.session.emit(results_table(results, {}), data=data)
-    _end(code)
-
-
-def _emit_results(run: _Opened, results: Sequence[RegionResult]) -> None:
-    from mjctl.cli.render import print_error, result_data, results_table
-    from mjctl.terraform.contracts import deployed_contracts
-
-    for result in results:
-        if result.error:
-            print_error(result.error, as_json=False)
-    code = _exit_code(results)
-    up = [result.region for result in results if result.outcome in ("applied", "unchanged")]
-    up = [name for name in up if _is_up(run, name)]
-    contracts = deployed_contracts(run.workspace, run.environment, up) if up else {}
-    addresses = {name: contract.endpoints.api for name, contract in contracts.items()}
-    data = {
-        "environment": run.environment.name,
-        "exit_code": int(code),
-        "regions": [{**result_data(result), "api": addresses.get(result.region)} for result in results],
-    }
-    run.session.emit(results_table(results, addresses), data=data)
-    _end(code)
-
-
-def _is_up(run: _Opened, region: str) -> bool:
-    from mjctl.terraform.stack import Stack
-
-    return Stack.of_region(run.workspace, run.environment, region).exists()
-
-
-def _exit_code(results: Sequence[RegionResult]) -> ExitCode:
-    """0 when all went well; the cause's own code when all failed alike; 4 when some went well; 130 when stopped."""
-    if any(result.outcome == "interrupted" for result in results):
-        return ExitCode.INTERRUPTED
-    failed = [result for result in results if not result.ok]
-    if not failed:
-        return ExitCode.OK
-    if len(failed) < len(results):
-        return ExitCode.PARTIAL
-    causes = {result.error.exit_code for result in failed if result.error}
-    return causes.pop() if len(causes) == 1 else ExitCode.FAILED
-
-
-def _end(code: ExitCode) -> None:
-    if code is not ExitCode.OK:
-        raise Exit(code)
-
-
-def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` becomes `[("a.b", 1)]`."""
-    if isinstance(value, dict):
-        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{path}.{key}" if path else str(key))]
-    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
-        return [leaf for number, inner in enumerate(value) for leaf in _leaves(inner, f"{path}[{number}]")]
-    return [(path, value)]

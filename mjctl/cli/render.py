@@ -22,6 +22,7 @@ from mjctl.terraform.events import (
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from mjctl.cli.base import Session
     from mjctl.deploy.status import RegionStatus
@@ -31,6 +32,9 @@ _STYLE = {
     Outcome.PLANNED: "yellow",
     Outcome.APPLIED: "green",
     Outcome.DESTROYED: "green",
+    Outcome.NOT_STARTED: "dim",
+    Outcome.UNHEALTHY: "red",
+    Outcome.ROLLED_BACK: "yellow",
     Outcome.FAILED: "red",
     Outcome.INTERRUPTED: "yellow",
 }
@@ -106,8 +110,11 @@ class LogView:
         elif isinstance(event, ProvisionerLine) and (said := provisioner_text(event)):
             self._line(region, said)
 
+    def note(self, region: str, text: str) -> None:
+        self._line(region, text)
+
     def finished(self, result: RegionResult) -> None:
-        self._line(result.region, f"{result.outcome} in {result.seconds:.1f} s")
+        self._line(result.region, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
 
     def message(self, text: str) -> None:
         self._console.print(text, markup=False)
@@ -134,10 +141,14 @@ class LiveView:
         self._live.stop()
 
     def phase(self, region: str, phase: Phase) -> None:
-        self._row(region).phase = phase
+        row = self._row(region)
+        row.phase, row.outcome, row.ended = phase, None, None
 
     def event(self, region: str, event: Event) -> None:
         self._row(region).take(event)
+
+    def note(self, region: str, text: str) -> None:
+        self._row(region).current = text
 
     def finished(self, result: RegionResult) -> None:
         row = self._row(result.region)
@@ -156,7 +167,7 @@ class LiveView:
 
         table = Table(box=None, pad_edge=False, show_header=False)
         for region, row in self._rows.items():
-            said = str(row.outcome or row.phase)
+            said = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
             table.add_row(
                 Text(region, style="bold"),
                 Text(said, style=_STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
@@ -227,32 +238,34 @@ def results_table(results: Sequence[RegionResult], addresses: dict[str, str]) ->
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("region", "result", "add", "change", "remove", "seconds", "api"):
-        table.add_column(heading, header_style="dim", no_wrap=True)
+    for heading in ("region", "result", "add", "change", "remove", "seconds", "revision", "api", "health"):
+        table.add_column(heading, header_style="dim", no_wrap=heading != "health")
     for result in results:
         table.add_row(
             result.region,
-            Text(str(result.outcome), style=_STYLE[result.outcome]),
+            outcome_text(result.outcome),
             str(result.add),
             str(result.change),
             str(result.remove),
             f"{result.seconds:.1f}",
+            _revisions(result),
             addresses.get(result.region, ""),
+            Text(str(result.verdict or "")),
         )
     return table
 
 
-def result_data(result: RegionResult) -> dict[str, Any]:
-    return {
-        "region": result.region,
-        "outcome": str(result.outcome),
-        "add": result.add,
-        "change": result.change,
-        "remove": result.remove,
-        "seconds": round(result.seconds, 2),
-        "changes": [{"address": one.address, "action": one.action, "reason": one.reason} for one in result.changes],
-        "error": error_data(result.error) if result.error else None,
-    }
+def outcome_text(outcome: str) -> Text:
+    """`rolled_back` in words and in its colour."""
+    from rich.text import Text
+
+    return Text(str(outcome).replace("_", " "), style=_STYLE.get(Outcome(outcome), ""))
+
+
+def _revisions(result: RegionResult) -> str:
+    if result.refused and result.revision and result.refused != result.revision:
+        return f"{result.revision} (refused {result.refused})"
+    return result.revision or (f"refused {result.refused}" if result.refused else "")
 
 
 def status_table(found: Sequence[RegionStatus]) -> Table:
@@ -262,14 +275,18 @@ def status_table(found: Sequence[RegionStatus]) -> Table:
 
     styles = {"deployed": "green", "partial": "yellow", "damaged": "red", "absent": "dim"}
     table = Table(box=None, pad_edge=False)
-    for heading in ("region", "state", "revision", "applied", "serial", "gone", "held by"):
+    for heading in ("region", "state", "revision", "commit", "standing", "applied", "serial", "gone", "held by"):
         table.add_column(heading, header_style="dim")
     for one in found:
-        held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')})" if one.held_by else ""
+        held = ""
+        if one.held_by:
+            held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')}) {one.held_by.get('message') or ''}"
         table.add_row(
             one.region,
             Text(one.state, style=styles[one.state]),
             one.revision or "",
+            one.commit or "",
+            one.standing or "",
             one.applied_at or "",
             "" if one.serial is None else str(one.serial),
             ", ".join(one.gone),

@@ -1,4 +1,4 @@
-"""Deploy, plan, drift and destroy over regions: init in series, then every region at its own pace.
+"""Plan, apply and destroy over regions: init in series, then every region at its own pace.
 
 Terraform's module and plugin installation is not safe side by side, plans and applies of different states are.
 """
@@ -6,23 +6,27 @@ Terraform's module and plugin installation is not safe side by side, plans and a
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 from mjctl.deploy import inputs
+from mjctl.deploy.artifacts import PlanFolder
+from mjctl.deploy.intents import Intent
+from mjctl.deploy.releases import RegionReleases, ReleaseStore
 from mjctl.models.deployment import Change, Outcome, Phase, RegionResult
 from mjctl.models.environment import Environment
-from mjctl.models.errors import ConfigError, Interrupted, MjctlError, NotFoundError
+from mjctl.models.errors import Interrupted, MjctlError
 from mjctl.models.workspace import Workspace
 from mjctl.terraform import operations
-from mjctl.terraform.events import Event
-from mjctl.terraform.lock import region_lock
+from mjctl.terraform.details import ResourceDetail, resource_details
+from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
+from mjctl.terraform.lock import OnWait, region_lock
 from mjctl.terraform.operations import PlanResult
-from mjctl.terraform.runner import Runner
+from mjctl.terraform.plan_file import Binding, SavedPlan
+from mjctl.terraform.runner import Cancellation, Runner
 from mjctl.terraform.stack import Stack
 
 _Item = TypeVar("_Item")
@@ -36,21 +40,34 @@ class Reporter(Protocol):
 
     def event(self, region: str, event: Event) -> None: ...
 
+    def note(self, region: str, text: str) -> None: ...
+
     def finished(self, result: RegionResult) -> None: ...
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A region whose plan lies ready. `result` is how it stands if nobody applies it."""
+    """A region whose plan lies ready. `result` is how it stands if nobody applies it; `details` are for reports."""
 
-    stack: Stack
-    variables: Mapping[str, Any]
+    intent: Intent
     plan: PlanResult | None
     result: RegionResult
+    details: tuple[ResourceDetail, ...] = ()
+
+    @property
+    def stack(self) -> Stack:
+        return self.intent.stack
 
 
 @contextmanager
-def locked(stacks: Sequence[Stack], purpose: str, wait_seconds: float) -> Iterator[None]:
+def locked(
+    stacks: Sequence[Stack],
+    purpose: str,
+    *,
+    message: str | None = None,
+    wait_seconds: float = 0,
+    on_wait: OnWait | None = None,
+) -> Iterator[None]:
     """Hold every region or none.
 
     Raises:
@@ -58,7 +75,7 @@ def locked(stacks: Sequence[Stack], purpose: str, wait_seconds: float) -> Iterat
     """
     with ExitStack() as held:
         for stack in stacks:
-            held.enter_context(region_lock(stack, purpose, wait_seconds=wait_seconds))
+            held.enter_context(region_lock(stack, purpose, message=message, wait_seconds=wait_seconds, on_wait=on_wait))
         yield
 
 
@@ -79,26 +96,40 @@ class Deployment:
         runner: Runner,
         reporter: Reporter,
     ) -> None:
-        if environment.target != "local":
-            raise ConfigError(
-                f"target `{environment.target}` cannot be deployed by this version of mjctl; `local` can",
-                where=f"environment {environment.name}",
-            )
-        self._workspace = workspace
         self._environment = environment
         self._runner = runner
         self._reporter = reporter
+        self.store = ReleaseStore(workspace, environment)
 
-    def stack(self, region: str) -> Stack:
-        return Stack.of_region(self._workspace, self._environment, region)
+    @property
+    def reporter(self) -> Reporter:
+        return self._reporter
 
-    async def plan(self, regions: Sequence[str], *, destroy: bool = False) -> list[Planned]:
-        """Plan each region as the environment's file wants it now."""
-        return await self._plan(regions, self._wanted_variables, destroy=destroy)
+    @property
+    def cancellation(self) -> Cancellation:
+        return self._runner.cancellation
 
-    async def drift(self, regions: Sequence[str]) -> list[Planned]:
-        """Plan each region as it was last applied: what the plan wants to change has drifted in the world."""
-        return await self._plan(regions, self._applied_variables)
+    async def plan(
+        self,
+        intents: Sequence[Intent],
+        *,
+        destroy: bool = False,
+        details: bool = False,
+        folder: PlanFolder | None = None,
+    ) -> list[Planned]:
+        """Plan each region as its intent says. `details` asks for every attribute, masked; `folder` keeps the plans."""
+        await self._init(intents)
+        return await self._each(intents, lambda one: self._plan_one(one, destroy, details, folder))
+
+    async def take(self, intents: Sequence[Intent], folder: PlanFolder) -> list[Planned]:
+        """The plans that lie in `folder`, each verified against its intent. One that does not fit refuses them all.
+
+        Raises:
+            ConflictError, NotFoundError: see PlanFolder.take.
+        """
+        await self._init(intents)
+        saved = [folder.take(one.stack, Binding(revision=one.revision or ""), one.variables) for one in intents]
+        return [await self._take_one(one, plan) for one, plan in zip(intents, saved, strict=True)]
 
     async def apply(self, planned: Sequence[Planned]) -> list[RegionResult]:
         """Apply plans made by `plan`. A region that fails does not stop the others."""
@@ -106,67 +137,96 @@ class Deployment:
 
     async def destroy(self, planned: Sequence[Planned]) -> list[RegionResult]:
         """Apply plans made by `plan(destroy=True)` and remove what is left on this machine."""
-        return await self._each(planned, self._destroy)
+        results = await self._each(planned, self._destroy)
+        await asyncio.to_thread(self.store.prune)
+        return results
 
-    async def _plan(
-        self, regions: Sequence[str], variables: Callable[[Stack], dict[str, Any]], *, destroy: bool = False
-    ) -> list[Planned]:
-        stacks = [self.stack(region) for region in regions]
-        given = {stack.region: variables(stack) for stack in stacks}
-        for stack in stacks:
-            self._reporter.phase(stack.region, Phase.INIT)
-            await operations.init(self._runner, stack)
-        return await self._each(stacks, lambda stack: self._plan_one(stack, given[stack.region], destroy))
+    def finish(self, result: RegionResult) -> RegionResult:
+        self._reporter.finished(result)
+        return result
 
-    async def _plan_one(self, stack: Stack, variables: dict[str, Any], destroy: bool) -> Planned:
+    async def _init(self, intents: Sequence[Intent]) -> None:
+        for one in intents:
+            self._reporter.phase(one.region, Phase.INIT)
+            await operations.init(self._runner, one.stack)
+
+    async def _plan_one(self, intent: Intent, destroy: bool, details: bool, folder: PlanFolder | None) -> Planned:
+        stack = intent.stack
         self._reporter.phase(stack.region, Phase.PLAN)
         started = time.monotonic()
+        saved = folder.saved(stack, Binding(revision=intent.revision or "")) if folder else None
+        shown: tuple[ResourceDetail, ...] = ()
         try:
             plan = await operations.plan(
-                self._runner, stack, variables, lambda event: self._reporter.event(stack.region, event), destroy=destroy
+                self._runner,
+                stack,
+                intent.variables,
+                lambda event: self._reporter.event(stack.region, event),
+                destroy=destroy,
+                saved=saved,
             )
+            if details and plan.pending:
+                shown = tuple(resource_details(await operations.show(self._runner, stack, plan.saved)))
+            if folder is not None:
+                folder.keep_variables(stack, intent.variables)
         except MjctlError as error:
-            return Planned(stack, variables, None, self._finish(_failed(stack.region, error, started)))
-        summary = plan.summary
-        result = RegionResult(
-            stack.region,
-            Outcome.PLANNED if plan.pending else Outcome.UNCHANGED,
-            summary.add,
-            summary.change,
-            summary.remove,
-            tuple(Change(found.address, found.action, found.reason) for found in plan.changes),
-            time.monotonic() - started,
-        )
+            return Planned(intent, None, self.finish(_failed(stack.region, error, started)))
+        result = _planned_result(intent, plan, time.monotonic() - started)
         if not plan.pending:
-            plan.saved.remove()
-            self._finish(result)
-        return Planned(stack, variables, plan, result)
+            self.finish(result)
+            if folder is None:
+                plan.saved.remove()
+        return Planned(intent, plan, result, shown)
+
+    async def _take_one(self, intent: Intent, saved: SavedPlan) -> Planned:
+        """What a kept plan would do comes from the plan itself."""
+        shown = await operations.show(self._runner, intent.stack, saved)
+        details = tuple(resource_details(shown))
+        counts = {action: sum(one.action == action for one in details) for action in ("create", "update", "delete")}
+        replaced = sum(one.action == "replace" for one in details)
+        plan = PlanResult(
+            tuple(PlannedChange(one.address, one.action, one.reason) for one in details),
+            ChangeSummary(counts["create"] + replaced, counts["update"], counts["delete"] + replaced, "plan"),
+            saved,
+            pending=bool(shown["applyable"]),
+        )
+        return Planned(intent, plan, _planned_result(intent, plan, 0.0), details)
 
     async def _apply(self, planned: Planned) -> RegionResult:
-        stack, plan = planned.stack, planned.plan
+        intent, plan = planned.intent, planned.plan
+        stack = intent.stack
         if plan is None or not plan.pending:
+            # The code can be new although nothing that runs has changed: the region is at that revision then.
+            self._remember(intent)
             return planned.result
         self._reporter.phase(stack.region, Phase.APPLY)
         started = time.monotonic()
         try:
+            if intent.release is not None:
+                RegionReleases(stack).attempting(intent.release)
             summary = await operations.apply(
                 self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)
             )
-            inputs.remember(stack, planned.variables)
+            self._remember(intent)
         except MjctlError as error:
-            return self._finish(_failed(stack.region, error, started, planned.result.seconds))
-        seconds = planned.result.seconds + time.monotonic() - started
-        return self._finish(
-            RegionResult(
-                stack.region,
-                Outcome.APPLIED,
-                summary.add,
-                summary.change,
-                summary.remove,
-                planned.result.changes,
-                seconds,
+            return self.finish(
+                replace(_failed(stack.region, error, started, planned.result.seconds), refused=intent.revision)
+            )
+        return self.finish(
+            replace(
+                planned.result,
+                outcome=Outcome.APPLIED,
+                add=summary.add,
+                change=summary.change,
+                remove=summary.remove,
+                seconds=planned.result.seconds + time.monotonic() - started,
             )
         )
+
+    def _remember(self, intent: Intent) -> None:
+        inputs.remember(intent.stack, intent.variables)
+        if intent.release is not None and intent.stack.exists():
+            RegionReleases(intent.stack).applied(intent.release, intent.variables)
 
     async def _destroy(self, planned: Planned) -> RegionResult:
         stack, plan = planned.stack, planned.plan
@@ -180,9 +240,10 @@ class Deployment:
                 )
                 removed = summary.remove
             await asyncio.to_thread(inputs.remove_remains, stack)
+            RegionReleases(stack).forget()
         except MjctlError as error:
-            return self._finish(_failed(stack.region, error, started, planned.result.seconds))
-        return self._finish(
+            return self.finish(_failed(stack.region, error, started, planned.result.seconds))
+        return self.finish(
             RegionResult(
                 stack.region,
                 Outcome.DESTROYED if removed else Outcome.UNCHANGED,
@@ -201,22 +262,18 @@ class Deployment:
 
         return await asyncio.gather(*(limited(item) for item in items))
 
-    def _wanted_variables(self, stack: Stack) -> dict[str, Any]:
-        return inputs.local_variables(self._workspace, self._environment, stack)
 
-    def _applied_variables(self, stack: Stack) -> dict[str, Any]:
-        if not stack.applied_variables_file.is_file():
-            raise NotFoundError(
-                "nothing to compare with: this region was never wholly deployed",
-                where=stack.where,
-                hint=f"`mjctl deploy --env {stack.environment} --region {stack.region}`",
-            )
-        applied: dict[str, Any] = json.loads(stack.applied_variables_file.read_text(encoding="utf-8"))
-        return {**applied, "epochs": inputs.epochs(stack, list(applied["epochs"]))}
-
-    def _finish(self, result: RegionResult) -> RegionResult:
-        self._reporter.finished(result)
-        return result
+def _planned_result(intent: Intent, plan: PlanResult, seconds: float) -> RegionResult:
+    return RegionResult(
+        intent.region,
+        Outcome.PLANNED if plan.pending else Outcome.UNCHANGED,
+        plan.summary.add,
+        plan.summary.change,
+        plan.summary.remove,
+        tuple(Change(found.address, found.action, found.reason) for found in plan.changes),
+        seconds,
+        revision=intent.revision,
+    )
 
 
 def _failed(region: str, error: MjctlError, started: float, before: float = 0.0) -> RegionResult:

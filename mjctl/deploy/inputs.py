@@ -2,61 +2,82 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mjctl.local import daemon, inventory, ports
 from mjctl.local.layout import Layout
 from mjctl.models.environment import Environment
-from mjctl.models.workspace import Workspace
+from mjctl.models.release import Release
 from mjctl.terraform.stack import Stack, write_private
 
 _EPOCHS = "epochs.json"
+_SCALE = "scale.json"
+_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 
 
-def server_names(environment: Environment, region: str) -> list[str]:
-    """Program names of the region's game servers, zone by zone."""
-    count = environment.game.servers_per_zone
-    return [f"game-{zone}-{n}" for zone in environment.regions[region].zones for n in range(1, count + 1)]
+def server_names(zones: Sequence[str], servers_per_zone: int) -> list[str]:
+    """Program names of a region's game servers, zone by zone."""
+    return [f"game-{zone}-{n}" for zone in zones for n in range(1, servers_per_zone + 1)]
 
 
-def local_variables(workspace: Workspace, environment: Environment, stack: Stack) -> dict[str, Any]:
-    """Variables of terraform/stacks/local for one region.
+def local_variables(environment: Environment, stack: Stack, release: Release, game_dir: Path) -> dict[str, Any]:
+    """Variables of terraform/stacks/local for one region, whose processes run the package in `game_dir`.
+
+    Raises:
+        ConflictError: a pinned port is taken by another program.
+    """
+    game = environment.game.model_dump(mode="json")
+    scaled = servers_per_zone(stack)
+    if scaled is not None:
+        game["servers_per_zone"] = scaled
+    variables = {
+        "project": environment.project,
+        "environment": environment.name,
+        "region": stack.region,
+        "zones": list(environment.regions[stack.region].zones),
+        "region_dir": str(stack.folder),
+        "game": game,
+        "revision": release.game,
+        "release_dir": str(game_dir),
+    }
+    return on_this_machine(environment, stack, variables)
+
+
+def on_this_machine(environment: Environment, stack: Stack, variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The same variables with the ports and epochs that hold now.
 
     Raises:
         ConflictError: a pinned port is taken by another program.
     """
     region = stack.region
-    servers = server_names(environment, region)
-    names = ["redis", "postgres", "aws", "api", "worker", *servers, *(f"{name}-ops" for name in servers)]
+    servers = server_names(variables["zones"], variables["game"]["servers_per_zone"])
+    names = [*_PROCESSES, *servers, *(f"{name}-ops" for name in servers)]
     pinned = {
         pin.split("/", 1)[1]: port for pin, port in environment.local.ports.items() if pin.startswith(f"{region}/")
     }
     return {
-        "project": environment.project,
-        "environment": environment.name,
-        "region": region,
-        "zones": list(environment.regions[region].zones),
-        "region_dir": str(stack.folder),
-        "game": environment.game.model_dump(mode="json"),
+        **variables,
         "ports": ports.allocate(stack.folder, region, names, pinned),
-        "epochs": epochs(stack, ["supervisor", "data-plane", *names[:5], *servers]),
-        "revision": game_revision(workspace.project_dir / "gameserver"),
+        "epochs": epochs(stack, ["supervisor", "data-plane", *_PROCESSES, *servers]),
     }
 
 
-def game_revision(package: Path) -> str:
-    """A digest of the game's code: a change rolls the processes that run it, and nothing else."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(package)}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+def servers_per_zone(stack: Stack) -> int | None:
+    """What `mjctl servers scale` has set for the region; None when the environment's file decides."""
+    value = _read(stack.folder / _SCALE).get("servers_per_zone")
+    return int(value) if value is not None else None
+
+
+def set_servers_per_zone(stack: Stack, count: int | None) -> None:
+    """Let every later deploy of the region have `count` servers a zone; None leaves it to the environment's file."""
+    if count is None:
+        (stack.folder / _SCALE).unlink(missing_ok=True)
+        return
+    write_private(stack.folder / _SCALE, json.dumps({"servers_per_zone": count}))
 
 
 def epochs(stack: Stack, names: list[str]) -> dict[str, int]:
@@ -94,7 +115,7 @@ def remove_remains(stack: Stack) -> None:
     Terraform runs no destroy provisioner of a resource whose creation was interrupted, so its process can be left.
     """
     daemon.stop(Layout(stack.folder))
-    for path in (stack.folder / _EPOCHS, Layout(stack.folder).ports):
+    for path in (stack.folder / _EPOCHS, stack.folder / _SCALE, Layout(stack.folder).ports):
         path.unlink(missing_ok=True)
     shutil.rmtree(stack.data_dir, ignore_errors=True)
     for path in stack.terraform_dir.glob("*"):

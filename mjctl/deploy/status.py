@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mjctl.deploy.inputs import missing_parts
+from mjctl.deploy.releases import RegionReleases
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.lock import held_by
@@ -18,12 +19,15 @@ from mjctl.terraform.stack import Stack
 class RegionStatus:
     """`state`: `absent`, `partial` (an apply was cut short), `deployed`, or `damaged` (parts of it are gone).
 
+    `revision` is the last that was wholly applied, `standing` the health gate's word on it, `commit` git's.
     `held_by` names the run that works on the region now; `gone` are parts that the state knows and the world does not.
     """
 
     region: str
     state: str
     revision: str | None
+    commit: str | None
+    standing: str | None
     applied_at: str | None
     serial: int | None
     gone: tuple[str, ...]
@@ -34,11 +38,15 @@ def region_status(workspace: Workspace, environment: Environment, region: str) -
     """Look at one region's state file, its processes and its lock."""
     stack = Stack.of_region(workspace, environment, region)
     applied = _applied(stack)
+    releases = RegionReleases(stack)
+    current = releases.current()
     gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
     return RegionStatus(
         region=region,
-        state=_state(stack, applied, gone),
-        revision=applied.get("revision"),
+        state="partial" if releases.attempted() else _state(stack, applied, gone),
+        revision=current.revision if current else None,
+        commit=current.release.commit if current else None,
+        standing=current.standing if current else None,
         applied_at=_applied_at(stack) if applied else None,
         serial=stack.serial(),
         gone=gone,

@@ -1,4 +1,4 @@
-"""What a deploy, destroy, plan or drift did to one region."""
+"""What a deploy, destroy, plan, drift or rollback did to one region."""
 
 from __future__ import annotations
 
@@ -15,17 +15,27 @@ class Phase(StrEnum):
     INIT = "initialising"
     PLAN = "planning"
     APPLY = "applying"
+    GATE = "watching its health"
+    ROLLBACK = "rolling back"
     DESTROY = "destroying"
     FINISHED = "finished"
 
 
 class Outcome(StrEnum):
-    """How a region ended. `planned`: changes are known and were not applied."""
+    """How a region ended.
+
+    `planned`: changes are known and were not applied. `not_started`: an earlier region stopped the rollout.
+    `unhealthy`: applied, and refused by the health gate. `rolled_back`: brought back to its last good revision after
+    it had failed or turned unhealthy, or because a person asked for it.
+    """
 
     UNCHANGED = "unchanged"
     PLANNED = "planned"
     APPLIED = "applied"
     DESTROYED = "destroyed"
+    NOT_STARTED = "not_started"
+    UNHEALTHY = "unhealthy"
+    ROLLED_BACK = "rolled_back"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
@@ -40,8 +50,26 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What the health gate says of a region. `failing`: `<check>: <summary>` of the last look that failed."""
+
+    healthy: bool
+    looks: int
+    seconds: float
+    failing: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        looks = f"{self.looks} look{'s' if self.looks != 1 else ''} in {self.seconds:.0f} s"
+        return f"healthy, {looks}" if self.healthy else f"unhealthy after {looks}: {'; '.join(self.failing)}"
+
+
+@dataclass(frozen=True)
 class RegionResult:
-    """`add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed."""
+    """`add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
+
+    `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
+    and given up. `ignored` are drifted resources that the environment's file says to overlook.
+    """
 
     region: str
     outcome: Outcome
@@ -51,7 +79,16 @@ class RegionResult:
     changes: tuple[Change, ...] = ()
     seconds: float = 0.0
     error: MjctlError | None = None
+    revision: str | None = None
+    refused: str | None = None
+    verdict: Verdict | None = None
+    ignored: tuple[Change, ...] = ()
 
     @property
     def ok(self) -> bool:
-        return self.outcome not in (Outcome.FAILED, Outcome.INTERRUPTED)
+        if self.outcome is Outcome.ROLLED_BACK:
+            return self.refused is None
+        return self.outcome in _GOOD
+
+
+_GOOD = frozenset({Outcome.UNCHANGED, Outcome.PLANNED, Outcome.APPLIED, Outcome.DESTROYED})

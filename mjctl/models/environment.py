@@ -56,6 +56,15 @@ class LocalSettings(_Section):
     )
 
 
+class Drift(_Section):
+    """What `mjctl drift` overlooks."""
+
+    ignore: tuple[str, ...] = Field(
+        default=(),
+        description="globs (* and ?) over resource addresses whose drift is expected, e.g. module.api.*",
+    )
+
+
 class Region(_Section):
     zones: tuple[ZoneName, ...] = Field(min_length=3, max_length=6)
 
@@ -76,6 +85,7 @@ class Environment(_Section):
     concurrency: int = Field(default=4, ge=1, le=32, description="regions worked on at the same time")
     game: Game = Game()
     local: LocalSettings = LocalSettings()
+    drift: Drift = Drift()
 
     @model_validator(mode="after")
     def _consistent(self) -> Environment:

@@ -54,15 +54,15 @@ async def plan(
     on_event: OnEvent,
     *,
     destroy: bool = False,
-    name: str = "plan",
+    saved: SavedPlan | None = None,
 ) -> PlanResult:
-    """Plan the stack with `variables` and seal the plan file.
+    """Plan the stack with `variables` and seal the plan file; `saved` names another one than the stack's own.
 
     Raises:
         TerraformError, LockedError, Interrupted: see Runner.run.
     """
     write_private(stack.variables_file, json.dumps(variables, indent=2, sort_keys=True))
-    saved = SavedPlan(stack.terraform_dir / f"{name}.tfplan")
+    saved = saved or SavedPlan(stack.terraform_dir / "plan.tfplan")
     saved.remove()
     changes: list[PlannedChange] = []
 
@@ -118,6 +118,13 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
         saved.remove()
     write_private(stack.applied_variables_file, stack.variables_file.read_text(encoding="utf-8"))
     return outcome.summary("apply") or outcome.summary("destroy") or ChangeSummary(0, 0, 0, "apply")
+
+
+async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]:
+    """A saved plan as Terraform's plan JSON. It holds secrets in clear: see mjctl.terraform.details."""
+    outcome = await runner.run(stack, "show", str(saved.path), options={"json": _flag()})
+    shown: dict[str, Any] = json.loads(outcome.stdout)
+    return shown
 
 
 async def outputs(runner: Runner, stack: Stack) -> dict[str, Any]:

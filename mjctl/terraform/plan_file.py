@@ -18,12 +18,22 @@ from mjctl.terraform.stack import Stack, write_private
 
 
 @dataclass(frozen=True)
+class Binding:
+    """What a plan is bound to beside its stack: the account that it changes (`local`: none) and the release."""
+
+    account: str = "local"
+    revision: str = ""
+
+
+@dataclass(frozen=True)
 class Seal:
     """What a plan was made for. `serial` is the state's; `source` digests HCL and YAML, `plan` the plan file."""
 
     environment: str
     stack: str
     region: str
+    account: str
+    revision: str
     lineage: str | None
     serial: int | None
     source: str
@@ -37,6 +47,7 @@ class SavedPlan:
     """A plan file and its seal beside it."""
 
     path: Path
+    binding: Binding = Binding()
 
     @property
     def seal_path(self) -> Path:
@@ -45,7 +56,7 @@ class SavedPlan:
     def seal(self, stack: Stack) -> None:
         """Bind the file just written to its stack and to the state as it is now."""
         self.path.chmod(0o600)
-        write_private(self.seal_path, json.dumps(asdict(_seal_of(stack, self.path, time.time()))))
+        write_private(self.seal_path, json.dumps(asdict(self._seal_of(stack, time.time()))))
 
     def verify(self, stack: Stack) -> None:
         """Check that the plan still fits.
@@ -55,7 +66,7 @@ class SavedPlan:
         """
         try:
             made = Seal(**json.loads(self.seal_path.read_text(encoding="utf-8")))
-            now = _seal_of(stack, self.path, made.made_at)
+            now = self._seal_of(stack, made.made_at)
         except (OSError, ValueError, TypeError) as error:
             raise ConflictError(
                 f"the saved plan cannot be verified: {type(error).__name__}", where=str(self.path), hint=_AGAIN
@@ -73,32 +84,35 @@ class SavedPlan:
         self.path.unlink(missing_ok=True)
         self.seal_path.unlink(missing_ok=True)
 
+    def _seal_of(self, stack: Stack, made_at: float) -> Seal:
+        return Seal(
+            environment=stack.environment,
+            stack=stack.name,
+            region=stack.region,
+            account=self.binding.account,
+            revision=self.binding.revision,
+            lineage=stack.lineage(),
+            serial=stack.serial(),
+            source=stack.source_digest(),
+            variables=_digest(stack.variables_file),
+            plan=_digest(self.path),
+            made_at=made_at,
+        )
+
 
 _AGAIN = "make a new plan: `mjctl plan`, or deploy without a saved one"
 _REASONS = {
     "environment": "it is of another environment",
     "stack": "it is of another stack",
     "region": "it is of another region",
+    "account": "it is of another account",
+    "revision": "the game's code, the Terraform code or the environment's file has changed since",
     "lineage": "the state was replaced by another one",
     "serial": "the state has moved since",
     "source": "the Terraform code has changed since",
     "variables": "the variables have changed since",
     "plan": "the file has changed since",
 }
-
-
-def _seal_of(stack: Stack, plan: Path, made_at: float) -> Seal:
-    return Seal(
-        environment=stack.environment,
-        stack=stack.name,
-        region=stack.region,
-        lineage=stack.lineage(),
-        serial=stack.serial(),
-        source=stack.source_digest(),
-        variables=_digest(stack.variables_file),
-        plan=_digest(plan),
-        made_at=made_at,
-    )
 
 
 def _digest(path: Path) -> str:

@@ -105,13 +105,17 @@ class Stack:
 
     def source_digest(self) -> str:
         """A digest of all HCL and YAML below terraform/: what `init` and the plan depend on."""
-        digest = hashlib.sha256()
-        root = self.source_dir.parents[1]
-        for path in sorted(root.rglob("*")):
-            if path.suffix in (".tf", ".yaml", ".hcl") and path.is_file():
-                digest.update(f"{path.relative_to(root)}\0".encode())
-                digest.update(path.read_bytes())
-        return digest.hexdigest()
+        return source_digest(self.source_dir.parents[1])
+
+
+def source_digest(root: Path) -> str:
+    """A digest of all HCL and YAML below `root`."""
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        if path.suffix in (".tf", ".yaml", ".hcl") and ".terraform" not in path.parts and path.is_file():
+            digest.update(f"{path.relative_to(root)}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -1,12 +1,16 @@
 # The game itself: what gameserver/settings.py reads.
 
 locals {
-  base_environment = {
-    GAMESERVER_PROJECT     = var.project
-    GAMESERVER_ENVIRONMENT = var.environment
-    GAMESERVER_REGION      = var.region
-    GAMESERVER_CACHE_URL   = "redis://${local.address.redis}/0"
-  }
+  base_environment = merge(
+    {
+      GAMESERVER_PROJECT     = var.project
+      GAMESERVER_ENVIRONMENT = var.environment
+      GAMESERVER_REGION      = var.region
+      GAMESERVER_CACHE_URL   = "redis://${local.address.redis}/0"
+    },
+    # Ahead of what is installed: a process that is restarted runs what was deployed, whatever became of the checkout.
+    var.release_dir == null ? {} : { PYTHONPATH = var.release_dir },
+  )
 
   database_environment = merge(local.base_environment, {
     GAMESERVER_DATABASE_HOST   = "127.0.0.1"

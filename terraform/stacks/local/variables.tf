@@ -88,6 +88,12 @@ variable "region_dir" {
   }
 }
 
+variable "release_dir" {
+  description = "Absolute path of a folder with the package `gameserver` that the processes run; null: the installed one."
+  type        = string
+  default     = null
+}
+
 variable "revision" {
   description = "Digest of the game's code; a change replaces API, worker and game servers, and nothing else."
   type        = string

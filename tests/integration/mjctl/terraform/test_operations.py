@@ -13,6 +13,7 @@ from mjctl.models.errors import ConflictError, Interrupted, LockedError, Permiss
 from mjctl.terraform import operations
 from mjctl.terraform.events import ProvisionerLine
 from mjctl.terraform.lock import held_by, region_lock
+from mjctl.terraform.plan_file import SavedPlan
 
 
 async def deploy(bench: Any, region: str = "us-east-1", **variables: Any) -> None:
@@ -135,7 +136,13 @@ async def test_a_state_held_by_another_terraform_is_named(bench: Any) -> None:
         assert not running.done(), running
         await asyncio.sleep(0.05)
     with pytest.raises(LockedError) as caught:
-        await operations.plan(bench.runner, stack, {"seconds": 30}, bench.events.append, name="second")
+        await operations.plan(
+            bench.runner,
+            stack,
+            {"seconds": 30},
+            bench.events.append,
+            saved=SavedPlan(stack.terraform_dir / "second.tfplan"),
+        )
     assert "Who:" in caught.value.what
     assert "unlock" in (caught.value.hint or "")
     bench.cancellation.event.set()

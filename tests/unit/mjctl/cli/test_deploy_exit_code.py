@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mjctl.cli.deploy import _exit_code
+from mjctl.cli.deploy_run import exit_code
 from mjctl.models.deployment import Outcome, RegionResult
 from mjctl.models.errors import Interrupted, LockedError, MjctlError, TerraformError
 from mjctl.models.exit_codes import ExitCode
@@ -27,4 +27,4 @@ def failed(error: MjctlError) -> RegionResult:
     ],
 )
 def test_the_exit_code_says_how_the_regions_ended(results: list[RegionResult], code: ExitCode) -> None:
-    assert _exit_code(results) is code
+    assert exit_code(results) is code

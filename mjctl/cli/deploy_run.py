@@ -1,0 +1,251 @@
+"""What the commands that drive Terraform share: the regions they hold, a phase with live progress, how a run ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session
+from mjctl.models.errors import UsageError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.cli.render import View
+    from mjctl.deploy.executor import Deployment, Planned
+    from mjctl.deploy.intents import Intents
+    from mjctl.deploy.releases import ReleaseStore
+    from mjctl.models.deployment import RegionResult
+    from mjctl.models.environment import Environment
+    from mjctl.models.release import Release
+    from mjctl.models.workspace import Workspace
+    from mjctl.terraform.engine import Engine
+    from mjctl.terraform.runner import Cancellation
+
+_T = TypeVar("_T")
+
+AutoApproveOption = Annotated[
+    bool, typer.Option("--auto-approve", envvar="MJCTL_AUTO_APPROVE", help="Do not ask before the change.")
+]
+LockTimeoutOption = Annotated[
+    float, typer.Option("--lock-timeout", envvar="MJCTL_LOCK_TIMEOUT", min=0, help="Seconds to wait for a held region.")
+]
+MessageOption = Annotated[
+    str | None,
+    typer.Option(
+        "--message",
+        "-m",
+        envvar="MJCTL_MESSAGE",
+        help="Why: shown to whoever waits for the region, kept in the history.",
+    ),
+]
+SummaryFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary-file", envvar="MJCTL_SUMMARY_FILE", help="Write a Markdown summary for a pull request to this file."
+    ),
+]
+JUnitOption = Annotated[
+    Path | None, typer.Option("--junit", envvar="MJCTL_JUNIT", help="Write a JUnit report to this file.")
+]
+
+
+@dataclass
+class Run:
+    """One run of one command over regions of one environment."""
+
+    command: str
+    session: Session
+    workspace: Workspace
+    environment: Environment
+
+    @cached_property
+    def engine(self) -> Engine:
+        from mjctl.terraform.engine import find_engine
+
+        return find_engine()
+
+    @cached_property
+    def store(self) -> ReleaseStore:
+        from mjctl.deploy.releases import ReleaseStore
+
+        return ReleaseStore(self.workspace, self.environment)
+
+    @cached_property
+    def intents(self) -> Intents:
+        from mjctl.deploy.intents import Intents
+
+        return Intents(self.workspace, self.environment, self.store)
+
+    def held(
+        self, regions: Sequence[str], wait_seconds: float, message: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold every region, and say on stderr for whom this run waits."""
+        from mjctl.deploy.executor import locked
+        from mjctl.terraform.stack import Stack
+
+        stacks = [Stack.of_region(self.workspace, self.environment, region) for region in regions]
+
+        def say(text: str) -> None:
+            self.session.err.print(text, markup=False)
+
+        return locked(stacks, self.command, message=message, wait_seconds=wait_seconds, on_wait=say)
+
+    def phase(self, work: Callable[[Deployment], Coroutine[Any, Any, list[_T]]]) -> list[_T]:
+        """One stretch of work with live progress, in which the first Ctrl-C or SIGTERM becomes a clean stop."""
+        import asyncio
+
+        from mjctl.cli.render import view_for
+        from mjctl.deploy.executor import Deployment
+        from mjctl.terraform.runner import Cancellation, Runner
+
+        async def main(view: View) -> list[_T]:
+            cancellation = Cancellation()
+            _stop_on_signals(cancellation, view)
+            return await work(Deployment(self.workspace, self.environment, Runner(self.engine, cancellation), view))
+
+        with view_for(self.session) as view:
+            return asyncio.run(main(view))
+
+    def confirm(self, planned: Sequence[Planned], question: str, auto_approve: bool) -> None:
+        """Show the changes and ask, unless there is none or the answer was given.
+
+        Raises:
+            RefusedError: the answer was no, or there is nobody to ask.
+        """
+        from mjctl.cli.render import changes_table
+
+        results = [one.result for one in planned]
+        if auto_approve or not any(result.changes for result in results):
+            return
+        self.session.err.print(changes_table(results))
+        self.session.confirm(question, yes=False)
+
+    def recorded(
+        self,
+        regions: Sequence[str],
+        work: Callable[[], list[RegionResult]],
+        *,
+        message: str | None = None,
+        release: Release | None = None,
+    ) -> list[RegionResult]:
+        """Do what changes regions, and keep in the history who did it, and how it ended."""
+        from mjctl.deploy.history import History
+        from mjctl.models.errors import MjctlError
+
+        history = History(self.workspace, self.environment)
+        record = history.start(
+            self.command,
+            regions,
+            message=message,
+            revision=release.revision if release else None,
+            commit=release.commit if release else None,
+        )
+        started = time.monotonic()
+        try:
+            results = work()
+        except MjctlError as error:
+            history.finish(record, [], error.exit_code, time.monotonic() - started)
+            raise
+        history.finish(record, results, exit_code(results), time.monotonic() - started)
+        return results
+
+
+def open_run(command: str, env: str, output: OutputFormat) -> Run:
+    workspace, environment = open_environment(env)
+    return Run(command, open_session(output), workspace, environment)
+
+
+def wanted_regions(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
+    """The regions named.
+
+    Raises:
+        UsageError: none was.
+    """
+    regions = chosen_regions(environment, region, all_regions)
+    if not regions:
+        raise UsageError(
+            "which regions?",
+            where=f"environment {environment.name}: {', '.join(environment.regions)}",
+            hint="--region NAME (repeatable) or --all-regions",
+        )
+    return regions
+
+
+def exit_code(results: Sequence[RegionResult]) -> ExitCode:
+    """0 when all went well; 130 when stopped; 3 when the health gate refused a region; 4 when some went well; the
+    cause's own code when all failed alike."""
+    if any(result.outcome == "interrupted" for result in results):
+        return ExitCode.INTERRUPTED
+    if any(result.verdict is not None and not result.verdict.healthy for result in results):
+        return ExitCode.UNHEALTHY
+    failed = [result for result in results if not result.ok and result.outcome != "not_started"]
+    if not failed:
+        return ExitCode.OK
+    if any(result.ok for result in results):
+        return ExitCode.PARTIAL
+    causes = {result.error.exit_code for result in failed if result.error}
+    return causes.pop() if len(causes) == 1 else ExitCode.FAILED
+
+
+def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = False) -> ExitCode:
+    """Print what went wrong on stderr and how each region ended on stdout; the exit code is the caller's to use.
+
+    `pending`: changes that were not applied end with CHANGES_PENDING.
+    """
+    from mjctl.cli.documents import run_document
+    from mjctl.cli.render import changes_table, print_error, results_table
+
+    for result in results:
+        if result.error:
+            print_error(result.error, as_json=False)
+    code = exit_code(results)
+    if pending and code is ExitCode.OK and any(result.outcome == "planned" for result in results):
+        code = ExitCode.CHANGES_PENDING
+    addresses = {} if pending else _addresses(run, results)
+    if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
+        run.session.out.print(changes_table(results))
+    document = run_document(run.command, run.environment.name, code, results, addresses)
+    run.session.emit(results_table(results, addresses), data=document.model_dump(mode="json"))
+    return code
+
+
+def end(code: ExitCode) -> None:
+    if code is not ExitCode.OK:
+        raise Exit(code)
+
+
+def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, str]:
+    from mjctl.terraform.contracts import deployed_contracts
+    from mjctl.terraform.stack import Stack
+
+    up = [
+        result.region
+        for result in results
+        if result.outcome in ("applied", "unchanged", "rolled_back", "unhealthy")
+        and Stack.of_region(run.workspace, run.environment, result.region).exists()
+    ]
+    contracts = deployed_contracts(run.workspace, run.environment, up) if up else {}
+    return {name: contract.endpoints.api for name, contract in contracts.items()}
+
+
+def _stop_on_signals(cancellation: Cancellation, view: View) -> None:
+    import asyncio
+    import signal
+
+    def stop() -> None:
+        if cancellation.requested:
+            view.message("still stopping: Terraform saves its state and releases its lock")
+        else:
+            view.message("stopping: Terraform finishes what it is in the middle of, then saves its state")
+            cancellation.event.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)

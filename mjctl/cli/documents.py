@@ -1,0 +1,213 @@
+"""The JSON documents of the commands that change regions. docs/schemas/ publishes them:
+`python -m mjctl.cli.documents docs/schemas`; a test holds the files and the commands to it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mjctl.deploy.history import Record
+from mjctl.models.deployment import Change, RegionResult
+from mjctl.models.errors import MjctlError
+from mjctl.models.exit_codes import ExitCode
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ChangeDocument(_Part):
+    address: str
+    action: Literal["create", "update", "replace", "delete", "read", "move", "import", "forget"]
+    reason: str | None
+
+
+class ErrorDocument(_Part):
+    code: int
+    name: str
+    what: str
+    where: str | None
+    next: str | None
+
+
+class VerdictDocument(_Part):
+    """What the health gate found."""
+
+    healthy: bool
+    looks: int
+    seconds: float
+    failing: tuple[str, ...]
+
+
+class RegionDocument(_Part):
+    region: str
+    outcome: Literal[
+        "unchanged",
+        "planned",
+        "applied",
+        "destroyed",
+        "not_started",
+        "unhealthy",
+        "rolled_back",
+        "failed",
+        "interrupted",
+    ]
+    add: int
+    change: int
+    remove: int
+    seconds: float
+    revision: str | None = Field(description="what runs in the region afterwards, as far as it is known")
+    refused: str | None = Field(description="the revision that was tried and given up")
+    changes: tuple[ChangeDocument, ...]
+    ignored: tuple[ChangeDocument, ...] = Field(description="drift that the environment's file says to overlook")
+    health: VerdictDocument | None
+    error: ErrorDocument | None
+    api: str | None
+
+
+class RunDocument(_Part):
+    """plan, drift, deploy, destroy, rollback, servers scale."""
+
+    command: str
+    environment: str
+    exit_code: int
+    regions: tuple[RegionDocument, ...]
+
+
+class RegionRecordDocument(_Part):
+    region: str
+    outcome: str
+    revision: str | None
+    refused: str | None
+    seconds: float
+    error: str | None
+
+
+class RecordDocument(_Part):
+    id: str
+    at: str
+    command: str
+    who: str
+    message: str | None
+    revision: str | None
+    commit: str | None
+    names: tuple[str, ...]
+    regions: tuple[RegionRecordDocument, ...]
+    exit_code: int | None = Field(description="null while it runs, or when it was killed")
+    seconds: float | None
+
+
+class HistoryDocument(_Part):
+    """history: the newest run first."""
+
+    environment: str
+    runs: tuple[RecordDocument, ...]
+
+
+class CheckDocument(_Part):
+    region: str
+    name: str
+    status: Literal["pass", "warn", "fail", "skip"]
+    summary: str
+    hint: str | None
+    duration_seconds: float
+    evidence: dict[str, object]
+
+
+class RegionHealthDocument(_Part):
+    region: str
+    status: Literal["pass", "warn", "fail", "skip"]
+
+
+class HealthDocument(_Part):
+    """health."""
+
+    environment: str
+    status: Literal["pass", "warn", "fail", "skip"]
+    healthy: bool
+    started_at: str
+    duration_seconds: float
+    counts: dict[str, int]
+    regions: tuple[RegionHealthDocument, ...]
+    checks: tuple[CheckDocument, ...]
+
+
+PUBLISHED: Mapping[str, type[BaseModel]] = {"run": RunDocument, "history": HistoryDocument, "health": HealthDocument}
+
+
+def run_document(
+    command: str,
+    environment: str,
+    code: ExitCode,
+    results: Sequence[RegionResult],
+    addresses: Mapping[str, str],
+) -> RunDocument:
+    return RunDocument(
+        command=command,
+        environment=environment,
+        exit_code=int(code),
+        regions=tuple(_region(result, addresses.get(result.region)) for result in results),
+    )
+
+
+def history_document(environment: str, records: Sequence[Record]) -> HistoryDocument:
+    from dataclasses import asdict
+
+    return HistoryDocument(
+        environment=environment, runs=tuple(RecordDocument.model_validate(asdict(one)) for one in records)
+    )
+
+
+def schema(name: str) -> str:
+    """The text of docs/schemas/<name>.json."""
+    document = PUBLISHED[name].model_json_schema(mode="serialization")
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}, indent=2) + "\n"
+
+
+def _region(result: RegionResult, api: str | None) -> RegionDocument:
+    verdict = result.verdict
+    return RegionDocument(
+        region=result.region,
+        outcome=result.outcome.value,
+        add=result.add,
+        change=result.change,
+        remove=result.remove,
+        seconds=round(result.seconds, 2),
+        revision=result.revision,
+        refused=result.refused,
+        changes=tuple(map(_change, result.changes)),
+        ignored=tuple(map(_change, result.ignored)),
+        health=VerdictDocument(
+            healthy=verdict.healthy, looks=verdict.looks, seconds=round(verdict.seconds, 2), failing=verdict.failing
+        )
+        if verdict
+        else None,
+        error=_error(result.error) if result.error else None,
+        api=api,
+    )
+
+
+def _change(change: Change) -> ChangeDocument:
+    return ChangeDocument.model_validate({"address": change.address, "action": change.action, "reason": change.reason})
+
+
+def _error(error: MjctlError) -> ErrorDocument:
+    from mjctl.cli.render import error_data
+
+    return ErrorDocument(**error_data(error))
+
+
+def main(arguments: Sequence[str]) -> None:
+    folder = Path(arguments[0])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PUBLISHED:
+        (folder / f"{name}.json").write_text(schema(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

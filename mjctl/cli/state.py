@@ -1,0 +1,139 @@
+"""`mjctl outputs | status | history | unlock`: looking at what is deployed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
+from mjctl.cli.deploy_run import open_run
+from mjctl.models.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from mjctl.deploy.history import Record
+
+
+def outputs(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: AllRegionsOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show what deployed regions publish: addresses, tables, queues, identity. No secret is among it.
+
+    Example: mjctl outputs --region us-east-1 --output json
+    """
+    from rich.table import Table
+
+    from mjctl.terraform.contracts import deployed_contracts
+
+    run = open_run("outputs", env, output)
+    contracts = deployed_contracts(run.workspace, run.environment, chosen_regions(run.environment, region, all_regions))
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, contract in contracts.items():
+        for field, value in _leaves(contract.model_dump(mode="json")):
+            table.add_row(name, field, str(value))
+    run.session.emit(table, data={name: contract.model_dump(mode="json") for name, contract in contracts.items()})
+
+
+def status(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: AllRegionsOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show each region's state: deployed or not, which revision, since when, by whom it is being worked on.
+
+    Example: mjctl status --all-regions
+    """
+    from mjctl.cli.render import status_table
+    from mjctl.deploy.status import region_status
+
+    run = open_run("status", env, output)
+    regions = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
+    found = [region_status(run.workspace, run.environment, name) for name in regions]
+    run.session.emit(status_table(found), data={"environment": run.environment.name, "regions": found})
+
+
+def history(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, max=10_000, envvar="MJCTL_LIMIT", help="Runs at most.")
+    ] = 20,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show who deployed what, when, and how it ended; the newest run first.
+
+    Example: mjctl history --region us-east-1 --limit 5
+    """
+    from mjctl.cli.documents import history_document
+    from mjctl.deploy.history import History
+
+    run = open_run("history", env, output)
+    regions = chosen_regions(run.environment, region)
+    records = History(run.workspace, run.environment).records()
+    shown = [one for one in records if not regions or set(regions) & set(one.names)][:limit]
+    document = history_document(run.environment.name, shown)
+    run.session.emit(_history_table(shown), data=document.model_dump(mode="json"))
+
+
+def unlock(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    lock_id: Annotated[
+        str | None, typer.Option("--id", envvar="MJCTL_LOCK_ID", help="The lock's id, as the error message names it.")
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Remove a state lock whose holder is gone; a holder that lives is named and left alone.
+
+    Example: mjctl unlock --region us-east-1
+    """
+    import asyncio
+
+    from mjctl.deploy.unlock import unlock_region
+
+    run = open_run("unlock", env, output)
+    regions = chosen_regions(run.environment, region)
+    if len(regions) != 1:
+        raise UsageError("unlock takes exactly one region", hint="mjctl unlock --region us-east-1")
+    said = asyncio.run(unlock_region(run.workspace, run.environment, regions[0], lock_id))
+    run.session.emit(said, data={"environment": run.environment.name, "region": regions[0], "result": said})
+
+
+def _history_table(records: Sequence[Record]) -> Table:
+    from rich.text import Text
+
+    from mjctl.cli.render import outcome_text
+    from mjctl.cli.tables import plain_table
+
+    table = plain_table("AT", "COMMAND", "WHO", "REVISION", "COMMIT", ">SECONDS", ">CODE", "REGIONS", "MESSAGE")
+    for one in records:
+        regions = Text(", ").join(Text.assemble(f"{part.region} ", outcome_text(part.outcome)) for part in one.regions)
+        table.add_row(
+            one.at,
+            one.command,
+            one.who,
+            one.revision or "",
+            one.commit or "",
+            "" if one.seconds is None else f"{one.seconds:.1f}",
+            "" if one.exit_code is None else str(one.exit_code),
+            regions if one.regions else Text(f"{', '.join(one.names)}: no end is known", style="yellow"),
+            Text(one.message or ""),
+        )
+    return table
+
+
+def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
+    """`{"a": {"b": 1}}` becomes `[("a.b", 1)]`."""
+    if isinstance(value, dict):
+        return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{path}.{key}" if path else str(key))]
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        return [leaf for number, inner in enumerate(value) for leaf in _leaves(inner, f"{path}[{number}]")]
+    return [(path, value)]

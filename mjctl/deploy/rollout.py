@@ -1,0 +1,148 @@
+"""Applying plans wave by wave: each wave must be well before the next one begins."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from mjctl.deploy.executor import Deployment, Planned, discard
+from mjctl.deploy.gate import Gate
+from mjctl.deploy.intents import Intent, Intents
+from mjctl.deploy.releases import RegionReleases
+from mjctl.models.deployment import Outcome, Phase, RegionResult
+from mjctl.models.errors import MjctlError
+
+
+class Strategy(StrEnum):
+    """`parallel`: all regions at once. `sequential`: one after another. `canary`: one, then all the others at once."""
+
+    PARALLEL = "parallel"
+    SEQUENTIAL = "sequential"
+    CANARY = "canary"
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """How regions follow each other. `canary`: the first region's name; None: the first of those given."""
+
+    strategy: Strategy = Strategy.PARALLEL
+    canary: str | None = None
+    rollback: bool = False
+
+    def waves(self, regions: Sequence[str]) -> list[list[str]]:
+        """The regions in the order in which they are changed; those of one wave at the same time."""
+        if self.strategy is Strategy.PARALLEL:
+            return [list(regions)]
+        if self.strategy is Strategy.SEQUENTIAL:
+            return [[region] for region in regions]
+        first = self.canary or regions[0]
+        rest = [region for region in regions if region != first]
+        return [[first], rest] if rest else [[first]]
+
+
+class Rollout:
+    """Executes plans by waves. Without a gate a wave is well when Terraform says so."""
+
+    def __init__(self, deployment: Deployment, intents: Intents, plan: RolloutPlan, gate: Gate | None) -> None:
+        self._deployment = deployment
+        self._intents = intents
+        self._plan = plan
+        self._gate = gate
+
+    async def run(self, planned: Sequence[Planned]) -> list[RegionResult]:
+        """Apply `planned`; results in the order given. After a wave that is not well no other region is touched."""
+        by_region = {one.stack.region: one for one in planned}
+        results: dict[str, RegionResult] = {}
+        for wave in self._plan.waves(list(by_region)):
+            if all(result.ok for result in results.values()):
+                found = await self._wave([by_region[region] for region in wave])
+            else:
+                discard([by_region[region] for region in wave])
+                found = [self._not_started(by_region[region]) for region in wave]
+            results.update({one.region: one for one in found})
+        await asyncio.to_thread(self._deployment.store.prune)
+        return [results[region] for region in by_region]
+
+    async def _wave(self, planned: Sequence[Planned]) -> list[RegionResult]:
+        applied = await self._deployment.apply(planned)
+        return list(await asyncio.gather(*(self._judge(one) for one in applied)))
+
+    async def _judge(self, result: RegionResult) -> RegionResult:
+        if result.ok and self._gate is not None:
+            result = await self._through_gate(result, self._gate)
+        if self._plan.rollback and result.outcome in (Outcome.FAILED, Outcome.UNHEALTHY):
+            return await self._roll_back(result)
+        return result
+
+    async def _through_gate(self, result: RegionResult, gate: Gate) -> RegionResult:
+        reporter = self._deployment.reporter
+        reporter.phase(result.region, Phase.GATE)
+        started = time.monotonic()
+        try:
+            verdict = await gate.watch(
+                result.region, lambda text: reporter.note(result.region, text), self._deployment.cancellation
+            )
+        except MjctlError as error:
+            outcome = Outcome.INTERRUPTED if self._deployment.cancellation.requested else Outcome.FAILED
+            return self._deployment.finish(replace(result, outcome=outcome, error=error))
+        RegionReleases(self._intents.stack(result.region)).judged(verdict.healthy)
+        result = replace(result, verdict=verdict, seconds=result.seconds + time.monotonic() - started)
+        if not verdict.healthy:
+            result = replace(result, outcome=Outcome.UNHEALTHY)
+        return self._deployment.finish(result)
+
+    async def _roll_back(self, result: RegionResult) -> RegionResult:
+        """Bring the region back to its last good revision; `result` keeps what went wrong with the refused one."""
+        refused = result.refused or result.revision
+        self._deployment.reporter.phase(result.region, Phase.ROLLBACK)
+        try:
+            entry = RegionReleases(self._intents.stack(result.region)).last_good(other_than=refused)
+            self._deployment.reporter.note(result.region, f"rolling back from {refused} to {entry.revision}")
+            back = (await restore(self._deployment, [self._intents.earlier(result.region, entry)]))[0]
+        except MjctlError as error:
+            return self._deployment.finish(replace(result, refused=refused, error=_both(result.error, error)))
+        if not back.ok:
+            return self._deployment.finish(
+                replace(result, refused=refused, revision=None, error=_both(result.error, back.error))
+            )
+        return self._deployment.finish(
+            replace(
+                result,
+                outcome=Outcome.ROLLED_BACK,
+                revision=entry.revision,
+                refused=refused,
+                seconds=result.seconds + back.seconds,
+            )
+        )
+
+    def _not_started(self, planned: Planned) -> RegionResult:
+        current = RegionReleases(planned.stack).current()
+        return self._deployment.finish(
+            replace(
+                planned.result,
+                outcome=Outcome.NOT_STARTED,
+                seconds=0.0,
+                revision=current.revision if current else None,
+            )
+        )
+
+
+async def restore(deployment: Deployment, intents: Sequence[Intent]) -> list[RegionResult]:
+    """Plan and apply in one go: nobody is asked between, a bad revision is running."""
+    planned = await deployment.plan(intents)
+    try:
+        return await deployment.apply(planned)
+    finally:
+        discard(planned)
+
+
+def _both(first: MjctlError | None, second: MjctlError | None) -> MjctlError:
+    """The error of a rollback that failed, with what made it necessary in front."""
+    if second is None:
+        raise ValueError("a rollback that failed has an error")
+    before = f"{first.what}\n" if first else ""
+    kind = type(first) if first else type(second)
+    return kind(f"{before}and the rollback failed: {second.what}", where=second.where, hint=second.hint)
