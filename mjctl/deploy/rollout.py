@@ -13,7 +13,7 @@ from mjctl.deploy.gate import Gate
 from mjctl.deploy.intents import Intent, Intents
 from mjctl.deploy.releases import RegionReleases
 from mjctl.models.deployment import Outcome, Phase, RegionResult
-from mjctl.models.errors import MjctlError
+from mjctl.models.errors import MjctlError, VerificationError
 
 
 class Strategy(StrEnum):
@@ -108,14 +108,33 @@ class Rollout:
             return self._deployment.finish(
                 replace(result, refused=refused, revision=None, error=_both(result.error, back.error))
             )
-        return self._deployment.finish(
-            replace(
-                result,
-                outcome=Outcome.ROLLED_BACK,
-                revision=entry.revision,
-                refused=refused,
-                seconds=result.seconds + back.seconds,
+        result = replace(result, revision=entry.revision, refused=refused, seconds=result.seconds + back.seconds)
+        still_bad = await self._still_unhealthy(result, entry.revision)
+        if still_bad is not None:
+            return self._deployment.finish(
+                replace(result, outcome=Outcome.UNHEALTHY, error=_both(result.error, still_bad))
             )
+        return self._deployment.finish(replace(result, outcome=Outcome.ROLLED_BACK))
+
+    async def _still_unhealthy(self, result: RegionResult, revision: str) -> MjctlError | None:
+        """What is wrong although the good revision is back; None when all is well, or there is no gate to tell."""
+        if self._gate is None:
+            return None
+        reporter = self._deployment.reporter
+        reporter.phase(result.region, Phase.GATE)
+        gate = replace(self._gate, soak_seconds=0.0)
+        try:
+            verdict = await gate.watch(
+                result.region, lambda text: reporter.note(result.region, text), self._deployment.cancellation
+            )
+        except MjctlError as error:
+            return error
+        if verdict.healthy:
+            return None
+        return VerificationError(
+            f"{revision} is back, and the region is still {verdict}",
+            where=f"region {result.region}",
+            hint="the cause is not the code: `mjctl health` shows every check",
         )
 
     def _not_started(self, planned: Planned) -> RegionResult:
@@ -124,6 +143,9 @@ class Rollout:
             replace(
                 planned.result,
                 outcome=Outcome.NOT_STARTED,
+                add=0,
+                change=0,
+                remove=0,
                 seconds=0.0,
                 revision=current.revision if current else None,
             )
@@ -145,4 +167,4 @@ def _both(first: MjctlError | None, second: MjctlError | None) -> MjctlError:
         raise ValueError("a rollback that failed has an error")
     before = f"{first.what}\n" if first else ""
     kind = type(first) if first else type(second)
-    return kind(f"{before}and the rollback failed: {second.what}", where=second.where, hint=second.hint)
+    return kind(f"{before}the rollback did not help: {second.what}", where=second.where, hint=second.hint)
