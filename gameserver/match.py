@@ -203,7 +203,7 @@ class Match:
 
     def input(self, seat: Seat, sequence: int, action: Any) -> None:
         """Apply one input; a repeated or outdated sequence is ignored."""
-        if sequence <= seat.sequence or seat.left or self.ended:
+        if sequence <= seat.sequence or seat.left or self.result is not None:
             return
         seat.sequence = sequence
         self.rules.apply(seat.slot, action)

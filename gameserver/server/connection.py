@@ -13,10 +13,10 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from gameserver.match import Seat
 from gameserver.protocol import (
     MAX_INPUTS_PER_SECOND,
+    UNDECODABLE,
     Codec,
     Hello,
     Input,
-    InputDecoder,
     Leave,
     Ping,
     Pong,
@@ -25,6 +25,7 @@ from gameserver.protocol import (
     RefusalCode,
     Refused,
     ServerMessage,
+    reason,
 )
 from gameserver.server.metrics import Metrics
 
@@ -70,6 +71,31 @@ class Connection(WSListener):
             loop over a room's clients, where even one more call for each is felt. Does nothing once it is closed.
     """
 
+    # No instance dictionaries: thousands of connections, and picows looks the callbacks up on each frame.
+    __slots__ = (
+        "_decode",
+        "_dropped",
+        "_hello_seen",
+        "_hello_timer",
+        "_metrics",
+        "_received",
+        "_relay",
+        "_server",
+        "_take_input",
+        "_transport",
+        "_window_start",
+        "behind",
+        "codec",
+        "from_server",
+        "message_type",
+        "open",
+        "paused",
+        "push",
+        "room",
+        "seat",
+        "skipped_frames",
+    )
+
     def __init__(self, server: Admission, codec: Codec, *, from_server: bool = False) -> None:
         self.codec = codec
         self.from_server = from_server
@@ -86,7 +112,8 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self._hello_seen = False
         self._hello_timer: asyncio.TimerHandle | None = None
-        self._decode: InputDecoder | None = None
+        self._decode: Callable[[bytes], Input[Any] | Ping | Leave]
+        self._take_input: Callable[[Seat, int, Any], None]
         self._relay: Relay | None = None
         self._received = 0
         self._window_start = 0.0
@@ -105,10 +132,32 @@ class Connection(WSListener):
         self._server.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        # Every input of every player comes through here: it is written out instead of divided into functions.
         kind = frame.msg_type
-        if kind is self.message_type and frame.fin:
-            self._on_message(frame.get_payload_as_memoryview())
-        elif kind is WSMsgType.PING:
+        if kind is not self.message_type or not frame.fin:
+            self._on_other(transport, frame, kind)
+            return
+        self._received += 1
+        if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
+            return
+        seat = self.seat
+        if seat is None:
+            self._on_unseated(frame.get_payload_as_bytes())
+            return
+        try:
+            message = self._decode(frame.get_payload_as_bytes())
+        except UNDECODABLE as error:
+            self._malformed(reason(error))
+            return
+        if type(message) is Input:
+            self._take_input(seat, message.sequence, message.action)
+        elif type(message) is Ping:
+            self.send(Pong(message.at))
+        elif type(message) is Leave and self.room is not None:
+            self.room.leave(self)
+
+    def _on_other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:
+        if kind is WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
@@ -141,7 +190,8 @@ class Connection(WSListener):
     def seated(self, room: Room, seat: Seat) -> None:
         """From now on messages are inputs of `seat`."""
         self.room, self.seat = room, seat
-        self._decode = self.codec.input_decoder(room.match.action_type)
+        self._decode = self.codec.input_decoder(room.match.action_type).raw
+        self._take_input = room.match.input
 
     def relayed(self, relay: Relay) -> None:
         """From now on messages go to another server."""
@@ -184,40 +234,19 @@ class Connection(WSListener):
             self._metrics.clients_dropped += 1
             self._transport.disconnect(graceful=False)
 
-    def _on_message(self, data: memoryview) -> None:
-        self._received += 1
-        if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
-            return
+    def _on_unseated(self, data: bytes) -> None:
         if self._relay is not None:
-            self._relay.forward(bytes(data))
-            return
-        try:
-            if self._decode is None:
-                self._on_hello(data)
+            self._relay.forward(data)
+        elif not self._hello_seen:
+            # A client may not run ahead of its Welcome; what it sends after Hello means nothing until then.
+            try:
+                hello = self.codec.decode_hello(data)
+            except ProtocolError as error:
+                self._malformed(str(error))
                 return
-            message = self._decode(data)
-        except ProtocolError as error:
-            self._malformed(str(error))
-            return
-        room, seat = self.room, self.seat
-        if room is None or seat is None:
-            return
-        if type(message) is Input:
-            self._metrics.inputs += 1
-            room.match.input(seat, message.sequence, message.action)
-        elif type(message) is Ping:
-            self.send(Pong(message.at))
-        elif type(message) is Leave:
-            room.leave(self)
-
-    def _on_hello(self, data: memoryview) -> None:
-        if self._hello_seen:
-            # A client may not run ahead of its Welcome; what it sends meanwhile means nothing yet.
-            return
-        hello = self.codec.decode_hello(data)
-        self._hello_seen = True
-        self._cancel_hello_timer()
-        self._server.admit(self, hello)
+            self._hello_seen = True
+            self._cancel_hello_timer()
+            self._server.admit(self, hello)
 
     def _within_rate(self) -> bool:
         """Called only after more messages than a second's worth: checks how long they took."""

@@ -137,6 +137,7 @@ class Room:
             self._fail(error, now_ms)
             return
         if message is not None:
+            self._metrics.inputs += len(message.acks) // 2
             self._broadcast(message)
         if self.match.ended and not self._end_stored:
             self._store_soon()
