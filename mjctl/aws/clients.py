@@ -22,6 +22,8 @@ _NOT_FOUND_CODES = frozenset(
         "NotFound",
         "AWS.SimpleQueueService.NonExistentQueue",
         "QueueDoesNotExist",
+        "NoSuchBucket",
+        "NoSuchKey",
     }
 )
 _DENIED_CODES = frozenset(

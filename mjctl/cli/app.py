@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
-from mjctl.cli import cache, completion, config, deploy, doctor, health, loadtest, queue, servers, state
+from mjctl.cli import backup, cache, completion, config, deploy, doctor, health, loadtest, queue, servers, state
+from mjctl.cli.global_options import choose
 from mjctl.cli.group import Group
 
 _EPILOG = (
@@ -36,9 +40,24 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    version: Annotated[  # noqa: ARG001 - its callback has done all
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", envvar="MJCTL_NO_COLOR", help="No colours; NO_COLOR does the same.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", envvar="MJCTL_QUIET", help="No progress on stderr, only errors.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", envvar="MJCTL_VERBOSE", help="Everything that Terraform says, line by line.")
+    ] = False,
+    log_file: Annotated[
+        Path | None,
+        typer.Option("--log-file", envvar="MJCTL_LOG_FILE", help="Append stderr to this private file, with times."),
+    ] = None,
 ) -> None:
-    pass
+    choose(no_color, quiet, verbose, log_file)
 
 
 app.command()(deploy.plan)
@@ -51,6 +70,7 @@ app.command()(state.status)
 app.command()(state.history)
 app.command()(state.unlock)
 app.command()(health.health)
+app.add_typer(backup.app, cls=Group, name="backup", help="Make, verify, restore, prune and rehearse backups.")
 app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")
 app.add_typer(queue.app, cls=Group, name="queue", help="Look into the queues and their dead-letter queues.")
 app.add_typer(servers.app, cls=Group, name="servers", help="The game servers.")

@@ -25,9 +25,10 @@ class AwsAccess(_Part):
 
 
 class Endpoints(_Part):
-    """Base addresses for players. `api`: HTTP API with no trailing slash."""
+    """Base addresses for players, with no trailing slash. `api`: HTTP API; `web`: the game's page, if it is served."""
 
     api: str
+    web: str | None = None
 
 
 class Cache(_Part):
@@ -105,10 +106,12 @@ class Fleet(_Part):
 
 
 class Backup(_Part):
-    """Where backups go: a directory on `local`, a vault otherwise."""
+    """Where backups go. Portable: `directory` on `local`, else `bucket`. Managed: `vault_name`, made by `role_arn`."""
 
     directory: str | None = None
+    bucket: str | None = None
     vault_name: str | None = None
+    role_arn: str | None = None
 
 
 class Contract(_Part):

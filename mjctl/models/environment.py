@@ -65,6 +65,32 @@ class Drift(_Section):
     )
 
 
+class Retention(_Section):
+    """How many backups `mjctl backup prune` keeps: the newest, and the newest of so many days, weeks and months."""
+
+    last: int = Field(default=3, ge=0)
+    daily: int = Field(default=7, ge=0)
+    weekly: int = Field(default=5, ge=0)
+    monthly: int = Field(default=12, ge=0)
+
+
+class BackupSettings(_Section):
+    """Portable backups."""
+
+    store: str | None = Field(
+        default=None, description="s3://BUCKET/PREFIX or a directory; by default what the stack provides"
+    )
+    recovery_point_seconds: int = Field(
+        default=86_400, ge=60, description="promised: no more than this is ever lost; health warns of older backups"
+    )
+    cache_namespaces: tuple[str, ...] = Field(
+        default=("*", "!leaderboard", "!profile"),
+        description="globs over cache namespaces worth keeping; `!` takes away, the last that fits decides. "
+        "Leaderboard and profiles are computed anew from the database.",
+    )
+    keep: Retention = Retention()
+
+
 class Region(_Section):
     zones: tuple[ZoneName, ...] = Field(min_length=3, max_length=6)
 
@@ -84,6 +110,7 @@ class Environment(_Section):
     regions: dict[RegionName, Region] = Field(min_length=1)
     concurrency: int = Field(default=4, ge=1, le=32, description="regions worked on at the same time")
     game: Game = Game()
+    backup: BackupSettings = BackupSettings()
     local: LocalSettings = LocalSettings()
     drift: Drift = Drift()
 

@@ -1,0 +1,176 @@
+"""Backups that AWS keeps: of tables, of the Aurora cluster, of ElastiCache, and recovery points in a vault."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from mjctl.aws.clients import AwsClients
+from mjctl.models.backup import ManagedBackup
+from mjctl.models.contract import Contract
+
+TABLES, CLUSTER, CACHE, VAULT = "dynamodb", "rds", "elasticache", "backup"
+
+
+def arn(item: ManagedBackup) -> str:
+    return str(item.detail["arn"])
+
+
+async def cluster_of(contract: Contract, clients: AwsClients) -> str | None:
+    """Identifier of the Aurora cluster that the contract's host belongs to; a local PostgreSQL is none."""
+    if contract.target == "local":
+        return None
+    answer = await clients.call("rds", "describe_db_clusters")
+    for cluster in answer["DBClusters"]:
+        if contract.database.host in (cluster.get("Endpoint"), cluster.get("ReaderEndpoint")):
+            return str(cluster["DBClusterIdentifier"])
+    return None
+
+
+async def cache_of(contract: Contract, clients: AwsClients) -> str | None:
+    """Id of the replication group that the contract's cache belongs to; a local Redis is none."""
+    if contract.target == "local":
+        return None
+    host = urlsplit(contract.cache.url).hostname
+    answer = await clients.call("elasticache", "describe_replication_groups")
+    for group in answer["ReplicationGroups"]:
+        endpoints = [group.get("ConfigurationEndpoint"), *(node.get("PrimaryEndpoint") for node in group["NodeGroups"])]
+        named = contract.cache.secret == f"iam:{group['ReplicationGroupId']}"
+        if named or any(endpoint and endpoint.get("Address") == host for endpoint in endpoints):
+            return str(group["ReplicationGroupId"])
+    return None
+
+
+async def back_up_table(clients: AwsClients, table: str, name: str) -> ManagedBackup:
+    answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=name)
+    return _table_entry(table, answer["BackupDetails"])
+
+
+async def table_backups(clients: AwsClients, table: str) -> list[ManagedBackup]:
+    found: list[ManagedBackup] = []
+    start: dict[str, Any] = {}
+    while True:
+        answer = await clients.call("dynamodb", "list_backups", TableName=table, **start)
+        found += [_table_entry(table, item) for item in answer["BackupSummaries"]]
+        if not answer.get("LastEvaluatedBackupArn"):
+            return found
+        start = {"ExclusiveStartBackupArn": answer["LastEvaluatedBackupArn"]}
+
+
+def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
+    detail = {"arn": item["BackupArn"], "type": item.get("BackupType")}
+    size = item.get("BackupSizeBytes")
+    return ManagedBackup(
+        TABLES, table, item["BackupName"], item["BackupStatus"].lower(), item["BackupCreationDateTime"], size, detail
+    )
+
+
+async def table_window(clients: AwsClients, table: str) -> list[ManagedBackup]:
+    answer = await clients.call("dynamodb", "describe_continuous_backups", TableName=table)
+    window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    if window.get("PointInTimeRecoveryStatus") != "ENABLED":
+        return []
+    detail = {
+        "earliest": str(window.get("EarliestRestorableDateTime")),
+        "latest": str(window.get("LatestRestorableDateTime")),
+    }
+    return [ManagedBackup(TABLES, table, "point-in-time", "enabled", None, None, detail)]
+
+
+async def snapshot_cluster(clients: AwsClients, cluster: str, name: str) -> ManagedBackup:
+    answer = await clients.call(
+        "rds", "create_db_cluster_snapshot", DBClusterIdentifier=cluster, DBClusterSnapshotIdentifier=name
+    )
+    return _cluster_entry(answer["DBClusterSnapshot"])
+
+
+async def cluster_snapshots(clients: AwsClients, cluster: str) -> list[ManagedBackup]:
+    answer = await clients.call("rds", "describe_db_cluster_snapshots", DBClusterIdentifier=cluster)
+    return [_cluster_entry(item) for item in answer["DBClusterSnapshots"]]
+
+
+def _cluster_entry(item: dict[str, Any]) -> ManagedBackup:
+    return ManagedBackup(
+        CLUSTER,
+        item["DBClusterIdentifier"],
+        item["DBClusterSnapshotIdentifier"],
+        item["Status"],
+        item.get("SnapshotCreateTime"),
+        None,
+        {"arn": item.get("DBClusterSnapshotArn"), "engine": item.get("Engine"), "type": item.get("SnapshotType")},
+    )
+
+
+async def snapshot_cache(clients: AwsClients, group: str, name: str) -> ManagedBackup:
+    answer = await clients.call("elasticache", "create_snapshot", ReplicationGroupId=group, SnapshotName=name)
+    return _cache_entry(group, answer["Snapshot"])
+
+
+async def cache_snapshots(clients: AwsClients, group: str) -> list[ManagedBackup]:
+    answer = await clients.call("elasticache", "describe_snapshots", ReplicationGroupId=group)
+    return [_cache_entry(group, item) for item in answer["Snapshots"]]
+
+
+def _cache_entry(group: str, item: dict[str, Any]) -> ManagedBackup:
+    made = [node.get("SnapshotCreateTime") for node in item.get("NodeSnapshots", ()) if node.get("SnapshotCreateTime")]
+    detail = {"arn": item.get("ARN"), "source": item.get("SnapshotSource")}
+    return ManagedBackup(
+        CACHE, group, item["SnapshotName"], item["SnapshotStatus"], min(made, default=None), None, detail
+    )
+
+
+async def recovery_points(clients: AwsClients, vault: str) -> list[ManagedBackup]:
+    found: list[ManagedBackup] = []
+    start: dict[str, Any] = {}
+    while True:
+        answer = await clients.call("backup", "list_recovery_points_by_backup_vault", BackupVaultName=vault, **start)
+        found += [
+            ManagedBackup(
+                VAULT,
+                item["ResourceArn"],
+                item["RecoveryPointArn"].rsplit(":", 1)[-1],
+                item["Status"].lower(),
+                item["CreationDate"],
+                item.get("BackupSizeInBytes"),
+                {"arn": item["RecoveryPointArn"], "vault": vault},
+            )
+            for item in answer["RecoveryPoints"]
+        ]
+        if not answer.get("NextToken"):
+            return found
+        start = {"NextToken": answer["NextToken"]}
+
+
+async def restore_table(clients: AwsClients, backup_arn: str, target: str) -> None:
+    await clients.call("dynamodb", "restore_table_from_backup", TargetTableName=target, BackupArn=backup_arn)
+
+
+async def restore_table_to(clients: AwsClients, source: str, target: str, moment: datetime) -> None:
+    await clients.call(
+        "dynamodb",
+        "restore_table_to_point_in_time",
+        SourceTableName=source,
+        TargetTableName=target,
+        RestoreDateTime=moment,
+    )
+
+
+async def restore_cluster_to(clients: AwsClients, source: str, target: str, moment: datetime) -> None:
+    await clients.call(
+        "rds",
+        "restore_db_cluster_to_point_in_time",
+        SourceDBClusterIdentifier=source,
+        DBClusterIdentifier=target,
+        RestoreToTime=moment,
+    )
+
+
+async def restore_cluster(clients: AwsClients, item: ManagedBackup, target: str) -> None:
+    await clients.call(
+        "rds",
+        "restore_db_cluster_from_snapshot",
+        DBClusterIdentifier=target,
+        SnapshotIdentifier=item.backup_id,
+        Engine=str(item.detail.get("engine") or "aurora-postgresql"),
+    )

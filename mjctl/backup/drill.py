@@ -1,0 +1,84 @@
+"""Proving a backup: restore it into a scratch copy, compare, run checks on that, and remove it, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.objects import ObjectStore
+from mjctl.backup import database, restore, tables
+from mjctl.backup.archive import ArchiveReader
+from mjctl.backup.create import OnProgress
+from mjctl.backup.destination import Destination
+from mjctl.backup.keys import Unlocker
+from mjctl.backup.verify import open_archive
+from mjctl.models.backup import BackupEntry, Comparison, DrillReport, Kind
+from mjctl.models.check import CheckResult
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError
+
+# Health checks over a copy, given as a contract of it. Passed in: services do not know each other.
+RunChecks = Callable[[Contract], Awaitable[Sequence[CheckResult]]]
+
+
+async def drill(
+    contract: Contract,
+    clients: AwsClients,
+    store: ObjectStore,
+    entry: BackupEntry,
+    run_checks: RunChecks,
+    *,
+    on_progress: OnProgress = lambda _label, _count: None,
+) -> DrillReport:
+    """Restore `entry` beside the region's own stores and report; the copy is gone afterwards, on an error too.
+
+    A backup that fails the drill is a finding and stands in the report.
+
+    Raises:
+        MjctlError: the drill could not begin, or the copy could not be removed (names it).
+    """
+    seconds: dict[str, float] = {}
+    started = time.perf_counter()
+    copy = Destination(contract, clients, f"drill-{secrets.token_hex(4)}")
+    compared: tuple[Comparison, ...] = ()
+    checks: Sequence[CheckResult] = ()
+    error: str | None = None
+    try:
+        reader = await open_archive(store, entry, [Unlocker(contract, clients)])
+        steps = await restore.plan(reader, copy)
+        report = await restore.execute(steps, reader, copy, on_progress=on_progress)
+        compared, seconds["restore"] = report.comparisons, report.seconds
+        checking = time.perf_counter()
+        await _make_usable(reader, copy)
+        checks = await run_checks(copy.scratch_contract(reader.manifest))
+        seconds["checks"] = time.perf_counter() - checking
+    except MjctlError as failure:
+        error = str(failure)
+    finally:
+        removing = time.perf_counter()
+        # Shielded: Ctrl-C must not leave a copy of the players' data behind.
+        await asyncio.shield(asyncio.ensure_future(copy.remove()))
+        seconds["remove"] = time.perf_counter() - removing
+    seconds["total"] = time.perf_counter() - started
+    return DrillReport(
+        backup_id=entry.backup_id,
+        scratch=copy.scratch or "",
+        comparisons=compared,
+        checks=tuple(checks),
+        removed=True,
+        error=error,
+        seconds={name: round(value, 3) for name, value in seconds.items()},
+    )
+
+
+async def _make_usable(reader: ArchiveReader, copy: Destination) -> None:
+    """After the comparison: expiry on, and the migrations since the backup, which must run over restored rows too."""
+    kinds = {part.kind for part in reader.manifest.parts}
+    if Kind.DATABASE in kinds and reader.manifest.database.get("migration") is not None:
+        await database.migrate(copy.database_contract, copy.clients, "head")
+    for part in reader.manifest.parts:
+        if part.kind is Kind.TABLE:
+            await tables.set_expiry(copy.clients, copy.table(part.name), part.schema)

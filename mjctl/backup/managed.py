@@ -1,0 +1,280 @@
+"""What AWS keeps by itself: on-demand backups and point-in-time windows of tables, snapshots of cluster and cache, and
+recovery points in the vault.
+
+What is made here is called `mjctl-<id>`, the same for all parts of one run; only that is pruned here, everything else
+ends by the retention of its vault, table or cluster. A region without a part (`local` has neither Aurora nor
+ElastiCache) has no backup of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from mjctl.aws import snapshots
+from mjctl.aws.clients import AwsClients
+from mjctl.backup import retention, tables
+from mjctl.backup.create import backup_clients
+from mjctl.backup.destination import Destination
+from mjctl.backup.streams import first_error
+from mjctl.models.backup import (
+    BackupEntry,
+    BackupState,
+    Comparison,
+    DrillReport,
+    Kind,
+    ManagedBackup,
+    PrunePlan,
+    RetentionPolicy,
+    is_backup_id,
+    new_backup_id,
+)
+from mjctl.models.check import CheckResult
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError
+
+PREFIX = "mjctl-"
+
+
+@dataclass(frozen=True)
+class ManagedRestore:
+    """One restore that AWS was asked for. `source`: a backup's ARN or id, or the moment."""
+
+    service: str
+    source: str
+    target: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"service": self.service, "source": self.source, "target": self.target}
+
+
+async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBackup]:
+    """Have AWS back up every table, the cluster and the cache now; with `dry_run` only say of what."""
+    name = PREFIX + new_backup_id().lower()
+    with backup_clients(contract) as clients:
+        cluster, group = await asyncio.gather(
+            snapshots.cluster_of(contract, clients), snapshots.cache_of(contract, clients)
+        )
+        if dry_run:
+            parts = [(snapshots.TABLES, table.name) for table in contract.tables.values()]
+            parts += [
+                (service, found) for service, found in ((snapshots.CLUSTER, cluster), (snapshots.CACHE, group)) if found
+            ]
+            return [ManagedBackup(service, resource, name, "planned", None) for service, resource in parts]
+        work: list[Awaitable[ManagedBackup]] = [
+            snapshots.back_up_table(clients, table.name, name) for table in contract.tables.values()
+        ]
+        if cluster:
+            work.append(snapshots.snapshot_cluster(clients, cluster, name))
+        if group:
+            work.append(snapshots.snapshot_cache(clients, group, name))
+        return await first_error(work)
+
+
+async def list_backups(contract: Contract) -> list[ManagedBackup]:
+    """Everything that AWS keeps of this region's parts, the oldest first; windows for point-in-time recovery last."""
+    with backup_clients(contract) as clients:
+        cluster, group = await asyncio.gather(
+            snapshots.cluster_of(contract, clients), snapshots.cache_of(contract, clients)
+        )
+        work: list[Awaitable[list[ManagedBackup]]] = [
+            *(snapshots.table_backups(clients, table.name) for table in contract.tables.values()),
+            *(snapshots.table_window(clients, table.name) for table in contract.tables.values()),
+        ]
+        if cluster:
+            work.append(snapshots.cluster_snapshots(clients, cluster))
+        if group:
+            work.append(snapshots.cache_snapshots(clients, group))
+        if contract.backup.vault_name:
+            work.append(snapshots.recovery_points(clients, contract.backup.vault_name))
+        found = [item for items in await first_error(work) for item in items]
+    last = datetime.max.replace(tzinfo=UTC)
+    return sorted(found, key=lambda item: (item.created_at or last, item.service, item.resource))
+
+
+async def restore(
+    contract: Contract, backup: str, into: str, moment: datetime | None, *, dry_run: bool = False
+) -> list[ManagedRestore]:
+    """Restore tables (and the cluster) into new ones called after `into`: from the backups `backup` of one run
+    (`latest`: the newest), or as of `moment`.
+
+    A cluster is restored without instances; adding one, and pointing the stack at it, is a person's decision.
+
+    Raises:
+        NotFoundError: there is no such backup. UsageError: `into` is no name. ConflictError: the copy is there.
+    """
+    with backup_clients(contract) as clients:
+        copy = Destination(contract, clients, into)
+        by_table = {table.name: key for key, table in contract.tables.items()}
+        cluster = await snapshots.cluster_of(contract, clients)
+        new_cluster = f"{contract.project}-{contract.environment}-scratch-{into}"
+        if moment is not None:
+            at = moment.astimezone(UTC).isoformat()
+            planned = [ManagedRestore(snapshots.TABLES, at, copy.table(key)) for key in contract.tables]
+            planned += [ManagedRestore(snapshots.CLUSTER, at, new_cluster)] if cluster else []
+            if not dry_run:
+                work = [
+                    snapshots.restore_table_to(clients, table.name, copy.table(key), moment)
+                    for key, table in contract.tables.items()
+                ]
+                await first_error(
+                    [*work, *([snapshots.restore_cluster_to(clients, cluster, new_cluster, moment)] if cluster else [])]
+                )
+            return planned
+        run = _run_of(await list_backups(contract), backup, contract)
+        chosen = [item for item in run if item.service == snapshots.TABLES and item.resource in by_table]
+        cluster_snapshots = [item for item in run if item.service == snapshots.CLUSTER]
+        planned = [
+            ManagedRestore(snapshots.TABLES, snapshots.arn(item), copy.table(by_table[item.resource]))
+            for item in chosen
+        ]
+        planned += [ManagedRestore(snapshots.CLUSTER, item.backup_id, new_cluster) for item in cluster_snapshots]
+        if not dry_run:
+            await first_error(
+                [
+                    *(
+                        snapshots.restore_table(clients, snapshots.arn(item), copy.table(by_table[item.resource]))
+                        for item in chosen
+                    ),
+                    *(snapshots.restore_cluster(clients, item, new_cluster) for item in cluster_snapshots),
+                ]
+            )
+        return planned
+
+
+async def entries(contract: Contract) -> list[BackupEntry]:
+    """The runs of `create` as retention looks at them: complete when all parts of the run are available."""
+    runs: dict[str, list[ManagedBackup]] = defaultdict(list)
+    for item in await list_backups(contract):
+        if _run_id(item.backup_id) is not None and item.service != snapshots.VAULT:
+            runs[item.backup_id].append(item)
+    return [_entry(name, items) for name, items in runs.items()]
+
+
+async def plan_prune(contract: Contract, policy: RetentionPolicy) -> PrunePlan:
+    """Which of the runs would stay. Reads only."""
+    return retention.plan(await entries(contract), policy, knows_writers=False)
+
+
+async def prune(contract: Contract, plan: PrunePlan) -> dict[str, Any]:
+    """Do it; `{"removed": [names], "freed_bytes": int}`, of tables only: AWS tells no size of snapshots."""
+    names = [entry.backup_id for entry in plan.removed]
+    await remove(contract, names)
+    return {"removed": names, "freed_bytes": sum(entry.size_bytes for entry in plan.removed)}
+
+
+async def remove(contract: Contract, names: Sequence[str]) -> None:
+    """Remove these runs' backups and snapshots."""
+    with backup_clients(contract) as clients:
+        for item in await list_backups(contract):
+            if item.backup_id not in names or _run_id(item.backup_id) is None:
+                continue
+            if item.service == snapshots.TABLES:
+                await clients.call("dynamodb", "delete_backup", BackupArn=snapshots.arn(item))
+            elif item.service == snapshots.CLUSTER:
+                await clients.call("rds", "delete_db_cluster_snapshot", DBClusterSnapshotIdentifier=item.backup_id)
+            elif item.service == snapshots.CACHE:
+                await clients.call("elasticache", "delete_snapshot", SnapshotName=item.backup_id)
+
+
+async def drill(contract: Contract, run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]]) -> DrillReport:
+    """Restore the newest run's table backups into a scratch copy, read them whole, check and remove them.
+
+    AWS tells no count and no digest of its backups: `archived` is what the live table holds now, and a copy counts as
+    equal when its own items can all be read and there are some (or the live table is empty too).
+
+    Raises:
+        NotFoundError: there is no managed backup yet.
+    """
+    started = time.perf_counter()
+    with backup_clients(contract) as clients:
+        copy = Destination(contract, clients, f"drill-{secrets.token_hex(4)}")
+        run = _run_of(await list_backups(contract), "latest", contract)
+        by_table = {table.name: key for key, table in contract.tables.items()}
+        chosen = [item for item in run if item.service == snapshots.TABLES and item.resource in by_table]
+        compared: list[Comparison] = []
+        checks: Sequence[CheckResult] = ()
+        error: str | None = None
+        try:
+            for item in chosen:
+                compared.append(await _rehearse(clients, item, by_table[item.resource], copy))
+            scratch = {
+                key: contract.tables[key].model_copy(update={"name": copy.table(key)}) for key in by_table.values()
+            }
+            checks = await run_checks(contract.model_copy(update={"tables": scratch}))
+        except MjctlError as failure:
+            error = str(failure)
+        finally:
+            await asyncio.shield(asyncio.ensure_future(copy.remove()))
+    return DrillReport(
+        backup_id=run[0].backup_id,
+        scratch=copy.scratch or "",
+        comparisons=tuple(compared),
+        checks=tuple(checks),
+        removed=True,
+        error=error,
+        seconds={"total": round(time.perf_counter() - started, 3)},
+    )
+
+
+async def _rehearse(clients: AwsClients, item: ManagedBackup, key: str, copy: Destination) -> Comparison:
+    started = time.perf_counter()
+    live = await tables.count(clients, item.resource) or 0
+    await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))
+    await tables.await_active(clients, copy.table(key))
+    found = await tables.count(clients, copy.table(key)) or 0
+    return Comparison(
+        kind=Kind.TABLE,
+        name=key,
+        target=copy.table(key),
+        archived=live,
+        expired=0,
+        expiring=0,
+        durable=live,
+        found=found,
+        equal=found > 0 or live == 0,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _run_of(found: Sequence[ManagedBackup], wanted: str, contract: Contract) -> list[ManagedBackup]:
+    """The parts of one run of `create`."""
+    runs = [item for item in found if _run_id(item.backup_id) is not None]
+    names = sorted({item.backup_id for item in runs})
+    name = names[-1] if wanted == "latest" and names else wanted
+    chosen = [item for item in runs if item.backup_id == name]
+    if not chosen:
+        raise NotFoundError(
+            f"no managed backup `{wanted}`",
+            where=f"{contract.environment}, {contract.region}",
+            hint=f"the newest: {', '.join(names[-5:])}" if names else "`mjctl backup create --kind managed` makes one",
+        )
+    return chosen
+
+
+def _run_id(name: str) -> str | None:
+    """The id in the name of what `create` made; None for a backup of another origin."""
+    backup_id = name.removeprefix(PREFIX)
+    stamp, _, end = backup_id.partition("-")
+    backup_id = f"{stamp.upper()}-{end}"
+    return backup_id if name.startswith(PREFIX) and is_backup_id(backup_id) else None
+
+
+def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
+    dates = [item.created_at for item in items if item.created_at is not None]
+    ready = all(item.state.lower() == "available" for item in items)
+    return BackupEntry(
+        backup_id=name,
+        state=BackupState.COMPLETE if ready else BackupState.DAMAGED,
+        size_bytes=sum(item.size_bytes or 0 for item in items),
+        objects=tuple(f"{item.service}/{item.resource}" for item in items),
+        created_at=min(dates),
+        last_written_at=max(dates),
+        problem=None if ready else "not every part of it is available",
+    )

@@ -1,0 +1,270 @@
+"""The backup commands over one region: clients and store opened, work done, documents for `--output json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mjctl.aws.backups import find_backup, read_catalog
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.objects import open_store
+from mjctl.backup import create as creation
+from mjctl.backup import drill as drilling
+from mjctl.backup import restore as restoring
+from mjctl.backup import retention
+from mjctl.backup import verify as verifying
+from mjctl.backup.archive import ArchiveReader
+from mjctl.backup.create import OnProgress, Planned, Selection, backup_clients
+from mjctl.backup.destination import Destination
+from mjctl.backup.destination import copies as copies_of
+from mjctl.backup.keys import Unlocker, unlock
+from mjctl.models.backup import (
+    BackupEntry,
+    BackupState,
+    DrillReport,
+    Kind,
+    Manifest,
+    Part,
+    PrunePlan,
+    RestorePlan,
+    RestoreReport,
+    RetentionPolicy,
+    VerifyReport,
+)
+from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError
+
+
+async def plan_create(contract: Contract, selection: Selection) -> list[Planned]:
+    """What a backup of this region would hold now."""
+    with backup_clients(contract) as clients:
+        return await creation.plan(contract, clients, selection)
+
+
+async def create(
+    contract: Contract,
+    selection: Selection,
+    location: str | None,
+    *,
+    copy_to: Contract | None = None,
+    on_progress: OnProgress = lambda _label, _count: None,
+) -> Manifest:
+    """Back the region up; with `copy_to` also into the store of, and for the key of, that region."""
+    with backup_clients(contract) as clients:
+        store = open_store(contract, clients, location)
+        manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
+        if copy_to is not None and copy_to.region != contract.region:
+            entry = await find_backup(store, manifest.backup_id)
+            assert entry.signed is not None  # noqa: S101  a complete backup has a manifest
+            keys = await unlock(entry.signed, [Unlocker(contract, clients)])
+            with backup_clients(copy_to) as theirs:
+                target = open_store(copy_to, theirs, location)
+                await creation.copy(manifest, keys, store, target, Unlocker(copy_to, theirs))
+        return manifest
+
+
+async def catalog(contract: Contract, location: str | None) -> list[BackupEntry]:
+    """What is in the region's store, the oldest first."""
+    with backup_clients(contract) as clients:
+        return await read_catalog(open_store(contract, clients, location))
+
+
+async def find(contract: Contract, location: str | None, wanted: str) -> BackupEntry:
+    """One backup of the region's store; `latest` is the newest complete one."""
+    with backup_clients(contract) as clients:
+        return await find_backup(open_store(contract, clients, location), wanted)
+
+
+async def verify(
+    contract: Contract,
+    location: str | None,
+    wanted: str | None,
+    *,
+    on_progress: Callable[[int], None] = lambda _bytes: None,
+) -> list[VerifyReport]:
+    """Read one backup back, or (`wanted` None) every one that has a manifest.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    with backup_clients(contract) as clients:
+        store = open_store(contract, clients, location)
+        if wanted is None:
+            entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
+        else:
+            entries = [await find_backup(store, wanted)]
+        if not entries:
+            raise NotFoundError("there is no backup yet", where=store.location, hint="`mjctl backup create` makes one")
+        unlocker = Unlocker(contract, clients)
+        return [await verifying.verify(store, entry, [unlocker], on_progress=on_progress) for entry in entries]
+
+
+@dataclass(frozen=True)
+class Restore:
+    """One restore: from `source`'s store into `destination`, or into the copy `into` beside it."""
+
+    source: Contract
+    destination: Contract
+    location: str | None
+    backup: str
+    into: str | None
+    kinds: tuple[Kind, ...] = tuple(Kind)
+
+    async def plan(self) -> RestorePlan:
+        """Reads only."""
+        with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
+            reader = await self._open(self.backup, ours, theirs)
+            return await restoring.plan(reader, Destination(self.destination, theirs, self.into), self.kinds)
+
+    async def execute(
+        self, plan: RestorePlan, *, on_progress: OnProgress = lambda _label, _count: None
+    ) -> RestoreReport:
+        with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
+            # By its id: `latest` may be another one by now.
+            reader = await self._open(plan.backup_id, ours, theirs)
+            to = Destination(self.destination, theirs, self.into)
+            return await restoring.execute(plan, reader, to, on_progress=on_progress)
+
+    async def _open(self, backup: str, ours: AwsClients, theirs: AwsClients) -> ArchiveReader:
+        store = open_store(self.source, ours, self.location)
+        entry = await find_backup(store, backup)
+        unlockers = [Unlocker(self.source, ours), Unlocker(self.destination, theirs)]
+        return await verifying.open_archive(store, entry, unlockers)
+
+
+async def plan_prune(contract: Contract, location: str | None, policy: RetentionPolicy) -> PrunePlan:
+    """What would stay and what would go. Reads only."""
+    with backup_clients(contract) as clients:
+        store = open_store(contract, clients, location)
+        knows_writers = store.is_claimed("-") is not None
+        return retention.plan(await read_catalog(store), policy, knows_writers=knows_writers)
+
+
+async def prune(contract: Contract, location: str | None, plan: PrunePlan) -> dict[str, Any]:
+    """Do it; `{"removed": [ids], "freed_bytes": int}`."""
+    with backup_clients(contract) as clients:
+        freed = await retention.prune(open_store(contract, clients, location), plan)
+    return {"removed": [entry.backup_id for entry in plan.removed], "freed_bytes": freed}
+
+
+async def drill(
+    contract: Contract,
+    location: str | None,
+    wanted: str,
+    run_checks: drilling.RunChecks,
+    *,
+    on_progress: OnProgress = lambda _label, _count: None,
+) -> DrillReport:
+    """Rehearse the restore of one backup in its own region."""
+    with backup_clients(contract) as clients:
+        store = open_store(contract, clients, location)
+        entry = await find_backup(store, wanted)
+        return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)
+
+
+async def copies(contract: Contract) -> list[str]:
+    """Names of the scratch copies in this region."""
+    with backup_clients(contract) as clients:
+        return await copies_of(contract, clients)
+
+
+async def discard(contract: Contract, name: str) -> list[str]:
+    """Remove a scratch copy; what was removed."""
+    with backup_clients(contract) as clients:
+        return await Destination(contract, clients, name).remove()
+
+
+def part_document(part: Part) -> dict[str, object]:
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "records": part.records,
+        "raw_bytes": part.raw_bytes,
+        "stored_bytes": sum(chunk.size for chunk in part.chunks),
+        "objects": len(part.chunks),
+        "digest": part.digest,
+    }
+
+
+def manifest_document(manifest: Manifest) -> dict[str, object]:
+    return {
+        "backup_id": manifest.backup_id,
+        "project": manifest.project,
+        "environment": manifest.environment,
+        "source_region": manifest.region,
+        "created_at": manifest.created_at,
+        "completed_at": manifest.completed_at,
+        "created_by": manifest.created_by,
+        "database": manifest.database,
+        "records": manifest.counts(),
+        "raw_bytes": manifest.raw_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "parts": [part_document(part) for part in manifest.parts],
+    }
+
+
+def entry_document(entry: BackupEntry) -> dict[str, object]:
+    if entry.signed is None:
+        return entry.summary()
+    keys = [{"region": key.region, "key_id": key.key_id} for key in entry.signed.keys]
+    return {**entry.summary(), **manifest_document(entry.signed.manifest), "keys": keys}
+
+
+def restore_plan_document(plan: RestorePlan) -> dict[str, object]:
+    steps = [
+        {
+            "kind": step.part.kind,
+            "name": step.part.name,
+            "target": step.target,
+            "action": step.action,
+            "there": step.there,
+            "records": step.part.records,
+        }
+        for step in plan.steps
+    ]
+    return {
+        "backup_id": plan.backup_id,
+        "source": plan.source,
+        "target": plan.target,
+        "steps": steps,
+        "notes": list(plan.notes),
+    }
+
+
+def restore_report_document(report: RestoreReport) -> dict[str, object]:
+    return {
+        "backup_id": report.backup_id,
+        "target": report.target,
+        "equal": report.equal,
+        "seconds": round(report.seconds, 3),
+        "parts": [asdict(item) for item in report.comparisons],
+    }
+
+
+def prune_plan_document(plan: PrunePlan) -> dict[str, object]:
+    return {
+        "decisions": [
+            {
+                "backup_id": item.entry.backup_id,
+                "keep": item.keep,
+                "reasons": list(item.reasons),
+                "state": item.entry.state,
+                "size_bytes": item.entry.size_bytes,
+            }
+            for item in plan.decisions
+        ]
+    }
+
+
+def drill_document(report: DrillReport) -> dict[str, object]:
+    return {
+        "backup_id": report.backup_id,
+        "proven": report.proven,
+        "scratch": report.scratch,
+        "removed": report.removed,
+        "error": report.error,
+        "seconds": dict(report.seconds),
+        "parts": [asdict(item) for item in report.comparisons],
+        "checks": [asdict(check) for check in report.checks],
+    }

@@ -1,0 +1,249 @@
+"""Restoring: a plan that only reads, and its execution, which compares afterwards what it wrote.
+
+The database is filled in one transaction, comparison included: it is the backup's or untouched. Tables and namespaces
+are written over and then freed of what is not in the backup, so that a restore that was stopped can simply be repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from mjctl.aws.stores import cache as open_cache
+from mjctl.backup import cache, database, tables
+from mjctl.backup.archive import ArchiveReader
+from mjctl.backup.create import TIMEOUT_SECONDS, OnProgress
+from mjctl.backup.destination import Destination
+from mjctl.backup.streams import first_error
+from mjctl.backup.tally import Clock, Tally, never
+from mjctl.models.backup import Comparison, Kind, Part, RestorePlan, RestoreReport, RestoreStep
+from mjctl.models.errors import ConflictError, NotFoundError, VerificationError
+
+
+async def plan(reader: ArchiveReader, to: Destination, kinds: Collection[Kind] = tuple(Kind)) -> RestorePlan:
+    """What a restore would do, part by part. Reads the target, changes nothing.
+
+    Raises:
+        NotFoundError: the target lacks a table or relation that the backup has.
+        ConflictError: the target's schema is at another migration.
+    """
+    manifest = reader.manifest
+    parts = [part for part in manifest.parts if part.kind in kinds]
+    if to.scratch is not None:
+        steps = [RestoreStep(part, to.target(manifest, part), None) for part in parts]
+    else:
+        steps = [
+            *await _database_steps(reader, to, [part for part in parts if part.kind is Kind.DATABASE]),
+            *await first_error([_table_step(to, part) for part in parts if part.kind is Kind.TABLE]),
+            *await _cache_steps(reader, to, [part for part in parts if part.kind is Kind.CACHE]),
+        ]
+    return RestorePlan(
+        backup_id=manifest.backup_id,
+        source=f"{manifest.environment}, {manifest.region}, {manifest.created_at}",
+        target=to.where,
+        steps=tuple(steps),
+        notes=_notes(reader, to),
+    )
+
+
+async def execute(
+    steps: RestorePlan,
+    reader: ArchiveReader,
+    to: Destination,
+    *,
+    on_progress: OnProgress = lambda _label, _count: None,
+) -> RestoreReport:
+    """Do what the plan says. A part that is already equal is left alone.
+
+    Raises:
+        VerificationError: the archive is damaged (DamagedObject), or the database came out different (and was left as
+            it was). A table or namespace that came out different is in the report.
+    """
+    started = time.perf_counter()
+    work = _Work(reader, to, on_progress)
+    if to.scratch is not None:
+        await to.create(reader.manifest, {step.part.kind for step in steps.steps})
+    by_kind = {kind: [step for step in steps.steps if step.part.kind is kind] for kind in Kind}
+    compared = await work.database(by_kind[Kind.DATABASE]) if by_kind[Kind.DATABASE] else []
+    compared += await first_error([work.table(step) for step in by_kind[Kind.TABLE]])
+    for step in by_kind[Kind.CACHE]:
+        compared.append(await work.namespace(step))
+    return RestoreReport(reader.manifest.backup_id, to.where, tuple(compared), time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Work:
+    reader: ArchiveReader
+    to: Destination
+    on_progress: OnProgress
+    clock: Clock = field(default_factory=Clock)
+
+    async def database(self, steps: Sequence[RestoreStep]) -> list[Comparison]:
+        """All relations in one transaction."""
+        compared = []
+        async with database.writing(self.to.database_contract, self.to.clients) as snapshot:
+            relations = [database.Relation.of(step.part.schema) for step in steps]
+            # Also where nothing is there yet: it locks out whoever would write before we compare.
+            await snapshot.empty(relations)
+            for step, relation in zip(steps, relations, strict=True):
+                started = time.perf_counter()
+                archive, found = Tally(self.clock, never), Tally(self.clock, never)
+                async with aclosing(self._counted(step.part, archive)) as batches:
+                    await snapshot.fill(relation, batches)
+                async with aclosing(snapshot.lines(relation)) as lines:
+                    async for batch in lines:
+                        found.take(batch)
+                comparison = _comparison(step, archive, found, started)
+                if not comparison.equal:
+                    raise VerificationError(
+                        f"{step.part.label} came out different; the database was left as it was",
+                        where=f"{self.to.where}: {found.seen} rows instead of {archive.seen}",
+                        hint="a trigger or rule of the target changes rows; restore into a copy (--into) to compare",
+                    )
+                compared.append(comparison)
+            await snapshot.set_sequences(self.reader.manifest.database.get("sequences", {}))
+        return compared
+
+    async def table(self, step: RestoreStep) -> Comparison:
+        started = time.perf_counter()
+        clients, name, schema = self.to.clients, step.target, step.part.schema
+        if step.there == step.part.records and (same := await self._is_equal(step, started)) is not None:
+            return same
+        archive = self._table_tally(step)
+        keys: set[bytes] = set()
+        async with aclosing(self._counted(step.part, archive)) as batches:
+            async for records in batches:
+                items = [tables.decode_item(record) for record in records]
+                if step.there:
+                    keys.update(_key_hash(tables.key_of(item, schema)) for item in items)
+                await tables.put(clients, name, items)
+        if step.there:
+            await self._delete_others(step, keys)
+        return _comparison(step, archive, await self._read_table(step), started)
+
+    async def namespace(self, step: RestoreStep) -> Comparison:
+        started = time.perf_counter()
+        archive, found = (Tally(self.clock, cache.expires_at_ms) for _ in range(2))
+        async with open_cache(self.to.contract, self.to.clients, timeout_seconds=TIMEOUT_SECONDS) as redis:
+            writer = cache.NamespaceWriter(redis, step.target)
+            await writer.begin()
+            async with aclosing(self._counted(step.part, archive)) as batches:
+                async for records in batches:
+                    await writer.write(records)
+            async for batch in cache.scan(redis, step.target):
+                found.take(batch)
+        return _comparison(step, archive, found, started)
+
+    async def _counted(self, part: Part, tally: Tally) -> AsyncGenerator[list[bytes], None]:
+        """The part's records that have not expired, counted in `tally`."""
+        async with aclosing(self.reader.read(part)) as batches:
+            async for records in batches:
+                living = await asyncio.to_thread(tally.take, records)
+                self.on_progress(part.label, len(records))
+                yield living
+
+    async def _is_equal(self, step: RestoreStep, started: float) -> Comparison | None:
+        archive = self._table_tally(step)
+        async with aclosing(self.reader.read(step.part)) as batches:
+            async for records in batches:
+                await asyncio.to_thread(archive.take, records)
+        comparison = _comparison(step, archive, await self._read_table(step), started)
+        return comparison if comparison.equal else None
+
+    async def _read_table(self, step: RestoreStep) -> Tally:
+        found = self._table_tally(step)
+        async with aclosing(tables.scan(self.to.clients, step.target)) as pages:
+            async for items in pages:
+                await asyncio.to_thread(lambda page: found.take(tables.encode_items(page)), items)
+        return found
+
+    async def _delete_others(self, step: RestoreStep, keys: Collection[bytes]) -> None:
+        """Remove the items whose keys the backup does not have; only after everything of it is there."""
+        names = {f"#k{number}": column["AttributeName"] for number, column in enumerate(step.part.schema["key_schema"])}
+        narrowed = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
+        async with aclosing(tables.scan(self.to.clients, step.target, **narrowed)) as pages:
+            async for items in pages:
+                others = [item for item in items if _key_hash(item) not in keys]
+                await tables.delete(self.to.clients, step.target, others)
+
+    def _table_tally(self, step: RestoreStep) -> Tally:
+        schema = step.part.schema
+        return Tally(self.clock, lambda record: tables.expires_at_ms(tables.decode_item(record), schema))
+
+
+async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequence[Part]) -> list[RestoreStep]:
+    if not parts:
+        return []
+    migration = reader.manifest.database.get("migration")
+    async with database.reading(to.contract, to.clients) as snapshot:
+        if snapshot.facts["migration"] != migration:
+            raise ConflictError(
+                f"the backup's schema is at migration {migration}, the target's at {snapshot.facts['migration']}",
+                where=to.where,
+                hint="deploy the version of the game that made the backup, restore, and deploy the new one again; "
+                "or restore into a copy: --into NAME",
+            )
+        there = {relation.label: relation for relation in snapshot.relations}
+        missing = [part.name for part in parts if part.name not in there]
+        if missing:
+            raise NotFoundError(f"the database has no relation {', '.join(missing)}", where=to.where)
+        return [
+            RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(there[part.name]))
+            for part in parts
+        ]
+
+
+async def _table_step(to: Destination, part: Part) -> RestoreStep:
+    name = to.table(part.name)
+    there = await tables.count(to.clients, name)
+    if there is None:
+        raise NotFoundError(
+            f"the table {name} does not exist",
+            where=to.where,
+            hint=f"`mjctl deploy --env {to.contract.environment} --region {to.contract.region}` makes it",
+        )
+    return RestoreStep(part, name, there)
+
+
+async def _cache_steps(reader: ArchiveReader, to: Destination, parts: Sequence[Part]) -> list[RestoreStep]:
+    if not parts:
+        return []
+    async with open_cache(to.contract, to.clients, timeout_seconds=TIMEOUT_SECONDS) as redis:
+        return [
+            RestoreStep(part, to.target(reader.manifest, part), await cache.count(redis, part.name)) for part in parts
+        ]
+
+
+def _notes(reader: ArchiveReader, to: Destination) -> tuple[str, ...]:
+    manifest, contract = reader.manifest, to.contract
+    notes = ["log-ins are not part of a backup: the user pool keeps the players' identities"]
+    if to.scratch is None:
+        notes.append("stop what writes first (`mjctl servers drain`, the worker), or the comparison finds its writes")
+    if (manifest.environment, manifest.project) != (contract.environment, contract.project):
+        notes.append("contact fields stay sealed for their own environment: this one cannot open them")
+    elif manifest.region != contract.region and contract.target == "local":
+        notes.append("contact fields stay sealed by the other region's key: local regions share none")
+    return tuple(notes)
+
+
+def _comparison(step: RestoreStep, archive: Tally, found: Tally, started: float) -> Comparison:
+    return Comparison(
+        kind=step.part.kind,
+        name=step.part.name,
+        target=step.target,
+        archived=archive.seen,
+        expired=archive.expired,
+        expiring=archive.expiring,
+        durable=archive.durable.records,
+        found=found.durable.records,
+        equal=found.equals(archive),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _key_hash(key: tables.Item) -> bytes:
+    return hashlib.blake2b(tables.encode_item(key), digest_size=16).digest()

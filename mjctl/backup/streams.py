@@ -1,0 +1,45 @@
+"""From a producer that pushes to an iterator that pulls, with a bound on what waits in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+T = TypeVar("T")
+_AHEAD = 4
+
+
+async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]) -> AsyncGenerator[T, None]:
+    """Yield what `produce(emit)` emits; its error is raised here, and it is cancelled when nobody pulls any more."""
+    queue: asyncio.Queue[T] = asyncio.Queue(_AHEAD)
+    producing = asyncio.ensure_future(produce(queue.put))
+    try:
+        while not producing.done():
+            pulling = asyncio.ensure_future(queue.get())
+            try:
+                await asyncio.wait({pulling, producing}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not pulling.done():
+                    pulling.cancel()
+            if pulling.done() and not pulling.cancelled():
+                yield pulling.result()
+            # A cancelled get leaves its item in the queue.
+        while not queue.empty():
+            yield queue.get_nowait()
+        await producing
+    finally:
+        producing.cancel()
+        await asyncio.gather(producing, return_exceptions=True)
+
+
+async def first_error(work: Sequence[Awaitable[T]]) -> list[T]:
+    """All results in order; the first error cancels the rest and is raised as it is, not in a group."""
+    tasks = [asyncio.ensure_future(item) for item in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise

@@ -1,0 +1,243 @@
+"""DynamoDB tables as records: one MessagePack map an item, spelled in one way only.
+
+A scan is not a snapshot: each item is read consistently, the table as a whole over the time that the scan takes. Where
+one moment matters, AWS's own point-in-time recovery has it (`--kind managed`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mjctl.aws.clients import AwsClients
+from mjctl.backup.streams import first_error, stream
+from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
+
+# Scans and writes of one table at the same time; the region's thread pool holds 16.
+_SEGMENTS = 4
+_WRITERS = 8
+_BATCH_WRITE_LIMIT = 25
+_MOST_ATTEMPTS = 10
+_SETS = frozenset({"SS", "NS", "BS"})
+_ACTIVE_LOOKS, _ACTIVE_PAUSE_SECONDS = 240, 0.5
+
+Item = dict[str, Any]
+
+
+def encode_item(item: Mapping[str, Any]) -> bytes:
+    """An item as boto3's client gives it. Sets and names are sorted, so that equal items are equal bytes."""
+    return msgspec.msgpack.encode(_sorted_sets(item), order="sorted")
+
+
+def encode_items(items: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    return [encode_item(item) for item in items]
+
+
+def decode_item(record: bytes) -> Item:
+    item: Item = msgspec.msgpack.decode(record)
+    return item
+
+
+def expires_at_ms(item: Mapping[str, Any], schema: Mapping[str, Any]) -> int | None:
+    """When DynamoDB may remove the item; None for one that stays."""
+    value = item.get(schema["ttl_attribute"] or "", {}).get("N")
+    return None if value is None else int(float(value) * 1000)
+
+
+def key_of(item: Mapping[str, Any], schema: Mapping[str, Any]) -> Item:
+    return {column["AttributeName"]: item[column["AttributeName"]] for column in schema["key_schema"]}
+
+
+async def describe(clients: AwsClients, table: str) -> dict[str, Any]:
+    """What makes a table like this one: keys, attributes, indexes and the attribute that ends items."""
+    found = (await clients.call("dynamodb", "describe_table", TableName=table))["Table"]
+    ttl = await clients.call("dynamodb", "describe_time_to_live", TableName=table)
+    return {
+        "key_schema": found["KeySchema"],
+        "attributes": found["AttributeDefinitions"],
+        "global_indexes": [
+            {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
+            for index in found.get("GlobalSecondaryIndexes", ())
+        ],
+        "ttl_attribute": ttl["TimeToLiveDescription"].get("AttributeName"),
+    }
+
+
+async def count(clients: AwsClients, table: str) -> int | None:
+    """Items in the table, counted (DescribeTable's figure is hours old); None where there is no table."""
+    try:
+        totals = await first_error([_count_segment(clients, table, segment) for segment in range(_SEGMENTS)])
+    except NotFoundError:
+        return None
+    return sum(totals)
+
+
+def scan(clients: AwsClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:
+    """Every item, a page at a time, read consistently over several segments at once."""
+
+    async def read(emit: Callable[[list[Item]], Awaitable[None]]) -> None:
+        async def one(segment: int) -> None:
+            async for answer in _pages(clients, table, segment, **narrowed):
+                await emit(answer["Items"])
+
+        await first_error([one(segment) for segment in range(_SEGMENTS)])
+
+    return stream(read)
+
+
+async def put(clients: AwsClients, table: str, items: Iterable[Item]) -> None:
+    """Write items, replacing those with the same keys, 25 a request and several requests at once.
+
+    Raises:
+        UnreachableError: DynamoDB throttles for longer than a minute.
+    """
+    await _write(clients, table, [{"PutRequest": {"Item": item}} for item in items])
+
+
+async def delete(clients: AwsClients, table: str, keys: Iterable[Item]) -> None:
+    await _write(clients, table, [{"DeleteRequest": {"Key": key}} for key in keys])
+
+
+async def create(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> None:
+    """Make an empty table after `schema`, without expiry, and wait until it takes writes.
+
+    Raises:
+        ConflictError: there is a table of this name.
+    """
+    if await exists(clients, table):
+        raise ConflictError(
+            "a table of this name is there already",
+            where=table,
+            hint="choose another name, or remove that copy: `mjctl backup discard NAME`",
+        )
+    indexes = {"GlobalSecondaryIndexes": schema["global_indexes"]} if schema["global_indexes"] else {}
+    await clients.call(
+        "dynamodb",
+        "create_table",
+        TableName=table,
+        KeySchema=schema["key_schema"],
+        AttributeDefinitions=schema["attributes"],
+        BillingMode="PAY_PER_REQUEST",
+        Tags=[{"Key": "mjctl:scratch", "Value": "true"}],
+        **indexes,
+    )
+    await await_active(clients, table)
+
+
+async def await_active(clients: AwsClients, table: str) -> None:
+    """Raises UnreachableError when the table is not ready after two minutes."""
+    for _ in range(_ACTIVE_LOOKS):
+        if await _status(clients, table) == "ACTIVE":
+            return
+        await asyncio.sleep(_ACTIVE_PAUSE_SECONDS)
+    raise UnreachableError(f"the table was not ready after {_ACTIVE_LOOKS * _ACTIVE_PAUSE_SECONDS:g} s", where=table)
+
+
+async def set_expiry(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> None:
+    """Let DynamoDB remove what has expired; only after a comparison, or it removes items meanwhile."""
+    if schema["ttl_attribute"]:
+        await clients.call(
+            "dynamodb",
+            "update_time_to_live",
+            TableName=table,
+            TimeToLiveSpecification={"Enabled": True, "AttributeName": schema["ttl_attribute"]},
+        )
+
+
+async def exists(clients: AwsClients, table: str) -> bool:
+    try:
+        await _status(clients, table)
+    except NotFoundError:
+        return False
+    return True
+
+
+async def names(clients: AwsClients, prefix: str) -> list[str]:
+    """Tables whose name begins with `prefix`."""
+    found: list[str] = []
+    start: dict[str, Any] = {}
+    while True:
+        answer = await clients.call("dynamodb", "list_tables", **start)
+        found += [name for name in answer["TableNames"] if name.startswith(prefix)]
+        if "LastEvaluatedTableName" not in answer:
+            return found
+        start = {"ExclusiveStartTableName": answer["LastEvaluatedTableName"]}
+
+
+async def drop(clients: AwsClients, table: str) -> None:
+    """Remove the table; one that is gone already is no error."""
+    try:
+        await clients.call("dynamodb", "delete_table", TableName=table)
+    except NotFoundError:
+        return
+
+
+async def _status(clients: AwsClients, table: str) -> str:
+    return str((await clients.call("dynamodb", "describe_table", TableName=table))["Table"]["TableStatus"])
+
+
+async def _count_segment(clients: AwsClients, table: str, segment: int) -> int:
+    return sum([answer["Count"] async for answer in _pages(clients, table, segment, Select="COUNT")])
+
+
+async def _pages(clients: AwsClients, table: str, segment: int, **narrowed: Any) -> AsyncIterator[dict[str, Any]]:
+    start: dict[str, Any] = {}
+    while True:
+        answer = await clients.call(
+            "dynamodb",
+            "scan",
+            TableName=table,
+            ConsistentRead=True,
+            Segment=segment,
+            TotalSegments=_SEGMENTS,
+            **start,
+            **narrowed,
+        )
+        yield answer
+        if "LastEvaluatedKey" not in answer:
+            return
+        start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+
+async def _write(clients: AwsClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
+    gate = asyncio.Semaphore(_WRITERS)
+
+    async def batch(start: int) -> None:
+        async with gate:
+            await _write_batch(clients, table, requests[start : start + _BATCH_WRITE_LIMIT])
+
+    async with asyncio.TaskGroup() as group:
+        for start in range(0, len(requests), _BATCH_WRITE_LIMIT):
+            group.create_task(batch(start))
+
+
+async def _write_batch(clients: AwsClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
+    pending: dict[str, Any] = {table: list(requests)}
+    for attempt in range(_MOST_ATTEMPTS):
+        answer = await clients.call("dynamodb", "batch_write_item", RequestItems=pending)
+        pending = answer.get("UnprocessedItems") or {}
+        if not pending:
+            return
+        await asyncio.sleep(min(10.0, 0.1 * 2**attempt))
+    raise UnreachableError(
+        "DynamoDB throttles the writes", where=table, hint="repeat the command later: what is written stays written"
+    )
+
+
+def _sorted_sets(value: Any) -> Any:
+    """Attribute values with their sets in order. Only the outermost maps are attribute names, the rest types."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: _attribute(attribute) for name, attribute in value.items()}
+
+
+def _attribute(attribute: Mapping[str, Any]) -> Mapping[str, Any]:
+    ((kind, value),) = attribute.items()
+    if kind == "M":
+        return {kind: _sorted_sets(value)}
+    if kind == "L":
+        return {kind: [_attribute(entry) for entry in value]}
+    return {kind: sorted(value)} if kind in _SETS else attribute
