@@ -27,6 +27,7 @@ def run(argv: list[str]) -> int:
     from mjctl.cli.app import app
     from mjctl.cli.base import Exit
     from mjctl.cli.completion import COMPLETE_VARIABLE
+    from mjctl.cli.global_options import conclude, hoist
     from mjctl.models.errors import Interrupted, MjctlError
 
     if COMPLETE_VARIABLE in os.environ:
@@ -36,7 +37,7 @@ def run(argv: list[str]) -> int:
     code: int = ExitCode.OK
     try:
         # Typer swallows a KeyboardInterrupt and returns the code it would exit with.
-        if app(argv, prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
+        if app(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:
         code = ended.code
@@ -51,6 +52,8 @@ def run(argv: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         code = _internal(error)
+    finally:
+        conclude(code)
     return code
 
 

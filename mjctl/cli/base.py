@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
+from mjctl.cli.global_options import chosen
 from mjctl.models.errors import NotFoundError, RefusedError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -105,6 +106,8 @@ class Session:
                 where=question,
                 hint="repeat the command with --yes (deploy and destroy: --auto-approve)",
             )
+        # A question is no progress: --quiet does not hide it.
+        self.err.quiet = False
         self.err.print(f"{question} [bold]Only `yes` goes on:[/] ", end="")
         if self.stdin.readline().strip().lower() not in ("yes", "y"):
             raise RefusedError("not confirmed; nothing was changed")
@@ -132,11 +135,22 @@ def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
     """Streams of this process. Colour and width follow the terminal; NO_COLOR is honoured."""
     from rich.console import Console
 
-    def console(stream: TextIO) -> Console:
-        width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _WIDTH_OFF_A_TTY)
-        return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    options = chosen()
 
-    return Session(out=console(sys.stdout), err=console(sys.stderr), output=output, stdin=sys.stdin)
+    def console(stream: TextIO, *, quiet: bool = False) -> Console:
+        width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _WIDTH_OFF_A_TTY)
+        return Console(
+            file=stream,
+            width=width,
+            highlight=False,
+            soft_wrap=False,
+            quiet=quiet,
+            color_system=None if options.no_color else "auto",
+        )
+
+    return Session(
+        out=console(sys.stdout), err=console(sys.stderr, quiet=options.quiet), output=output, stdin=sys.stdin
+    )
 
 
 def open_environment(name: str) -> tuple[Workspace, Environment]:

@@ -21,6 +21,7 @@ from mjctl.cli.deploy_run import (
     emit_results,
     end,
     open_run,
+    roll_out,
     wanted_regions,
 )
 from mjctl.cli.gate import GateThresholdOption, MaxFailuresOption, SoakOption, health_gate
@@ -28,10 +29,8 @@ from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
     from mjctl.deploy.artifacts import PlanFolder
-    from mjctl.deploy.executor import Deployment, Planned
-    from mjctl.deploy.gate import Gate
+    from mjctl.deploy.executor import Planned
     from mjctl.deploy.intents import Intent
-    from mjctl.deploy.rollout import RolloutPlan
     from mjctl.models.deployment import RegionResult
     from mjctl.models.release import Release
 
@@ -183,7 +182,7 @@ def deploy(
     with run.held(regions, lock_timeout, message):
         kept = PlanFolder(plans.resolve()) if plans is not None else None
         planned = _plans(run, regions, release, kept, _detailed(summary_file))
-        results = _roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
+        results = roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
     code = emit_results(run, results)
     write_reports(run, code, results, planned, release, summary_file, junit)
     end(code)
@@ -258,7 +257,7 @@ def rollback(
     with run.held(regions, lock_timeout, message):
         intents = [_earlier(run, name, to) for name in regions]
         planned = run.phase(lambda deployment: deployment.plan(intents))
-        results = _roll_out(run, planned, RolloutPlan(), watch, auto_approve, message, None)
+        results = roll_out(run, planned, RolloutPlan(), watch, auto_approve, message, None)
     results = [_rolled_back(one) for one in results]
     end(emit_results(run, results))
 
@@ -292,49 +291,6 @@ def _plans(
     if folder is not None:
         return run.phase(lambda deployment: deployment.take(intents, folder))
     return run.phase(lambda deployment: deployment.plan(intents, details=detailed))
-
-
-def _roll_out(
-    run: Run,
-    planned: list[Planned],
-    rollout: RolloutPlan,
-    gate: Gate | None,
-    auto_approve: bool,
-    message: str | None,
-    release: Release | None,
-    kept: PlanFolder | None = None,
-) -> list[RegionResult]:
-    """Ask, apply by waves, keep it in the history. Nothing is applied anywhere when one plan could not be made.
-
-    Plans of a folder outlive a refusal; once the rollout has begun none is left, used or not.
-    """
-    from mjctl.deploy.executor import discard
-    from mjctl.deploy.rollout import Rollout
-
-    results = [one.result for one in planned]
-    regions = [one.region for one in results]
-    if not all(result.ok for result in results):
-        discard(planned)
-        return results
-    try:
-        run.confirm(planned, f"Apply these changes to {run.environment.name}: {', '.join(regions)}?", auto_approve)
-    except BaseException:
-        if kept is None:
-            discard(planned)
-        raise
-    # Nothing to change anywhere is nothing to watch.
-    watch = gate if any(result.outcome == "planned" for result in results) else None
-
-    async def work(deployment: Deployment) -> list[RegionResult]:
-        return await Rollout(deployment, run.intents, rollout, watch).run(planned)
-
-    try:
-        return run.recorded(regions, lambda: run.phase(work), message=message, release=release)
-    finally:
-        discard(planned)
-        if kept is not None:
-            for one in planned:
-                kept.remove(one.stack)
 
 
 def _detailed(summary_file: Path | None) -> bool:

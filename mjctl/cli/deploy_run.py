@@ -18,9 +18,12 @@ from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.cli.render import View
+    from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.executor import Deployment, Planned
+    from mjctl.deploy.gate import Gate
     from mjctl.deploy.intents import Intents
     from mjctl.deploy.releases import ReleaseStore
+    from mjctl.deploy.rollout import RolloutPlan
     from mjctl.models.deployment import RegionResult
     from mjctl.models.environment import Environment
     from mjctl.models.release import Release
@@ -192,6 +195,49 @@ def exit_code(results: Sequence[RegionResult]) -> ExitCode:
         return ExitCode.PARTIAL
     causes = {result.error.exit_code for result in failed if result.error}
     return causes.pop() if len(causes) == 1 else ExitCode.FAILED
+
+
+def roll_out(
+    run: Run,
+    planned: list[Planned],
+    rollout: RolloutPlan,
+    gate: Gate | None,
+    auto_approve: bool,
+    message: str | None,
+    release: Release | None,
+    kept: PlanFolder | None = None,
+) -> list[RegionResult]:
+    """Ask, apply by waves, keep it in the history. Nothing is applied anywhere when one plan could not be made.
+
+    Plans of a folder outlive a refusal; once the rollout has begun none is left, used or not.
+    """
+    from mjctl.deploy.executor import discard
+    from mjctl.deploy.rollout import Rollout
+
+    results = [one.result for one in planned]
+    regions = [one.region for one in results]
+    if not all(result.ok for result in results):
+        discard(planned)
+        return results
+    try:
+        run.confirm(planned, f"Apply these changes to {run.environment.name}: {', '.join(regions)}?", auto_approve)
+    except BaseException:
+        if kept is None:
+            discard(planned)
+        raise
+    # Nothing to change anywhere is nothing to watch.
+    watch = gate if any(result.outcome == "planned" for result in results) else None
+
+    async def work(deployment: Deployment) -> list[RegionResult]:
+        return await Rollout(deployment, run.intents, rollout, watch).run(planned)
+
+    try:
+        return run.recorded(regions, lambda: run.phase(work), message=message, release=release)
+    finally:
+        discard(planned)
+        if kept is not None:
+            for one in planned:
+                kept.remove(one.stack)
 
 
 def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = False) -> ExitCode:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption
+from mjctl.cli.deploy_run import JUnitOption
 from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -50,6 +51,7 @@ def health(
         float,
         typer.Option("--interval", min=0.5, envvar="MJCTL_INTERVAL", help="Seconds between two looks of --watch."),
     ] = 5.0,
+    junit: JUnitOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Look at every part of every deployed region; a real log-in and a real short match are part of it.
@@ -73,6 +75,10 @@ def health(
         return
     report = _look(target, only or [], bounds)
     target.session.emit(render(report), data=report.to_json())
+    if junit is not None:
+        from mjctl.cli.reports import health_junit, write_report
+
+        write_report(junit, health_junit(report.environment, report.results))
     failing = {"fail", "warn"} if fail_on is FailOn.WARN else {"fail"}
     if report.status in failing:
         raise Exit(ExitCode.UNHEALTHY)

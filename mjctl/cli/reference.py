@@ -29,7 +29,9 @@ def reference() -> str:
     pages = [page for path, command in _leaves(root, "mjctl") for page in _page(path, command)]
     codes = [f"| {int(code)} | {code.name} | {code.meaning} |" for code in ExitCode]
     table = ["## Exit codes", "", "| code | name | meaning |", "|---|---|---|", *codes, ""]
-    return "\n".join([_HEAD, *table, *pages])
+    rows = [_row(one) for one in root.params if one.name != "help"]
+    general = ["## Options of every command", "", "They may stand anywhere on the line.", "", *_options(rows)]
+    return "\n".join([_HEAD, *table, *general, *pages])
 
 
 def _leaves(command: Any, path: str) -> Iterator[tuple[str, Any]]:
@@ -47,9 +49,11 @@ def _page(path: str, command: Any) -> list[str]:
     if rest:
         lines += ["```console", *(f"$ {line.strip()}" for line in rest.strip().splitlines() if line.strip()), "```", ""]
     rows = [_row(parameter) for parameter in command.params if parameter.name not in ("help", "ctx")]
-    if rows:
-        lines += ["| option | variable | default | |", "|---|---|---|---|", *rows, ""]
-    return lines
+    return [*lines, *_options(rows)]
+
+
+def _options(rows: list[str]) -> list[str]:
+    return ["| option | variable | default | |", "|---|---|---|---|", *rows, ""] if rows else []
 
 
 def _row(parameter: Any) -> str:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mjctl.cli.global_options import chosen
 from mjctl.models.deployment import Outcome, Phase, RegionResult
 from mjctl.models.errors import MjctlError
 from mjctl.terraform.events import (
     ChangeSummary,
+    Diagnostic,
     Event,
     OperationDone,
     OperationStarted,
@@ -48,7 +50,7 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
 
     from mjctl.cli.base import print_json
 
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True)
+    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, no_color=chosen().no_color or None)
     console.print("[bold red]error:[/] ", end="")
     console.print(error.what, markup=False)
     if error.where:
@@ -57,6 +59,7 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
     if error.hint:
         console.print("  [dim]next:[/]  ", end="")
         console.print(error.hint, markup=False)
+    chosen().note(f"error: {error}")
     if as_json:
         print_json({"error": error_data(error)}, sys.stdout)
 
@@ -89,10 +92,11 @@ def provisioner_text(event: ProvisionerLine) -> str:
 
 
 class LogView:
-    """For CI and pipes: one line an event, each with its region, on stderr."""
+    """For CI and pipes: one line an event, with its region. `verbose` adds what is planned, begun and warned of."""
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
+        self._say = say
+        self._verbose = verbose
 
     def __enter__(self) -> LogView:
         return self
@@ -101,26 +105,32 @@ class LogView:
         pass
 
     def phase(self, region: str, phase: Phase) -> None:
-        self._line(region, str(phase))
+        self.note(region, str(phase))
 
     def event(self, region: str, event: Event) -> None:
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
-            self._line(region, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
-        elif isinstance(event, ProvisionerLine) and (said := provisioner_text(event)):
-            self._line(region, said)
+            self.note(region, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
+        elif said := provisioner_text(event) if isinstance(event, ProvisionerLine) else self._more(event):
+            self.note(region, said)
 
     def note(self, region: str, text: str) -> None:
-        self._line(region, text)
+        self._say(f"[{region}] {text}")
 
     def finished(self, result: RegionResult) -> None:
-        self._line(result.region, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
+        self.note(result.region, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._say(text)
 
-    def _line(self, region: str, text: str) -> None:
-        self._console.print(f"[{region}] {text}", markup=False)
+    def _more(self, event: Event) -> str:
+        if not self._verbose:
+            return ""
+        if isinstance(event, PlannedChange):
+            return f"planned: {_SIGN.get(event.action, '?')} {event.address} {event.reason or ''}".rstrip()
+        if isinstance(event, OperationStarted):
+            return f"{event.address}: {event.action} begins"
+        return str(event) if isinstance(event, Diagnostic) else ""
 
 
 class LiveView:
@@ -205,12 +215,54 @@ class _Row:
             self.current = short_address(event.address)
 
 
-View = LogView | LiveView
+class _Both:
+    """One view in front of a person, another for the log file."""
+
+    def __init__(self, shown: LogView | LiveView, kept: LogView) -> None:
+        self._shown, self._kept = shown, kept
+
+    def __enter__(self) -> _Both:
+        self._shown.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._shown.__exit__()
+
+    def phase(self, region: str, phase: Phase) -> None:
+        for view in (self._shown, self._kept):
+            view.phase(region, phase)
+
+    def event(self, region: str, event: Event) -> None:
+        for view in (self._shown, self._kept):
+            view.event(region, event)
+
+    def note(self, region: str, text: str) -> None:
+        for view in (self._shown, self._kept):
+            view.note(region, text)
+
+    def finished(self, result: RegionResult) -> None:
+        for view in (self._shown, self._kept):
+            view.finished(result)
+
+    def message(self, text: str) -> None:
+        for view in (self._shown, self._kept):
+            view.message(text)
+
+
+View = LogView | LiveView | _Both
 
 
 def view_for(session: Session) -> View:
-    """Live rows where somebody watches, log lines elsewhere."""
-    return LiveView(session.err) if session.err.is_terminal else LogView(session.err)
+    """Live rows where somebody watches, log lines elsewhere and with --verbose; the log file gets its own lines."""
+    options = chosen()
+    console = session.err
+
+    def say(text: str) -> None:
+        console.print(text, markup=False)
+
+    live = console.is_terminal and not options.verbose and not options.quiet
+    view = LiveView(console) if live else LogView(say, verbose=options.verbose)
+    return _Both(view, LogView(options.note, verbose=True)) if options.log is not None else view
 
 
 def changes_table(results: Sequence[RegionResult]) -> Table:

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption
+from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, MessageOption
+from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from mjctl.aws.regions import RegionOutcome
+    from mjctl.fleet.control import Say, ServerChange
     from mjctl.fleet.listing import ServerRow
+    from mjctl.models.contract import Contract
+
+ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Names as in `mjctl servers list`.")]
+OptionalServerArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
+]
 
 app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
 
@@ -40,6 +51,112 @@ def list_servers(
     target = Target(env, region, output)
     outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
     conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
+
+
+@app.command()
+def drain(
+    names: ServerArguments,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Move the matches of servers to the others and take those servers out of service; no match ends by it.
+
+    They come back with `mjctl servers restart NAME`, or with the next deploy. Until then health names them.
+
+    Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --yes
+    """
+    from mjctl.fleet.control import drain as service
+
+    _exchange(service, "Take out of service", names, env, region, yes, output)
+
+
+@app.command()
+def restart(
+    names: OptionalServerArguments = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Restart servers (all of the region when none is named) one at a time; matches move on before each.
+
+    Example: mjctl servers restart --region us-east-1 --yes
+    """
+    from mjctl.fleet.control import restart as service
+
+    _exchange(service, "Restart", names or [], env, region, yes, output)
+
+
+@app.command()
+def scale(
+    servers_per_zone: Annotated[
+        int | None,
+        typer.Argument(metavar="[SERVERS_PER_ZONE]", min=1, max=50, help="Game servers in each zone from now on."),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", envvar="MJCTL_RESET", help="Give the number back to the environment's file.")
+    ] = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    auto_approve: AutoApproveOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+    lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
+) -> None:
+    """Change the number of game servers of regions, through Terraform and without new code; later deploys keep it.
+
+    Example: mjctl servers scale 2 --region us-east-1 --auto-approve
+    """
+    from mjctl.cli.deploy_run import emit_results, end, open_run, roll_out, wanted_regions
+    from mjctl.deploy import inputs
+    from mjctl.deploy.rollout import RolloutPlan
+
+    if (servers_per_zone is None) == (not reset):
+        raise UsageError("give either the number of servers a zone or --reset", hint="mjctl servers scale 2")
+    run = open_run("servers scale", env, output)
+    regions = wanted_regions(run.environment, region, False)
+    count = servers_per_zone or run.environment.game.servers_per_zone
+    with run.held(regions, lock_timeout, message):
+        intents = [run.intents.scaled(name, count) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(intents))
+        results = roll_out(run, planned, RolloutPlan(), None, auto_approve, message, None)
+        for result in results:
+            if result.ok:
+                inputs.set_servers_per_zone(run.intents.stack(result.region), servers_per_zone)
+    end(emit_results(run, results))
+
+
+def _exchange(
+    service: Callable[[Contract, Sequence[str], Say], Awaitable[list[ServerChange]]],
+    verb: str,
+    names: Sequence[str],
+    env: str,
+    region: list[str] | None,
+    yes: bool,
+    output: OutputFormat,
+) -> None:
+    """Ask, then work region after region: a change that goes wrong in one must not have begun in the next."""
+    from mjctl.cli.regions import Target
+    from mjctl.cli.tables import plain_table
+
+    target = Target(env, region, output)
+    target.session.confirm(f"{verb} {', '.join(names) or 'every server'} in {target.scope}?", yes=yes)
+
+    def say(text: str) -> None:
+        target.session.err.print(text, markup=False)
+
+    async def work() -> list[tuple[str, ServerChange]]:
+        return [
+            (name, one) for name, contract in target.contracts.items() for one in await service(contract, names, say)
+        ]
+
+    changes = asyncio.run(work())
+    table = plain_table("REGION", "SERVER", "ZONE", "DONE", ">MATCHES", ">SECONDS")
+    for name, one in changes:
+        table.add_row(name, one.id, one.zone, one.action, str(one.matches), f"{one.seconds:.1f}")
+    target.session.emit(table, data={"servers": [{"region": name, **asdict(one)} for name, one in changes]})
 
 
 def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:

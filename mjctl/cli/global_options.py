@@ -1,0 +1,89 @@
+"""Options of every command: --no-color, --quiet, --verbose, --log-file. They may stand anywhere on the line."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from mjctl.models.errors import PermissionDeniedError, UsageError
+
+FLAGS = ("--no-color", "--quiet", "--verbose")
+LOG_FILE = "--log-file"
+
+
+@dataclass(frozen=True)
+class GlobalOptions:
+    """`log`: an open file that gets what stderr gets, without colour and with times; None without --log-file."""
+
+    no_color: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    log: TextIO | None = None
+
+    def note(self, text: str) -> None:
+        """Write one line to the log file, if there is one."""
+        if self.log is not None:
+            self.log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+            self.log.flush()
+
+
+_CHOSEN: ContextVar[GlobalOptions] = ContextVar("mjctl_global_options")
+
+
+def chosen() -> GlobalOptions:
+    return _CHOSEN.get(GlobalOptions())
+
+
+def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
+    """Set the options of this run.
+
+    Raises:
+        UsageError: --quiet and --verbose together.
+        PermissionDeniedError: the log file cannot be written.
+    """
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose exclude each other")
+    log = _private_append(log_file) if log_file is not None else None
+    _CHOSEN.set(GlobalOptions(no_color, quiet, verbose, log))
+    chosen().note(f"mjctl {' '.join(sys.argv[1:])}")
+
+
+def conclude(code: int) -> None:
+    """Note the exit code, close the log and forget the options: a test runs several command lines in one process."""
+    options = chosen()
+    options.note(f"exit code {int(code)}")
+    if options.log is not None:
+        options.log.close()
+    _CHOSEN.set(GlobalOptions())
+
+
+def hoist(argv: Sequence[str]) -> list[str]:
+    """Move global options to the front, where the parser of the root command takes them."""
+    front: list[str] = []
+    rest: list[str] = []
+    words = iter(argv)
+    for word in words:
+        if word == "--":
+            return [*front, *rest, word, *words]
+        if word in FLAGS or word.startswith(f"{LOG_FILE}="):
+            front.append(word)
+        elif word == LOG_FILE:
+            front += [word, *([value] if (value := next(words, None)) is not None else [])]
+        else:
+            rest.append(word)
+    return [*front, *rest]
+
+
+def _private_append(path: Path) -> TextIO:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+    except OSError as error:
+        raise PermissionDeniedError(
+            f"the log file cannot be written: {error.strerror}", where=str(path), hint="name another file"
+        ) from None
