@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows import WSError, ws_connect
 
+from gameserver.client.play_socket import PlaySocket
 from gameserver.protocol import (
     MAX_SERVER_FRAME_BYTES,
     Codec,
@@ -24,7 +25,6 @@ from gameserver.protocol import (
     Input,
     Leave,
     MatchInfo,
-    ProtocolError,
     Redirect,
     RefusalCode,
     Refused,
@@ -135,7 +135,7 @@ class Connection:
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()
         self._access = access
-        self._listener: _Listener | None = None
+        self._listener: PlaySocket | None = None
         self._sequence = 0
         self._unseen: deque[tuple[int, float]] = deque(maxlen=256)
         self._updates: deque[Update] = deque(maxlen=_KEPT_UPDATES)
@@ -201,7 +201,7 @@ class Connection:
 
     # Incoming
 
-    def _received(self, message: ServerMessage, size: int) -> None:
+    def received(self, message: ServerMessage, size: int) -> None:
         self._last_word = time.monotonic()
         self.samples.bytes += size
         if isinstance(message, Frame | Full):
@@ -307,7 +307,7 @@ class Connection:
     async def _hello(self, url: str, deadline: float) -> Welcome | Redirect | Refused | str:
         """Ask one server. A text is the reason why it could not be asked."""
         access = self._access
-        listener = _Listener(self, url, access.codec)
+        listener = PlaySocket(self, url, access.codec)
         patience = max(0.1, min(_HANDSHAKE_SECONDS, deadline - time.monotonic()))
         try:
             async with asyncio.timeout(patience):
@@ -332,75 +332,10 @@ class Connection:
             listener.drop()
         return answer
 
-    def _welcomed(self, welcome: Welcome, size: int) -> None:
+    def welcomed(self, welcome: Welcome, size: int) -> None:
         self.info, self.state = welcome.match, welcome.state
         self._alternates = welcome.match.alternates
         self._sequence = max(self._sequence, welcome.sequence)
         self._last_word = time.monotonic()
         self.samples.bytes += size
         self._tell(welcome)
-
-
-class _Listener(WSListener):
-    """One WebSocket of a connection; `answer` is the server's answer to the hello."""
-
-    def __init__(self, owner: Connection, url: str, codec: Codec) -> None:
-        self.url = url
-        self.seated = False
-        self.answer: asyncio.Future[Welcome | Redirect | Refused] = asyncio.get_running_loop().create_future()
-        self._owner = owner
-        self._codec = codec
-        self._type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
-        self._transport: WSTransport | None = None
-        self._gone = asyncio.Event()
-
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type is self._type:
-            try:
-                message = self._codec.decode_server(frame.get_payload_as_memoryview())
-            except ProtocolError:
-                transport.disconnect()
-                return
-            self._on_message(message, frame.payload_size)
-        elif frame.msg_type is WSMsgType.CLOSE:
-            transport.send_close(frame.get_close_code())
-            transport.disconnect()
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
-        self.seated = False
-        self._gone.set()
-        if not self.answer.done():
-            self.answer.set_exception(ConnectionError("the server closed the connection"))
-            self.answer.exception()
-
-    def send(self, message: Any) -> None:
-        if self._transport is not None and not self._gone.is_set():
-            self._transport.send(self._type, self._codec.encode(message))
-
-    def drop(self) -> None:
-        self.seated = False
-        if self._transport is not None:
-            self._transport.disconnect()
-
-    async def lost(self, seconds: float) -> bool:
-        """Wait until the connection is gone, at most so long."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._gone.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    def _on_message(self, message: ServerMessage, size: int) -> None:
-        if self.seated:
-            self._owner._received(message, size)
-        elif isinstance(message, Welcome):
-            self.seated = True
-            self._owner._welcomed(message, size)
-            if not self.answer.done():
-                self.answer.set_result(message)
-        elif isinstance(message, Redirect | Refused) and not self.answer.done():
-            self.answer.set_result(message)

@@ -6,9 +6,9 @@ import asyncio
 import signal
 import socket
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import structlog
@@ -43,6 +43,7 @@ _READ_BUFFER_BYTES: Final = 1024
 _REDIS_TIMEOUT_SECONDS: Final = 1.0
 """Well below a lease: a call that hangs is given up and repeated while the match is still ours."""
 
+_CANCEL_SECONDS: Final = 0.2
 _HAND_OVER_SECONDS: Final = 5.0
 
 
@@ -178,9 +179,7 @@ class GameServer:
             self._tasks.append(task)
 
     async def _stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end_tasks(self._tasks)
         self.host.close()
         if self._play is not None:
             self._play.close()
@@ -218,6 +217,19 @@ class _Sockets:
         self.ops = _bind(host, ops_port, "GAMESERVER_OPS_PORT")
         self.port: int = self.play.getsockname()[1]
         self.ops_port: int = self.ops.getsockname()[1]
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel `tasks` until they have ended.
+
+    Once is not enough: redis-py waits by asyncio.wait_for, which on Python 3.11 swallows a cancellation that arrives
+    together with the answer (python/cpython#86296).
+    """
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
 
 
 def _own_address(settings: Settings) -> str:

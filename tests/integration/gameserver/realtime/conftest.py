@@ -9,6 +9,7 @@ Fixtures:
     spawn        factory of game servers as processes: `ServerProcess`
     new_match    creates a match as the API would, returns its `MatchSpec`
     player       factory of logged-in `GameClient`s
+    whole_region API, worker and game server on real services
     eventually   waits until an async condition holds
 """
 
@@ -90,14 +91,14 @@ class Issuer:
 
 
 class ServerProcess:
-    """A `gameserver serve` of its own."""
+    """A `gameserver serve`, or another subcommand, as a process of its own."""
 
-    def __init__(self, settings: Settings, log: Path) -> None:
+    def __init__(self, settings: Settings, log: Path, command: str = "serve") -> None:
         self.settings = settings
         self.log = log
         self._log_file = log.open("ab")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gameserver", "serve"], env=_environment(settings), stderr=self._log_file
+            [sys.executable, "-m", "gameserver", command], env=environment_of(settings), stderr=self._log_file
         )
 
     @property
@@ -196,6 +197,19 @@ async def spawn(settings: SettingsFactory, directory: Directory, tmp_path: Path)
 
 
 @pytest.fixture
+def whole_region(make_settings: Any, tmp_path: Path) -> Iterator[Settings]:
+    """API, worker and one game server as processes on services of their own; yields the API's settings."""
+    base: Settings = make_settings()
+    processes = []
+    for command in ("api", "worker", "serve"):
+        own = dataclasses.replace(base, port=_free_port(), ops_port=_free_port(), server_id=f"{command}-1")
+        processes.append((command, ServerProcess(own, tmp_path / f"{command}.log", command)))
+    yield next(process.settings for command, process in processes if command == "api")
+    for _, process in processes:
+        process.stop()
+
+
+@pytest.fixture
 def new_match(directory: Directory) -> NewMatch:
     async def make(server_id: str, *, seconds: float = 1.0, seats: int = 4, rules: str = "arena") -> MatchSpec:
         spec = MatchSpec(
@@ -247,12 +261,15 @@ async def _registered(directory: Directory, server_id: str) -> None:
     await _eventually(alive, _START_SECONDS)
 
 
-def _environment(settings: Settings) -> dict[str, str]:
-    values = {
-        f"GAMESERVER_{field.name.upper()}": str(getattr(settings, field.name))
-        for field in dataclasses.fields(settings)
-        if isinstance(getattr(settings, field.name), str | int | float) and getattr(settings, field.name) != ""
-    }
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables that make a child process read these settings."""
+    values = {}
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if value in (None, "") or field.name in {"aws_endpoint_url", "modes"}:
+            continue
+        text = value if isinstance(value, str) else json.dumps(value)
+        values[f"GAMESERVER_{field.name.upper()}"] = text
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GAMESERVER_")}
     if settings.aws_endpoint_url:
         inherited["AWS_ENDPOINT_URL"] = settings.aws_endpoint_url

@@ -1,4 +1,4 @@
-"""Whole matches, played by bots against one server."""
+"""Whole matches, played by bots."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gameserver.client import Bot
+from gameserver.client import ApiError, Bot, GameClient
 from gameserver.protocol import JSON, MSGPACK, Codec
 
 
@@ -15,7 +15,7 @@ from gameserver.protocol import JSON, MSGPACK, Codec
 async def test_bots_play_a_match_to_its_end(start: Any, new_match: Any, player: Any, codec: Codec) -> None:
     server = await start()
     identity = server.host.identity
-    spec = await new_match(identity.server_id, seconds=2.0)
+    spec = await new_match(identity.server_id, seconds=4.0)
     seats = [
         await player(f"player-{n}").join((spec.match_id, identity.url), name=f"P{n}", codec=codec) for n in range(3)
     ]
@@ -30,3 +30,42 @@ async def test_bots_play_a_match_to_its_end(start: Any, new_match: Any, player: 
         assert report.frames > 20
         assert report.latency_ms
         assert report.reconnects == 0
+
+
+async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: Any) -> None:
+    url = f"http://127.0.0.1:{whole_region.port}"
+    async with GameClient(url) as ada, GameClient(url) as bob:
+
+        async def ready() -> bool:
+            try:
+                await ada.leaderboard()
+            except ApiError as error:
+                return error.status not in (0, 503)
+            return True
+
+        await eventually(ready, 20)
+        await ada.sign_up("ada@example.com", "Correct-horse-battery-1", "Ada")
+        await bob.sign_up("bob@example.com", "Correct-horse-battery-2", "Bob")
+        await ada.log_in("ada@example.com", "Correct-horse-battery-1")
+        await bob.log_in("bob@example.com", "Correct-horse-battery-2")
+        ticket = await ada.create_match("probe")
+        assert (await bob.create_match("probe", join="open")).match_id == ticket.match_id
+        seats = [await player.join(ticket) for player in (ada, bob)]
+        one, two = await asyncio.gather(*(Bot(seat).play() for seat in seats))
+        assert one.result == two.result
+
+        async def stored() -> bool:
+            return bool((await ada.match(ticket.match_id))["result"])
+
+        await eventually(stored, 20)
+        answer = await ada.match(ticket.match_id)
+        assert answer["state"] == "ended"
+        assert {p["player_id"]: p["score"] for p in answer["result"]["players"]} == {
+            p["player_id"]: p["score"] for p in one.result["players"]
+        }
+        assert {p["display_name"] for p in one.result["players"]} == {"Ada", "Bob"}
+
+        async def counted() -> bool:
+            return int((await bob.profile())["matches"]) == 1
+
+        await eventually(counted, 20)
