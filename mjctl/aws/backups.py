@@ -29,22 +29,25 @@ async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
 
     Signatures are not checked here: that takes the key, and `verify`.
     """
-    folders: dict[str, list[StoredObject]] = defaultdict(list)
-    for item in await store.list():
-        folder, slash, name = item.name.partition("/")
-        if slash and name and is_backup_id(folder):
-            folders[folder].append(item)
+    folders = _folders(await store.list())
     gate = asyncio.Semaphore(_READS_AT_A_TIME)
 
     async def one(backup_id: str) -> BackupEntry | None:
         async with gate:
-            try:
-                return await _look(store, backup_id, folders[backup_id])
-            except NotFoundError:
-                return None  # pruned by another while we looked
+            return await _look_again(store, backup_id, folders[backup_id])
 
     entries = await asyncio.gather(*(one(backup_id) for backup_id in sorted(folders)))
     return [entry for entry in entries if entry is not None]
+
+
+async def newest_backup(store: ObjectStore) -> BackupEntry | None:
+    """The newest complete backup, found without reading the others' manifests."""
+    folders = _folders(await store.list())
+    for backup_id in sorted(folders, reverse=True):
+        entry = await _look_again(store, backup_id, folders[backup_id])
+        if entry is not None and entry.state is BackupState.COMPLETE:
+            return entry
+    return None
 
 
 async def find_backup(store: ObjectStore, wanted: str) -> BackupEntry:
@@ -68,6 +71,22 @@ async def find_backup(store: ObjectStore, wanted: str) -> BackupEntry:
         where=store.location,
         hint=f"the newest: {known}" if known else "`mjctl backup create` makes one",
     )
+
+
+def _folders(objects: Sequence[StoredObject]) -> dict[str, list[StoredObject]]:
+    folders: dict[str, list[StoredObject]] = defaultdict(list)
+    for item in objects:
+        folder, slash, name = item.name.partition("/")
+        if slash and name and is_backup_id(folder):
+            folders[folder].append(item)
+    return folders
+
+
+async def _look_again(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry | None:
+    try:
+        return await _look(store, backup_id, objects)
+    except NotFoundError:
+        return None  # pruned by another since it was listed
 
 
 async def _look(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry:

@@ -229,6 +229,8 @@ async def _rehearse(clients: AwsClients, item: ManagedBackup, key: str, copy: De
     await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))
     await tables.await_active(clients, copy.table(key))
     found = await tables.count(clients, copy.table(key)) or 0
+    # AWS restores no expiry; it is set again as on the live table, after the count.
+    await tables.set_expiry(clients, copy.table(key), await tables.describe(clients, item.resource))
     return Comparison(
         kind=Kind.TABLE,
         name=key,

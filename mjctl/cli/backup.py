@@ -169,7 +169,9 @@ def show(
 def verify(
     backup: BackupArgument = "latest",
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every complete backup, not one.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", envvar="MJCTL_BACKUP_ALL", help="Every complete backup, not one.")
+    ] = False,
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -212,12 +214,18 @@ def restore(
     ] = None,
     into: Annotated[
         str | None,
-        typer.Option("--into", metavar="NAME", help="Into a copy beside the region's own stores, made for this."),
+        typer.Option(
+            "--into",
+            envvar="MJCTL_INTO",
+            metavar="NAME",
+            help="Into a copy beside the region's own stores, made for this.",
+        ),
     ] = None,
     point_in_time: Annotated[
         datetime | None,
         typer.Option(
             "--point-in-time",
+            envvar="MJCTL_POINT_IN_TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
             help="Moment to go back to (UTC), with --kind managed --into NAME.",
         ),
@@ -255,13 +263,19 @@ def restore(
 def prune(
     *,
     kind: KindOption = By.PORTABLE,
-    keep_last: Annotated[int | None, typer.Option("--keep-last", min=0, help="The newest so many.")] = None,
-    keep_daily: Annotated[int | None, typer.Option("--keep-daily", min=0, help="One of each of so many days.")] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", min=0, envvar="MJCTL_KEEP_LAST", help="The newest so many.")
+    ] = None,
+    keep_daily: Annotated[
+        int | None, typer.Option("--keep-daily", min=0, envvar="MJCTL_KEEP_DAILY", help="One of each of so many days.")
+    ] = None,
     keep_weekly: Annotated[
-        int | None, typer.Option("--keep-weekly", min=0, help="One of each of so many weeks.")
+        int | None,
+        typer.Option("--keep-weekly", min=0, envvar="MJCTL_KEEP_WEEKLY", help="One of each of so many weeks."),
     ] = None,
     keep_monthly: Annotated[
-        int | None, typer.Option("--keep-monthly", min=0, help="One of each of so many months.")
+        int | None,
+        typer.Option("--keep-monthly", min=0, envvar="MJCTL_KEEP_MONTHLY", help="One of each of so many months."),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -319,12 +333,12 @@ def drill(
             if kind is By.MANAGED:
                 from mjctl.backup import managed
 
-                return managed.drill(contract, actions.checks_of(target))
+                return managed.drill(contract, actions.checks_of(target, "table/*"))
             return operations.drill(
                 contract,
                 location,
                 backup,
-                actions.checks_of(target),
+                actions.checks_of(target, "database", "table/*"),
                 on_progress=progress.of("rehearsing", contract.region),
             )
 

@@ -105,14 +105,13 @@ def prune(
     conclude(target.session, done, freed, regions_document(done, dict))
 
 
-def checks_of(target: Target) -> Callable[[Contract], Awaitable[Sequence[CheckResult]]]:
-    """The health checks that look at tables and database, over a copy."""
+def checks_of(target: Target, *only: str) -> Callable[[Contract], Awaitable[Sequence[CheckResult]]]:
+    """The health checks with these names, to be run over a copy."""
 
     async def run(contract: Contract) -> Sequence[CheckResult]:
         from mjctl.health.runner import run_health
 
         private = target.workspace.region_dir(target.environment.name, contract.region) / "secrets"
-        only = (["database"] if contract.database.name else []) + (["table/*"] if contract.tables else [])
         report = await run_health(
             target.environment.name, {contract.region: contract}, {contract.region: private}, only=only
         )

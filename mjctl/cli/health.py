@@ -68,8 +68,11 @@ def health(
             "--watch prints for people, --output json prints exactly one document",
             hint="call `mjctl health --output json` again and again instead",
         )
-    bounds = Thresholds().with_overrides(threshold or ())
+    # Told before any state is read.
+    Thresholds().with_overrides(threshold or ())
     target = Target(env, region, output)
+    promise = target.environment.backup.recovery_point_seconds
+    bounds = Thresholds.promising(promise).with_overrides(threshold or ())
     if watch:
         _watch(target, only or [], bounds, interval)
         return

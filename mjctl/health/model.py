@@ -37,8 +37,15 @@ class Thresholds:
     tick_lateness_ms_fail: float = 500
     database_connections_percent_warn: float = 80
     database_connections_percent_fail: float = 95
+    backup_age_seconds_warn: float = 86_400
+    backup_age_seconds_fail: float = 2 * 86_400
     restart_window_seconds: float = 5
     """A process that restarted unexpectedly within this time fails, so that a kill is seen though it healed at once."""
+
+    @classmethod
+    def promising(cls, recovery_point_seconds: float) -> Thresholds:
+        """The defaults with the environment's promise: a backup older than this warns, one twice as old fails."""
+        return cls(backup_age_seconds_warn=recovery_point_seconds, backup_age_seconds_fail=2 * recovery_point_seconds)
 
     def with_overrides(self, settings: Iterable[str]) -> Thresholds:
         """Apply `NAME=VALUE` pairs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mjctl.health.checks import fleet, identity, messaging, probes, stores
+from mjctl.health.checks import backup, fleet, identity, messaging, probes, stores
 from mjctl.health.model import Check
 from mjctl.models.contract import Contract
 
@@ -13,6 +13,7 @@ FAMILIES: tuple[Callable[[Contract], Iterable[Check]], ...] = (
     stores.checks,
     messaging.checks,
     identity.checks,
+    backup.checks,
     probes.checks,
 )
 
