@@ -26,6 +26,7 @@ from mjctl.cli.deploy_run import (
 )
 from mjctl.cli.gate import GateThresholdOption, MaxFailuresOption, SoakOption, health_gate
 from mjctl.models.errors import UsageError
+from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.deploy.artifacts import PlanFolder
@@ -49,6 +50,12 @@ def plan(
         Path | None,
         typer.Option("--out", envvar="MJCTL_OUT", help="Keep the plans in this private folder, for `deploy --plans`."),
     ] = None,
+    allow_changes: Annotated[
+        bool,
+        typer.Option(
+            "--allow-changes", envvar="MJCTL_ALLOW_CHANGES", help="Exit code 0 although there are changes; for CI."
+        ),
+    ] = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -78,7 +85,7 @@ def plan(
     results = [one.result for one in planned]
     code = emit_results(run, results, pending=True)
     write_reports(run, code, results, planned, release, summary_file, junit)
-    end(code)
+    end(ExitCode.OK if allow_changes and code is ExitCode.CHANGES_PENDING else code)
 
 
 def drift(

@@ -81,13 +81,17 @@ class Intents:
         return Intent(self._store.restored(stack, entry), variables, entry.release)
 
     def earlier(self, region: str, entry: Entry) -> Intent:
-        """An earlier release of the region: its Terraform code, its game code, its variables.
+        """An earlier release of the region: its Terraform code, game code and variables; the scale set since stays.
 
         Raises:
             NotFoundError: its code is not kept here any more.
         """
         stack = self._store.restored(self.stack(region), entry)
-        return Intent(stack, inputs.on_this_machine(self._environment, stack, entry.variables), entry.release)
+        variables = dict(entry.variables)
+        scaled = inputs.servers_per_zone(stack)
+        if scaled is not None:
+            variables["game"] = {**variables["game"], "servers_per_zone": scaled}
+        return Intent(stack, inputs.on_this_machine(self._environment, stack, variables), entry.release)
 
     def scaled(self, region: str, count: int) -> Intent:
         """What was last applied, with `count` game servers a zone.
