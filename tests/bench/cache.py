@@ -1,0 +1,290 @@
+"""`make bench-cache`: the cache beside what one would type by hand, on a Redis of its own as the local stack runs it.
+
+1. 100,000 of 1,000,000 keys removed by pattern while a live client measures: `invalidate_pattern` and
+   `redis-cli --scan | xargs redis-cli unlink` in turn.
+2. A namespace of 1,000 and one of 1,000,000 keys invalidated.
+3. Reads from Redis and from the near-cache.
+4. One writer that invalidates in every way and three readers, a process each, at least 1,000,000 reads from Redis and
+   as many through the near-cache: how many saw a value from before an invalidation that had returned.
+
+The last line is one JSON object: medians, ratios, versions. It takes about five minutes on two quiet cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from cache_consistency import measure_consistency
+from redis import Redis as SyncRedis
+from redis.asyncio import Redis
+
+from gameserver.cache import DistributedCache
+from gameserver.cache.keys import generation_key, value_prefix
+from mjctl.local.layout import Layout
+from mjctl.local.programs import prepare
+from mjctl.local.spec import ProcessSpec
+
+KEPT, DROPPED, SMALL = 900_000, 100_000, 1_000
+VALUE = b"v" * 100
+TTL_MS = 3_600_000
+NAMESPACE_RUNS = 25
+LEADERBOARD = [
+    {"rank": n, "player_id": f"{n:036}", "display_name": f"player {n}", "total_score": 10**6 - n, "wins": n}
+    for n in range(100)
+]
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[int]:
+    """The Redis of a local region, with its own options; yields the port."""
+    Layout(folder).create()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    program = prepare(ProcessSpec("redis", "redis", "bench", folder, port, ready="", live=""))
+    process = subprocess.Popen(program.command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(60)
+
+
+def fill(redis: SyncRedis, namespace: str, prefix: str, count: int) -> None:
+    """Store values as the cache itself does, a hundred times faster."""
+    start = f"{value_prefix(namespace)}{generation(redis, namespace)}:{prefix}:"
+    for first in range(0, count, 5000):
+        pipeline = redis.pipeline(transaction=False)
+        for number in range(first, min(count, first + 5000)):
+            pipeline.execute_command("SET", f"{start}{number}", VALUE, "PX", TTL_MS)
+        pipeline.execute()
+
+
+def generation(redis: SyncRedis, namespace: str) -> str:
+    found = redis.get(generation_key(namespace))
+    assert isinstance(found, bytes)
+    return found.decode()
+
+
+class LiveClient:
+    """A process that reads one key after the other, about a thousand a second; milliseconds on exit."""
+
+    def __init__(self, port: int, key: str) -> None:
+        command = [sys.executable, __file__, "--role", "live", "--port", str(port), "--key", key]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def stop(self) -> dict[str, float]:
+        answer: dict[str, float] = json.loads(self._process.communicate(timeout=60)[0])
+        return answer
+
+
+def live(port: int, key: str) -> None:
+    question = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
+    samples = []
+    os.set_blocking(0, False)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        print("ready", flush=True)
+        while os.read(0, 1) if _readable(0) else True:
+            start = time.perf_counter()
+            connection.sendall(question)
+            while not connection.recv(4096).endswith(b"\r\n"):
+                pass
+            samples.append(time.perf_counter() - start)
+            time.sleep(0.001)
+    samples.sort()
+    at = {name: 1000 * samples[int(share * (len(samples) - 1))] for name, share in (("p50", 0.5), ("p99", 0.99))}
+    print(json.dumps({**at, "max": 1000 * samples[-1], "samples": len(samples)}))
+
+
+def _readable(descriptor: int) -> bool:
+    import select
+
+    return bool(select.select([descriptor], [], [], 0)[0])
+
+
+async def by_pattern(port: int) -> None:
+    async with Redis(port=port) as redis:
+        result = await DistributedCache(redis).invalidate_pattern("bench:drop:*")
+    assert result.removed == DROPPED, result
+
+
+def by_hand(port: int, prefix: str) -> None:
+    scan = subprocess.Popen(
+        ["redis-cli", "-p", str(port), "--scan", "--pattern", f"{prefix}drop:*"], stdout=subprocess.PIPE
+    )
+    unlink = ["xargs", "redis-cli", "-p", str(port), "unlink"]
+    subprocess.run(unlink, stdin=scan.stdout, stdout=subprocess.DEVNULL, check=True)
+    assert scan.wait() == 0
+
+
+def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
+    """Both ways in turn, each on the same million keys."""
+    with SyncRedis(port=port) as redis:
+        asyncio.run(_create_namespaces(port))
+        say("filling 1,000,000 keys")
+        fill(redis, "bench", "keep", KEPT)
+        prefix = f"{value_prefix('bench')}{generation(redis, 'bench')}:"
+        watched = f"{prefix}keep:{KEPT // 2}"
+        idle = LiveClient(port, watched)
+        time.sleep(2)
+        found: dict[str, list[dict[str, float]]] = {"idle": [{**idle.stop(), "keys_per_second": 0}]}
+        ways = {"mjctl": lambda: asyncio.run(by_pattern(port))}
+        if shutil.which("redis-cli") and shutil.which("xargs"):
+            ways["redis_cli"] = lambda: by_hand(port, prefix)
+        for round_ in range(rounds):
+            for name in sorted(ways, reverse=bool(round_ % 2)):
+                fill(redis, "bench", "drop", DROPPED)
+                client = LiveClient(port, watched)
+                start = time.perf_counter()
+                ways[name]()
+                seconds = time.perf_counter() - start
+                felt = client.stop()
+                assert redis.dbsize() < KEPT + 100
+                found.setdefault(name, []).append({**felt, "keys_per_second": DROPPED / seconds})
+                say(f"{name}: {DROPPED / seconds:,.0f} keys/s, live p99 {felt['p99']:.2f} ms, max {felt['max']:.1f} ms")
+    figures = ("keys_per_second", "p50", "p99", "max")
+    medians = {
+        name: {figure: round(statistics.median(run[figure] for run in runs), 3) for figure in figures}
+        for name, runs in found.items()
+    }
+    ratio = None
+    if "redis_cli" in medians:
+        ratio = round(medians["mjctl"]["keys_per_second"] / medians["redis_cli"]["keys_per_second"], 2)
+    return {"live_ms_and_keys_per_second": medians, "ratio_mjctl_to_redis_cli": ratio}
+
+
+async def _create_namespaces(port: int) -> None:
+    async with Redis(port=port) as redis:
+        for name in ("bench", "small"):
+            await DistributedCache(redis).invalidate_namespace(name)
+
+
+async def measure_namespaces(port: int) -> dict[str, Any]:
+    """The call's time, median; each on a namespace as full as it says."""
+    milliseconds: dict[str, list[float]] = {"bench": [], "small": []}
+    with SyncRedis(port=port) as redis:
+        fill(redis, "bench", "drop", DROPPED)
+        fill(redis, "small", "keep", SMALL)
+        full = {name: generation(redis, name) for name in milliseconds}
+        watched = f"{value_prefix('bench')}{full['bench']}:keep:1"
+        client = LiveClient(port, watched)
+        async with Redis(port=port) as connection:
+            cache = DistributedCache(connection)
+            for _ in range(NAMESPACE_RUNS):
+                for name, taken in milliseconds.items():
+                    start = time.perf_counter()
+                    await cache.invalidate_namespace(name)
+                    taken.append(1000 * (time.perf_counter() - start))
+                    # Only here: makes what was invalidated readable again, for the next run.
+                    redis.set(generation_key(name), full[name])
+                    await asyncio.sleep(0.02)
+        felt = client.stop()
+        redis.flushall()
+    medians = {name: round(statistics.median(taken), 3) for name, taken in milliseconds.items()}
+    say(f"namespace of 1,000 keys {medians['small']} ms, of 1,000,000 keys {medians['bench']} ms")
+    return {"keys_1000_ms": medians["small"], "keys_1000000_ms": medians["bench"], "live_p99_ms": round(felt["p99"], 3)}
+
+
+async def measure_near(port: int) -> dict[str, Any]:
+    """Microseconds of CPU and of time for one read of a hot leaderboard, and what a change costs."""
+    found: dict[str, Any] = {}
+    async with Redis(port=port) as redis:
+        for name, namespaces in (("redis", []), ("near", ["hot"])):
+            cache = DistributedCache(redis, near_namespaces=namespaces)
+            await cache.set("hot", "top", LEADERBOARD)
+            count = 20_000 if namespaces else 4_000
+            cpu, wall = time.process_time(), time.perf_counter()
+            for _ in range(count):
+                await cache.get("hot", "top")
+            found[f"{name}_read_cpu_us"] = round(1e6 * (time.process_time() - cpu) / count, 1)
+            found[f"{name}_read_us"] = round(1e6 * (time.perf_counter() - wall) / count, 1)
+        taken: dict[str, list[float]] = {"far": [], "near": []}
+        for _ in range(NAMESPACE_RUNS):
+            for name, milliseconds in taken.items():
+                namespace = "hot" if name == "near" else "cold"
+                await cache.get(namespace, "top")
+                start = time.perf_counter()
+                await cache.invalidate(namespace, "top")
+                milliseconds.append(1000 * (time.perf_counter() - start))
+        found |= {f"invalidate_{name}_ms": round(statistics.median(values), 2) for name, values in taken.items()}
+    say(f"reads: {found}")
+    return found
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--reads", type=int, default=1_000_000)
+    for hidden in ("--role", "--key", "--port"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.role:
+        live(int(arguments.port), arguments.key)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="mjctl-bench-"))
+    started = time.monotonic()
+    try:
+        with redis_server(folder) as port:
+            with SyncRedis(port=port) as redis:
+                info: Any = redis.info("server")
+            result = {
+                "pattern": measure_patterns(port, arguments.rounds),
+                "namespace": asyncio.run(measure_namespaces(port)),
+                "near": asyncio.run(measure_near(port)),
+                "consistency": {
+                    name: measure_consistency(folder, port, arguments.reads, near)
+                    for name, near in (("redis", False), ("near", True))
+                },
+            }
+    finally:
+        shutil.rmtree(folder)
+    result |= {
+        "rounds": arguments.rounds,
+        "seconds": round(time.monotonic() - started),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "server": f"{info.get('server_name', 'redis')} {info.get('valkey_version') or info['redis_version']}",
+        "redis_py": version("redis"),
+        "redis_cli": _version("redis-cli"),
+    }
+    print(json.dumps(result))
+
+
+def _version(program: str) -> str | None:
+    if not shutil.which(program):
+        return None
+    return subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()
