@@ -40,8 +40,8 @@ class ResourceDetail:
 def resource_details(shown: Mapping[str, Any]) -> list[ResourceDetail]:
     """The changes in Terraform's plan JSON; what needs no change is left out.
 
-    A value is masked where the provider or a variable marks it sensitive, before or after: a value that stops being a
-    secret is still one.
+    A value is masked on both sides where the provider or a variable marks either as sensitive: what was a secret
+    yesterday may well be one today.
     """
     return [
         _detail(found, action)
@@ -52,8 +52,9 @@ def resource_details(shown: Mapping[str, Any]) -> list[ResourceDetail]:
 
 def _detail(found: Mapping[str, Any], action: str) -> ResourceDetail:
     change = found["change"]
-    before = dict(_leaves(_masked(change.get("before"), change.get("before_sensitive"))))
-    after = dict(_leaves(_masked(change.get("after"), change.get("after_sensitive"))))
+    marks = (change.get("before_sensitive"), change.get("after_sensitive"))
+    before = dict(_leaves(_masked(change.get("before"), *marks)))
+    after = dict(_leaves(_masked(change.get("after"), *marks)))
     after.update(_unknown(change.get("after_unknown")))
     attributes = [
         AttributeChange(path, before.get(path), after.get(path))
@@ -63,15 +64,21 @@ def _detail(found: Mapping[str, Any], action: str) -> ResourceDetail:
     return ResourceDetail(found["address"], action, found.get("action_reason"), tuple(attributes))
 
 
-def _masked(value: Any, sensitive: Any) -> Any:
+def _masked(value: Any, *marks: Any) -> Any:
+    for sensitive in marks:
+        value = _masked_by(value, sensitive)
+    return value
+
+
+def _masked_by(value: Any, sensitive: Any) -> Any:
     """`sensitive` has the shape of `value`, with True in place of what is secret."""
     if sensitive is True:
         return None if value is None else MASK
     if isinstance(value, dict) and isinstance(sensitive, dict):
-        return {key: _masked(inner, sensitive.get(key)) for key, inner in value.items()}
+        return {key: _masked_by(inner, sensitive.get(key)) for key, inner in value.items()}
     if isinstance(value, list) and isinstance(sensitive, list):
         marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
-        return [_masked(inner, mark) for inner, mark in zip(value, marks, strict=False)]
+        return [_masked_by(inner, mark) for inner, mark in zip(value, marks, strict=False)]
     return value
 
 

@@ -172,6 +172,36 @@ def test_a_region_is_held_by_one_run_at_a_time(bench: Any) -> None:
     assert held_by(stack) is None
 
 
+def test_whoever_waits_hears_for_whom_and_why(bench: Any) -> None:
+    stack = bench.stack()
+    ready, tell = os.pipe()
+    go, let_go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with region_lock(stack, "deploy", message="release 7"):
+            os.write(tell, b"x")
+            os.read(go, 1)
+        os._exit(0)
+    os.read(ready, 1)
+    with (
+        pytest.raises(LockedError, match="release 7"),
+        region_lock(stack, "destroy", wait_seconds=0.3),
+    ):
+        pass
+    said: list[str] = []
+
+    def hear(text: str) -> None:
+        said.append(text)
+        os.write(let_go, b"x")
+
+    with region_lock(stack, "destroy", wait_seconds=60, on_wait=hear):
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(said) == 1
+    assert "`deploy` by" in said[0]
+    assert f"pid {child}" in said[0]
+    assert said[0].endswith(": release 7")
+
+
 def test_the_region_is_free_again_when_its_holder_is_killed(bench: Any) -> None:
     stack = bench.stack()
     ready, tell = os.pipe()

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from mjctl.cli.documents import PUBLISHED, HealthDocument, RunDocument, run_document, schema
+from mjctl.cli.reports import MAX_CHARACTERS, deploy_junit, health_junit, summary, write_report
+from mjctl.health.model import HealthReport
+from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.deployment import Change, Outcome, RegionResult, Verdict
+from mjctl.models.errors import PermissionDeniedError, TerraformError
+from mjctl.models.exit_codes import ExitCode
+from mjctl.models.release import Release
+from mjctl.models.workspace import Workspace
+from mjctl.terraform.details import MASK, AttributeChange, ResourceDetail
+
+PROJECT = Workspace.discover(Path(__file__)).project_dir
+RELEASE = Release("game", "terraform", "config", "abc+changes")
+DETAIL = ResourceDetail(
+    "x.y", "update", None, (AttributeChange("password", MASK, MASK), AttributeChange("n", 1, "`2`"))
+)
+RESULTS = [
+    RegionResult(
+        "us-east-1",
+        Outcome.ROLLED_BACK,
+        change=1,
+        changes=(Change("x.y", "update"),),
+        seconds=12.3,
+        revision="good",
+        refused="bad",
+        verdict=Verdict(False, 2, 5.0, ("login: refused | really",)),
+    ),
+    RegionResult("eu-west-1", Outcome.NOT_STARTED, revision="good"),
+    RegionResult("ap-south-1", Outcome.FAILED, error=TerraformError("broken <here>\nand ``` there", hint="mend it")),
+]
+
+
+def test_the_summary_has_regions_health_errors_and_masked_changes() -> None:
+    text = summary("deploy", "prod", ExitCode.UNHEALTHY, RESULTS, {"us-east-1": (DETAIL,)}, RELEASE)
+    assert f"Revision `{RELEASE.revision}`, commit `abc+changes`" in text
+    assert "| us-east-1 | rolled back | 0 | 1 | 0 | 12.3 | `good` (refused `bad`) | unhealthy" in text
+    assert "login: refused \\| really" in text
+    assert "| eu-west-1 | not started |" in text
+    assert "<details><summary>us-east-1: 1 change</summary>" in text
+    assert f"password: {MASK} -> {MASK}" in text
+    assert "````\nbroken" in text, "a fence longer than the one in the text"
+
+
+@pytest.mark.parametrize("count", [100, 5_000])
+def test_a_summary_fits_a_comment_however_much_there_is(count: int) -> None:
+    changes = tuple(Change(f"module.part.resource.number_{number}", "create") for number in range(count))
+    results = [RegionResult(f"region-{n}", Outcome.PLANNED, add=count, changes=changes) for n in range(30)]
+    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, results, {}, None)
+    assert len(text) < MAX_CHARACTERS
+    assert all(f"| region-{n} | planned |" in text for n in range(30))
+    assert "left out" in text
+    assert text.count("<details>") == text.count("</details>")
+
+
+def test_junit_has_a_suite_a_region_and_a_case_a_step() -> None:
+    root = ET.fromstring(deploy_junit("deploy", "prod", RESULTS))  # noqa: S314 - our own text
+    suites = {suite.get("name"): suite for suite in root}
+    assert [case.get("name") for case in suites["prod/us-east-1"]] == ["deploy", "health gate", "rollback"]
+    assert suites["prod/us-east-1"].find("testcase[@name='health gate']/failure") is not None
+    assert suites["prod/eu-west-1"].get("skipped") == "1"
+    assert "broken <here>" in (suites["prod/ap-south-1"].findtext("testcase/failure") or "")
+
+
+def test_health_as_junit_counts_failures_and_skips() -> None:
+    checks = [
+        CheckResult("login", "us-east-1", CheckStatus.FAIL, "refused\x1b[0m", duration_seconds=0.5),
+        CheckResult("redis", "us-east-1", CheckStatus.WARN, "slow"),
+        CheckResult("cdn", "eu-west-1", CheckStatus.SKIP, "none here"),
+    ]
+    root = ET.fromstring(health_junit("prod", checks))  # noqa: S314 - our own text
+    first, second = root
+    assert (first.get("tests"), first.get("failures"), second.get("skipped")) == ("2", "1", "1")
+
+
+def test_a_report_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PermissionDeniedError, match="cannot be written") as caught:
+        write_report(tmp_path / "no" / "file", "x")
+    assert str(tmp_path / "no" / "file") in str(caught.value)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_published_schema_is_the_generated_one(name: str) -> None:
+    assert (PROJECT / "docs" / "schemas" / f"{name}.json").read_text() == schema(name)
+
+
+def test_every_outcome_fits_the_published_document() -> None:
+    results = [RegionResult("us-east-1", outcome) for outcome in Outcome]
+    document = run_document("deploy", "local", ExitCode.OK, [*results, *RESULTS], {}).model_dump(mode="json")
+    assert len(RunDocument.model_validate(document).regions) == len(Outcome) + len(RESULTS)
+
+
+def test_health_fits_the_published_document() -> None:
+    check = CheckResult("login", "us-east-1", CheckStatus.PASS, "ok", evidence={"ms": 1})
+    HealthDocument.model_validate(HealthReport("local", "now", 1.0, (check,)).to_json())

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mjctl.cli.documents import HistoryDocument, history_document
+from mjctl.deploy.history import History
+from mjctl.models.config_file import load_environment
+from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.errors import TerraformError
+from mjctl.models.workspace import Workspace
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> History:
+    project = Workspace.discover(Path(__file__)).project_dir
+    workspace = Workspace(project, tmp_path)
+    return History(workspace, load_environment(workspace, "local"))
+
+
+def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
+    history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTOR", "ada")
+    first = history.start("deploy", ["us-east-1"], message="why", revision="abc", commit="def+changes")
+    error = TerraformError("failed\nwith a very long output")
+    history.finish(first, [RegionResult("us-east-1", Outcome.FAILED, seconds=1.234, error=error)], 5, 2.0)
+    history.start("rollback", ["us-east-1", "eu-west-1"])
+
+    killed, ended = history.records()
+    assert ended.who.startswith("ada@")
+    assert (ended.command, ended.message, ended.revision, ended.commit) == ("deploy", "why", "abc", "def+changes")
+    assert (ended.exit_code, ended.seconds) == (5, 2.0)
+    assert [(one.region, one.outcome, one.error) for one in ended.regions] == [("us-east-1", "failed", "failed")]
+    assert killed.exit_code is None
+    assert killed.names == ("us-east-1", "eu-west-1")
+    assert (tmp_path / "local" / "history.jsonl").stat().st_mode & 0o077 == 0
+    document = history_document("local", history.records()).model_dump(mode="json")
+    assert HistoryDocument.model_validate(document).runs[1].id == first.id
+
+
+def test_a_line_that_was_cut_short_takes_no_other_with_it(history: History, tmp_path: Path) -> None:
+    history.start("deploy", ["us-east-1"])
+    with (tmp_path / "local" / "history.jsonl").open("a") as log:
+        log.write('{"id": "half\n')
+    history.start("destroy", ["us-east-1"])
+    assert [one.command for one in history.records()] == ["destroy", "deploy"]
+
+
+def test_there_is_none_before_the_first_run(history: History) -> None:
+    assert history.records() == []
