@@ -11,6 +11,7 @@ import pytest
 import terraform_cli
 
 from gameserver.functions.routes import ROUTES
+from mjctl.sandbox.emulators import Emulators
 
 MODULES = module_docs.module_folders()
 STACKS = [module_docs.STACKS_DIR / name for name in ("bootstrap", "edge", "foundation", "region")]
@@ -121,3 +122,10 @@ def test_bootstrap_is_valid_with_the_real_provider(tree: Path, tmp_path: Path) -
 def test_stack_is_valid_with_the_real_provider(stack: str, tree: Path, tmp_path: Path) -> None:
     root = terraform_cli.initialised(tree / "stacks" / stack, tmp_path)
     assert "Success!" in root.run("validate", "-no-color")
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize("folder", MODULES, ids=by_name)
+def test_the_modules_own_tests_pass(folder: Path, tree: Path, emulator: Emulators, tmp_path: Path) -> None:
+    root = terraform_cli.initialised(tree / "modules" / folder.name, tmp_path, emulator.endpoints())
+    assert "Success!" in root.run("test", "-no-color")

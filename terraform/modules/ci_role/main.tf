@@ -16,6 +16,7 @@ resource "aws_iam_openid_connect_provider" "ci" {
 }
 
 data "aws_iam_policy_document" "trust" {
+  #checkov:skip=CKV_AWS_358:the variable refuses a subject that does not name owner and repository
   for_each = local.subjects
 
   statement {
@@ -94,6 +95,13 @@ data "aws_iam_policy_document" "deploy" {
       "arn:aws:iam::${var.account_id}:policy/${var.name}-*",
       "arn:aws:iam::${var.account_id}:role/${var.name}-*",
     ]
+  }
+
+  # AWS makes these for a service when its first resource is made, with rights that it chooses itself.
+  statement {
+    sid       = "ServiceLinkedRoles"
+    actions   = ["iam:CreateServiceLinkedRole"]
+    resources = ["arn:aws:iam::${var.account_id}:role/aws-service-role/*"]
   }
 
   # A pipeline that could change its own roles could give itself anything.

@@ -32,3 +32,8 @@ output "target_group_arn_suffix" {
   description = "Target group, for alarms."
   value       = aws_lb_target_group.game.arn_suffix
 }
+
+output "task_definition_arn" {
+  description = "What should run. A roll-out that the circuit breaker took back also ends steady: whoever applied compares."
+  value       = aws_ecs_task_definition.game.arn
+}

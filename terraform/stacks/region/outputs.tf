@@ -41,3 +41,12 @@ output "edge" {
     load_balancer = { for name in ["arn", "dns_name", "zone_id"] : name => module.game_service.load_balancer[name] }
   }
 }
+
+output "rollout" {
+  description = "Task definition that the service should run once applied. A roll-out that the circuit breaker took back ends steady too, and Terraform calls it done: mjctl compares."
+  value = {
+    cluster         = module.game_service.cluster_name
+    service         = module.game_service.service_name
+    task_definition = module.game_service.task_definition_arn
+  }
+}

@@ -1,0 +1,63 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+  domain_name     = "api.arena.example.com"
+  jwt             = { audience = "client", issuer = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_AbCdEf" }
+  kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name            = "arena-prod"
+  routes          = { "POST /v1/login" = { authorized = false, target = "auth" } }
+
+  targets = {
+    auth = {
+      function_name = "arena-prod-auth"
+      invoke_arn    = "arn:aws:apigateway:eu-west-1:lambda:path/2015-03-31/functions/arn:aws:lambda:eu-west-1:123456789012:function:arena-prod-auth/invocations"
+    }
+  }
+}
+
+run "checks_tokens_where_asked" {
+  command = plan
+
+  variables {
+    routes = {
+      "GET /v1/profile" = { authorized = true, target = "auth" }
+      "POST /v1/login"  = { authorized = false, target = "auth" }
+    }
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_route.route["GET /v1/profile"].authorization_type == "JWT" && aws_apigatewayv2_route.route["POST /v1/login"].authorization_type == "NONE"
+    error_message = "Only the routes that say so demand a token."
+  }
+
+  assert {
+    condition     = aws_apigatewayv2_api.http.disable_execute_api_endpoint
+    error_message = "Nobody goes around the domain name."
+  }
+}
+
+run "refuses_a_route_to_nothing" {
+  command = plan
+
+  variables {
+    routes = { "GET /v1/profile" = { authorized = true, target = "nowhere" } }
+  }
+
+  expect_failures = [var.routes]
+}
+
+run "refuses_a_wildcard_origin" {
+  command = plan
+
+  variables {
+    cors_allow_origins = ["*"]
+  }
+
+  expect_failures = [var.cors_allow_origins]
+}

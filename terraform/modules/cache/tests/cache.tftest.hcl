@@ -1,0 +1,66 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  account_id              = "123456789012"
+  allowed_security_groups = { game = "sg-0123456789abcdef0" }
+  kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name                    = "arena-prod"
+  region                  = "eu-west-1"
+  subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
+  users                   = { game = { access = "on ~* &* +@all -@admin -@dangerous" } }
+  vpc_id                  = "vpc-0123456789abcdef0"
+}
+
+run "fails_over_and_has_no_password" {
+  command = plan
+
+  assert {
+    condition     = aws_elasticache_replication_group.main.multi_az_enabled && aws_elasticache_replication_group.main.num_cache_clusters == 3
+    error_message = "A primary and two replicas in different zones."
+  }
+
+  assert {
+    condition     = aws_elasticache_user.iam["game"].authentication_mode[0].type == "iam" && startswith(aws_elasticache_user.default.access_string, "off ")
+    error_message = "Users log in by IAM, and AWS's default user is off."
+  }
+
+  assert {
+    condition     = output.member_ids == { 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" }
+    error_message = "Alarms find the nodes by the names that ElastiCache gives."
+  }
+}
+
+run "refuses_a_long_name" {
+  command = plan
+
+  variables {
+    name = "a-name-that-is-far-too-long-for-a-cache"
+  }
+
+  expect_failures = [var.region]
+}
+
+run "refuses_the_default_user" {
+  command = plan
+
+  variables {
+    users = { default = { access = "on ~* +@all" } }
+  }
+
+  expect_failures = [var.users]
+}
+
+run "refuses_to_go_without_a_replica" {
+  command = plan
+
+  variables {
+    replicas = 0
+  }
+
+  expect_failures = [var.replicas]
+}

@@ -1,0 +1,121 @@
+# Mocks have no ephemeral resources: this suite asks a real provider, which the test points to an emulated AWS.
+provider "aws" {
+  region = "eu-west-1"
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  allowed_security_groups = { api = "sg-0123456789abcdef0" }
+  kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name                    = "arena-prod"
+  region                  = "eu-west-1"
+  subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
+  vpc_id                  = "vpc-0123456789abcdef0"
+}
+# The secret that the cluster reads its password from.
+run "secret" {
+  module {
+    source = "../database_global"
+  }
+
+  variables {
+    recovery_window_days = 0
+    engine_version       = "16.8"
+  }
+}
+
+run "spreads_instances_over_zones" {
+  command = plan
+
+  variables {
+    global = {
+      database_name    = "game"
+      engine_version   = "16.8"
+      password_version = 1
+      secret_arn       = run.secret.secret_arn
+      username         = "game"
+    }
+  }
+
+  assert {
+    condition     = length(distinct(values(aws_rds_cluster_instance.main)[*].availability_zone)) == 2
+    error_message = "Two instances stand in two zones."
+  }
+
+  assert {
+    condition     = !aws_rds_cluster.main.skip_final_snapshot && aws_rds_cluster.main.deletion_protection
+    error_message = "The cluster is not lost by accident."
+  }
+}
+
+run "follows_in_a_secondary_region" {
+  command = plan
+
+  variables {
+    global = {
+      database_name     = "game"
+      engine_version    = "16.8"
+      global_cluster_id = "arena-prod-global"
+      password_version  = 1
+      secret_arn        = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbCdEf"
+      username          = "game"
+    }
+    role = "secondary"
+  }
+
+  assert {
+    condition     = aws_rds_cluster.main.global_cluster_identifier == "arena-prod-global" && aws_rds_cluster.main.enable_global_write_forwarding
+    error_message = "A secondary joins the global cluster and forwards writes."
+  }
+}
+
+run "refuses_a_secondary_without_a_global_cluster" {
+  command = plan
+
+  variables {
+    global = {
+      database_name    = "game"
+      engine_version   = "16.8"
+      password_version = 1
+      secret_arn       = run.secret.secret_arn
+      username         = "game"
+    }
+    role = "secondary"
+  }
+
+  expect_failures = [var.role]
+}
+
+run "refuses_a_single_instance" {
+  command = plan
+
+  variables {
+    global = {
+      database_name    = "game"
+      engine_version   = "16.8"
+      password_version = 1
+      secret_arn       = run.secret.secret_arn
+      username         = "game"
+    }
+    instances = 1
+  }
+
+  expect_failures = [var.instances]
+}
+
+run "refuses_capacity_of_a_fixed_class" {
+  command = plan
+
+  variables {
+    global = {
+      database_name    = "game"
+      engine_version   = "16.8"
+      password_version = 1
+      secret_arn       = run.secret.secret_arn
+      username         = "game"
+    }
+    capacity = { min = 1, max = 4 }
+  }
+
+  expect_failures = [var.capacity]
+}

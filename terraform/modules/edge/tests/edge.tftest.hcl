@@ -1,0 +1,72 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+mock_provider "aws" {
+  alias = "us_east_1"
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  account_id      = "123456789012"
+  bucket          = "arena-prod-web-123456789012"
+  bucket_region   = "us-east-1"
+  certificate_arn = "arn:aws:acm:us-east-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+  domain          = "arena.example.com"
+  name            = "arena-prod"
+  web_acl_arn     = "arn:aws:wafv2:us-east-1:123456789012:global/webacl/arena-prod-cloudfront/01234567-89ab-cdef-0123-456789abcdef"
+  zone_id         = "Z0123456789ABCDEFGHIJ"
+
+  regions = {
+    us-east-1 = {
+      api          = { name = "d-abcdef.execute-api.us-east-1.amazonaws.com", zone_id = "Z1UJRXOUMOOFQ8" }
+      health_alarm = "arena-prod-no-healthy-server"
+      load_balancer = {
+        arn      = "arn:aws:elasticloadbalancing:us-east-1:123456789012:loadbalancer/app/arena-prod-game/0123456789abcdef"
+        dns_name = "arena-prod-game-1.us-east-1.elb.amazonaws.com"
+        zone_id  = "Z35SXDOTRQ7X7K"
+      }
+    }
+  }
+}
+
+run "accelerates" {
+  command   = plan
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
+
+  assert {
+    condition     = length(aws_globalaccelerator_endpoint_group.region) == 1 && length(aws_route53_record.play_latency) == 0
+    error_message = "The accelerator sends players, and no latency record does."
+  }
+}
+
+run "uses_latency_records" {
+  command   = plan
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
+
+  variables {
+    routing = "latency"
+  }
+
+  assert {
+    condition     = length(aws_globalaccelerator_accelerator.play) == 0 && keys(aws_route53_record.play_latency) == ["us-east-1"]
+    error_message = "Latency records send players, and no accelerator is paid for."
+  }
+}
+
+run "refuses_to_stand_without_regions" {
+  command   = plan
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
+
+  variables {
+    regions = {}
+  }
+
+  expect_failures = [var.regions]
+}

@@ -1,0 +1,97 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  access_log_bucket = "arena-prod-eu-west-1-123456789012-logs"
+  account_id        = "123456789012"
+  certificate_arn   = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
+  environment       = { GAMESERVER_PROJECT = "arena" }
+  image             = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/arena-prod/game@sha256:${join("", [for _ in range(64) : "a"])}"
+  kms_key_arn       = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name              = "arena-prod"
+  region            = "eu-west-1"
+  repository_name   = "arena-prod/game"
+  scaling           = { max = 30, min = 3, players_per_task = 2000 }
+
+  network = {
+    cidr               = "10.20.0.0/16"
+    private_subnet_ids = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
+    public_subnet_ids  = { eu-west-1a = "subnet-1a", eu-west-1b = "subnet-1b", eu-west-1c = "subnet-1c" }
+    vpc_id             = "vpc-0123456789abcdef0"
+  }
+}
+
+run "runs_a_container_that_can_do_little" {
+  command = plan
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].readonlyRootFilesystem && jsondecode(aws_ecs_task_definition.game.container_definitions)[0].user == "10001:10001"
+    error_message = "A read-only root file system and no root user."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].linuxParameters.capabilities.drop == ["ALL"]
+    error_message = "No capabilities."
+  }
+
+  assert {
+    condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].stopTimeout == 110 && tonumber(aws_lb_target_group.game.deregistration_delay) >= 110
+    error_message = "The load balancer drains for as long as a server hands its matches over."
+  }
+}
+
+run "scales_on_players_and_cpu" {
+  command = plan
+
+  assert {
+    condition     = aws_appautoscaling_policy.players.target_tracking_scaling_policy_configuration[0].target_value == 1400
+    error_message = "New tasks come at 70 % of what one holds."
+  }
+}
+
+run "renames_the_target_group_with_its_port" {
+  command = plan
+
+  variables {
+    task = { port = 9000 }
+  }
+
+  assert {
+    condition     = aws_lb_target_group.game.name != "arena-prod-${substr(sha1(jsonencode(["10.20.0.0/16", 8080])), 0, 6)}" && length(aws_lb_target_group.game.name) <= 32
+    error_message = "A new port needs a new group beside the old one."
+  }
+}
+
+run "refuses_a_tag" {
+  command = plan
+
+  variables {
+    image = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/arena-prod/game:latest"
+  }
+
+  expect_failures = [var.image]
+}
+
+run "refuses_a_minimum_that_leaves_a_zone_empty" {
+  command = plan
+
+  variables {
+    scaling = { min = 2, max = 30, players_per_task = 2000 }
+  }
+
+  expect_failures = [var.scaling]
+}
+
+run "refuses_a_minimum_above_the_maximum" {
+  command = plan
+
+  variables {
+    scaling = { min = 30, max = 3, players_per_task = 2000 }
+  }
+
+  expect_failures = [var.scaling]
+}

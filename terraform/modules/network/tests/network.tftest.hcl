@@ -1,0 +1,77 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  account_id  = "123456789012"
+  cidr        = "10.20.0.0/16"
+  kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name        = "arena-prod"
+  region      = "eu-west-1"
+  zones       = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
+}
+
+run "cuts_every_tier_from_the_range" {
+  command = plan
+
+  assert {
+    condition     = length(aws_subnet.public) == 3 && length(aws_subnet.private) == 3 && length(aws_subnet.data) == 3
+    error_message = "Every tier has a subnet in every zone."
+  }
+
+  assert {
+    condition     = length(distinct(concat(values(aws_subnet.public)[*].cidr_block, values(aws_subnet.private)[*].cidr_block, values(aws_subnet.data)[*].cidr_block))) == 9
+    error_message = "No two subnets share a range."
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.zone) == 3
+    error_message = "A gateway in every zone."
+  }
+}
+
+run "saves_gateways_in_development" {
+  command = plan
+
+  variables {
+    nat = "single"
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.zone) == 1 && length(aws_route.nat) == 3
+    error_message = "One gateway, and a route to it from every zone."
+  }
+}
+
+run "refuses_two_zones" {
+  command = plan
+
+  variables {
+    zones = ["eu-west-1a", "eu-west-1b"]
+  }
+
+  expect_failures = [var.zones]
+}
+
+run "refuses_a_zone_of_another_region" {
+  command = plan
+
+  variables {
+    zones = ["eu-west-1a", "eu-west-1b", "us-east-1a"]
+  }
+
+  expect_failures = [var.zones]
+}
+
+run "refuses_a_small_range" {
+  command = plan
+
+  variables {
+    cidr = "10.20.0.0/24"
+  }
+
+  expect_failures = [var.cidr]
+}

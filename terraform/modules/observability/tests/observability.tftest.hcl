@@ -1,0 +1,61 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  account_id         = "123456789012"
+  api_id             = "abcdef1234"
+  backup_vault       = "arena-prod-eu-west-1"
+  cache_members      = { 1 = "arena-prod-eu-west-1-001" }
+  database           = { cluster_id = "arena-prod-eu-west-1", secondary = true }
+  dead_letter_queues = { persistence = "arena-prod-persistence-dlq" }
+  functions          = { auth = "arena-prod-auth" }
+  kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name               = "arena-prod"
+  region             = "eu-west-1"
+  tables             = { matches = "arena-prod-matches" }
+  web_acl_name       = "arena-prod-regional"
+
+  game = {
+    cluster_name  = "arena-prod"
+    load_balancer = "app/arena-prod-game/0123456789abcdef"
+    minimum_tasks = 3
+    service_name  = "arena-prod-game"
+    target_group  = "targetgroup/arena-prod-abcdef/0123456789abcdef"
+  }
+}
+
+run "watches_the_lag_of_a_secondary" {
+  command = plan
+
+  assert {
+    condition     = contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
+    error_message = "A secondary's lag behind the primary region is watched."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["dead-letters-persistence"].threshold == 0
+    error_message = "One dead letter is an alarm."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["backup-too-old"].treat_missing_data == "breaching"
+    error_message = "No news of a backup is bad news."
+  }
+}
+
+run "has_no_such_alarm_on_a_primary" {
+  command = plan
+
+  variables {
+    database = { cluster_id = "arena-prod-us-east-1", secondary = false }
+  }
+
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
+    error_message = "A primary lags behind nobody."
+  }
+}

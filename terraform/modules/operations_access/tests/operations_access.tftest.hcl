@@ -1,0 +1,55 @@
+mock_provider "aws" {
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+# The values of the README's example, except where a run says otherwise.
+variables {
+  account_id       = "123456789012"
+  cache_statements = { CacheLogIn = { actions = ["elasticache:Connect"], resources = ["arn:aws:elasticache:eu-west-1:123456789012:replicationgroup:arena-prod-eu-west-1"] } }
+  environment      = { GAMESERVER_PROJECT = "arena" }
+  handler          = "gameserver.functions.lambda_handlers.ops"
+  kms_key_arn      = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
+  name             = "arena-prod"
+  package          = { path = "artefacts/functions.zip", sha256 = "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" }
+  region           = "eu-west-1"
+
+  network = {
+    cidr       = "10.20.0.0/16"
+    subnet_ids = ["subnet-0a", "subnet-0b", "subnet-0c"]
+    vpc_id     = "vpc-0123456789abcdef0"
+  }
+}
+
+run "has_no_operator_role_without_operators" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_role.operator) == 0
+    error_message = "A role that nobody may take is not made."
+  }
+}
+
+run "lets_named_operators_in" {
+  command = plan
+
+  variables {
+    operators = ["arn:aws:iam::123456789012:role/operations"]
+  }
+
+  assert {
+    condition     = length(aws_iam_role.operator) == 1 && aws_iam_role.operator[0].max_session_duration == 3600
+    error_message = "For an hour at a time."
+  }
+}
+
+run "refuses_a_wildcard" {
+  command = plan
+
+  variables {
+    operators = ["arn:aws:iam::123456789012:root"]
+  }
+
+  expect_failures = [var.operators]
+}
