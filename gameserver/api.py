@@ -24,6 +24,7 @@ from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
 from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
 from gameserver.settings import Settings
+from gameserver.web_files import WebClient
 
 log = structlog.get_logger()
 
@@ -92,6 +93,11 @@ def application(services: Services) -> web.Application:
 
     for route in ROUTES:
         app.router.add_route(route.method, route.path, partial(handle, route))
+
+    async def play_addresses() -> list[str]:
+        return [server.url for server in await services.directory.servers()]
+
+    app.add_routes(WebClient(services.settings.modes, play_addresses).routes())
     REGISTRY.register(_CacheCollector(services.cache.counters))
     return app
 

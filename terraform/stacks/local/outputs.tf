@@ -9,7 +9,7 @@ output "contract" {
     zones       = var.zones
 
     aws       = { endpoint_url = "http://${local.address.aws}", account_id = local.data_plane.account_id }
-    endpoints = { api = "http://${local.address.api}" }
+    endpoints = { api = "http://${local.address.api}", web = "http://${local.address.api}" }
     cache     = { url = "redis://${local.address.redis}/0", access = "direct" }
     database = {
       host   = "127.0.0.1"

@@ -1,0 +1,175 @@
+/** The HTTP side of a player: account, profile, matches; keeps the access token fresh. */
+
+const REQUEST_MS = 8_000;
+const STORE_KEY = "arena.session";
+/** A token is renewed when this share of its life has passed, well before a server would refuse it. */
+const RENEW_AT = 0.8;
+
+/** What the API refused: `code` for programs, `message` for the player. Status 0: there was no answer. */
+export class ApiError extends Error {
+  constructor(status, code, message) {
+    super(message);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export class Session {
+  #base;
+  #tokens;
+  #renewing = null;
+
+  /** @param {string} base address of the API, "" for this page's origin */
+  constructor(base) {
+    this.#base = base.replace(/\/+$/, "");
+    this.#tokens = stored();
+    /** Called when the player has to log in again. */
+    this.onExpired = () => {};
+  }
+
+  get loggedIn() {
+    return this.#tokens !== null;
+  }
+
+  /** @returns {Promise<boolean>} whether the account can be used at once; else its owner has mail */
+  async signUp(email, password, displayName) {
+    const body = { email, password, display_name: displayName };
+    return (await this.#call("POST", "/v1/signup", { body })).confirmed;
+  }
+
+  /** @param {boolean} remember keep the session when the browser is closed */
+  async logIn(email, password, remember) {
+    this.#keep(await this.#call("POST", "/v1/login", { body: { email, password } }), remember);
+  }
+
+  logOut() {
+    this.#tokens = null;
+    for (const storage of [sessionStorage, localStorage]) storage.removeItem(STORE_KEY);
+  }
+
+  profile() {
+    return this.#authorised("GET", "/v1/profile");
+  }
+
+  async leaderboard(limit = 10) {
+    return (await this.#call("GET", `/v1/leaderboard?limit=${limit}`)).entries;
+  }
+
+  /** @param {"open" | "new"} join take a free seat in a running match, or start one */
+  createMatch(mode, join) {
+    return this.#authorised("POST", "/v1/matches", { mode, join });
+  }
+
+  match(matchId) {
+    return this.#authorised("GET", `/v1/matches/${encodeURIComponent(matchId)}`);
+  }
+
+  /** A token with life left in it. `renew`: not the one at hand, which somebody refused. */
+  async accessToken({ renew = false } = {}) {
+    if (this.#tokens === null) throw new ApiError(401, "logged_out", "Log in first.");
+    if (renew || Date.now() >= this.#tokens.renewAt) await this.#renew();
+    return this.#tokens.access;
+  }
+
+  async #authorised(method, path, body) {
+    const token = await this.accessToken();
+    try {
+      return await this.#call(method, path, { body, token });
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      return await this.#call(method, path, { body, token: await this.accessToken({ renew: true }) });
+    }
+  }
+
+  /** One renewal for all who wait for it. */
+  #renew() {
+    this.#renewing ??= this.#renewOnce().finally(() => {
+      this.#renewing = null;
+    });
+    return this.#renewing;
+  }
+
+  async #renewOnce() {
+    const { refresh, remembered } = this.#tokens;
+    try {
+      const answer = await this.#call("POST", "/v1/refresh", { body: { refresh_token: refresh } });
+      // Logged out meanwhile: stay so.
+      if (this.#tokens !== null) this.#keep({ refresh_token: refresh, ...answer }, remembered);
+    } catch (error) {
+      if (error.status === 401) {
+        this.logOut();
+        this.onExpired();
+      }
+      throw error;
+    }
+  }
+
+  #keep(answer, remembered) {
+    const renewAt = Date.now() + answer.expires_in * 1000 * RENEW_AT;
+    this.#tokens = { access: answer.access_token, refresh: answer.refresh_token, renewAt, remembered };
+    const storage = remembered ? localStorage : sessionStorage;
+    storage.setItem(STORE_KEY, JSON.stringify(this.#tokens));
+  }
+
+  async #call(method, path, { body, token } = {}) {
+    const headers = {};
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (token !== undefined) headers.Authorization = `Bearer ${token}`;
+    let response;
+    let answer;
+    try {
+      response = await fetch(this.#base + path, {
+        method,
+        headers,
+        body: body === undefined ? undefined : JSON.stringify(body),
+        cache: "no-store",
+        credentials: "omit",
+        signal: AbortSignal.timeout(REQUEST_MS),
+      });
+      answer = await response.json();
+    } catch {
+      const status = response?.status ?? 0;
+      throw new ApiError(status, "unreachable", "The game cannot be reached. Check your connection and try again.");
+    }
+    if (!response.ok) throw refusal(response, answer.error ?? {});
+    return answer;
+  }
+}
+
+const WORDS = {
+  account_exists: "There is already an account with this e-mail address. Log in instead.",
+  identity_unavailable: "Logging in is not possible at the moment. Try again in a few seconds.",
+  internal: "Something went wrong on our side. Try again.",
+  invalid_credentials: "The e-mail address or the password is wrong, or the account is not confirmed yet.",
+  invalid_display_name: "Choose a player name of 1 to 24 visible characters.",
+  invalid_email: "This is not an e-mail address.",
+  invalid_refresh_token: "Your session has ended. Log in again.",
+  no_capacity: "All game servers are full at the moment. Try again in a few seconds.",
+  unauthorized: "Your session has ended. Log in again.",
+  unavailable: "This is not possible at the moment. Try again in a few seconds.",
+};
+
+function refusal(response, { code = "", message = "" }) {
+  const wait = Number(response.headers.get("Retry-After") ?? 0);
+  if (code === "too_many_requests") {
+    return new ApiError(response.status, code, `Too many tries. Wait ${wait || "a few"} seconds, then try again.`);
+  }
+  return new ApiError(response.status, code, WORDS[code] ?? sentence(message || "The request was refused"));
+}
+
+function sentence(text) {
+  const capital = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(capital) ? capital : `${capital}.`;
+}
+
+function stored() {
+  for (const storage of [sessionStorage, localStorage]) {
+    try {
+      const tokens = JSON.parse(storage.getItem(STORE_KEY));
+      if (tokens?.access && tokens.refresh) return tokens;
+    } catch {
+      storage.removeItem(STORE_KEY);
+    }
+  }
+  return null;
+}

@@ -1,0 +1,356 @@
+/** The page's flow: account -> lobby -> joining -> game -> result, and back. */
+
+import { ApiError, Session } from "./api.js";
+import { byId, duration, element, ordinal } from "./dom.js";
+import { Game, forgetMatch, interruptedMatch } from "./game.js";
+import { SeatLost, SeatRefused } from "./seat.js";
+
+/** A match found open may have filled up or ended by the time the player gets there. */
+const JOIN_TRIES = 3;
+const GONE = new Set(["match_full", "match_over", "no_such_match"]);
+/** The result is stored a moment after the match has ended. */
+const RESULT_TRIES = 6;
+const RESULT_RETRY_MS = 500;
+const TITLES = { account: "Log in", lobby: "Lobby", joining: "Finding a match", game: "Match", result: "Result" };
+
+class App {
+  #session;
+  #modes;
+  #profile = null;
+  #game = null;
+  #mode = "";
+  #signingUp = false;
+  /** Counts the player's wishes: whatever an older one still finds out no longer matters. */
+  #wish = 0;
+
+  constructor(config) {
+    this.#session = new Session(config.api);
+    this.#session.onExpired = () => this.#askForAccount("Your session has ended. Log in again.");
+    this.#modes = config.modes;
+    this.#mode = config.modes[0]?.name ?? "";
+    this.#showModes();
+    this.#listen();
+  }
+
+  start() {
+    const match = interruptedMatch();
+    if (!this.#session.loggedIn) this.#askForAccount();
+    else if (match !== null) this.#resume(match);
+    else this.#openLobby();
+  }
+
+  #listen() {
+    byId("show-log-in").onclick = () => this.#chooseForm(false);
+    byId("show-sign-up").onclick = () => this.#chooseForm(true);
+    byId("account-form").onsubmit = (event) => {
+      event.preventDefault();
+      this.#submitAccount();
+    };
+    byId("log-out").onclick = () => {
+      this.#session.logOut();
+      this.#askForAccount();
+    };
+    byId("modes").onchange = (event) => {
+      this.#mode = event.target.value;
+    };
+    byId("quick-match").onclick = () => this.#play("open");
+    byId("new-match").onclick = () => this.#play("new");
+    byId("play-again").onclick = () => this.#play("open");
+    byId("back").onclick = () => this.#openLobby();
+    byId("cancel-joining").onclick = () => this.#leave();
+    byId("leave").onclick = () => byId("leaving").showModal();
+    byId("leaving").onclose = () => {
+      if (byId("leaving").returnValue === "leave") this.#leave();
+      byId("leaving").returnValue = "";
+    };
+    addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !byId("game").hidden && !byId("leaving").open) {
+        event.preventDefault();
+        byId("leaving").showModal();
+      }
+    });
+  }
+
+  // Account
+
+  #askForAccount(message = "") {
+    this.#wish += 1;
+    this.#game?.leave();
+    this.#game = null;
+    this.#profile = null;
+    forgetMatch();
+    show("account");
+    byId("account-error").textContent = message;
+  }
+
+  #chooseForm(signUp) {
+    this.#signingUp = signUp;
+    byId("show-log-in").setAttribute("aria-pressed", String(!signUp));
+    byId("show-sign-up").setAttribute("aria-pressed", String(signUp));
+    for (const part of document.querySelectorAll("[data-sign-up]")) part.hidden = !signUp;
+    const password = byId("password");
+    password.autocomplete = signUp ? "new-password" : "current-password";
+    if (signUp) password.setAttribute("aria-describedby", "password-hint");
+    else password.removeAttribute("aria-describedby");
+    byId("account-form").querySelector("[type=submit]").textContent = signUp ? "Create account" : "Log in";
+    byId("account-error").textContent = "";
+    byId(signUp ? "display-name" : "email").focus();
+  }
+
+  async #submitAccount() {
+    const signUp = this.#signingUp;
+    const [name, email, password] = ["display-name", "email", "password"].map((id) => byId(id));
+    const missing = [...(signUp ? [name] : []), email, password].find((field) => field.value.trim() === "");
+    for (const field of [name, email, password]) field.setAttribute("aria-invalid", String(field === missing));
+    if (missing !== undefined) {
+      const label = missing.labels[0].textContent;
+      byId("account-error").textContent = `Fill in: ${label}.`;
+      missing.focus();
+      return;
+    }
+    await busy(byId("account-form"), byId("account-error"), async () => {
+      const usable = !signUp || (await this.#session.signUp(email.value, password.value, name.value));
+      if (!usable) {
+        this.#chooseForm(false);
+        byId("account-error").textContent = "We have sent you a mail. Confirm your address, then log in.";
+        return;
+      }
+      await this.#session.logIn(email.value, password.value, byId("remember").checked);
+      password.value = "";
+      await this.#openLobby();
+    });
+  }
+
+  // Lobby
+
+  #showModes() {
+    const choices = this.#modes.map(({ name, seats, duration_seconds: seconds }) => {
+      const choice = element("label", { className: "mode" });
+      const radio = element("input", { type: "radio", name: "mode", value: name, checked: name === this.#mode });
+      const title = element("span", { className: "mode-name", textContent: name });
+      const about = `${duration(seconds)} · up to ${seats} players`;
+      choice.append(radio, title, element("span", { className: "mode-about", textContent: about }));
+      return choice;
+    });
+    byId("modes").replaceChildren(...choices);
+  }
+
+  async #openLobby(message = "") {
+    const wish = ++this.#wish;
+    show("lobby");
+    byId("lobby-error").textContent = message;
+    const [profile, leaders] = await Promise.allSettled([this.#session.profile(), this.#session.leaderboard()]);
+    if (wish !== this.#wish) return;
+    const failed = [profile, leaders].find(({ status }) => status === "rejected");
+    if (failed !== undefined && message === "") byId("lobby-error").textContent = wordsFor(failed.reason);
+    if (profile.status === "fulfilled") this.#showProfile(profile.value);
+    if (leaders.status === "fulfilled") this.#showLeaders(leaders.value);
+  }
+
+  #showProfile(profile) {
+    this.#profile = profile;
+    byId("lobby-title").textContent = `Hello, ${profile.display_name}`;
+    byId("record-matches").textContent = profile.matches;
+    byId("record-wins").textContent = profile.wins;
+    byId("record-best").textContent = profile.best_score;
+    byId("record-total").textContent = profile.total_score;
+  }
+
+  #showLeaders(entries) {
+    byId("leaders-empty").hidden = entries.length > 0;
+    const rows = entries.map((entry) =>
+      rankingRow({
+        rank: entry.rank,
+        name: entry.display_name,
+        figure: entry.total_score,
+        me: entry.player_id === this.#profile?.player_id,
+      }),
+    );
+    byId("leaders").replaceChildren(...rows);
+  }
+
+  // Match
+
+  async #play(join) {
+    const wish = ++this.#wish;
+    show("joining");
+    byId("joining-title").textContent = join === "open" ? "Finding a match…" : "Starting a match…";
+    let problem = null;
+    for (let tries = 0; tries < JOIN_TRIES && wish === this.#wish; tries += 1) {
+      try {
+        const { match_id: matchId, mode, server } = await this.#session.createMatch(this.#mode, join);
+        if (wish !== this.#wish) return;
+        await this.#enter({ matchId, mode, url: server.url }, wish);
+        return;
+      } catch (error) {
+        problem = error;
+        if (!(error instanceof SeatRefused && GONE.has(error.code))) break;
+      }
+    }
+    if (wish === this.#wish && this.#session.loggedIn) this.#openLobby(wordsFor(problem));
+  }
+
+  /** Back in the seat that this tab had before it was reloaded. */
+  async #resume(match) {
+    const wish = ++this.#wish;
+    this.#mode = match.mode;
+    show("joining");
+    byId("joining-title").textContent = "Returning to your match…";
+    try {
+      await this.#enter(match, wish);
+    } catch (error) {
+      if (wish === this.#wish) await this.#explain(error, match.matchId, wish);
+    }
+  }
+
+  /** Resolves once seated; rejects if that fails. Whatever happens later is handled here. */
+  #enter(ticket, wish) {
+    return new Promise((resolve, reject) => {
+      let seated = false;
+      const access = {
+        name: this.#profile?.display_name ?? "",
+        token: (options) => this.#session.accessToken(options),
+        locate: async (matchId) => (await this.#session.match(matchId)).server?.url ?? null,
+      };
+      const game = new Game(ticket, access, {
+        onSeated: () => {
+          seated = true;
+          show("game");
+          resolve();
+        },
+        onEnded: (result, playerId) => {
+          if (wish === this.#wish) this.#showResult(result, playerId);
+          resolve();
+        },
+        onFailed: (error) => {
+          if (!seated) reject(error);
+          else if (wish === this.#wish) this.#explain(error, ticket.matchId, wish);
+        },
+      });
+      this.#game = game;
+      game.open();
+    });
+  }
+
+  #leave() {
+    this.#wish += 1;
+    this.#game?.leave();
+    this.#game = null;
+    forgetMatch();
+    this.#openLobby();
+  }
+
+  /** The way into the match is gone: perhaps because it ended meanwhile, then there is a result. */
+  async #explain(error, matchId, wish) {
+    forgetMatch();
+    if (error instanceof SeatRefused && GONE.has(error.code)) {
+      for (let tries = 0; tries < RESULT_TRIES && wish === this.#wish; tries += 1) {
+        const match = await this.#session.match(matchId).catch(() => null);
+        if (match?.result) {
+          if (wish === this.#wish) this.#showResult(match.result, await this.#ownId());
+          return;
+        }
+        await new Promise((resolve) => setTimeout(resolve, RESULT_RETRY_MS));
+      }
+    }
+    if (wish === this.#wish && this.#session.loggedIn) this.#openLobby(wordsFor(error));
+  }
+
+  async #ownId() {
+    this.#profile ??= await this.#session.profile().catch(() => null);
+    return this.#profile?.player_id ?? "";
+  }
+
+  #showResult({ reason, players }, playerId) {
+    forgetMatch();
+    this.#game = null;
+    if (byId("leaving").open) byId("leaving").close("stay");
+    const own = players.find((player) => player.player_id === playerId);
+    const alone = players.length === 1;
+    const won = own?.rank === 1 && !alone;
+    byId("result-medal").textContent = own === undefined ? "" : own.score;
+    byId("result-title").textContent = titleOf(own, alone, won, players);
+    const points = own === undefined ? "" : `You collected ${own.score} ${own.score === 1 ? "point" : "points"}.`;
+    byId("result-lead").textContent = reason === "error" ? "The match had to be stopped." : points;
+    byId("result").classList.toggle("won", won);
+    const rows = players.map(({ rank, display_name: name, score, player_id: id }) =>
+      rankingRow({ rank, name, figure: score, me: id === playerId }),
+    );
+    byId("ranking").replaceChildren(...rows);
+    byId("result-error").textContent = "";
+    show("result");
+  }
+}
+
+function titleOf(own, alone, won, players) {
+  if (own === undefined || alone) return "Time is up";
+  if (!won) return `${ordinal(own.rank)} of ${players.length}`;
+  return players.filter((player) => player.rank === 1).length > 1 ? "You share the win" : "You win!";
+}
+
+function rankingRow({ rank, name, figure, me }) {
+  const row = element("li", { className: me ? "me" : "" });
+  row.append(
+    element("span", { className: "rank", textContent: rank }),
+    element("span", { className: "name", textContent: name }),
+    ...(me ? [element("span", { className: "tag", textContent: "you" })] : []),
+    element("span", { className: "points", textContent: figure }),
+  );
+  return row;
+}
+
+/** Show one screen, and put the focus where a reader begins. */
+function show(name) {
+  for (const screen of document.querySelectorAll("main")) screen.hidden = screen.id !== name;
+  document.title = `${TITLES[name]} · Arena`;
+  document.body.dataset.screen = name;
+  scrollTo(0, 0);
+  const start = name === "game" ? byId("arena") : byId(name).querySelector("h1");
+  start.focus({ preventScroll: true });
+}
+
+/** Run `work` with the form's buttons disabled; what goes wrong is said in `place`. */
+async function busy(form, place, work) {
+  const buttons = form.querySelectorAll("button");
+  place.textContent = "";
+  for (const button of buttons) button.disabled = true;
+  form.setAttribute("aria-busy", "true");
+  try {
+    await work();
+  } catch (error) {
+    place.textContent = wordsFor(error);
+  } finally {
+    for (const button of buttons) button.disabled = false;
+    form.removeAttribute("aria-busy");
+  }
+}
+
+const REFUSALS = {
+  bad_token: "Your session has ended. Log in again.",
+  match_full: "The match is full. Try another one.",
+  match_over: "The match is over.",
+  no_such_match: "The match is over.",
+  rate_limited: "The server has dropped the connection: too many messages.",
+  replaced: "You have joined this match from another window; it goes on there.",
+};
+
+function wordsFor(error) {
+  if (error instanceof SeatRefused) return REFUSALS[error.code] ?? `The game server refused: ${error.message}.`;
+  if (error instanceof ApiError || error instanceof SeatLost) return error.message;
+  console.error(error);
+  return "Something went wrong. Reload the page.";
+}
+
+async function main() {
+  try {
+    const response = await fetch("config.json");
+    if (!response.ok) throw new Error(`config.json: ${response.status}`);
+    new App(await response.json()).start();
+  } catch (error) {
+    console.error(error);
+    show("account");
+    byId("account-error").textContent = "The game cannot be reached. Reload the page in a moment.";
+  }
+}
+
+main();

@@ -1,0 +1,128 @@
+/** Where the player wants to run: keyboard, a thumb anywhere on the surface, or a held mouse button. */
+
+const KEYS = {
+  ArrowUp: [0, -1],
+  KeyW: [0, -1],
+  ArrowDown: [0, 1],
+  KeyS: [0, 1],
+  ArrowLeft: [-1, 0],
+  KeyA: [-1, 0],
+  ArrowRight: [1, 0],
+  KeyD: [1, 0],
+};
+/** CSS pixels from where the thumb came down: full speed from here on, nothing below the dead zone. */
+const STICK_RADIUS = 44;
+const DEAD_ZONE = 9;
+const NEAR_MOUSE = 10;
+
+export class Controls {
+  #surface;
+  #stick;
+  #ownPlace;
+  #pressed = new Set();
+  #pointer = null;
+  #stop = new AbortController();
+
+  /**
+   * @param {HTMLElement} surface takes touches and the mouse
+   * @param {HTMLElement} stick shown where the thumb is; its first child is the knob
+   * @param {() => {x: number, y: number} | null} ownPlace where the own player is on the page
+   */
+  constructor(surface, stick, ownPlace) {
+    this.#surface = surface;
+    this.#stick = stick;
+    this.#ownPlace = ownPlace;
+    const options = { signal: this.#stop.signal };
+    addEventListener("keydown", (event) => this.#onKey(event), options);
+    addEventListener("keyup", (event) => this.#pressed.delete(event.code), options);
+    addEventListener("blur", () => this.release(), options);
+    document.addEventListener("visibilitychange", () => this.release(), options);
+    surface.addEventListener("pointerdown", (event) => this.#onDown(event), options);
+    surface.addEventListener("pointermove", (event) => this.#onMove(event), options);
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      surface.addEventListener(name, (event) => this.#onUp(event), options);
+    }
+  }
+
+  /** The direction of now, each axis -1 to 1. */
+  direction() {
+    if (this.#pressed.size > 0) {
+      let [x, y] = [0, 0];
+      for (const code of this.#pressed) {
+        x += KEYS[code][0];
+        y += KEYS[code][1];
+      }
+      return { x: Math.sign(x), y: Math.sign(y) };
+    }
+    if (this.#pointer === null) return { x: 0, y: 0 };
+    return this.#pointer.mouse ? this.#towardsMouse() : this.#fromStick();
+  }
+
+  /** Let everything go. */
+  release() {
+    this.#pressed.clear();
+    this.#pointer = null;
+    this.#stick.hidden = true;
+  }
+
+  close() {
+    this.release();
+    this.#stop.abort();
+  }
+
+  #onKey(event) {
+    if (!(event.code in KEYS) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest?.("input, select, textarea, dialog[open]")) return;
+    event.preventDefault();
+    this.#pressed.add(event.code);
+  }
+
+  #onDown(event) {
+    if (event.button !== 0 || this.#pointer !== null || event.target.closest("button")) return;
+    event.preventDefault();
+    this.#surface.setPointerCapture(event.pointerId);
+    const mouse = event.pointerType === "mouse";
+    const { clientX, clientY, pointerId: id } = event;
+    this.#pointer = { id, mouse, startX: clientX, startY: clientY, x: clientX, y: clientY };
+    if (mouse) return;
+    this.#stick.hidden = false;
+    this.#stick.style.translate = `${clientX}px ${clientY}px`;
+    this.#moveKnob();
+  }
+
+  #onMove(event) {
+    if (this.#pointer?.id !== event.pointerId) return;
+    this.#pointer.x = event.clientX;
+    this.#pointer.y = event.clientY;
+    if (!this.#pointer.mouse) this.#moveKnob();
+  }
+
+  #onUp(event) {
+    if (this.#pointer?.id !== event.pointerId) return;
+    this.#pointer = null;
+    this.#stick.hidden = true;
+  }
+
+  #moveKnob() {
+    const { x, y } = this.#fromStick();
+    this.#stick.firstElementChild.style.translate = `${x * STICK_RADIUS}px ${y * STICK_RADIUS}px`;
+  }
+
+  #fromStick() {
+    const { startX, startY, x, y } = this.#pointer;
+    return pull(x - startX, y - startY, DEAD_ZONE, STICK_RADIUS);
+  }
+
+  #towardsMouse() {
+    const place = this.#ownPlace();
+    if (place === null) return { x: 0, y: 0 };
+    return pull(this.#pointer.x - place.x, this.#pointer.y - place.y, NEAR_MOUSE, NEAR_MOUSE);
+  }
+}
+
+function pull(dx, dy, dead, full) {
+  const length = Math.hypot(dx, dy);
+  if (length < dead) return { x: 0, y: 0 };
+  const strength = Math.min(1, length / full) / length;
+  return { x: dx * strength, y: dy * strength };
+}

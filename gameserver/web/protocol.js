@@ -1,0 +1,33 @@
+/** The real-time protocol, version 1, in its JSON form (docs/protocol.md): a message is an array, its type first. */
+
+export const SUBPROTOCOL = "mj1.json";
+
+export const hello = (matchId, token, name, resume) => JSON.stringify(["hello", matchId, token, name, resume]);
+export const input = (sequence, action) => JSON.stringify(["i", sequence, action]);
+export const ping = (at) => JSON.stringify(["ping", at]);
+export const leave = () => JSON.stringify(["leave"]);
+
+const DECODERS = {
+  welcome: ([match, tick, state, sequence = 0]) => ({ match, tick, state, sequence }),
+  redirect: ([url, reason = "owner"]) => ({ url, reason }),
+  f: ([tick, acks, changes = null, events = []]) => ({ tick, acks, changes, events: events.map(event) }),
+  full: ([tick, players, state = null, acks = [], events = []]) => ({
+    tick,
+    players,
+    state,
+    acks,
+    events: events.map(event),
+  }),
+  ended: ([result]) => ({ result }),
+  servers: ([alternates]) => ({ alternates }),
+  pong: ([at]) => ({ at }),
+  refused: ([code, message]) => ({ code, message }),
+};
+
+const event = ([sequence, type, payload = null]) => ({ sequence, type, payload });
+
+/** A server's message as an object with `type`; null for one of a later version, which is to be ignored. */
+export function decode(text) {
+  const [type, ...fields] = JSON.parse(text);
+  return Object.hasOwn(DECODERS, type) ? { type, ...DECODERS[type](fields) } : null;
+}

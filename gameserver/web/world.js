@@ -1,0 +1,278 @@
+/** The arena as this player sees it: the server's ticks turned into smooth motion at whatever rate the screen draws. */
+
+/** As in gameserver/rules/arena.py; only for running ahead of the server with the own player. */
+export const SPEED_PER_SECOND = 260;
+const FIELD = 1000;
+
+/** Others are shown this far in the past, so that two known places lie around the moment shown. */
+const DELAY_TICKS = 2;
+const CLOCK_DRIFT = 0.02;
+const KEPT_SAMPLES = 64;
+const HISTORY_MS = 1_000;
+const CORRECTION = 0.25;
+/** A larger error is no lag but another course of events: take it over at once. */
+const SNAP = 120;
+/** How quickly a jump of what is shown is smoothed away, and from which length on it is not. */
+const BLEND_MS = 90;
+const BLEND_MAX = 260;
+const EFFECT_MS = 900;
+/** The server speaks at least twice a second: the clock does not run on further without it. */
+const SILENT_SECONDS = 0.6;
+const USUAL_LATENCY_MS = 60;
+
+class Runner {
+  samples = [];
+  /** Distance from the computed place to the shown one, on its way to zero. */
+  offset = { x: 0, y: 0 };
+  shown = null;
+  name = "";
+  playerId = "";
+  score = 0;
+  connected = true;
+
+  get latest() {
+    return this.samples.at(-1);
+  }
+
+  add(tick, x, y) {
+    const last = this.latest;
+    if (last !== undefined && tick <= last.tick) return;
+    // The server tells every change, so whoever was not mentioned has stood still until now.
+    if (last !== undefined && tick - last.tick > 1) this.samples.push({ tick: tick - 1, x: last.x, y: last.y });
+    this.samples.push({ tick, x, y });
+    if (this.samples.length > KEPT_SAMPLES) this.samples.splice(0, this.samples.length - KEPT_SAMPLES);
+  }
+
+  at(tick) {
+    const samples = this.samples;
+    while (samples.length > 2 && samples[1].tick <= tick) samples.shift();
+    const [a, b = a] = samples;
+    if (tick <= a.tick || a === b) return { x: a.x, y: a.y };
+    const share = Math.min(1, (tick - a.tick) / (b.tick - a.tick));
+    return { x: a.x + share * (b.x - a.x), y: a.y + share * (b.y - a.y) };
+  }
+}
+
+export class World {
+  /** Slot -> Runner; `shown` is where to draw it. */
+  runners = new Map();
+  /** Id -> {x, y, points, since}. */
+  pickUps = new Map();
+  /** What to celebrate: {x, y, points, slot, at}. */
+  effects = [];
+  slot = -1;
+  field = FIELD;
+  #tickMs = 50;
+  #rate = 20;
+  #durationTicks = 0;
+  #lastTick = 0;
+  #clockOffset = null;
+  #heading = { x: 0, y: 0 };
+  #predicted = null;
+  #history = [];
+  #advancedAt = 0;
+
+  /** The own player runs ahead by what the connection costs; frozen while there is none. */
+  inputLatencyMs = USUAL_LATENCY_MS;
+  frozen = false;
+
+  /** A welcome: everything anew. The tick may be lower than before, when another server took over. */
+  welcome({ match, tick, state }, now) {
+    this.slot = match.slot;
+    this.#rate = match.tick_rate_hz;
+    this.#tickMs = 1000 / match.tick_rate_hz;
+    this.#durationTicks = match.duration_ticks;
+    this.#clockOffset = null;
+    this.#history = [];
+    this.frozen = false;
+    this.#hear(tick, now);
+    this.#lastTick = tick;
+    for (const runner of this.runners.values()) runner.samples = [];
+    this.#view(tick, state, now);
+    this.#seat(match.players);
+    const own = this.runners.get(this.slot);
+    this.#predicted = own ? { x: own.latest.x, y: own.latest.y } : null;
+    for (const runner of this.runners.values()) this.#blend(runner, this.#placeOf(runner, now));
+  }
+
+  full({ tick, players, state }, now) {
+    this.#hear(tick, now);
+    this.#view(tick, state, now);
+    this.#seat(players);
+    this.#correct(now);
+  }
+
+  frame({ tick, changes, events }, now) {
+    this.#hear(tick, now);
+    if (changes !== null) this.#change(tick, changes, now);
+    for (const { type, payload } of events) {
+      if (type === "player.joined") this.#name(payload.slot, payload.player_id, payload.display_name);
+    }
+    this.#correct(now);
+  }
+
+  /** Run in this direction from now on; longer than 1 counts as 1. */
+  steer(x, y) {
+    const length = Math.max(1, Math.hypot(x, y));
+    this.#heading = { x: x / length, y: y / length };
+  }
+
+  /** Compute what to show at `now` (performance.now()). */
+  advance(now) {
+    const elapsed = Math.min(100, now - this.#advancedAt);
+    this.#advancedAt = now;
+    this.#predict(elapsed, now);
+    const fade = Math.exp(-elapsed / BLEND_MS);
+    for (const runner of this.runners.values()) {
+      const place = this.#placeOf(runner, now);
+      runner.offset.x *= fade;
+      runner.offset.y *= fade;
+      runner.shown = { x: place.x + runner.offset.x, y: place.y + runner.offset.y };
+    }
+    this.effects = this.effects.filter((effect) => now - effect.at < EFFECT_MS);
+  }
+
+  secondsLeft(now) {
+    const limit = this.#lastTick + SILENT_SECONDS * this.#rate;
+    const tick = this.#clockOffset === null ? this.#lastTick : Math.min(limit, this.#tickAt(now));
+    return Math.max(0, (this.#durationTicks - tick) / this.#rate);
+  }
+
+  /** Runners by falling score, the earlier seat first: [{slot, name, score, connected, rank, me}]. */
+  standing() {
+    const rows = [...this.runners].map(([slot, { name, score, connected }]) => ({
+      slot,
+      name: name || "…",
+      score,
+      connected,
+      me: slot === this.slot,
+    }));
+    rows.sort((a, b) => b.score - a.score || a.slot - b.slot);
+    return rows.map((row) => ({ ...row, rank: 1 + rows.filter((other) => other.score > row.score).length }));
+  }
+
+  #tickAt(now) {
+    return (now - this.#clockOffset) / this.#tickMs;
+  }
+
+  /** The quickest frames tell when a tick really was; slower ones only if all become slower. */
+  #hear(tick, now) {
+    const offset = now - tick * this.#tickMs;
+    if (this.#clockOffset === null || offset < this.#clockOffset) this.#clockOffset = offset;
+    else this.#clockOffset += CLOCK_DRIFT * (offset - this.#clockOffset);
+    this.#lastTick = Math.max(this.#lastTick, tick);
+  }
+
+  #runner(slot) {
+    let runner = this.runners.get(slot);
+    if (runner === undefined) this.runners.set(slot, (runner = new Runner()));
+    return runner;
+  }
+
+  #name(slot, playerId, name) {
+    const runner = this.runners.get(slot);
+    if (runner === undefined) return;
+    runner.playerId = playerId;
+    runner.name = name;
+    runner.connected = true;
+  }
+
+  #seat(players) {
+    for (const { slot, player_id: playerId, name, connected } of players) {
+      this.#name(slot, playerId, name);
+      const runner = this.runners.get(slot);
+      // The server writes a full frame before it has heard of a return; the own connection is known better here.
+      if (runner !== undefined) runner.connected = connected || slot === this.slot;
+    }
+  }
+
+  #view(tick, { field, players, pick_ups: pickUps }, now) {
+    this.field = field;
+    for (const slot of this.runners.keys()) if (!(slot in players)) this.runners.delete(slot);
+    for (const [slot, [x, y, score]] of Object.entries(players)) {
+      const runner = this.#runner(Number(slot));
+      runner.add(tick, x, y);
+      runner.score = score;
+    }
+    const before = this.pickUps;
+    this.pickUps = new Map(pickUps.map(([id, x, y, points]) => [id, { x, y, points, since: now }]));
+    for (const [id, pickUp] of this.pickUps) pickUp.since = before.get(id)?.since ?? now;
+  }
+
+  #change(tick, [moved, taken = [], spawned = [], scores = [], left = []], now) {
+    for (let i = 0; i < moved.length; i += 3) this.#runner(moved[i]).add(tick, moved[i + 1], moved[i + 2]);
+    const scored = [];
+    for (let i = 0; i < scores.length; i += 2) {
+      const runner = this.runners.get(scores[i]);
+      if (runner === undefined) continue;
+      if (scores[i + 1] > runner.score) scored.push(scores[i]);
+      runner.score = scores[i + 1];
+    }
+    for (const id of taken) {
+      const pickUp = this.pickUps.get(id);
+      if (pickUp === undefined) continue;
+      this.pickUps.delete(id);
+      this.effects.push({ ...pickUp, slot: this.#nearest(pickUp, scored), at: now });
+    }
+    for (const [id, x, y, points] of spawned) this.pickUps.set(id, { x, y, points, since: now });
+    for (const slot of left) this.runners.delete(slot);
+  }
+
+  #nearest({ x, y }, slots) {
+    const distance = (slot) => {
+      const place = this.runners.get(slot).latest;
+      return Math.hypot(place.x - x, place.y - y);
+    };
+    return slots.reduce((best, slot) => (best === -1 || distance(slot) < distance(best) ? slot : best), -1);
+  }
+
+  #placeOf(runner, now) {
+    if (this.#predicted !== null && runner === this.runners.get(this.slot)) return this.#predicted;
+    return runner.at(this.#tickAt(now) - DELAY_TICKS);
+  }
+
+  /** Keep showing the runner where it was, and let the difference fade. */
+  #blend(runner, place) {
+    if (runner.shown === null) return;
+    const x = runner.shown.x - place.x;
+    const y = runner.shown.y - place.y;
+    runner.offset = Math.hypot(x, y) < BLEND_MAX ? { x, y } : { x: 0, y: 0 };
+  }
+
+  #predict(elapsed, now) {
+    const own = this.#predicted;
+    if (own === null) return;
+    if (!this.frozen) {
+      const reach = (SPEED_PER_SECOND * elapsed) / 1000;
+      own.x = Math.min(this.field, Math.max(0, own.x + this.#heading.x * reach));
+      own.y = Math.min(this.field, Math.max(0, own.y + this.#heading.y * reach));
+    }
+    this.#history.push({ at: now, x: own.x, y: own.y });
+    while (this.#history.length > 1 && this.#history[0].at < now - HISTORY_MS) this.#history.shift();
+  }
+
+  /** Compare the server's word with what was predicted for that moment, and shift the prediction by a part of it. */
+  #correct(now) {
+    const runner = this.runners.get(this.slot);
+    if (runner?.latest === undefined) {
+      this.#predicted = null;
+      return;
+    }
+    const { x, y } = runner.latest;
+    this.#predicted ??= { x, y };
+    // The server moves a whole tick's way with the first frame that shows an input.
+    const then = now - Math.max(0, this.inputLatencyMs - this.#tickMs);
+    const predicted = this.#history.findLast((entry) => entry.at <= then) ?? this.#history[0] ?? this.#predicted;
+    const error = { x: x - predicted.x, y: y - predicted.y };
+    if (Math.hypot(error.x, error.y) > SNAP) {
+      this.#predicted = { x, y };
+      this.#history = [];
+      this.#blend(runner, this.#predicted);
+      return;
+    }
+    for (const entry of [this.#predicted, ...this.#history]) {
+      entry.x += CORRECTION * error.x;
+      entry.y += CORRECTION * error.y;
+    }
+  }
+}

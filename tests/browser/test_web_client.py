@@ -1,0 +1,294 @@
+"""The web client as people use it: real browsers, a deployed region, the real protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gameserver.rules.arena import SPEED_PER_SECOND
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+DESKTOP = {"viewport": {"width": 1280, "height": 800}}
+PHONE = {
+    "viewport": {"width": 412, "height": 839},
+    "device_scale_factor": 2.625,
+    "is_mobile": True,
+    "has_touch": True,
+}
+GEMS = ("#7ee0d0", "#ffd479")
+AGREE = 12
+"""Units of the field, of 1000, by which two screens may differ once everybody stands still."""
+
+Eventually = Callable[..., Any]
+
+
+def meet(first: Any, second: Any) -> None:
+    """Bring two players from the lobby into one match."""
+    first.play("Start a new match")
+    second.play("Quick match")
+    match = "game => game.dataset.match"
+    assert first.page.locator("#game").evaluate(match) == second.page.locator("#game").evaluate(match)
+
+
+def collect_one(player: Any, name: str, eventually: Eventually) -> int:
+    """Run to what lies nearest, with the mouse held there, until the score rises. Returns the score."""
+    page, before = player.page, player.scores()[name]
+    box = page.locator("#arena").bounding_box()
+
+    def run_there() -> int:
+        x, y = player.place_of(name)
+        gems = [gem for colour in GEMS for gem in player.see(colour)]
+        gem_x, gem_y = min(gems, key=lambda gem: (gem[0] - x) ** 2 + (gem[1] - y) ** 2)
+        unit = box["width"] / 1060
+        page.mouse.move(box["x"] + (gem_x + 30) * unit, box["y"] + (gem_y + 30) * unit)
+        page.mouse.down()
+        page.wait_for_timeout(150)
+        return int(player.scores()[name] - before)
+
+    try:
+        return before + int(eventually(run_there, "a point"))
+    finally:
+        page.mouse.up()
+
+
+def test_two_browsers_in_one_match(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+    ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
+    meet(ada, grace)
+    eventually(lambda: set(ada.scores()) == {"Ada", "Grace"} == set(grace.scores()), "both on both scoreboards")
+
+    # Keyboard: Ada goes to the upper left corner and then right; Grace watches.
+    ada.page.keyboard.down("ArrowLeft")
+    ada.page.keyboard.down("KeyW")
+    eventually(lambda: max(grace.place_of("Ada")) < 60, "Ada in the corner, on Grace's screen")
+    ada.page.keyboard.up("ArrowLeft")
+    ada.page.keyboard.up("KeyW")
+    ada.page.keyboard.down("KeyD")
+    eventually(lambda: grace.place_of("Ada")[0] > 250, "Ada on her way right, on Grace's screen")
+    ada.page.keyboard.up("KeyD")
+
+    # Thumb: Grace goes down and left; Ada watches.
+    grace.touch("start", (200, 700))
+    grace.touch("move", (160, 740))
+    assert grace.page.locator("#stick div").is_visible()
+    eventually(lambda: ada.place_of("Grace")[1] > 900 and ada.place_of("Grace")[0] < 100, "Grace below left")
+    grace.page.screenshot(path=artefacts / "web-phone.png")
+    grace.touch("end")
+    assert grace.page.locator("#stick div").is_hidden()
+
+    for name in ("Ada", "Grace"):
+        eventually(lambda name=name: apart(ada, grace, name) < AGREE, f"{name} in one place on both screens")
+    score = collect_one(ada, "Ada", eventually)
+    assert score > 0
+    eventually(lambda: grace.scores().get("Ada", 0) >= score, "the score on the other's board")
+    eventually(lambda: ada.text("#latency").endswith(" ms"), "a latency")
+    assert ada.text("#clock").startswith("2:")
+    ada.page.screenshot(path=artefacts / "web-desktop.png")
+
+    grace.leave()
+    eventually(lambda: set(ada.scores()) == {"Ada"}, "Grace is gone")
+
+
+def apart(one: Any, other: Any, name: str) -> float:
+    (x, y), (other_x, other_y) = one.place_of(name), other.place_of(name)
+    return float(max(abs(x - other_x), abs(y - other_y)))
+
+
+def test_both_go_on_after_their_server_is_killed(
+    new_player: Any, region: Any, eventually: Eventually, artefacts: Path
+) -> None:
+    ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **DESKTOP)
+    meet(ada, grace)
+    score = collect_one(ada, "Ada", eventually)
+    eventually(lambda: grace.scores().get("Ada", 0) >= score, "the score on both boards")
+    owner = ada.text("#server")
+    assert grace.text("#server") == owner
+
+    region.kill(owner)
+
+    for player in (ada, grace):
+        player.page.locator("#interruption").wait_for()
+    ada.page.screenshot(path=artefacts / "web-reconnecting.png")
+    for player in (ada, grace):
+        eventually(lambda player=player: player.text("#server") != owner, "another server")
+        player.page.locator("#interruption").wait_for(state="hidden")
+        assert player.scores()["Ada"] >= score
+    ada.page.keyboard.down("ArrowLeft")
+    eventually(lambda: grace.place_of("Ada")[0] < 30, "Ada runs on, on Grace's screen")
+    ada.page.keyboard.up("ArrowLeft")
+    assert collect_one(grace, "Grace", eventually) > 0
+
+
+def test_a_match_to_its_end_and_again(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+    ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
+    ada.play("Start a new match", mode="sprint")
+    first = ada.page.locator("#game").get_attribute("data-match")
+    grace.play("Quick match", mode="sprint")
+    score = collect_one(ada, "Ada", eventually)
+
+    ada.page.locator("#result").wait_for()
+    ranking = ada.page.locator("#ranking li")
+    assert "Ada" in ranking.nth(0).inner_text()
+    assert int(ranking.nth(0).locator(".points").inner_text()) >= score
+    assert ada.page.get_by_role("heading", name="You win!").is_visible()
+    ada.page.screenshot(path=artefacts / "web-result.png")
+    grace.page.get_by_role("heading", name="2nd of 2").wait_for()
+
+    ada.page.get_by_role("button", name="Play again").click()
+    ada.page.locator("#game").wait_for()
+    assert ada.page.locator("#game").get_attribute("data-match") != first
+    grace.page.get_by_role("button", name="Back to the lobby").click()
+    # The result reaches the record by way of the queue.
+    eventually(lambda: _lobby_figure(grace, "Matches") == "1", "the match in the record", seconds=30)
+    grace.page.screenshot(path=artefacts / "web-lobby-phone.png", full_page=True)
+
+
+def _lobby_figure(player: Any, name: str) -> str:
+    player.page.reload()
+    player.page.get_by_role("heading", name="Hello, ").wait_for()
+    return str(player.text(f"#record-{name.lower()}"))
+
+
+def test_a_reloaded_page_returns_to_its_seat(new_player: Any, eventually: Eventually) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    ada.play("Start a new match")
+    score = collect_one(ada, "Ada", eventually)
+    match = ada.page.locator("#game").get_attribute("data-match")
+
+    ada.page.reload()
+
+    ada.page.locator("#game").wait_for()
+    assert ada.page.locator("#game").get_attribute("data-match") == match
+    eventually(lambda: ada.scores().get("Ada", 0) >= score, "the score is kept")
+
+
+def test_a_second_window_takes_the_seat_over(new_player: Any, region: Any) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    ada.play("Start a new match")
+    stored = ada.page.evaluate("() => JSON.stringify(sessionStorage)")
+    second = ada.page.context.new_page()
+    second.goto(region.web)
+    second.evaluate(
+        "kept => Object.entries(JSON.parse(kept)).forEach(([k, v]) => sessionStorage.setItem(k, v))", stored
+    )
+    second.reload()
+    second.locator("#game").wait_for()
+    ada.page.get_by_text("from another window").wait_for()
+
+
+def test_an_error_of_the_log_in_is_told_in_words(new_page: Any, eventually: Eventually) -> None:
+    page = new_page(**DESKTOP)
+    alert = page.locator("#account-error")
+    page.locator("#account-form [type=submit]").click()
+    assert alert.inner_text() == "Fill in: E-mail."
+    assert page.get_by_label("E-mail").evaluate("field => field === document.activeElement")
+
+    page.get_by_label("E-mail").fill("nobody@example.com")
+    page.get_by_label("Password").fill("wrong Horse 7 battery")
+    page.keyboard.press("Enter")
+    eventually(lambda: "the password is wrong" in alert.inner_text(), "the error")
+    assert alert.get_attribute("role") == "alert"
+    assert page.locator("#account-form [type=submit]").is_enabled()
+
+    page.route("**/v1/login", lambda route: route.abort())
+    page.keyboard.press("Enter")
+    eventually(lambda: "cannot be reached" in alert.inner_text(), "the error without a network")
+
+    page.get_by_role("button", name="Create account").first.click()
+    page.get_by_label("Player name").fill("Ada")
+    page.get_by_label("Password").fill("short")
+    page.keyboard.press("Enter")
+    eventually(lambda: "assword" in alert.inner_text(), "the password policy")
+
+
+def test_an_old_token_is_renewed(new_player: Any) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    paths: list[str] = []
+    ada.page.on("request", lambda request: paths.append(request.url.rpartition("/")[2]))
+    refused: list[str] = []
+
+    def refuse_once(route: Any) -> None:
+        if refused:
+            route.continue_()
+            return
+        refused.append(route.request.url)
+        body = {"error": {"code": "unauthorized", "message": "the token has expired"}}
+        route.fulfill(status=401, json=body)
+
+    ada.page.route("**/v1/matches", refuse_once)
+    ada.play("Start a new match")
+    assert refused
+    assert paths.index("matches") < paths.index("refresh") < len(paths) - paths[::-1].index("matches")
+
+
+def test_an_ended_session_asks_to_log_in(new_player: Any) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    gone = {"error": {"code": "invalid_refresh_token", "message": "the refresh token is not valid"}}
+    ada.page.route("**/v1/refresh", lambda route: route.fulfill(status=401, json=gone))
+    ada.page.route("**/v1/matches", lambda route: route.fulfill(status=401, json=gone))
+    ada.page.get_by_role("button", name="Quick match").click()
+    ada.page.locator("#account").wait_for()
+    assert ada.text("#account-error") == "Your session has ended. Log in again."
+
+
+def test_it_fits_a_phone(new_player: Any, new_page: Any) -> None:
+    assert _fits(new_page(**PHONE), "#account")
+    grace = new_player("Grace", **PHONE)
+    assert _fits(grace.page, "#lobby")
+    grace.play("Start a new match")
+    assert _fits(grace.page, "#game")
+    grace.page.set_viewport_size({"width": 839, "height": 412})
+    assert _fits(grace.page, "#game")
+    box = grace.page.locator("#arena").bounding_box()
+    assert box["y"] >= 0
+    assert box["y"] + box["height"] <= 412
+
+
+def _fits(page: Any, screen: str) -> bool:
+    """No sideways scrolling, every button large enough for a thumb."""
+    page.locator(screen).wait_for()
+    buttons = page.locator(f"{screen} button:visible").all()
+    assert buttons
+    assert all(button.bounding_box()["height"] >= 44 for button in buttons)
+    return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_everything_has_a_name_for_those_who_cannot_see(new_player: Any) -> None:
+    ada = new_player("Ada", **DESKTOP, reduced_motion="reduce")
+    unlabelled = "() => [...document.querySelectorAll('input')].filter((one) => !one.labels.length).length"
+    assert ada.page.evaluate(unlabelled) == 0
+    assert ada.page.evaluate("() => document.activeElement.id") == "lobby-title"
+    ada.play("Start a new match")
+    assert ada.page.get_by_role("img", name="The arena").is_visible()
+    assert ada.page.get_by_role("timer", name="Time left").is_visible()
+    ada.page.keyboard.press("Escape")
+    assert ada.page.get_by_role("dialog", name="Leave the match?").is_visible()
+    ada.page.get_by_role("button", name="Stay").click()
+    assert ada.page.locator("#game").is_visible()
+
+
+def test_motion_between_ticks(new_page: Any) -> None:
+    """Tick 20 is told 100 ms after tick 18: others are shown two ticks late, and who was not mentioned stood still."""
+    seen = new_page().evaluate("""async () => {
+      const { World, SPEED_PER_SECOND } = await import("/world.js");
+      const world = new World();
+      const players = [{ slot: 0, player_id: "a", name: "A", connected: true }];
+      const match = { slot: 9, tick_rate_hz: 20, duration_ticks: 200, players };
+      const state = { field: 1000, players: { 0: [100, 500, 0] }, pick_ups: [[7, 10, 10, 5]] };
+      world.welcome({ match, tick: 10, state }, 500);
+      const frame = (tick, x, taken, scores) => ({ tick, changes: [[0, x, 500], taken, [], scores], events: [] });
+      world.frame(frame(19, 113, [], []), 950);
+      world.frame(frame(20, 126, [7], [0, 5]), 1000);
+      const places = [900, 1025, 1075, 1100].map((now) => {
+        world.advance(now);
+        return Math.round(10 * world.runners.get(0).shown.x) / 10;
+      });
+      const left = world.secondsLeft(1000);
+      return { speed: SPEED_PER_SECOND, places, score: world.standing()[0].score, left, effects: world.effects.length };
+    }""")
+    assert seen["speed"] == SPEED_PER_SECOND
+    assert seen["places"] == [100, 106.5, 119.5, 126]
+    assert (seen["score"], seen["left"], seen["effects"]) == (5, 9, 1)
