@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mjctl.deploy.intents import Intents
     from mjctl.deploy.releases import ReleaseStore
     from mjctl.deploy.rollout import RolloutPlan
+    from mjctl.models.contract import Endpoints
     from mjctl.models.deployment import RegionResult
     from mjctl.models.environment import Environment
     from mjctl.models.release import Release
@@ -246,7 +247,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     `pending`: changes that were not applied end with CHANGES_PENDING.
     """
     from mjctl.cli.documents import run_document
-    from mjctl.cli.render import changes_table, print_error, results_table
+    from mjctl.cli.render import changes_table, print_error, results_view
 
     for result in results:
         if result.error:
@@ -258,7 +259,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
         run.session.out.print(changes_table(results))
     document = run_document(run.command, run.environment.name, code, results, addresses)
-    run.session.emit(results_table(results, addresses), data=document.model_dump(mode="json"))
+    run.session.emit(results_view(results, addresses), data=document.model_dump(mode="json"))
     return code
 
 
@@ -267,7 +268,7 @@ def end(code: ExitCode) -> None:
         raise Exit(code)
 
 
-def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, str]:
+def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, Endpoints]:
     from mjctl.terraform.contracts import deployed_contracts
     from mjctl.terraform.stack import Stack
 
@@ -278,7 +279,7 @@ def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, str]:
         and Stack.of_region(run.workspace, run.environment, result.region).exists()
     ]
     contracts = deployed_contracts(run.workspace, run.environment, up) if up else {}
-    return {name: contract.endpoints.api for name, contract in contracts.items()}
+    return {name: contract.endpoints for name, contract in contracts.items()}
 
 
 def _stop_on_signals(cancellation: Cancellation, view: View) -> None:

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mjctl.deploy.history import Record
+from mjctl.models.contract import Endpoints
 from mjctl.models.deployment import Change, RegionResult
 from mjctl.models.errors import MjctlError
 from mjctl.models.exit_codes import ExitCode
@@ -68,6 +69,7 @@ class RegionDocument(_Part):
     health: VerdictDocument | None
     error: ErrorDocument | None
     api: str | None
+    web: str | None = Field(description="where the game is played in a browser")
 
 
 class RunDocument(_Part):
@@ -145,7 +147,7 @@ def run_document(
     environment: str,
     code: ExitCode,
     results: Sequence[RegionResult],
-    addresses: Mapping[str, str],
+    addresses: Mapping[str, Endpoints],
 ) -> RunDocument:
     return RunDocument(
         command=command,
@@ -169,7 +171,7 @@ def schema(name: str) -> str:
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **document}, indent=2) + "\n"
 
 
-def _region(result: RegionResult, api: str | None) -> RegionDocument:
+def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument:
     verdict = result.verdict
     return RegionDocument(
         region=result.region,
@@ -188,7 +190,8 @@ def _region(result: RegionResult, api: str | None) -> RegionDocument:
         if verdict
         else None,
         error=_error(result.error) if result.error else None,
-        api=api,
+        api=endpoints.api if endpoints else None,
+        web=endpoints.web if endpoints else None,
     )
 
 

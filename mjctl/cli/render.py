@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mjctl.cli.global_options import chosen
@@ -22,12 +22,13 @@ from mjctl.terraform.events import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.table import Table
     from rich.text import Text
 
     from mjctl.cli.base import Session
     from mjctl.deploy.status import RegionStatus
+    from mjctl.models.contract import Endpoints
 
 _STYLE = {
     Outcome.UNCHANGED: "green",
@@ -284,7 +285,16 @@ def changes_table(results: Sequence[RegionResult]) -> Table:
     return table
 
 
-def results_table(results: Sequence[RegionResult], addresses: dict[str, str]) -> Table:
+def results_view(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> Group:
+    """How each region ended and, on lines of their own, where it is played: nothing there is ever cut off."""
+    from rich.console import Group
+    from rich.text import Text
+
+    pages = [f"play in {region}: {found.web}" for region, found in addresses.items() if found.web]
+    return Group(results_table(results, addresses), *(Text(page, overflow="fold") for page in pages))
+
+
+def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> Table:
     """How each region ended; `addresses` are shown where known."""
     from rich.table import Table
     from rich.text import Text
@@ -301,7 +311,7 @@ def results_table(results: Sequence[RegionResult], addresses: dict[str, str]) ->
             str(result.remove),
             f"{result.seconds:.1f}",
             _revisions(result),
-            addresses.get(result.region, ""),
+            addresses[result.region].api if result.region in addresses else "",
             Text(str(result.verdict or "")),
         )
     return table
