@@ -1,0 +1,58 @@
+"""Emulators start on the loopback alone, beside each other, and leave nothing running."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from mjctl.models.errors import DependencyError, UnreachableError
+from mjctl.sandbox.emulators import Emulators
+
+
+def children() -> set[int]:
+    return {process.pid for process in psutil.Process().children(recursive=True)}
+
+
+def test_two_sandboxes_stand_beside_each_other_and_leave_nothing(tmp_path: Path) -> None:
+    before = children()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with (
+        Emulators(tmp_path / "a", names=["ministack"]) as first,
+        Emulators(tmp_path / "b", names=["ministack"]) as second,
+    ):
+        assert first.url("ministack") != second.url("ministack")
+        first.client("sqs", "eu-west-1").create_queue(QueueName="only-here")
+        assert second.client("sqs", "eu-west-1").list_queues().get("QueueUrls", []) == []
+        assert first.client("sts", "eu-west-1").get_caller_identity()["Account"] == first.account_id
+        started = children() - before
+        listening = {
+            c.laddr.ip for pid in started for c in psutil.Process(pid).net_connections() if c.status == "LISTEN"
+        }
+        assert listening == {"127.0.0.1"}
+    assert children() <= before
+
+
+def test_an_emulator_that_ends_while_starting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(UnreachableError) as failed, Emulators(tmp_path, names=["ministack"]):
+        pass
+    assert failed.value.where == str(tmp_path / "ministack.log")
+
+
+def test_an_emulator_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'moto'\"; exit 1\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(DependencyError) as failed, Emulators(tmp_path, names=["moto"]):
+        pass
+    assert "sandbox" in str(failed.value.hint)
+
+
+def test_without_moto_its_services_are_asked_of_ministack(tmp_path: Path) -> None:
+    with Emulators(tmp_path, names=["ministack"]) as running:
+        assert running.endpoints() == {"AWS_ENDPOINT_URL": running.url("ministack")}
