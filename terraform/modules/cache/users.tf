@@ -1,6 +1,6 @@
 # Every group must hold a user named `default`; AWS's own one can do everything without a password.
 resource "aws_elasticache_user" "default" {
-  user_id       = "${local.id}-default"
+  user_id       = "${var.name}-default"
   user_name     = "default"
   access_string = "off ~keys* -@all +get"
   engine        = "redis"
