@@ -50,16 +50,17 @@ async def newest_backup(store: ObjectStore) -> BackupEntry | None:
     return None
 
 
-async def find_backup(store: ObjectStore, wanted: str) -> BackupEntry:
-    """The complete backup with this id, or the newest one for `latest`.
+async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False) -> BackupEntry:
+    """The backup with this id, or for `latest` the newest complete one (with `damaged`: the newest of all finished).
 
     Raises:
-        NotFoundError: there is none, or it is not complete; says which there are.
+        NotFoundError: there is none, or it was never finished; says which there are.
     """
     entries = await read_catalog(store)
     complete = [entry for entry in entries if entry.state is BackupState.COMPLETE]
-    if wanted == "latest" and complete:
-        return complete[-1]
+    finished = [entry for entry in entries if entry.state is not BackupState.INCOMPLETE] if damaged else complete
+    if wanted == "latest" and finished:
+        return finished[-1]
     for entry in entries:
         if entry.backup_id == wanted:
             if entry.state is BackupState.INCOMPLETE:

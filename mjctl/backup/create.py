@@ -153,9 +153,7 @@ async def copy(
             await target.put(name, await source.get(name))
 
     with target.claim(manifest.backup_id):
-        async with asyncio.TaskGroup() as group:
-            for name in manifest.objects():
-                group.create_task(one(f"{manifest.backup_id}/{name}"))
+        await first_error([one(f"{manifest.backup_id}/{name}") for name in manifest.objects()])
         await commit(target, manifest, rewrapped)
     await _confirm(target, manifest.backup_id)
 

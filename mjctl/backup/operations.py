@@ -93,7 +93,8 @@ async def verify(
         if wanted is None:
             entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
         else:
-            entries = [await find_backup(store, wanted)]
+            # A damaged newest one is what verifying is for, not one to step over.
+            entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
             raise NotFoundError("there is no backup yet", where=store.location, hint="`mjctl backup create` makes one")
         unlocker = Unlocker(contract, clients)

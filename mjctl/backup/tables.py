@@ -209,9 +209,7 @@ async def _write(clients: AwsClients, table: str, requests: Sequence[dict[str, A
         async with gate:
             await _write_batch(clients, table, requests[start : start + _BATCH_WRITE_LIMIT])
 
-    async with asyncio.TaskGroup() as group:
-        for start in range(0, len(requests), _BATCH_WRITE_LIMIT):
-            group.create_task(batch(start))
+    await first_error([batch(start) for start in range(0, len(requests), _BATCH_WRITE_LIMIT)])
 
 
 async def _write_batch(clients: AwsClients, table: str, requests: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,216 @@
+"""A region of real services with something of everything in it, and ways to look at it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import boto3
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.cache import DistributedCache
+from gameserver.settings import Settings
+from mjctl.__main__ import run
+from mjctl.local import data_plane
+from mjctl.models.contract import Backup, Contract, Table
+from tests.integration.conftest import DEFINITION
+from tests.integration.mjctl.conftest import Ran
+
+ROWS, ITEMS, KEYS = 3_000, 150, 300
+OTHER = "eu-west-1"
+DAY = 86_400
+
+
+@dataclass
+class Region:
+    """One region of the session's services. `store`: its backup directory."""
+
+    contract: Contract
+    settings: Settings
+    store: Path
+    _dynamodb: Any = None
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(path for path in self.store.rglob("*") if path.is_file())
+
+    @property
+    def password(self) -> str:
+        secret = Path(self.contract.database.secret.removeprefix("file:"))
+        return str(json.loads(secret.read_text())["password"])
+
+    async def connect(self) -> Any:
+        part = self.contract.database
+        return await asyncpg.connect(
+            host=part.host, port=part.port, user=part.user, password=self.password, database=part.name
+        )
+
+    async def execute(self, statement: str, *arguments: Any) -> None:
+        connection = await self.connect()
+        try:
+            await connection.execute(statement, *arguments)
+        finally:
+            await connection.close()
+
+    async def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        connection = await self.connect()
+        try:
+            return [tuple(row) for row in await connection.fetch(statement)]
+        finally:
+            await connection.close()
+
+    def dynamodb(self) -> Any:
+        if self._dynamodb is None:
+            endpoint = self.contract.aws.endpoint_url
+            self._dynamodb = boto3.client("dynamodb", endpoint_url=endpoint, region_name=self.contract.region)
+        return self._dynamodb
+
+    def items(self, key: str = "matches") -> dict[str, Any]:
+        pages = self.dynamodb().get_paginator("scan").paginate(TableName=self.contract.tables[key].name)
+        hash_key = {"matches": "match_id", "players": "player_id", "processed_events": "event_id"}[key]
+        return {item[hash_key]["S"]: _sets_in_order(item) for page in pages for item in page["Items"]}
+
+    async def cached(self) -> dict[str, Any]:
+        redis = Redis.from_url(self.contract.cache.url)
+        cache = DistributedCache(redis)
+        try:
+            return {
+                entry.name: (await cache.get(entry.namespace, entry.key), round(entry.ttl_seconds or 0, -2))
+                async for entry in cache.scan("*")
+            }
+        finally:
+            await redis.aclose()
+
+    async def everything(self) -> tuple[Any, ...]:
+        """All that a restore must bring back, as the services tell it."""
+        matches = await self.rows("SELECT * FROM matches ORDER BY match_id")
+        players = await self.rows("SELECT * FROM match_players ORDER BY match_id, player_id")
+        return matches, players, self.items(), self.items("players"), await self.cached()
+
+    async def fill(self) -> None:
+        await self.execute(
+            "INSERT INTO matches (match_id, region, server_id, state, mode, started_at, ended_at)"
+            " SELECT 'm' || i, 'us-east-1', E'tab\\t, line\\n, back\\\\slash ä', 'ended', NULL,"
+            " now() - i * interval '1 s', now() FROM generate_series(1, $1::int) i",
+            ROWS,
+        )
+        await self.execute(
+            "INSERT INTO match_players (match_id, player_id, display_name, score)"
+            " SELECT match_id, 'p' || match_id, '', 7 FROM matches LIMIT 50"
+        )
+        write = self.dynamodb().batch_write_item
+        for start in range(0, ITEMS, 25):
+            puts = [{"PutRequest": {"Item": item(number)}} for number in range(start, start + 25)]
+            write(RequestItems={self.contract.tables["matches"].name: puts})
+        sealed = {"player_id": {"S": "p1"}, "email": {"B": b"\x00sealed\xff"}, "seen": {"NS": ["3", "1", "2"]}}
+        self.dynamodb().put_item(TableName=self.contract.tables["players"].name, Item=sealed)
+        redis = Redis.from_url(self.contract.cache.url)
+        cache = DistributedCache(redis, jitter=0)
+        for number in range(KEYS):
+            await cache.set("sessions", f"k{number}:[*]ä", {"n": number, "raw": b"\x00\xff"}, DAY)
+        await cache.set("lobby", "one", None, DAY)
+        await cache.set("profile", "computed-anew", {}, DAY)
+        await redis.aclose()
+
+    async def empty(self) -> None:
+        await self.execute("TRUNCATE matches, match_players, player_stats, processed_events")
+        for key, name in (("matches", "match_id"), ("players", "player_id")):
+            deletes = [{"DeleteRequest": {"Key": {name: {"S": item_key}}}} for item_key in self.items(key)]
+            for start in range(0, len(deletes), 25):
+                self.dynamodb().batch_write_item(
+                    RequestItems={self.contract.tables[key].name: deletes[start : start + 25]}
+                )
+        redis = Redis.from_url(self.contract.cache.url)
+        await redis.flushdb()
+        await redis.aclose()
+
+
+def _sets_in_order(item: dict[str, Any]) -> dict[str, Any]:
+    """DynamoDB gives the members of a set in any order."""
+    return {name: {"NS": sorted(value["NS"])} if "NS" in value else value for name, value in item.items()}
+
+
+def item(number: int) -> dict[str, Any]:
+    return {
+        "match_id": {"S": f"m{number}"},
+        "state": {"S": "ended"},
+        "created_at": {"N": str(1_700_000_000_000 + number)},
+        "result": {"M": {"players": {"L": [{"M": {"player_id": {"S": f"p{number}"}, "score": {"N": "1"}}}]}}},
+    }
+
+
+@pytest.fixture
+def region(contract: Contract, settings: Settings, tmp_path: Path) -> Region:
+    return Region(_keeping_backups_in(contract, tmp_path / "backups"), settings, tmp_path / "backups")
+
+
+@pytest.fixture
+def filled(region: Region) -> Region:
+    asyncio.run(region.fill())
+    return region
+
+
+@pytest.fixture
+def other_region(make_settings: Callable[..., Settings], region: Region, tmp_path: Path) -> Region:
+    """Another region of the same environment, with tables, database, cache and key of its own."""
+    settings = make_settings()
+    endpoint = settings.aws_endpoint_url or ""
+    plane = data_plane.create(data_plane.DataPlaneSpec(DEFINITION, settings.environment, endpoint, OTHER))
+    own = {
+        "region": OTHER,
+        "cache": region.contract.cache.model_copy(update={"url": settings.cache_url}),
+        "database": region.contract.database.model_copy(update={"name": settings.database_name}),
+        "tables": {key: Table(**table) for key, table in plane["tables"].items()},
+        "keys": plane["keys"],
+    }
+    contract = region.contract.model_copy(update=own)
+    return Region(_keeping_backups_in(contract, tmp_path / "other"), settings, tmp_path / "other")
+
+
+@pytest.fixture
+def backup(
+    region: Region, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> BackupCommand:
+    """`mjctl backup ...` over `region`, as if Terraform had published it."""
+    command = BackupCommand({region.contract.region: region.contract}, capsys)
+    monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", command.deployed)
+    return command
+
+
+@dataclass
+class BackupCommand:
+    """Runs the command in this process."""
+
+    contracts: dict[str, Contract]
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *arguments: str) -> Ran:
+        code = run(["backup", *arguments])
+        captured = self.capture.readouterr()
+        return Ran(int(code), captured.out, captured.err)
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        ran = self(*arguments, "--output", "json")
+        assert ran.code == code, ran.err
+        return ran.json()
+
+    def create(self, *arguments: str) -> str:
+        """Make a backup; its id."""
+        return str(self.json("create", *arguments)["regions"][0]["backup_id"])
+
+    def deployed(self, _workspace: object, _environment: object, regions: Sequence[str] = ()) -> dict[str, Contract]:
+        return {name: contract for name, contract in self.contracts.items() if not regions or name in regions}
+
+    def add(self, region: Region) -> None:
+        self.contracts[region.contract.region] = region.contract
+
+
+def _keeping_backups_in(contract: Contract, folder: Path) -> Contract:
+    return contract.model_copy(update={"backup": Backup(directory=str(folder))})

@@ -1,0 +1,263 @@
+"""`mjctl backup` over real Redis, PostgreSQL and emulated AWS; each test looks at the services afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from tests.integration.mjctl.backup.conftest import ITEMS, KEYS, OTHER, ROWS, BackupCommand, Region
+
+EVERY_KIND = {"database": ROWS + 50, "table": ITEMS + 1, "cache": KEYS + 1}
+
+
+def test_a_backup_holds_everything_worth_keeping(backup: BackupCommand, filled: Region) -> None:
+    document = backup.json("create")["regions"][0]
+    assert document["records"] == EVERY_KIND
+    assert document["database"]["migration"] == "0001"
+    (listed,) = backup.json("list")["backups"]
+    assert (listed["backup_id"], listed["state"]) == (document["backup_id"], "complete")
+    (shown,) = backup.json("show", document["backup_id"])["regions"]
+    assert [key["region"] for key in shown["keys"]] == [filled.contract.region]
+    assert {part["name"] for part in shown["parts"] if part["kind"] == "cache"} == {"lobby", "sessions"}
+    assert not any(secret in file.read_bytes() for file in filled.files for secret in (b"sealed", b"slash", b"pm1"))
+
+
+def test_what_a_backup_would_hold_is_told_without_making_one(backup: BackupCommand, filled: Region) -> None:
+    parts = backup.json("create", "--dry-run", "--only", "table", "--only", "cache")["parts"]
+    assert {f"{part['kind']}/{part['name']}": part["records"] for part in parts} == {
+        "table/matches": ITEMS,
+        "table/players": 1,
+        "table/processed_events": 0,
+        "cache/lobby": 1,
+        "cache/sessions": KEYS,
+    }
+    assert filled.files == []
+
+
+def test_a_restore_brings_everything_back(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    created = backup.create("--cache-namespace", "*")
+    asyncio.run(filled.empty())
+    plan = backup.json("restore", "--dry-run")
+    assert {step["action"] for step in plan["steps"]} == {"fill"}
+    report = backup.json("restore", created)
+    assert report["equal"] is True
+    assert asyncio.run(filled.everything()) == before
+
+
+def test_what_is_there_is_not_overwritten_unasked(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    backup.create()
+    ran = backup("restore")
+    assert ran.code == 12
+    assert f"Replace {ROWS + 50 + ITEMS + 1 + KEYS + 1} records" in ran.err
+    assert asyncio.run(filled.everything()) == before
+
+
+def test_a_restore_over_other_data_replaces_exactly(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    backup.create("--cache-namespace", "*")
+    asyncio.run(filled.execute("UPDATE matches SET mode = 'changed' WHERE match_id < 'm2'"))
+    asyncio.run(filled.execute("DELETE FROM match_players"))
+    table = filled.contract.tables["matches"].name
+    filled.dynamodb().put_item(TableName=table, Item={"match_id": {"S": "new"}, "state": {"S": "x"}})
+    filled.dynamodb().put_item(TableName=table, Item={"match_id": {"S": "m1"}, "state": {"S": "changed"}})
+    filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m2"}})
+    assert backup.json("restore", "--yes")["equal"] is True
+    assert asyncio.run(filled.everything()) == before
+    # Once more changes nothing, and is equal again.
+    assert backup.json("restore", "--yes")["equal"] is True
+    assert asyncio.run(filled.everything()) == before
+
+
+def test_a_restore_that_was_stopped_is_repeated(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    backup.create("--cache-namespace", "*")
+    asyncio.run(filled.empty())
+    some = {"match_id": {"S": "m7"}, "state": {"S": "half"}}
+    filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=some)
+    assert backup("restore").code == 12
+    assert backup.json("restore", "--yes")["equal"] is True
+    assert asyncio.run(filled.everything()) == before
+
+
+def test_one_kind_alone_is_restored(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    backup.create()
+    asyncio.run(filled.empty())
+    backup.json("restore", "--only", "database")
+    after = asyncio.run(filled.everything())
+    assert after[:2] == before[:2]
+    assert after[2:] == ({}, {}, {})
+
+
+def test_a_damaged_backup_leaves_the_database_as_it_was(backup: BackupCommand, filled: Region) -> None:
+    backup.create()
+    before = asyncio.run(filled.everything())
+    _flip(next(file for file in filled.files if "match_players" in file.name), 50)
+    ran = backup("restore", "--yes")
+    assert ran.code == 14
+    assert "database.public.match_players.000000" in ran.err
+    assert asyncio.run(filled.everything()) == before
+
+
+def test_another_region_takes_a_backup(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+    backup.add(other_region)
+    created = backup.create("--region", filled.contract.region)
+    report = backup.json("restore", created, "--region", filled.contract.region, "--to-region", OTHER)
+    assert report["equal"] is True
+    theirs, ours = asyncio.run(other_region.everything()), asyncio.run(filled.everything())
+    assert theirs[:4] == ours[:4]
+    assert {name for name in theirs[4] if not name.startswith("profile")} == set(theirs[4])
+
+
+def test_a_copy_outlives_its_region(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+    """The other region opens it with its own key: the first region's store and key may be lost."""
+    backup.add(other_region)
+    created = backup.create("--region", filled.contract.region, "--copy-to", OTHER)
+    shutil.rmtree(filled.store)
+    del backup.contracts[filled.contract.region]
+    kms = boto3.client("kms", endpoint_url=filled.contract.aws.endpoint_url, region_name=filled.contract.region)
+    kms.disable_key(KeyId=filled.contract.keys["data"])
+    assert backup.json("verify", created)["backups"][0]["problems"] == []
+    assert backup.json("restore", created)["equal"] is True
+    assert len(asyncio.run(other_region.rows("SELECT * FROM matches"))) == ROWS
+
+
+def test_a_backup_does_not_open_without_its_key(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+    created = backup.create()
+    shutil.copytree(filled.store, other_region.store)
+    backup.contracts = {OTHER: other_region.contract}
+    ran = backup("restore", created)
+    assert ran.code == 13
+    assert filled.contract.keys["data"] in ran.err
+
+
+def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Region) -> None:
+    """A writer that keeps two rows in step is never seen between its two tables."""
+    stop = False
+
+    async def write() -> None:
+        connection = await filled.connect()
+        number = 0
+        while not stop:
+            async with connection.transaction():
+                await connection.execute(
+                    "INSERT INTO matches (match_id, region, server_id) VALUES ($1, '', '')", f"w{number}"
+                )
+                await connection.execute(
+                    "INSERT INTO match_players (match_id, player_id) VALUES ($1, 'writer')", f"w{number}"
+                )
+            number += 1
+        await connection.close()
+
+    async def create_meanwhile() -> None:
+        nonlocal stop
+        from mjctl.backup import operations
+        from mjctl.backup.create import Selection
+
+        writing = asyncio.create_task(write())
+        await asyncio.sleep(0.1)
+        await operations.create(filled.contract, Selection(), None)
+        stop = True
+        await writing
+
+    asyncio.run(create_meanwhile())
+    asyncio.run(filled.empty())
+    backup.json("restore", "--only", "database")
+    (matches,) = asyncio.run(filled.rows("SELECT count(*) FROM matches WHERE match_id LIKE 'w%'"))
+    (players,) = asyncio.run(filled.rows("SELECT count(*) FROM match_players WHERE player_id = 'writer'"))
+    assert matches == players
+    assert matches[0] > 0
+
+
+def test_what_has_expired_meanwhile_stays_gone(backup: BackupCommand, filled: Region) -> None:
+    soon = str(int(time.time()) + 1)
+    gone = {"match_id": {"S": "gone"}, "expires_at": {"N": soon}}
+    filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=gone)
+    backup.create()
+    asyncio.run(filled.empty())
+    time.sleep(1.2)
+    report = backup.json("restore")
+    assert report["equal"] is True
+    (part,) = [part for part in report["parts"] if part["name"] == "matches"]
+    assert (part["archived"], part["expired"], part["found"]) == (ITEMS + 1, 1, ITEMS)
+    assert "gone" not in filled.items()
+
+
+def test_another_migration_is_refused(backup: BackupCommand, filled: Region) -> None:
+    backup.create()
+    asyncio.run(filled.execute("UPDATE alembic_version SET version_num = '9999'"))
+    ran = backup("restore", "--yes")
+    assert ran.code == 11
+    assert "0001" in ran.err
+    assert "9999" in ran.err
+
+
+@pytest.mark.parametrize("named", ["nothing", "20260101T000000000Z-00000000"])
+def test_an_unknown_backup_is_not_found(backup: BackupCommand, filled: Region, named: str) -> None:
+    created = backup.create()
+    ran = backup("show", named)
+    assert ran.code == 13
+    assert created in ran.err
+
+
+def test_without_a_backup_each_command_says_how_to_make_one(backup: BackupCommand) -> None:
+    for command in ("show", "verify", "restore", "drill"):
+        ran = backup(command)
+        assert ran.code == 13
+        assert "mjctl backup create" in ran.err
+    assert backup.json("list")["backups"] == []
+
+
+def test_a_bucket_holds_backups_too(backup: BackupCommand, filled: Region) -> None:
+    s3 = boto3.client("s3", endpoint_url=filled.contract.aws.endpoint_url, region_name=filled.contract.region)
+    bucket = f"backups-{filled.settings.environment}"
+    s3.create_bucket(Bucket=bucket)
+    store = ("--store", f"s3://{bucket}/game")
+    created = backup.create(*store)
+    assert backup.json("verify", *store)["backups"][0]["problems"] == []
+    names = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    prefix = f"game/local/{filled.contract.region}/{created}/"
+    assert f"{prefix}manifest.json" in names
+    assert all(name.startswith(prefix) for name in names)
+    assert filled.files == []
+    asyncio.run(filled.empty())
+    assert backup.json("restore", *store)["equal"] is True
+    backup.create(*store)
+    ran = backup("prune", *store, "--keep-last", "1", "--yes")
+    assert ran.code == 0, ran.err
+    left = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
+    assert not any(name.startswith(prefix) for name in left)
+    s3.delete_object(Bucket=bucket, Key=next(name for name in left if "table" in name))
+    assert "is missing" in backup.json("list", *store)["backups"][0]["problem"]
+
+
+def test_a_missing_bucket_is_named(backup: BackupCommand) -> None:
+    ran = backup("list", "--store", "s3://no-such-bucket")
+    assert ran.code == 13
+    assert "list_objects_v2" in ran.err
+
+
+def test_a_copy_is_made_beside_and_discarded(backup: BackupCommand, filled: Region) -> None:
+    before = asyncio.run(filled.everything())
+    backup.create()
+    assert backup.json("restore", "--into", "review")["equal"] is True
+    assert backup("restore", "--into", "review").code == 11
+    assert backup.json("discard")["regions"][0]["copies"] == ["review"]
+    assert backup("discard", "review").code == 12
+    assert backup("discard", "rev", "--yes").code == 13
+    assert len(backup.json("discard", "review", "--yes")["regions"][0]["removed"]) == 6
+    assert backup.json("discard")["regions"][0]["copies"] == []
+    assert asyncio.run(filled.everything()) == before
+
+
+def _flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)

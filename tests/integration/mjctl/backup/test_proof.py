@@ -1,0 +1,260 @@
+"""What a backup is worth: flipped bytes are found, killed runs leave none, drills prove, prune keeps what it should."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mjctl.health.runner import run_health
+from mjctl.models.contract import Contract
+from tests.integration.mjctl.backup.conftest import BackupCommand, Region
+
+# A child that makes a backup, slowly: every object that it stores takes its time, so that a signal meets it half-way.
+_CHILD = """
+import asyncio, json, sys
+from mjctl.aws.objects import DirectoryStore
+from mjctl.backup import archive, operations
+from mjctl.backup.create import Selection
+from mjctl.models.contract import Contract
+
+archive.CHUNK_BYTES = 2000
+put = DirectoryStore.put
+
+async def slowly(self, name, data):
+    await asyncio.sleep(0.05)
+    await put(self, name, data)
+
+DirectoryStore.put = slowly
+try:
+    asyncio.run(operations.create(Contract.parse(json.load(sys.stdin)), Selection(), None))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_one_flipped_byte_in_any_file_is_found_and_named(
+    backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mjctl.backup.archive.CHUNK_BYTES", 60_000)
+    backup.create()
+    assert len(filled.files) > 8
+    choose = random.Random(1)
+    for file in filled.files:
+        data = file.read_bytes()
+        positions = {0, choose.randrange(len(data)), len(data) - 1}
+        for position in positions:
+            file.write_bytes(
+                data[:position] + bytes([data[position] ^ 1 << choose.randrange(8)]) + data[position + 1 :]
+            )
+            (report,) = backup.json("verify", code=14)["backups"]
+            assert [problem["object"] for problem in report["problems"]] == [file.name], position
+        file.write_bytes(data)
+    assert backup.json("verify")["backups"][0]["problems"] == []
+
+
+@pytest.mark.parametrize("damage", ["removed", "truncated", "added", "emptied"])
+def test_verify_names_what_else_is_wrong(backup: BackupCommand, filled: Region, damage: str) -> None:
+    created = backup.create()
+    file = filled.store / created / "table.matches.000000"
+    match damage:
+        case "removed":
+            file.unlink()
+        case "truncated":
+            os.truncate(file, file.stat().st_size - 1)
+        case "emptied":
+            os.truncate(file, 0)
+        case "added":
+            file = file.with_name("table.matches.000001")
+            file.write_bytes(b"x")
+    ran = backup("verify", created)
+    assert ran.code == 14
+    assert "DAMAGED" in ran.out
+    assert f"{file.name}: " in ran.out
+
+
+def test_verify_looks_at_all(backup: BackupCommand, filled: Region) -> None:
+    first, second = backup.create("--only", "table"), backup.create("--only", "cache")
+    (filled.store / first / "table.matches.000000").write_bytes(b"")
+    reports = backup.json("verify", "--all", code=14)["backups"]
+    assert {report["backup_id"]: len(report["problems"]) for report in reports} == {first: 1, second: 0}
+
+
+def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: BackupCommand, filled: Region) -> None:
+    whole = backup.create()
+    with _child(filled.contract) as child:
+        left = _half_way(filled, whole)
+        # While its writer lives it is not touched.
+        decisions = backup.json("prune", "--keep-last", "5", "--dry-run")["regions"][0]["decisions"]
+        assert [(item["backup_id"], item["keep"]) for item in decisions] == [(whole, True), (left, True)]
+        child.kill()
+        child.wait()
+    states = {entry["backup_id"]: entry["state"] for entry in backup.json("list")["backups"]}
+    assert states == {whole: "complete", left: "incomplete"}
+    for command in ("show", "verify", "restore"):
+        assert backup(command, left, "--dry-run" if command == "restore" else "--output=json").code == 13
+    assert backup.json("show")["regions"][0]["backup_id"] == whole
+    done = backup.json("prune", "--keep-last", "5", "--yes")["regions"][0]
+    assert done["removed"] == [left]
+    assert [path.name for path in filled.store.iterdir()] == [whole]
+    assert backup.json("verify")["backups"][0]["problems"] == []
+
+
+def test_ctrl_c_leaves_nothing(filled: Region) -> None:
+    with _child(filled.contract) as child:
+        _half_way(filled, "")
+        child.send_signal(signal.SIGINT)
+        assert child.wait(20) == 130
+    assert list(filled.store.iterdir()) == []
+
+
+def test_a_store_that_fails_half_way_leaves_nothing(
+    backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mjctl.aws import objects
+
+    write = objects._write
+
+    def full(path: Path, data: bytes) -> None:
+        if path.name.startswith("table."):
+            raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(objects, "_write", full)
+    ran = backup("create")
+    assert ran.code == 10
+    assert "No space left on device" in ran.err
+    assert list(filled.store.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["cache", "database", "aws"])
+def test_a_service_that_is_away_leaves_nothing(backup: BackupCommand, filled: Region, part: str) -> None:
+    contract = filled.contract
+    away = {
+        "cache": {"cache": contract.cache.model_copy(update={"url": "redis://127.0.0.1:1/0"})},
+        "database": {"database": contract.database.model_copy(update={"port": 1})},
+        "aws": {"aws": contract.aws.model_copy(update={"endpoint_url": "http://127.0.0.1:1"})},
+    }[part]
+    backup.contracts = {contract.region: contract.model_copy(update=away)}
+    ran = backup("create")
+    assert ran.code == 9, ran.err
+    assert not filled.store.exists() or list(filled.store.iterdir()) == []
+
+
+def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Region) -> None:
+    backup.create()
+    before = asyncio.run(filled.everything()), _traces(filled)
+    (report,) = backup.json("drill")["regions"]
+    assert report["proven"] is True
+    assert {(part["kind"], part["name"]) for part in report["parts"]} >= {
+        ("database", "public.matches"),
+        ("table", "matches"),
+        ("cache", "sessions"),
+    }
+    assert all(part["equal"] for part in report["parts"])
+    assert {check["name"]: check["status"] for check in report["checks"]} == {
+        "database": "pass",
+        "table/matches": "pass",
+        "table/players": "pass",
+        "table/processed_events": "pass",
+    }
+    assert (asyncio.run(filled.everything()), _traces(filled)) == before
+
+
+def test_a_drill_of_a_damaged_backup_fails_and_leaves_no_trace(backup: BackupCommand, filled: Region) -> None:
+    created = backup.create()
+    file = filled.store / created / "cache.sessions.000000"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    before = _traces(filled)
+    (report,) = backup.json("drill", code=14)["regions"]
+    assert report["proven"] is False
+    assert "cache.sessions.000000" in report["error"]
+    # It had come as far as the tables.
+    assert report["removed"] is True
+    assert _traces(filled) == before
+
+
+def test_prune_shows_asks_and_removes(backup: BackupCommand, filled: Region) -> None:
+    made = [backup.create("--only", "table") for _ in range(3)]
+    plan = backup.json("prune", "--keep-last", "1", "--dry-run")["regions"][0]["decisions"]
+    assert sum(item["keep"] for item in plan) == 1
+    ran = backup("prune", "--keep-last", "1")
+    assert ran.code == 12
+    assert "not kept by the policy" in ran.err
+    assert len(list(filled.store.iterdir())) == 3
+    assert len(backup.json("prune", "--keep-last", "1", "--yes")["regions"][0]["removed"]) == 2
+    (kept,) = filled.store.iterdir()
+    assert kept.name == max(made)
+    assert backup("prune", "--keep-last", "0", "--yes").code == 64
+
+
+async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path) -> None:
+    from mjctl.backup import operations
+    from mjctl.backup.create import Selection
+    from mjctl.health.model import Thresholds
+    from mjctl.models.backup import Kind
+
+    async def look(contract: Contract, bounds: Thresholds) -> tuple[str, str]:
+        name = contract.region
+        report = await run_health("local", {name: contract}, {name: tmp_path}, only=["backup"], thresholds=bounds)
+        return report.results[0].status.value, report.results[0].summary
+
+    assert await look(region.contract, Thresholds()) == ("warn", "there is no backup yet")
+    made = await operations.create(region.contract, Selection([Kind.TABLE]), None)
+    status, summary = await look(region.contract, Thresholds())
+    assert status == "pass"
+    assert made.backup_id in summary
+    late = Thresholds.promising(1e-6)
+    assert (await look(region.contract, late))[0] == "warn"
+    on_aws = region.contract.model_copy(update={"target": "aws"})
+    assert (await look(on_aws, late))[0] == "fail"
+
+
+def _traces(region: Region) -> tuple[list[str], list[tuple[object, ...]], int]:
+    databases = asyncio.run(region.rows("SELECT datname FROM pg_database ORDER BY 1"))
+    return region.dynamodb().list_tables()["TableNames"], databases, len(asyncio.run(region.cached()))
+
+
+@contextmanager
+def _child(contract: Contract) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdin is not None
+        process.stdin.write(json.dumps(contract.model_dump(mode="json")))
+        process.stdin.close()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def _half_way(region: Region, whole: str) -> str:
+    """Wait until the child has stored some of its objects; its backup's id."""
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        folders = [path for path in region.store.glob("*") if path.name != whole]
+        if folders and len(list(folders[0].iterdir())) >= 3:
+            assert not (folders[0] / "manifest.json").exists()
+            return folders[0].name
+        time.sleep(0.01)
+    pytest.fail("the child stored nothing")

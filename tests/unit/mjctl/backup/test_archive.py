@@ -1,0 +1,179 @@
+"""The archive's format over a real directory, with keys made up here instead of by KMS."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mjctl.aws.backups import encode_manifest, parse_manifest, read_catalog
+from mjctl.aws.objects import DirectoryStore
+from mjctl.backup import archive
+from mjctl.backup.archive import ArchiveReader, DamagedObject, PartWriter
+from mjctl.backup.digest import RecordDigest
+from mjctl.backup.keys import BackupKeys
+from mjctl.models.backup import FORMAT, BackupState, Kind, Manifest, Part, WrappedKey, new_backup_id
+from mjctl.models.errors import VerificationError
+
+KEYS = BackupKeys(b"k" * 32, [WrappedKey("us-east-1", "arn:aws:kms:::key/1", "AAAA")])
+RECORDS = [f"record {number}".encode() * 3 for number in range(1000)]
+
+
+async def write(store: DirectoryStore, records: list[bytes], backup_id: str | None = None) -> tuple[str, Part]:
+    backup_id = backup_id or new_backup_id()
+    writer = PartWriter(store, KEYS.cipher(), backup_id, Kind.TABLE, "matches")
+    await writer.add(records)
+    return backup_id, await writer.finish({})
+
+
+def manifest(backup_id: str, *parts: Part) -> Manifest:
+    return Manifest(FORMAT, backup_id, "arena", "test", "us-east-1", "a", "b", "me", {"migration": "1"}, parts)
+
+
+async def read(store: DirectoryStore, backup_id: str, part: Part) -> list[bytes]:
+    reader = ArchiveReader(store, KEYS.cipher(), manifest(backup_id, part))
+    return [record async for batch in reader.read(part) for record in batch]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
+    monkeypatch.setattr(archive, "CHUNK_BYTES", 4000)
+    return DirectoryStore(tmp_path / "store")
+
+
+async def test_what_was_written_is_read_in_order(store: DirectoryStore) -> None:
+    backup_id, part = await write(store, RECORDS)
+    assert len(part.chunks) > 5
+    assert part.records == len(RECORDS)
+    assert part.raw_bytes == sum(map(len, RECORDS))
+    assert await read(store, backup_id, part) == RECORDS
+
+
+async def test_files_are_private_and_hold_nothing_readable(store: DirectoryStore) -> None:
+    backup_id, _ = await write(store, RECORDS)
+    folder = Path(store.location) / backup_id
+    assert oct(folder.stat().st_mode & 0o777) == "0o700"
+    for file in folder.iterdir():
+        assert oct(file.stat().st_mode & 0o777) == "0o600"
+        assert b"record" not in file.read_bytes()
+
+
+async def test_a_chunk_cannot_stand_in_for_another(store: DirectoryStore) -> None:
+    """Also when the manifest is made to agree: the cipher knows a chunk's place."""
+    backup_id, part = await write(store, RECORDS)
+    folder = Path(store.location) / backup_id
+    first, second = (folder / part.object_name(index) for index in (0, 1))
+    first_bytes, second_bytes = first.read_bytes(), second.read_bytes()
+    first.write_bytes(second_bytes)
+    second.write_bytes(first_bytes)
+    chunks = (part.chunks[1], part.chunks[0], *part.chunks[2:])
+    swapped = Part(part.kind, part.name, part.records, part.raw_bytes, part.digest, {}, chunks)
+    with pytest.raises(DamagedObject, match=r"table\.matches\.000000: it does not decrypt"):
+        await read(store, backup_id, swapped)
+
+
+async def test_a_chunk_of_another_backup_is_found(store: DirectoryStore) -> None:
+    one, part = await write(store, RECORDS)
+    other = new_backup_id()
+    for index in range(len(part.chunks)):
+        await store.put(f"{other}/{part.object_name(index)}", await store.get(f"{one}/{part.object_name(index)}"))
+    with pytest.raises(DamagedObject, match="does not decrypt"):
+        await read(store, other, part)
+
+
+async def test_a_part_that_lost_its_last_chunk_is_found(store: DirectoryStore) -> None:
+    backup_id, part = await write(store, RECORDS)
+    shorter = Part(part.kind, part.name, part.records, part.raw_bytes, part.digest, {}, part.chunks[:-1])
+    with pytest.raises(DamagedObject, match="not those that were counted"):
+        await read(store, backup_id, shorter)
+
+
+async def test_reading_may_stop_early(store: DirectoryStore) -> None:
+    backup_id, part = await write(store, RECORDS)
+    reading: AsyncGenerator[list[bytes], None] = ArchiveReader(store, KEYS.cipher(), manifest(backup_id, part)).read(
+        part
+    )
+    async for _ in reading:
+        break
+    await reading.aclose()
+    assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_store_that_fails_fails_the_part(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_name: str, _data: bytes) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store, "put", full)
+    with pytest.raises(OSError, match="disk full"):
+        await write(store, RECORDS)
+
+
+def test_the_signature_covers_every_field() -> None:
+    signed = KEYS.sign(manifest(new_backup_id()))
+    KEYS.check(signed)
+    for change in ({"environment": "prod"}, {"database": {"migration": "2"}}, {"created_at": "c"}):
+        altered = signed.__class__(
+            Manifest(**{name: getattr(signed.manifest, name) for name in Manifest.__struct_fields__} | change),
+            signed.keys,
+            signed.mac,
+        )
+        with pytest.raises(VerificationError):
+            KEYS.check(altered)
+    with pytest.raises(VerificationError):
+        KEYS.check(signed.__class__(signed.manifest, (), signed.mac))
+    with pytest.raises(VerificationError):
+        BackupKeys(b"x" * 32, KEYS.wrapped).check(signed)
+
+
+def test_every_changed_byte_of_a_manifest_is_found() -> None:
+    data = encode_manifest(KEYS.sign(manifest(new_backup_id())))
+    for position in range(len(data)):
+        for bit in (0x01, 0x20, 0x80):
+            changed = bytearray(data)
+            changed[position] ^= bit
+            with pytest.raises((ValueError, VerificationError)):
+                KEYS.check(parse_manifest(bytes(changed)))
+
+
+async def test_without_a_manifest_it_is_no_backup(store: DirectoryStore) -> None:
+    backup_id, part = await write(store, RECORDS)
+    (found,) = await read_catalog(store)
+    assert (found.backup_id, found.state) == (backup_id, BackupState.INCOMPLETE)
+    await store.put(f"{backup_id}/manifest.json", encode_manifest(KEYS.sign(manifest(backup_id, part))))
+    (found,) = await read_catalog(store)
+    assert found.state is BackupState.COMPLETE
+
+
+@pytest.mark.parametrize("damage", ["missing", "shorter", "manifest"])
+async def test_a_look_at_the_listing_finds_what_is_damaged(store: DirectoryStore, damage: str) -> None:
+    backup_id, part = await write(store, RECORDS)
+    await store.put(f"{backup_id}/manifest.json", encode_manifest(KEYS.sign(manifest(backup_id, part))))
+    file = Path(store.location) / backup_id / (part.object_name(2) if damage != "manifest" else "manifest.json")
+    if damage == "missing":
+        file.unlink()
+    else:
+        os.truncate(file, 10)
+    (found,) = await read_catalog(store)
+    assert found.state is BackupState.DAMAGED
+    assert file.name in (found.problem or "")
+
+
+@settings(max_examples=50)
+@given(st.lists(st.binary(max_size=20), max_size=30), st.randoms(use_true_random=False))
+def test_the_digest_ignores_order_and_sees_all_else(records: list[bytes], random: object) -> None:
+    one, other = RecordDigest(), RecordDigest()
+    one.update(records)
+    shuffled = list(records)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    for record in shuffled:
+        part = RecordDigest()
+        part.update([record])
+        other.merge(part)
+    assert one == other
+    other.update([b"one more"])
+    assert one != other

@@ -1,0 +1,124 @@
+"""What needs no service of the sources and of the target."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+
+from mjctl.aws.clients import AwsClients
+from mjctl.backup import cache, tables
+from mjctl.backup.database import _Lines
+from mjctl.backup.destination import Destination
+from mjctl.backup.streams import stream
+from mjctl.backup.tally import Clock, Tally
+from mjctl.models.errors import UsageError
+from tests.unit.mjctl.conftest import MakeContract
+
+
+def test_equal_items_are_equal_bytes() -> None:
+    one = {"id": {"S": "a"}, "tags": {"SS": ["x", "y"]}, "deep": {"L": [{"M": {"n": {"NS": ["2", "1"]}}}]}}
+    other = {"deep": {"L": [{"M": {"n": {"NS": ["1", "2"]}}}]}, "tags": {"SS": ["y", "x"]}, "id": {"S": "a"}}
+    assert tables.encode_item(one) == tables.encode_item(other)
+    assert tables.decode_item(tables.encode_item(one))["tags"] == {"SS": ["x", "y"]}
+    # A list keeps its order.
+    assert tables.encode_item({"l": {"L": [{"N": "1"}, {"N": "2"}]}}) != tables.encode_item(
+        {"l": {"L": [{"N": "2"}, {"N": "1"}]}}
+    )
+
+
+def test_every_type_of_attribute_survives() -> None:
+    item = {
+        "s": {"S": "ä\n"},
+        "n": {"N": "1.50"},
+        "b": {"B": b"\x00\xff"},
+        "t": {"BOOL": True},
+        "z": {"NULL": True},
+        "m": {"M": {"S": {"S": "a name like a type"}}},
+        "l": {"L": []},
+        "bs": {"BS": [b"1", b"2"]},
+    }
+    assert tables.decode_item(tables.encode_item(item)) == item
+
+
+def test_globs_choose_namespaces() -> None:
+    names = ["leaderboard", "lobby", "profile", "sessions"]
+    assert cache.select(names, ["*"]) == names
+    assert cache.select(names, ["*", "!leaderboard", "!profile"]) == ["lobby", "sessions"]
+    assert cache.select(names, ["*", "!l*", "lobby"]) == ["lobby", "profile", "sessions"]
+    assert cache.select(names, []) == []
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 100])
+async def test_lines_are_cut_wherever_the_pieces_end(size: int) -> None:
+    data = b"a\t1\nbb\t\\N\n\nccc\\nd\t2\n"
+    lines: list[bytes] = []
+
+    async def emit(found: list[bytes]) -> None:
+        lines.extend(found)
+
+    cutter = _Lines(emit)
+    for start in range(0, len(data), size):
+        await cutter.feed(data[start : start + size])
+    await cutter.end()
+    assert lines == [b"a\t1", b"bb\t\\N", b"", b"ccc\\nd\t2"]
+
+
+async def test_a_stream_gives_all_and_then_the_error() -> None:
+    async def produce(emit: Callable[[int], Awaitable[None]]) -> None:
+        for number in range(20):
+            await emit(number)
+        raise RuntimeError("after all")
+
+    seen = []
+
+    async def read() -> None:
+        async for number in stream(produce):
+            seen.append(number)
+
+    with pytest.raises(RuntimeError, match="after all"):
+        await read()
+    assert seen == list(range(20))
+
+
+async def test_a_stream_nobody_reads_stops_its_producer() -> None:
+    stopped = asyncio.Event()
+
+    async def produce(emit: Callable[[int], Awaitable[None]]) -> None:
+        try:
+            while True:
+                await emit(1)
+        finally:
+            stopped.set()
+
+    numbers = stream(produce)
+    async for _ in numbers:
+        break
+    await numbers.aclose()
+    assert stopped.is_set()
+
+
+def test_what_ends_soon_is_counted_and_not_compared() -> None:
+    clock = Clock(now_ms=1_000)
+    ends: dict[bytes, int | None] = {b"gone": 999, b"soon": 2_000, b"late": 10**12, b"stays": None}
+    archive, found = Tally(clock, ends.__getitem__), Tally(clock, ends.__getitem__)
+    assert archive.take(list(ends)) == [b"soon", b"late", b"stays"]
+    assert (archive.seen, archive.expired, archive.expiring, archive.durable.records) == (4, 1, 1, 2)
+    found.take([b"stays", b"late"])
+    assert found.equals(archive)
+    found.take([b"soon", b"soon"])
+    assert not found.equals(archive)
+
+
+@pytest.mark.parametrize("name", ["", "Review", "a_b", "-a", "a.b", "x" * 16])
+def test_a_copy_has_a_plain_name(make_contract: MakeContract, name: str) -> None:
+    with pytest.raises(UsageError):
+        Destination(make_contract(), cast(AwsClients, None), name)
+
+
+def test_a_copy_has_names_of_its_own(make_contract: MakeContract) -> None:
+    copy = Destination(make_contract(), cast(AwsClients, None), "new-2")
+    assert copy.table("matches") == "arena-test-scratch.new-2.matches"
+    assert copy.database == "scratch_new_2"
