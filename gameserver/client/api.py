@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -16,13 +17,17 @@ _MAX_ANSWER_BYTES = 1 << 20
 
 
 class ApiError(Exception):
-    """The API's own error: HTTP `status`, `code` and `message`. Status 0, code `unreachable`: there was no answer."""
+    """The API's own error: HTTP `status`, `code` and `message`. Status 0, code `unreachable`: there was no answer.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `regions`: with code `region_closed`, region and API address of those to play in instead, the best first.
+    """
+
+    def __init__(self, status: int, code: str, message: str, regions: Mapping[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}" if status == 0 else f"{status} {code}: {message}")
         self.status = status
         self.code = code
         self.message = message
+        self.regions = dict(regions or {})
 
 
 class MatchTicket(msgspec.Struct, frozen=True):
@@ -177,7 +182,8 @@ def _parse(status: int, raw: bytes) -> dict[str, Any]:
         error_part = answer.get("error")
         if not isinstance(error_part, dict):
             raise ApiError(status, "bad_answer", "the API's error has no code")
-        raise ApiError(status, str(error_part.get("code", "")), str(error_part.get("message", "")))
+        regions = {str(one["region"]): str(one["api"]) for one in error_part.get("regions", ())}
+        raise ApiError(status, str(error_part.get("code", "")), str(error_part.get("message", "")), regions)
     return answer
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import msgspec
+
+from gameserver.closure import Alternative
 
 T = TypeVar("T")
 
@@ -19,17 +21,32 @@ _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 
 
 class ApiError(Exception):
-    """An answer other than success. `code` is for programs, `message` for people; neither holds personal data."""
+    """An answer other than success. `code` is for programs, `message` for people; neither holds personal data.
 
-    def __init__(self, status: int, code: str, message: str, *, retry_after_seconds: int | None = None) -> None:
+    `regions`: where the same request would be served, the best first.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        retry_after_seconds: int | None = None,
+        regions: Sequence[Alternative] = (),
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.message = message
         self.retry_after_seconds = retry_after_seconds
+        self.regions = tuple(regions)
 
     def body(self) -> dict[str, Any]:
-        return {"error": {"code": self.code, "message": self.message}}
+        error: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.regions:
+            error["regions"] = [{"region": one.region, "api": one.api} for one in self.regions]
+        return {"error": error}
 
 
 @dataclass(frozen=True)

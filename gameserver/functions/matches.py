@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from gameserver import closure
 from gameserver.functions.http import ApiError, Request, Response
 from gameserver.functions.services import Services
 from gameserver.settings import Mode
@@ -30,7 +31,8 @@ class CreateMatch(msgspec.Struct):
 async def create_match(request: Request, services: Services) -> Response:
     """POST /v1/matches {mode, join} -> 201 {match_id, mode, state, server: {id, zone, url}}.
 
-    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room.
+    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room, and 503
+    `region_closed`, with the regions to play in, while the region takes no new matches.
     """
     asked = request.json(CreateMatch)
     mode = services.settings.mode(asked.mode)
@@ -38,6 +40,11 @@ async def create_match(request: Request, services: Services) -> Response:
         names = ", ".join(known.name for known in services.settings.modes)
         raise ApiError(400, "unknown_mode", f"mode must be one of: {names}")
     services.matches_by_player.take(request.player_id)
+    closed = closure.decode(await services.redis.get(closure.KEY))
+    if closed is not None:
+        raise ApiError(
+            503, "region_closed", "this region takes no new matches; play in another one", regions=closed.elsewhere
+        )
     if asked.join == "open":
         found = await services.directory.find_open(mode.name)
         if found is not None:

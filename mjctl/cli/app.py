@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from mjctl.cli import backup, cache, completion, config, deploy, doctor, health, loadtest, queue, servers, state
+from mjctl.cli import (
+    backup,
+    cache,
+    completion,
+    config,
+    deploy,
+    doctor,
+    failover,
+    health,
+    loadtest,
+    queue,
+    servers,
+    state,
+)
 from mjctl.cli.global_options import choose
 from mjctl.cli.group import Group
 
@@ -69,6 +82,7 @@ app.command()(state.outputs)
 app.command()(state.status)
 app.command()(state.history)
 app.command()(state.unlock)
+app.command()(failover.failover)
 app.command()(health.health)
 app.add_typer(backup.app, cls=Group, name="backup", help="Make, verify, restore, prune and rehearse backups.")
 app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from mjctl.aws.clients import unreachable
 from mjctl.aws.records import MatchRecord, read_matches
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
-from mjctl.health.model import Check, Finding, RegionContext, failed, passed
+from mjctl.health.model import Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from gameserver.client import GameClient, MatchReport, MatchTicket
+    from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
 # The mode lasts 10 s at most (the configuration holds that); the rest is for log-in, start and the queue.
@@ -55,10 +55,17 @@ async def check_login(context: RegionContext) -> Finding:
 
 async def check_match(context: RegionContext) -> Finding:
     """Two players play one short match to its end; its result must reach PostgreSQL and DynamoDB."""
+    from gameserver.client import ApiError
+
     async with _game_errors(context):
         players = await asyncio.gather(_player(context, 1), _player(context, 2))
         before = int((await players[0].profile())["matches"])
-        ticket = await players[0].create_match(_MODE, "new")
+        try:
+            ticket = await players[0].create_match(_MODE, "new")
+        except ApiError as error:
+            if error.code == "region_closed":
+                return _closed(context.contract, error)
+            raise
         reports = await asyncio.gather(*(_play(player, ticket) for player in players))
     ended = time.perf_counter()
     record = await _await_record(context, ticket.match_id)
@@ -99,6 +106,16 @@ async def check_match(context: RegionContext) -> Finding:
         f"played on {ticket.server_id}, latency p50 {evidence.get('latency_p50_ms', '?')} ms, "
         f"result in PostgreSQL and DynamoDB {kept_ms} ms after its end",
         **evidence,
+    )
+
+
+def _closed(contract: Contract, error: ApiError) -> Finding:
+    """An operator has moved the traffic away: no fault, and still nothing to forget."""
+    return warned(
+        f"takes no new matches since a failover; players are sent to {', '.join(error.regions)}",
+        hint=f"`mjctl failover --env {contract.environment} --region {contract.region} --restore` opens it again",
+        closed=True,
+        elsewhere=error.regions,
     )
 
 

@@ -16,6 +16,7 @@ import jwt
 import pytest
 from redis.asyncio import Redis
 
+from gameserver import closure
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.settings import Settings
 
@@ -294,6 +295,21 @@ async def test_an_open_match_is_joined(client: Client, directory: Directory) -> 
     _, second = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
     _, third = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "new"})
     assert first["match_id"] == second["match_id"] != third["match_id"]
+
+
+async def test_a_closed_region_names_those_to_play_in(client: Client, directory: Directory, settings: Settings) -> None:
+    await client.play_as("closed@example.com")
+    elsewhere = (closure.Alternative("eu-west-1", "http://127.0.0.1:1"),)
+    async with Redis.from_url(settings.cache_url) as redis:
+        await redis.set(closure.KEY, closure.encode(closure.Closure(1, elsewhere)))
+        for join in ("new", "open"):
+            status, answer = await client.call("POST", "/v1/matches", {"mode": "arena", "join": join})
+            assert (status, answer["error"]["code"]) == (503, "region_closed")
+            assert answer["error"]["regions"] == [{"region": "eu-west-1", "api": "http://127.0.0.1:1"}]
+        assert await directory.active_matches() == []
+        assert (await client.call("GET", "/v1/profile"))[0] == 200
+        await redis.delete(closure.KEY)
+    assert (await client.call("POST", "/v1/matches", {"mode": "arena"}))[0] == 201
 
 
 async def test_no_capacity(client: Client, directory: Directory) -> None:

@@ -1,0 +1,104 @@
+"""Moving players away from a region, and back.
+
+The region's API stops placing matches and names the other regions to whoever asks for one; matches that run there are
+played to their end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from gameserver import closure
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.stores import cache
+from mjctl.fleet.listing import list_servers
+from mjctl.models.contract import Contract
+from mjctl.models.errors import ConflictError
+
+_LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a region carries now. `closed_to`: the regions its players are sent to; None: it is open."""
+
+    region: str
+    players: int
+    matches: int
+    closed_to: tuple[str, ...] | None
+
+
+async def traffic(contract: Contract) -> Traffic:
+    """Look at one region.
+
+    Raises:
+        UnreachableError: its Redis does not answer.
+    """
+    rows = await list_servers(contract)
+    with AwsClients(contract) as clients:
+        async with cache(contract, clients) as redis:
+            closed = closure.decode(await redis.get(closure.KEY))
+    return Traffic(
+        contract.region,
+        sum(row.players or 0 for row in rows),
+        sum(row.matches or 0 for row in rows),
+        tuple(one.region for one in closed.elsewhere) if closed else None,
+    )
+
+
+def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Sequence[str]) -> list[Contract]:
+    """The deployed regions that can take over from `leaving`, without those that are `unfit`.
+
+    Raises:
+        ConflictError: there is none, so the players would have nowhere to go.
+    """
+    left = [contract for name, contract in contracts.items() if name != leaving and name not in unfit]
+    if not left:
+        why = f"not fit: {', '.join(unfit)}" if unfit else "no other region is deployed"
+        raise ConflictError(
+            f"players of {leaving} would have nowhere to go: {why}",
+            where=f"region {leaving}",
+            hint="`mjctl health` shows what is wrong elsewhere; `mjctl deploy --region NAME` brings another region up",
+        )
+    return left
+
+
+async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
+    """Have the region's API send its players to `elsewhere` from now on.
+
+    Raises:
+        UnreachableError: the region's Redis does not answer: players that reach its API cannot be told.
+    """
+    alternatives = tuple(closure.Alternative(one.region, one.endpoints.api) for one in elsewhere)
+    written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
+    with AwsClients(contract) as clients:
+        async with cache(contract, clients) as redis:
+            await redis.set(closure.KEY, written)
+
+
+async def reopen(contract: Contract) -> bool:
+    """Have the region take matches again; whether it was closed.
+
+    Raises:
+        UnreachableError: the region's Redis does not answer.
+    """
+    with AwsClients(contract) as clients:
+        async with cache(contract, clients) as redis:
+            return bool(await redis.delete(closure.KEY))
+
+
+async def empty(contract: Contract, wait_seconds: float, say: Callable[[str], None]) -> Traffic:
+    """Wait until the last match of a closed region has ended, at most so long; what is left then."""
+    deadline = time.monotonic() + wait_seconds
+    before = -1
+    while True:
+        now = await traffic(contract)
+        if now.matches != before:
+            say(f"{contract.region}: {now.matches} matches with {now.players} players are still played")
+            before = now.matches
+        if not now.matches or time.monotonic() >= deadline:
+            return now
+        await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,123 @@
+"""Servers are exchanged, taken out and added under players: no match drops."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mjctl.models.exit_codes import ExitCode
+
+from .conftest import REGION, Operator, eventually
+
+pytestmark = pytest.mark.stack
+
+FIRST = f"game-{REGION}a-1"
+
+
+def servers(operator: Operator) -> dict[str, dict[str, Any]]:
+    ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
+    return {one["id"]: one for one in ran.json()["servers"]}
+
+
+def all_ready(operator: Operator) -> bool:
+    return all(one["state"] == "ready" for one in servers(operator).values())
+
+
+@pytest.fixture
+def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
+    """Start bots that play for some seconds, and wait until every one of their matches runs."""
+
+    def play(seconds: str) -> subprocess.Popen[str]:
+        running = operator.start(
+            "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", seconds,
+            "--output", "json",
+        )  # fmt: skip
+        eventually(lambda: sum(one["matches"] or 0 for one in servers(operator).values()) >= 3, 30, "three matches run")
+        return running
+
+    return play
+
+
+def assert_no_match_dropped(running: subprocess.Popen[str]) -> dict[str, Any]:
+    stdout, stderr = running.communicate(timeout=110)
+    assert running.returncode == ExitCode.OK, stdout + stderr
+    report = dict(json.loads(stdout))
+    assert report["matches"]["started"] == report["matches"]["ended"] >= 3
+    assert report["verification"]["verified"] is True
+    assert report["verification"]["missing"] == []
+    return report
+
+
+def test_every_server_is_restarted_under_players_and_no_match_drops(
+    operator: Operator, playing: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    eventually(lambda: all_ready(operator), 30, "every server is ready")
+    before = servers(operator)
+    running = playing("15")
+    ran = operator.run("servers", "restart", "--region", REGION, "--yes", "--output", "json")
+    assert ran.code == ExitCode.OK, ran.stderr
+    changed = ran.json()["servers"]
+    assert [one["action"] for one in changed] == ["restarted"] * len(before)
+    assert sum(one["matches"] for one in changed) >= 3
+    after = servers(operator)
+    assert all(after[name]["pid"] != before[name]["pid"] for name in before)
+    assert all_ready(operator)
+    report = assert_no_match_dropped(running)
+    assert report["regions"][0]["reconnects"] >= 1
+
+
+def test_a_drained_server_stays_out_until_it_is_wanted_again(
+    operator: Operator, playing: Callable[[str], subprocess.Popen[str]]
+) -> None:
+    eventually(lambda: all_ready(operator), 30, "every server is ready")
+    running = playing("8")
+    ran = operator.run("servers", "drain", FIRST, "--region", REGION, "--yes")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert servers(operator)[FIRST]["state"] == "stopped"
+    assert_no_match_dropped(running)
+    unhealthy = operator.run("health", "--region", REGION, "--only", "process")
+    assert unhealthy.code == ExitCode.UNHEALTHY
+    assert FIRST in unhealthy.stdout
+
+    others = [name for name in servers(operator) if name != FIRST]
+    last = operator.run("servers", "drain", *others, "--region", REGION, "--yes")
+    assert last.code == ExitCode.CONFLICT
+    assert "no other server" in last.stderr
+    assert operator.run("servers", "restart", FIRST, *others, "--region", REGION, "--yes").code == ExitCode.OK
+    assert all_ready(operator)
+
+
+def test_a_new_scale_goes_through_terraform_and_stays(operator: Operator) -> None:
+    deploy = ("deploy", "--region", REGION, "--auto-approve", "--output", "json")
+    assert operator.run(*deploy).code == ExitCode.OK
+    count = len(servers(operator))
+    ran = operator.run("servers", "scale", "2", "--region", REGION, "--auto-approve")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert len(servers(operator)) == 2 * count
+    assert [one["outcome"] for one in operator.run(*deploy).json()["regions"]] == ["unchanged"]
+    assert operator.run("drift", "--region", REGION).code == ExitCode.OK
+    ran = operator.run("servers", "scale", "--reset", "--region", REGION, "--auto-approve")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert len(servers(operator)) == count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("drain", "game-nowhere-1", "--yes"), ExitCode.NOT_FOUND, "game-nowhere-1"),
+        (("drain", FIRST), ExitCode.REFUSED, "--yes"),
+        (("scale",), ExitCode.USAGE, "--reset"),
+        (("scale", "2", "--reset"), ExitCode.USAGE, "--reset"),
+        (("scale", "99", "--auto-approve"), ExitCode.USAGE, "50"),
+    ],
+)
+def test_what_cannot_be_is_refused(operator: Operator, arguments: tuple[str, ...], code: ExitCode, words: str) -> None:
+    before = {name: one["pid"] for name, one in servers(operator).items()}
+    ran = operator.run("servers", *arguments, "--region", REGION)
+    assert ran.code == code
+    assert words in ran.stderr
+    assert {name: one["pid"] for name, one in servers(operator).items()} == before
