@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import structlog
 from alembic import context
+from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -12,11 +14,25 @@ from sqlalchemy.pool import NullPool
 # Any number that no other program of ours uses for an advisory lock.
 _LOCK = 0x6D6A63746C
 
+log = structlog.get_logger()
+
 
 def _migrate(connection: Connection) -> None:
     connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
     context.configure(connection=connection)
+    newer = [head for head in context.get_context().get_current_heads() if not _is_known(head)]
+    if newer:
+        # After a rollback. The schema only moves forward: a migration must leave the code before it working.
+        log.warning("schema_is_newer", heads=newer)
+        return
     context.run_migrations()
+
+
+def _is_known(head: str) -> bool:
+    try:
+        return context.script.get_revision(head) is not None
+    except CommandError:
+        return False
 
 
 async def _run() -> None:
