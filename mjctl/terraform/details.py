@@ -8,6 +8,7 @@ from typing import Any
 
 MASK = "(sensitive)"
 UNKNOWN = "(known after apply)"
+SEVERAL = "(several values)"
 _ACTIONS = {
     ("create",): "create",
     ("update",): "update",
@@ -55,7 +56,14 @@ def _detail(found: Mapping[str, Any], action: str) -> ResourceDetail:
     marks = (change.get("before_sensitive"), change.get("after_sensitive"))
     before = dict(_leaves(_masked(change.get("before"), *marks)))
     after = dict(_leaves(_masked(change.get("after"), *marks)))
-    after.update(_unknown(change.get("after_unknown")))
+    for path in _unknown(change.get("after_unknown")):
+        # Of a whole that is not known yet no part is: its present parts are one change, not as many removals.
+        parts = [one for one in before if one.startswith((f"{path}.", f"{path}["))]
+        for part in parts:
+            del before[part]
+        if parts:
+            before[path] = SEVERAL
+        after[path] = UNKNOWN
     attributes = [
         AttributeChange(path, before.get(path), after.get(path))
         for path in dict.fromkeys([*before, *after])
@@ -82,8 +90,8 @@ def _masked_by(value: Any, sensitive: Any) -> Any:
     return value
 
 
-def _unknown(marks: Any) -> Iterator[tuple[str, Any]]:
-    return ((path, UNKNOWN) for path, mark in _leaves(marks) if mark is True)
+def _unknown(marks: Any) -> Iterator[str]:
+    return (path for path, mark in _leaves(marks) if mark is True)
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mjctl.terraform.details import MASK, UNKNOWN, AttributeChange, resource_details
+from mjctl.terraform.details import MASK, SEVERAL, UNKNOWN, AttributeChange, resource_details
 
 
 def shown(**change: Any) -> dict[str, Any]:
@@ -40,6 +40,12 @@ def test_a_value_that_is_a_secret_on_one_side_only_is_masked_on_both() -> None:
 def test_what_is_known_later_says_so() -> None:
     assert attributes(before={"id": "1"}, after={}, after_unknown={"id": True, "tags": {}}) == [
         AttributeChange("id", "1", UNKNOWN)
+    ]
+
+
+def test_a_whole_that_is_not_known_yet_is_one_change() -> None:
+    assert attributes(before={"output": {"a": 1, "b": [2]}}, after={}, after_unknown={"output": True}) == [
+        AttributeChange("output", SEVERAL, UNKNOWN)
     ]
 
 
