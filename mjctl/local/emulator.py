@@ -11,9 +11,12 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
+import warnings
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -23,6 +26,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SAVE_SECONDS = 1.0
 # Saving copies the state on the event loop; it may take this share of the time.
 _SAVE_SHARE = 0.05
+# Saving the tables does so in a process of its own, which may use this share of a core.
+_CHILD_SHARE = 0.25
 _LARGE = "dynamodb"
 _LARGE_TARGET = b"DynamoDB_"
 _READING = (
@@ -65,7 +70,7 @@ class ChangeTracker:
 
 
 async def save_changes(tracker: ChangeTracker) -> None:
-    """Save what has changed, about every second, for ever."""
+    """Save what has changed, about every second, for ever; cancelled, it leaves no process behind."""
     from ministack.app import _build_persistence_save_dict
     from ministack.core.persistence import save_state
 
@@ -75,17 +80,70 @@ async def save_changes(tracker: ChangeTracker) -> None:
         tables, others = tracker.tables_changed, tracker.others_changed
         tracker.tables_changed = tracker.others_changed = False
         began = time.monotonic()
-        wanted = {
-            name: get_state
-            for name, get_state in _build_persistence_save_dict().items()
-            if (tables if name == _LARGE else others)
-        }
-        states, missed = _copies(wanted)
-        tracker.tables_changed |= _LARGE in missed
-        tracker.others_changed |= bool(missed - {_LARGE})
+        getters = _build_persistence_save_dict()
+        states, missed = _copies({name: getter for name, getter in getters.items() if others and name != _LARGE})
+        tracker.others_changed |= bool(missed)
         pause = max(_SAVE_SECONDS, (time.monotonic() - began) / _SAVE_SHARE)
         for name, state in states.items():
             await asyncio.to_thread(save_state, name, state)
+        if tables:
+            began = time.monotonic()
+            await in_snapshot(partial(_save, _LARGE, getters[_LARGE]))
+            pause = max(pause, (time.monotonic() - began) / _CHILD_SHARE)
+
+
+def _save(name: str, get_state: Callable[[], Any]) -> None:
+    from ministack.core.persistence import save_state
+
+    save_state(name, get_state())
+
+
+async def in_snapshot(work: Callable[[], None]) -> None:
+    """Run `work` over the memory as it is now, in a forked child: copying 100,000 items takes seconds, in which nothing
+    here would be answered and the watchdog would take this process for hung. Cancelled, it ends the child.
+
+    Raises:
+        RuntimeError: the child failed.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    parent = os.getpid()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads: none of their locks is taken below, and the child executes nothing else.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        _run_as_child(work, parent)
+    waiting = asyncio.create_task(asyncio.to_thread(os.waitpid, child, 0))
+    try:
+        _, status = await asyncio.shield(waiting)
+    except asyncio.CancelledError:
+        # It must not replace, a moment later, what an orderly end has saved.
+        os.kill(child, signal.SIGKILL)
+        await waiting
+        raise
+    if status != 0:
+        raise RuntimeError(f"the child that saves the state ended with {os.waitstatus_to_exitcode(status)}")
+
+
+def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
+    def end_with_parent() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    code = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        # The parent's sockets: held open here, a restarted emulator could not bind its port.
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        threading.Thread(target=end_with_parent, daemon=True).start()
+        work()
+        code = 0
+    finally:
+        os._exit(code)
 
 
 def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], set[str]]:
@@ -123,8 +181,14 @@ async def serve(port: int) -> None:
     tracker = ChangeTracker(app)
     saving = asyncio.create_task(save_changes(tracker))
     saving.add_done_callback(lambda task: _report(task, stopping))
-    await hypercorn_serve(tracker, config, shutdown_trigger=stopping.wait)  # type: ignore[arg-type]
-    saving.cancel()
+
+    async def until_stopped() -> None:
+        await stopping.wait()
+        # Before the server shuts down, which is when ministack saves everything for the last time.
+        saving.cancel()
+        await asyncio.gather(saving, return_exceptions=True)
+
+    await hypercorn_serve(tracker, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
