@@ -66,11 +66,12 @@ def plan(
 
     Example: mjctl plan --region us-east-1 --out plans --summary-file summary.md
     """
-    from mjctl.cli.reports import write_reports
+    from mjctl.cli.reports import begin_reports, write_reports
     from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.executor import discard
 
     run = open_run("plan", env, output)
+    begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
     folder = PlanFolder(out.resolve()) if out is not None else None
     release = run.store.of_working_tree()
@@ -103,11 +104,12 @@ def drift(
 
     Example: mjctl drift --all-regions
     """
-    from mjctl.cli.reports import write_reports
+    from mjctl.cli.reports import begin_reports, write_reports
     from mjctl.deploy.drift import overlook
     from mjctl.deploy.executor import discard
 
     run = open_run("drift", env, output)
+    begin_reports(summary_file, junit)
     regions = chosen_regions(run.environment, region, all_regions) or _deployed(run)
     with run.held(regions, lock_timeout):
         intents = [run.intents.applied(name) for name in regions]
@@ -171,11 +173,12 @@ def deploy(
 
     Example: mjctl deploy --all-regions --strategy canary --soak 60 --rollback-on-failure --auto-approve
     """
-    from mjctl.cli.reports import write_reports
+    from mjctl.cli.reports import begin_reports, write_reports
     from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.rollout import RolloutPlan, Strategy
 
     run = open_run("deploy", env, output)
+    begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
     if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
         raise UsageError(

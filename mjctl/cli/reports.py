@@ -47,6 +47,17 @@ def write_reports(
         write_report(junit, deploy_junit(run.command, run.environment.name, results))
 
 
+def begin_reports(*paths: Path | None) -> None:
+    """Make the files before anything is changed: one that cannot be written must not spoil a deploy that went well.
+
+    Raises:
+        PermissionDeniedError: a file cannot be written.
+    """
+    for path in paths:
+        if path is not None:
+            write_report(path, "")
+
+
 def write_report(path: Path, text: str) -> None:
     """Raises: PermissionDeniedError."""
     try:
