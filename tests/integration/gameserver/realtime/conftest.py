@@ -266,7 +266,7 @@ def environment_of(settings: Settings) -> dict[str, str]:
     values = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        if value in (None, "") or field.name in {"aws_endpoint_url", "modes"}:
+        if value in (None, "", ()) or field.name in {"aws_endpoint_url", "modes"}:
             continue
         text = value if isinstance(value, str) else json.dumps(value)
         values[f"GAMESERVER_{field.name.upper()}"] = text

@@ -11,7 +11,7 @@ import pytest
 
 from gameserver.server import run
 from gameserver.server.process import end_tasks
-from gameserver.settings import Settings, SettingsError
+from gameserver.settings import Mode, Settings, SettingsError
 
 SETTINGS = Settings(
     project="p",
@@ -67,3 +67,17 @@ def test_a_port_in_use_is_named_and_nothing_starts() -> None:
     assert ended.returncode == 78
     assert f"GAMESERVER_PORT: cannot listen on 127.0.0.1:{port}" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (Mode("duel", seats=2, duration_seconds=60, rules="chess"), "no rules called 'chess'"),
+        (Mode("duel", seats=2, duration_seconds=60, rules="json"), "no rules called 'json'"),
+        (Mode("duel", seats=3, duration_seconds=60, rules="noughts"), "2 seats, not 3"),
+    ],
+    ids=["missing", "elsewhere", "seats"],
+)
+def test_a_mode_that_cannot_be_played_is_refused_at_the_start(mode: Mode, reason: str) -> None:
+    with pytest.raises(SettingsError, match=f"mode 'duel' cannot be played: .*{reason}"):
+        run(dataclasses.replace(SETTINGS, modes=(mode,)))
