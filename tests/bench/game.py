@@ -32,6 +32,11 @@ from game.services import Services
 MAIN_ROOM = 10
 SIDE_ROOMS = (4, 40)
 _TOKENS = 6000
+DOUBTS = {
+    "generator_limited": "the load generator may have been the bottleneck",
+    "disturbed": "other processes took time of the server's core; measure again on a quiet machine",
+    "cut_short": "the time for a run was over before the search ended",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,9 @@ def run(kind: type[OurServer | Colyseus], plan: Plan, setup: Setup) -> Result:
             setup.binary, kind.protocol, server.port, plan.rooms_of, setup.tokens, setup.generator_core, log
         )
         try:
-            return Search(server, generator, plan, setup.generator_core).run()
+            return Search(
+                server, generator, plan, server_core=setup.server_core, generator_core=setup.generator_core
+            ).run()
         finally:
             generator.close()
     finally:
@@ -95,9 +102,13 @@ def summarise(results: dict[str, list[Result]]) -> dict[str, Any]:
     for figure in ("clients_sustained", "cpu_ms_per_client_second", "memory_per_connection_kib", "joins_per_second"):
         summary[f"ratio_{figure}"] = round(ours[figure] / peer[figure], 2) if peer[figure] else None
     summary["each_clients_sustained"] = {name: [r.sustained for r in runs] for name, runs in results.items()}
-    summary["generator_limited"] = [
-        f"{name} {index + 1}" for name, runs in results.items() for index, r in enumerate(runs) if r.generator_limited
-    ]
+    doubts: dict[str, Callable[[Result], bool]] = {
+        "generator_limited": lambda r: r.generator_limited,
+        "disturbed": lambda r: r.disturbed,
+        "cut_short": lambda r: r.cut_short,
+    }
+    for doubt, holds in doubts.items():
+        summary[doubt] = [f"{name} {i + 1}" for name, runs in results.items() for i, r in enumerate(runs) if holds(r)]
     summary["our_counters"] = results["ours"][-1].evidence
     return summary
 
@@ -143,14 +154,13 @@ def main() -> None:
     if options.details is not None:
         every = {size: {n: [vars(r) for r in runs] for n, runs in found.items()} for size, found in results.items()}
         options.details.write_text(json.dumps(every, indent=1))
-    for room_size, found in results.items():
-        for server_name, runs in found.items():
-            if any(result.generator_limited for result in runs):
-                print(
-                    f"warning: rooms of {room_size}, {server_name}: the generator was the bottleneck", file=sys.stderr
-                )
+    summaries = {f"rooms_of_{room_size}": summarise(found) for room_size, found in results.items()}
+    for name, summary in summaries.items():
+        for doubt, meaning in DOUBTS.items():
+            if summary[doubt]:
+                print(f"warning: {name}: {', '.join(summary[doubt])}: {meaning}", file=sys.stderr)
     report = {
-        **{f"rooms_of_{room_size}": summarise(found) for room_size, found in results.items()},
+        **summaries,
         "repetitions": rooms,
         "equal_count": options.first,
         "seconds": round(time.monotonic() - started),

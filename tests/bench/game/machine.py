@@ -74,11 +74,11 @@ def resident_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
-def core_times(core: int) -> tuple[float, float]:
-    """Seconds that a core has been busy, and seconds in all."""
+def busy_seconds(core: int) -> float:
+    """Seconds so far that a core has worked, interrupts included, or was wanted but given to another machine."""
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
-    times = [int(field) / _TICKS for field in line.split()[1:9]]
-    return sum(times) - times[3] - times[4], sum(times)
+    user, nice, system, _, _, irq, softirq, steal = (int(field) for field in line.split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS
 
 
 def raise_file_limit() -> None:

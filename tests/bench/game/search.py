@@ -6,6 +6,7 @@ if one of two windows keeps both limits, so that a hiccup of the machine alone d
 
 from __future__ import annotations
 
+import statistics
 import sys
 import time
 from dataclasses import dataclass, field
@@ -20,7 +21,12 @@ TICK_RATE_HZ = 19.5
 MOST_PLAYERS = 12_000
 GENERATOR_CPU = 0.85
 GENERATOR_LAG_MS = 5.0
+OTHERS_ON_SERVER_CORE = 0.03
 _SETTLE_SECONDS = 1.0
+_WARM_SECONDS = 3.0
+"""Before the costs are taken: V8 compiles, Python specialises."""
+
+_RUN_SECONDS = 100.0
 _CLIMB = 1.25
 
 
@@ -39,7 +45,10 @@ class Plan:
 
 @dataclass
 class Result:
-    """`windows`: everything measured; the other figures are of the first count, see `Plan`."""
+    """`windows`: everything measured; the other figures are of the first count, see `Plan`.
+
+    `cut_short`: the time for one run was over before the gap was small enough; `sustained` may be too low.
+    """
 
     sustained: int = 0
     at_sustained: dict[str, Any] = field(default_factory=dict)
@@ -48,6 +57,7 @@ class Result:
     cpu_ms_per_client_second: float = 0.0
     at_first: dict[str, Any] = field(default_factory=dict)
     evidence: dict[str, float] = field(default_factory=dict)
+    cut_short: bool = False
     windows: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -59,14 +69,22 @@ class Result:
             for window in self.windows
         )
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether other processes took more of the server's core than `OTHERS_ON_SERVER_CORE` in half the windows."""
+        return statistics.median(w["others_on_server_core"] for w in self.windows) > OTHERS_ON_SERVER_CORE
+
 
 class Search:
     """One run over one freshly started server."""
 
-    def __init__(self, server: Server, generator: Generator, plan: Plan, generator_core: int) -> None:
+    def __init__(
+        self, server: Server, generator: Generator, plan: Plan, *, server_core: int, generator_core: int
+    ) -> None:
         self._server = server
         self._generator = generator
         self._plan = plan
+        self._server_core = server_core
         self._generator_core = generator_core
         self._rooms = 0
         self._result = Result()
@@ -83,16 +101,22 @@ class Search:
         joined = self._bring(plan.whole_rooms(plan.first))
         result.joins_per_second = joined.joined / joined.seconds
         if joined.players < joined.wanted:
+            joined = self._bring(plan.whole_rooms(plan.first))
+        if joined.players < joined.wanted:
             raise RuntimeError(f"{self._server.name}: {joined.players} of {joined.wanted} players came in")
+        time.sleep(_WARM_SECONDS)
         window = self._window()
         result.at_first = window
         result.cpu_ms_per_client_second = window["server_cpu"] * 1000 / window["clients"]
         result.memory_per_connection_kib = (machine.resident_bytes(pid) - idle) / joined.players / 1024
 
     def _sustained(self) -> None:
-        plan = self._plan
+        plan, deadline = self._plan, time.monotonic() + _RUN_SECONDS
         low, high, count = 0, 0, plan.whole_rooms(plan.first)
         while True:
+            if time.monotonic() > deadline:
+                self._result.cut_short = True
+                break
             if self._passes(count):
                 low = count
             else:
@@ -129,13 +153,15 @@ class Search:
         return self._generator.players(count)
 
     def _window(self) -> dict[str, Any]:
-        pid = self._server.process.pid
         time.sleep(_SETTLE_SECONDS)
-        cpu, (busy, total) = machine.cpu_seconds(pid), machine.core_times(self._generator_core)
+        before = self._usage()
         window = self._generator.measure(self._plan.window_seconds)
-        busy_after, total_after = machine.core_times(self._generator_core)
-        window["server_cpu"] = round((machine.cpu_seconds(pid) - cpu) / window["seconds"], 3)
-        window["generator_core_busy"] = round((busy_after - busy) / (total_after - total), 3)
+        server_cpu, server_core, generator_core = (
+            (after - earlier) / window["seconds"] for earlier, after in zip(before, self._usage(), strict=True)
+        )
+        window["server_cpu"] = round(server_cpu, 3)
+        window["others_on_server_core"] = round(max(0.0, server_core - server_cpu), 3)
+        window["generator_core_busy"] = round(generator_core, 3)
         window["passed"] = (
             window["latency_p99_ms"] < LATENCY_P99_MS
             and window["frames_hz"] >= TICK_RATE_HZ
@@ -144,10 +170,20 @@ class Search:
         self._result.windows.append(window)
         self._say(
             "{clients} players: p50 {latency_p50_ms} p99 {latency_p99_ms} max {latency_max_ms} ms, {frames_hz:.2f} Hz, "
-            "server {server_cpu:.0%}, generator {generator_cpu:.0%} (core {generator_core_busy:.0%}, lag p99 "
-            "{lag_p99_ms} ms), {frame_bytes:.0f} B a frame{}".format("" if window["passed"] else " - fails", **window)
+            "server {server_cpu:.0%} (others on its core {others_on_server_core:.0%}), generator {generator_cpu:.0%} "
+            "(core {generator_core_busy:.0%}, lag p99 {lag_p99_ms} ms), {frame_bytes:.0f} B a frame{}".format(
+                "" if window["passed"] else " - fails", **window
+            )
         )
         return window
+
+    def _usage(self) -> tuple[float, float, float]:
+        """Seconds of CPU so far: of the server, on its core, on the generator's core."""
+        return (
+            machine.cpu_seconds(self._server.process.pid),
+            machine.busy_seconds(self._server_core),
+            machine.busy_seconds(self._generator_core),
+        )
 
     def _say(self, text: str) -> None:
         print(f"  {self._server.name}: {text}", file=sys.stderr)

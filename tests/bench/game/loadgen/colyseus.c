@@ -118,11 +118,12 @@ static void map_entry(struct client *client, struct reader *reader, enum kind ki
     if (own) client->own = found;
 }
 
-/* Inputs are numbered modulo 65536; `shown` counts on. */
+/* Inputs are numbered modulo 65536; `shown` counts on. One that was given up for lost may be shown after all. */
 static void show(struct client *client, uint32_t last_input, struct reader *reader) {
-    uint32_t step = (uint16_t)(last_input - client->shown);
-    if (client->shown + step > client->sequence) reader->bad = true;
-    else client->shown += step;
+    int16_t step = (int16_t)(last_input - client->shown);
+    if (step <= 0) return;
+    if (client->shown + (uint32_t)step > client->sequence) reader->bad = true;
+    else client->shown += (uint32_t)step;
 }
 
 static void leaf_field(struct client *client, struct reader *reader, const uint8_t *sizes, size_t fields, bool own) {

@@ -48,8 +48,9 @@ static enum verdict acknowledged(struct client *client, struct reader *reader) {
         uint64_t slot = read_uint(reader);
         uint64_t sequence = read_uint(reader);
         if (slot != client->own) continue;
-        if (sequence <= client->shown || sequence > client->sequence) return BAD;
-        client->shown = (uint32_t)sequence;
+        if (sequence > client->sequence) return BAD;
+        /* One that was given up for lost may be shown after all. */
+        if (sequence > client->shown) client->shown = (uint32_t)sequence;
     }
     return reader->bad ? BAD : FRAME;
 }
