@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from gameserver import logs
 from gameserver.auth import InvalidToken, KeysUnavailable, TokenVerifier
 from gameserver.cache import CacheCounters
+from gameserver.cors import cross_origin
 from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Response
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
@@ -65,16 +66,17 @@ async def _serve(settings: Settings) -> int:
 def application(services: Services) -> web.Application:
     """The aiohttp application; `services` stays the caller's to close."""
     # Read here, so that a missing variable ends the process at its start and not a player's first request.
-    verifier = services.verifier
-    _ = services.sealer
     readiness = Readiness(
         {
-            "redis": services.cache.ping,
             "postgres": services.database.ping,
+            "redis": services.cache.ping,
             "dynamodb": services.tables.ping,
         }
     )
-    app = web.Application(middlewares=[_observed, _errors_as_json], client_max_size=MAX_BODY_BYTES)
+    verifier = services.verifier
+    _ = services.sealer
+    middlewares = [_observed, cross_origin(services.settings.cors_allow_origins), _errors_as_json]
+    app = web.Application(middlewares=middlewares, client_max_size=MAX_BODY_BYTES)
     app.add_routes(operations_routes(readiness))
 
     async def handle(route: Route, request: web.Request) -> web.Response:
@@ -129,10 +131,7 @@ def _as_json(response: Response) -> web.Response:
 
 def _error(error: ApiError) -> web.Response:
     response = _as_json(Response(error.status, error.body()))
-    if error.retry_after_seconds is not None:
-        response.headers["Retry-After"] = str(error.retry_after_seconds)
-    if error.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
+    response.headers.update(error.headers())
     return response
 
 

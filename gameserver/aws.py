@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -85,6 +85,33 @@ class AwsClients:
     def sqs(self) -> SQSClient:
         return self._client("sqs")  # type: ignore[no-any-return]
 
+    def sign_for_password(self, service: str, host: str, parameters: Mapping[str, str], seconds: int = 900) -> str:
+        """A signed address without its scheme, which some services take as a password. Blocks: call it on a thread."""
+        from urllib.parse import urlencode
+
+        from botocore.model import ServiceId
+        from botocore.signers import RequestSigner
+
+        with self._lock:
+            session = self._boto_session()._session
+        signer = RequestSigner(
+            ServiceId(service),
+            self._region,
+            service,
+            "v4",
+            session.get_credentials(),
+            session.get_component("event_emitter"),
+        )
+        request = {
+            "method": "GET",
+            "url": f"https://{host}/?{urlencode(parameters)}",
+            "body": {},
+            "headers": {},
+            "context": {},
+        }
+        url: str = signer.generate_presigned_url(request, operation_name="connect", expires_in=seconds)
+        return url.removeprefix("https://")
+
     def _client(self, service: str) -> Any:
         client = self._clients.get(service)
         if client is None:
@@ -94,12 +121,16 @@ class AwsClients:
                 self._clients[service] = client
         return client
 
-    def _make(self, service: str) -> Any:
+    def _boto_session(self) -> Any:
         import boto3
-        from botocore.config import Config
 
         if self._session is None:
             self._session = boto3.session.Session(region_name=self._region)
+        return self._session
+
+    def _make(self, service: str) -> Any:
+        from botocore.config import Config
+
         connect, read = self._timeouts
         config = Config(
             connect_timeout=connect,
@@ -108,7 +139,7 @@ class AwsClients:
             max_pool_connections=self._threads,
             user_agent_extra="gameserver",
         )
-        return self._session.client(service, endpoint_url=self._endpoint_url, config=config)
+        return self._boto_session().client(service, endpoint_url=self._endpoint_url, config=config)
 
 
 def error_code(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,7 +42,7 @@ class Settings:
     project: str
     environment: str
     region: str
-    cache_url: str
+    cache_url: str = ""
     zone: str = ""
     server_id: str = ""
     host: str = "127.0.0.1"
@@ -65,6 +66,7 @@ class Settings:
     jwks_url: str = ""
     data_key_arn: str = ""
     auto_confirm_sign_up: bool = False
+    cors_allow_origins: tuple[str, ...] = ()
     tick_rate_hz: int = 20
     max_players: int = 2000
     lease_seconds: float = 1.5
@@ -89,7 +91,7 @@ class Settings:
                 values[name] = kind(raw)
             except (ValueError, TypeError, KeyError) as error:
                 raise SettingsError(f"{variable} has a value that does not fit: {error}") from error
-        for name in ("project", "environment", "region", "cache_url"):
+        for name in ("project", "environment", "region"):
             if name not in values:
                 raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
         return cls(**values)
@@ -103,6 +105,15 @@ def _boolean(raw: str) -> bool:
         return {"true": True, "1": True, "false": False, "0": False}[raw.lower()]
     except KeyError:
         raise ValueError("expected true or false") from None
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    """Parse `https://play.example.com,https://example.com`; there is no wildcard."""
+    origins = tuple(origin.strip() for origin in raw.split(","))
+    for origin in origins:
+        if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", origin):
+            raise ValueError(f"{origin!r} is not an origin such as https://play.example.com")
+    return origins
 
 
 def _modes(raw: str) -> tuple[Mode, ...]:
@@ -138,6 +149,7 @@ _FIELDS: dict[str, Any] = {
     "jwks_url": str,
     "data_key_arn": str,
     "auto_confirm_sign_up": _boolean,
+    "cors_allow_origins": _origins,
     "tick_rate_hz": int,
     "max_players": int,
     "lease_seconds": float,

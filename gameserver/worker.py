@@ -74,8 +74,8 @@ class Worker:
         self._prune_at = time.monotonic() + _PRUNE_EVERY_SECONDS
         self._stores = Readiness(
             {
-                "redis": services.cache.ping,
                 "postgres": services.database.ping,
+                "redis": services.cache.ping,
                 "dynamodb": services.tables.ping,
             }
         )

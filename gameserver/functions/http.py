@@ -48,6 +48,12 @@ class ApiError(Exception):
             error["regions"] = [{"region": one.region, "api": one.api} for one in self.regions]
         return {"error": error}
 
+    def headers(self) -> dict[str, str]:
+        headers = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        return headers
+
 
 @dataclass(frozen=True)
 class Request:

@@ -17,6 +17,8 @@ from gameserver.redis_connection import open_redis
 from gameserver.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from gameserver.cluster.directory import Directory
 
 PROFILE_NAMESPACE = "profile"
@@ -25,24 +27,37 @@ LEADERBOARD_KEY = "top"
 
 
 class Services:
-    """Nothing here connects before it is used, so a process starts whatever is away.
-
-    Raises:
-        SettingsError: a variable that the functions need is missing.
+    """Each is made when it is first asked for, and nothing connects before it is used, so a process starts whatever is
+    away and needs the variables only of what it uses. Every property may raise SettingsError.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.aws = AwsClients(settings.region, settings.aws_endpoint_url)
-        self.redis = open_redis(settings, self.aws)
-        # The one key that every player asks for; a profile is asked for by its owner alone (docs/decisions/0004).
-        self.cache = DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
-        self.database = Database(settings, self.aws)
-        self.results = Results(self.database)
-        self.tables = Tables(settings, self.aws)
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
+
+    @cached_property
+    def redis(self) -> Redis:
+        return open_redis(self.settings, self.aws)
+
+    @cached_property
+    def cache(self) -> DistributedCache:
+        # The one key that every player asks for; a profile is asked for by its owner alone (docs/decisions/0004).
+        return DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
+
+    @cached_property
+    def database(self) -> Database:
+        return Database(self.settings, self.aws)
+
+    @cached_property
+    def results(self) -> Results:
+        return Results(self.database)
+
+    @cached_property
+    def tables(self) -> Tables:
+        return Tables(self.settings, self.aws)
 
     @cached_property
     def verifier(self) -> TokenVerifier:
@@ -63,6 +78,9 @@ class Services:
 
     async def close(self) -> None:
         """Close every connection. Idempotent."""
-        await self.database.close()
-        await self.redis.aclose()
+        opened = vars(self)
+        if "database" in opened:
+            await self.database.close()
+        if "redis" in opened:
+            await self.redis.aclose()
         self.aws.close()

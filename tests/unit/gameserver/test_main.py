@@ -40,7 +40,7 @@ def test_a_missing_variable_is_one_line_and_code_78(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "missing"), [("api", "GAMESERVER_DATABASE_HOST"), ("worker", "GAMESERVER_DATABASE")]
+    ("command", "missing"), [("api", "GAMESERVER_DATABASE_HOST"), ("worker", "GAMESERVER_PERSISTENCE_QUEUE_URL")]
 )
 def test_what_only_one_process_needs(command: str, missing: str) -> None:
     basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}

@@ -1,0 +1,140 @@
+"""The functions on AWS Lambda: `api` and `auth` behind API Gateway, `persistence` behind SQS, `ops` by invocation.
+
+A sandbox of Lambda serves one event at a time and is frozen in between. One event loop lives as long as the sandbox, so
+that connections, tokens' keys and data keys are used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import functools
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from gameserver import logs
+from gameserver.functions import operations
+from gameserver.functions.http import ApiError, Request
+from gameserver.functions.persistence import persist
+from gameserver.functions.routes import ROUTES, Route, answer
+from gameserver.functions.services import Services
+from gameserver.settings import Settings
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+_ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
+# After a pause this long other sides have closed connections, and the loop should hear of it before it uses one.
+_THAW_SECONDS = 10.0
+_INTERNAL = ApiError(500, "internal", "the request failed, its id is in the x-request-id header")
+
+
+def api(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """Answer an HTTP API event (payload format 2.0) of any route."""
+    return _host("api").run(lambda services: respond(event, services))
+
+
+def auth(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
+    """As `api`; a function of its own, so that what handles passwords reaches neither database nor cache."""
+    return _host("auth").run(lambda services: respond(event, services))
+
+
+def persistence(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Store a batch of SQS messages; the queue's mapping must report batch item failures."""
+    with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
+        return _host("persistence").run(lambda services: persist(event, services))
+
+
+def ops(event: Any, context: Any) -> dict[str, Any]:
+    """Run one command on the cache for an operator; see `operations`. CloudTrail knows who it was, by the request."""
+    # Time to answer in, before Lambda ends the call.
+    seconds = context.get_remaining_time_in_millis() / 1000 - 1
+    with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
+        return _host("ops").run(lambda services: operations.run(event, services.cache, seconds=seconds))
+
+
+async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any]:
+    """The answer to an HTTP API event, in the form that the gateway expects."""
+    route = _ROUTES.get(event["routeKey"])
+    request_id = str(event["requestContext"]["requestId"])
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        start = time.perf_counter()
+        try:
+            if route is None:
+                raise ApiError(404, "not_found", "not found")
+            response = await answer(route, _request(route, event, services.settings), services)
+            status, body, headers = response.status, response.body, {}
+        except Exception as error:
+            failure = error if isinstance(error, ApiError) else _INTERNAL
+            if failure is _INTERNAL:
+                log.exception("unexpected_error")
+            elif failure.status >= 500:
+                log.warning("request_failed", code=failure.code, cause=repr(error.__cause__))
+            status, body, headers = failure.status, failure.body(), failure.headers()
+        milliseconds = round(1000 * (time.perf_counter() - start), 1)
+        log.info("request", route=event["routeKey"], status=status, milliseconds=milliseconds)
+    return {
+        "statusCode": status,
+        "headers": {
+            "Content-Type": "application/json",
+            "X-Content-Type-Options": "nosniff",
+            "X-Request-Id": request_id,
+            **headers,
+        },
+        "body": msgspec.json.encode(body).decode(),
+        "isBase64Encoded": False,
+    }
+
+
+def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Request:
+    body = event.get("body") or ""
+    return Request(
+        body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
+        path=event.get("pathParameters") or {},
+        query=event.get("queryStringParameters") or {},
+        player_id=_player_id(event, settings) if route.player else "",
+        source=event["requestContext"]["http"]["sourceIp"],
+    )
+
+
+def _player_id(event: Mapping[str, Any], settings: Settings) -> str:
+    """The subject of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
+
+    It accepts id tokens too, which name the client as their audience; those are not meant for an API.
+    """
+    claims = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
+    if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:
+        raise ApiError(401, "unauthorized", "an access token of this game is needed")
+    return str(claims["sub"])
+
+
+class _Host:
+    """One sandbox's event loop and services."""
+
+    def __init__(self, process: str) -> None:
+        settings = Settings.from_env()
+        logs.configure(settings, process)
+        self._loop = asyncio.new_event_loop()
+        self._services = Services(settings)
+        self._idle_since = time.time()
+
+    def run(self, call: Callable[[Services], Awaitable[T]]) -> T:
+        return self._loop.run_until_complete(self._run(call))
+
+    async def _run(self, call: Callable[[Services], Awaitable[T]]) -> T:
+        try:
+            if time.time() - self._idle_since > _THAW_SECONDS:
+                await asyncio.sleep(0.005)
+            return await call(self._services)
+        finally:
+            self._idle_since = time.time()
+
+
+@functools.cache
+def _host(process: str) -> _Host:
+    return _Host(process)

@@ -1,0 +1,298 @@
+"""The functions as AWS Lambda calls them: a process that gets events in the shapes of API Gateway and SQS."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import jwt
+import pytest
+
+from gameserver.settings import Settings
+
+PASSWORD = "correct Horse 7 battery"
+# What the runtime does: one process, one event at a time.
+RUNTIME = """
+import importlib, json, sys, types
+handler = getattr(importlib.import_module("gameserver.functions.lambda_handlers"), sys.argv[1])
+context = types.SimpleNamespace(
+    aws_request_id="8f507cfc-example",
+    invoked_function_arn="arn:aws:lambda:us-east-1:123456789012:function:game-ops",
+    get_remaining_time_in_millis=lambda: 10_000,
+)
+for line in sys.stdin:
+    print(json.dumps(handler(json.loads(line), context)), flush=True)
+"""
+AUTH_VARIABLES = ("CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION", "USER_POOL_ID", "TABLES")
+
+
+@dataclasses.dataclass
+class Function:
+    process: subprocess.Popen[str]
+    log: Path
+
+    def invoke(self, event: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(event) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, self.log.read_text()
+        return json.loads(answer)
+
+    def http(self, route: str, body: Any = None, **parts: Any) -> tuple[int, Any, dict[str, str]]:
+        answer = self.invoke(http_event(route, body, **parts))
+        assert answer.keys() == {"statusCode", "headers", "body", "isBase64Encoded"}
+        assert answer["headers"]["Content-Type"] == "application/json"
+        assert answer["headers"]["X-Request-Id"] == "JKJaXmPLvHcESHA="
+        return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
+
+
+def http_event(
+    route: str,
+    body: Any = None,
+    *,
+    claims: dict[str, Any] | None = None,
+    path: dict[str, str] | None = None,
+    query: dict[str, str] | None = None,
+    encoded: bool = False,
+) -> dict[str, Any]:
+    """An event of an HTTP API, payload format 2.0."""
+    method, template = route.split(" ")
+    raw_path = template.format(**(path or {}))
+    event: dict[str, Any] = {
+        "version": "2.0",
+        "routeKey": route,
+        "rawPath": raw_path,
+        "rawQueryString": "&".join(f"{name}={value}" for name, value in (query or {}).items()),
+        "headers": {
+            "content-type": "application/json",
+            "host": "api.example.com",
+            "user-agent": "agent",
+            "x-forwarded-for": "192.0.2.1",
+            "x-forwarded-port": "443",
+            "x-forwarded-proto": "https",
+        },
+        "requestContext": {
+            "accountId": "123456789012",
+            "apiId": "r3pmxmplak",
+            "domainName": "api.example.com",
+            "domainPrefix": "api",
+            "http": {
+                "method": method,
+                "path": raw_path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "agent",
+            },
+            "requestId": "JKJaXmPLvHcESHA=",
+            "routeKey": route,
+            "stage": "$default",
+            "time": "10/Mar/2026:05:16:23 +0000",
+            "timeEpoch": 1773119783636,
+        },
+        "isBase64Encoded": encoded,
+    }
+    if query:
+        event["queryStringParameters"] = query
+    if path:
+        event["pathParameters"] = path
+    if claims is not None:
+        # The gateway passes every claim on as a string.
+        strings = {name: str(value) for name, value in claims.items()}
+        event["requestContext"]["authorizer"] = {"jwt": {"claims": strings, "scopes": None}}
+    if body is not None:
+        text = json.dumps(body)
+        event["body"] = base64.b64encode(text.encode()).decode() if encoded else text
+    return event
+
+
+@pytest.fixture(scope="module")
+def settings(make_settings: Any) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture(scope="module")
+def start(
+    run_environment: Callable[[Settings], dict[str, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., contextlib.AbstractContextManager[Function]]:
+    @contextlib.contextmanager
+    def run(name: str, settings: Settings, only: tuple[str, ...] = ()) -> Iterator[Function]:
+        environment = run_environment(settings)
+        if only:
+            kept = {f"GAMESERVER_{variable}" for variable in only}
+            environment = {k: v for k, v in environment.items() if not k.startswith("GAMESERVER_") or k in kept}
+        path = tmp_path_factory.mktemp(name) / "log"
+        with path.open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-c", RUNTIME, name],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        with process:
+            yield Function(process, path)
+            assert process.stdin is not None
+            process.stdin.close()
+            assert process.wait(15) == 0, path.read_text()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def api(start: Any, settings: Settings) -> Iterator[Function]:
+    with start("api", settings) as function:
+        yield function
+
+
+@pytest.fixture(scope="module")
+def tokens(api: Function) -> dict[str, dict[str, Any]]:
+    """Claims of a player's access and id token."""
+    credentials = {"email": "lambda@example.com", "password": PASSWORD}
+    status, _, _ = api.http("POST /v1/signup", {**credentials, "display_name": "Ada"})
+    assert status == 201
+    status, answer, _ = api.http("POST /v1/login", credentials, encoded=True)
+    assert status == 200
+    return {kind: jwt.decode(answer[f"{kind}_token"], options={"verify_signature": False}) for kind in ("access", "id")}
+
+
+def test_auth_needs_no_more_than_its_own_variables(start: Any, settings: Settings) -> None:
+    strict = dataclasses.replace(settings, auto_confirm_sign_up=False)
+    with start("auth", strict, AUTH_VARIABLES) as function:
+        body = {"email": "strict@example.com", "password": PASSWORD, "display_name": "Grace"}
+        status, answer, _ = function.http("POST /v1/signup", body)
+        assert (status, answer["confirmed"]) == (201, False)
+        status, answer, headers = function.http("POST /v1/login", {"email": "x@example.com", "password": "wrong"})
+        assert (status, answer["error"]["code"]) == (401, "invalid_credentials")
+        assert headers["WWW-Authenticate"] == "Bearer"
+        assert function.http("POST /v1/login", {"email": 7})[0] == 400
+        log = function.log.read_text()
+    assert "strict@example.com" not in log
+    assert PASSWORD not in log
+    assert "192.0.2.1" not in log
+
+
+def test_api_answers_players(api: Function, tokens: dict[str, Any]) -> None:
+    claims = tokens["access"]
+    status, profile, _ = api.http("GET /v1/profile", claims=claims)
+    assert (status, profile["player_id"], profile["display_name"]) == (200, claims["sub"], "Ada")
+    status, changed, _ = api.http("PUT /v1/profile", {"email": "ada@home.example"}, claims=claims)
+    assert (status, changed["contact"]["email"]) == (200, "ada@home.example")
+    assert api.http("GET /v1/leaderboard", query={"limit": "5"})[:2] == (200, {"entries": []})
+    assert api.http("GET /v1/leaderboard", query={"limit": "500"})[0] == 400
+    status, answer, _ = api.http("GET /v1/matches/{match_id}", claims=claims, path={"match_id": "nothing"})
+    assert (status, answer["error"]["code"]) == (404, "no_such_match")
+    status, answer, headers = api.http("POST /v1/matches", {"mode": "sprint"}, claims=claims)
+    assert (status, answer["error"]["code"], headers["Retry-After"]) == (503, "no_capacity", "2")
+    assert "ada@home.example" not in api.log.read_text()
+
+
+def test_only_access_tokens_of_this_game_open_the_api(api: Function, tokens: dict[str, Any]) -> None:
+    other = {**tokens["access"], "client_id": "another"}
+    for claims in (None, {}, tokens["id"], other):
+        status, answer, _ = api.http("GET /v1/profile", claims=claims)
+        assert (status, answer["error"]["code"]) == (401, "unauthorized")
+
+
+def test_a_route_that_is_not_ours(api: Function) -> None:
+    assert api.http("DELETE /v1/profile")[0] == 404
+
+
+def test_what_is_away_is_503_and_back_again(
+    start: Any, settings: Settings, tokens: dict[str, Any], unused_tcp_port: int
+) -> None:
+    alone = dataclasses.replace(settings, aws_endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")
+    with start("api", alone) as function:
+        status, answer, headers = function.http("GET /v1/profile", claims=tokens["access"] | {"sub": "nobody"})
+        assert (status, answer["error"]["code"], headers["Retry-After"]) == (503, "unavailable", "2")
+        assert function.http("GET /v1/leaderboard")[0] == 200
+
+
+def sqs_event(queue: str, bodies: dict[str, str]) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "messageId": message_id,
+                "receiptHandle": "AQEBwJnKyrHigUMZj6rYigCgxlaS3SLy0a...",
+                "body": body,
+                "attributes": {
+                    "ApproximateReceiveCount": "1",
+                    "SentTimestamp": "1545082649183",
+                    "SenderId": "AIDAIENQZJOLO23YVJ4VO",
+                    "ApproximateFirstReceiveTimestamp": "1545082649185",
+                },
+                "messageAttributes": {},
+                "md5OfBody": "e4e68fb7bd0e697a0ae8f1bb342846b3",
+                "eventSource": "aws:sqs",
+                "eventSourceARN": f"arn:aws:sqs:us-east-1:123456789012:{queue}",
+                "awsRegion": "us-east-1",
+            }
+            for message_id, body in bodies.items()
+        ]
+    }
+
+
+def test_persistence_names_what_failed_and_stores_the_rest(
+    start: Any, settings: Settings, api: Function, tokens: dict[str, Any]
+) -> None:
+    player_id, match_id = tokens["access"]["sub"], uuid.uuid4().hex
+    player = {"player_id": player_id, "display_name": "Ada", "score": 7, "rank": 1}
+    event = {
+        "event_id": f"{match_id}:1",
+        "type": "match.ended",
+        "match_id": match_id,
+        "region": "us-east-1",
+        "server_id": "game-us-east-1a-1",
+        "sequence": 1,
+        "occurred_at_ms": int(time.time() * 1000),
+        "payload": {"mode": "probe", "reason": "time_up", "started_at_ms": 1, "ended_at_ms": 2, "players": [player]},
+    }
+    # In the caches before, and to be seen anew after.
+    assert api.http("GET /v1/profile", claims=tokens["access"])[1]["matches"] == 0
+    api.http("GET /v1/leaderboard")
+    good, poison = str(uuid.uuid4()), str(uuid.uuid4())
+    batch = sqs_event("persistence", {good: json.dumps(event), poison: "{}"})
+    with start("persistence", settings) as function:
+        for _ in range(2):
+            assert function.invoke(batch) == {"batchItemFailures": [{"itemIdentifier": poison}]}
+    profile = api.http("GET /v1/profile", claims=tokens["access"])[1]
+    assert (profile["matches"], profile["total_score"]) == (1, 7)
+    entries = api.http("GET /v1/leaderboard")[1]["entries"]
+    assert [(entry["player_id"], entry["total_score"]) for entry in entries] == [(player_id, 7)]
+    dynamodb = boto3.client("dynamodb", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    item = dynamodb.get_item(TableName=settings.tables["matches"], Key={"match_id": {"S": match_id}})["Item"]
+    assert item["state"] == {"S": "ended"}
+
+
+def test_ops_runs_commands_on_the_cache(start: Any, settings: Settings, api: Function) -> None:
+    api.http("GET /v1/leaderboard")
+    with start("ops", settings, ("PROJECT", "ENVIRONMENT", "REGION", "CACHE_URL")) as function:
+        found = function.invoke({"command": "keys", "pattern": "leaderboard:*"})
+        assert [entry["key"] for entry in found["keys"]] == ["top"]
+        assert found["complete"] is True
+        assert any(one["name"] == "leaderboard" for one in function.invoke({"command": "stats"})["namespaces"])
+        one = {"namespace": "leaderboard", "key": "top"}
+        assert 0 < function.invoke({"command": "ttl", **one})["ttl_seconds"] <= 300
+        assert function.invoke({"command": "expire", **one, "ttl_seconds": 60}) == {"found": True}
+        plan = function.invoke({"command": "invalidate_pattern", "pattern": "leader*:*", "dry_run": True})
+        assert (plan["matched"], plan["removed"]) == (1, 0)
+        assert function.invoke({"command": "invalidate", **one}) == {"found": True}
+        assert function.invoke({"command": "invalidate", **one}) == {"found": False}
+        first = function.invoke({"command": "invalidate_namespace", "namespace": "leaderboard"})
+        second = function.invoke({"command": "invalidate_namespace", "namespace": "leaderboard"})
+        assert second["generation"] == first["generation"] + 1
+        for bad in ({}, {"command": "flushall"}, {"command": "ttl"}, {"command": "ttl", **one, "x": 1}, [], "x"):
+            assert function.invoke(bad)["error"]["code"] == "invalid_request"
+        assert function.log.read_text().count('"operation"') >= 9
