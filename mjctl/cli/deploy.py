@@ -78,7 +78,6 @@ def plan(
     with run.held(regions, lock_timeout, message):
         if folder is not None:
             folder.prepare()
-            run.store.keep(release)
         intents = [run.intents.wanted(name, release) for name in regions]
         planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file), folder=folder))
         if folder is None:
@@ -295,8 +294,7 @@ def _plans(
     run: Run, regions: Sequence[str], release: Release, folder: PlanFolder | None, detailed: bool
 ) -> list[Planned]:
     """Plans made now, or those that lie in `folder`."""
-    if folder is None:
-        run.store.keep(release)
+    run.store.keep(release)
     intents = [run.intents.wanted(name, release) for name in regions]
     if folder is not None:
         return run.phase(lambda deployment: deployment.take(intents, folder))

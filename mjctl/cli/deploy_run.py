@@ -226,6 +226,9 @@ def roll_out(
         if kept is None:
             discard(planned)
         raise
+    if release is not None:
+        # The answer can have taken hours, in which another run may have tidied up.
+        run.store.keep(release)
     # Nothing to change anywhere is nothing to watch.
     watch = gate if any(result.outcome == "planned" for result in results) else None
 

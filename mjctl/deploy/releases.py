@@ -129,8 +129,8 @@ class ReleaseStore:
         return self._folder / "code" / f"{release.terraform}-{release.game}"
 
 
-# A plan that waits for its approval refers to code that no region has yet.
-_PLANNING_SECONDS = 24 * 3600.0
+# Between `keep` and the apply that refers to it no region has the code yet.
+_PLANNING_SECONDS = 600.0
 
 
 class RegionReleases:
