@@ -1,0 +1,304 @@
+"""`make fuzz`: the protocol's decoders and a match's input path under a coverage-guided fuzzer, then a live server.
+
+1. atheris (libFuzzer) feeds bytes to every decoder and what they let through to a match of both bundled games, for
+   `--seconds` (600) with 512 MB at most. Coverage is that of our own Python; msgspec's C is only exercised.
+2. A hostile client hammers a real server from a process of its own, in every way below, while a good one plays:
+   the good one's input-to-frame latency and the gaps between its frames, beside the same without the hostile one.
+
+The last line is one JSON object. Exit code 1: a crash, or the server did not outlive it. `pip install atheris` first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import json
+import os
+import platform
+import random
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from game.servers import OurServer
+from game.services import Services
+from redis.asyncio import Redis
+
+from gameserver.client import Bot, GameClient
+from gameserver.cluster.directory import Directory
+from gameserver.match import Match, MatchSpec
+from gameserver.protocol import CODECS, JSON, MAX_CLIENT_FRAME_BYTES, MSGPACK, Codec, Hello, Input, Ping, ProtocolError
+from gameserver.rules.arena import Move
+
+_MEMORY_MB = 512
+_MAX_INPUT_BYTES = MAX_CLIENT_FRAME_BYTES
+_WARM_UP_SECONDS = 2.0
+_TICK_RATE_HZ = 20
+
+
+def fuzz_target(folder: Path, seconds: int) -> None:
+    """Run libFuzzer in this process; it ends the process itself. Anything but ProtocolError is a crash."""
+    # By name: only this target needs it, and it has no type stubs.
+    atheris: Any = importlib.import_module("atheris")
+    games = {"arena": 4, "noughts": 2}
+    specs = [MatchSpec(f"fuzz-{name}", name, seats, 60.0, name, 0, "fuzz") for name, seats in games.items()]
+
+    def one(data: bytes) -> None:
+        provider = atheris.FuzzedDataProvider(data)
+        spec = specs[provider.ConsumeIntInRange(0, len(specs) - 1)]
+        codec = list(CODECS.values())[provider.ConsumeIntInRange(0, len(CODECS) - 1)]
+        match = Match(spec, _TICK_RATE_HZ)
+        seats = [match.join(f"p{slot}", f"P{slot}", 1)[0] for slot in range(spec.seats)]
+        decode = codec.input_decoder(match.action_type)
+        while provider.remaining_bytes():
+            payload = provider.ConsumeBytes(provider.ConsumeIntInRange(1, 64))
+            seat = seats[provider.ConsumeIntInRange(0, len(seats) - 1)]
+            for decoder in (codec.decode_hello, codec.decode_server, decode):
+                try:
+                    message: Any = decoder(payload)
+                except ProtocolError:
+                    continue
+                if isinstance(message, Input) and decoder is decode:
+                    match.input(seat, message.sequence, message.action)
+            frame = match.tick(1)
+            if frame is not None:
+                codec.encode(frame)
+            match.acknowledge(match.take_events())
+        Match.restore(spec, _TICK_RATE_HZ, match.snapshot())
+
+    for module in ("gameserver.protocol", "gameserver.match", "gameserver.rules.arena", "gameserver.rules.noughts"):
+        for value in vars(importlib.import_module(module)).values():
+            if getattr(value, "__module__", "") == module and isinstance(value, type):
+                _instrument(atheris, value)
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(_seeds()):
+        (corpus / str(number)).write_bytes(seed)
+    limits = [
+        f"-max_total_time={seconds}",
+        f"-rss_limit_mb={_MEMORY_MB}",
+        f"-max_len={_MAX_INPUT_BYTES}",
+        "-timeout=10",
+    ]
+    atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", f"-artifact_prefix={folder}/", str(corpus)], one)
+    atheris.Fuzz()
+
+
+def _instrument(atheris: Any, kind: type) -> None:
+    """Coverage of every method of a class that has been imported already."""
+    for name, method in list(vars(kind).items()):
+        if type(method).__name__ == "function":
+            setattr(kind, name, atheris.instrument_func(method))
+
+
+def _seeds() -> Sequence[bytes]:
+    messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1)]
+    encoded = [codec.encode(message) for codec in (MSGPACK, JSON) for message in messages]
+    # FuzzedDataProvider takes lengths and choices from the end of the bytes.
+    return [part + bytes([len(part) - 1, 0, 1]) for part in encoded]
+
+
+def run_fuzzer(folder: Path, seconds: int) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, __file__, "--target", str(folder), "--seconds", str(seconds)],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    stats = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
+    coverage = re.findall(r"cov: (\d+) ft: (\d+)", done.stderr)
+    crashes = [path.name for path in folder.iterdir() if path.name.startswith(("crash-", "oom-", "timeout-"))]
+    if done.returncode != 0:
+        print(done.stderr[-4000:], file=sys.stderr)
+    return {
+        "seconds": seconds,
+        "exit_code": done.returncode,
+        "executions": int(stats.get("number_of_executed_units", 0)),
+        "peak_memory_mb": int(stats.get("peak_rss_mb", 0)),
+        "coverage_edges_first_last": [int(coverage[0][0]), int(coverage[-1][0])] if coverage else [],
+        "crashes": crashes,
+    }
+
+
+class BadClient:
+    """Every way of being a nuisance, over raw sockets; told on standard input whom to hurt."""
+
+    def __init__(self, port: int, match_id: str, token: str) -> None:
+        self._port = port
+        self._hello = Hello(match_id, token, "Mallory")
+        self._idle: list[socket.socket] = []
+        self._random = random.Random(1)
+
+    def hammer(self, seconds: float) -> Counter[str]:
+        ways: list[Callable[[], None]] = [
+            self.garbage_for_a_handshake,
+            self.garbage_for_a_hello,
+            self.oversized_frame,
+            self.bad_token,
+            self.flood,
+            self.malformed_inputs,
+            self.read_nothing,
+        ]
+        counts: Counter[str] = Counter()
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            way = self._random.choice(ways)
+            try:
+                way()
+            except OSError:
+                counts["closed_by_server"] += 1
+            counts[way.__name__] += 1
+        return counts
+
+    def garbage_for_a_handshake(self) -> None:
+        with self._connect() as sock:
+            sock.sendall(self._random.randbytes(2000))
+
+    def garbage_for_a_hello(self) -> None:
+        with self._open(MSGPACK) as sock:
+            sock.sendall(_frame(self._random.randbytes(200)))
+
+    def oversized_frame(self) -> None:
+        with self._open(MSGPACK) as sock:
+            sock.sendall(_frame(b"x" * (4 * MAX_CLIENT_FRAME_BYTES)))
+
+    def bad_token(self) -> None:
+        with self._open(JSON) as sock:
+            sock.sendall(_frame(JSON.encode(Hello("m", "a.b.c")), text=True))
+            sock.recv(1000)
+
+    def flood(self) -> None:
+        with self._seated() as sock:
+            for number in range(3000):
+                sock.sendall(_frame(MSGPACK.encode(Input(number + 1, Move(1.0, 0.0)))))
+
+    def malformed_inputs(self) -> None:
+        with self._seated() as sock:
+            sock.sendall(_frame(MSGPACK.encode(Input(1, [float("inf"), "x"]))))
+            sock.recv(100_000)
+
+    def read_nothing(self) -> None:
+        self._idle.append(self._seated())
+        if len(self._idle) > 20:
+            self._idle.pop(0).close()
+
+    def _connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self._port), timeout=2.0)
+
+    def _open(self, codec: Codec) -> socket.socket:
+        sock = self._connect()
+        request = (
+            "GET /play HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: {codec.name}\r\n\r\n"
+        )
+        sock.sendall(request.encode())
+        sock.recv(1000)
+        return sock
+
+    def _seated(self) -> socket.socket:
+        sock = self._open(MSGPACK)
+        sock.sendall(_frame(MSGPACK.encode(self._hello)))
+        sock.recv(1000)
+        return sock
+
+
+def _frame(payload: bytes, *, text: bool = False) -> bytes:
+    """A client's WebSocket frame, masked with zeros."""
+    first, size = 0x81 if text else 0x82, len(payload)
+    header = bytes([first, 0x80 | size]) if size < 126 else bytes([first, 0x80 | 126]) + size.to_bytes(2, "big")
+    return header + bytes(4) + payload
+
+
+async def live(services: Services, server: OurServer, seconds: float) -> dict[str, Any]:
+    redis = Redis.from_url(services.redis_url)
+    match_id = uuid4().hex
+    spec = MatchSpec(match_id, "arena", 10, 3600.0, "arena", round(time.time() * 1000), "bench")
+    await Directory(redis).create_match(spec)
+    await redis.aclose()
+    async with GameClient("", timeout_seconds=10) as good:
+        good.use_token(services.issuer.token())
+        connection = await good.join((match_id, f"ws://127.0.0.1:{server.port}/play"))
+        playing = asyncio.create_task(Bot(connection).play())
+        await asyncio.sleep(_WARM_UP_SECONDS)
+
+        async def measured(wait: float) -> dict[str, Any]:
+            connection.samples.latency_ms.clear()
+            frames = connection.samples.frames
+            began = time.monotonic()
+            await asyncio.sleep(wait)
+            rate = (connection.samples.frames - frames) / (time.monotonic() - began)
+            ordered = sorted(connection.samples.latency_ms)
+            share = {f"p{p}_ms": round(ordered[min(len(ordered) - 1, len(ordered) * p // 100)], 2) for p in (50, 99)}
+            return {**share, "frames_per_second": round(rate, 2), "samples": len(ordered)}
+
+        memory_before = _memory_mb(server.process.pid)
+        baseline = await measured(seconds)
+        # In the good client's own match, and with the good manners of a token: the worst place for it to be.
+        order = {"port": server.port, "match_id": match_id, "token": services.issuer.token(), "seconds": seconds}
+        bad = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, "--bad", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        hammering = asyncio.create_task(bad.communicate(json.dumps(order).encode()))
+        hammered = await measured(seconds)
+        attacks = json.loads((await hammering)[0])
+        playing.cancel()
+        await asyncio.gather(playing, return_exceptions=True)
+        return {
+            "baseline": baseline,
+            "hammered": hammered,
+            "p99_ratio": round(hammered["p99_ms"] / baseline["p99_ms"], 2),
+            "attacks": attacks,
+            "reconnects": connection.reconnects,
+            "server_memory_mb_before_after": [memory_before, _memory_mb(server.process.pid)],
+            "server_alive": server.process.poll() is None,
+        }
+
+
+def _memory_mb(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) // 1024
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--live-seconds", type=float, default=30.0, help="without, and again with the hostile client")
+    parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--bad", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.target:
+        fuzz_target(arguments.target, arguments.seconds)
+        return 0
+    if arguments.bad:
+        order = json.load(sys.stdin)
+        client = BadClient(order["port"], order["match_id"], order["token"])
+        print(json.dumps(client.hammer(order["seconds"])))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="mjctl-fuzz-") as name:
+        folder = Path(name)
+        fuzzed = run_fuzzer(folder, arguments.seconds)
+        with Services(folder, core=0) as services:
+            server = OurServer(services, folder, room_size=10, core=(os.cpu_count() or 1) - 1)
+            try:
+                lived = asyncio.run(live(services, server, arguments.live_seconds))
+            finally:
+                server.process.terminate()
+                server.process.wait(20)
+    result = {"fuzzer": fuzzed, "live": lived, "python": platform.python_version(), "load_average": os.getloadavg()[0]}
+    print(json.dumps(result))
+    return 0 if fuzzed["exit_code"] == 0 and not fuzzed["crashes"] and lived["server_alive"] else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
