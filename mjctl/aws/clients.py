@@ -73,6 +73,11 @@ class AwsClients:
         """Drop calls that have not begun; those under way end by their own timeout."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def emulated(self) -> bool:
+        """Whether one process on this machine answers for AWS: what is done in parallel there only gets in the way."""
+        return self._contract.aws.endpoint_url is not None
+
     def client(self, service: str) -> Any:
         """The boto3 client of `service`, made on first use; thread-safe."""
         with _session_lock:

@@ -69,7 +69,7 @@ async def describe(clients: AwsClients, table: str) -> dict[str, Any]:
 async def count(clients: AwsClients, table: str) -> int | None:
     """Items in the table, counted (DescribeTable's figure is hours old); None where there is no table."""
     try:
-        totals = await first_error([_count_segment(clients, table, segment) for segment in range(_SEGMENTS)])
+        totals = await first_error([_count_segment(clients, table, segment) for segment in _segments(clients)])
     except NotFoundError:
         return None
     return sum(totals)
@@ -83,7 +83,7 @@ def scan(clients: AwsClients, table: str, **narrowed: Any) -> AsyncGenerator[lis
             async for answer in _pages(clients, table, segment, **narrowed):
                 await emit(answer["Items"])
 
-        await first_error([one(segment) for segment in range(_SEGMENTS)])
+        await first_error([one(segment) for segment in _segments(clients)])
 
     return stream(read)
 
@@ -183,6 +183,10 @@ async def _count_segment(clients: AwsClients, table: str, segment: int) -> int:
     return sum([answer["Count"] async for answer in _pages(clients, table, segment, Select="COUNT")])
 
 
+def _segments(clients: AwsClients) -> range:
+    return range(1 if clients.emulated else _SEGMENTS)
+
+
 async def _pages(clients: AwsClients, table: str, segment: int, **narrowed: Any) -> AsyncIterator[dict[str, Any]]:
     start: dict[str, Any] = {}
     while True:
@@ -192,7 +196,7 @@ async def _pages(clients: AwsClients, table: str, segment: int, **narrowed: Any)
             TableName=table,
             ConsistentRead=True,
             Segment=segment,
-            TotalSegments=_SEGMENTS,
+            TotalSegments=len(_segments(clients)),
             **start,
             **narrowed,
         )

@@ -1,7 +1,7 @@
 """What keeps a region's processes well: an event listener of supervisord that also asks each of them every second.
 
 supervisord brings back what has ended. A process that hangs does not end: after three unanswered questions in a row
-the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
+(the emulated AWS: twenty) the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
 
 Usage: python -m mjctl.local.watchdog REGION_DIR SOCKET   (run by supervisord only)
 """
@@ -28,6 +28,9 @@ from mjctl.models.errors import UnreachableError
 _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _FAILURES = 3
+# The emulator serves large scans on one interpreter, beside whatever else runs on this machine: slow for seconds, and
+# killing it would lose what it has not saved.
+_FAILURES_OF = {"aws": 20}
 
 
 @dataclass
@@ -39,11 +42,11 @@ class _Health:
     answered: bool = False
     failures: int = 0
 
-    def hangs(self, start_seconds: float) -> bool:
+    def hangs(self, spec: ProcessSpec) -> bool:
         """One that has not answered yet may still be starting: a database recovers, a machine is busy."""
         if self.answered:
-            return self.failures >= _FAILURES
-        return time.monotonic() - self.since > start_seconds
+            return self.failures >= _FAILURES_OF.get(spec.kind, _FAILURES)
+        return time.monotonic() - self.since > spec.start_seconds
 
 
 class Watchdog:
@@ -73,7 +76,7 @@ class Watchdog:
             health.answered, health.failures = True, 0
             return
         health.failures += 1
-        if info.running and health.hangs(spec.start_seconds):
+        if info.running and health.hangs(spec):
             self._killed.add(pid)
             self.record(spec.name, "hung", pid, f"{reason}, {health.failures} times in a row; killed")
             self._client.kill(spec.name)

@@ -83,6 +83,18 @@ def test_three_failures_in_a_row_are_one_hung_process(
     assert "no answer, 3 times in a row" in incident.detail
 
 
+def test_the_emulator_may_be_slow_for_longer(
+    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout, tmp_path: Path
+) -> None:
+    address = "http://127.0.0.1:1"
+    ProcessSpec("api", "aws", "owner", tmp_path, 1, ready=address, live=address).record()
+    answers[:] = [None, "no answer"]
+    rounds(watchdog, 20)
+    assert supervisor.killed == []
+    rounds(watchdog, 1)
+    assert supervisor.killed == ["api"]
+
+
 def test_one_answer_between_failures_saves_it(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None]
 ) -> None:
