@@ -1,0 +1,163 @@
+"""Backups that AWS keeps, by boto3's real client against the emulated AWS. What it cannot show: a restore of a cluster
+or of a recovery point, and that point-in-time recovery goes back in time (it copies the present)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+
+from mjctl.models.backup import ManagedBackup
+from mjctl.models.contract import Backup
+from tests.integration.mjctl.backup.conftest import ITEMS, BackupCommand, Region
+
+MANAGED = ("--kind", "managed")
+
+
+def client(region: Region, service: str) -> Any:
+    return boto3.client(service, endpoint_url=region.contract.aws.endpoint_url, region_name=region.contract.region)
+
+
+@pytest.fixture
+def on_aws(backup: BackupCommand, region: Region) -> Iterator[Region]:
+    """The same region with an Aurora cluster, a replication group and a vault, as the production stack publishes it."""
+    name = region.settings.environment
+    rds, elasticache = client(region, "rds"), client(region, "elasticache")
+    cluster = rds.create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        EngineVersion="16.8",
+        MasterUsername="game",
+        MasterUserPassword="only-for-this-test",
+    )["DBCluster"]
+    elasticache.create_replication_group(
+        ReplicationGroupId=name, ReplicationGroupDescription="cache", Engine="valkey", CacheNodeType="cache.t4g.small"
+    )
+    client(region, "backup").create_backup_vault(BackupVaultName=name)
+    contract = region.contract
+    region.contract = contract.model_copy(
+        update={
+            "target": "aws",
+            "database": contract.database.model_copy(update={"host": cluster["Endpoint"]}),
+            "cache": contract.cache.model_copy(update={"secret": f"iam:{name}"}),
+            "backup": Backup(vault_name=name),
+        }
+    )
+    backup.contracts = {contract.region: region.contract}
+    yield region
+    for snapshot in rds.describe_db_cluster_snapshots(DBClusterIdentifier=name)["DBClusterSnapshots"]:
+        rds.delete_db_cluster_snapshot(DBClusterSnapshotIdentifier=snapshot["DBClusterSnapshotIdentifier"])
+    rds.delete_db_cluster(DBClusterIdentifier=name, SkipFinalSnapshot=True)
+    elasticache.delete_replication_group(ReplicationGroupId=name)
+
+
+def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: Region) -> None:
+    planned = backup.json("create", *MANAGED, "--dry-run")["backups"]
+    assert backup.json("list", *MANAGED)["backups"] == []
+    made = backup.json("create", *MANAGED)["backups"]
+    parts = [(item["service"], item["resource"]) for item in made]
+    assert parts == [(item["service"], item["resource"]) for item in planned]
+    assert [service for service, _ in parts] == ["dynamodb", "dynamodb", "dynamodb", "rds", "elasticache"]
+    (name,) = {item["backup_id"] for item in made}
+    table = on_aws.contract.tables["matches"].name
+    summaries = client(on_aws, "dynamodb").list_backups(TableName=table)["BackupSummaries"]
+    assert [item["BackupName"] for item in summaries] == [name]
+    snapshots = client(on_aws, "rds").describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=name)
+    assert len(snapshots["DBClusterSnapshots"]) == 1
+    assert len(client(on_aws, "elasticache").describe_snapshots(SnapshotName=name)["Snapshots"]) == 1
+
+
+def test_prune_keeps_what_others_made(backup: BackupCommand, on_aws: Region) -> None:
+    table = on_aws.contract.tables["matches"].name
+    client(on_aws, "dynamodb").create_backup(TableName=table, BackupName="before-the-migration")
+    names = [backup.json("create", *MANAGED)["backups"][0]["backup_id"] for _ in range(2)]
+    assert backup.json("prune", *MANAGED, "--keep-last", "1", "--yes")["regions"][0]["removed"] == names[:1]
+    left = {item["backup_id"] for item in backup.json("list", *MANAGED)["backups"]}
+    assert left == {names[1], "before-the-migration"}
+    snapshots = client(on_aws, "rds").describe_db_cluster_snapshots(DBClusterIdentifier=on_aws.settings.environment)
+    assert [item["DBClusterSnapshotIdentifier"] for item in snapshots["DBClusterSnapshots"]] == names[1:]
+
+
+def test_tables_are_restored_into_a_copy(backup: BackupCommand, filled: Region) -> None:
+    backup.json("create", *MANAGED)
+    before = filled.items()
+    table = filled.contract.tables["matches"].name
+    filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m1"}})
+    planned = backup.json("restore", *MANAGED, "--into", "old", "--dry-run")["restores"]
+    done = backup.json("restore", *MANAGED, "--into", "old")["restores"]
+    assert done == planned
+    target = next(item["target"] for item in done if item["target"].endswith(".matches"))
+    pages = filled.dynamodb().get_paginator("scan").paginate(TableName=target)
+    copied = {item["match_id"]["S"]: item for page in pages for item in page["Items"]}
+    assert copied == before
+    assert backup("discard", "old", "--yes").code == 0
+
+
+def test_point_in_time_recovery_is_listed_and_restored_from(backup: BackupCommand, filled: Region) -> None:
+    table = filled.contract.tables["matches"].name
+    for name in (part.name for part in filled.contract.tables.values()):
+        on = {"PointInTimeRecoveryEnabled": True}
+        filled.dynamodb().update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on)
+    windows = [item for item in backup.json("list", *MANAGED)["backups"] if item["backup_id"] == "point-in-time"]
+    assert table in [item["resource"] for item in windows]
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    done = backup.json("restore", *MANAGED, "--point-in-time", moment, "--into", "past")["restores"]
+    assert len(done) == len(filled.contract.tables)
+    target = next(item["target"] for item in done if item["target"].endswith(".matches"))
+    assert filled.dynamodb().scan(TableName=target, Select="COUNT")["Count"] == ITEMS
+    assert backup("discard", "past", "--yes").code == 0
+
+
+def test_a_drill_reads_the_copies_and_removes_them(backup: BackupCommand, filled: Region) -> None:
+    backup.json("create", *MANAGED)
+    tables = filled.dynamodb().list_tables()["TableNames"]
+    (report,) = backup.json("drill", *MANAGED)["regions"]
+    assert report["proven"] is True
+    assert {part["name"]: part["found"] for part in report["parts"]}["matches"] == ITEMS
+    assert {check["status"] for check in report["checks"]} == {"pass"}
+    assert filled.dynamodb().list_tables()["TableNames"] == tables
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("restore",), 64, "--into"),
+        (("restore", "--into", "x"), 13, "mjctl backup create --kind managed"),
+        (("drill",), 13, "mjctl backup create --kind managed"),
+        (("restore", "mjctl-unknown", "--into", "x"), 13, "mjctl-unknown"),
+    ],
+)
+def test_what_cannot_be_done_is_said(backup: BackupCommand, arguments: tuple[str, ...], code: int, said: str) -> None:
+    ran = backup(*arguments, *MANAGED)
+    assert ran.code == code
+    assert said in ran.err
+
+
+async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The emulated AWS Backup completes jobs without a recovery point; the points themselves are made up here."""
+    from mjctl.health.checks import backup as check
+    from mjctl.health.runner import run_health
+
+    client(region, "backup").create_backup_vault(BackupVaultName=f"{region.settings.environment}-health")
+    vault = Backup(vault_name=f"{region.settings.environment}-health")
+    contract = region.contract.model_copy(update={"backup": vault, "target": "aws"})
+
+    async def look() -> tuple[str, str]:
+        report = await run_health("x", {contract.region: contract}, {contract.region: tmp_path}, only=["backup"])
+        return report.results[0].status.value, report.results[0].summary
+
+    assert await look() == ("warn", "there is no backup yet")
+
+    async def points(*_: object) -> list[ManagedBackup]:
+        return [
+            ManagedBackup("backup", "arn", "partial", "partial", datetime.now(UTC)),
+            ManagedBackup("backup", "arn", "old", "completed", datetime(2026, 1, 1, tzinfo=UTC)),
+        ]
+
+    monkeypatch.setattr(check, "recovery_points", points)
+    status, summary = await look()
+    assert status == "fail"
+    assert "managed backup old" in summary
