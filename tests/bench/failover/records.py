@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from failover.players import Played
 from failover.region import Region
 from mjctl.aws.stores import database
-from mjctl.loadtest.model import Verification
+from mjctl.loadtest.model import Tally
 from mjctl.loadtest.verify import verify
 
 _SETTLE_SECONDS = 60.0
@@ -90,9 +90,20 @@ class Recorder:
             await asyncio.sleep(0.2)
 
 
-async def audit(region: Region, recorder: Recorder, played: Played, absences: Sequence[Absence] = ()) -> dict[str, Any]:
-    """Compare what players were told with what was published and what both databases hold."""
-    verification: Verification = await verify(region.contract, played.tally, settle_seconds=_SETTLE_SECONDS)
+async def audit(
+    region: Region, recorder: Recorder, played: Played, absences: Sequence[Absence] = (), earlier: Tally | None = None
+) -> dict[str, Any]:
+    """Compare what players were told with what was published and what both databases hold.
+
+    Standings are sums over all matches of a player: `earlier` has those that were played before.
+    """
+    before = earlier or Tally()
+    everything = Tally(
+        signed_up=before.signed_up | played.tally.signed_up,
+        started=before.started | played.tally.started,
+        ended=before.ended | played.tally.ended,
+    )
+    verification = await verify(region.contract, everything, settle_seconds=_SETTLE_SECONDS)
     await recorder.complete(played.results)
     lost, gaps, wrong_score = 0, 0, 0
     for match_id, told in played.acknowledged.items():
