@@ -1,0 +1,273 @@
+"""10,000 events through workers of which one is killed every second: every row right, nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+import pytest
+
+from gameserver.functions.services import Services
+from gameserver.persistence.results import Stats
+from gameserver.settings import Settings
+from mjctl.models.contract import Contract
+from mjctl.queues.operations import peek, redrive
+
+MATCHES, EVENTS_PER_MATCH, POISON = 1_000, 10, 20
+PLAYERS = [f"player-{number}" for number in range(50)]
+DUPLICATES = 500
+WORKERS = 3
+VISIBILITY_SECONDS = 10
+# One more than in production: here a message may be in a worker's hands when that is killed, again and again.
+RECEIVES = 6
+
+
+@dataclass
+class Played:
+    """One match of two players, the first of whom wins; its ten events."""
+
+    winner: str
+    loser: str
+    points: int
+    match_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def bodies(self) -> list[str]:
+        players = [
+            {"player_id": self.winner, "display_name": "W", "score": self.points, "rank": 1},
+            {"player_id": self.loser, "display_name": "L", "score": self.points // 2, "rank": 2},
+        ]
+        ended = {"mode": "sprint", "reason": "time_up", "started_at_ms": 1000, "ended_at_ms": 9000, "players": players}
+        kinds: list[tuple[str, dict[str, Any]]] = [
+            ("match.started", {"mode": "sprint", "seats": 10}),
+            ("player.joined", {"player_id": self.winner, "display_name": "W"}),
+            ("player.joined", {"player_id": self.loser, "display_name": "L"}),
+            *(("player.scored", {"player_id": self.winner, "score": n, "points": 1}) for n in range(1, 6)),
+            ("player.left", {"player_id": self.loser}),
+            ("match.ended", ended),
+        ]
+        return [self.body(number, *kind) for number, kind in enumerate(kinds, start=1)]
+
+    def body(self, sequence: int, kind: str, payload: dict[str, Any]) -> str:
+        event = {
+            "event_id": f"{self.match_id}:{sequence}",
+            "type": kind,
+            "match_id": self.match_id,
+            "region": "us-east-1",
+            "server_id": "game-us-east-1a-1",
+            "sequence": sequence,
+            "occurred_at_ms": int(time.time() * 1000),
+            "payload": payload,
+        }
+        return json.dumps(event)
+
+
+class Workers:
+    """Some workers at a time; `kill_one` kills the oldest and has another started meanwhile."""
+
+    def __init__(self, run_game: Any, settings: Settings) -> None:
+        self._run = lambda: run_game("worker", settings)
+        self._stack = contextlib.ExitStack()
+        self._alive: list[Any] = []
+        self._starting: list[asyncio.Task[None]] = []
+        self.killed = 0
+
+    async def __aenter__(self) -> Workers:
+        for _ in range(WORKERS):
+            self._start()
+        await asyncio.gather(*self._starting)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        self._stack.close()
+
+    def kill_one(self) -> None:
+        """Spares the last one, or on a slow machine none would ever get to work."""
+        if len(self._alive) > 1:
+            self._alive.pop(0).process.send_signal(signal.SIGKILL)
+            self.killed += 1
+            self._start()
+
+    def _start(self) -> None:
+        self._starting.append(asyncio.create_task(self._started()))
+
+    async def _started(self) -> None:
+        running = self._run()
+        self._alive.append(await asyncio.to_thread(running.__enter__))
+        self._stack.push(running)
+
+
+def contract_of(settings: Settings, sqs: Any) -> Contract:
+    """What `mjctl queue` needs to know of these services."""
+    url = settings.persistence_queue_url
+    arns = {
+        one: sqs.get_queue_attributes(QueueUrl=one, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        for one in (url, f"{url}-dead-letter")
+    }
+    dead = {"url": f"{url}-dead-letter", "arn": arns[f"{url}-dead-letter"]}
+    queue = {"url": url, "arn": arns[url], "dead_letter": dead, "max_receive_count": RECEIVES}
+    return Contract.parse(
+        {
+            "version": 1,
+            "project": settings.project,
+            "environment": "local",
+            "target": "local",
+            "region": settings.region,
+            "zones": [f"{settings.region}a"],
+            "aws": {"endpoint_url": settings.aws_endpoint_url, "account_id": "000000000000"},
+            "endpoints": {"api": "http://127.0.0.1:1"},
+            "cache": {"url": settings.cache_url},
+            "database": {
+                "host": settings.database_host,
+                "port": settings.database_port,
+                "name": settings.database_name,
+                "user": settings.database_user,
+                "secret": settings.database_secret,
+                "tls": False,
+            },
+            "tables": {key: {"name": name, "arn": f"arn:{name}"} for key, name in settings.tables.items()},
+            "topics": {"events": settings.events_topic_arn},
+            "queues": {"persistence": queue},
+            "identity": {
+                "user_pool_id": settings.user_pool_id,
+                "client_id": settings.client_id,
+                "issuer": settings.issuer,
+                "jwks_url": settings.jwks_url,
+            },
+            "keys": {"data": settings.data_key_arn},
+            "fleet": {"kind": "supervisor"},
+            "backup": {},
+        }
+    )
+
+
+def count(sqs: Any, url: str) -> int:
+    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return sum(int(n) for n in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values())
+
+
+def publish(settings: Settings, bodies: list[str]) -> None:
+    sns = boto3.client("sns", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    for start in range(0, len(bodies), 10):
+        entries: Any = [{"Id": str(n), "Message": body} for n, body in enumerate(bodies[start : start + 10])]
+        assert not sns.publish_batch(TopicArn=settings.events_topic_arn, PublishBatchRequestEntries=entries)["Failed"]
+
+
+def expected_stats(played: list[Played]) -> dict[str, Stats]:
+    scores: dict[str, list[int]] = {}
+    wins: Counter[str] = Counter()
+    for match in played:
+        scores.setdefault(match.winner, []).append(match.points)
+        scores.setdefault(match.loser, []).append(match.points // 2)
+        wins[match.winner] += 1
+    return {player: Stats(len(won), wins[player], sum(won), max(won)) for player, won in scores.items()}
+
+
+async def assert_exact(services: Services, settings: Settings, played: list[Played], events: int) -> None:
+    """Both stores hold these matches and nothing else."""
+    async with services.database.connection() as connection:
+        stats = await connection.fetch("SELECT player_id, matches, wins, total_score, best_score FROM player_stats")
+        rows = await connection.fetch("SELECT match_id, player_id, score, rank FROM match_players")
+        states = await connection.fetch("SELECT match_id, state FROM matches")
+        processed = await connection.fetchval("SELECT count(*) FROM processed_events")
+    assert {row["player_id"]: Stats(*tuple(row)[1:]) for row in stats} == expected_stats(played)
+    finals = {(m.match_id, m.winner, m.points, 1) for m in played}
+    finals |= {(m.match_id, m.loser, m.points // 2, 2) for m in played}
+    assert {tuple(row) for row in rows} == finals
+    assert len(rows) == len(finals)
+    assert {row["match_id"]: row["state"] for row in states} == {m.match_id: "ended" for m in played}
+    assert processed == events
+
+    dynamodb = boto3.client("dynamodb", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    items = [
+        item
+        for page in dynamodb.get_paginator("scan").paginate(TableName=settings.tables["matches"])
+        for item in page["Items"]
+    ]
+    found = {
+        item["match_id"]["S"]: (
+            item["state"]["S"],
+            sorted((p["M"]["player_id"]["S"], int(p["M"]["score"]["N"])) for p in item["result"]["M"]["players"]["L"]),
+        )
+        for item in items
+    }
+    assert found == {m.match_id: ("ended", sorted([(m.winner, m.points), (m.loser, m.points // 2)])) for m in played}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_ten_thousand_events_with_a_worker_killed_every_second(
+    run_game: Any, make_settings: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = make_settings()
+    sqs = boto3.client("sqs", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    contract = contract_of(settings, sqs)
+    queue, dead = contract.queues["persistence"].url, contract.queues["persistence"].dead_letter
+    sqs.set_queue_attributes(
+        QueueUrl=queue,
+        Attributes={
+            "VisibilityTimeout": str(VISIBILITY_SECONDS),
+            "RedrivePolicy": json.dumps({"deadLetterTargetArn": dead.arn, "maxReceiveCount": RECEIVES}),
+        },
+    )
+    generator = random.Random(11)
+    played = [Played(*generator.sample(PLAYERS, 2), points=generator.randrange(10, 100)) for _ in range(MATCHES)]
+    good = [body for match in played for body in match.bodies]
+    assert len(good) == MATCHES * EVENTS_PER_MATCH
+    # Good events that the database refuses, until what is wrong with it has been mended.
+    refused = [Played(f"refused-{n}", "refused", points=50) for n in range(POISON)]
+    poison = [match.bodies[-1] for match in refused]
+    services = Services(settings)
+    try:
+        async with services.database.connection() as connection:
+            await connection.execute(
+                "ALTER TABLE match_players ADD CONSTRAINT wrong CHECK (player_id NOT LIKE 'refused%')"
+            )
+        bodies = good + poison + generator.sample(good, DUPLICATES)
+        generator.shuffle(bodies)
+        publishing = asyncio.create_task(asyncio.to_thread(publish, settings, bodies))
+        started = time.monotonic()
+        async with Workers(run_game, settings) as workers:
+            while not publishing.done() or await asyncio.to_thread(count, sqs, queue):
+                assert time.monotonic() < started + 600, f"{count(sqs, queue)} messages are left"
+                await asyncio.sleep(1)
+                workers.kill_one()
+            await publishing
+            seconds, killed = time.monotonic() - started, workers.killed
+        await assert_exact(services, settings, played, len(good))
+        letters = await peek(contract, "persistence", limit=1000)
+        assert sorted(letter.body for letter in letters) == sorted(poison)
+
+        async with services.database.connection() as connection:
+            await connection.execute("ALTER TABLE match_players DROP CONSTRAINT wrong")
+        assert (await redrive(contract, "persistence")).moved == POISON
+        with run_game("worker", settings):
+            while await asyncio.to_thread(count, sqs, queue):  # noqa: ASYNC110
+                await asyncio.sleep(0.2)
+        assert count(sqs, dead.url) == 0
+        await assert_exact(services, settings, played + refused, len(good) + POISON)
+    finally:
+        await services.close()
+    result = {
+        "events": len(good),
+        "duplicates": DUPLICATES,
+        "poison": POISON,
+        "workers_killed": killed,
+        "seconds": round(seconds, 1),
+        "rows_wrong": 0,
+        "dead_letters": len(letters),
+        "dead_letters_after_redrive": 0,
+    }
+    with capsys.disabled():
+        sys.stdout.write(f"\n{json.dumps(result)}\n")
