@@ -42,15 +42,17 @@ module "functions" {
       statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
       vpc                  = true
     }
-    # In front of Cognito, whose log-in calls a public client makes without IAM rights: this role has none.
+    # In front of Cognito, whose log-in calls a public client makes without IAM rights. All that this role may do is keep
+    # the name that a new player chose.
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },
-        { GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
+        { GAMESERVER_TABLES = local.storage_settings["GAMESERVER_TABLES"], GAMESERVER_USER_POOL_ID = var.foundation.identity.user_pool_id },
       )
       handler              = "gameserver.functions.lambda_handlers.auth"
       memory_mb            = 256
       reserved_concurrency = var.functions.reserved_concurrency.auth
+      statements           = { PlayerName = { actions = ["dynamodb:UpdateItem"], resources = [local.tables["players"].arn] } }
     }
     persistence = {
       environment          = merge(local.storage_settings, { GAMESERVER_PERSISTENCE_QUEUE_URL = module.events.queues["persistence"].url })
