@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.deploy_run import JUnitOption
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -311,6 +312,7 @@ def drill(
     backup: BackupArgument = "latest",
     *,
     kind: KindOption = By.PORTABLE,
+    junit: JUnitOption = None,
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -343,6 +345,8 @@ def drill(
             )
 
         outcomes = actions.where_found(target, one)
+    if junit is not None:
+        actions.write_drill_junit(junit, target, outcomes)
     conclude(target.session, outcomes, drill_report(outcomes), regions_document(outcomes, operations.drill_document))
     if any(outcome.value is not None and not outcome.value.proven for outcome in outcomes):
         raise Exit(ExitCode.VERIFICATION)

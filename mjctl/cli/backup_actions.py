@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from mjctl.aws.regions import RegionOutcome, in_each_region
@@ -12,9 +13,10 @@ from mjctl.backup import operations
 from mjctl.cli.backup_render import prune_table, region_lines, restore_plan, restore_report
 from mjctl.cli.base import open_environment
 from mjctl.cli.regions import Target, conclude, regions_document
+from mjctl.cli.reports import health_junit, write_report
 from mjctl.cli.tables import counted, human_bytes
 from mjctl.models.backup import Kind, RetentionPolicy
-from mjctl.models.check import CheckResult
+from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UsageError, VerificationError
 from mjctl.terraform import contracts
@@ -118,6 +120,21 @@ def checks_of(target: Target, *only: str) -> Callable[[Contract], Awaitable[Sequ
         return report.results
 
     return run
+
+
+def write_drill_junit(path: Path, target: Target, outcomes: Sequence[RegionOutcome[Any]]) -> None:
+    """One suite a region; a region whose drill could not begin is a failure too.
+
+    Raises:
+        PermissionDeniedError: the file cannot be written.
+    """
+    results: list[CheckResult] = []
+    for outcome in outcomes:
+        if outcome.value is not None:
+            results += outcome.value.results(outcome.region)
+        else:
+            results.append(CheckResult("drill", outcome.region, CheckStatus.FAIL, str(outcome.error)))
+    write_report(path, health_junit(target.environment.name, results, "backup drill"))
 
 
 def kinds_of(only: Sequence[str] | None) -> list[Kind]:

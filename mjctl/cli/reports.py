@@ -111,7 +111,7 @@ def deploy_junit(command: str, environment: str, results: Sequence[RegionResult]
     return _junit(f"mjctl {command}", suites)
 
 
-def health_junit(environment: str, results: Sequence[CheckResult]) -> str:
+def health_junit(environment: str, results: Sequence[CheckResult], command: str = "health") -> str:
     """One suite a region, one case a check; a warning is no failure, its text is in the case's output."""
     words = {"fail": "failure", "skip": "skipped"}
     regions = dict.fromkeys(one.region for one in results)
@@ -126,7 +126,7 @@ def health_junit(environment: str, results: Sequence[CheckResult]) -> str:
         )
         for region in regions
     ]
-    return _junit("mjctl health", suites)
+    return _junit(f"mjctl {command}", suites)
 
 
 def _junit(name: str, suites: Sequence[tuple[str, Sequence[tuple[str, float, str, str]]]]) -> str:

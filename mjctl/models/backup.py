@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from mjctl.models.check import CheckResult
+from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.errors import UsageError
 
 FORMAT = "mjctl-backup/1"
@@ -250,6 +250,22 @@ class DrillReport:
     def proven(self) -> bool:
         equal = bool(self.comparisons) and all(item.equal for item in self.comparisons)
         return self.error is None and self.removed and equal and all(check.status != "fail" for check in self.checks)
+
+    def results(self, region: str) -> tuple[CheckResult, ...]:
+        """The drill as findings, one a part and one for the whole, as CI reports show them."""
+        parts = tuple(
+            CheckResult(
+                f"restore/{item.kind}/{item.name}",
+                region,
+                CheckStatus.PASS if item.equal else CheckStatus.FAIL,
+                f"{item.archived} in the backup, {item.expired} expired, {item.found} found",
+                duration_seconds=item.seconds,
+            )
+            for item in self.comparisons
+        )
+        verdict = CheckStatus.PASS if self.proven else CheckStatus.FAIL
+        total = CheckResult(f"drill/{self.backup_id}", region, verdict, self.error or verdict.value)
+        return (*parts, *self.checks, total)
 
 
 @dataclass(frozen=True)

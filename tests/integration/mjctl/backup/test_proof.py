@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -154,7 +155,10 @@ def test_a_service_that_is_away_leaves_nothing(backup: BackupCommand, filled: Re
 def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Region) -> None:
     backup.create()
     before = asyncio.run(filled.everything()), _traces(filled)
-    (report,) = backup.json("drill")["regions"]
+    junit = filled.store.parent / "drill.xml"
+    (report,) = backup.json("drill", "--junit", str(junit))["regions"]
+    suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314  our own file
+    assert (suite.get("tests"), suite.get("failures")) == (str(len(report["parts"]) + len(report["checks"]) + 1), "0")
     assert report["proven"] is True
     assert {(part["kind"], part["name"]) for part in report["parts"]} >= {
         ("database", "public.matches"),
