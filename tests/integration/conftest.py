@@ -38,12 +38,18 @@ import pytest
 from gameserver.settings import Settings
 from mjctl.local import data_plane
 from mjctl.local.layout import Layout
+from mjctl.local.probe import probe
 from mjctl.local.programs import prepare
 from mjctl.local.spec import Kind, ProcessSpec
 
 REGION = "us-east-1"
 DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
 _START_SECONDS = 30.0
+_READY = {
+    "redis": "redis://127.0.0.1:{}",
+    "postgres": "postgres://127.0.0.1:{}/game",
+    "aws": "http://127.0.0.1:{}/_ministack/health",
+}
 _REDIS_DATABASES = 200
 _TEMPLATE = "migrated"
 
@@ -260,10 +266,10 @@ def _execute(postgres: Postgres, statement: str) -> None:
 
 @contextmanager
 def _running(region_dir: Path, kind: Kind, arguments: tuple[str, ...] = ()) -> Iterator[int]:
-    """Run one of the local stack's services exactly as that does; yield its port once it accepts connections."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """Run one of the local stack's services exactly as that does; yield its port once it serves."""
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        port = reserved.getsockname()[1]
     program = prepare(ProcessSpec(kind, kind, "tests", region_dir, port, ready="", live=""))
     log = Layout(region_dir).log(kind)
     with log.open("wb") as output:
@@ -276,7 +282,7 @@ def _running(region_dir: Path, kind: Kind, arguments: tuple[str, ...] = ()) -> I
             start_new_session=True,
         )
         try:
-            _await_port(port, process, log)
+            _await_ready(_READY[kind].format(port), process, log)
             yield port
         finally:
             process.send_signal(signal.Signals[f"SIG{program.stop_signal}"])
@@ -287,13 +293,11 @@ def _running(region_dir: Path, kind: Kind, arguments: tuple[str, ...] = ()) -> I
                 process.wait()
 
 
-def _await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    """PostgreSQL takes connections before it takes clients: only an answer counts."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.02)
-        else:
+        if probe(address) is None:
             return
+        time.sleep(0.02)
     pytest.fail(f"{log.stem} did not start:\n{log.read_text(errors='replace')[-2000:]}")
