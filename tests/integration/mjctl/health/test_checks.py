@@ -65,7 +65,7 @@ async def test_what_answers_but_is_no_redis_is_said_not_to_answer(contract: Cont
 
 
 async def test_a_database_without_schema_fails(contract: Contract, tmp_path: Path) -> None:
-    empty = contract.database.model_copy(update={"name": "postgres"})
+    empty = contract.database.model_copy(update={"name": "game"})
     report = await look(contract.model_copy(update={"database": empty}), tmp_path, "database")
     assert report.status is CheckStatus.FAIL
     assert "no migration has run" in report.results[0].summary
