@@ -106,12 +106,11 @@ class Fleet(_Part):
 
 
 class Backup(_Part):
-    """Where backups go. Portable: `directory` on `local`, else `bucket`. Managed: `vault_name`, made by `role_arn`."""
+    """Where backups go: portable ones to `directory` on `local`, else to `bucket`; those of AWS Backup to the vault."""
 
     directory: str | None = None
     bucket: str | None = None
     vault_name: str | None = None
-    role_arn: str | None = None
 
 
 class Contract(_Part):
