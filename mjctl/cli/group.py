@@ -10,12 +10,14 @@ from typer.core import TyperGroup
 class Group(TyperGroup):
     """A group that gives each option of its commands an environment variable: `--dry-run` is MJCTL_DRY_RUN.
 
-    Its help flag is False, and not None, while it is not given: Typer 0.29 converts a None by an adapter, for which
-    it imports pydantic: 0.07 s of CPU on every start.
+    What is not given of a group's own options stays as it is: Typer 0.29 converts even a None by an adapter, for which
+    it imports pydantic: 0.07 s of CPU on every start. So the help flag is False, and the others are passed over.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        for parameter in self.params:
+            _keep_none(parameter)
         for command in self.commands.values():
             for parameter in command.params:
                 _name_variable(parameter)
@@ -25,6 +27,11 @@ class Group(TyperGroup):
         if option is not None and option.default is None:
             option.default = False
         return option
+
+
+def _keep_none(parameter: Any) -> None:
+    convert = parameter.process_value
+    parameter.process_value = lambda ctx, value: None if value is None else convert(ctx, value)
 
 
 def _name_variable(parameter: Any) -> None:

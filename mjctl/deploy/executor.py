@@ -209,9 +209,10 @@ class Deployment:
             )
             self._remember(intent)
         except MjctlError as error:
-            return self.finish(
-                replace(_failed(stack.region, error, started, planned.result.seconds), refused=intent.revision)
-            )
+            failed = _failed(stack.region, error, started, planned.result.seconds)
+            # Who stops a deploy says nothing against its revision.
+            refused = None if failed.outcome is Outcome.INTERRUPTED else intent.revision
+            return self.finish(replace(failed, refused=refused))
         return self.finish(
             replace(
                 planned.result,

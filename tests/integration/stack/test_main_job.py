@@ -101,6 +101,8 @@ def test_an_interrupted_deploy_leaves_no_lock_and_the_next_one_completes(fresh: 
     assert running.returncode == ExitCode.INTERRUPTED, stderr
     assert not list(state.parent.glob(".*.lock.info"))
     assert "Traceback" not in stderr
+    history = fresh.run("history", "--region", "eu-west-1", "--output", "json").json()
+    assert [region["refused"] for run in history["runs"] for region in run["regions"]] == [None]
 
     ran = fresh.run("deploy", "--region", "eu-west-1", "--auto-approve")
     assert ran.code == ExitCode.OK, ran.stderr
