@@ -372,6 +372,11 @@ class MatchHost:
 
     # Housekeeping
 
+    @property
+    def tasks(self) -> frozenset[asyncio.Task[Any]]:
+        """What runs in the background: players being admitted, matches being opened."""
+        return frozenset(self._tasks)
+
     def close(self) -> None:
         """Stop ticking and drop every connection."""
         self._scheduler.close()

@@ -200,6 +200,9 @@ class GameServer:
             self._play.close()
         # One turn of the loop for the close frames.
         await asyncio.sleep(0)
+        # What still admits or opens would otherwise use, and so open again, the Redis connections closed next.
+        while self.host.tasks:
+            await end_tasks(self.host.tasks)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
         """A background task never ends by itself; if one does, better hand over and start again than limp on."""
