@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, ip_network
+from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from mjctl.models.aws_settings import AwsSettings
 
 # Physical names such as `<project>-<environment>-<region>-...` must stay within the 32 characters of a target group.
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$")]
 RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
+
+
+def _range_of_a_vpc(text: str) -> str:
+    network = IPv4Network(text)
+    if not 16 <= network.prefixlen <= 20:
+        raise ValueError(f"{text}: a VPC of three zones takes a /16 to a /20")
+    return str(network)
+
+
+Cidr = Annotated[str, AfterValidator(_range_of_a_vpc)]
 
 
 class _Section(BaseModel):
@@ -93,6 +107,9 @@ class BackupSettings(_Section):
 
 class Region(_Section):
     zones: tuple[ZoneName, ...] = Field(min_length=3, max_length=6)
+    cidr: Cidr | None = Field(
+        default=None, description="range of the VPC on AWS; by default 10.10.0.0/16, 10.20.0.0/16 and so on"
+    )
 
     @model_validator(mode="after")
     def _zones_are_distinct(self) -> Region:
@@ -113,6 +130,56 @@ class Environment(_Section):
     backup: BackupSettings = BackupSettings()
     local: LocalSettings = LocalSettings()
     drift: Drift = Drift()
+    aws: AwsSettings | None = Field(default=None, description="needed by the targets aws and sandbox")
+
+    @property
+    def account(self) -> AwsSettings:
+        """The section `aws`, which every environment of target `aws` or `sandbox` has."""
+        if self.aws is None:
+            raise ValueError(f"environment {self.name} has no section `aws`")
+        return self.aws
+
+    @property
+    def primary_region(self) -> str:
+        """Where the database is written, and what exists once lies."""
+        named = self.aws.primary_region if self.aws else None
+        return named or next(iter(self.regions))
+
+    def cidr(self, region: str) -> str:
+        """Range of the region's VPC."""
+        given = self.regions[region].cidr
+        return given or f"10.{10 * (1 + list(self.regions).index(region))}.0.0/16"
+
+    def backup_copy_region(self, region: str) -> str:
+        """The other region that keeps copies of `region`'s backups: the next one, or the one that the file names."""
+        named = self.account.backup.copy_region
+        if named and named != region:
+            return named
+        names = list(self.regions)
+        return names[(names.index(region) + 1) % len(names)]
+
+    @model_validator(mode="after")
+    def _has_an_account(self) -> Environment:
+        if self.target == "local":
+            return self
+        if self.aws is None:
+            raise ValueError(f"aws: target {self.target} needs it: account_id and domain at least")
+        if self.primary_region not in self.regions:
+            raise ValueError(f"aws.primary_region: {self.primary_region} is not among regions")
+        if len(f"{self.project}-{self.name}") > 22:
+            raise ValueError("project and the file's name are too long together: 22 characters with the hyphen between")
+        for region in self.regions:
+            if self.backup_copy_region(region) == region:
+                raise ValueError("aws.backup.copy_region: the only region needs another to copy its backups to")
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_are_apart(self) -> Environment:
+        ranges = {region: ip_network(self.cidr(region)) for region in self.regions}
+        for first, second in combinations(ranges, 2):
+            if ranges[first].version == ranges[second].version and ranges[first].overlaps(ranges[second]):
+                raise ValueError(f"regions.{second}.cidr: {ranges[second]} overlaps that of {first}, {ranges[first]}")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Environment:
