@@ -18,17 +18,26 @@ class _Part(BaseModel):
 
 
 class AwsAccess(_Part):
-    """How the AWS APIs of this region are reached; `endpoint_url` is set for an emulated AWS only."""
+    """How the AWS APIs of this region are reached.
+
+    Only for an emulated AWS: `endpoint_url`, and `service_endpoint_urls` of services that another emulator answers, by
+    AWS's own names in lower case, e.g. `cloudwatch` or `application_auto_scaling`.
+    """
 
     endpoint_url: str | None = None
+    service_endpoint_urls: dict[str, str] = {}
     account_id: str
 
 
 class Endpoints(_Part):
-    """Base addresses for players, with no trailing slash. `api`: HTTP API; `web`: the game's page, if it is served."""
+    """Base addresses for players, with no trailing slash. `api`: HTTP API; `web`: the game's page, if it is served.
+
+    `served`: false where the addresses are names only, as on an emulated AWS that runs no tasks.
+    """
 
     api: str
     web: str | None = None
+    served: bool = True
 
 
 class Cache(_Part):
@@ -41,7 +50,7 @@ class Cache(_Part):
 
 
 class Database(_Part):
-    """PostgreSQL. `secret` refers to JSON with `password`."""
+    """PostgreSQL. `secret` refers to JSON with `password`. `access`: `direct` from this machine, or `private`."""
 
     host: str
     port: int
@@ -49,6 +58,7 @@ class Database(_Part):
     user: str
     secret: str
     tls: bool
+    access: Literal["direct", "private"] = "direct"
 
 
 class Table(_Part):
@@ -103,6 +113,8 @@ class Fleet(_Part):
     servers: tuple[Server, ...] = ()
     cluster: str | None = None
     service: str | None = None
+    task_definition: str | None = Field(default=None, description="what the service was told to run")
+    log_group: str | None = None
 
 
 class Backup(_Part):
@@ -111,6 +123,25 @@ class Backup(_Part):
     directory: str | None = None
     bucket: str | None = None
     vault_name: str | None = None
+
+
+class Managed(_Part):
+    """What AWS runs for this region, by the names its APIs know; `functions` and `dead_letter_queues` by purpose."""
+
+    alarm_prefix: str
+    alarm_topic: str
+    api_id: str
+    cache_group: str
+    certificate: str
+    database_cluster: str
+    database_global_cluster: str | None = None
+    dead_letter_queues: dict[str, str] = {}
+    functions: dict[str, str]
+    load_balancer: str
+    primary_region: str
+    target_group: str
+    web_acl: str
+    web_domain: str
 
 
 class Contract(_Part):
@@ -133,6 +164,7 @@ class Contract(_Part):
     keys: dict[str, str]
     fleet: Fleet
     backup: Backup
+    managed: Managed | None = Field(default=None, description="absent on `local`, where processes do all of it")
 
     @classmethod
     def parse(cls, value: Any) -> Contract:

@@ -13,6 +13,11 @@ output "load_balancer" {
   }
 }
 
+output "log_group" {
+  description = "Where the tasks log, for `mjctl servers`."
+  value       = aws_cloudwatch_log_group.game.name
+}
+
 output "minimum_tasks" {
   description = "Tasks that must always run, for alarms."
   value       = var.scaling.min
@@ -26,6 +31,11 @@ output "security_group_id" {
 output "service_name" {
   description = "ECS service, for `mjctl servers`."
   value       = aws_ecs_service.game.name
+}
+
+output "target_group_arn" {
+  description = "Target group, for the health of its targets."
+  value       = aws_lb_target_group.game.arn
 }
 
 output "target_group_arn_suffix" {

@@ -7,8 +7,8 @@ output "contract" {
     target      = var.foundation.target
     region      = var.region
     zones       = var.network.zones
-    aws         = { account_id = local.account_id, endpoint_url = var.aws_endpoint_url }
-    endpoints   = { api = "https://api.${var.foundation.dns.domain}" }
+    aws         = { account_id = local.account_id, endpoint_url = var.aws_endpoint_url, service_endpoint_urls = var.aws_service_endpoint_urls }
+    endpoints   = { api = "https://api.${var.foundation.dns.domain}", served = !local.is_sandbox }
     cache = {
       access           = "ops_function"
       ops_function_arn = module.operations_access.function_arn
@@ -16,6 +16,7 @@ output "contract" {
       url              = "rediss://${module.cache.user_names["ops"]}@${module.cache.endpoint}:6379"
     }
     database = {
+      access = "private"
       host   = module.database.endpoint
       name   = var.foundation.database.database_name
       port   = module.database.port
@@ -28,8 +29,30 @@ output "contract" {
     queues   = module.events.queues
     identity = { for name in ["client_id", "issuer", "jwks_url", "user_pool_id"] : name => var.foundation.identity[name] }
     keys     = module.keys.arns
-    fleet    = { kind = "ecs", cluster = module.game_service.cluster_name, service = module.game_service.service_name }
     backup   = { vault_name = module.backup.vault_name }
+    fleet = {
+      kind            = "ecs"
+      cluster         = module.game_service.cluster_name
+      log_group       = module.game_service.log_group
+      service         = module.game_service.service_name
+      task_definition = module.game_service.task_definition_arn
+    }
+    managed = {
+      alarm_prefix            = "${local.name}-"
+      alarm_topic             = module.observability.alarm_topic
+      api_id                  = module.api.api_id
+      cache_group             = module.cache.replication_group_id
+      certificate             = module.certificate.arn
+      database_cluster        = module.database.cluster_id
+      database_global_cluster = var.foundation.database.global_cluster_id
+      dead_letter_queues      = merge(module.functions.dead_letter_queues, { ops = module.operations_access.dead_letter_queue })
+      functions               = merge(module.functions.names, { ops = module.operations_access.function_name })
+      load_balancer           = module.game_service.load_balancer.arn
+      primary_region          = var.foundation.primary_region
+      target_group            = module.game_service.target_group_arn
+      web_acl                 = module.firewall.arn
+      web_domain              = var.foundation.dns.domain
+    }
   }
 }
 

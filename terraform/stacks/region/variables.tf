@@ -4,6 +4,12 @@ variable "aws_endpoint_url" {
   default     = null
 }
 
+variable "aws_service_endpoint_urls" {
+  description = "Endpoints of services that another emulator answers, by name in lower case, e.g. cloudwatch; for mjctl."
+  type        = map(string)
+  default     = {}
+}
+
 variable "backup" {
   description = "Copies of backups: the other region that keeps them, and for how long in days. `lock`: nobody deletes a recovery point early."
   type = object({
