@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the console script `mjctl`."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:
+        # Before the command had begun (modules were being read), or while it was already ending.
+        print("error: interrupted", file=sys.stderr)  # noqa: T201
+        code = ExitCode.INTERRUPTED
+    sys.exit(code)
 
 
 def run(argv: list[str]) -> int:

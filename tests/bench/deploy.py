@@ -1,4 +1,4 @@
-"""`make bench-deploy`: mjctl beside plain Terraform started by hand, over one and two local regions, in one run.
+"""`make bench-deploy`: mjctl beside plain Terraform started by hand, over one, two and four local regions, in one run.
 
 Both bring up the same stack from the same variables with the same engine on a home of their own, and take it down
 again. The last line is one JSON object: medians in seconds, ratios, versions.
@@ -17,21 +17,42 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+import yaml
 
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.engine import find_engine
 
-REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1")
+REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1", "sa-east-1")
+COUNTS = (1, 2, 4)
 PROJECT = Workspace.discover(Path(__file__)).project_dir
+
+
+def project_of_four_regions(folder: Path) -> Path:
+    """This checkout's code with an environment `local` of REGIONS, three zones each."""
+    (folder / "configs").mkdir(parents=True)
+    for part in ("terraform", "gameserver"):
+        (folder / part).symlink_to(PROJECT / part)
+    environment = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text(encoding="utf-8"))
+    environment["regions"] = {name: {"zones": [f"{name}{letter}" for letter in "abc"]} for name in REGIONS}
+    environment["concurrency"] = len(REGIONS)
+    (folder / "configs" / "local.yaml").write_text(yaml.safe_dump(environment), encoding="utf-8")
+    return folder
 
 
 class Home:
     """One folder for state and data, used by mjctl and by plain Terraform in turn."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = {**os.environ, "MJCTL_HOME": str(folder), "MJCTL_PYTHON": sys.executable}
+        self.folder = folder / "home"
+        self.environment = {
+            **os.environ,
+            "MJCTL_HOME": str(self.folder),
+            "MJCTL_PROJECT_DIR": str(project_of_four_regions(folder / "project")),
+            "MJCTL_PYTHON": sys.executable,
+        }
         self.engine = find_engine().argv
 
     def mjctl(self, *arguments: str, good: tuple[int, ...] = (0,)) -> float:
@@ -87,7 +108,6 @@ class Home:
 
 
 def measure(home: Home, rounds: int) -> dict[str, list[float]]:
-    one, two = REGIONS[:1], REGIONS[:2]
     seconds: dict[str, list[float]] = {}
 
     def take(name: str, work: Callable[[], float]) -> None:
@@ -95,16 +115,13 @@ def measure(home: Home, rounds: int) -> dict[str, list[float]]:
         print(f"{name}: {seconds[name][-1]:.2f} s", file=sys.stderr)
 
     for _ in range(rounds):
-        take("mjctl_one", lambda: home.deploy(one))
-        take("mjctl_one_unchanged", lambda: home.deploy(one))
-        home.destroy()
-        take("terraform_one", lambda: home.terraform(one))
-        home.destroy()
-        take("mjctl_two", lambda: home.deploy(two))
-        take("mjctl_two_unchanged", lambda: home.deploy(two))
-        home.destroy()
-        take("terraform_two", lambda: home.terraform(two))
-        home.destroy()
+        for count in COUNTS:
+            regions = REGIONS[:count]
+            take(f"mjctl_{count}", partial(home.deploy, regions))
+            take(f"mjctl_{count}_unchanged", partial(home.deploy, regions))
+            home.destroy()
+            take(f"terraform_{count}", partial(home.terraform, regions))
+            home.destroy()
     return seconds
 
 
@@ -124,9 +141,10 @@ def main() -> None:
     medians = {name: round(statistics.median(values), 2) for name, values in seconds.items()}
     result = {
         "median_seconds": medians,
-        "ratio_two_regions_to_one": round(medians["mjctl_two"] / medians["mjctl_one"], 2),
-        "ratio_mjctl_to_terraform_one": round(medians["mjctl_one"] / medians["terraform_one"], 2),
-        "ratio_mjctl_to_terraform_two": round(medians["mjctl_two"] / medians["terraform_two"], 2),
+        "ratio_two_regions_to_one": round(medians["mjctl_2"] / medians["mjctl_1"], 2),
+        "ratio_mjctl_to_terraform": {
+            str(count): round(medians[f"mjctl_{count}"] / medians[f"terraform_{count}"], 2) for count in COUNTS
+        },
         "rounds": rounds,
         "cores": os.cpu_count(),
         "python": platform.python_version(),

@@ -1,0 +1,220 @@
+"""Every public command as a night finds it: a slip of the finger, nothing deployed, everything down, Ctrl-C.
+
+A command that is added to the tree must be added to COMMANDS, or the first test says so.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from mjctl.__main__ import run
+from mjctl.cli.app import app
+from mjctl.models.exit_codes import ExitCode
+
+from .conftest import REGION, Operator
+
+pytestmark = pytest.mark.stack
+
+# A valid line of every command, as it would be typed in a pipeline.
+COMMANDS: dict[str, tuple[str, ...]] = {
+    "plan": ("--region", REGION),
+    "deploy": ("--region", REGION, "--auto-approve"),
+    "destroy": ("--region", REGION, "--auto-approve"),
+    "rollback": ("--region", REGION, "--auto-approve"),
+    "drift": ("--region", REGION),
+    "outputs": (),
+    "status": (),
+    "history": (),
+    "unlock": ("--region", REGION),
+    "failover": ("--region", REGION, "--yes"),
+    "health": (),
+    "loadtest": ("--players", "2", "--duration", "2"),
+    "doctor": (),
+    "completion": ("bash",),
+    "backup create": (),
+    "backup list": (),
+    "backup show": ("20990101T000000Z-none",),
+    "backup verify": (),
+    "backup restore": ("20990101T000000Z-none", "--yes"),
+    "backup prune": ("--yes",),
+    "backup drill": (),
+    "backup discard": ("scratch-none", "--yes"),
+    "cache stats": (),
+    "cache keys": ("profile:*",),
+    "cache get": ("profile:nobody",),
+    "cache ttl": ("profile:nobody",),
+    "cache expire": ("profile:nobody", "5"),
+    "cache invalidate": ("profile:nobody",),
+    "cache flush": ("--yes",),
+    "queue list": (),
+    "queue peek": ("persistence",),
+    "queue redrive": ("persistence",),
+    "queue purge": ("persistence", "--yes"),
+    "servers list": (),
+    "servers drain": (f"game-{REGION}a-1", "--region", REGION, "--yes"),
+    "servers restart": ("--region", REGION, "--yes"),
+    "servers scale": ("1", "--region", REGION, "--auto-approve"),
+    "config validate": (),
+    "config show": (),
+    "config schema": (),
+}
+# What they end with where nothing is deployed; all others ask for a deployed region.
+ON_NOTHING = {
+    "plan": ExitCode.CHANGES_PENDING,
+    "destroy": ExitCode.OK,
+    "drift": ExitCode.NOT_FOUND,
+    "status": ExitCode.OK,
+    "history": ExitCode.OK,
+    "unlock": ExitCode.OK,
+    "doctor": ExitCode.OK,
+    "completion": ExitCode.OK,
+    "config validate": ExitCode.OK,
+    "config show": ExitCode.OK,
+    "config schema": ExitCode.OK,
+}
+WITHOUT_AN_ENVIRONMENT = {"doctor", "completion", "config schema"}
+WITHOUT_JSON = {"completion", "config schema"}
+# What changes something that cannot be had back, without the option that answers its question.
+UNCONFIRMED = {
+    name: tuple(word for word in line if word not in ("--yes", "--auto-approve"))
+    for name, line in COMMANDS.items()
+    if {"--yes", "--auto-approve"} & set(line)
+}
+# Asks nothing when it finds nothing to do.
+NOTHING_TO_ASK = {"destroy", "deploy", "rollback", "backup prune", "servers scale", "queue purge"}
+
+
+def commands_of(tree: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if not hasattr(tree, "commands"):
+        yield " ".join(path)
+        return
+    for name, command in tree.commands.items():
+        yield from commands_of(command, (*path, name))
+
+
+def line(name: str) -> list[str]:
+    return [*name.split(), *COMMANDS[name]]
+
+
+def assert_one_screen(stderr: str) -> None:
+    assert "error:" in stderr
+    assert "Traceback" not in stderr
+    assert "mjctl itself has failed" not in stderr, stderr
+    assert len(stderr.splitlines()) <= 30, stderr
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+def test_the_table_has_every_command() -> None:
+    assert sorted(COMMANDS) == sorted(commands_of(get_command(app)))
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_a_wrong_option(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*line(name), "--nosuch"]) == ExitCode.USAGE
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert_one_screen(captured.err)
+    assert "--nosuch" in captured.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_AN_ENVIRONMENT))
+def test_an_environment_that_does_not_exist(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*line(name), "--env", "nosuch"]) == ExitCode.NOT_FOUND
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert_one_screen(captured.err)
+    assert "nosuch" in captured.err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"deploy"}))
+def test_nothing_is_deployed(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = run(line(name))
+    captured = capsys.readouterr()
+    assert code == ON_NOTHING.get(name, ExitCode.NOT_FOUND), captured.err
+    if code == ExitCode.NOT_FOUND:
+        assert_one_screen(captured.err)
+        assert "deployed" in captured.err
+    assert not list(home.rglob("*.tfplan"))
+
+
+@pytest.mark.parametrize("name", sorted(UNCONFIRMED))
+def test_nobody_is_there_to_ask(name: str, operator: Operator) -> None:
+    before = operator.run("status", "--output", "json").json()
+    ran = operator.run(*name.split(), *UNCONFIRMED[name])
+    expected = {ExitCode.REFUSED, ExitCode.NOT_FOUND}
+    if name in NOTHING_TO_ASK:
+        expected |= {ExitCode.OK}
+    if name == "destroy":
+        expected = {ExitCode.REFUSED}
+    elif name == "failover":
+        # There is no second region that players could go to.
+        expected = {ExitCode.CONFLICT}
+    assert ran.code in expected, ran.stderr
+    if ran.code != ExitCode.OK:
+        assert_one_screen(ran.stderr)
+    assert operator.run("status", "--output", "json").json() == before
+
+
+READING = sorted(
+    set(COMMANDS) - {"deploy", "destroy", "rollback", "failover", "loadtest", "servers drain", "servers restart"}
+)
+
+
+@pytest.fixture(scope="class")
+def down(operator: Operator) -> Iterator[Operator]:
+    """Redis, the database and the emulated AWS stopped, the supervisor and the game servers still there."""
+    from mjctl.local.supervisor import SupervisorClient
+
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    parts = ("redis", "postgres", "aws")
+    for part in parts:
+        client.stop(part)
+    yield operator
+    for part in parts:
+        client.start(part)
+
+
+class TestEverythingIsDown:
+    @pytest.mark.parametrize("name", [*READING, "failover", "loadtest", "servers drain", "servers restart"])
+    def test_it_is_said_and_nothing_breaks(self, name: str, down: Operator) -> None:
+        as_json = () if name in WITHOUT_JSON else ("--output", "json")
+        ran = down.run(*line(name), *as_json)
+        assert "Traceback" not in ran.stderr
+        assert "mjctl itself has failed" not in ran.stderr, ran.stderr
+        assert ran.code in tuple(ExitCode), ran.code
+        assert ran.code != ExitCode.INTERNAL
+        if ran.code not in (ExitCode.OK, ExitCode.CHANGES_PENDING):
+            assert ran.stderr.strip(), "an error without a word"
+        if as_json:
+            json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"destroy"}))
+def test_ctrl_c_at_any_moment(name: str, operator: Operator) -> None:
+    """Twice a command, early and later; what was stopped can be done afterwards."""
+    for after in (0.08, 0.35):
+        process = operator.start(*line(name))
+        time.sleep(after)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+        assert "Traceback" not in stderr, stderr
+        # A command that was done before it heard the signal has its own code; Python that has not begun dies of it.
+        assert process.returncode in (*ExitCode, -signal.SIGINT), (process.returncode, stderr)
+        assert process.returncode != ExitCode.INTERNAL, stderr
+    status = operator.run("status", "--region", REGION, "--output", "json").json()
+    assert status["regions"][0]["held_by"] is None
