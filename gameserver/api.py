@@ -25,6 +25,7 @@ from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
 from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
 from gameserver.settings import Settings
+from gameserver.tls import server_context
 from gameserver.web_files import WebClient
 
 log = structlog.get_logger()
@@ -52,7 +53,7 @@ async def _serve(settings: Settings) -> int:
     stopping = stop_signal()
     services = Services(settings)
     try:
-        runner = await listen(application(services), settings.host, settings.port)
+        runner = await listen(application(services), settings.host, settings.port, server_context(settings))
         try:
             await stopping.wait()
             log.info("stopping")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 import urllib.request
 from dataclasses import dataclass
@@ -53,14 +54,16 @@ class TokenVerifier:
         client_id: expected `client_id`.
         jwks_url: address of the pool's JSON Web Key Set. Keys are kept, and fetched again when a token names an unknown
             one, at most every 30 s.
+        ssl_context: verifies that address; by default what the system trusts.
     """
 
-    def __init__(self, issuer: str, client_id: str, jwks_url: str) -> None:
+    def __init__(self, issuer: str, client_id: str, jwks_url: str, ssl_context: ssl.SSLContext | None = None) -> None:
         if not jwks_url.startswith(("https://", "http://")):
             raise ValueError("jwks_url must be an http(s) address")
         self._issuer = issuer
         self._client_id = client_id
         self._jwks_url = jwks_url
+        self._ssl_context = ssl_context
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetch_again_at = float("-inf")
         self._unavailable = False
@@ -137,6 +140,8 @@ class TokenVerifier:
             self._fetch_again_at = time.monotonic() + _REFETCH_SECONDS
 
     def _download(self) -> str:
-        with urllib.request.urlopen(self._jwks_url, timeout=_FETCH_TIMEOUT_SECONDS) as answer:  # noqa: S310
+        with urllib.request.urlopen(  # noqa: S310
+            self._jwks_url, timeout=_FETCH_TIMEOUT_SECONDS, context=self._ssl_context
+        ) as answer:
             body: bytes = answer.read(1 << 20)
             return body.decode()

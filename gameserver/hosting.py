@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -81,8 +82,12 @@ def stop_signal() -> asyncio.Event:
     return stopping
 
 
-async def listen(application: web.Application, host: str, port: int) -> web.AppRunner:
-    """Serve `application`; `cleanup()` of the returned runner finishes the requests under way, up to five seconds.
+async def listen(
+    application: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None = None
+) -> web.AppRunner:
+    """Serve `application`, with TLS only when there is an `ssl_context`.
+
+    `cleanup()` of the returned runner finishes the requests under way, up to five seconds.
 
     Raises:
         OSError: the port is in use.
@@ -91,6 +96,6 @@ async def listen(application: web.Application, host: str, port: int) -> web.AppR
         application, access_log=None, shutdown_timeout=_GRACE_SECONDS, keepalive_timeout=75, handle_signals=False
     )
     await runner.setup()
-    await web.TCPSite(runner, host, port, backlog=1024).start()
+    await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
     log.info("listening", host=runner.addresses[0][0], port=runner.addresses[0][1])
     return runner

@@ -85,5 +85,7 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
         arguments["credential_provider"] = _IamCredentials(group, parts.username or "default", aws)
     elif settings.cache_secret is not None:
         arguments["credential_provider"] = _SecretCredentials(settings.cache_secret, aws)
+    if url.startswith("rediss://") and settings.tls_ca_file:
+        arguments["ssl_ca_certs"] = settings.tls_ca_file
     client: Redis = Redis.from_url(url, **arguments)
     return client

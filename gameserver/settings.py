@@ -37,7 +37,12 @@ DEFAULT_MODES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Every field has its unit in its name. `from_env` is the only constructor that production uses."""
+    """Every field has its unit in its name. `from_env` is the only constructor that production uses.
+
+    `tls_required`: every connection that the process opens is encrypted and its peer verified (`tls_ca_file`, else what
+    the system trusts); an address in clear ends it at its start. With `tls_certificate_file` and `tls_key_file` its own
+    listeners speak TLS, and nothing else; without, something in front of it does.
+    """
 
     project: str
     environment: str
@@ -55,7 +60,6 @@ class Settings:
     database_name: str = ""
     database_user: str = ""
     database_secret: str | None = None
-    database_tls: bool = False
     aws_endpoint_url: str | None = None
     events_topic_arn: str = ""
     persistence_queue_url: str = ""
@@ -72,18 +76,23 @@ class Settings:
     lease_seconds: float = 1.5
     snapshot_interval_seconds: float = 0.25
     modes: tuple[Mode, ...] = DEFAULT_MODES
+    tls_required: bool = False
+    tls_ca_file: str = ""
+    tls_certificate_file: str = ""
+    tls_key_file: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
         """Build from `env` (default: this process's environment).
 
         Raises:
-            SettingsError: a required variable is missing or a value has the wrong form.
+            SettingsError: a required variable is missing, a value has the wrong form, or an address is in clear
+                although TLS is required.
         """
         source = os.environ if env is None else env
         values: dict[str, Any] = {}
         for name, kind in _FIELDS.items():
-            variable = "AWS_ENDPOINT_URL" if name == "aws_endpoint_url" else f"GAMESERVER_{name.upper()}"
+            variable = _variable(name)
             raw = source.get(variable)
             if raw is None or raw == "":
                 continue
@@ -94,10 +103,38 @@ class Settings:
         for name in ("project", "environment", "region"):
             if name not in values:
                 raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
-        return cls(**values)
+        settings = cls(**values)
+        settings._check_tls()
+        return settings
+
+    def _check_tls(self) -> None:
+        if bool(self.tls_certificate_file) != bool(self.tls_key_file):
+            raise SettingsError("GAMESERVER_TLS_CERTIFICATE_FILE and GAMESERVER_TLS_KEY_FILE must be set together")
+        for name, scheme in _TLS_SCHEMES.items() if self.tls_required else ():
+            address = getattr(self, name)
+            if address and not address.startswith(f"{scheme}://"):
+                found = address.split("://", 1)[0]
+                raise SettingsError(
+                    f"{_variable(name)} begins with {found}://, but GAMESERVER_TLS_REQUIRED is true: "
+                    f"use {scheme}://, or take TLS off for the whole environment"
+                )
 
     def mode(self, name: str) -> Mode | None:
         return next((mode for mode in self.modes if mode.name == name), None)
+
+
+# Addresses that the process connects to or gives to players, and what they begin with when TLS is required.
+_TLS_SCHEMES = {
+    "cache_url": "rediss",
+    "aws_endpoint_url": "https",
+    "persistence_queue_url": "https",
+    "jwks_url": "https",
+    "play_url": "wss",
+}
+
+
+def _variable(name: str) -> str:
+    return "AWS_ENDPOINT_URL" if name == "aws_endpoint_url" else f"GAMESERVER_{name.upper()}"
 
 
 def _boolean(raw: str) -> bool:
@@ -138,7 +175,6 @@ _FIELDS: dict[str, Any] = {
     "database_name": str,
     "database_user": str,
     "database_secret": str,
-    "database_tls": _boolean,
     "aws_endpoint_url": str,
     "events_topic_arn": str,
     "persistence_queue_url": str,
@@ -155,4 +191,8 @@ _FIELDS: dict[str, Any] = {
     "lease_seconds": float,
     "snapshot_interval_seconds": float,
     "modes": _modes,
+    "tls_required": _boolean,
+    "tls_ca_file": str,
+    "tls_certificate_file": str,
+    "tls_key_file": str,
 }

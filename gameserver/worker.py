@@ -18,6 +18,7 @@ from gameserver.functions.services import Services
 from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
 from gameserver.persistence.database import DatabaseUnavailable
 from gameserver.settings import Settings, SettingsError
+from gameserver.tls import server_context
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -53,7 +54,7 @@ async def _work(settings: Settings) -> int:
     app = web.Application()
     app.add_routes(operations_routes(worker.readiness))
     try:
-        runner = await listen(app, settings.host, settings.ops_port)
+        runner = await listen(app, settings.host, settings.ops_port, server_context(settings))
         try:
             await worker.work(stopping)
         finally:

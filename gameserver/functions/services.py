@@ -9,12 +9,14 @@ from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cache import DistributedCache
 from gameserver.crypto import Sealer
+from gameserver.functions.admission import Admission
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.persistence.database import Database
 from gameserver.persistence.results import Results
 from gameserver.persistence.tables import Tables
 from gameserver.redis_connection import open_redis
 from gameserver.settings import Settings, SettingsError
+from gameserver.tls import verifying_context
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -37,6 +39,8 @@ class Services:
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
+        # About a quarter of a second's work: whoever waits longer is better told so.
+        self.match_requests = Admission(at_once=8, waiting=56)
 
     @cached_property
     def redis(self) -> Redis:
@@ -64,7 +68,7 @@ class Services:
         settings = self.settings
         if not (settings.issuer and settings.client_id and settings.jwks_url):
             raise SettingsError("GAMESERVER_ISSUER, _CLIENT_ID and _JWKS_URL must be set")
-        return TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url)
+        return TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url, verifying_context(settings))
 
     @cached_property
     def sealer(self) -> Sealer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ import structlog
 from gameserver import secrets
 from gameserver.aws import AwsClients
 from gameserver.settings import Settings, SettingsError
+from gameserver.tls import verifying_context
 
 log = structlog.get_logger()
 
@@ -115,8 +115,7 @@ def connection_options(settings: Settings, aws: AwsClients) -> dict[str, Any]:
         "database": settings.database_name,
         "user": settings.database_user,
         "password": password,
-        # Verifies the chain and the host name, against SSL_CERT_FILE where that is set.
-        "ssl": ssl.create_default_context() if settings.database_tls else False,
+        "ssl": verifying_context(settings) or False,
         "timeout": _CONNECT_SECONDS,
         "server_settings": {"application_name": "gameserver"},
     }

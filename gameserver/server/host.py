@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -86,6 +87,7 @@ class MatchHost:
         verifier: TokenVerifier,
         snapshot_seconds: float,
         lease_seconds: float,
+        relay_tls: ssl.SSLContext | None = None,
     ) -> None:
         self.identity = identity
         self.metrics = Metrics()
@@ -99,6 +101,7 @@ class MatchHost:
         self._leases = leases
         self._store = store
         self._verifier = verifier
+        self._relay_tls = relay_tls
         self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
         self._connections: set[Connection] = set()
         self._adopting: dict[str, asyncio.Task[Room]] = {}
@@ -192,7 +195,7 @@ class MatchHost:
             connection.redirect("" if server is None or shared else server.url, "owner")
             return
         try:
-            await Relay.open(connection, hello, server.private_url)
+            await Relay.open(connection, hello, server.private_url, self._relay_tls)
         except RelayError as error:
             log.info("relay_failed", match_id=hello.match_id, to=server.id, error=str(error))
             connection.redirect("", "owner")

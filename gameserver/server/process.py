@@ -33,6 +33,7 @@ from gameserver.server.host import Identity, MatchHost
 from gameserver.server.ops import OpsApp
 from gameserver.server.relay import RELAYED_HEADER
 from gameserver.settings import Settings, SettingsError
+from gameserver.tls import client_context, server_context, verifying_context
 
 log = structlog.get_logger()
 
@@ -107,7 +108,8 @@ class GameServer:
     def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
         self._listeners = listeners
         self._directory = Directory(redis)
-        private_url = f"ws://{_own_address(settings)}:{listeners.port}/play"
+        self._tls = server_context(settings)
+        private_url = f"{'ws' if self._tls is None else 'wss'}://{_own_address(settings)}:{listeners.port}/play"
         identity = Identity(
             server_id=settings.server_id or f"game-{uuid.uuid4().hex[:12]}",
             zone=settings.zone,
@@ -125,7 +127,8 @@ class GameServer:
             leases=leases,
             store=store,
             publisher=Publisher(store, aws, settings.events_topic_arn),
-            verifier=TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url),
+            verifier=TokenVerifier(settings.issuer, settings.client_id, settings.jwks_url, verifying_context(settings)),
+            relay_tls=None if self._tls is None else client_context(settings),
             snapshot_seconds=settings.snapshot_interval_seconds,
             lease_seconds=settings.lease_seconds,
         )
@@ -180,7 +183,8 @@ class GameServer:
             enable_auto_pong=False,
         )
         await ops.setup()
-        await web.SockSite(ops, self._listeners.ops).start()
+            ssl=self._tls,
+        await web.SockSite(ops, self._listeners.ops, ssl_context=self._tls).start()
         self.ops_port = self._listeners.ops_port
         work = {
             "heartbeat": self.caretaker.beat(),

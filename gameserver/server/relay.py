@@ -6,6 +6,7 @@ relayed client as any other: limits, acknowledgements and slow-client rules are 
 
 from __future__ import annotations
 
+import ssl
 from typing import Final
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
@@ -31,13 +32,21 @@ class Relay(WSListener):
         self._transport: WSTransport | None = None
 
     @classmethod
-    async def open(cls, client: Connection, hello: Hello, private_url: str) -> None:
-        """Connect `client` to the owner at `private_url`, and hand it the hello. Raises: RelayError."""
+    async def open(
+        cls, client: Connection, hello: Hello, private_url: str, ssl_context: ssl.SSLContext | None = None
+    ) -> None:
+        """Connect `client` to the owner at `private_url`, and hand it the hello; with `ssl_context` never in clear.
+
+        Raises: RelayError.
+        """
+        if ssl_context is not None and not private_url.startswith("wss://"):
+            raise RelayError("the owner does not speak TLS")
         relay = cls(client)
         try:
             await ws_connect(
                 lambda: relay,
                 private_url,
+                ssl_context=ssl_context,
                 extra_headers={"Sec-WebSocket-Protocol": client.codec.name, RELAYED_HEADER: "1"},
                 websocket_handshake_timeout=_CONNECT_SECONDS,
                 max_frame_size=MAX_SERVER_FRAME_BYTES,

@@ -7,7 +7,6 @@ locals {
     GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
     GAMESERVER_DATABASE_PORT   = tostring(module.database.port)
     GAMESERVER_DATABASE_SECRET = local.database_secret_arn
-    GAMESERVER_DATABASE_TLS    = "true"
     GAMESERVER_DATABASE_USER   = var.foundation.database.username
     GAMESERVER_DATA_KEY_ARN    = module.keys.arns["data"]
     GAMESERVER_TABLES          = jsonencode({ for key, table in local.tables : key => table.name })
@@ -101,6 +100,7 @@ module "operations_access" {
     GAMESERVER_ENVIRONMENT  = var.foundation.environment
     GAMESERVER_PROJECT      = var.foundation.project
     GAMESERVER_REGION       = var.region
+    GAMESERVER_TLS_REQUIRED = "true"
   }
   handler     = "gameserver.functions.lambda_handlers.ops"
   kms_key_arn = module.keys.arns["storage"]

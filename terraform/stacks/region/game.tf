@@ -12,8 +12,10 @@ locals {
       GAMESERVER_PLAY_URL         = "wss://${local.play_host}"
       GAMESERVER_PROJECT          = var.foundation.project
       GAMESERVER_REGION           = var.region
+      GAMESERVER_TLS_REQUIRED     = "true"
     },
-    var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url },
+    # An emulated AWS speaks no TLS, and there is nothing behind it that would.
+    var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url, GAMESERVER_TLS_REQUIRED = "false" },
   )
 
   key_use = {
