@@ -11,7 +11,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from gameserver.cluster import keys
-from gameserver.cluster.scripts import Script, run_one
+from gameserver.cluster.scripts import Script
 from gameserver.match import MatchSpec
 
 ALIVE_SECONDS = 2.0
@@ -87,7 +87,7 @@ class Directory:
 
     async def servers(self, heard_within_seconds: float = ALIVE_SECONDS) -> list[ServerInfo]:
         """Servers alive now: those that take matches first, the least loaded first."""
-        ids = await run_one(self._redis, _ALIVE.call([keys.SERVERS], round(heard_within_seconds * 1000)))
+        ids = await _ALIVE.run(self._redis, [keys.SERVERS], round(heard_within_seconds * 1000))
         raw = await self._get_each([keys.server(server_id.decode()) for server_id in ids])
         found = [msgspec.json.decode(info, type=ServerInfo) for info in raw if info is not None]
         return sorted(found, key=lambda server: (server.draining, server.load, server.id))
@@ -115,7 +115,7 @@ class Directory:
     async def create_match(self, spec: MatchSpec) -> None:
         """Make the match known; its server adopts it when the first player comes, or by itself soon after."""
         await self._redis.set(keys.spec(spec.match_id), msgspec.json.encode(spec), ex=keys.MATCH_TTL_SECONDS)
-        await run_one(self._redis, _STAMP.call([keys.ACTIVE_MATCHES], spec.match_id))
+        await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
         if spec.seats > 1:
             await self._redis.zadd(keys.open_matches(spec.mode), {spec.match_id: spec.created_at_ms})
 
@@ -159,7 +159,7 @@ class Directory:
     async def heartbeat(self, info: ServerInfo) -> None:
         """Say that this server is alive, and what it carries."""
         await self._redis.set(keys.server(info.id), msgspec.json.encode(info), px=round(ALIVE_SECONDS * 2000))
-        await run_one(self._redis, _STAMP.call([keys.SERVERS], info.id))
+        await _STAMP.run(self._redis, [keys.SERVERS], info.id)
 
     async def deregister(self, server_id: str) -> None:
         await self._redis.zrem(keys.SERVERS, server_id)
@@ -182,11 +182,11 @@ class Directory:
         return [_text(match_id) for match_id in await self._redis.zrange(keys.ACTIVE_MATCHES, 0, -1)]
 
     async def _promise(self, match_id: str) -> bool:
-        call = _PROMISE.call(
-            [keys.seats(match_id), keys.spec(match_id)],
+        promised = await _PROMISE.run(
+            self._redis, [keys.seats(match_id), keys.spec(match_id)],
             secrets.token_hex(8), round(_PROMISE_SECONDS * 1000), keys.MATCH_TTL_SECONDS,
         )  # fmt: skip
-        return bool(await run_one(self._redis, call) == 1)
+        return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
         """GETs in one round trip; not MGET, whose keys would have to share a cluster slot."""

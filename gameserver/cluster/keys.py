@@ -1,4 +1,7 @@
-"""Names of the keys in Redis. All keys of one match share a hash tag, so that one script may touch them."""
+"""Names of the keys in Redis, which has one shard: a server commits all of its matches by one script.
+
+All keys of one match share a hash tag all the same, so that whoever shards it only has to call the scripts per slot.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from gameserver.cluster import keys
-from gameserver.cluster.scripts import Script, run_one
+from gameserver.cluster.scripts import Script
 
 # KEYS lease fence spec; ARGV server id, lease ms, key ttl s. 0: held by another; -1: no such match; else the token.
 # The same server id takes over its own lease: it is the process that the supervisor started after the owner died.
@@ -73,8 +73,7 @@ class Leases:
             LeaseHeld, NoSuchMatch, redis.exceptions.RedisError
         """
         names = [keys.lease(match_id), keys.fence(match_id), keys.spec(match_id)]
-        call = _ACQUIRE.call(names, self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS)
-        token = int(await run_one(self._redis, call))
+        token = int(await _ACQUIRE.run(self._redis, names, self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS))
         if token == 0:
             raise LeaseHeld(match_id)
         if token < 0:
@@ -87,8 +86,8 @@ class Leases:
         Raises:
             redis.exceptions.RedisError
         """
-        call = _RELEASE.call([keys.lease(match_id), keys.spec(match_id)], self._server_id, token, successor_spec)
-        released: bool = await run_one(self._redis, call) == 1
+        names = [keys.lease(match_id), keys.spec(match_id)]
+        released: bool = await _RELEASE.run(self._redis, names, self._server_id, token, successor_spec) == 1
         if released:
             await self._redis.zadd(keys.ACTIVE_MATCHES, {match_id: 0}, xx=True)
         return released
@@ -96,9 +95,9 @@ class Leases:
     async def touch(self, match_ids: Sequence[str]) -> None:
         """Tell the others that these matches are looked after. Raises: redis.exceptions.RedisError."""
         if match_ids:
-            await run_one(self._redis, _TOUCH.call([keys.ACTIVE_MATCHES], *match_ids))
+            await _TOUCH.run(self._redis, [keys.ACTIVE_MATCHES], *match_ids)
 
     async def stale(self, age_seconds: float, limit: int) -> list[str]:
         """At most `limit` matches that nobody has touched for `age_seconds`. Raises: redis.exceptions.RedisError."""
-        found = await run_one(self._redis, _STALE.call([keys.ACTIVE_MATCHES], round(age_seconds * 1000), limit))
+        found = await _STALE.run(self._redis, [keys.ACTIVE_MATCHES], round(age_seconds * 1000), limit)
         return [match_id.decode() for match_id in found]

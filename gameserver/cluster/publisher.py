@@ -6,10 +6,10 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import structlog
 from redis.exceptions import RedisError
@@ -22,12 +22,18 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-_BATCH_ENTRIES: Final = 10
-_BATCH_BYTES: Final = 250_000
+T = TypeVar("T")
+
+_MESSAGE_EVENTS: Final = 50
+_MESSAGE_BYTES: Final = 60_000
+"""Of one message, beyond its first event. Ten of them are what the persistence function gets, and writes, at once."""
+
+_CALL_MESSAGES: Final = 10
+_CALL_BYTES: Final = 250_000
 """SNS takes 10 messages and 256 KiB in one call."""
 
 _ROUND_SECONDS: Final = 0.25
-"""Waiting a little fills the batches; each call costs a few milliseconds of this process's CPU."""
+"""Waiting a little fills the messages; each call costs a few milliseconds of this process's CPU."""
 
 _ROUND_MATCHES: Final = 64
 _ROUND_EVENTS: Final = 50
@@ -87,6 +93,10 @@ class _Entry(NamedTuple):
     outbox: Outbox
     sequence: int
     body: bytes
+
+
+_Message = list[_Entry]
+"""Events, of any matches, that travel and are retried together."""
 
 
 class Publisher:
@@ -177,7 +187,7 @@ class Publisher:
         gate = asyncio.Semaphore(_PARALLEL_CALLS)
         failed = [
             entry
-            for some in await asyncio.gather(*(self._send(batch, gate) for batch in _batches(entries)))
+            for some in await asyncio.gather(*(self._send(messages, gate) for messages in _calls(_messages(entries))))
             for entry in some
         ]
         first_failed: dict[str, int] = {}
@@ -200,24 +210,25 @@ class Publisher:
             at_hand[match_id] = [StoredEvent(*event) for event in events]
         return [at_hand[outbox.match_id] or [] for outbox in outboxes]
 
-    async def _send(self, batch: Sequence[_Entry], gate: asyncio.Semaphore) -> list[_Entry]:
-        """Hand one batch to SNS; returns the entries that it did not take."""
+    async def _send(self, messages: Sequence[_Message], gate: asyncio.Semaphore) -> list[_Entry]:
+        """Hand messages to SNS in one call; returns the entries that it did not take."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        messages: list[PublishBatchRequestEntryTypeDef] = [
-            {"Id": str(index), "Message": entry.body.decode()} for index, entry in enumerate(batch)
+        requests: list[PublishBatchRequestEntryTypeDef] = [
+            {"Id": str(index), "Message": _body(message).decode()} for index, message in enumerate(messages)
         ]
+        events = sum(map(len, messages))
         async with gate:
             try:
                 answer = await self._aws.run(
-                    lambda: self._aws.sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=messages)
+                    lambda: self._aws.sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=requests)
                 )
             except (BotoCoreError, ClientError) as error:
                 self.calls_failed += 1
-                log.warning("events_not_published", error=type(error).__name__, events=len(batch))
-                return list(batch)
-        failed = [batch[int(failure["Id"])] for failure in answer.get("Failed", [])]
-        self.events_published += len(batch) - len(failed)
+                log.warning("events_not_published", error=type(error).__name__, events=events)
+                return [entry for message in messages for entry in message]
+        failed = [entry for failure in answer.get("Failed", []) for entry in messages[int(failure["Id"])]]
+        self.events_published += events - len(failed)
         return failed
 
     async def _advance(self, outboxes: Sequence[Outbox], reached: dict[str, int]) -> None:
@@ -241,14 +252,29 @@ class Publisher:
             self.on_done(outbox.match_id)
 
 
-def _batches(entries: Sequence[_Entry]) -> Iterator[list[_Entry]]:
-    batch: list[_Entry] = []
+def _messages(entries: Iterable[_Entry]) -> Iterator[_Message]:
+    return _bounded(entries, lambda entry: len(entry.body) + 1, _MESSAGE_EVENTS, _MESSAGE_BYTES)
+
+
+def _calls(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
+    return _bounded(messages, lambda message: len(_body(message)), _CALL_MESSAGES, _CALL_BYTES)
+
+
+def _body(message: _Message) -> bytes:
+    """A JSON array of the events."""
+    return b"[%b]" % b",".join(entry.body for entry in message)
+
+
+def _bounded(items: Iterable[T], size_of: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
+    """Groups in order, of at most so many items and bytes; an item that is too large alone is a group of its own."""
+    group: list[T] = []
     size = 0
-    for entry in entries:
-        if batch and (len(batch) == _BATCH_ENTRIES or size + len(entry.body) > _BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(entry)
-        size += len(entry.body)
-    if batch:
-        yield batch
+    for item in items:
+        more = size_of(item)
+        if group and (len(group) == most or size + more > most_bytes):
+            yield group
+            group, size = [], 0
+        group.append(item)
+        size += more
+    if group:
+        yield group

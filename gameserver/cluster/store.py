@@ -14,51 +14,72 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from gameserver.cluster import keys
-from gameserver.cluster.scripts import Call, Script, run, run_one
+from gameserver.cluster.scripts import Script
 from gameserver.match import MatchEvent, MatchSpec
 
 log = structlog.get_logger()
 
-# KEYS fence lease events snapshot seats; ARGV server id, token, lease ms, ttl s, snapshot or '', seats taken,
-# sequence of the first event, bodies. Entries have the event's sequence as id, so a repeated commit adds nothing.
-# 1: stored; 0: the token is not the last one given out; -1: Redis has lost the match.
+# One call for many matches: a call and its answer cost the client more than all else of a commit. Each match is judged
+# by itself.
+# KEYS for each match: fence lease events snapshot seats; ARGV server id, lease ms, ttl s, then for each match: token,
+# snapshot or '', seats taken, sequence of the first event, number of bodies, bodies. Entries have the event's sequence
+# as id, so a repeated commit adds nothing. Answers for each match 1: stored; 0: the token is not the last one given
+# out; -1: Redis has lost the match; or an error.
 _COMMIT = Script("""
-local fence = redis.call('GET', KEYS[1])
-if not fence then return -1 end
-if fence ~= ARGV[2] then return 0 end
-redis.call('SET', KEYS[2], ARGV[1] .. ':' .. ARGV[2], 'PX', ARGV[3])
-for index = 8, #ARGV do
-  local id = string.format('%d-0', ARGV[7] + index - 8)
-  local reply = redis.pcall('XADD', KEYS[3], id, 'e', ARGV[index])
-  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
-    return reply
-  end
-end
-if #ARGV >= 8 then redis.call('EXPIRE', KEYS[3], ARGV[4]) end
-if ARGV[5] ~= '' then
-  redis.call('SET', KEYS[4], ARGV[5], 'EX', ARGV[4])
-  local before = tonumber(redis.call('HGET', KEYS[5], 'taken') or '0')
-  local arrived = tonumber(ARGV[6]) - before
-  if arrived ~= 0 then
-    redis.call('HSET', KEYS[5], 'taken', ARGV[6])
-    redis.call('EXPIRE', KEYS[5], ARGV[4])
-    for _, field in ipairs(redis.call('HKEYS', KEYS[5])) do
-      if arrived <= 0 then break end
-      if field ~= 'taken' then redis.call('HDEL', KEYS[5], field); arrived = arrived - 1 end
+local outcomes, at, owner = {}, 4, ARGV[1] .. ':'
+for key = 1, #KEYS, 5 do
+  local token, snapshot, seats, first, bodies = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local outcome, fence = 1, redis.call('GET', KEYS[key])
+  at = at + 5
+  if not fence then outcome = -1
+  elseif fence ~= token then outcome = 0
+  else
+    redis.call('SET', KEYS[key + 1], owner .. token, 'PX', ARGV[2])
+    for index = 0, bodies - 1 do
+      local id = string.format('%d-0', first + index)
+      local reply = redis.pcall('XADD', KEYS[key + 2], id, 'e', ARGV[at + index])
+      if type(reply) == 'table' and reply.err and not string.find(reply.err, 'equal or smaller', 1, true) then
+        outcome = reply
+        break
+      end
+    end
+    if outcome == 1 then
+      if bodies ~= '0' then redis.call('EXPIRE', KEYS[key + 2], ARGV[3]) end
+      if snapshot ~= '' then
+        redis.call('SET', KEYS[key + 3], snapshot, 'EX', ARGV[3])
+        local arrived = tonumber(seats) - tonumber(redis.call('HGET', KEYS[key + 4], 'taken') or '0')
+        if arrived ~= 0 then
+          redis.call('HSET', KEYS[key + 4], 'taken', seats)
+          redis.call('EXPIRE', KEYS[key + 4], ARGV[3])
+          for _, field in ipairs(redis.call('HKEYS', KEYS[key + 4])) do
+            if arrived <= 0 then break end
+            if field ~= 'taken' then redis.call('HDEL', KEYS[key + 4], field); arrived = arrived - 1 end
+          end
+        end
+      end
     end
   end
+  at = at + bodies
+  outcomes[#outcomes + 1] = outcome
 end
-return 1
+return outcomes
 """)
 
-# KEYS fence published events; ARGV token, sequence, ttl s, oldest sequence still needed.
+# KEYS for each match: fence published events; ARGV ttl s, then for each match: token, sequence, oldest sequence still
+# needed. Answers as _COMMIT does.
 _ADVANCE = Script("""
-local fence = redis.call('GET', KEYS[1])
-if not fence then return -1 end
-if fence ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3])
-redis.call('XTRIM', KEYS[3], 'MINID', ARGV[4] .. '-0')
-return 1
+local outcomes = {}
+for match = 0, #KEYS / 3 - 1 do
+  local fence, at = redis.call('GET', KEYS[3 * match + 1]), 3 * match + 2
+  if not fence then outcomes[match + 1] = -1
+  elseif fence ~= ARGV[at] then outcomes[match + 1] = 0
+  else
+    redis.call('SET', KEYS[3 * match + 2], ARGV[at + 1], 'EX', ARGV[1])
+    redis.call('XTRIM', KEYS[3 * match + 3], 'MINID', ARGV[at + 2] .. '-0')
+    outcomes[match + 1] = 1
+  end
+end
+return outcomes
 """)
 
 # KEYS fence lease spec published events; ARGV server id, token, lease ms, ttl s, spec, published, first sequence,
@@ -180,8 +201,15 @@ class MatchStore:
 
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Store many matches' events and snapshots in one round trip, and renew their leases. Raises nothing."""
+        names: list[str] = []
+        arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]
+        for commit in commits:
+            name = commit.match_id
+            names += (keys.fence(name), keys.lease(name), keys.events(name), keys.snapshot(name), keys.seats(name))
+            arguments += (commit.token, commit.snapshot or b"", commit.seats_taken, commit.first_sequence)
+            arguments += (len(commit.bodies), *commit.bodies)
         try:
-            results = await run(self._redis, [self._call(commit) for commit in commits])
+            results: list[Any] = await _COMMIT.run(self._redis, names, *arguments)
         except RedisError as error:
             results = [error] * len(commits)
         errors = {type(result).__name__ for result in results if isinstance(result, Exception)}
@@ -197,12 +225,12 @@ class MatchStore:
         False: somebody else was faster.
         """
         name = spec.match_id
-        call = _RECREATE.call(
-            [keys.fence(name), keys.lease(name), keys.spec(name), keys.published(name), keys.events(name)],
+        recreated = await _RECREATE.run(
+            self._redis, [keys.fence(name), keys.lease(name), keys.spec(name), keys.published(name), keys.events(name)],
             self._server_id, token, self._lease_ms, keys.MATCH_TTL_SECONDS, msgspec.json.encode(spec),
             published, first_sequence, *bodies,
         )  # fmt: skip
-        if await run_one(self._redis, call) != 1:
+        if recreated != 1:
             return False
         await self._redis.zadd(keys.ACTIVE_MATCHES, {name: time.time() * 1000})
         return True
@@ -217,32 +245,25 @@ class MatchStore:
 
     async def advance(self, advances: Sequence[Advance]) -> list[Outcome]:
         """Record what SNS has taken."""
-        calls = [
-            _ADVANCE.call(
-                [keys.fence(a.match_id), keys.published(a.match_id), keys.events(a.match_id)],
-                a.token, a.published, keys.MATCH_TTL_SECONDS, a.needed_from,
-            )
-            for a in advances
-        ]  # fmt: skip
-        return [_outcome(result) for result in await run(self._redis, calls)]
+        if not advances:
+            return []
+        names: list[str] = []
+        arguments: list[Any] = [keys.MATCH_TTL_SECONDS]
+        for advance in advances:
+            name = advance.match_id
+            names += (keys.fence(name), keys.published(name), keys.events(name))
+            arguments += (advance.token, advance.published, advance.needed_from)
+        return [_outcome(result) for result in await _ADVANCE.run(self._redis, names, *arguments)]
 
     async def finish(self, spec: MatchSpec, token: int) -> bool:
         """Forget a match that has ended and is fully published, after a while for late clients. False: fenced off."""
         names = keys.of_match(spec.match_id)
         names.sort(key=lambda name: name != keys.fence(spec.match_id))
-        if await run_one(self._redis, _FINISH.call(names, token, keys.FINISHED_TTL_SECONDS)) != 1:
+        if await _FINISH.run(self._redis, names, token, keys.FINISHED_TTL_SECONDS) != 1:
             return False
         await self._redis.zrem(keys.ACTIVE_MATCHES, spec.match_id)
         await self._redis.zrem(keys.open_matches(spec.mode), spec.match_id)
         return True
-
-    def _call(self, commit: Commit) -> Call:
-        name = commit.match_id
-        return _COMMIT.call(
-            [keys.fence(name), keys.lease(name), keys.events(name), keys.snapshot(name), keys.seats(name)],
-            self._server_id, commit.token, self._lease_ms, keys.MATCH_TTL_SECONDS, commit.snapshot or b"",
-            commit.seats_taken, commit.first_sequence, *commit.bodies,
-        )  # fmt: skip
 
 
 def _outcome(result: Any) -> Outcome:

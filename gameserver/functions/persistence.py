@@ -14,7 +14,7 @@ import structlog
 
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
 from gameserver.persistence.database import DatabaseUnavailable
-from gameserver.persistence.events import Event, MatchEnded, MatchStarted, PoisonEvent, parse
+from gameserver.persistence.events import Event, MatchEnded, MatchStarted, parse_message
 from gameserver.persistence.metrics import EVENT_LAG, EVENTS
 from gameserver.persistence.tables import TablesUnavailable
 
@@ -25,31 +25,34 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
     """Handle one batch of SQS messages.
 
     Args:
-        batch: as Lambda gets it: {"Records": [{"messageId", "body", ...}]}.
+        batch: as Lambda gets it: {"Records": [{"messageId", "body", ...}]}. A body holds one event or many.
 
     Returns:
         As Lambda returns it: {"batchItemFailures": [{"itemIdentifier"}]}. What is not named there is done. A message
-        that can never be accepted fails at each delivery, until the queue moves it to its dead-letter queue.
+        with an event that can never be accepted fails at each delivery, until the queue moves it to its dead-letter
+        queue; its other events are stored at the first.
     """
-    events: dict[str, Event] = {}
-    failed: list[str] = []
+    messages: dict[str, list[Event]] = {}
+    failed: set[str] = set()
     for record in batch["Records"]:
-        try:
-            events[record["messageId"]] = parse(record["body"])
-        except PoisonEvent as error:
-            failed.append(record["messageId"])
+        messages[record["messageId"]], poison = parse_message(record["body"])
+        for error in poison:
+            failed.add(record["messageId"])
             EVENTS.labels("unknown", "poison").inc()
             log.error("poison_event", message_id=record["messageId"], cause=str(error))
-    unfinished = await _save(list(events.values()), services)
-    unfinished |= await _finish([event for event in events.values() if event.event_id not in unfinished], services)
-    for message_id, event in events.items():
+    events = [event for found in messages.values() for event in found]
+    unfinished = await _save(events, services)
+    unfinished |= await _finish([event for event in events if event.event_id not in unfinished], services)
+    for message_id, found in messages.items():
+        if any(event.event_id in unfinished for event in found):
+            failed.add(message_id)
+    for event in events:
         if event.event_id in unfinished:
-            failed.append(message_id)
             EVENTS.labels(event.type, "failed").inc()
         else:
             EVENTS.labels(event.type, "done").inc()
             EVENT_LAG.observe(max(0.0, time.time() - event.occurred_at_ms / 1000))
-    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in failed]}
+    return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in messages if message_id in failed]}
 
 
 async def _save(events: list[Event], services: Services) -> set[str]:

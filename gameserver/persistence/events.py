@@ -93,10 +93,30 @@ class Event(msgspec.Struct, frozen=True):
 
 
 _envelope_decoder = msgspec.json.Decoder(_Envelope)
+_bodies_decoder = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw])
 
 
-def parse(body: str | bytes) -> Event:
-    """Read one message body.
+def parse_message(body: str | bytes) -> tuple[list[Event], list[PoisonEvent]]:
+    """Read one message body: a JSON array of events, or a single event as an object.
+
+    Returns the events that are acceptable, and what is wrong with each of the others, or with the whole.
+    """
+    try:
+        bodies = _bodies_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return [], [PoisonEvent(str(error))]
+    events: list[Event] = []
+    poison: list[PoisonEvent] = []
+    for one in bodies if isinstance(bodies, list) else [msgspec.json.encode(bodies)]:
+        try:
+            events.append(parse(one))
+        except PoisonEvent as error:
+            poison.append(error)
+    return events, poison
+
+
+def parse(body: str | bytes | msgspec.Raw) -> Event:
+    """Read one event.
 
     Raises:
         PoisonEvent: not JSON, a field is missing or out of range, or the type is unknown.

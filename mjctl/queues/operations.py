@@ -34,7 +34,11 @@ class QueueRow:
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One message that was delivered `max_receive_count` times in vain. `body` may hold players' names."""
+    """One message that was delivered `max_receive_count` times in vain. `body` may hold players' names.
+
+    A message may hold several events: then `event_id` is the first's and how many more there are, and `event_type`
+    their common one or "several".
+    """
 
     message_id: str
     event_id: str | None
@@ -181,18 +185,24 @@ def _queue(contract: Contract, name: str) -> Queue:
 
 def _dead_letter(message: dict[str, Any]) -> DeadLetter:
     body = str(message["Body"])
-    try:
-        event = json.loads(body)
-    except ValueError:
-        event = None
-    event = event if isinstance(event, dict) else {}
+    events = _events(body)
+    ids, types = [event.get("event_id") for event in events], {event.get("type") for event in events}
     attributes = message.get("Attributes", {})
     return DeadLetter(
         message_id=message["MessageId"],
-        event_id=event.get("event_id"),
-        event_type=event.get("type"),
+        event_id=f"{ids[0]} +{len(ids) - 1}" if len(ids) > 1 else next(iter(ids), None),
+        event_type="several" if len(types) > 1 else next(iter(types), None),
         sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
         deliveries=int(attributes.get("ApproximateReceiveCount", 0)),
         size_bytes=len(body.encode()),
         body=body,
     )
+
+
+def _events(body: str) -> list[dict[str, Any]]:
+    """The JSON objects in a body that holds one event or an array of them; none if it is something else."""
+    try:
+        decoded = json.loads(body)
+    except ValueError:
+        return []
+    return [event for event in (decoded if isinstance(decoded, list) else [decoded]) if isinstance(event, dict)]

@@ -69,8 +69,7 @@ class Recorder:
                 "sqs", "receive_message", QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1
             )
             messages = answer.get("Messages", [])
-            for message in messages:
-                body = json.loads(message["Body"])
+            for body in (event for message in messages for event in json.loads(message["Body"])):
                 known = self.events.setdefault(body["match_id"], {})
                 entry = Written(body["server_id"], body["occurred_at_ms"], body["type"], body["payload"])
                 self.conflicting += known.setdefault(body["sequence"], entry) != entry

@@ -228,6 +228,21 @@ async def test_only_what_failed_is_named(services: Services) -> None:
     await assert_saved_once(services, played)
 
 
+async def test_many_events_of_one_message_are_stored_but_those_that_cannot_be(services: Services) -> None:
+    first, second = Played(), Played()
+    unwritable = first.event(9, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
+    messages = [
+        json.dumps([*first.events[:4], {**first.events[0], "sequence": -1}, *second.events[:5]]),
+        json.dumps([*second.events[5:], *first.events[4:]]),
+        json.dumps([unwritable]),
+    ]
+    assert failed(await persist(batch(messages), services)) == [0, 2]
+    await assert_saved_once(services, first)
+    await assert_saved_once(services, second)
+    assert failed(await persist(batch(messages), services)) == [0, 2]
+    await assert_saved_once(services, first)
+
+
 async def test_a_second_result_of_a_match_changes_nothing(services: Services) -> None:
     played = Played()
     assert failed(await persist(batch(played.events), services)) == []

@@ -16,7 +16,7 @@ from gameserver.cluster import keys
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
-from gameserver.cluster.scripts import Script, run, run_one
+from gameserver.cluster.scripts import Script
 from gameserver.cluster.store import Advance, Commit, MatchStore, Outcome, encode_event
 from gameserver.match import MatchEvent
 
@@ -153,13 +153,40 @@ async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores:
     assert [event.sequence for event in stored.events] == [4, 5, 6]
 
 
+async def test_one_call_judges_each_match_by_itself(new_match: Any, stores: Any, redis: Redis) -> None:
+    leases, store = stores["s1"]
+    specs = [await new_match("s1") for _ in range(4)]
+    tokens = [await leases.acquire(spec.match_id) for spec in specs]
+    await redis.delete(keys.fence(specs[1].match_id))
+    await redis.set(keys.events(specs[3].match_id), "not a stream")
+    outcomes = await store.commit(
+        [
+            _commit(specs[0].match_id, tokens[0], 1, 3, b"first"),
+            _commit(specs[1].match_id, tokens[1], 1, 2, b"lost"),
+            _commit(specs[2].match_id, tokens[2] - 1, 1, 1, b"fenced"),
+            _commit(specs[3].match_id, tokens[3], 1, 2, b"broken"),
+            _commit(specs[2].match_id, tokens[2], 1, 1),
+        ]
+    )
+    assert outcomes == [Outcome.STORED, Outcome.FORGOTTEN, Outcome.FENCED, Outcome.FAILED, Outcome.STORED]
+    assert await redis.get(keys.snapshot(specs[0].match_id)) == b"first"
+    assert [await redis.exists(keys.snapshot(spec.match_id)) for spec in specs[1:]] == [0, 0, 0]
+    first, third = [await store.load(specs[index].match_id) for index in (0, 2)]
+    assert [event.sequence for event in first.events] == [1, 2, 3]
+    assert [event.sequence for event in third.events] == [1]
+    advances = [Advance(spec.match_id, token, 1, 2) for spec, token in zip(specs[:3], tokens, strict=False)]
+    assert await store.advance(advances) == [Outcome.STORED, Outcome.FORGOTTEN, Outcome.STORED]
+    assert [event.sequence for event in (await store.load(specs[0].match_id)).events] == [2, 3]
+
+
 async def test_scripts_are_loaded_again_after_redis_forgot_them(redis: Redis) -> None:
     script = Script("return redis.call('INCRBY', KEYS[1], ARGV[1])")
-    assert await run(redis, [script.call(["n"], 2), script.call(["n"], 3)]) == [2, 5]
+    assert await script.run(redis, ["n"], 2) == 2
+    assert await script.run(redis, ["n"], 3) == 5
     await redis.script_flush()
-    assert await run_one(redis, script.call(["n"], 1)) == 6
+    assert await script.run(redis, ["n"], 1) == 6
     with pytest.raises(RedisError):
-        await run_one(redis, script.call(["n"], "no number"))
+        await script.run(redis, ["n"], "no number")
 
 
 async def test_a_released_match_is_free_and_meant_for_its_successor(

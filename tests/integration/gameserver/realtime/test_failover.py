@@ -36,9 +36,9 @@ class Events:
             if not messages:
                 return found
             for message in messages:
-                body = json.loads(message["Body"])
-                same = found.setdefault(body["event_id"], body)
-                assert same["payload"] == body["payload"]
+                for body in json.loads(message["Body"]):
+                    same = found.setdefault(body["event_id"], body)
+                    assert same["payload"] == body["payload"]
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
 

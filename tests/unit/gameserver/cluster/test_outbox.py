@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gameserver.cluster.publisher import Outbox, _batches, _Entry
+from gameserver.cluster.publisher import Outbox, _body, _calls, _Entry, _messages
 
 
 def _outbox() -> Outbox:
@@ -40,12 +42,20 @@ def test_an_adopted_backlog_is_read_from_the_stream_first() -> None:
     assert outbox.at_hand(9) == [(8, b"new")]
 
 
-@given(st.lists(st.integers(1, 200_000), max_size=60))
-def test_batches_hold_everything_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
+@given(st.lists(st.integers(1, 90_000), max_size=300))
+def test_messages_and_calls_hold_everything_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
     outbox = _outbox()
-    entries = [_Entry(outbox, number, b"x" * size) for number, size in enumerate(sizes)]
-    batches = list(_batches(entries))
-    assert [entry for batch in batches for entry in batch] == entries
-    for batch in batches:
-        assert 1 <= len(batch) <= 10
-        assert sum(len(entry.body) for entry in batch) <= 256 * 1024
+    entries = [_Entry(outbox, number, b"1" * size) for number, size in enumerate(sizes)]
+    calls = list(_calls(_messages(entries)))
+    assert [entry for call in calls for message in call for entry in message] == entries
+    for call in calls:
+        assert 1 <= len(call) <= 10
+        assert sum(len(_body(message)) for message in call) <= 256 * 1024
+        assert all(1 <= len(message) <= 50 for message in call)
+
+
+def test_a_message_is_a_json_array_of_events() -> None:
+    outbox = _outbox()
+    bodies = [b'{"sequence":1}', b'{"sequence":2}']
+    (message,) = _messages([_Entry(outbox, number, body) for number, body in enumerate(bodies, 1)])
+    assert json.loads(_body(message)) == [{"sequence": 1}, {"sequence": 2}]

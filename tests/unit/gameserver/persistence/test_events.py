@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gameserver.persistence.events import MatchEnded, PlayerScored, PoisonEvent, parse
+from gameserver.persistence.events import MatchEnded, PlayerScored, PoisonEvent, parse, parse_message
 
 SCORED: dict[str, Any] = {
     "event_id": "m1:4",
@@ -64,3 +64,14 @@ def test_poison(change: dict[str, Any]) -> None:
 def test_whatever_arrives_is_an_event_or_poison(body: str | bytes) -> None:
     with pytest.raises(PoisonEvent):
         parse(body)
+    events, poison = parse_message(body)
+    assert events == []
+    assert poison or body in ("[]", b"[]")
+
+
+def test_a_message_holds_one_event_or_many() -> None:
+    one, other = json.dumps(SCORED), json.dumps({**SCORED, "event_id": "m1:5", "sequence": 5})
+    assert parse_message(one) == ([parse(one)], [])
+    assert parse_message(f"[{one}, {other}]") == ([parse(one), parse(other)], [])
+    events, poison = parse_message(f"[{one}, 1, {other}, {{}}]")
+    assert (events, len(poison)) == ([parse(one), parse(other)], 2)
