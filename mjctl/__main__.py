@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Entry point of the console script `mjctl`."""
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
@@ -24,6 +26,16 @@ def main() -> None:
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         code = ExitCode.INTERRUPTED
     sys.exit(code)
+
+
+def _as_ctrl_c(*_: object) -> None:
+    """SIGTERM, which a pipeline sends to stop a job, ends a command as Ctrl-C does.
+
+    A shell starts background jobs with SIGINT ignored, and Python then has no handler for it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.raise_signal(signal.SIGINT)
 
 
 def run(argv: list[str]) -> int:
