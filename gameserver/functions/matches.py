@@ -31,8 +31,9 @@ class CreateMatch(msgspec.Struct):
 async def create_match(request: Request, services: Services) -> Response:
     """POST /v1/matches {mode, join} -> 201 {match_id, mode, state, server: {id, zone, url}}.
 
-    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room, and 503
-    `region_closed`, with the regions to play in, while the region takes no new matches.
+    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room, 503 `busy`
+    when too many ask at once, and 503 `region_closed`, with the regions to play in, while the region takes no new
+    matches.
     """
     asked = request.json(CreateMatch)
     mode = services.settings.mode(asked.mode)
@@ -40,16 +41,13 @@ async def create_match(request: Request, services: Services) -> Response:
         names = ", ".join(known.name for known in services.settings.modes)
         raise ApiError(400, "unknown_mode", f"mode must be one of: {names}")
     services.matches_by_player.take(request.player_id)
-    closed = closure.decode(await services.redis.get(closure.KEY))
-    if closed is not None:
-        raise ApiError(
-            503, "region_closed", "this region takes no new matches; play in another one", regions=closed.elsewhere
-        )
-    if asked.join == "open":
-        found = await services.directory.find_open(mode.name)
-        if found is not None:
-            return await _joinable(services, *found)
-    return await _create(services, mode, request.player_id)
+    async with services.match_requests:
+        await _refuse_if_closed(services)
+        if asked.join == "open":
+            found = await services.directory.find_open(mode.name)
+            if found is not None:
+                return await _joinable(services, *found)
+        return await _create(services, mode, request.player_id)
 
 
 async def get_match(request: Request, services: Services) -> Response:
@@ -67,6 +65,14 @@ async def get_match(request: Request, services: Services) -> Response:
         result = {"started_at_ms": record.started_at, "ended_at_ms": record.ended_at, **record.result}
     body = {"match_id": match_id, "mode": record.mode, "state": record.state}
     return Response(200, {**body, "server": _server(server) if server else None, "result": result})
+
+
+async def _refuse_if_closed(services: Services) -> None:
+    closed = closure.decode(await services.redis.get(closure.KEY))
+    if closed is not None:
+        raise ApiError(
+            503, "region_closed", "this region takes no new matches; play in another one", regions=closed.elsewhere
+        )
 
 
 async def _joinable(services: Services, spec: MatchSpec, server: ServerInfo) -> Response:

@@ -138,6 +138,7 @@ export class Session {
 
 const WORDS = {
   account_exists: "There is already an account with this e-mail address. Log in instead.",
+  busy: "Many players want to play right now. Try again in a few seconds.",
   identity_unavailable: "Logging in is not possible at the moment. Try again in a few seconds.",
   internal: "Something went wrong on our side. Try again.",
   invalid_credentials: "The e-mail address or the password is wrong, or the account is not confirmed yet.",

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
 from mjctl.aws.clients import unreachable
+from mjctl.aws.tls import private_context
 from mjctl.loadtest.model import EndedMatch, LoadPlan, Tally
 from mjctl.models.contract import Contract
 
@@ -24,6 +25,7 @@ _MATCH_GRACE_SECONDS = 15.0
 # Between two attempts, so that a region that is full or limits its callers is not hammered.
 _RETRY_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429
+_BUSY = "busy"
 _ATTEMPTS = 20
 
 
@@ -51,9 +53,12 @@ async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: 
 
     gate = asyncio.Semaphore(plan.sign_up_concurrency)
     failures: list[Exception] = []
+    tls = private_context(contract)
 
     async def one(number: int) -> GameClient | None:
-        bot = await stack.enter_async_context(GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS))
+        bot = await stack.enter_async_context(
+            GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS, ssl_context=tls)
+        )
         name, password = f"bot-{plan.run_id}-{number}", f"{secrets.token_urlsafe(18)}aA1"
         email = f"{name}@example.com"
         async with gate:
@@ -120,7 +125,8 @@ def _take(tally: Tally, report: MatchReport) -> None:
 
 
 async def timed(tally: Tally, name: str, call: Callable[[], Awaitable[T]]) -> T:
-    """What `call` returns; how long it took goes into the tally. A refusal for asking too often is waited out.
+    """What `call` returns; how long it took goes into the tally. A refusal for asking too often,
+    or together with too many others, is waited out.
 
     Raises:
         ApiError: any other refusal, or too many in a row.
@@ -132,7 +138,8 @@ async def timed(tally: Tally, name: str, call: Callable[[], Awaitable[T]]) -> T:
         try:
             value = await call()
         except ApiError as error:
-            if error.status != _TOO_MANY_REQUESTS or attempt == _ATTEMPTS:
+            throttled = error.status == _TOO_MANY_REQUESTS or error.code == _BUSY
+            if not throttled or attempt == _ATTEMPTS:
                 raise
             tally.throttled += 1
             await asyncio.sleep(_RETRY_SECONDS)
