@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from gameserver.settings import Settings
 from mjctl.__main__ import run
 from mjctl.local import data_plane
 from mjctl.models.contract import Backup, Contract, Table
+from mjctl.models.environment import Environment
 from tests.integration.conftest import DEFINITION
 from tests.integration.mjctl.conftest import Ran
 
@@ -186,10 +187,11 @@ def backup(
 
 @dataclass
 class BackupCommand:
-    """Runs the command in this process."""
+    """Runs the command in this process. `elsewhere`: what other environments than `local` have published."""
 
     contracts: dict[str, Contract]
     capture: pytest.CaptureFixture[str]
+    elsewhere: dict[str, dict[str, Contract]] = field(default_factory=dict)
 
     def __call__(self, *arguments: str) -> Ran:
         code = run(["backup", *arguments])
@@ -205,8 +207,9 @@ class BackupCommand:
         """Make a backup; its id."""
         return str(self.json("create", *arguments)["regions"][0]["backup_id"])
 
-    def deployed(self, _workspace: object, _environment: object, regions: Sequence[str] = ()) -> dict[str, Contract]:
-        return {name: contract for name, contract in self.contracts.items() if not regions or name in regions}
+    def deployed(self, _: object, environment: Environment, regions: Sequence[str] = ()) -> dict[str, Contract]:
+        published = self.elsewhere.get(environment.name, self.contracts)
+        return {name: contract for name, contract in published.items() if not regions or name in regions}
 
     def add(self, region: Region) -> None:
         self.contracts[region.contract.region] = region.contract

@@ -116,6 +116,21 @@ def test_another_region_takes_a_backup(backup: BackupCommand, filled: Region, ot
     assert {name for name in theirs[4] if not name.startswith("profile")} == set(theirs[4])
 
 
+def test_another_environment_takes_a_backup(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+    """A rehearsal with production's data: what is restored is equal, and production is only read."""
+    backup.elsewhere["staging"] = {OTHER: other_region.contract.model_copy(update={"environment": "staging"})}
+    there = ("--to-env", "staging", "--to-region", OTHER)
+    before = asyncio.run(filled.everything())
+    created = backup.create()
+    shown = backup.json("restore", created, *there, "--dry-run")
+    assert "staging" in shown["target"]
+    assert asyncio.run(other_region.rows("SELECT * FROM matches")) == []
+    report = backup.json("restore", created, *there)
+    assert report["equal"] is True
+    assert asyncio.run(other_region.everything())[:2] == before[:2]
+    assert asyncio.run(filled.everything()) == before
+
+
 def test_a_copy_outlives_its_region(backup: BackupCommand, filled: Region, other_region: Region) -> None:
     """The other region opens it with its own key: the first region's store and key may be lost."""
     backup.add(other_region)
