@@ -24,6 +24,7 @@ from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Respons
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
 from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
+from gameserver.modes import check_modes
 from gameserver.settings import Settings
 from gameserver.tls import server_context
 from gameserver.web_files import WebClient
@@ -43,8 +44,9 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM, then finish what is under way; return 0.
 
     Raises:
-        SettingsError: a variable is missing.
+        SettingsError: a variable is missing, or a mode cannot be played.
     """
+    check_modes(settings)
     logs.configure(settings, "api")
     return asyncio.run(_serve(settings))
 

@@ -24,9 +24,9 @@ from gameserver.cluster.directory import Directory
 from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
+from gameserver.modes import check_modes
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
 from gameserver.redis_connection import open_redis
-from gameserver.rules import load_rules
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import Identity, MatchHost
@@ -58,7 +58,7 @@ def run(settings: Settings) -> int:
     for name in ("issuer", "client_id", "jwks_url"):
         if not getattr(settings, name):
             raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
-    _check_modes(settings)
+    check_modes(settings)
     logs.configure(settings, "game")
     try:
         import uvloop
@@ -68,19 +68,6 @@ def run(settings: Settings) -> int:
         runner = asyncio.Runner()
     with runner:
         return runner.run(_serve(settings))
-
-
-def _check_modes(settings: Settings) -> None:
-    """Every mode must be playable here: better no server than one that turns players of a mode away.
-
-    Raises:
-        SettingsError: the rules of a mode are not installed, or do not take its seats.
-    """
-    for mode in settings.modes:
-        try:
-            load_rules(mode.rules)(seed=0, seats=mode.seats, tick_rate_hz=settings.tick_rate_hz)
-        except (LookupError, ValueError) as error:
-            raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {error}") from error
 
 
 async def _serve(settings: Settings) -> int:

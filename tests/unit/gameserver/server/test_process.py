@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from gameserver import api
 from gameserver.server import run
 from gameserver.server.process import end_tasks
 from gameserver.settings import Mode, Settings, SettingsError
@@ -81,3 +82,5 @@ def test_a_port_in_use_is_named_and_nothing_starts() -> None:
 def test_a_mode_that_cannot_be_played_is_refused_at_the_start(mode: Mode, reason: str) -> None:
     with pytest.raises(SettingsError, match=f"mode 'duel' cannot be played: .*{reason}"):
         run(dataclasses.replace(SETTINGS, modes=(mode,)))
+    with pytest.raises(SettingsError, match=f"mode 'duel' cannot be played: .*{reason}"):
+        api.run(dataclasses.replace(SETTINGS, modes=(mode,)))
