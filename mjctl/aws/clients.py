@@ -163,7 +163,8 @@ class AwsClients:
         return session.client(
             service,
             region_name=self._contract.region,
-            endpoint_url=access.endpoint_url,
+            endpoint_url=self._endpoint(service),
+            verify=self._contract.ca_file,
             config=Config(
                 connect_timeout=min(self._timeout, 5.0),
                 read_timeout=self._timeout,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from mjctl.aws.clients import AwsClients, unreachable
 from mjctl.aws.secrets import read_secret
+from mjctl.aws.tls import ssl_context
 from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError
 
@@ -37,8 +37,7 @@ async def database(contract: Contract, clients: AwsClients, *, timeout_seconds: 
             database=part.name,
             user=part.user,
             password=secret.get("password"),
-            # Verifies the chain and the host name, against SSL_CERT_FILE where that is set.
-            ssl=ssl.create_default_context() if part.tls else False,
+            ssl=ssl_context(contract) if part.tls else False,
             timeout=timeout_seconds,
             command_timeout=timeout_seconds,
             server_settings={"application_name": "mjctl"},
@@ -81,8 +80,10 @@ async def cache(contract: Contract, clients: AwsClients, *, timeout_seconds: flo
             hint="run the command from inside the region's network",
         )
     secret = await read_secret(part.secret, clients) if part.secret else {}
+    authority: dict[str, Any] = {"ssl_ca_certs": contract.ca_file} if contract.ca_file else {}
     client = Redis.from_url(
         part.url,
+        **authority,
         username=secret.get("username"),
         password=secret.get("password"),
         socket_timeout=timeout_seconds,

@@ -19,6 +19,7 @@ from typing import Any
 from mjctl.aws.clients import AwsClients, unreachable
 from mjctl.aws.secrets import read_secret
 from mjctl.aws.stores import database
+from mjctl.aws.tls import ssl_context
 from mjctl.backup.streams import stream
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError
@@ -333,8 +334,6 @@ async def _facts(connection: Any) -> dict[str, Any]:
 
 
 async def _options(contract: Contract, clients: AwsClients) -> dict[str, Any]:
-    import ssl
-
     part = contract.database
     secret = await read_secret(part.secret, clients)
     return {
@@ -343,7 +342,7 @@ async def _options(contract: Contract, clients: AwsClients) -> dict[str, Any]:
         "database": part.name,
         "user": part.user,
         "password": secret.get("password"),
-        "ssl": ssl.create_default_context() if part.tls else False,
+        "ssl": ssl_context(contract) if part.tls else False,
         "timeout": _CONNECT_SECONDS,
         "server_settings": {"application_name": "mjctl"},
     }

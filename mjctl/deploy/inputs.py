@@ -16,6 +16,8 @@ from mjctl.terraform.stack import Stack, write_private
 
 _EPOCHS = "epochs.json"
 _SCALE = "scale.json"
+_PARTS = ("supervisor", "data-plane")
+_CERTIFICATES = "certificates"
 _PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 
 
@@ -41,6 +43,7 @@ def local_variables(environment: Environment, stack: Stack, release: Release, ga
         "zones": list(environment.regions[stack.region].zones),
         "region_dir": str(stack.folder),
         "game": game,
+        "tls": environment.local.tls,
         "revision": release.game,
         "release_dir": str(game_dir),
     }
@@ -62,7 +65,7 @@ def on_this_machine(environment: Environment, stack: Stack, variables: Mapping[s
     return {
         **variables,
         "ports": ports.allocate(stack.folder, region, names, pinned),
-        "epochs": epochs(stack, ["supervisor", "data-plane", *_PROCESSES, *servers]),
+        "epochs": epochs(stack, [*_PARTS, *_PROCESSES, *servers, *([_CERTIFICATES] if variables.get("tls") else [])]),
     }
 
 
@@ -91,17 +94,25 @@ def epochs(stack: Stack, names: list[str]) -> dict[str, int]:
 
 
 def missing_parts(stack: Stack) -> frozenset[str]:
-    """Parts that the last apply has left running and that are no longer there."""
+    """Parts that the last apply has left running and that are no longer there, or certificates near their end."""
     if not stack.exists():
         return frozenset()
     applied = _read(stack.applied_variables_file).get("epochs", {})
     seen = inventory.observe(stack.folder)
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({"supervisor"})
-    gone = {name for name in applied if name not in ("supervisor", "data-plane") and not seen.exists(name)}
+    gone = {name for name in applied if name not in (*_PARTS, _CERTIFICATES) and not seen.exists(name)}
     if not seen.data_plane_present:
         gone.add("data-plane")
+    if _CERTIFICATES in applied and not _certificates_are_current(stack):
+        gone.add(_CERTIFICATES)
     return frozenset(gone)
+
+
+def _certificates_are_current(stack: Stack) -> bool:
+    from mjctl.local.certificates import is_current
+
+    return is_current(Layout(stack.folder))
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mjctl.aws.tls import private_context
 from mjctl.models.contract import Contract, Server
 from mjctl.models.errors import MjctlError
 
@@ -39,7 +40,8 @@ async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> l
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-    async with aiohttp.ClientSession(timeout=timeout) as http:
+    connector = aiohttp.TCPConnector(ssl=private_context(contract) or True)
+    async with aiohttp.ClientSession(timeout=timeout, connector=connector) as http:
         known, answers = await asyncio.gather(
             asyncio.to_thread(_supervised, contract, timeout_seconds),
             asyncio.gather(*(_ask(http, server) for server in contract.fleet.servers)),

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from mjctl.aws.clients import AwsClients
+from mjctl.aws.tls import private_context
 from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
@@ -91,7 +92,10 @@ async def _run_region(
     async with AsyncExitStack() as stack:
         clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1))
         http = await stack.enter_async_context(
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), headers={"User-Agent": "mjctl-health"})
+            aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, ssl=private_context(contract) or True),
+                headers={"User-Agent": "mjctl-health"},
+            )
         )
         context = RegionContext(contract, clients, http, thresholds, private_dir)
         stack.push_async_callback(context.close)

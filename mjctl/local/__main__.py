@@ -35,6 +35,12 @@ def _supervisor_stop(values: Mapping[str, Any]) -> str:
     return daemon.stop(Layout(Path(values["region_dir"])), values["owner"])
 
 
+def _certificates(values: Mapping[str, Any]) -> str:
+    from mjctl.local import certificates
+
+    return certificates.issue(Layout(Path(values["region_dir"])))
+
+
 def _start(values: Mapping[str, Any]) -> str:
     from mjctl.local import lifecycle
     from mjctl.local.spec import ProcessSpec
@@ -54,7 +60,9 @@ def _data_plane(values: Mapping[str, Any]) -> str:
     from mjctl.local import data_plane
 
     began = time.monotonic()
-    spec = data_plane.DataPlaneSpec(Path(values["definition"]), values["prefix"], values["endpoint"], values["region"])
+    spec = data_plane.DataPlaneSpec(
+        Path(values["definition"]), values["prefix"], values["endpoint"], values["region"], values.get("ca_file")
+    )
     try:
         manifest = data_plane.create(spec)
     except (BotoCoreError, ClientError) as error:
@@ -96,6 +104,7 @@ def _migrate(values: Mapping[str, Any]) -> str:
 
 # Each with the fields that it needs; `start` has a type of its own for them.
 _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
+    "certificates": (_certificates, ("region_dir",)),
     "data-plane": (_data_plane, ("definition", "endpoint", "prefix", "region", "region_dir")),
     "migrate": (_migrate, ("environment", "region_dir")),
     "start": (_start, ()),

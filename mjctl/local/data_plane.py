@@ -27,12 +27,16 @@ ACCESS_KEY = "local"
 
 @dataclass(frozen=True)
 class DataPlaneSpec:
-    """`definition`: path of data-plane.yaml; `prefix`: `<project>-<environment>`, before every physical name."""
+    """`definition`: path of data-plane.yaml; `prefix`: `<project>-<environment>`, before every physical name.
+
+    `ca_file`: the authority that vouches for an `https` endpoint.
+    """
 
     definition: Path
     prefix: str
     endpoint: str
     region: str
+    ca_file: str | None = None
 
 
 def create(spec: DataPlaneSpec) -> dict[str, Any]:
@@ -73,6 +77,7 @@ class _Clients:
                 service,
                 region_name=spec.region,
                 endpoint_url=spec.endpoint,
+                verify=spec.ca_file,
                 aws_access_key_id=ACCESS_KEY,
                 aws_secret_access_key=ACCESS_KEY,
                 config=config,

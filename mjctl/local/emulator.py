@@ -174,6 +174,7 @@ async def serve(port: int) -> None:
     config.keep_alive_timeout = 75
     config.graceful_timeout = 0.5
     config.loglevel = "WARNING"
+    config.certfile, config.keyfile = os.environ.get("MJCTL_CERTIFICATE_FILE"), os.environ.get("MJCTL_KEY_FILE")
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

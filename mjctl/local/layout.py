@@ -72,6 +72,29 @@ class Layout:
         return self.secrets / "database.json"
 
     @property
+    def tls(self) -> Path:
+        """Folder of the region's certificates and their keys."""
+        return self.secrets / "tls"
+
+    @property
+    def tls_authority(self) -> Path:
+        """The private authority's certificate: public, what clients verify with."""
+        return self.tls / "authority.pem"
+
+    @property
+    def tls_authority_key(self) -> Path:
+        return self.tls / "authority.key"
+
+    @property
+    def tls_certificate(self) -> Path:
+        """What every listener of the region presents."""
+        return self.tls / "server.pem"
+
+    @property
+    def tls_key(self) -> Path:
+        return self.tls / "server.key"
+
+    @property
     def ports(self) -> Path:
         return self.region_dir / "ports.json"
 

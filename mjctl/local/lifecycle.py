@@ -101,7 +101,7 @@ def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) ->
     deadline = time.monotonic() + spec.start_seconds
     ends: set[str] = set()
     next_look = time.monotonic() + 0.5
-    reason = probe(spec.ready, _PROBE_SECONDS)
+    reason = probe(spec.ready, _PROBE_SECONDS, spec.layout.tls_authority)
     while reason is not None:
         if time.monotonic() >= next_look:
             next_look += 0.5
@@ -115,7 +115,7 @@ def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) ->
         if time.monotonic() >= deadline:
             raise _not_ready(spec, log_start, f"not ready after {spec.start_seconds:g} s: {reason}")
         time.sleep(_POLL_SECONDS)
-        reason = probe(spec.ready, _PROBE_SECONDS)
+        reason = probe(spec.ready, _PROBE_SECONDS, spec.layout.tls_authority)
 
 
 def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableError:

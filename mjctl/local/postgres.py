@@ -16,6 +16,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from mjctl.local import terminator
 from mjctl.local.layout import Layout, file_lock, read_json, write_private
 from mjctl.models.errors import DependencyError, UnreachableError
 
@@ -34,6 +35,8 @@ jit = off
 """
 # The superuser has no password and no way in; the game's role is the only one that can log in.
 _HOST_ACCESS = f"host all {USER} 127.0.0.1/32 scram-sha-256\n"
+_TLS_ACCESS = f"hostssl all {USER} 127.0.0.1/32 scram-sha-256\n"
+_SOCKET_ACCESS = f"local all {USER} scram-sha-256\n"
 # The database that initdb makes is taken over: another would be 300 files more to make and to copy.
 _FIRST_STATEMENTS = f"""\
 CREATE ROLE {USER} LOGIN CREATEDB;
@@ -42,10 +45,11 @@ ALTER DATABASE {DATABASE} OWNER TO {USER};
 """
 
 
-def prepare(layout: Layout, port: int) -> tuple[str, ...]:
+def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
     """Make the cluster with the game's role and database unless it is there, and return the server's command.
 
-    The role's password is made here and kept in `secrets/database.json` only (mode 0600).
+    The role's password is made here and kept in `secrets/database.json` only (mode 0600). With `tls` no connection in
+    clear is taken; a cluster keeps the version that made it, so a server without TLS gets a terminator in front of it.
 
     Raises:
         DependencyError: no PostgreSQL, or none of the version that the existing cluster was made with.
@@ -57,9 +61,35 @@ def prepare(layout: Layout, port: int) -> tuple[str, ...]:
         if "password" not in read_json(layout.database_secret):
             _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     else:
-        binaries = installations()[0]
+        found = installations()
+        able = [path for path in found if tls and terminator.has_tls(path / "postgres")]
+        binaries = (able or found)[0]
         _make_cluster(binaries, folder, layout)
-    return (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
+    server = (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
+    if not tls:
+        return _with_access(server, folder, _HOST_ACCESS)
+    if terminator.has_tls(binaries / "postgres"):
+        files = {"ssl_cert_file": layout.tls_certificate, "ssl_key_file": layout.tls_key}
+        return _with_access(server, folder, _TLS_ACCESS, ssl="on", **files)
+    # The server names its socket by its port.
+    backend = terminator.backend_socket(".s.PGSQL.", port)
+    server = _with_access(
+        server,
+        folder,
+        _SOCKET_ACCESS,
+        listen_addresses="",
+        unix_socket_directories=backend.parent,
+        unix_socket_permissions="0700",
+    )
+    return terminator.command(layout, port, backend, server, postgres=True)
+
+
+def _with_access(server: tuple[str, ...], folder: Path, access: str, **settings: object) -> tuple[str, ...]:
+    """The server's command with `settings`, once `access` alone says who may connect and how."""
+    file = folder / "pg_hba.conf"
+    if file.read_text() != access:
+        file.write_text(access)
+    return (*server, *(part for name, value in settings.items() for part in ("-c", f"{name}={value}")))
 
 
 def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:

@@ -1,7 +1,7 @@
 """Asking processes whether they are well: many at once, one thread, one deadline.
 
 A TCP connection alone proves nothing: the kernel completes it for a process that is stopped. So every probe waits for
-an answer that only the process itself can give.
+an answer that only the process itself can give. With TLS the certificate is verified too.
 """
 
 from __future__ import annotations
@@ -9,87 +9,106 @@ from __future__ import annotations
 import os
 import selectors
 import socket
+import ssl
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
+from collections.abc import Callable, Generator, Mapping
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+from urllib.parse import SplitResult, urlsplit
 
 # Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
 # SSLRequest: the length (8) and a magic number. Any live postmaster answers one byte, while it recovers too.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _PROTOCOL_3 = b"\x00\x03\x00\x00"
+_AUTHENTICATION, _ERROR = b"R", b"E"
+
+_T = TypeVar("_T")
+_READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
+_Conversation: TypeAlias = Generator[int, None, str | None]
+"""Yields what its socket has to be ready for next, and returns the verdict."""
 
 
-@dataclass
-class _Exchange:
-    """One question under way. `expected`: beginnings of a good answer, all of one length."""
-
-    name: str
-    socket: socket.socket
-    request: bytes
-    expected: tuple[bytes, ...]
-    received: bytes = b""
-
-    @property
-    def complete(self) -> bool:
-        return len(self.received) >= len(self.expected[0])
-
-    @property
-    def verdict(self) -> str | None:
-        if self.received.startswith(self.expected):
-            return None
-        first_line = self.received.split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
-        return f"answered {first_line!r}"
-
-
-def probe(address: str, timeout_seconds: float = 1.0) -> str | None:
+def probe(address: str, timeout_seconds: float = 1.0, ca_file: Path | None = None) -> str | None:
     """Ask one process. None when it is well, else the reason; see `probe_all`."""
-    return probe_all({address: address}, timeout_seconds)[address]
+    return probe_all({address: address}, timeout_seconds, ca_file)[address]
 
 
-def probe_all(addresses: Mapping[str, str], timeout_seconds: float = 1.0) -> dict[str, str | None]:
+def probe_all(
+    addresses: Mapping[str, str], timeout_seconds: float = 1.0, ca_file: Path | None = None
+) -> dict[str, str | None]:
     """Ask every process at the same time.
 
     `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (answers PING),
     `postgres://host:port` (alive: answers an SSL request) or `postgres://host:port/name` (ready: asks the user `name`
-    of the database `name` to authenticate).
+    of the database `name` to authenticate); with TLS `https`, `rediss`, `postgres+tls://host:port/name` and, to see
+    whether it lives, `postgres+tls://name@host:port`: the certificate must be of the authority in `ca_file`.
     Returns name -> None when well, else the reason in a few words. Takes `timeout_seconds` at most.
     """
     results: dict[str, str | None] = {}
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
         for name, address in addresses.items():
-            exchange = _open(name, address)
-            selector.register(exchange.socket, selectors.EVENT_WRITE, exchange)
+            parts = urlsplit(address)
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            conversation = _conversation(parts, connection, ca_file)
+            connection.setblocking(False)
+            connection.connect_ex((parts.hostname or "127.0.0.1", parts.port or 0))
+            selector.register(connection, _WRITABLE, (name, conversation))
+            # To its first `yield`, which waits for the connection.
+            next(conversation)
         while selector.get_map() and (remaining := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(remaining):
-                if _advance(selector, key.data, results):
-                    _close(selector, key.data)
+                _advance(selector, key, results)
         for key in list(selector.get_map().values()):
-            results[key.data.name] = f"no answer within {timeout_seconds:g} s"
-            _close(selector, key.data)
+            results[key.data[0]] = f"no answer within {timeout_seconds:g} s"
+            _close(selector, key)
     return results
 
 
-def _open(name: str, address: str) -> _Exchange:
-    parts = urlsplit(address)
-    host, port = parts.hostname or "127.0.0.1", parts.port or 0
-    expected: tuple[bytes, ...]
-    if parts.scheme == "http":
-        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode()
-        expected = (b"HTTP/1.1 200", b"HTTP/1.0 200")
-    elif parts.scheme == "redis":
-        request, expected = b"PING\r\n", (b"+PONG",)
-    elif parts.scheme == "postgres" and parts.path:
-        request, expected = _startup_message(parts.path.strip("/")), (b"R",)
-    elif parts.scheme == "postgres":
-        request, expected = _SSL_REQUEST, (b"N", b"S")
+def _advance(selector: selectors.BaseSelector, key: selectors.SelectorKey, results: dict[str, str | None]) -> None:
+    name, conversation = key.data
+    try:
+        wanted = next(conversation)
+    except StopIteration as ended:
+        results[name] = ended.value
+        _close(selector, key)
+    except ssl.SSLCertVerificationError as error:
+        results[name] = f"certificate refused: {error.verify_message}"
+        _close(selector, key)
+    except OSError as error:
+        results[name] = (error.strerror or str(error)).lower()
+        _close(selector, key)
     else:
-        raise ValueError(f"no probe for {address}")
-    connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.setblocking(False)
-    connection.connect_ex((host, port))
-    return _Exchange(name, connection, request, expected)
+        selector.modify(key.fileobj, wanted, key.data)
+
+
+def _close(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
+    selector.unregister(key.fileobj)
+    key.data[1].close()
+    key.fileobj.close()  # type: ignore[union-attr]
+
+
+def _conversation(parts: SplitResult, connection: socket.socket, ca_file: Path | None) -> _Conversation:
+    """The exchange that `parts` asks for."""
+    scheme, name = parts.scheme, parts.path.strip("/")
+    if scheme in ("http", "https"):
+        host = f"{parts.hostname}:{parts.port}"
+        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        good: tuple[bytes, ...] = (b"HTTP/1.1 200", b"HTTP/1.0 200")
+    elif scheme in ("redis", "rediss"):
+        request, good = b"PING\r\n", (b"+PONG",)
+    elif scheme == "postgres" and not name:
+        request, good = _SSL_REQUEST, (b"N", b"S")
+    elif scheme in ("postgres", "postgres+tls"):
+        # One that starts or recovers answers with an error: it is alive, but not ready.
+        request = _startup_message(name or parts.username or "")
+        good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
+    else:
+        raise ValueError(f"no probe for {parts.geturl()}")
+    if scheme in ("https", "rediss", "postgres+tls"):
+        asked_first = _SSL_REQUEST if scheme == "postgres+tls" else b""
+        return _encrypted(connection, parts.hostname or "", ca_file, asked_first, request, good)
+    return _plain(connection, request, good)
 
 
 def _startup_message(name: str) -> bytes:
@@ -97,31 +116,74 @@ def _startup_message(name: str) -> bytes:
     return (len(body) + 4).to_bytes(4, "big") + body
 
 
-def _advance(selector: selectors.BaseSelector, exchange: _Exchange, results: dict[str, str | None]) -> bool:
-    """One step of an exchange whose socket is ready: send once connected, then receive. True when it is over."""
+def _plain(connection: socket.socket, request: bytes, good: tuple[bytes, ...]) -> _Conversation:
+    yield from _connected(connection)
+    connection.send(request)
+    return _verdict((yield from _receive(connection, len(good[0]))), good)
+
+
+def _encrypted(
+    connection: socket.socket,
+    host: str,
+    ca_file: Path | None,
+    asked_first: bytes,
+    request: bytes,
+    good: tuple[bytes, ...],
+) -> _Conversation:
+    """`asked_first`: a request in clear for TLS, which the server grants with `S`."""
+    yield from _connected(connection)
+    if asked_first:
+        connection.send(asked_first)
+        answer = yield from _receive(connection, 1)
+        if answer != b"S":
+            return _verdict(answer, (b"S",))
+    # A copy of the descriptor, because wrapping empties the socket that the selector knows.
+    wrapped = ssl.create_default_context(cafile=ca_file).wrap_socket(
+        connection.dup(), server_hostname=host, do_handshake_on_connect=False
+    )
     try:
-        if exchange.request:
-            failure = exchange.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if failure:
-                raise OSError(failure, os.strerror(failure))
-            exchange.socket.send(exchange.request)
-            exchange.request = b""
-            selector.modify(exchange.socket, selectors.EVENT_READ, exchange)
-            return False
-        chunk = exchange.socket.recv(4096)
-    except OSError as error:
-        results[exchange.name] = (error.strerror or str(error)).lower()
-        return True
-    exchange.received += chunk
-    if exchange.complete:
-        results[exchange.name] = exchange.verdict
-        return True
-    if not chunk:
-        results[exchange.name] = "closed the connection without an answer"
-        return True
-    return False
+        yield from _until_done(wrapped.do_handshake)
+        wrapped.send(request)
+        return _verdict((yield from _receive(wrapped, len(good[0]))), good)
+    finally:
+        wrapped.close()
 
 
-def _close(selector: selectors.BaseSelector, exchange: _Exchange) -> None:
-    selector.unregister(exchange.socket)
-    exchange.socket.close()
+def _connected(connection: socket.socket) -> Generator[int, None, None]:
+    yield _WRITABLE
+    failure = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if failure:
+        raise OSError(failure, os.strerror(failure))
+
+
+def _until_done(step: Callable[[], _T]) -> Generator[int, None, _T]:
+    """What `step` returns, once its socket no longer has to be waited for."""
+    while True:
+        try:
+            return step()
+        except ssl.SSLWantReadError:
+            yield _READABLE
+        except ssl.SSLWantWriteError:
+            yield _WRITABLE
+        except BlockingIOError:
+            yield _READABLE
+
+
+def _receive(connection: socket.socket, size: int) -> Generator[int, None, bytes]:
+    """At least `size` bytes, or less when the other side closes."""
+    received = b""
+    while len(received) < size:
+        chunk: bytes = yield from _until_done(lambda: connection.recv(4096))
+        if not chunk:
+            break
+        received += chunk
+    return received
+
+
+def _verdict(answer: bytes, good: tuple[bytes, ...]) -> str | None:
+    if answer.startswith(good):
+        return None
+    if len(answer) < len(good[0]):
+        return "closed the connection without an answer"
+    first_line = answer.split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
+    return f"answered {first_line!r}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from mjctl.local import postgres
+from mjctl.local import postgres, terminator
 from mjctl.local.spec import ProcessSpec
 from mjctl.models.errors import DependencyError
 
@@ -34,7 +34,7 @@ def prepare(spec: ProcessSpec) -> Program:
         case "redis":
             return _redis(spec)
         case "postgres":
-            command = postgres.prepare(spec.layout, spec.port)
+            command = postgres.prepare(spec.layout, spec.port, tls=spec.tls)
             # SIGTERM would wait for every client to leave; SIGINT is PostgreSQL's fast, clean shutdown.
             return Program(command, stop_signal="INT")
         case "aws":
@@ -80,7 +80,27 @@ def _redis(spec: ProcessSpec) -> Program:
         "appendfsync": "everysec",
         "save": "",
     }
-    return Program((str(redis_binary()), *(part for key, value in options.items() for part in (f"--{key}", value))))
+    binary = redis_binary()
+    if not spec.tls:
+        return Program(_redis_command(binary, options))
+    options["port"] = "0"
+    if terminator.has_tls(binary):
+        options |= {
+            "tls-port": str(spec.port),
+            "tls-cert-file": str(spec.layout.tls_certificate),
+            "tls-key-file": str(spec.layout.tls_key),
+            "tls-ca-cert-file": str(spec.layout.tls_authority),
+            "tls-auth-clients": "no",
+        }
+        return Program(_redis_command(binary, options))
+    backend = terminator.backend_socket("redis.", spec.port)
+    options |= {"unixsocket": str(backend), "unixsocketperm": "700"}
+    server = _redis_command(binary, options)
+    return Program(terminator.command(spec.layout, spec.port, backend, server, postgres=False))
+
+
+def _redis_command(binary: Path, options: Mapping[str, str]) -> tuple[str, ...]:
+    return (str(binary), *(part for key, value in options.items() for part in (f"--{key}", value)))
 
 
 def _emulator(spec: ProcessSpec) -> Program:
@@ -107,4 +127,9 @@ def _emulator(spec: ProcessSpec) -> Program:
         "DOCKER_HOST": f"unix://{folder / 'no-docker.sock'}",
         "LOG_LEVEL": "WARNING",
     }
+    if spec.tls:
+        environment |= {
+            "MJCTL_CERTIFICATE_FILE": str(spec.layout.tls_certificate),
+            "MJCTL_KEY_FILE": str(spec.layout.tls_key),
+        }
     return Program((sys.executable, "-m", "mjctl.local.emulator"), environment)

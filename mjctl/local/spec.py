@@ -21,6 +21,7 @@ class ProcessSpec:
     `owner` is the id of the Terraform resource it belongs to: a resource that has been replaced no longer owns the
     process, so destroying that resource must leave the process alone.
     `ready` and `live` are probe addresses (see `mjctl.local.probe`): ready ends the start, live feeds the watchdog.
+    `tls`: it takes connections with TLS only, and presents the region's certificate.
     `rolling`: replaced one after another within the region, never two at a time.
     """
 
@@ -36,6 +37,7 @@ class ProcessSpec:
     start_seconds: float = 30.0
     stop_seconds: float = 10.0
     rolling: bool = False
+    tls: bool = False
 
     @property
     def layout(self) -> Layout:

@@ -62,7 +62,8 @@ class Watchdog:
         """Ask every running process once, at the same time; kill those that hang."""
         running = {info.name: info for info in self._client.processes() if info.pid is not None}
         specs = {spec.name: spec for spec in all_recorded(self._layout) if spec.name in running}
-        answers = probe_all({name: spec.live for name, spec in specs.items()}, _ANSWER_SECONDS)
+        live = {name: spec.live for name, spec in specs.items()}
+        answers = probe_all(live, _ANSWER_SECONDS, self._layout.tls_authority)
         for name, reason in answers.items():
             self._judge(specs[name], running[name], reason)
         self._health = {name: health for name, health in self._health.items() if name in running}

@@ -100,7 +100,7 @@ class Process(_Part):
     name: str
     role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
     zone: str | None = None
-    health: str = Field(description="http://... expecting 200, or tcp://host:port")
+    health: str = Field(description="http(s)://... expecting 200, or tcp://host:port")
 
 
 class Fleet(_Part):
@@ -153,6 +153,9 @@ class Contract(_Part):
     target: Literal["local", "sandbox", "aws"]
     region: str
     zones: tuple[str, ...]
+    ca_file: str | None = Field(
+        default=None, description="certificate of the private authority that every TLS address here is verified with"
+    )
     aws: AwsAccess
     endpoints: Endpoints
     cache: Cache

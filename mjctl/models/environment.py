@@ -68,6 +68,10 @@ class LocalSettings(_Section):
         default_factory=dict,
         description="pins `<region>/<process>` to a port, e.g. us-east-1/api: 8080; every other port is chosen free",
     )
+    tls: bool = Field(
+        default=False,
+        description="TLS on every hop, by a private authority of each region; connections in clear are refused then",
+    )
 
 
 class Drift(_Section):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mjctl.aws.clients import unreachable
 from mjctl.aws.records import MatchRecord, read_matches
+from mjctl.aws.tls import private_context
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
@@ -149,7 +150,11 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
     from gameserver.client import ApiError, GameClient
 
     player = await context.stack.enter_async_context(
-        GameClient(context.contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS)
+        GameClient(
+            context.contract.endpoints.api,
+            timeout_seconds=_CALL_TIMEOUT_SECONDS,
+            ssl_context=private_context(context.contract),
+        )
     )
     pool = context.contract.identity.user_pool_id
     account = load_account(context.private_dir, number, pool)

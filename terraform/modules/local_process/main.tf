@@ -34,7 +34,10 @@ resource "terraform_data" "process" {
 }
 
 locals {
-  definition = {
+  # Named only where it is on: a region that was deployed before there was TLS keeps its processes.
+  definition = merge(local.common_definition, { for field in var.tls ? ["tls"] : [] : field => true })
+
+  common_definition = {
     arguments     = var.arguments
     environment   = var.environment
     kind          = var.kind

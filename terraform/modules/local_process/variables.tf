@@ -77,3 +77,9 @@ variable "stop_seconds" {
   type        = number
   default     = 10
 }
+
+variable "tls" {
+  description = "Take connections with TLS only, and present the region's certificate."
+  type        = bool
+  default     = false
+}

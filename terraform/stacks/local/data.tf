@@ -25,7 +25,7 @@ resource "terraform_data" "data_plane" {
 
   triggers_replace = {
     definition = filesha256(local.data_plane_definition)
-    endpoint   = "http://${local.address.aws}"
+    endpoint   = "${local.http}://${local.address.aws}"
     epoch      = lookup(var.epochs, "data-plane", 0)
     prefix     = local.prefix
     region     = var.region
@@ -45,8 +45,9 @@ resource "terraform_data" "data_plane" {
     command = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local data-plane"
     environment = {
       MJCTL_INPUT = jsonencode({
+        ca_file    = local.ca_file
         definition = abspath(local.data_plane_definition)
-        endpoint   = "http://${local.address.aws}"
+        endpoint   = "${local.http}://${local.address.aws}"
         prefix     = local.prefix
         region     = var.region
         region_dir = var.region_dir

@@ -6,8 +6,15 @@ locals {
       GAMESERVER_PROJECT     = var.project
       GAMESERVER_ENVIRONMENT = var.environment
       GAMESERVER_REGION      = var.region
-      GAMESERVER_CACHE_URL   = "redis://${local.address.redis}/0"
+      GAMESERVER_CACHE_URL   = "${local.redis}://${local.address.redis}/0"
     },
+    var.tls ? {
+      GAMESERVER_TLS_REQUIRED         = "true"
+      GAMESERVER_TLS_CA_FILE          = local.ca_file
+      GAMESERVER_TLS_CERTIFICATE_FILE = "${var.region_dir}/secrets/tls/server.pem"
+      GAMESERVER_TLS_KEY_FILE         = "${var.region_dir}/secrets/tls/server.key"
+      AWS_CA_BUNDLE                   = local.ca_file
+    } : {},
     # Ahead of what is installed: a process that is restarted runs what was deployed, whatever became of the checkout.
     var.release_dir == null ? {} : { PYTHONPATH = var.release_dir },
   )
@@ -18,7 +25,6 @@ locals {
     GAMESERVER_DATABASE_NAME   = "game"
     GAMESERVER_DATABASE_USER   = "game"
     GAMESERVER_DATABASE_SECRET = "file:${var.region_dir}/secrets/database.json"
-    GAMESERVER_DATABASE_TLS    = "false"
   })
 
   game_environment = merge(local.base_environment, {
@@ -30,7 +36,7 @@ locals {
     AWS_EC2_METADATA_DISABLED   = "true"
     AWS_REGION                  = var.region
     AWS_DEFAULT_REGION          = var.region
-    AWS_ENDPOINT_URL            = "http://${local.address.aws}"
+    AWS_ENDPOINT_URL            = "${local.http}://${local.address.aws}"
 
     GAMESERVER_EVENTS_TOPIC_ARN      = local.data_plane.topics.events
     GAMESERVER_PERSISTENCE_QUEUE_URL = local.data_plane.queues.persistence.url
@@ -55,9 +61,10 @@ module "api" {
   kind        = "gameserver"
   arguments   = ["api"]
   region_dir  = var.region_dir
+  tls         = var.tls
   port        = var.ports.api
-  ready       = "http://${local.address.api}/readyz"
-  live        = "http://${local.address.api}/healthz"
+  ready       = "${local.http}://${local.address.api}/readyz"
+  live        = "${local.http}://${local.address.api}/healthz"
   environment = merge(local.game_environment, local.database_environment, { GAMESERVER_PORT = tostring(var.ports.api) })
   incarnation = merge(local.released, { epoch = lookup(var.epochs, "api", 0) })
 
@@ -71,9 +78,10 @@ module "worker" {
   kind       = "gameserver"
   arguments  = ["worker"]
   region_dir = var.region_dir
+  tls        = var.tls
   port       = var.ports.worker
-  ready      = "http://${local.address.worker}/readyz"
-  live       = "http://${local.address.worker}/healthz"
+  ready      = "${local.http}://${local.address.worker}/readyz"
+  live       = "${local.http}://${local.address.worker}/healthz"
   environment = merge(local.game_environment, local.database_environment, {
     GAMESERVER_OPS_PORT = tostring(var.ports.worker)
   })
@@ -91,15 +99,16 @@ module "game_server" {
   kind       = "gameserver"
   arguments  = ["serve"]
   region_dir = var.region_dir
+  tls        = var.tls
   port       = var.ports[each.key]
-  ready      = "http://${local.address["${each.key}-ops"]}/readyz"
-  live       = "http://${local.address["${each.key}-ops"]}/healthz"
+  ready      = "${local.http}://${local.address["${each.key}-ops"]}/readyz"
+  live       = "${local.http}://${local.address["${each.key}-ops"]}/healthz"
   environment = merge(local.game_environment, {
     GAMESERVER_SERVER_ID = each.key
     GAMESERVER_ZONE      = each.value
     GAMESERVER_PORT      = tostring(var.ports[each.key])
     GAMESERVER_OPS_PORT  = tostring(var.ports["${each.key}-ops"])
-    GAMESERVER_PLAY_URL  = "ws://${local.address[each.key]}"
+    GAMESERVER_PLAY_URL  = "${local.websocket}://${local.address[each.key]}"
   })
   incarnation = merge(local.released, { epoch = lookup(var.epochs, each.key, 0) })
   # Its matches must have moved to the others before the next one goes.

@@ -1,5 +1,6 @@
 # One region on this machine: a supervisor, Redis, PostgreSQL, an emulated AWS, the functions' host (API and worker) and
-# the game servers. Order: supervisor; then Redis, PostgreSQL and AWS; then schema and data plane; then the game.
+# the game servers. Order: supervisor; with TLS, certificates; then Redis, PostgreSQL and AWS; then schema and data plane;
+# then the game.
 
 locals {
   address = { for name, port in var.ports : name => "127.0.0.1:${port}" }
@@ -17,9 +18,19 @@ locals {
   # As with local.data_plane, the file is read only once the resource exists.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
-  # What of an incarnation is common to all: a new supervisor begins without any process.
-  supervised = { supervisor = terraform_data.supervisor.id }
-  released   = merge(local.supervised, { revision = var.revision })
+  # Schemes, and what verifies them.
+  http      = var.tls ? "https" : "http"
+  redis     = var.tls ? "rediss" : "redis"
+  websocket = var.tls ? "wss" : "ws"
+  ca_file   = var.tls ? "${var.region_dir}/secrets/tls/authority.pem" : null
+
+  # What of an incarnation is common to all: a new supervisor begins without any process, and a process reads its
+  # certificate when it starts.
+  supervised = merge(
+    { supervisor = terraform_data.supervisor.id },
+    { for certificates in terraform_data.certificates : "certificates" => certificates.id },
+  )
+  released = merge(local.supervised, { revision = var.revision })
 }
 
 resource "terraform_data" "supervisor" {
@@ -57,6 +68,27 @@ resource "terraform_data" "supervisor" {
   }
 }
 
+# The authority's key, the certificate's key and both certificates are files of the region's folder `secrets`; nothing of
+# them is in the state. Turned off, they stay, so that who trusts the authority does so when it is turned on again.
+resource "terraform_data" "certificates" {
+  count = var.tls ? 1 : 0
+
+  triggers_replace = {
+    epoch      = lookup(var.epochs, "certificates", 0)
+    supervisor = terraform_data.supervisor.id
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  provisioner "local-exec" {
+    command     = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local certificates"
+    environment = { MJCTL_INPUT = jsonencode({ region_dir = var.region_dir }) }
+    quiet       = true
+  }
+}
+
 module "redis" {
   source = "../../modules/local_process"
 
@@ -64,8 +96,9 @@ module "redis" {
   kind        = "redis"
   region_dir  = var.region_dir
   port        = var.ports.redis
-  ready       = "redis://${local.address.redis}"
-  live        = "redis://${local.address.redis}"
+  tls         = var.tls
+  ready       = "${local.redis}://${local.address.redis}"
+  live        = "${local.redis}://${local.address.redis}"
   incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "redis", 0) })
 }
 
@@ -76,8 +109,9 @@ module "postgres" {
   kind          = "postgres"
   region_dir    = var.region_dir
   port          = var.ports.postgres
-  ready         = "postgres://${local.address.postgres}/game"
-  live          = "postgres://${local.address.postgres}"
+  tls           = var.tls
+  ready         = var.tls ? "postgres+tls://${local.address.postgres}/game" : "postgres://${local.address.postgres}/game"
+  live          = var.tls ? "postgres+tls://game@${local.address.postgres}" : "postgres://${local.address.postgres}"
   start_seconds = 60
   incarnation   = merge(local.supervised, { epoch = lookup(var.epochs, "postgres", 0) })
 }
@@ -89,8 +123,9 @@ module "aws" {
   kind        = "aws"
   region_dir  = var.region_dir
   port        = var.ports.aws
-  ready       = "http://${local.address.aws}/_ministack/health"
-  live        = "http://${local.address.aws}/_ministack/health"
+  tls         = var.tls
+  ready       = "${local.http}://${local.address.aws}/_ministack/health"
+  live        = "${local.http}://${local.address.aws}/_ministack/health"
   environment = { MINISTACK_REGION = var.region }
   incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "aws", 0) })
 }

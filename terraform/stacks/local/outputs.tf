@@ -7,17 +7,18 @@ output "contract" {
     target      = "local"
     region      = var.region
     zones       = var.zones
+    ca_file     = local.ca_file
 
-    aws       = { endpoint_url = "http://${local.address.aws}", account_id = local.data_plane.account_id }
-    endpoints = { api = "http://${local.address.api}", web = "http://${local.address.api}" }
-    cache     = { url = "redis://${local.address.redis}/0", access = "direct" }
+    aws       = { endpoint_url = "${local.http}://${local.address.aws}", account_id = local.data_plane.account_id }
+    endpoints = { api = "${local.http}://${local.address.api}", web = "${local.http}://${local.address.api}" }
+    cache     = { url = "${local.redis}://${local.address.redis}/0", access = "direct" }
     database = {
       host   = "127.0.0.1"
       port   = var.ports.postgres
       name   = "game"
       user   = "game"
       secret = "file:${var.region_dir}/secrets/database.json"
-      tls    = false
+      tls    = var.tls
     }
     tables   = local.data_plane.tables
     topics   = local.data_plane.topics
@@ -34,16 +35,16 @@ output "contract" {
         [
           { name = "redis", role = "cache", zone = null, health = "tcp://${local.address.redis}" },
           { name = "postgres", role = "database", zone = null, health = "tcp://${local.address.postgres}" },
-          { name = "aws", role = "aws", zone = null, health = "http://${local.address.aws}/_ministack/health" },
-          { name = "api", role = "api", zone = null, health = "http://${local.address.api}/readyz" },
-          { name = "worker", role = "worker", zone = null, health = "http://${local.address.worker}/readyz" },
+          { name = "aws", role = "aws", zone = null, health = "${local.http}://${local.address.aws}/_ministack/health" },
+          { name = "api", role = "api", zone = null, health = "${local.http}://${local.address.api}/readyz" },
+          { name = "worker", role = "worker", zone = null, health = "${local.http}://${local.address.worker}/readyz" },
         ],
         [
           for name, zone in local.game_servers : {
             name   = name
             role   = "game-server"
             zone   = zone
-            health = "http://${local.address["${name}-ops"]}/readyz"
+            health = "${local.http}://${local.address["${name}-ops"]}/readyz"
           }
         ],
       )
@@ -51,8 +52,8 @@ output "contract" {
         for name, zone in local.game_servers : {
           id       = name
           zone     = zone
-          play_url = "ws://${local.address[name]}"
-          ops_url  = "http://${local.address["${name}-ops"]}"
+          play_url = "${local.websocket}://${local.address[name]}"
+          ops_url  = "${local.http}://${local.address["${name}-ops"]}"
         }
       ]
     }

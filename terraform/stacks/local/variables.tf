@@ -99,6 +99,12 @@ variable "revision" {
   type        = string
 }
 
+variable "tls" {
+  description = "TLS on every hop, by a private authority of the region; connections in clear are refused then."
+  type        = bool
+  default     = false
+}
+
 variable "zones" {
   description = "Availability zones of the region; each gets game.servers_per_zone game servers."
   type        = list(string)

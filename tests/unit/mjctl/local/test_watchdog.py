@@ -51,7 +51,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
     monkeypatch.setattr(
         module,
         "probe_all",
-        lambda addresses, _: {name: queue.pop(0) if len(queue) > 1 else queue[0] for name in addresses},
+        lambda addresses, *_: {name: queue.pop(0) if len(queue) > 1 else queue[0] for name in addresses},
     )
     return queue
 

@@ -1,0 +1,163 @@
+"""TLS in front of a server that was built without it, as the wheels of Valkey and PostgreSQL are.
+
+The server then listens on a Unix socket in a folder that only this user may enter, and on no port. This program binds
+the port, leaves a child there that ends TLS and passes the bytes on, and becomes the server itself: so its supervisor
+stops, kills and counts the server as it would without TLS, and the child ends with it.
+
+Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import mmap
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mjctl.local.layout import Layout, private_runtime_dir
+
+# Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
+_SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
+_GSS_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
+_REFUSAL = b"SFATAL\x00VFATAL\x00C28000\x00Mthis server takes connections with TLS only\x00\x00"
+
+_HANDSHAKE_SECONDS = 5.0
+_BIND_SECONDS = 5.0
+_LOOK_SECONDS = 0.1
+_CHUNK_BYTES = 1 << 16
+_BACKLOG = 512
+
+
+def has_tls(binary: Path) -> bool:
+    """Whether a server's program was linked with OpenSSL, and so can end TLS by itself."""
+    with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(b"SSL_CTX_new") >= 0
+
+
+def backend_socket(name: str, port: int) -> Path:
+    """Where the server behind `port` listens; the folder is private to this user, and its path short."""
+    return private_runtime_dir() / f"{name}{port}"
+
+
+def command(layout: Layout, port: int, backend: Path, server: Sequence[str], *, postgres: bool) -> tuple[str, ...]:
+    """The command that runs `server`, which listens on `backend`, behind TLS on 127.0.0.1:`port`."""
+    options = {"port": port, "socket": backend, "certificate": layout.tls_certificate, "key": layout.tls_key}
+    return (
+        *(sys.executable, "-m", "mjctl.local.terminator"),
+        *(part for name, value in options.items() for part in (f"--{name}", str(value))),
+        *(("--postgres",) if postgres else ()),
+        *("--", *server),
+    )
+
+
+class Terminator:
+    """Ends TLS for one listening socket. `postgres`: a connection begins in clear, with a request for TLS."""
+
+    def __init__(self, context: ssl.SSLContext, backend: Path, *, postgres: bool) -> None:
+        self._context = context
+        self._backend = backend
+        self._postgres = postgres
+
+    async def serve_while_child_of(self, listener: socket.socket, parent: int) -> None:
+        handshake = {} if self._postgres else {"ssl": self._context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
+        await asyncio.start_server(self._handle, sock=listener, backlog=_BACKLOG, **handshake)  # type: ignore[arg-type]
+        # Nothing tells a child portably that its parent has ended.
+        while os.getppid() == parent:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if self._postgres and not await self._negotiated(reader, writer):
+                return
+            behind_reader, behind_writer = await asyncio.open_unix_connection(self._backend)
+            try:
+                await _exchange((reader, behind_writer), (behind_reader, writer))
+            finally:
+                behind_writer.close()
+        except (OSError, EOFError, TimeoutError):
+            # A client that speaks no TLS, or that left; or the server is not up yet: the client hears that by itself.
+            return
+        finally:
+            writer.close()
+
+    async def _negotiated(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        async with asyncio.timeout(_HANDSHAKE_SECONDS):
+            request = await reader.readexactly(len(_SSL_REQUEST))
+            while request == _GSS_REQUEST:
+                writer.write(b"N")
+                request = await reader.readexactly(len(_SSL_REQUEST))
+            if request != _SSL_REQUEST:
+                writer.write(b"E" + (len(_REFUSAL) + 4).to_bytes(4, "big") + _REFUSAL)
+                return False
+            writer.write(b"S")
+            await writer.start_tls(self._context)
+        return True
+
+
+async def _exchange(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    """Pass bytes on in both directions until one side closes."""
+    tasks = [asyncio.create_task(_pass_on(source, target)) for source, target in ways]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while chunk := await source.read(_CHUNK_BYTES):
+        target.write(chunk)
+        await target.drain()
+
+
+def _listen(port: int) -> socket.socket:
+    """Bind the port. The child of a server that was killed lets go of it only a moment later."""
+    deadline = time.monotonic() + _BIND_SECONDS
+    while True:
+        try:
+            return socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_LOOK_SECONDS)
+
+
+def _terminate_tls(listener: socket.socket, terminator: Terminator, parent: int) -> NoReturn:
+    import uvloop
+
+    # The supervisor signals all of the group: the server ends in its own time, and its connections with it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(terminator.serve_while_child_of(listener, parent))
+    os._exit(0)
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    parser = argparse.ArgumentParser(prog="python -m mjctl.local.terminator")
+    parser.add_argument("--port", type=int, required=True)
+    for name in ("socket", "certificate", "key"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("server", nargs="+")
+    options = parser.parse_args(arguments)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(options.certificate, options.key)
+    listener = _listen(options.port)
+    parent = os.getpid()
+    if os.fork() == 0:
+        _terminate_tls(listener, Terminator(context, options.socket, postgres=options.postgres), parent)
+    os.execv(options.server[0], options.server)  # noqa: S606 - a shell is what is not wanted
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
