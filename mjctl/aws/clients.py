@@ -163,7 +163,7 @@ class AwsClients:
         return session.client(
             service,
             region_name=self._contract.region,
-            endpoint_url=self._endpoint(service),
+            endpoint_url=access.endpoint_url,
             verify=self._contract.ca_file,
             config=Config(
                 connect_timeout=min(self._timeout, 5.0),
