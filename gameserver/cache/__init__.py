@@ -14,8 +14,9 @@ A failover of Redis that loses acknowledged writes loses invalidations too; the 
 
 from gameserver.cache.blocking import SyncDistributedCache
 from gameserver.cache.distributed import DistributedCache
+from gameserver.cache.hot import HotKey, HotKeys
 from gameserver.cache.keys import MISS, CacheKey, PatternResult, SweepProgress
-from gameserver.cache.stats import CacheCounters, CacheStats, NamespaceStats
+from gameserver.cache.stats import CacheCounters, CacheStats, LargeKey, NamespaceStats
 
 __all__ = [
     "MISS",
@@ -23,6 +24,9 @@ __all__ = [
     "CacheKey",
     "CacheStats",
     "DistributedCache",
+    "HotKey",
+    "HotKeys",
+    "LargeKey",
     "NamespaceStats",
     "PatternResult",
     "SweepProgress",

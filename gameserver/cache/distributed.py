@@ -8,15 +8,15 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
-from functools import partial
 from typing import Any
 
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from gameserver.cache import keys, scripts, sweep
+from gameserver.cache import hot, keys, scripts, sweep
 from gameserver.cache.client import RedisClient
+from gameserver.cache.hot import HotKeys
 from gameserver.cache.keys import MISS, CacheKey, Pattern, PatternResult, SweepProgress
 from gameserver.cache.near import OUTLIVE_SECONDS, NearCache, clock
 from gameserver.cache.stats import CacheCounters, CacheStats, collect
@@ -159,11 +159,13 @@ class DistributedCache:
         on_progress: OnProgress | None = None,
         max_keys_per_second: float | None = None,
         resume_token: str | None = None,
+        stop_after_seconds: float | None = None,
     ) -> PatternResult:
         """Remove every key that matches a glob over logical keys, e.g. `profile:*`, without stalling live clients.
 
         Cancel the task to stop; what was removed stays removed, and the last progress' `resume_token` continues.
-        With `dry_run` nothing changes and the matches are counted.
+        With `stop_after_seconds` it stops by itself about then; the result says how to go on. With `dry_run` nothing
+        changes and the matches are counted.
 
         Raises:
             ValueError: malformed pattern or token.
@@ -180,7 +182,16 @@ class DistributedCache:
                 await self._redis.execute_command("INCR", keys.epoch_key(namespace))
         waits: list[int] = []
         try:
-            result = await self._walk(pattern, walks, dry_run, on_progress, max_keys_per_second, resume_token)
+            result = await sweep.walk(
+                self._redis,
+                pattern,
+                walks,
+                remove=not dry_run,
+                on_progress=on_progress,
+                max_keys_per_second=max_keys_per_second,
+                resume_token=resume_token,
+                stop_after_seconds=stop_after_seconds,
+            )
         finally:
             # After the last key, or a near-cache could take one over again; also for a sweep that is cancelled.
             for namespace in () if dry_run else selected:
@@ -194,12 +205,23 @@ class DistributedCache:
         *,
         on_progress: OnProgress | None = None,
         max_keys_per_second: float | None = None,
+        resume_token: str | None = None,
+        stop_after_seconds: float | None = None,
     ) -> PatternResult:
         """Free the memory of earlier generations of the namespaces that match; no readable key is touched."""
         walks = [
             (name, f"{keys.value_prefix(name)}*") for name in Pattern.parse(pattern).select(await self.namespaces())
         ]
-        return await self._walk(pattern, walks, False, on_progress, max_keys_per_second, None, stale_only=True)
+        return await sweep.walk(
+            self._redis,
+            pattern,
+            walks,
+            wanted=self._stale_test,
+            on_progress=on_progress,
+            max_keys_per_second=max_keys_per_second,
+            resume_token=resume_token,
+            stop_after_seconds=stop_after_seconds,
+        )
 
     async def scan(self, pattern: str, *, sizes: bool = False) -> AsyncIterator[CacheKey]:
         """Yield the keys that match, in no order; with `sizes`, also the bytes that each takes in Redis."""
@@ -229,6 +251,10 @@ class DistributedCache:
     async def stats(self) -> CacheStats:
         """Size, hit ratio and memory; per namespace exact below some 20,000 keys and estimated from a sample above."""
         return await collect(self._redis, await self.namespaces())
+
+    async def hot_keys(self, *, seconds: int = 5, limit: int = 20) -> HotKeys:
+        """The keys that are read most, watched for `seconds`; what near-caches answer never reaches Redis."""
+        return await hot.measure(self._redis, seconds=seconds, limit=limit)
 
     async def _read(self, namespace: str, key: str) -> bytes | None:
         """The encoded value, from this process' memory where that is allowed."""
@@ -296,49 +322,6 @@ class DistributedCache:
             # Read, because nobody else may be left to do so, and asyncio would complain of it.
             task.exception()
 
-    async def _walk(
-        self,
-        pattern: str,
-        walks: list[tuple[str, str]],
-        dry_run: bool,
-        on_progress: OnProgress | None,
-        max_keys_per_second: float | None,
-        resume_token: str | None,
-        *,
-        stale_only: bool = False,
-    ) -> PatternResult:
-        start = time.monotonic()
-        first, cursor = _parse_resume_token(resume_token)
-        walks = [walk for walk in walks if walk[0] >= first]
-        pace = sweep.Pace(self._redis, max_keys_per_second)
-        await pace.calibrate()
-        total = len(walks) * int(await self._redis.execute_command("DBSIZE"))
-        walker = sweep.Sweep(self._redis, pace, remove=not dry_run)
-
-        def report(namespace: str, at: int) -> None:
-            if on_progress is not None:
-                counts = min(walker.scanned, total), total, walker.matched, walker.removed
-                on_progress(SweepProgress(namespace, *counts, time.monotonic() - start, f"{namespace}:{at}"))
-
-        for namespace, match in walks:
-            await walker.run(
-                match,
-                cursor=cursor if namespace == first else 0,
-                on_step=partial(report, namespace),
-                wanted=await self._stale_test(namespace) if stale_only else None,
-            )
-        return PatternResult(
-            pattern=pattern,
-            namespaces=tuple(namespace for namespace, _ in walks),
-            dry_run=dry_run,
-            scanned=min(walker.scanned, total),
-            matched=walker.matched,
-            removed=walker.removed,
-            seconds=time.monotonic() - start,
-            probe_p50_ms=pace.percentile_ms(0.5),
-            probe_p99_ms=pace.percentile_ms(0.99),
-        )
-
     async def _stale_test(self, namespace: str) -> Callable[[bytes], bool]:
         """Whether a physical key belongs to a generation before the one that holds now; those never come back."""
         current = int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
@@ -385,15 +368,6 @@ def _milliseconds(seconds: float) -> int:
     if not 0 < seconds < 10**9:
         raise ValueError("a time to live must be more than 0 seconds")
     return max(1, int(seconds * 1000))
-
-
-def _parse_resume_token(token: str | None) -> tuple[str, int]:
-    if token is None:
-        return "", 0
-    namespace, _, cursor = token.rpartition(":")
-    if not cursor.isdecimal():
-        raise ValueError("malformed resume token")
-    return keys.check_namespace(namespace), int(cursor)
 
 
 __all__ = ["MISS", "CacheCounters", "DistributedCache"]

@@ -66,7 +66,12 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class PatternResult:
-    """What a sweep did. `probe_p99_ms`: round trip of a PING beside it, which is what live clients felt."""
+    """What a sweep did; `scanned` of `total` keys were looked at. `probe_p99_ms`: round trip of a PING beside it, which
+    is what live clients felt.
+
+    `resume_token`: it stopped because its time was up; the next one goes on from there, and not sooner than after
+    `rest_seconds`, or together they are faster than the pace that was asked for.
+    """
 
     pattern: str
     namespaces: tuple[str, ...]
@@ -77,6 +82,9 @@ class PatternResult:
     seconds: float
     probe_p50_ms: float
     probe_p99_ms: float
+    total: int = 0
+    resume_token: str | None = None
+    rest_seconds: float = 0.0
 
     @property
     def keys_per_second(self) -> float:

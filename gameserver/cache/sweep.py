@@ -8,15 +8,17 @@ when it does not.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import median
 from typing import Any
 
 from gameserver.cache.client import RedisClient
-from gameserver.cache.keys import CacheKey, split_value_key
+from gameserver.cache.keys import CacheKey, PatternResult, SweepProgress, check_namespace, split_value_key
 
 # At most half a millisecond of the server's time a step, which is 500 keys on Redis 7 and twice that on Valkey 9;
 # 10,000 and more stall live clients by 20 ms and up (measured).
@@ -75,14 +77,14 @@ class Pace:
             self._pause = self._pause / 2 if self._pause > _MIN_PAUSE_SECONDS else 0.0
         return answer
 
-    async def rest(self, keys: int) -> None:
-        """Pause after a step that dealt with `keys` keys; always lets other tasks of this process run."""
+    def pause_after(self, keys: int) -> float:
+        """Seconds to wait after a step that dealt with `keys` keys."""
         self._keys += keys
         pause = self._pause
         if self.max_keys_per_second:
             due_at = self._began_at + self._keys / self.max_keys_per_second
             pause = max(pause, due_at - time.monotonic())
-        await asyncio.sleep(max(0.0, pause))
+        return max(0.0, pause)
 
     def percentile_ms(self, fraction: float) -> float:
         ordered = sorted(self.probes)
@@ -120,12 +122,16 @@ class Sweep:
         cursor: int,
         on_step: Callable[[int], None],
         wanted: Callable[[bytes], bool] | None = None,
-    ) -> None:
+        until: float = math.inf,
+    ) -> Stop | None:
         """Walk from `cursor` (0: the beginning) to the end. `wanted` is a second test, for what a glob cannot say.
 
-        `on_step(cursor)` is told after each step where a later walk would have to begin to miss nothing.
+        `on_step(cursor)` is told after each step where a later walk would have to begin to miss nothing. After `until`,
+        by time.monotonic(), no further step is begun, but the one before is finished, so that however short the time
+        is each walk gets on.
         """
         pending: list[bytes] = []
+        stop = None
         while True:
             pipeline = self.redis.pipeline(transaction=False)
             _queue_unlinks(pipeline, pending)
@@ -142,11 +148,96 @@ class Sweep:
             cursor = int(next_cursor)
             if cursor == 0:
                 break
-            await self.pace.rest(len(found))
+            pause = self.pace.pause_after(len(found))
+            if time.monotonic() + pause >= until:
+                stop = Stop(cursor, pause)
+                break
+            # Also a pause of nothing lets other tasks of this process run.
+            await asyncio.sleep(pause)
         if pending:
             pipeline = self.redis.pipeline(transaction=False)
             _queue_unlinks(pipeline, pending)
             self.removed += sum(await self.pace.step(pipeline.execute()))
+        return stop
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Where a walk whose time was up would have to go on, and how long it would have paused before."""
+
+    cursor: int
+    rest_seconds: float
+
+
+StaleTest = Callable[[str], Awaitable[Callable[[bytes], bool]]]
+
+
+async def walk(
+    redis: RedisClient,
+    pattern: str,
+    walks: Sequence[tuple[str, str]],
+    *,
+    remove: bool = True,
+    wanted: StaleTest | None = None,
+    on_progress: Callable[[SweepProgress], None] | None = None,
+    max_keys_per_second: float | None = None,
+    resume_token: str | None = None,
+    stop_after_seconds: float | None = None,
+) -> PatternResult:
+    """Sweep `walks`, which are (namespace, glob over physical keys) in the order of the namespaces.
+
+    Raises:
+        ValueError: malformed resume token.
+    """
+    start = time.monotonic()
+    first, cursor = _parse_resume_token(resume_token)
+    walks = [one for one in walks if one[0] >= first]
+    pace = Pace(redis, max_keys_per_second)
+    await pace.calibrate()
+    total = len(walks) * int(await redis.execute_command("DBSIZE"))
+    sweep = Sweep(redis, pace, remove)
+    until = start + stop_after_seconds if stop_after_seconds else math.inf
+    token, rest_seconds = None, 0.0
+
+    def report(namespace: str, at: int) -> None:
+        if on_progress is not None:
+            counts = min(sweep.scanned, total), total, sweep.matched, sweep.removed
+            on_progress(SweepProgress(namespace, *counts, time.monotonic() - start, f"{namespace}:{at}"))
+
+    for namespace, match in walks:
+        stop = await sweep.run(
+            match,
+            cursor=cursor if namespace == first else 0,
+            on_step=partial(report, namespace),
+            wanted=await wanted(namespace) if wanted is not None else None,
+            until=until,
+        )
+        if stop is not None:
+            token, rest_seconds = f"{namespace}:{stop.cursor}", stop.rest_seconds
+            break
+    return PatternResult(
+        pattern=pattern,
+        namespaces=tuple(namespace for namespace, _ in walks),
+        dry_run=not remove,
+        scanned=min(sweep.scanned, total),
+        matched=sweep.matched,
+        removed=sweep.removed,
+        seconds=time.monotonic() - start,
+        probe_p50_ms=pace.percentile_ms(0.5),
+        probe_p99_ms=pace.percentile_ms(0.99),
+        total=total,
+        resume_token=token,
+        rest_seconds=rest_seconds,
+    )
+
+
+def _parse_resume_token(token: str | None) -> tuple[str, int]:
+    if token is None:
+        return "", 0
+    namespace, _, cursor = token.rpartition(":")
+    if not cursor.isdecimal():
+        raise ValueError("malformed resume token")
+    return check_namespace(namespace), int(cursor)
 
 
 async def scan(redis: RedisClient, match: str) -> AsyncIterator[list[bytes]]:

@@ -51,11 +51,11 @@ def persistence(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def ops(event: Any, context: Any) -> dict[str, Any]:
-    """Run one command on the cache for an operator; see `operations`. CloudTrail knows who it was, by the request."""
+    """Run one command for an operator; see `operations`. CloudTrail knows who it was, by the request."""
     # Time to answer in, before Lambda ends the call.
     seconds = context.get_remaining_time_in_millis() / 1000 - 1
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
-        return _host("ops").run(lambda services: operations.run(event, services.cache, seconds=seconds))
+        return _host("ops").run(lambda services: operations.run(event, services, seconds=seconds))
 
 
 async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any]:

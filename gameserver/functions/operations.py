@@ -1,12 +1,13 @@
-"""Commands on a cache that can be reached from inside its network only: what the function `ops` does for operators.
+"""What the function `ops` does for operators, for whom Redis can be reached from inside its network only.
 
 A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}, and so is
-its answer. Nothing reads values: they are the players'.
+its answer. Nothing reads values: they are the players'. `operator` is who the caller says to be, for the log; who it
+was, CloudTrail knows by the request's id.
 """
 
 from __future__ import annotations
 
-import asyncio
+import time
 from itertools import islice
 from typing import Annotated, Any, TypeAlias
 
@@ -14,22 +15,24 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from gameserver.cache import DistributedCache, SweepProgress
+from gameserver import draining
+from gameserver.cache import DistributedCache, PatternResult
+from gameserver.functions.services import Services
 
 log = structlog.get_logger()
 
 Seconds = Annotated[float, Meta(gt=0, lt=10**9)]
 
 
-class _Command(msgspec.Struct, frozen=True, tag_field="command", forbid_unknown_fields=True):
-    pass
+class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", forbid_unknown_fields=True):
+    operator: Annotated[str, Meta(max_length=512)] = ""
 
 
-class Stats(_Command, frozen=True, tag="stats"):
+class Stats(_Command, frozen=True, kw_only=True, tag="stats"):
     """-> CacheStats"""
 
 
-class ListKeys(_Command, frozen=True, tag="keys"):
+class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
     """-> {keys: [CacheKey], complete}"""
 
     pattern: str
@@ -37,14 +40,14 @@ class ListKeys(_Command, frozen=True, tag="keys"):
     sizes: bool = False
 
 
-class TimeToLive(_Command, frozen=True, tag="ttl"):
+class TimeToLive(_Command, frozen=True, kw_only=True, tag="ttl"):
     """-> {ttl_seconds or null}"""
 
     namespace: str
     key: str
 
 
-class Expire(_Command, frozen=True, tag="expire"):
+class Expire(_Command, frozen=True, kw_only=True, tag="expire"):
     """-> {found}"""
 
     namespace: str
@@ -52,64 +55,139 @@ class Expire(_Command, frozen=True, tag="expire"):
     ttl_seconds: Seconds
 
 
-class Invalidate(_Command, frozen=True, tag="invalidate"):
+class Invalidate(_Command, frozen=True, kw_only=True, tag="invalidate"):
     """-> {found}"""
 
     namespace: str
     key: str
 
 
-class InvalidateNamespace(_Command, frozen=True, tag="invalidate_namespace"):
+class InvalidateNamespace(_Command, frozen=True, kw_only=True, tag="invalidate_namespace"):
     """-> {generation}"""
 
     namespace: str
 
 
-class InvalidatePattern(_Command, frozen=True, tag="invalidate_pattern"):
-    """-> PatternResult; or, when the time is up, {resume_token, removed}: invoke again with the token."""
+class _Sweep(_Command, frozen=True, kw_only=True):
+    """Works for `seconds`, or less when the invocation has less; {resume_token} in the answer: invoke again."""
+
+    resume_token: str | None = None
+    seconds: Annotated[float, Meta(gt=0, le=600)] = 600
+
+
+class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_pattern"):
+    """-> PatternResult"""
 
     pattern: str
     dry_run: bool = False
     max_keys_per_second: Annotated[float, Meta(gt=0)] | None = None
-    resume_token: str | None = None
 
 
-Command: TypeAlias = Stats | ListKeys | TimeToLive | Expire | Invalidate | InvalidateNamespace | InvalidatePattern
+class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
+    """Every namespace of the cache at once, then its memory piece by piece; no other key. -> PatternResult"""
 
 
-async def run(event: Any, cache: DistributedCache, *, seconds: float) -> dict[str, Any]:
+class WatchHotKeys(_Command, frozen=True, kw_only=True, tag="hot_keys"):
+    """-> HotKeys"""
+
+    seconds: Annotated[int, Meta(ge=1, le=60)] = 5
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+
+
+class ListServers(_Command, frozen=True, kw_only=True, tag="servers"):
+    """-> {servers: [ServerInfo]}, those that are alive"""
+
+
+class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
+    """Have a game server hand its matches to the others and take no more. -> {found}"""
+
+    server_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
+Command: TypeAlias = (
+    Stats
+    | ListKeys
+    | TimeToLive
+    | Expire
+    | Invalidate
+    | InvalidateNamespace
+    | InvalidatePattern
+    | Flush
+    | WatchHotKeys
+    | ListServers
+    | Drain
+)
+
+# To finish the step of a sweep that is under way, and to answer.
+_RESERVE_SECONDS = 3.0
+
+
+async def run(event: Any, services: Services, *, seconds: float) -> dict[str, Any]:
     """Run one command within `seconds`; a malformed one is answered with {error: {code, message}}.
 
     Raises:
-        redis.exceptions.RedisError: the cache does not answer.
+        redis.exceptions.RedisError: Redis does not answer.
     """
+    start, outcome = time.perf_counter(), "failed"
+    arguments: dict[str, Any] = {}
     try:
         command = msgspec.convert(event, Command)
-        log.info("operation", **msgspec.to_builtins(command))
-        answer: dict[str, Any] = msgspec.to_builtins(await _run(command, cache, seconds))
+        arguments = msgspec.to_builtins(command)
+        log.info("operation", **arguments)
+        answer: dict[str, Any] = msgspec.to_builtins(await _run(command, services, seconds))
+        outcome = "done"
     except (msgspec.ValidationError, ValueError) as error:
+        outcome = "refused"
         return {"error": {"code": "invalid_request", "message": str(error)}}
+    finally:
+        log.info(
+            "operation_ended",
+            command=arguments.get("command", ""),
+            operator=arguments.get("operator", ""),
+            outcome=outcome,
+            milliseconds=round(1000 * (time.perf_counter() - start), 1),
+        )
     return answer
 
 
-async def _run(command: Command, cache: DistributedCache, seconds: float) -> Any:
+async def _run(command: Command, services: Services, seconds: float) -> Any:
+    answer: Any
+    match command:
+        case ListServers():
+            answer = {"servers": await services.directory.servers()}
+        case Drain():
+            found = any(server.id == command.server_id for server in await services.directory.servers())
+            if found:
+                await draining.request(services.redis, command.server_id)
+            answer = {"found": found}
+        case InvalidatePattern() | Flush():
+            answer = await _sweep(command, services.cache, min(command.seconds, max(0.1, seconds - _RESERVE_SECONDS)))
+        case _:
+            answer = await _on_cache(command, services.cache)
+    return answer
+
+
+async def _on_cache(command: Command, cache: DistributedCache) -> Any:
     answer: Any
     match command:
         case Stats():
             answer = await cache.stats()
-        case ListKeys(pattern, limit, sizes):
-            found = {entry.name: entry async for entry in _first(cache, pattern, limit + 1, sizes)}
-            answer = {"keys": list(islice(found.values(), limit)), "complete": len(found) <= limit}
-        case TimeToLive(namespace, key):
-            answer = {"ttl_seconds": await cache.ttl(namespace, key)}
-        case Expire(namespace, key, ttl_seconds):
-            answer = {"found": await cache.expire(namespace, key, ttl_seconds)}
-        case Invalidate(namespace, key):
-            answer = {"found": await cache.invalidate(namespace, key)}
-        case InvalidateNamespace(namespace):
-            answer = {"generation": await cache.invalidate_namespace(namespace)}
-        case InvalidatePattern():
-            answer = await _sweep(command, cache, seconds)
+        case ListKeys():
+            entries = _first(cache, command.pattern, command.limit + 1, command.sizes)
+            found = {entry.name: entry async for entry in entries}
+            answer = {"keys": list(islice(found.values(), command.limit)), "complete": len(found) <= command.limit}
+        case TimeToLive():
+            answer = {"ttl_seconds": await cache.ttl(command.namespace, command.key)}
+        case Expire():
+            answer = {"found": await cache.expire(command.namespace, command.key, command.ttl_seconds)}
+        case Invalidate():
+            answer = {"found": await cache.invalidate(command.namespace, command.key)}
+        case InvalidateNamespace():
+            answer = {"generation": await cache.invalidate_namespace(command.namespace)}
+        case WatchHotKeys():
+            answer = await cache.hot_keys(seconds=command.seconds, limit=command.limit)
+        case _:
+            raise ValueError(f"not a command on the cache: {command}")
     return answer
 
 
@@ -122,22 +200,16 @@ async def _first(cache: DistributedCache, pattern: str, limit: int, sizes: bool)
             return
 
 
-async def _sweep(command: InvalidatePattern, cache: DistributedCache, seconds: float) -> Any:
-    last: list[SweepProgress] = []
-
-    def remember(progress: SweepProgress) -> None:
-        last[:] = [progress]
-
-    try:
-        async with asyncio.timeout(seconds):
-            return await cache.invalidate_pattern(
-                command.pattern,
-                dry_run=command.dry_run,
-                on_progress=remember,
-                max_keys_per_second=command.max_keys_per_second,
-                resume_token=command.resume_token,
-            )
-    except TimeoutError:
-        if not last:
-            raise
-        return {"resume_token": last[0].resume_token, "removed": last[0].removed}
+async def _sweep(command: InvalidatePattern | Flush, cache: DistributedCache, seconds: float) -> PatternResult:
+    if isinstance(command, Flush):
+        if command.resume_token is None:
+            for namespace in await cache.namespaces():
+                await cache.invalidate_namespace(namespace)
+        return await cache.reclaim(resume_token=command.resume_token, stop_after_seconds=seconds)
+    return await cache.invalidate_pattern(
+        command.pattern,
+        dry_run=command.dry_run,
+        max_keys_per_second=command.max_keys_per_second,
+        resume_token=command.resume_token,
+        stop_after_seconds=seconds,
+    )

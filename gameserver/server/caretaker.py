@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
@@ -30,15 +31,26 @@ _ADOPTING_AT_ONCE: Final = 8
 class Caretaker:
     """Heartbeat and sweep of one server.
 
+    Args:
+        drain_asked: whether an operator wants this server to hand its matches over and to take no more.
+
     Attributes:
         last_beat: time.monotonic() of the last heartbeat that Redis took; 0 before the first.
     """
 
-    def __init__(self, host: MatchHost, directory: Directory, leases: Leases, lease_seconds: float) -> None:
+    def __init__(
+        self,
+        host: MatchHost,
+        directory: Directory,
+        leases: Leases,
+        lease_seconds: float,
+        drain_asked: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._host = host
         self._directory = directory
         self._leases = leases
         self._lease_seconds = lease_seconds
+        self._drain_asked = drain_asked
         # Missed twice: its owner is late. Only the lease decides; a hint too early costs one refused attempt.
         self._stale_seconds = max(2 * _BEAT_SECONDS, lease_seconds - _BEAT_SECONDS)
         self.last_beat = 0.0
@@ -55,12 +67,18 @@ class Caretaker:
     async def beat_once(self) -> None:
         """Raises: redis.exceptions.RedisError."""
         host = self._host
+        asked = await self._drain_asked()
+        if asked and not host.draining:
+            log.info("draining", matches=len(host.rooms), players=host.players)
+            host.draining = True
         await self._directory.heartbeat(host.info())
         await self._leases.touch(list(host.rooms))
         await host.list_open_matches()
         servers = await self._directory.servers()
         host.see_others([s for s in servers if s.id != host.identity.server_id and not s.draining])
         self.last_beat = time.monotonic()
+        if asked and host.rooms:
+            await host.hand_over()
 
     async def sweep(self) -> None:
         """Adopt orphans until cancelled."""

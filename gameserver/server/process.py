@@ -17,7 +17,7 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gameserver import logs
+from gameserver import draining, logs
 from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cluster.directory import Directory
@@ -119,7 +119,13 @@ class GameServer:
             snapshot_seconds=settings.snapshot_interval_seconds,
             lease_seconds=settings.lease_seconds,
         )
-        self.caretaker = Caretaker(self.host, self._directory, leases, settings.lease_seconds)
+        self.caretaker = Caretaker(
+            self.host,
+            self._directory,
+            leases,
+            settings.lease_seconds,
+            drain_asked=lambda: draining.requested(redis, identity.server_id),
+        )
         self.ops_port = 0
         self.failed = False
         self.on_failure: Callable[[], None] = lambda: None
@@ -164,13 +170,13 @@ class GameServer:
         self._play = await ws_create_server(
             self._accept,
             sock=self._listeners.play,
+            ssl=self._tls,
             backlog=_BACKLOG,
             max_frame_size=MAX_CLIENT_FRAME_BYTES,
             read_buffer_init_size=_READ_BUFFER_BYTES,
             enable_auto_pong=False,
         )
         await ops.setup()
-            ssl=self._tls,
         await web.SockSite(ops, self._listeners.ops, ssl_context=self._tls).start()
         self.ops_port = self._listeners.ops_port
         work = {
