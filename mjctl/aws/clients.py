@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -24,19 +24,56 @@ _NOT_FOUND_CODES = frozenset(
         "QueueDoesNotExist",
         "NoSuchBucket",
         "NoSuchKey",
+        "ClusterNotFoundException",
+        "DBClusterNotFoundFault",
+        "GlobalClusterNotFoundFault",
+        "LoadBalancerNotFound",
+        "NoSuchDistribution",
+        "ReplicationGroupNotFoundFault",
+        "ServiceNotFoundException",
+        "TargetGroupNotFound",
+        "WAFNonexistentItemException",
     }
 )
+_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
 _DENIED_CODES = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidClientTokenId",
-        "UnrecognizedClientException",
+        "AuthFailure",
         "AuthorizationError",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnauthorizedOperation",
+        "UnrecognizedClientException",
     }
 )
+_THROTTLED_CODES = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+# What botocore raises before a request leaves: who asks is not settled.
+_NO_IDENTITY = frozenset(
+    {
+        "CredentialRetrievalError",
+        "NoCredentialsError",
+        "PartialCredentialsError",
+        "ProfileNotFound",
+        "SSOTokenLoadError",
+        "TokenRetrievalError",
+        "UnauthorizedSSOTokenError",
+    }
+)
+_SIGN_IN = "sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 # botocore's own texts are long and repeat the address.
 _SHORTLY = {
     "ConnectTimeoutError": "no connection in time",
@@ -107,34 +144,15 @@ class AwsClients:
 
     def explain(self, error: Exception, operation: str) -> MjctlError | None:
         """What `error` means to a person; None when it is not an AWS error."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
         where = f"{self._contract.environment}, {self._contract.region}, {operation}"
         if self._contract.aws.endpoint_url:
             where += f" at {self._contract.aws.endpoint_url}"
         if isinstance(error, ClientError):
-            code = str(error.response.get("Error", {}).get("Code", ""))
-            message = str(error.response.get("Error", {}).get("Message", ""))
-            if code in _DENIED_CODES:
-                return PermissionDeniedError(
-                    f"AWS refused the call: {code}: {message}",
-                    where=where,
-                    hint="check which identity you use (`aws sts get-caller-identity`) and that its session is fresh",
-                )
-            if code in _NOT_FOUND_CODES:
-                return NotFoundError(
-                    f"AWS does not know what was named: {message or code}",
-                    where=where,
-                    hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
-                    "puts back what is gone",
-                )
-            return UnreachableError(f"AWS answered with {code}: {message}", where=where)
-        if isinstance(error, NoCredentialsError):
-            return PermissionDeniedError(
-                "no AWS credentials were found",
-                where=where,
-                hint="sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            )
+            return self._refusal(error.response.get("Error", {}), where)
+        if type(error).__name__ in _NO_IDENTITY:
+            return PermissionDeniedError(f"no AWS credentials can be used: {error}", where=where, hint=_SIGN_IN)
         if isinstance(error, BotoCoreError):
             cause = _SHORTLY.get(type(error).__name__)
             return unreachable(
@@ -144,6 +162,30 @@ class AwsClients:
                 OSError(cause) if cause else error,
             )
         return None
+
+    def _refusal(self, answer: Mapping[str, Any], where: str) -> MjctlError:
+        code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
+        if code in _EXPIRED_CODES:
+            return PermissionDeniedError(
+                f"the AWS session has expired: {code}: {message}",
+                where=where,
+                hint="get a fresh one (`aws sso login`, or the pipeline's log-in step), then repeat the command",
+            )
+        if code in _DENIED_CODES:
+            return PermissionDeniedError(
+                f"AWS refused the call: {code}: {message}",
+                where=where,
+                hint="check which identity you use (`aws sts get-caller-identity`) and what it may do",
+            )
+        if code in _NOT_FOUND_CODES:
+            return NotFoundError(
+                f"AWS does not know what was named: {message or code}",
+                where=where,
+                hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
+                "puts back what is gone",
+            )
+        hint = "wait a little, then repeat the command" if code in _THROTTLED_CODES else None
+        return UnreachableError(f"AWS answered with {code}: {message}", where=where, hint=hint)
 
     def _make(self, service: str) -> Any:
         global _session  # noqa: PLW0603
@@ -163,7 +205,7 @@ class AwsClients:
         return session.client(
             service,
             region_name=self._contract.region,
-            endpoint_url=access.endpoint_url,
+            endpoint_url=self._endpoint(service),
             verify=self._contract.ca_file,
             config=Config(
                 connect_timeout=min(self._timeout, 5.0),
@@ -174,6 +216,15 @@ class AwsClients:
             ),
             **emulated,
         )
+
+    def _endpoint(self, service: str) -> str | None:
+        access = self._contract.aws
+        if not access.service_endpoint_urls:
+            return access.endpoint_url
+        session: Any = _session
+        # The name that AWS's own AWS_ENDPOINT_URL_<SERVICE> has, in lower case.
+        name = session._session.get_service_model(service).service_id.replace(" ", "_").lower()
+        return access.service_endpoint_urls.get(name, access.endpoint_url)
 
 
 def unreachable(contract: Contract, part: str, address: str | None, cause: BaseException) -> UnreachableError:

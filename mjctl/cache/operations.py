@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import re
 from dataclasses import dataclass
-from typing import Any
 
-from gameserver.cache import MISS, CacheKey, CacheStats, DistributedCache, PatternResult, SweepProgress
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.stores import cache
+from gameserver.cache import CacheStats, HotKeys, PatternResult
+from mjctl.cache.access import CachedValue, KeyListing, OnProgress, open_cache
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UsageError
-
-OnProgress = Callable[[SweepProgress], None]
-
-
-@dataclass(frozen=True)
-class KeyListing:
-    """Keys by name; `truncated` when the limit cut them off."""
-
-    keys: tuple[CacheKey, ...]
-    truncated: bool
-
-
-@dataclass(frozen=True)
-class CachedValue:
-    """What is under one key. `found` tells an absent key from a stored null."""
-
-    key: str
-    found: bool
-    value: Any = None
-    ttl_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -45,8 +22,8 @@ class NamespaceResult:
 
 
 def matches_everything(pattern: str) -> bool:
-    """Whether a pattern spares nothing: it is made of wildcards only."""
-    return not pattern.strip("*?:")
+    """Whether a pattern may spare nothing: it is made of wildcards only."""
+    return not re.sub(r"\[[^]]*\]", "?", pattern).strip("*?:")
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -61,46 +38,29 @@ def split_name(name: str) -> tuple[str, str]:
     return namespace, key
 
 
-@asynccontextmanager
-async def open_cache(contract: Contract) -> AsyncIterator[DistributedCache]:
-    """The cache of one region.
-
-    Raises:
-        UnreachableError: Redis does not answer.
-        UsageError: a name or pattern is malformed.
-    """
-    with AwsClients(contract) as clients:
-        async with cache(contract, clients, timeout_seconds=10) as redis:
-            try:
-                yield DistributedCache(redis)
-            except ValueError as error:
-                raise UsageError(str(error)) from error
-
-
 async def stats(contract: Contract) -> CacheStats:
     """Memory, hit ratio, evictions and clients of the server, and keys and memory of each namespace."""
     async with open_cache(contract) as opened:
         return await opened.stats()
 
 
+async def hot_keys(contract: Contract, *, seconds: int, limit: int) -> HotKeys:
+    """The keys that are read most, watched for `seconds`."""
+    async with open_cache(contract) as opened:
+        return await opened.hot_keys(seconds=seconds, limit=limit)
+
+
 async def list_keys(contract: Contract, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
     """The first `limit` keys that match, as Redis gives them, sorted by name."""
-    found: dict[str, CacheKey] = {}
     async with open_cache(contract) as opened:
-        async for key in opened.scan(pattern, sizes=sizes):
-            if key.name not in found and len(found) == limit:
-                return KeyListing(_by_name(found), truncated=True)
-            found[key.name] = key
-    return KeyListing(_by_name(found), truncated=False)
+        return await opened.list_keys(pattern, limit=limit, sizes=sizes)
 
 
 async def get(contract: Contract, name: str) -> CachedValue:
+    """Raises RefusedError where the cache is reached through the ops function, which reads no values."""
     namespace, key = split_name(name)
     async with open_cache(contract) as opened:
-        value = await opened.get(namespace, key, default=MISS)
-        if value is MISS:
-            return CachedValue(name, found=False)
-        return CachedValue(name, found=True, value=value, ttl_seconds=await opened.ttl(namespace, key))
+        return await opened.value(namespace, key)
 
 
 async def ttl(contract: Contract, name: str) -> float | None:
@@ -129,9 +89,9 @@ async def invalidate_key(contract: Contract, name: str, *, dry_run: bool) -> boo
 async def invalidate_namespace(contract: Contract, namespace: str, *, dry_run: bool) -> NamespaceResult:
     """Make a whole namespace unreadable in one step; its memory comes back as the old keys expire."""
     async with open_cache(contract) as opened:
-        if namespace not in await opened.namespaces():
-            return NamespaceResult(namespace, 0, None, dry_run)
         counted = await opened.invalidate_pattern(f"{namespace}:*", dry_run=True)
+        if not counted.namespaces:
+            return NamespaceResult(namespace, 0, None, dry_run)
         generation = None if dry_run else await opened.invalidate_namespace(namespace)
         return NamespaceResult(namespace, counted.matched, generation, dry_run)
 
@@ -162,7 +122,3 @@ async def flush(contract: Contract, *, dry_run: bool, on_progress: OnProgress | 
         if dry_run:
             return (await opened.invalidate_pattern("*", dry_run=True, on_progress=on_progress)).matched
         return await opened.flush(on_progress=on_progress)
-
-
-def _by_name(found: dict[str, CacheKey]) -> tuple[CacheKey, ...]:
-    return tuple(found[name] for name in sorted(found))

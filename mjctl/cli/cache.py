@@ -25,7 +25,9 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Count what would 
 
 @app.command()
 def stats(env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
-    """Memory, hit ratio, evictions and clients, and keys and memory of each namespace.
+    """Memory, hit ratio, evictions and clients; keys and memory of each namespace; the largest keys.
+
+    A large cache is sampled, and the figures then say within what they are right 19 times out of 20.
 
     Example: mjctl cache stats --region us-east-1
     """
@@ -36,6 +38,32 @@ def stats(env: EnvOption = "local", region: RegionOption = None, output: OutputO
     target = Target(env, region, output)
     outcomes = _in_regions(target, operations.stats)
     conclude(target.session, outcomes, stats_tables(outcomes), regions_document(outcomes, stats_document))
+
+
+@app.command()
+def hot(
+    *,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=60, help="How long to watch.")] = 5,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Keys at most, a region.")] = 20,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """The keys that are read most, watched for some seconds; what servers answer from their own memory does not count.
+
+    Example: mjctl cache hot --seconds 10 --region us-east-1
+    """
+    from mjctl.cache import operations
+    from mjctl.cli.cache_render import hot_document, hot_table
+    from mjctl.cli.regions import Target, conclude, regions_document
+
+    target = Target(env, region, output)
+    outcomes = _in_regions(target, lambda contract: operations.hot_keys(contract, seconds=seconds, limit=limit))
+    conclude(target.session, outcomes, hot_table(outcomes), regions_document(outcomes, hot_document))
+    for outcome in outcomes:
+        if outcome.value is not None and outcome.value.missed_percent >= 1:
+            missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys were not looked at"
+            target.session.err.print(missed, style="dim")
 
 
 @app.command()
@@ -71,7 +99,7 @@ def get(
     region: RegionOption = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """The value of one key, as JSON.
+    """The value of one key, as JSON; not of a cache that only the ops function reaches.
 
     Example: mjctl cache get profile:3f2a --region us-east-1
     """
@@ -157,6 +185,8 @@ def invalidate(
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Invalidate one key, a pattern or a namespace; afterwards no server answers with an old value.
+
+    A pattern may be interrupted: it stops within seconds and prints the token with which --resume goes on.
 
     Example: mjctl cache invalidate --pattern 'profile:*' --dry-run
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -14,17 +15,32 @@ from rich.text import Text
 from mjctl.cli.tables import counted, human_bytes, human_seconds, plain_table
 
 if TYPE_CHECKING:
-    from gameserver.cache import CacheStats, PatternResult
+    from gameserver.cache import CacheStats, HotKeys, PatternResult
     from mjctl.aws.regions import RegionOutcome
-    from mjctl.cache.operations import CachedValue, KeyListing
+    from mjctl.cache.access import CachedValue, KeyListing
 
 
 def stats_document(stats: CacheStats) -> dict[str, object]:
-    return {**asdict(stats), "hit_ratio": stats.hit_ratio}
+    return {**asdict(stats), "hit_ratio": stats.hit_ratio, "larger_share": stats.larger_share}
+
+
+def hot_document(found: HotKeys) -> dict[str, object]:
+    return {**asdict(found), "missed_percent": round(found.missed_percent, 2)}
+
+
+def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> Table | Text:
+    table = plain_table("REGION", "KEY", ">BUSY SECONDS", ">FREQUENCY")
+    for outcome in outcomes:
+        for key in outcome.value.keys if outcome.value else ():
+            busy = f"{key.busy_seconds}/{outcome.value.seconds}" if outcome.value and outcome.value.seconds else "-"
+            cells = outcome.region, key.name, busy, "-" if key.frequency is None else str(key.frequency)
+            # A key is foreign text: never read as markup.
+            table.add_row(*(Text(cell) for cell in cells))
+    return table if table.row_count else Text("no key of the cache was read")
 
 
 def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
-    """The server of each region in one table, the namespaces of all in another."""
+    """The server of each region in one table, the namespaces of all in another, the largest keys in a third."""
     servers = plain_table(
         "REGION", "SERVER", ">MEMORY", ">LIMIT", ">KEYS", ">HIT RATIO", ">EVICTED", ">EXPIRED", ">CLIENTS", ">UPTIME"
     )
@@ -49,12 +65,28 @@ def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
                 outcome.region,
                 space.name,
                 str(space.keys),
-                human_bytes(space.memory_bytes),
+                human_bytes(space.memory_bytes)
+                + (f" +-{human_bytes(space.memory_error_bytes)}" if space.memory_error_bytes else ""),
                 str(space.stale_keys),
                 "-" if space.generation is None else str(space.generation),
                 f"estimated from {stats.sampled_keys} keys" if stats.estimated else "exact",
             )
-    return Group(servers, Text(), spaces) if spaces.row_count else Group(servers, Text("the cache is empty"))
+    if not spaces.row_count:
+        return Group(servers, Text("the cache is empty"))
+    return Group(servers, Text(), spaces, Text(), _largest(outcomes))
+
+
+def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> Table:
+    table = plain_table("REGION", "LARGEST KEYS", ">MEMORY", "FIGURES")
+    for outcome in outcomes:
+        if (stats := outcome.value) is None:
+            continue
+        # A sample may miss the few that are larger; this is how many they may be.
+        larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
+        for number, key in enumerate(stats.largest):
+            figures = "exact" if not stats.estimated else larger if number == 0 else ""
+            table.add_row(Text(outcome.region), Text(key.name), Text(human_bytes(key.size_bytes)), Text(figures))
+    return table
 
 
 def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> Table:

@@ -116,8 +116,8 @@ module "cache" {
 
   users = {
     game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
-    # Cache keys only: an operator's mistake cannot touch a running match.
-    ops = { access = "on ~cache* &* +@all -@admin -@dangerous +info +client|list" }
+    # Cache keys and the registry of servers only: an operator's mistake cannot touch a running match.
+    ops = { access = "on ~cache* ~server* &* +@all -@admin -@dangerous +info +client|list" }
   }
 }
 

@@ -1,14 +1,30 @@
+"""Every operation over both ways to a cache: straight to Redis, and through the ops function (a real Lambda)."""
+
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
+from gameserver.settings import Settings
 from mjctl.cache import operations
 from mjctl.models.contract import Contract
-from mjctl.models.errors import RefusedError, UnreachableError, UsageError
+from mjctl.models.errors import RefusedError, UsageError
+from tests.integration.mjctl.ops_lambda import ops_lambda
+
+
+@pytest.fixture(params=["direct", "ops_function"])
+def contract(request: Any, contract: Contract, settings: Settings) -> Iterator[Contract]:
+    if request.param == "direct":
+        yield contract
+        return
+    with ops_lambda(settings) as arn:
+        access = {"access": "ops_function", "ops_function_arn": arn}
+        yield contract.model_copy(update={"cache": contract.cache.model_copy(update=access)})
 
 
 @pytest.fixture
@@ -46,6 +62,10 @@ async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contrac
 
 
 async def test_get_tells_a_stored_null_from_an_absent_key(contract: Contract, cache: DistributedCache) -> None:
+    if contract.cache.access != "direct":
+        with pytest.raises(RefusedError, match="players"):
+            await operations.get(contract, "profile:p7")
+        return
     await cache.set("profile", "null", None)
     assert (await operations.get(contract, "profile:null")).found
     assert not (await operations.get(contract, "profile:absent")).found
@@ -119,21 +139,39 @@ async def test_a_malformed_pattern_is_refused(contract: Contract, pattern: str) 
         await operations.invalidate_pattern(contract, pattern, dry_run=True)
 
 
-async def test_a_redis_that_is_down_is_named(without_cache: Contract) -> None:
-    with pytest.raises(UnreachableError) as down:
-        await operations.stats(without_cache)
-    assert "redis://127.0.0.1:1/0" in str(down.value)
-    assert "mjctl health" in (down.value.hint or "")
+async def test_the_largest_keys_are_named(contract: Contract, cache: DistributedCache) -> None:
+    await cache.set("profile", "huge", "x" * 50_000)
+    stats = await operations.stats(contract)
+    assert stats.largest[0].name == "profile:huge"
+    assert stats.largest[0].size_bytes > 50_000
+    assert (stats.estimated, stats.larger_share) == (False, 0)
+    assert {space.memory_error_bytes for space in stats.namespaces} == {0}
 
 
-async def test_a_private_cache_is_refused_before_anything_is_tried(contract: Contract) -> None:
-    private = contract.cache.model_copy(update={"access": "ops_function"})
-    with pytest.raises(RefusedError):
-        await operations.stats(contract.model_copy(update={"cache": private}))
+async def test_the_key_that_is_read_all_the_time_is_hot(
+    contract: Contract, cache: DistributedCache, redis: Redis
+) -> None:
+    for key in [key async for key in redis.scan_iter("cache:{profile}*")]:
+        # As if they had not been used for a while.
+        value, left = await redis.dump(key), await redis.pttl(key)
+        await redis.execute_command("RESTORE", key, left, value, "REPLACE", "IDLETIME", 100)
+
+    async def read() -> None:
+        while True:
+            await cache.get("profile", "p7")
+            await asyncio.sleep(0.1)
+
+    reading = asyncio.create_task(read())
+    found = await operations.hot_keys(contract, seconds=2, limit=5)
+    reading.cancel()
+    assert "profile:p7" in [key.name for key in found.keys]
+    assert "profile:p8" not in [key.name for key in found.keys]
+    assert found.missed_percent == 0
 
 
 @pytest.mark.parametrize(
-    ("pattern", "everything"), [("*", True), ("*:*", True), ("**:?*", True), ("profile:*", False), ("*:p*", False)]
+    ("pattern", "everything"),
+    [("*", True), ("*:*", True), ("**:?*", True), ("[a-z]*:*", True), ("profile:*", False), ("*:p*", False)],
 )
 def test_what_matches_everything(pattern: str, everything: bool) -> None:
     assert operations.matches_everything(pattern) is everything

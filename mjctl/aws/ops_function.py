@@ -1,0 +1,115 @@
+"""The ops function: the way to a cache that can be reached from inside its network only.
+
+It is invoked with the caller's own IAM credentials. The function logs each command with the name that the caller gives
+here; CloudTrail, which nobody can write to, has the same request by its id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mjctl.aws.clients import AwsClients
+from mjctl.models.contract import Contract
+from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
+
+SLICE_SECONDS = 10.0
+"""How long one invocation of a sweep works: Ctrl-C and the progress display are this late at most."""
+
+# A slice, a cold start inside the VPC (seconds), and the way there and back.
+_ANSWER_SECONDS = SLICE_SECONDS + 30.0
+_THROTTLED_ATTEMPTS = 6
+
+
+class OpsFunction:
+    """One region's function, and on whose behalf it is asked. `operator`: ARN of the caller."""
+
+    def __init__(self, contract: Contract, clients: AwsClients, operator: str) -> None:
+        self._contract = contract
+        self._clients = clients
+        self._operator = operator
+
+    async def run(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """The answer to one command of `gameserver.functions.operations`.
+
+        Raises:
+            PermissionDeniedError: no or expired credentials, or they may not invoke the function.
+            NotFoundError: the function does not exist.
+            UsageError: the function says that an argument is malformed.
+            UnreachableError: it is throttled, ran out of time or failed, or Lambda does not answer.
+        """
+        event = {"command": command, "operator": self._operator, **arguments}
+        answer = await self._invoke(json.dumps(event).encode())
+        payload = await asyncio.to_thread(answer["Payload"].read)
+        try:
+            result = json.loads(payload)
+        except ValueError:
+            result = None
+        if answer.get("FunctionError"):
+            raise self._failure(result if isinstance(result, dict) else {})
+        if not isinstance(result, dict):
+            raise self._failure({"errorMessage": "its answer is no JSON object"})
+        error = result.get("error")
+        if isinstance(error, Mapping):
+            if error.get("code") == "invalid_request":
+                raise UsageError(f"the ops function does not take the command: {error.get('message')}")
+            raise self._failure({"errorMessage": str(error.get("message"))})
+        return result
+
+    async def _invoke(self, payload: bytes) -> dict[str, Any]:
+        """Lambda's own refusals for lack of room are waited out; anything else may have been carried out, and is not
+        sent again."""
+        from botocore.exceptions import ClientError
+
+        arn = self._contract.cache.ops_function_arn
+        if arn is None:
+            raise ConfigError(
+                "the contract names no ops function",
+                where=f"{self._contract.environment}, {self._contract.region}",
+                hint="`mjctl deploy` publishes the contract anew",
+            )
+        for attempt in range(1, _THROTTLED_ATTEMPTS + 1):
+            try:
+                return await self._clients.call("lambda", "invoke", FunctionName=arn, Payload=payload)
+            except MjctlError as error:
+                cause = error.__cause__
+                throttled = isinstance(cause, ClientError) and cause.response["Error"].get("Code") in (
+                    "TooManyRequestsException",
+                    "EC2ThrottledException",
+                )
+                if not throttled or attempt == _THROTTLED_ATTEMPTS:
+                    raise
+                await asyncio.sleep(min(4.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))
+        raise AssertionError("the last attempt returns or raises")
+
+    def _failure(self, result: Mapping[str, Any]) -> MjctlError:
+        kind, message = str(result.get("errorType", "")), str(result.get("errorMessage", "no reason given"))
+        said = f"{kind}: {message}" if kind and kind not in message else message
+        arn = self._contract.cache.ops_function_arn or ""
+        log_group = f"/aws/lambda/{arn.rsplit(':', 1)[-1]}"
+        hint = f"`aws logs tail {log_group} --region {self._contract.region}` shows its log"
+        if "timed out" in message:
+            what = "the ops function ran out of time"
+        elif kind in ("ConnectionError", "TimeoutError", "RedisError", "AuthenticationError", "BusyLoadingError"):
+            what = "the ops function cannot use the cache"
+        else:
+            what = "the ops function failed"
+        return UnreachableError(
+            f"{what}: {said}", where=f"{self._contract.environment}, {self._contract.region}, {arn}", hint=hint
+        )
+
+
+@asynccontextmanager
+async def ops_function(contract: Contract) -> AsyncIterator[OpsFunction]:
+    """The region's function, used in the name of whoever the credentials belong to.
+
+    Raises:
+        PermissionDeniedError: there are no credentials, or they have expired.
+    """
+    with AwsClients(contract, timeout_seconds=_ANSWER_SECONDS, attempts=1) as clients:
+        caller = await clients.call("sts", "get_caller_identity")
+        yield OpsFunction(contract, clients, str(caller["Arn"]))

@@ -1,0 +1,56 @@
+"""The ops function as a real Lambda of the emulated AWS: its process runs this checkout's handler."""
+
+from __future__ import annotations
+
+import io
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from gameserver.settings import Settings
+
+_HANDLER = """
+import sys
+sys.path[:0] = {path!r}
+from gameserver.functions.lambda_handlers import ops as handler
+"""
+VARIABLES = ("CACHE_URL", "ENVIRONMENT", "PROJECT", "REGION")
+
+
+@contextmanager
+def ops_lambda(
+    settings: Settings, *, code: str | None = None, timeout_seconds: int = 60, **overrides: str
+) -> Iterator[str]:
+    """Create the function with only the variables that the stack gives it; yields its ARN. `code`: another handler."""
+    client = boto3.client("lambda", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    name = f"{settings.environment}-ops"
+    path = [str(Path(__file__).parents[3]), *(entry for entry in sys.path if entry.endswith("site-packages"))]
+    variables = {name: str(getattr(settings, name.lower())) for name in VARIABLES} | overrides
+    arn: str = client.create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Role="arn:aws:iam::000000000000:role/ops",
+        Handler="ops.handler",
+        Code={"ZipFile": _zip({"ops.py": code or _HANDLER.format(path=path)})},
+        Timeout=timeout_seconds,
+        Environment={"Variables": {f"GAMESERVER_{name}": value for name, value in variables.items()}},
+    )["FunctionArn"]
+    try:
+        yield arn
+    finally:
+        client.delete_function(FunctionName=name)
+        client.close()
+
+
+def _zip(files: Mapping[str, str]) -> bytes:
+    packed: Any = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    data: bytes = packed.getvalue()
+    return data
