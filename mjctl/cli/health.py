@@ -143,7 +143,11 @@ def render(report: HealthReport) -> Group:
         parts += [Text(f"{report.environment} {region}", style="bold"), _table(results), Text()]
     parts += _advice(report)
     counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
-    verdict = {CheckStatus.FAIL: "UNHEALTHY", CheckStatus.WARN: "healthy, with warnings"}.get(report.status, "healthy")
+    verdict = {
+        CheckStatus.FAIL: "UNHEALTHY",
+        CheckStatus.WARN: "healthy, with warnings",
+        CheckStatus.SKIP: "nothing was looked at",
+    }.get(report.status, "healthy")
     parts.append(
         Text.assemble(
             (verdict, _STYLES[report.status] + " bold"),

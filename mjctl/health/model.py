@@ -37,6 +37,14 @@ class Thresholds:
     tick_lateness_ms_fail: float = 500
     database_connections_percent_warn: float = 80
     database_connections_percent_fail: float = 95
+    cache_lag_seconds_warn: float = 5
+    replica_lag_ms_warn: float = 1_000
+    replica_lag_ms_fail: float = 10_000
+    region_lag_ms_warn: float = 5_000
+    region_lag_ms_fail: float = 60_000
+    certificate_days_warn: float = 30
+    certificate_days_fail: float = 7
+    rollout_seconds_fail: float = 1_800
     backup_age_seconds_warn: float = 86_400
     backup_age_seconds_fail: float = 2 * 86_400
     restart_window_seconds: float = 5
@@ -88,6 +96,11 @@ def failed(summary: str, hint: str, **evidence: object) -> Finding:
     return Finding(CheckStatus.FAIL, summary, hint, evidence)
 
 
+def skipped(reason: str, **evidence: object) -> Finding:
+    """Not looked at, and why; never a pass."""
+    return Finding(CheckStatus.SKIP, reason, evidence=evidence)
+
+
 def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
     """The status of a measurement of which less is better."""
     if value >= fail:
@@ -96,7 +109,7 @@ def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
 
 
 def worst(statuses: Iterable[CheckStatus]) -> CheckStatus:
-    """The gravest of several; PASS when there is none."""
+    """The gravest of several; PASS when there is none, SKIP when nothing was looked at."""
     order = (CheckStatus.SKIP, CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL)
     return max(statuses, key=order.index, default=CheckStatus.PASS)
 
@@ -179,7 +192,7 @@ class HealthReport:
         return {
             "environment": self.environment,
             "status": self.status,
-            "healthy": self.status is not CheckStatus.FAIL,
+            "healthy": self.status in (CheckStatus.PASS, CheckStatus.WARN),
             "started_at": self.started_at,
             "duration_seconds": round(self.duration_seconds, 3),
             "counts": {status.value: self.count(status) for status in CheckStatus},

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mjctl.health.checks import backup, fleet, identity, messaging, probes, stores
+from mjctl.health.checks import backup, ecs, edge, fleet, functions, identity, managed, messaging, probes, stores
 from mjctl.health.model import Check
 from mjctl.models.contract import Contract
 
 FAMILIES: tuple[Callable[[Contract], Iterable[Check]], ...] = (
     fleet.checks,
+    ecs.checks,
     stores.checks,
+    managed.checks,
     messaging.checks,
+    functions.checks,
     identity.checks,
+    edge.checks,
     backup.checks,
     probes.checks,
 )

@@ -90,7 +90,9 @@ async def _run_region(
     import aiohttp
 
     async with AsyncExitStack() as stack:
-        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1))
+        # Where one machine answers for everything, to ask again only adds to its load; AWS throttles now and then.
+        attempts = 1 if contract.managed is None else 2
+        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=attempts))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=private_context(contract) or True),

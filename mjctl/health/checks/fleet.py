@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from mjctl.aws.clients import unreachable
 from mjctl.health.checks.http import look, why_not_ready
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, warned
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, skipped, warned
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract, Process
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _SUPERVISOR_TIMEOUT_SECONDS = 2.5
 
 
+NOT_SERVED = "the contract says that nothing is served at its addresses: an emulated AWS runs no tasks"
+
+
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.fleet.supervisor_socket:
         yield Check("supervisor", check_supervisor)
@@ -30,7 +33,7 @@ def checks(contract: Contract) -> Iterator[Check]:
             yield Check(f"process/{process.name}", _process(process))
     for server in contract.fleet.servers:
         yield Check(f"server/{server.id}", _server(server.id, server.ops_url))
-    yield Check("api", check_api)
+    yield Check("api", check_api, 3.0 if contract.managed is None else 8.0)
     for process in contract.fleet.processes:
         if process.role == "worker":
             yield Check("worker", _worker(process))
@@ -95,7 +98,24 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
 
 async def check_api(context: RegionContext) -> Finding:
     """The HTTP API is ready to serve players."""
-    return await _ready(context, "the HTTP API", context.contract.endpoints.api)
+    contract = context.contract
+    if not contract.endpoints.served:
+        return skipped(NOT_SERVED, url=contract.endpoints.api)
+    if contract.managed is None:
+        return await _ready(context, "the HTTP API", contract.endpoints.api)
+    # A gateway has no /readyz; the leaderboard needs no token, and goes through function, cache and database.
+    url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
+    started = time.perf_counter()
+    answer = await look(context, "the HTTP API", url)
+    milliseconds = round((time.perf_counter() - started) * 1000, 1)
+    if answer.status != 200:
+        return failed(
+            f"answers HTTP {answer.status}",
+            hint="look at the checks `function/api` and `database`, and at the function's log",
+            url=url,
+            answer=answer.body,
+        )
+    return passed(f"answers in {milliseconds:.0f} ms", url=url, milliseconds=milliseconds)
 
 
 def _worker(process: Process) -> CheckFunction:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from mjctl.health.checks.http import look
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     yield Check("identity", check_identity)
     for key in contract.keys:
-        yield Check(f"key/{key}", _key(key))
+        yield Check(f"key/{key}", _key(key), 3.0 if contract.managed is None else 8.0)
 
 
 async def check_identity(context: RegionContext) -> Finding:
@@ -46,6 +47,17 @@ def _key(key: str) -> CheckFunction:
                 hint="enable it, or cancel its deletion, in KMS",
                 state=state,
             )
-        return passed("enabled", state=state)
+        if context.contract.managed is None or _is_copy(answer["KeyMetadata"]):
+            # A copy rotates with its primary, in another region.
+            return passed("enabled", state=state)
+        rotation = await context.clients.call("kms", "get_key_rotation_status", KeyId=context.contract.keys[key])
+        if not rotation.get("KeyRotationEnabled"):
+            scope = f"--env {context.contract.environment} --region {context.contract.region}"
+            return warned("enabled, but never rotated", hint=f"`mjctl deploy {scope}` turns rotation on", state=state)
+        return passed("enabled, rotated every year", state=state, rotation=True)
 
     return check
+
+
+def _is_copy(key: dict[str, Any]) -> bool:
+    return bool(key.get("MultiRegionConfiguration", {}).get("MultiRegionKeyType") == "REPLICA")

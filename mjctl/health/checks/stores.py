@@ -1,4 +1,4 @@
-"""Redis, PostgreSQL and the DynamoDB tables."""
+"""Redis and PostgreSQL where they can be reached from here, and the DynamoDB tables."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    yield Check("redis", check_redis)
-    yield Check("database", check_database, timeout_seconds=4)
+    if contract.cache.access == "direct":
+        yield Check("redis", check_redis)
+    if contract.database.access == "direct":
+        yield Check("database", check_database, timeout_seconds=4)
     for key in contract.tables:
-        yield Check(f"table/{key}", _table(key))
+        yield Check(f"table/{key}", _table(key), 3.0 if contract.managed is None else 8.0)
 
 
 async def check_redis(context: RegionContext) -> Finding:
@@ -107,6 +109,33 @@ def _table(key: str) -> CheckFunction:
             return failed(f"{name} is {table['TableStatus']}", hint="wait, then look again", **evidence)
         if ttl_status not in ("ENABLED", "ENABLING"):
             return warned(f"{name}: items never expire, TTL is off", hint="`mjctl deploy` turns it on", **evidence)
-        return passed(f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}", **evidence)
+        told = f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}"
+        if context.contract.managed is None:
+            return passed(told, **evidence)
+        return await _protected(context, table, told, evidence)
 
     return check
+
+
+async def _protected(context: RegionContext, table: dict[str, Any], told: str, evidence: dict[str, object]) -> Finding:
+    """What only a table on AWS has: point-in-time recovery, deletion protection, replicas in other regions."""
+    answer = await context.clients.call("dynamodb", "describe_continuous_backups", TableName=table["TableName"])
+    window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
+    recovery = window.get("PointInTimeRecoveryStatus", "DISABLED")
+    replicas = {item["RegionName"]: item.get("ReplicaStatus", "ACTIVE") for item in table.get("Replicas", ())}
+    evidence |= {
+        "point_in_time_recovery": recovery,
+        "replicas": replicas,
+        "key": table.get("SSEDescription", {}).get("Status"),
+    }
+    deploy = f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` turns it on"
+    away = [f"{region} is {state}" for region, state in replicas.items() if state not in ("ACTIVE", "UPDATING")]
+    if away:
+        hint = "DynamoDB catches up by itself; a replica whose key is not accessible for 20 hours is given up"
+        return failed(f"{told}, replica in {', '.join(away)}", hint=hint, **evidence)
+    if recovery != "ENABLED":
+        return failed(f"{told}: no point-in-time recovery", hint=deploy, **evidence)
+    others = sorted(region for region in replicas if region != context.contract.region)
+    return passed(
+        f"{told}, recoverable to any second" + (f", also in {', '.join(others)}" if others else ""), **evidence
+    )

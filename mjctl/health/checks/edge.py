@@ -1,0 +1,105 @@
+"""What stands between players and servers: certificate, firewall, content delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+from mjctl.health.model import Check, Finding, RegionContext, failed, passed, warned
+from mjctl.models.contract import Contract, Managed
+from mjctl.models.errors import ConfigError
+
+_TIMEOUT_SECONDS = 8.0
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    if contract.managed is None:
+        return
+    yield Check("certificate", check_certificate, _TIMEOUT_SECONDS)
+    yield Check("firewall", check_firewall, _TIMEOUT_SECONDS)
+    if contract.region == contract.managed.primary_region:
+        # One distribution for all regions: one of them answers for it.
+        yield Check("cdn", check_cdn, _TIMEOUT_SECONDS)
+
+
+async def check_certificate(context: RegionContext) -> Finding:
+    """Issued, in use, and not about to end; ACM renews by itself as long as the validation records stand."""
+    answer = await context.clients.call("acm", "describe_certificate", CertificateArn=_managed(context).certificate)
+    certificate = answer["Certificate"]
+    status, ends = certificate.get("Status"), certificate.get("NotAfter")
+    renewal = certificate.get("RenewalSummary", {}).get("RenewalStatus")
+    evidence: dict[str, object] = {
+        "domain": certificate.get("DomainName"),
+        "status": status,
+        "not_after": str(ends),
+        "renewal": renewal,
+    }
+    hint = "do the validation records still stand in the hosted zone? `mjctl deploy` puts them back"
+    if status != "ISSUED" or ends is None:
+        return failed(f"the certificate is {status}", hint=hint, **evidence)
+    days = (ends - datetime.now(UTC)).total_seconds() / 86_400
+    evidence["days_left"] = round(days, 1)
+    bounds = context.thresholds
+    summary = f"{certificate.get('DomainName')}: {days:.0f} days left"
+    if days <= bounds.certificate_days_fail or renewal == "FAILED":
+        return failed(f"{summary}, renewal {renewal or 'not begun'}", hint=hint, **evidence)
+    if days <= bounds.certificate_days_warn:
+        return warned(f"{summary}, renewal {renewal or 'not begun'}", hint=hint, **evidence)
+    return passed(summary, **evidence)
+
+
+async def check_firewall(context: RegionContext) -> Finding:
+    """The load balancer stands behind the web ACL of its stack, and that has rules."""
+    managed = _managed(context)
+    answer = await context.clients.call("wafv2", "get_web_acl_for_resource", ResourceArn=managed.load_balancer)
+    acl: dict[str, Any] = answer.get("WebACL") or {}
+    evidence: dict[str, object] = {"web_acl": acl.get("ARN"), "rules": len(acl.get("Rules", ()))}
+    hint = f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` puts it back"
+    if not acl:
+        return failed("the load balancer stands in the open: no web ACL is associated", hint=hint, **evidence)
+    if acl["ARN"] != managed.web_acl:
+        return failed(f"another web ACL is in its place: {acl.get('Name')}", hint=hint, **evidence)
+    if not acl.get("Rules"):
+        return failed(f"{acl.get('Name')} has no rules", hint=hint, **evidence)
+    return passed(f"{acl.get('Name')} with {len(acl['Rules'])} rules before the load balancer", **evidence)
+
+
+async def check_cdn(context: RegionContext) -> Finding:
+    """The distribution of the game's own name is deployed, enabled and behind a web ACL."""
+    domain = _managed(context).web_domain
+    found = await _distribution(context, domain)
+    deploy = f"`mjctl deploy --env {context.contract.environment}` brings up the stack `edge`"
+    if found is None:
+        return failed(f"no distribution serves {domain}", hint=deploy)
+    evidence: dict[str, object] = {
+        "distribution": found["Id"],
+        "status": found["Status"],
+        "enabled": found["Enabled"],
+        "web_acl": found.get("WebACLId"),
+    }
+    if not found["Enabled"]:
+        return failed(f"{found['Id']} is disabled: {domain} is not served", hint=deploy, **evidence)
+    if not found.get("WebACLId"):
+        return failed(f"{found['Id']} has no web ACL", hint=deploy, **evidence)
+    if found["Status"] != "Deployed":
+        return warned(f"{found['Id']}: a change is on its way to the edges", hint="it takes minutes", **evidence)
+    return passed(f"{domain} is served by {found['Id']}", **evidence)
+
+
+async def _distribution(context: RegionContext, domain: str) -> dict[str, Any] | None:
+    marker: dict[str, str] = {}
+    while True:
+        page = (await context.clients.call("cloudfront", "list_distributions", **marker))["DistributionList"]
+        for item in page.get("Items", ()):
+            if domain in item.get("Aliases", {}).get("Items", ()):
+                return dict(item)
+        if not page.get("IsTruncated"):
+            return None
+        marker = {"Marker": page["NextMarker"]}
+
+
+def _managed(context: RegionContext) -> Managed:
+    if context.contract.managed is None:
+        raise ConfigError("the contract names nothing that AWS runs", hint="`mjctl deploy` publishes it anew")
+    return context.contract.managed

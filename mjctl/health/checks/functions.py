@@ -1,0 +1,128 @@
+"""The functions on Lambda, what feeds and what fails them, and the alarms that watch the region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mjctl.aws.queues import queue_depth
+from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed, warned
+from mjctl.models.contract import Contract
+
+_TIMEOUT_SECONDS = 8.0
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    if contract.managed is None:
+        return
+    for purpose, name in contract.managed.functions.items():
+        yield Check(f"function/{purpose}", _function(name), _TIMEOUT_SECONDS)
+    for purpose, queue in contract.managed.dead_letter_queues.items():
+        yield Check(f"dead-letters/function-{purpose}", _dead_letters(queue), _TIMEOUT_SECONDS)
+    yield Check("alarms", check_alarms, _TIMEOUT_SECONDS)
+    yield Check("alarm-topic", check_alarm_topic, _TIMEOUT_SECONDS)
+
+
+def _function(name: str) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        found = await context.clients.call("lambda", "get_function_configuration", FunctionName=name)
+        # An emulated AWS may leave the states out; the real one never does.
+        state, update = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
+        mappings = (await context.clients.call("lambda", "list_event_source_mappings", FunctionName=name))[
+            "EventSourceMappings"
+        ]
+        feeds = {str(item["EventSourceArn"]).rsplit(":", 1)[-1]: item.get("State", "") for item in mappings}
+        evidence = {
+            "function": name,
+            "state": state,
+            "last_update": update,
+            "package": found.get("CodeSha256"),
+            "event_sources": feeds,
+        }
+        scope = f"--env {context.contract.environment} --region {context.contract.region}"
+        deploy = f"`mjctl deploy {scope}` puts it back"
+        if state not in ("Active", "Inactive"):
+            reason = found.get("StateReason") or "no reason given"
+            return (warned if state == "Pending" else failed)(f"{name} is {state}: {reason}", hint=deploy, **evidence)
+        if update == "Failed":
+            reason = found.get("LastUpdateStatusReason") or "no reason given"
+            return failed(f"the last update of {name} failed: {reason}", hint=deploy, **evidence)
+        stopped = [queue for queue, one in feeds.items() if one in ("Disabled", "Disabling")]
+        if stopped:
+            return failed(f"{name} no longer reads {', '.join(stopped)}", hint=deploy, **evidence)
+        if update == "InProgress":
+            return warned(f"{name} is being updated", hint="look again in a few seconds", **evidence)
+        reads = f", reads {', '.join(feeds)}" if feeds else ""
+        return passed(f"{name} {state.lower()}{reads}", **evidence)
+
+    return check
+
+
+def _dead_letters(queue: str) -> CheckFunction:
+    async def check(context: RegionContext) -> Finding:
+        url = (await context.clients.call("sqs", "get_queue_url", QueueName=queue))["QueueUrl"]
+        depth = await queue_depth(context.clients, url)
+        if depth.total >= context.thresholds.dead_letters_fail:
+            return failed(
+                f"{depth.total} invocations failed for good",
+                hint=f"look at the messages of {queue} in SQS, and at the function's log",
+                messages=depth.total,
+            )
+        return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)
+
+    return check
+
+
+async def check_alarms(context: RegionContext) -> Finding:
+    """No alarm of the region rings."""
+    managed = context.contract.managed
+    prefix = managed.alarm_prefix if managed else ""
+    states: dict[str, str] = {}
+    token: dict[str, str] = {}
+    while True:
+        page = await context.clients.call(
+            "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"], **token
+        )
+        states |= {item["AlarmName"]: item["StateValue"] for item in page["MetricAlarms"]}
+        if not page.get("NextToken"):
+            break
+        token = {"NextToken": page["NextToken"]}
+    ringing = [name.removeprefix(prefix) for name, state in states.items() if state == "ALARM"]
+    silent = sum(state == "INSUFFICIENT_DATA" for state in states.values())
+    evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent}
+    if not states:
+        return failed(
+            f"no alarm named {prefix}* exists: nobody would hear of a fault",
+            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` makes them",
+            **evidence,
+        )
+    if ringing:
+        return failed(
+            f"{len(ringing)} of {len(states)} ring: {', '.join(ringing)}",
+            hint="each alarm's description names its runbook",
+            **evidence,
+        )
+    return passed(f"{len(states)} alarms, none rings{f', {silent} without data yet' if silent else ''}", **evidence)
+
+
+async def check_alarm_topic(context: RegionContext) -> Finding:
+    """Somebody hears the alarms."""
+    managed = context.contract.managed
+    topic = managed.alarm_topic if managed else ""
+    subscriptions: list[dict[str, str]] = []
+    token: dict[str, str] = {}
+    while True:
+        page = await context.clients.call("sns", "list_subscriptions_by_topic", TopicArn=topic, **token)
+        subscriptions += page.get("Subscriptions", [])
+        if not page.get("NextToken"):
+            break
+        token = {"NextToken": page["NextToken"]}
+    pending = [one for one in subscriptions if not one.get("SubscriptionArn", "").startswith("arn:")]
+    heard = len(subscriptions) - len(pending)
+    evidence = {"subscriptions": len(subscriptions), "pending": len(pending)}
+    if not heard:
+        return warned(
+            "nobody hears the alarms" + (f": {len(pending)} not confirmed yet" if pending else ""),
+            hint="set aws.notify_emails; each address confirms by the link that AWS mailed to it",
+            **evidence,
+        )
+    return passed(f"{heard} subscriber{'s' if heard != 1 else ''}", **evidence)

@@ -1,0 +1,248 @@
+"""The stores that AWS runs: ElastiCache, Aurora, the copies of the database's secret, and Redis seen from inside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from mjctl.aws.metrics import Metric, newest
+from mjctl.aws.ops_function import ops_function
+from mjctl.health.model import Check, Finding, RegionContext, failed, graded, passed, warned, worst
+from mjctl.models.check import CheckStatus
+from mjctl.models.contract import Contract, Managed
+from mjctl.models.errors import ConfigError
+
+_TIMEOUT_SECONDS = 8.0
+# A cold start of a function inside a VPC takes seconds.
+_INVOKE_SECONDS = 20.0
+_WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
+
+
+def checks(contract: Contract) -> Iterator[Check]:
+    if contract.cache.access == "ops_function":
+        yield Check("redis", check_redis, _INVOKE_SECONDS)
+    if contract.managed is None:
+        return
+    yield Check("cache", check_cache, _TIMEOUT_SECONDS)
+    yield Check("database", check_database, _TIMEOUT_SECONDS)
+    if contract.managed.database_global_cluster:
+        yield Check("database-regions", check_database_regions, _TIMEOUT_SECONDS)
+    if contract.database.secret.startswith("arn:"):
+        yield Check("database-secret", check_database_secret, _TIMEOUT_SECONDS)
+
+
+async def check_redis(context: RegionContext) -> Finding:
+    """It answers the ops function; memory and evictions by its own word."""
+    async with ops_function(context.contract) as function:
+        stats = await function.run("stats")
+    used, limit, evicted = stats["memory_bytes"], stats["max_memory_bytes"], stats["evicted_keys"]
+    bounds = context.thresholds
+    percent = 100 * used / limit if limit else 0.0
+    status = worst(
+        (
+            graded(percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
+            graded(evicted, warn=bounds.cache_evictions_warn, fail=float("inf")),
+        )
+    )
+    return Finding(
+        status,
+        f"Redis {stats['server_version']} answers the ops function, {used / 2**20:.1f} MiB"
+        f"{f' of {limit / 2**20:.0f} MiB' if limit else ''}, {evicted} evicted",
+        None if status is CheckStatus.PASS else _FULL,
+        {
+            "used_memory_bytes": used,
+            "maxmemory_bytes": limit,
+            "evicted_keys": evicted,
+            "clients": stats["clients"],
+            "keys": stats["total_keys"],
+        },
+    )
+
+
+async def check_cache(context: RegionContext) -> Finding:
+    """ElastiCache: status, replicas and their zones, automatic failover, memory and replication lag of every node."""
+    managed = _managed(context)
+    answer = await context.clients.call(
+        "elasticache", "describe_replication_groups", ReplicationGroupId=managed.cache_group
+    )
+    group = answer["ReplicationGroups"][0]
+    members = list(group.get("MemberClusters", ()))
+    nodes = [node for part in group.get("NodeGroups", ()) for node in part.get("NodeGroupMembers", ())]
+    zones = sorted({node["PreferredAvailabilityZone"] for node in nodes if node.get("PreferredAvailabilityZone")})
+    evidence: dict[str, object] = {
+        "group": managed.cache_group,
+        "status": group["Status"],
+        "nodes": len(members),
+        "zones": zones,
+        "automatic_failover": group.get("AutomaticFailover"),
+        "multi_az": group.get("MultiAZ"),
+    }
+    if group["Status"] not in _WORKING:
+        return failed(f"{managed.cache_group} is {group['Status']}", hint="ElastiCache's events say why", **evidence)
+    figures = await newest(
+        context.clients,
+        {
+            f"{kind}/{member}": Metric("AWS/ElastiCache", metric, {"CacheClusterId": member})
+            for member in members
+            for kind, metric in (("memory", "DatabaseMemoryUsagePercentage"), ("lag", "ReplicationLag"))
+        },
+    )
+    memory = max((value for name, value in figures.items() if name.startswith("memory/")), default=None)
+    lag = max((value for name, value in figures.items() if name.startswith("lag/")), default=0.0)
+    evidence |= {"memory_percent": memory, "replication_lag_seconds": lag}
+    summary = f"{len(members)} node{'s' if len(members) != 1 else ''} in {', '.join(zones) or 'unknown zones'}"
+    problems = _unsafe(group, members, zones)
+    if problems:
+        return warned(
+            f"{summary}: {'; '.join(problems)}", hint="`mjctl deploy` brings it to what the stack says", **evidence
+        )
+    if memory is None:
+        return warned(
+            f"{summary}; CloudWatch has no memory figure", hint="a new group has one after some minutes", **evidence
+        )
+    bounds = context.thresholds
+    status = worst(
+        (
+            graded(memory, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
+            graded(lag, warn=bounds.cache_lag_seconds_warn, fail=float("inf")),
+        )
+    )
+    hint = None if status is CheckStatus.PASS else _FULL
+    return Finding(status, f"{summary}, memory {memory:.0f} %, replication lag {lag:.1f} s", hint, evidence)
+
+
+def _unsafe(group: dict[str, Any], members: list[str], zones: list[str]) -> list[str]:
+    problems = []
+    if len(members) < 2:
+        problems.append("no replica: its loss is the loss of all running matches")
+    elif len(zones) == 1:
+        problems.append("all nodes in one zone")
+    if group.get("AutomaticFailover") not in ("enabled", "enabling"):
+        problems.append("no automatic failover")
+    return problems
+
+
+async def check_database(context: RegionContext) -> Finding:
+    """Aurora: cluster and instances, a writer where there has to be one, zones, lag of the readers, connections."""
+    managed = _managed(context)
+    name = managed.database_cluster
+    clusters = await context.clients.call("rds", "describe_db_clusters", DBClusterIdentifier=name)
+    cluster = clusters["DBClusters"][0]
+    answer = await context.clients.call(
+        "rds", "describe_db_instances", Filters=[{"Name": "db-cluster-id", "Values": [name]}]
+    )
+    instances = {item["DBInstanceIdentifier"]: item for item in answer["DBInstances"]}
+    zones = sorted({item["AvailabilityZone"] for item in instances.values() if item.get("AvailabilityZone")})
+    states = Counter(item["DBInstanceStatus"] for item in instances.values())
+    writers = [item["DBInstanceIdentifier"] for item in cluster.get("DBClusterMembers", ()) if item["IsClusterWriter"]]
+    evidence: dict[str, object] = {
+        "cluster": name,
+        "status": cluster["Status"],
+        "engine_version": cluster.get("EngineVersion"),
+        "instances": dict(states),
+        "zones": zones,
+        "writer": next(iter(writers), None),
+    }
+    hint = "RDS's events say why; Aurora replaces a failed instance by itself"
+    if cluster["Status"] not in _WORKING:
+        return failed(f"{name} is {cluster['Status']}", hint=hint, **evidence)
+    if not any(item["DBInstanceStatus"] in _WORKING for item in instances.values()):
+        return failed(f"no instance of {name} answers: {dict(states) or 'there is none'}", hint=hint, **evidence)
+    if not writers:
+        return failed(f"{name} has no writer", hint="fail it over in RDS, or `mjctl deploy`", **evidence)
+    figures = await newest(
+        context.clients, {"lag": Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})}
+    )
+    lag = figures.get("lag")
+    evidence["replica_lag_ms"] = lag
+    summary = f"{name}: {len(instances)} instance{'s' if len(instances) != 1 else ''} in {', '.join(zones)}"
+    ailing = [
+        f"{key} {item['DBInstanceStatus']}"
+        for key, item in instances.items()
+        if item["DBInstanceStatus"] not in _WORKING
+    ]
+    if ailing:
+        return warned(f"{summary}; {', '.join(ailing)}", hint=hint, **evidence)
+    if len(instances) < 2 or len(zones) < 2:
+        return warned(
+            f"{summary}: nothing to fail over to in another zone", hint="raise aws.database.instances", **evidence
+        )
+    bounds = context.thresholds
+    status = graded(lag or 0, warn=bounds.replica_lag_ms_warn, fail=bounds.replica_lag_ms_fail)
+    told = "no lag figure yet" if lag is None else f"readers {lag:.0f} ms behind"
+    return Finding(
+        status,
+        f"{summary}, writer {writers[0]}, {told}",
+        None if status is CheckStatus.PASS else "the writer or a reader is overloaded: see Performance Insights",
+        evidence,
+    )
+
+
+async def check_database_regions(context: RegionContext) -> Finding:
+    """The global cluster: this region belongs to it, one region writes, and how far the others are behind."""
+    managed = _managed(context)
+    answer = await context.clients.call(
+        "rds", "describe_global_clusters", GlobalClusterIdentifier=managed.database_global_cluster
+    )
+    cluster = answer["GlobalClusters"][0]
+    members = {item["DBClusterArn"]: bool(item["IsWriter"]) for item in cluster.get("GlobalClusterMembers", ())}
+    own = [arn for arn in members if arn.endswith(f":cluster:{managed.database_cluster}")]
+    writers = [arn.split(":")[3] for arn, writes in members.items() if writes]
+    evidence: dict[str, object] = {
+        "global_cluster": managed.database_global_cluster,
+        "status": cluster.get("Status"),
+        "regions": sorted(arn.split(":")[3] for arn in members),
+        "writer": writers,
+    }
+    hint = "after a failover of the database: attach the cluster again, or `mjctl deploy`"
+    if not own:
+        return failed("this region's cluster does not belong to the global one: it has no copy", hint=hint, **evidence)
+    if len(writers) != 1:
+        return failed(f"{len(writers)} regions write", hint=hint, **evidence)
+    if members[own[0]]:
+        others = len(members) - 1
+        return passed(f"writes here, replicated to {others} other region{'s' if others != 1 else ''}", **evidence)
+    lag_of = Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", {"DBClusterIdentifier": managed.database_cluster})
+    lag = (await newest(context.clients, {"lag": lag_of})).get("lag")
+    evidence["region_lag_ms"] = lag
+    if lag is None:
+        return warned(
+            f"a copy of {writers[0]}; CloudWatch does not say how far behind",
+            hint="without a figure for more than some minutes the replication stands still",
+            **evidence,
+        )
+    bounds = context.thresholds
+    status = graded(lag, warn=bounds.region_lag_ms_warn, fail=bounds.region_lag_ms_fail)
+    return Finding(
+        status,
+        f"a copy of {writers[0]}, {lag:.0f} ms behind",
+        None if status is CheckStatus.PASS else "losing the writing region now would lose that much",
+        evidence,
+    )
+
+
+async def check_database_secret(context: RegionContext) -> Finding:
+    """The master secret can be read here, and its copies in other regions are in step."""
+    answer = await context.clients.call("secretsmanager", "describe_secret", SecretId=context.contract.database.secret)
+    if answer.get("DeletedDate"):
+        return failed("the secret is marked for deletion", hint="`aws secretsmanager restore-secret` brings it back")
+    copies = {item["Region"]: item.get("Status", "Unknown") for item in answer.get("ReplicationStatus", ())}
+    late = {region: status for region, status in copies.items() if status != "InSync"}
+    evidence = {"copies": copies, "primary_region": answer.get("PrimaryRegion")}
+    if "Failed" in late.values():
+        return failed(
+            f"not copied: {', '.join(late)}", hint="a secret of that name is there already: remove it", **evidence
+        )
+    if late:
+        return warned(f"copies under way: {', '.join(late)}", hint="look again in a minute", **evidence)
+    return passed(f"in step in {', '.join(copies)}" if copies else "readable", **evidence)
+
+
+_FULL = "`mjctl cache stats` shows what fills it; a larger aws.cache.node_type or shorter TTLs help"
+
+
+def _managed(context: RegionContext) -> Managed:
+    if context.contract.managed is None:
+        raise ConfigError("the contract names nothing that AWS runs", hint="`mjctl deploy` publishes it anew")
+    return context.contract.managed
