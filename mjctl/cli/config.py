@@ -28,7 +28,8 @@ def validate(
     names = environment_names(Workspace.discover()) if every else [env]
     checked = {name: open_environment(name)[1] for name in names}
     lines = [
-        f"configs/{name}.yaml is valid: target {found.target}, {len(found.regions)} regions"
+        f"configs/{name}.yaml is valid: target {found.target}, "
+        f"{len(found.regions)} region{'s' if len(found.regions) != 1 else ''}"
         for name, found in checked.items()
     ]
     session.emit(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,7 @@ from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.deploy.artifacts import PlanFolder
-    from mjctl.deploy.executor import Planned
+    from mjctl.deploy.executor import Deployment, Planned
     from mjctl.deploy.intents import Intent
     from mjctl.models.deployment import RegionResult
     from mjctl.models.release import Release
@@ -69,17 +69,21 @@ def plan(
     from mjctl.cli.reports import begin_reports, write_reports
     from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.executor import discard
+    from mjctl.deploy.staged import plan_known
 
     run = open_run("plan", env, output)
     begin_reports(summary_file, junit)
-    regions = wanted_regions(run.environment, region, all_regions)
+    units = run.intents.units(wanted_regions(run.environment, region, all_regions))
     folder = PlanFolder(out.resolve()) if out is not None else None
     release = run.store.of_working_tree()
-    with run.held(regions, lock_timeout, message):
+    with run.held(units, lock_timeout, message):
         if folder is not None:
             folder.prepare()
-        intents = [run.intents.wanted(name, release) for name in regions]
-        planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file), folder=folder))
+        planned = run.phase(
+            lambda deployment: plan_known(
+                deployment, run.intents, units, release, details=_detailed(summary_file), folder=folder
+            )
+        )
         if folder is None:
             discard(planned)
     results = [one.result for one in planned]
@@ -109,9 +113,9 @@ def drift(
 
     run = open_run("drift", env, output)
     begin_reports(summary_file, junit)
-    regions = chosen_regions(run.environment, region, all_regions) or _deployed(run)
-    with run.held(regions, lock_timeout):
-        intents = [run.intents.applied(name) for name in regions]
+    units = _looked_at(run, chosen_regions(run.environment, region, all_regions))
+    with run.held(units, lock_timeout):
+        intents = [run.intents.applied(unit) for unit in units]
         planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file)))
         discard(planned)
     results = [overlook(one.result, run.environment.drift.ignore) for one in planned]
@@ -188,9 +192,10 @@ def deploy(
     watch = health_gate(run, soak, max_failures, threshold or ()) if gated else None
     rollout = RolloutPlan(Strategy(strategy.value), canary, rollback_on_failure)
     release = run.store.of_working_tree()
-    with run.held(regions, lock_timeout, message):
+    units = run.intents.units(regions)
+    with run.held(units, lock_timeout, message):
         kept = PlanFolder(plans.resolve()) if plans is not None else None
-        planned = _plans(run, regions, release, kept, _detailed(summary_file))
+        planned = _plans(run, units, release, kept, _detailed(summary_file))
         results = roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
     code = emit_results(run, results)
     write_reports(run, code, results, planned, release, summary_file, junit)
@@ -214,23 +219,48 @@ def destroy(
 
     run = open_run("destroy", env, output)
     regions = wanted_regions(run.environment, region, all_regions)
-    release = run.store.of_working_tree()
-    with run.held(regions, lock_timeout, message):
-        intents = [run.intents.wanted(name, release) for name in regions]
-        planned = run.phase(lambda deployment: deployment.plan(intents, destroy=True))
+    units = regions if run.environment.target == "local" else ("foundation", *regions, "edge")
+    with run.held(units, lock_timeout, message):
+        plan, work = _teardown(run, regions, all_regions)
+        planned = run.phase(plan)
         results = [one.result for one in planned]
         try:
             if all(result.ok for result in results):
                 if not auto_approve:
                     count = sum(result.remove for result in results)
-                    where = f"{run.environment.name}: {', '.join(regions)}"
+                    where = f"{run.environment.name}: {', '.join(result.region for result in results)}"
                     run.session.confirm(f"Destroy {count} resources of {where}? Their data is lost.", yes=False)
                 results = run.recorded(
-                    regions, lambda: run.phase(lambda deployment: deployment.destroy(planned)), message=message
+                    [result.region for result in results],
+                    lambda: run.phase(lambda deployment: work(deployment, planned)),
+                    message=message,
                 )
         finally:
             discard(planned)
     end(emit_results(run, results))
+
+
+def _teardown(
+    run: Run, regions: Sequence[str], everything: bool
+) -> tuple[
+    Callable[[Deployment], Coroutine[Any, Any, list[Planned]]],
+    Callable[[Deployment, list[Planned]], Coroutine[Any, Any, list[RegionResult]]],
+]:
+    """How a destroy of `regions` is planned, and how its plans are applied."""
+    release = run.store.of_working_tree()
+    if run.environment.target == "local":
+        intents = [run.local.wanted(name, release) for name in regions]
+        return (
+            lambda deployment: deployment.plan(intents, destroy=True),
+            lambda deployment, planned: deployment.destroy(planned),
+        )
+    from mjctl.deploy.teardown import Teardown
+
+    teardown = Teardown.of(run.production, run.environment, regions, everything=everything)
+    return (
+        lambda deployment: teardown.plan(deployment, run.production, release),
+        teardown.run,
+    )
 
 
 def rollback(
@@ -291,21 +321,27 @@ def _rolled_back(result: RegionResult) -> RegionResult:
 
 
 def _plans(
-    run: Run, regions: Sequence[str], release: Release, folder: PlanFolder | None, detailed: bool
+    run: Run, units: Sequence[str], release: Release, folder: PlanFolder | None, detailed: bool
 ) -> list[Planned]:
     """Plans made now, or those that lie in `folder`."""
+    from mjctl.deploy.staged import plan_known
+
     run.store.keep(release)
-    intents = [run.intents.wanted(name, release) for name in regions]
     if folder is not None:
+        intents = [run.intents.wanted(unit, release) for unit in units]
         return run.phase(lambda deployment: deployment.take(intents, folder))
-    return run.phase(lambda deployment: deployment.plan(intents, details=detailed))
+    return run.phase(lambda deployment: plan_known(deployment, run.intents, units, release, details=detailed))
 
 
 def _detailed(summary_file: Path | None) -> bool:
     return summary_file is not None
 
 
-def _deployed(run: Run) -> tuple[str, ...]:
-    from mjctl.terraform.contracts import deployed_contracts
+def _looked_at(run: Run, regions: Sequence[str]) -> tuple[str, ...]:
+    """The regions named, else every deployed one; with all of them also what exists once."""
+    from mjctl.terraform.contracts import deployed_contracts, shared_contracts
 
-    return tuple(deployed_contracts(run.workspace, run.environment))
+    chosen = regions or tuple(deployed_contracts(run.workspace, run.environment))
+    if regions and set(regions) != set(run.environment.regions):
+        return tuple(chosen)
+    return (*chosen, *shared_contracts(run.workspace, run.environment))

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from mjctl.deploy.artifacts import PlanFolder
     from mjctl.deploy.executor import Deployment, Planned
     from mjctl.deploy.gate import Gate
-    from mjctl.deploy.intents import Intents
+    from mjctl.deploy.intents import Intents, LocalIntents
+    from mjctl.deploy.production import ProductionIntents
     from mjctl.deploy.releases import ReleaseStore
-    from mjctl.deploy.rollout import RolloutPlan
+    from mjctl.deploy.rollout import Rollout, RolloutPlan
+    from mjctl.deploy.staged import StagedRollout
     from mjctl.models.contract import Endpoints
     from mjctl.models.deployment import RegionResult
     from mjctl.models.environment import Environment
@@ -81,20 +83,31 @@ class Run:
 
         return ReleaseStore(self.workspace, self.environment)
 
-    @cached_property
+    @property
     def intents(self) -> Intents:
-        from mjctl.deploy.intents import Intents
+        return self.local if self.environment.target == "local" else self.production
 
-        return Intents(self.workspace, self.environment, self.store)
+    @cached_property
+    def local(self) -> LocalIntents:
+        from mjctl.deploy.intents import LocalIntents
+
+        return LocalIntents(self.workspace, self.environment, self.store)
+
+    @cached_property
+    def production(self) -> ProductionIntents:
+        """Only for the targets `aws` and `sandbox`."""
+        from mjctl.deploy.production import ProductionIntents
+
+        return ProductionIntents(self.workspace, self.environment, self.store)
 
     def held(
-        self, regions: Sequence[str], wait_seconds: float, message: str | None = None
+        self, units: Sequence[str], wait_seconds: float, message: str | None = None
     ) -> AbstractContextManager[None]:
-        """Hold every region, and say on stderr for whom this run waits."""
+        """Hold every unit, and say on stderr for whom this run waits."""
         from mjctl.deploy.executor import locked
         from mjctl.terraform.stack import Stack
 
-        stacks = [Stack.of_region(self.workspace, self.environment, region) for region in regions]
+        stacks = [Stack.of_unit(self.workspace, self.environment, unit) for unit in units]
 
         def say(text: str) -> None:
             self.session.err.print(text, markup=False)
@@ -117,6 +130,19 @@ class Run:
         with view_for(self.session) as view:
             return asyncio.run(main(view))
 
+    def staged(self, deployment: Deployment, waves: Rollout, release: Release, *, approved: bool) -> StagedRollout:
+        """The rollout of a production environment, whose regions follow each other by `waves`."""
+        from mjctl.deploy.staged import StagedRollout
+
+        return StagedRollout(
+            deployment,
+            self.production,
+            waves,
+            release,
+            primary=self.environment.primary_region,
+            approved=approved,
+        )
+
     def confirm(self, planned: Sequence[Planned], question: str, auto_approve: bool) -> None:
         """Show the changes and ask, unless there is none or the answer was given.
 
@@ -126,7 +152,7 @@ class Run:
         from mjctl.cli.render import changes_table
 
         results = [one.result for one in planned]
-        if auto_approve or not any(result.changes for result in results):
+        if auto_approve or not any(result.changes or result.outcome == "waiting" for result in results):
             return
         self.session.err.print(changes_table(results))
         self.session.confirm(question, yes=False)
@@ -230,10 +256,13 @@ def roll_out(
         # The answer can have taken hours, in which another run may have tidied up.
         run.store.keep(release)
     # Nothing to change anywhere is nothing to watch.
-    watch = gate if any(result.outcome == "planned" for result in results) else None
+    watch = gate if any(result.outcome in ("planned", "waiting") for result in results) else None
 
     async def work(deployment: Deployment) -> list[RegionResult]:
-        return await Rollout(deployment, run.intents, rollout, watch).run(planned)
+        waves = Rollout(deployment, run.intents, rollout, watch)
+        if release is None or run.environment.target == "local":
+            return await waves.run(planned)
+        return await run.staged(deployment, waves, release, approved=kept is not None).run(planned)
 
     try:
         return run.recorded(regions, lambda: run.phase(work), message=message, release=release)
@@ -256,7 +285,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
         if result.error:
             print_error(result.error, as_json=False)
     code = exit_code(results)
-    if pending and code is ExitCode.OK and any(result.outcome == "planned" for result in results):
+    if pending and code is ExitCode.OK and any(result.outcome in ("planned", "waiting") for result in results):
         code = ExitCode.CHANGES_PENDING
     addresses = {} if pending else _addresses(run, results)
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
@@ -279,7 +308,8 @@ def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, Endpoints
         result.region
         for result in results
         if result.outcome in ("applied", "unchanged", "rolled_back", "unhealthy")
-        and Stack.of_region(run.workspace, run.environment, result.region).exists()
+        and result.region in run.environment.regions
+        and Stack.of_unit(run.workspace, run.environment, result.region).exists()
     ]
     contracts = deployed_contracts(run.workspace, run.environment, up) if up else {}
     return {name: contract.endpoints for name, contract in contracts.items()}

@@ -46,10 +46,11 @@ class VerdictDocument(_Part):
 
 
 class RegionDocument(_Part):
-    region: str
+    region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
     outcome: Literal[
         "unchanged",
         "planned",
+        "waiting",
         "applied",
         "destroyed",
         "not_started",
@@ -65,6 +66,7 @@ class RegionDocument(_Part):
     revision: str | None = Field(description="what runs in the region afterwards, as far as it is known")
     refused: str | None = Field(description="the revision that was tried and given up")
     changes: tuple[ChangeDocument, ...]
+    waits_for: tuple[str, ...] = Field(description="what must be applied before the changes here can be known")
     ignored: tuple[ChangeDocument, ...] = Field(description="drift that the environment's file says to overlook")
     health: VerdictDocument | None
     error: ErrorDocument | None
@@ -183,6 +185,7 @@ def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument
         revision=result.revision,
         refused=result.refused,
         changes=tuple(map(_change, result.changes)),
+        waits_for=result.waits_for,
         ignored=tuple(map(_change, result.ignored)),
         health=VerdictDocument(
             healthy=verdict.healthy, looks=verdict.looks, seconds=round(verdict.seconds, 2), failing=verdict.failing

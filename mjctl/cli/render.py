@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _STYLE = {
     Outcome.UNCHANGED: "green",
     Outcome.PLANNED: "yellow",
+    Outcome.WAITING: "yellow",
     Outcome.APPLIED: "green",
     Outcome.DESTROYED: "green",
     Outcome.NOT_STARTED: "dim",

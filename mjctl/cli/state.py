@@ -26,19 +26,25 @@ def outputs(
 ) -> None:
     """Show what deployed regions publish: addresses, tables, queues, identity. No secret is among it.
 
+    Without --region also what a production environment has once: foundation and edge.
+
     Example: mjctl outputs --region us-east-1 --output json
     """
     from rich.table import Table
 
-    from mjctl.terraform.contracts import deployed_contracts
+    from mjctl.terraform.contracts import deployed_contracts, shared_contracts
 
     run = open_run("outputs", env, output)
-    contracts = deployed_contracts(run.workspace, run.environment, chosen_regions(run.environment, region, all_regions))
+    regions = chosen_regions(run.environment, region, all_regions)
+    contracts = deployed_contracts(run.workspace, run.environment, regions)
+    published = {name: contract.model_dump(mode="json") for name, contract in contracts.items()}
+    if not regions or all_regions:
+        published |= shared_contracts(run.workspace, run.environment)
     table = Table(box=None, pad_edge=False, show_header=False)
-    for name, contract in contracts.items():
-        for field, value in _leaves(contract.model_dump(mode="json")):
+    for name, contract in published.items():
+        for field, value in _leaves(contract):
             table.add_row(name, field, str(value))
-    run.session.emit(table, data={name: contract.model_dump(mode="json") for name, contract in contracts.items()})
+    run.session.emit(table, data=published)
 
 
 def status(
@@ -55,8 +61,8 @@ def status(
     from mjctl.deploy.status import region_status
 
     run = open_run("status", env, output)
-    regions = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
-    found = [region_status(run.workspace, run.environment, name) for name in regions]
+    units = chosen_regions(run.environment, region) if not all_regions else ()
+    found = [region_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
     run.session.emit(status_table(found), data={"environment": run.environment.name, "regions": found})
 
 

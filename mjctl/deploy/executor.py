@@ -16,6 +16,7 @@ from mjctl.deploy import inputs
 from mjctl.deploy.artifacts import PlanFolder
 from mjctl.deploy.intents import Intent
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
+from mjctl.deploy.settled import confirm_rollout
 from mjctl.models.deployment import Change, Outcome, Phase, RegionResult
 from mjctl.models.environment import Environment
 from mjctl.models.errors import Interrupted, MjctlError
@@ -207,6 +208,7 @@ class Deployment:
             summary = await operations.apply(
                 self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)
             )
+            await asyncio.to_thread(confirm_rollout, stack)
             self._remember(intent)
         except MjctlError as error:
             failed = _failed(stack.region, error, started, planned.result.seconds)

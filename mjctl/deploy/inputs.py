@@ -116,8 +116,10 @@ def _certificates_are_current(stack: Stack) -> bool:
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:
-    """Keep the epochs of an apply: the next one counts from them."""
-    write_private(stack.folder / _EPOCHS, json.dumps(variables.get("epochs", {})))
+    """Keep the epochs of an apply, where there are any: the next one counts from them."""
+    if "epochs" not in variables:
+        return
+    write_private(stack.folder / _EPOCHS, json.dumps(variables["epochs"]))
 
 
 def remove_remains(stack: Stack) -> None:
@@ -125,7 +127,8 @@ def remove_remains(stack: Stack) -> None:
 
     Terraform runs no destroy provisioner of a resource whose creation was interrupted, so its process can be left.
     """
-    daemon.stop(Layout(stack.folder))
+    if stack.remote is None:
+        daemon.stop(Layout(stack.folder))
     for path in (stack.folder / _EPOCHS, stack.folder / _SCALE, Layout(stack.folder).ports):
         path.unlink(missing_ok=True)
     shutil.rmtree(stack.data_dir, ignore_errors=True)

@@ -1,16 +1,17 @@
-"""What a region is to become: which code, with which variables."""
+"""What a unit (a region, or a stack that exists once) is to become: which code, with which variables."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from mjctl.deploy import inputs
 from mjctl.deploy.releases import Entry, RegionReleases, ReleaseStore
 from mjctl.models.environment import Environment
-from mjctl.models.errors import ConfigError, NotFoundError
+from mjctl.models.errors import NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import Stack
@@ -18,10 +19,10 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class Intent:
-    """`stack` names the Terraform code that is run; `release` is what the region has afterwards."""
+    """`stack` names the Terraform code that is run; `release` is what the unit has afterwards."""
 
     stack: Stack
-    variables: Mapping[str, Any]
+    variables: dict[str, Any]
     release: Release | None = None
 
     @property
@@ -33,72 +34,88 @@ class Intent:
         return self.release.revision if self.release else None
 
 
-class Intents:
-    """The ways to want something of a region. Every method only reads, apart from choosing ports.
-
-    Raises:
-        ConfigError: the environment's target cannot be deployed by this version.
-    """
+class Intents(ABC):
+    """The ways to want something of a unit. Every method only reads, apart from choosing ports and keeping code."""
 
     def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
-        if environment.target != "local":
-            raise ConfigError(
-                f"target `{environment.target}` cannot be deployed by this version of mjctl; `local` can",
-                where=f"environment {environment.name}",
-            )
         self._workspace = workspace
         self._environment = environment
         self._store = store
 
-    def stack(self, region: str) -> Stack:
-        return Stack.of_region(self._workspace, self._environment, region)
+    def units(self, regions: Sequence[str]) -> tuple[str, ...]:
+        """What a deploy of `regions` works on, in the order in which it is applied."""
+        return tuple(regions)
 
-    def wanted(self, region: str, release: Release) -> Intent:
+    def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - see ProductionIntents
+        """Which of `units` must be applied before `unit` can be planned; () when it can be planned now."""
+        return ()
+
+    def stack(self, unit: str) -> Stack:
+        return Stack.of_unit(self._workspace, self._environment, unit)
+
+    @abstractmethod
+    def wanted(self, unit: str, release: Release) -> Intent:
         """The working tree's code and the environment's file, as they are now."""
-        stack = self.stack(region)
-        stack.prepare()
-        game_dir = self._store.game_dir(release)
-        return Intent(stack, inputs.local_variables(self._environment, stack, release, game_dir), release)
 
-    def applied(self, region: str) -> Intent:
+    def applied(self, unit: str) -> Intent:
         """What the last apply wanted: whatever a plan of it shows has changed in the world.
 
         Raises:
-            NotFoundError: the region was never wholly deployed.
+            NotFoundError: the unit was never wholly deployed.
         """
-        stack = self.stack(region)
+        stack = self.stack(unit)
         if not stack.applied_variables_file.is_file():
             raise NotFoundError(
                 "nothing to compare with: this region was never wholly deployed",
                 where=stack.where,
-                hint=f"`mjctl deploy --env {stack.environment} --region {region}`",
+                hint=f"`mjctl deploy --env {stack.environment} --region {unit}`",
             )
         variables: dict[str, Any] = json.loads(stack.applied_variables_file.read_text(encoding="utf-8"))
-        variables = {**variables, "epochs": inputs.epochs(stack, list(variables["epochs"]))}
         entry = RegionReleases(stack).current()
         if entry is None:
             return Intent(stack, variables)
         return Intent(self._store.restored(stack, entry), variables, entry.release)
 
-    def earlier(self, region: str, entry: Entry) -> Intent:
-        """An earlier release of the region: its Terraform code, game code and variables; the scale set since stays.
+    @abstractmethod
+    def earlier(self, unit: str, entry: Entry) -> Intent:
+        """An earlier release of the unit: its Terraform code, game code and variables; the scale set since stays.
 
         Raises:
             NotFoundError: its code is not kept here any more.
         """
-        stack = self._store.restored(self.stack(region), entry)
+
+    @abstractmethod
+    def scaled(self, unit: str, count: int) -> Intent:
+        """What was last applied, with `count` game servers a zone.
+
+        Raises:
+            NotFoundError: the region was never wholly deployed.
+        """
+
+
+class LocalIntents(Intents):
+    """Regions as processes on this machine."""
+
+    def wanted(self, unit: str, release: Release) -> Intent:
+        stack = self.stack(unit)
+        stack.prepare()
+        game_dir = self._store.game_dir(release)
+        return Intent(stack, inputs.local_variables(self._environment, stack, release, game_dir), release)
+
+    def applied(self, unit: str) -> Intent:
+        intent = super().applied(unit)
+        epochs = inputs.epochs(intent.stack, list(intent.variables["epochs"]))
+        return replace(intent, variables={**intent.variables, "epochs": epochs})
+
+    def earlier(self, unit: str, entry: Entry) -> Intent:
+        stack = self._store.restored(self.stack(unit), entry)
         variables = dict(entry.variables)
         scaled = inputs.servers_per_zone(stack)
         if scaled is not None:
             variables["game"] = {**variables["game"], "servers_per_zone": scaled}
         return Intent(stack, inputs.on_this_machine(self._environment, stack, variables), entry.release)
 
-    def scaled(self, region: str, count: int) -> Intent:
-        """What was last applied, with `count` game servers a zone.
-
-        Raises:
-            NotFoundError: the region was never wholly deployed.
-        """
-        intent = self.applied(region)
+    def scaled(self, unit: str, count: int) -> Intent:
+        intent = self.applied(unit)
         variables = {**intent.variables, "game": {**intent.variables["game"], "servers_per_zone": count}}
         return replace(intent, variables=inputs.on_this_machine(self._environment, intent.stack, variables))

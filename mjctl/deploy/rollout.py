@@ -38,7 +38,7 @@ class RolloutPlan:
             return [list(regions)]
         if self.strategy is Strategy.SEQUENTIAL:
             return [[region] for region in regions]
-        first = self.canary or regions[0]
+        first = self.canary if self.canary is not None and self.canary in regions else regions[0]
         rest = [region for region in regions if region != first]
         return [[first], rest] if rest else [[first]]
 
@@ -61,7 +61,7 @@ class Rollout:
                 found = await self._wave([by_region[region] for region in wave])
             else:
                 discard([by_region[region] for region in wave])
-                found = [self._not_started(by_region[region]) for region in wave]
+                found = [not_started(self._deployment, by_region[region]) for region in wave]
             results.update({one.region: one for one in found})
         await asyncio.to_thread(self._deployment.store.prune)
         return [results[region] for region in by_region]
@@ -137,19 +137,22 @@ class Rollout:
             hint="the cause is not the code: `mjctl health` shows every check",
         )
 
-    def _not_started(self, planned: Planned) -> RegionResult:
-        current = RegionReleases(planned.stack).current()
-        return self._deployment.finish(
-            replace(
-                planned.result,
-                outcome=Outcome.NOT_STARTED,
-                add=0,
-                change=0,
-                remove=0,
-                seconds=0.0,
-                revision=current.revision if current else None,
-            )
+
+def not_started(deployment: Deployment, planned: Planned) -> RegionResult:
+    """The result of a region that was left alone because another one went wrong."""
+    current = RegionReleases(planned.stack).current()
+    return deployment.finish(
+        replace(
+            planned.result,
+            outcome=Outcome.NOT_STARTED,
+            add=0,
+            change=0,
+            remove=0,
+            seconds=0.0,
+            revision=current.revision if current else None,
+            waits_for=(),
         )
+    )
 
 
 async def restore(deployment: Deployment, intents: Sequence[Intent]) -> list[RegionResult]:

@@ -35,29 +35,37 @@ class RegionStatus:
 
 
 def region_status(workspace: Workspace, environment: Environment, region: str) -> RegionStatus:
-    """Look at one region's state file, its processes and its lock."""
-    stack = Stack.of_region(workspace, environment, region)
+    """Look at one region's state, its processes and its lock.
+
+    Raises:
+        UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
+    """
+    stack = Stack.of_unit(workspace, environment, region)
     applied = _applied(stack)
     releases = RegionReleases(stack)
     current = releases.current()
     gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
     return RegionStatus(
         region=region,
-        state="partial" if releases.attempted() else _state(stack, applied, gone),
+        state=_state(stack, releases, bool(applied), gone),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,
         standing=current.standing if current else None,
         applied_at=_applied_at(stack) if applied else None,
-        serial=stack.serial(),
+        serial=stack.position().serial,
         gone=gone,
         held_by=held_by(stack),
     )
 
 
-def _state(stack: Stack, applied: dict[str, Any], gone: tuple[str, ...]) -> str:
+def _state(stack: Stack, releases: RegionReleases, applied: bool, gone: tuple[str, ...]) -> str:
+    if releases.attempted():
+        return "partial"
     if not stack.exists():
         return "absent"
-    if not applied:
+    # A remote state may have been applied by another machine.
+    whole = "contract" in stack.outputs() if stack.remote is not None else applied
+    if not whole:
         return "partial"
     return "damaged" if gone else "deployed"
 

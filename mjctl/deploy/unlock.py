@@ -23,7 +23,7 @@ async def unlock_region(workspace: Workspace, environment: Environment, region: 
     Raises:
         LockedError: the holder is alive.
     """
-    stack = Stack.of_region(workspace, environment, region)
+    stack = Stack.of_unit(workspace, environment, region)
     holder = held_by(stack)
     if holder is not None:
         raise LockedError(

@@ -24,13 +24,15 @@ class Phase(StrEnum):
 class Outcome(StrEnum):
     """How a region ended.
 
-    `planned`: changes are known and were not applied. `not_started`: an earlier region stopped the rollout.
+    `planned`: changes are known and were not applied. `waiting`: what it needs is published by a stack that must be
+    applied first, so its changes are not known yet. `not_started`: an earlier region stopped the rollout.
     `unhealthy`: applied, and refused by the health gate. `rolled_back`: brought back to its last good revision after
     it had failed or turned unhealthy, or because a person asked for it.
     """
 
     UNCHANGED = "unchanged"
     PLANNED = "planned"
+    WAITING = "waiting"
     APPLIED = "applied"
     DESTROYED = "destroyed"
     NOT_STARTED = "not_started"
@@ -65,10 +67,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RegionResult:
-    """`add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
+    """`region` may also be a stack that exists once: `foundation`, `edge`.
 
+    `add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
     `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
-    and given up. `ignored` are drifted resources that the environment's file says to overlook.
+    and given up. `ignored` are drifted resources that the environment's file says to overlook. `waits_for`: what must
+    be applied before this can be planned.
     """
 
     region: str
@@ -83,6 +87,7 @@ class RegionResult:
     refused: str | None = None
     verdict: Verdict | None = None
     ignored: tuple[Change, ...] = ()
+    waits_for: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -91,4 +96,4 @@ class RegionResult:
         return self.outcome in _GOOD
 
 
-_GOOD = frozenset({Outcome.UNCHANGED, Outcome.PLANNED, Outcome.APPLIED, Outcome.DESTROYED})
+_GOOD = frozenset({Outcome.UNCHANGED, Outcome.PLANNED, Outcome.WAITING, Outcome.APPLIED, Outcome.DESTROYED})

@@ -16,6 +16,11 @@ RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
 
 
+# The stacks of the production targets that exist once; every other unit is a region.
+FOUNDATION = "foundation"
+EDGE = "edge"
+
+
 def _range_of_a_vpc(text: str) -> str:
     network = IPv4Network(text)
     if not 16 <= network.prefixlen <= 20:
@@ -148,6 +153,11 @@ class Environment(_Section):
         """Where the database is written, and what exists once lies."""
         named = self.aws.primary_region if self.aws else None
         return named or next(iter(self.regions))
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """All that has a state of its own: the regions and, on AWS, what exists once before and after them."""
+        return tuple(self.regions) if self.target == "local" else (FOUNDATION, *self.regions, EDGE)
 
     def cidr(self, region: str) -> str:
         """Range of the region's VPC."""

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from mjctl.models.contract import Contract
-from mjctl.models.environment import Environment
-from mjctl.models.errors import NotFoundError, TerraformError
+from mjctl.models.environment import EDGE, FOUNDATION, Environment
+from mjctl.models.errors import NotFoundError
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.engine import Engine, find_engine
-from mjctl.terraform.runner import child_environment
 from mjctl.terraform.stack import Stack
-
-_TIMEOUT_SECONDS = 60
 
 
 def deployed_contracts(
@@ -25,10 +20,12 @@ def deployed_contracts(
 
     Raises:
         NotFoundError: a region that was named is not deployed, or none is.
-        TerraformError: Terraform could not read a state.
+        UnreachableError, PermissionDeniedError: the states are remote, and were not answered for.
     """
-    stacks = [Stack.of_region(workspace, environment, name) for name in regions or environment.regions]
-    there = [stack for stack in stacks if stack.exists()]
+    stacks = [Stack.of_unit(workspace, environment, name) for name in regions or environment.regions]
+    with ThreadPoolExecutor(max_workers=environment.concurrency) as pool:
+        exists = list(pool.map(Stack.exists, stacks))
+    there = [stack for stack, found in zip(stacks, exists, strict=True) if found]
     missing = [stack.region for stack in stacks if stack not in there]
     if not there or (regions and missing):
         names = ", ".join(missing if regions else environment.regions)
@@ -38,10 +35,8 @@ def deployed_contracts(
             where=f"environment {environment.name}",
             hint=f"`mjctl deploy --env {environment.name} {flags}` brings it up",
         )
-    engine = find_engine()
-    with ThreadPoolExecutor(max_workers=environment.concurrency) as pool:
-        contracts = list(pool.map(lambda stack: _read(engine, stack), there))
-    found = {stack.region: contract for stack, contract in zip(there, contracts, strict=True) if contract is not None}
+    published = {stack.region: stack.outputs().get("contract") for stack in there}
+    found = {region: Contract.parse(contract) for region, contract in published.items() if contract is not None}
     unpublished = [stack.region for stack in there if stack.region not in found]
     if unpublished and (regions or not found):
         raise NotFoundError(
@@ -52,22 +47,13 @@ def deployed_contracts(
     return found
 
 
-def _read(engine: Engine, stack: Stack) -> Contract | None:
-    """One stack's contract; None where an interrupted first deploy has left a state without outputs."""
-    done = subprocess.run(
-        [*engine.argv, "output", "-json"],
-        cwd=stack.source_dir,
-        env=child_environment(stack),
-        capture_output=True,
-        timeout=_TIMEOUT_SECONDS,
-        check=False,
-        text=True,
-    )
-    if done.returncode != 0:
-        raise TerraformError(
-            f"terraform output failed\n{done.stderr.strip()[-2000:]}",
-            where=stack.where,
-            hint=f"`mjctl deploy --region {stack.region}` initialises the stack anew",
-        )
-    published = json.loads(done.stdout or "{}").get("contract")
-    return Contract.parse(published["value"]) if published else None
+def shared_contracts(workspace: Workspace, environment: Environment) -> dict[str, Any]:
+    """What the stacks publish that exist once: of `foundation` and `edge`, those that are deployed; {} on `local`.
+
+    Raises:
+        UnreachableError, PermissionDeniedError: as deployed_contracts.
+    """
+    if environment.target == "local":
+        return {}
+    outputs = {unit: Stack.of_unit(workspace, environment, unit).outputs() for unit in (FOUNDATION, EDGE)}
+    return {unit: published["contract"] for unit, published in outputs.items() if "contract" in published}

@@ -36,7 +36,9 @@ async def init(runner: Runner, stack: Stack) -> bool:
     wanted = hashlib.sha256(
         "\0".join([stack.source_digest(), json.dumps(stack.backend_config), runner.engine.version]).encode()
     ).hexdigest()
-    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and stack.data_dir.is_dir():
+    # The note of the chosen providers lies with the code, and every release has a copy of its own.
+    chosen = stack.lock_file.is_file() or not (stack.data_dir / "providers").is_dir()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and stack.data_dir.is_dir() and chosen:
         return False
     await runner.run(
         stack,
@@ -81,6 +83,7 @@ async def plan(
             "destroy": _flag() if destroy else None,
             "var_file": str(stack.variables_file),
             "out": str(saved.path),
+            "parallelism": stack.parallelism,
         },
         on_event=take,
         good_codes=(0, _CHANGES),
@@ -103,7 +106,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
             stack,
             "apply",
             str(saved.path),
-            options={"json": _flag(), "input": False, "parallelism": 20},
+            options={"json": _flag(), "input": False, "parallelism": stack.parallelism},
             on_event=on_event,
         )
     except TerraformError as error:

@@ -19,9 +19,8 @@ from mjctl.terraform.stack import Stack, write_private
 
 @dataclass(frozen=True)
 class Binding:
-    """What a plan is bound to beside its stack: the account that it changes (`local`: none) and the release."""
+    """What a plan is bound to beside its stack and its account: the release."""
 
-    account: str = "local"
     revision: str = ""
 
 
@@ -85,14 +84,15 @@ class SavedPlan:
         self.seal_path.unlink(missing_ok=True)
 
     def _seal_of(self, stack: Stack, made_at: float) -> Seal:
+        state = stack.position()
         return Seal(
             environment=stack.environment,
             stack=stack.name,
             region=stack.region,
-            account=self.binding.account,
+            account=stack.account_id,
             revision=self.binding.revision,
-            lineage=stack.lineage(),
-            serial=stack.serial(),
+            lineage=state.lineage,
+            serial=state.serial,
             source=stack.source_digest(),
             variables=_digest(stack.variables_file),
             plan=_digest(self.path),

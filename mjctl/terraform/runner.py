@@ -19,6 +19,7 @@ from typing import IO, Any
 from mjctl.models.errors import Interrupted, LockedError, TerraformError
 from mjctl.terraform.engine import Engine
 from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, parse_line
+from mjctl.terraform.providers import provider_variables
 from mjctl.terraform.stack import Stack, explained_disk_errors
 
 # A message with a whole plan's outputs is far larger than asyncio's own limit of 64 KiB.
@@ -147,11 +148,19 @@ def _interrupt(process: asyncio.subprocess.Process) -> None:
 
 
 def child_environment(stack: Stack) -> dict[str, str]:
-    """The environment of a Terraform process: the caller's, less what would change the meaning of a command."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_DROPPED)}
+    """The environment of a Terraform process: the caller's, less what would change the meaning of a command.
+
+    Towards an emulated account nothing of the caller's own AWS settings is kept.
+    """
+    emulated = stack.remote is not None and stack.remote.account.emulated
+    dropped = (*_DROPPED, "AWS_") if emulated else _DROPPED
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     config = kept.get("TF_CLI_CONFIG_FILE")
     if config and not Path(config).is_file():
         del kept["TF_CLI_CONFIG_FILE"]
+    if stack.remote is not None:
+        kept |= provider_variables(kept, stack.folder.parents[1])
+        kept |= dict(stack.remote.account.variables)
     return {
         **kept,
         "TF_DATA_DIR": str(stack.data_dir),

@@ -12,37 +12,74 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mjctl.models.environment import Environment
+from mjctl.aws.account import open_account
+from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import MjctlError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
+from mjctl.terraform.remote_state import RemoteState
 
-_STACK_OF_TARGET = {"local": "local", "sandbox": "region", "aws": "region"}
+
+@dataclass(frozen=True)
+class StatePosition:
+    """`lineage` names a state, `serial` counts its writes; both None where there is no state."""
+
+    lineage: str | None
+    serial: int | None
 
 
 @dataclass(frozen=True)
 class Stack:
-    """`folder` is the region's own, private one; TF_DATA_DIR, state, variables and plans lie in folder/terraform."""
+    """`folder` is the unit's own, private one; TF_DATA_DIR, variables and plans lie in folder/terraform.
+
+    `region` is the unit: a region's name, or `foundation` and `edge` for what exists once. The state lies in
+    folder/terraform too, unless there is a `remote` one. `digest` is that of the code, where it is known already.
+    """
 
     environment: str
     name: str
     region: str
     source_dir: Path
     folder: Path
+    remote: RemoteState | None = None
+    digest: str | None = None
 
     @classmethod
-    def of_region(cls, workspace: Workspace, environment: Environment, region: str) -> Stack:
-        name = _STACK_OF_TARGET[environment.target]
+    def of_unit(cls, workspace: Workspace, environment: Environment, unit: str) -> Stack:
+        """The stack of one unit, with the code of the working tree.
+
+        Raises:
+            UnreachableError: the environment's sandbox is not up.
+        """
+        remote = None
+        name = "local"
+        if environment.target != "local":
+            name = unit if unit in (FOUNDATION, EDGE) else "region"
+            key = f"{environment.project}-{environment.name}/{unit}.tfstate"
+            remote = RemoteState(open_account(workspace, environment), key)
         return cls(
             environment=environment.name,
             name=name,
-            region=region,
+            region=unit,
             source_dir=workspace.stack_dir(name),
-            folder=workspace.region_dir(environment.name, region),
+            folder=workspace.region_dir(environment.name, unit),
+            remote=remote,
         )
 
     @property
     def where(self) -> str:
+        if self.name in (FOUNDATION, EDGE):
+            return f"environment {self.environment}, stack {self.name}"
         return f"environment {self.environment}, region {self.region}, stack {self.name}"
+
+    @property
+    def account_id(self) -> str:
+        """What a plan of this stack may change: an account, or `local`."""
+        return self.remote.account.account_id if self.remote else "local"
+
+    @property
+    def parallelism(self) -> int:
+        """Operations at the same time; an emulator throttles nobody."""
+        return 30 if self.remote and self.remote.account.emulated else 20
 
     @property
     def terraform_dir(self) -> Path:
@@ -54,6 +91,7 @@ class Stack:
 
     @property
     def state_file(self) -> Path:
+        """Where the state lies, unless it is remote."""
         return self.terraform_dir / "terraform.tfstate"
 
     @property
@@ -70,8 +108,14 @@ class Stack:
         return self.folder / "logs" / "terraform.log"
 
     @property
+    def lock_file(self) -> Path:
+        """Terraform's record of the providers that it chose for this code; init writes it."""
+        return self.source_dir / ".terraform.lock.hcl"
+
+    @property
     def backend_config(self) -> dict[str, str]:
-        return {"path": str(self.state_file)}
+        """Raises: as RemoteState.backend_config."""
+        return self.remote.backend_config() if self.remote else {"path": str(self.state_file)}
 
     def prepare(self) -> None:
         """Make the private folders.
@@ -85,27 +129,29 @@ class Stack:
 
     def exists(self) -> bool:
         """Whether an apply has ever left a state that holds something."""
-        return self.serial() is not None and bool(self._state().get("resources"))
+        state = self._state()
+        return state.get("serial") is not None and bool(state.get("resources"))
 
-    def serial(self) -> int | None:
-        """The state's serial number, None where there is no state."""
-        serial = self._state().get("serial")
-        return int(serial) if serial is not None else None
+    def position(self) -> StatePosition:
+        """Which state it is now, and how often it was written."""
+        state = self._state()
+        serial, lineage = state.get("serial"), state.get("lineage")
+        return StatePosition(str(lineage) if lineage else None, int(serial) if serial is not None else None)
 
-    def lineage(self) -> str | None:
-        lineage = self._state().get("lineage")
-        return str(lineage) if lineage else None
+    def outputs(self) -> dict[str, Any]:
+        """What the last apply published; {} where nothing was."""
+        return {name: found["value"] for name, found in self._state().get("outputs", {}).items()}
 
     def _state(self) -> dict[str, Any]:
         try:
-            state = json.loads(self.state_file.read_bytes())
+            state = json.loads(self.remote.read() if self.remote else self.state_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}
 
     def source_digest(self) -> str:
         """A digest of all HCL and YAML below terraform/: what `init` and the plan depend on."""
-        return source_digest(self.source_dir.parents[1])
+        return self.digest or source_digest(self.source_dir.parents[1])
 
 
 def source_digest(root: Path) -> str:

@@ -14,6 +14,7 @@ import inputs
 import terraform_cli
 from plan_model import Plan
 
+from mjctl.deploy import aws_inputs
 from mjctl.sandbox.emulators import Emulators
 
 
@@ -39,18 +40,16 @@ def prod_plans(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPat
     """
     folder = tmp_path_factory.mktemp("prod")
     environment = inputs.environment("prod")
-    package = folder / "functions.zip"
-    package.write_bytes(inputs.EMPTY_ZIP)
-    archive = {"path": str(package), "sha256": inputs.EMPTY_ZIP_SHA256}
-    secret = emulator.client("secretsmanager", inputs.primary_region(environment)).create_secret(
+    archive = inputs.empty_archive(folder)
+    secret = emulator.client("secretsmanager", environment.primary_region).create_secret(
         Name="arena-prod-database-master", SecretString='{"username": "game", "password": "not-a-secret"}'
     )
     contract = inputs.foundation_contract(environment, secret["ARN"])
-    stacks = {"foundation": ("foundation", inputs.primary_region(environment), inputs.foundation(environment))}
+    stacks = {"foundation": ("foundation", environment.primary_region, inputs.foundation(environment))}
     for region in environment.regions:
         stacks[f"region {region}"] = ("region", region, inputs.region(environment, region, contract, archive))
     published = {region: inputs.region_edge(environment, region) for region in environment.regions}
-    stacks["edge"] = ("edge", inputs.primary_region(environment), inputs.edge(environment, contract, published))
+    stacks["edge"] = ("edge", environment.primary_region, aws_inputs.edge(environment, contract, published))
     plans = []
     for name, (stack, region, variables) in stacks.items():
         root = terraform_cli.initialised(tree / "stacks" / stack, folder / name.replace(" ", "-"), emulator.endpoints())

@@ -1,4 +1,4 @@
-"""Inputs of the production stacks for an environment of configs/, as mjctl hands them to Terraform."""
+"""Inputs of the production stacks by mjctl's own code, and what other stacks would publish."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from mjctl.deploy import aws_inputs
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
@@ -18,87 +19,37 @@ PROJECT_DIR = Path(__file__).parents[2]
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 EMPTY_ZIP_SHA256 = base64.b64encode(hashlib.sha256(EMPTY_ZIP).digest()).decode()
 
+STATE = aws_inputs.StateStore(
+    bucket=f"arena-terraform-state-{ACCOUNT_ID}",
+    kms_key_arn=f"arn:aws:kms:us-east-1:{ACCOUNT_ID}:key/11111111-2222-3333-4444-555555555555",
+)
+
 
 def environment(name: str) -> Environment:
     return load_environment(Workspace(PROJECT_DIR, PROJECT_DIR / ".mjctl"), name)
 
 
-def cidr(environment: Environment, region: str) -> str:
-    return f"10.{10 * (1 + list(environment.regions).index(region))}.0.0/16"
-
-
-def primary_region(environment: Environment) -> str:
-    return next(iter(environment.regions))
-
-
 def foundation(environment: Environment, /, **changes: Any) -> dict[str, Any]:
-    name = f"{environment.project}-{environment.name}"
-    return {
-        "account_id": ACCOUNT_ID,
-        "ci": {
-            "state_bucket": f"{environment.project}-terraform-state",
-            "state_kms_key_arn": f"arn:aws:kms:us-east-1:{ACCOUNT_ID}:key/11111111-2222-3333-4444-555555555555",
-            "subjects": {
-                "deploy": [f"repo:studio/{environment.project}:environment:{environment.name}"],
-                "plan": [f"repo:studio/{environment.project}:pull_request"],
-            },
-        },
-        "domain": {"name": f"{name}.example.com"},
-        "environment": environment.name,
-        "primary_region": primary_region(environment),
-        "project": environment.project,
-        "protect": environment.target == "aws",
-        "regions": [
-            {"name": region, "cidr": cidr(environment, region), "zones": list(zones.zones)}
-            for region, zones in environment.regions.items()
-        ],
-        "target": environment.target,
-        **changes,
-    }
+    return {**aws_inputs.foundation(environment, STATE), **changes}
 
 
 def region(
-    environment: Environment, name: str, foundation_contract: dict[str, Any], package: dict[str, Any], **changes: Any
+    environment: Environment, name: str, foundation_contract: dict[str, Any], archive: Path, **changes: Any
 ) -> dict[str, Any]:
-    zones = environment.regions[name].zones
-    others = [other for other in environment.regions if other != name] or ["us-west-2"]
-    minimum = environment.game.servers_per_zone * len(zones)
-    return {
-        "backup": {"copy_region": others[0]},
-        "foundation": foundation_contract,
-        "functions": {"package": package},
-        "game": {
-            "image": f"{ACCOUNT_ID}.dkr.ecr.{name}.amazonaws.com/{environment.project}/game@sha256:{'a' * 64}",
-            "max_players_per_server": environment.game.max_players_per_server,
-            "max_tasks": 10 * minimum,
-            "min_tasks": minimum,
-            "modes": {key: mode.model_dump() for key, mode in environment.game.modes.items()},
-            "tick_rate_hz": environment.game.tick_rate_hz,
-        },
-        "network": {"cidr": cidr(environment, name), "zones": list(zones)},
-        "notify_emails": ["on-call@example.com"],
-        "operators": [f"arn:aws:iam::{ACCOUNT_ID}:role/operations"],
-        "protect": environment.target == "aws",
-        "region": name,
-        **changes,
-    }
+    """`archive` need not exist for a plan that is refused."""
+    package = aws_inputs.Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
+    return {**aws_inputs.region(environment, name, foundation_contract, package), **changes}
 
 
-def edge(
-    environment: Environment, foundation_contract: dict[str, Any], regions: dict[str, Any], **changes: Any
-) -> dict[str, Any]:
-    return {
-        "foundation": foundation_contract,
-        "notify_emails": ["on-call@example.com"],
-        "protect": environment.target == "aws",
-        "regions": regions,
-        **changes,
-    }
+def empty_archive(folder: Path) -> Path:
+    path = folder / "functions.zip"
+    path.write_bytes(EMPTY_ZIP)
+    return path
 
 
 def foundation_contract(environment: Environment, secret_arn: str) -> dict[str, Any]:
     """What foundation publishes, made up: a region can then be planned although nothing exists."""
-    home = primary_region(environment)
+    home = environment.primary_region
     name = f"{environment.project}-{environment.name}"
     pool = f"https://cognito-idp.{home}.amazonaws.com/{home}_AbCdEfGhI"
     key = f"arn:aws:kms:{home}:{ACCOUNT_ID}:key/mrk-"

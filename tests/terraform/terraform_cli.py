@@ -11,37 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mjctl.terraform.providers import cli_configuration, find_mirror
+
 TERRAFORM_DIR = Path(__file__).parents[2] / "terraform"
 ACCOUNT_ID = "123456789012"
-_PROVIDER = "registry.terraform.io/hashicorp/aws"
-_PREFIXES = (
-    "/opt",
-    "/usr/local/share",
-    "/usr/share",
-    str(Path.home() / ".terraform.d"),
-    str(Path.home() / ".local/share"),
-)
-
-
-def find_mirror() -> Path | None:
-    """Root of a file system mirror that holds the AWS provider: $TF_PLUGIN_MIRROR, else well-known places."""
-    named = os.environ.get("TF_PLUGIN_MIRROR")
-    if named:
-        return Path(named)
-    for prefix in _PREFIXES:
-        for pattern in (_PROVIDER, f"*/{_PROVIDER}", f"*/*/{_PROVIDER}"):
-            for found in sorted(Path(prefix).glob(pattern)):
-                return found.parents[len(Path(_PROVIDER).parts) - 1]
-    return None
 
 
 def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dict[str, str]:
     """Variables of a Terraform run that knows no real account: settings of its own, made-up keys, given endpoints."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
     configuration = folder / "terraform.rc"
-    mirror = find_mirror()
-    blocks = f'filesystem_mirror {{\n    path = "{mirror}"\n  }}' if mirror else "direct {}"
-    configuration.write_text(f"provider_installation {{\n  {blocks}\n}}\n", encoding="utf-8")
+    configuration.write_text(cli_configuration(find_mirror()), encoding="utf-8")
     return {
         **inherited,
         "AWS_ACCESS_KEY_ID": "test",

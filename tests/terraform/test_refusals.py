@@ -68,7 +68,7 @@ def region(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFac
     """One plan with faults that the stack refuses itself, and faults that its modules refuse."""
     folder = tmp_path_factory.mktemp("region")
     root = terraform_cli.initialised(tree / "stacks" / "region", folder, emulator.endpoints())
-    variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, {"path": "functions.zip", "sha256": "x"})
+    variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, folder / "functions.zip")
     variables["backup"]["copy_region"] = "us-east-1"
     variables["cache"] = {"replicas": 0}
     variables["database"] = {"instances": 1, "capacity": {"min": 8, "max": 2}}

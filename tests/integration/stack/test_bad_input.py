@@ -108,7 +108,7 @@ def test_a_region_held_by_another_run_is_named(operator: Operator) -> None:
     from mjctl.terraform.stack import Stack
 
     workspace = Workspace(PROJECT, operator.home)
-    with region_lock(Stack.of_region(workspace, load_environment(workspace, "local"), REGION), "a test"):
+    with region_lock(Stack.of_unit(workspace, load_environment(workspace, "local"), REGION), "a test"):
         ran = operator.run("deploy", "--region", REGION, "--auto-approve")
         assert operator.run("status", "--output", "json").code == ExitCode.OK
     assert ran.code == ExitCode.LOCKED

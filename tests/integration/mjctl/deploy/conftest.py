@@ -11,7 +11,7 @@ import pytest
 
 from mjctl.deploy.executor import Deployment, Planned, discard
 from mjctl.deploy.gate import Gate
-from mjctl.deploy.intents import Intents
+from mjctl.deploy.intents import LocalIntents
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
 from mjctl.deploy.rollout import Rollout, RolloutPlan
 from mjctl.models.check import CheckResult, CheckStatus
@@ -110,8 +110,8 @@ class Project:
         return ReleaseStore(self.workspace, self.environment)
 
     @property
-    def intents(self) -> Intents:
-        return Intents(self.workspace, self.environment, self.store)
+    def intents(self) -> LocalIntents:
+        return LocalIntents(self.workspace, self.environment, self.store)
 
     @property
     def deployment(self) -> Deployment:

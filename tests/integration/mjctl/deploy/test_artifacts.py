@@ -100,10 +100,10 @@ async def test_a_plan_is_refused_once_anything_has_changed(project: Any, folder:
     else:
         path = folder.path / f"test.{REGION}.local.tfvars.json"
         path.write_text(path.read_text().replace('"servers_per_zone": 1', '"servers_per_zone": 2'))
-    serial = stack.serial()
+    serial = stack.position().serial
     with pytest.raises(ConflictError, match="does not fit"):
         await project.deployment.take([wanted(project)], folder)
-    assert stack.serial() == serial
+    assert stack.position().serial == serial
     assert project.word(REGION) == "one"
 
 

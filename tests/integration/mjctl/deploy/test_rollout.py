@@ -24,7 +24,7 @@ async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_n
     assert exit_code(list((await project.deploy()).values())) is ExitCode.OK
     bad = project.write("two")
     project.sick.add("two")
-    untouched = {region: project.intents.stack(region).serial() for region in ("eu-west-1", "ap-northeast-1")}
+    untouched = {region: project.intents.stack(region).position().serial for region in ("eu-west-1", "ap-northeast-1")}
 
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["rolled_back", "not_started", "not_started"]
@@ -32,7 +32,7 @@ async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_n
     assert (results["us-east-1"].revision, results["us-east-1"].refused) == (good, bad)
     assert results["us-east-1"].verdict.failing == ("login: runs two",)
     assert project.word("us-east-1") == "one"
-    assert {region: project.intents.stack(region).serial() for region in untouched} == untouched
+    assert {region: project.intents.stack(region).position().serial for region in untouched} == untouched
     assert project.looks == ["us-east-1"] * 3, "two bad looks, and one at the revision that is back"
     assert not list(project.workspace.home.rglob("*.tfplan"))
 

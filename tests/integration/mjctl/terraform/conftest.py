@@ -71,7 +71,7 @@ class Bench:
         return Runner(self.engine, self.cancellation)
 
     def stack(self, region: str = "us-east-1") -> Stack:
-        stack = Stack.of_region(self.workspace, self.environment, region)
+        stack = Stack.of_unit(self.workspace, self.environment, region)
         stack.prepare()
         return stack
 

@@ -93,10 +93,10 @@ async def test_a_plan_is_refused_once_anything_it_stands_on_has_changed(bench: A
         stack.variables_file.write_text("{}")
     else:
         planned.saved.path.write_bytes(planned.saved.path.read_bytes() + b"x")
-    serial = stack.serial()
+    serial = stack.position().serial
     with pytest.raises(ConflictError, match="does not fit"):
         await operations.apply(bench.runner, stack, planned.saved, bench.events.append)
-    assert stack.serial() == serial
+    assert stack.position().serial == serial
 
 
 async def test_a_refused_variable_says_what_to_change(bench: Any) -> None:
@@ -119,7 +119,7 @@ async def test_an_interrupt_saves_the_state_and_releases_the_lock(bench: Any) ->
     bench.cancellation.event.set()
     with pytest.raises(Interrupted):
         await running
-    assert stack.serial() is not None
+    assert stack.position().serial is not None
     assert not list(stack.terraform_dir.glob(".*.lock.info"))
 
     bench.cancellation.event.clear()

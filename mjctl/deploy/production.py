@@ -1,0 +1,126 @@
+"""The production stacks as units of one deploy: foundation, a region each, edge; what each needs of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from mjctl.aws.account import open_account
+from mjctl.deploy import aws_inputs, inputs
+from mjctl.deploy.intents import Intent, Intents
+from mjctl.deploy.packages import package_of
+from mjctl.deploy.releases import Entry, ReleaseStore
+from mjctl.models.environment import EDGE, FOUNDATION, Environment
+from mjctl.models.errors import ConflictError
+from mjctl.models.release import Release
+from mjctl.models.workspace import Workspace
+
+
+class ProductionIntents(Intents):
+    """Units are run from the code that the release store keeps: Terraform writes its lock file there.
+
+    Raises:
+        UnreachableError: the sandbox is not up, or AWS does not answer.
+        ConfigError: the credentials are another account's.
+        NotFoundError: `mjctl bootstrap` was not run yet.
+    """
+
+    def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
+        super().__init__(workspace, environment, store)
+        self._account = open_account(workspace, environment)
+        self._account.check_identity()
+        self._state = aws_inputs.StateStore(self._account.bucket, self._account.state_key_arn())
+
+    def units(self, regions: Sequence[str]) -> tuple[str, ...]:
+        """Foundation first, edge last.
+
+        Raises:
+            ConflictError: the primary region is neither deployed nor among `regions`.
+        """
+        primary = self._environment.primary_region
+        if primary not in regions and not self.published(primary):
+            raise ConflictError(
+                f"the primary region {primary} is not deployed, and the databases of the others follow its own",
+                where=f"environment {self._environment.name}",
+                hint=f"add --region {primary}, or deploy it first",
+            )
+        return (FOUNDATION, *regions, EDGE)
+
+    def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:
+        if unit == FOUNDATION:
+            return ()
+        if not self.published(FOUNDATION):
+            return (FOUNDATION,)
+        if unit != EDGE:
+            return ()
+        return tuple(one for one in units if one not in (FOUNDATION, EDGE) and not self.published(one))
+
+    def published(self, unit: str) -> dict[str, Any]:
+        """The outputs of one unit; {} where it was not wholly applied yet."""
+        outputs = self.stack(unit).outputs()
+        return outputs if "contract" in outputs else {}
+
+    def is_deployed(self, unit: str) -> bool:
+        return bool(self.published(unit))
+
+    def deployed_regions(self) -> tuple[str, ...]:
+        """Regions of which anything exists."""
+        return tuple(name for name in self._environment.regions if self.stack(name).exists())
+
+    def wanted(self, unit: str, release: Release) -> Intent:
+        """Raises: ConflictError: what it needs was not published yet, see `waits_for`."""
+        self._store.keep(release)
+        stack = self.stack(unit)
+        stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
+        stack.prepare()
+        return Intent(stack, self._variables(unit, release), release)
+
+    def applied(self, unit: str) -> Intent:
+        """What this machine applied last; what the working tree wants, where another machine did."""
+        stack = self.stack(unit)
+        if stack.exists() and not stack.applied_variables_file.is_file():
+            return self.wanted(unit, self._store.of_working_tree())
+        return super().applied(unit)
+
+    def earlier(self, unit: str, entry: Entry) -> Intent:
+        stack = self._store.restored(self.stack(unit), entry)
+        variables = dict(entry.variables)
+        if unit not in (FOUNDATION, EDGE):
+            # Its code and sizes go back; what the regions have in common stays as it is.
+            variables["foundation"] = self.published(FOUNDATION)["contract"]
+            count = inputs.servers_per_zone(stack)
+            if count is not None:
+                variables["game"] = self._scaled_game(variables, unit, count)
+        return Intent(stack, variables, entry.release)
+
+    def scaled(self, unit: str, count: int) -> Intent:
+        intent = self.applied(unit)
+        return replace(intent, variables={**intent.variables, "game": self._scaled_game(intent.variables, unit, count)})
+
+    def without(self, release: Release, leaving: Sequence[str]) -> Intent:
+        """The edge, when players are no longer sent to `leaving`."""
+        intent = self.wanted(EDGE, release)
+        regions = {name: part for name, part in intent.variables["regions"].items() if name not in leaving}
+        return replace(intent, variables={**intent.variables, "regions": regions})
+
+    def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
+        return {**variables["game"], **aws_inputs.tasks(self._environment, unit, count)}
+
+    def _variables(self, unit: str, release: Release) -> dict[str, Any]:
+        if unit == FOUNDATION:
+            return aws_inputs.foundation(self._environment, self._state)
+        contract = self.published(FOUNDATION).get("contract")
+        if contract is None:
+            raise ConflictError(f"{unit} needs what foundation publishes", where=self.stack(unit).where)
+        if unit == EDGE:
+            edges = {name: self.published(name).get("edge") for name in self._environment.regions}
+            return aws_inputs.edge(self._environment, contract, {name: part for name, part in edges.items() if part})
+        return aws_inputs.region(
+            self._environment,
+            unit,
+            contract,
+            package_of(self._workspace, self._environment, self._store, release),
+            servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
+            endpoint_url=self._account.endpoint_url,
+        )
