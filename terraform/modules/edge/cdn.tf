@@ -1,9 +1,12 @@
 locals {
   # Policies that AWS keeps, by the ids of its documentation.
-  caching_disabled          = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
-  caching_optimized         = "658327ea-f89d-4fab-a63d-7e88639e58f6"
-  all_viewer_except_host    = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-  security_headers          = "67f7725c-6f97-4210-82d7-5512b31e9d03"
+  caching_disabled       = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
+  caching_optimized      = "658327ea-f89d-4fab-a63d-7e88639e58f6"
+  all_viewer_except_host = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
+  # Shared by the regions, and each region's own, to which servers redirect.
+  play_origins = [
+    for host in concat(["play"], [for region in sort(keys(var.regions)) : "play-${region}"]) : "wss://${host}.${var.domain}"
+  ]
   distribution_arn_for_logs = "arn:aws:logs:us-east-1:${var.account_id}:delivery-source:${var.name}-web"
 }
 
@@ -28,6 +31,77 @@ resource "aws_cloudfront_origin_access_control" "web" {
   origin_access_control_origin_type = "s3"
   signing_behavior                  = "always"
   signing_protocol                  = "sigv4"
+}
+
+# What `gameserver api` sends with the same files (gameserver/web_files.py), and HSTS.
+resource "aws_cloudfront_response_headers_policy" "web" {
+  name    = "${var.name}-web"
+  comment = "The page talks to its own API and to the game servers, to nobody else"
+
+  custom_headers_config {
+    items {
+      header   = "Cross-Origin-Opener-Policy"
+      override = true
+      value    = "same-origin"
+    }
+
+    items {
+      header   = "Cross-Origin-Resource-Policy"
+      override = true
+      value    = "same-origin"
+    }
+
+    items {
+      header   = "Permissions-Policy"
+      override = true
+      value    = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+    }
+  }
+
+  remove_headers_config {
+    items {
+      header = "Server"
+    }
+  }
+
+  security_headers_config {
+    content_security_policy {
+      content_security_policy = join("; ", [
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "manifest-src 'self'",
+        "connect-src 'self' ${join(" ", local.play_origins)}",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+      ])
+      override = true
+    }
+
+    content_type_options {
+      override = true
+    }
+
+    frame_options {
+      frame_option = "DENY"
+      override     = true
+    }
+
+    referrer_policy {
+      override        = true
+      referrer_policy = "no-referrer"
+    }
+
+    strict_transport_security {
+      access_control_max_age_sec = 63072000
+      include_subdomains         = true
+      override                   = true
+    }
+  }
 }
 
 resource "aws_cloudfront_distribution" "web" {
@@ -69,7 +143,7 @@ resource "aws_cloudfront_distribution" "web" {
     cache_policy_id            = local.caching_optimized
     cached_methods             = ["GET", "HEAD"]
     compress                   = true
-    response_headers_policy_id = local.security_headers
+    response_headers_policy_id = aws_cloudfront_response_headers_policy.web.id
     target_origin_id           = "web"
     viewer_protocol_policy     = "redirect-to-https"
   }

@@ -46,6 +46,19 @@ run "accelerates" {
   }
 }
 
+run "lets_the_page_talk_to_its_game_alone" {
+  command   = plan
+  providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
+
+  assert {
+    condition = strcontains(
+      aws_cloudfront_response_headers_policy.web.security_headers_config[0].content_security_policy[0].content_security_policy,
+      "connect-src 'self' wss://play.arena.example.com wss://play-us-east-1.arena.example.com;",
+    )
+    error_message = "The policy of the page names the game servers of every region, and nobody else."
+  }
+}
+
 run "uses_latency_records" {
   command   = plan
   providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
