@@ -25,8 +25,8 @@ test-browser: $(VENV)/.tests-installed
 test-slow: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m slow tests
 
-test-infra: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m infra tests
+test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
+	CHECKOV=$(VENV)-checkov/bin/checkov $(BIN)/python -m pytest -m infra tests
 
 bench-backup: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/backup.py
@@ -62,5 +62,11 @@ $(VENV)/.tests-installed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --editable '.[local,engine,sandbox,test]'
 	touch $@
 
+# On its own: it pins other versions of what mjctl uses.
+$(VENV)-checkov/.installed:
+	$(PYTHON) -m venv $(VENV)-checkov
+	$(VENV)-checkov/bin/python -m pip install --quiet 'checkov>=3.2,<4'
+	touch $@
+
 clean: down
-	rm -rf $(VENV) .mjctl
+	rm -rf $(VENV) $(VENV)-checkov .mjctl
