@@ -18,6 +18,7 @@ from mjctl.cli import (
     health,
     loadtest,
     queue,
+    sandbox,
     servers,
     state,
 )
@@ -88,6 +89,7 @@ app.add_typer(backup.app, cls=Group, name="backup", help="Make, verify, restore,
 app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")
 app.add_typer(queue.app, cls=Group, name="queue", help="Look into the queues and their dead-letter queues.")
 app.add_typer(servers.app, cls=Group, name="servers", help="The game servers.")
+app.add_typer(sandbox.app, cls=Group, name="sandbox", help="The emulated AWS in which production is rehearsed.")
 app.command()(loadtest.loadtest)
 app.command()(doctor.doctor)
 app.command()(completion.completion)

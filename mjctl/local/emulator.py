@@ -163,8 +163,8 @@ def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], se
     return states, missed
 
 
-async def serve(port: int) -> None:
-    """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT."""
+async def serve(port: int, application: Application | None = None) -> None:
+    """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT; `application` is ministack's own unless one wraps it."""
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
     from ministack.app import app
@@ -179,7 +179,7 @@ async def serve(port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    tracker = ChangeTracker(app)
+    tracker = ChangeTracker(application or app)
     saving = asyncio.create_task(save_changes(tracker))
     saving.add_done_callback(lambda task: _report(task, stopping))
 

@@ -36,7 +36,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
         for name in names:
             if name in pinned:
                 chosen[name] = _pinned(region, name, pinned[name], chosen, ours)
-        candidates = _candidates(region_dir)
+        untried = candidates(region_dir)
         for name in names:
             if name in chosen:
                 continue
@@ -44,7 +44,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
             usable = port is not None and port not in chosen.values() and port not in reserved
             if port is None or not usable or not (port in ours or is_free(port)):
                 taken = {*chosen.values(), *kept.values(), *reserved, *pinned.values()}
-                port = next((port for port in candidates if port not in taken and is_free(port)), None)
+                port = next((port for port in untried if port not in taken and is_free(port)), None)
             if port is None:
                 raise ConflictError(
                     f"no free port is left for {region}/{name} between {_FIRST} and {_LAST}",
@@ -100,7 +100,7 @@ def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: 
     )
 
 
-def _candidates(region_dir: Path) -> Iterator[int]:
+def candidates(region_dir: Path) -> Iterator[int]:
     """Every port once, from a place that differs by region, so that regions rarely meet."""
     span = _LAST - _FIRST
     start = int.from_bytes(hashlib.sha256(os.fsencode(region_dir.resolve())).digest()[:4], "big") % span

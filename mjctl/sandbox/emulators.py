@@ -25,6 +25,12 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
 
 
+def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that send an SDK or the Terraform provider to the emulators at `urls`, by their names."""
+    services = {f"AWS_ENDPOINT_URL_{service}": urls["moto"] for service in MOTO_SERVICES if "moto" in urls}
+    return {"AWS_ENDPOINT_URL": urls["ministack"], **services}
+
+
 class Emulators:
     """The emulators as child processes on free ports of 127.0.0.1; a context manager.
 
@@ -69,8 +75,7 @@ class Emulators:
 
     def endpoints(self) -> Mapping[str, str]:
         """Environment variables that send an SDK or the Terraform provider to the emulators."""
-        services = {f"AWS_ENDPOINT_URL_{s}": self.url("moto") for s in MOTO_SERVICES if "moto" in self._ports}
-        return {"AWS_ENDPOINT_URL": self.url("ministack"), **services}
+        return endpoint_variables({emulator: self.url(emulator) for emulator in self._ports})
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client of one service that asks the emulator the provider would ask."""

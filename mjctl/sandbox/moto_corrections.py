@@ -11,7 +11,7 @@ from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse
 
 from mjctl.sandbox.correction import Correction
 
-_scaling_tags: dict[str, dict[str, str]] = defaultdict(dict)
+scaling_tags: dict[str, dict[str, str]] = defaultdict(dict)
 
 
 def _scaling_target_tags() -> None:
@@ -21,19 +21,19 @@ def _scaling_target_tags() -> None:
     def register_scalable_target(self: Any) -> Any:
         answer = register(self)
         arn = json.loads(answer).get("ScalableTargetARN")
-        _scaling_tags[arn].update(self._get_param("Tags") or {})
+        scaling_tags[arn].update(self._get_param("Tags") or {})
         return answer
 
     def list_tags_for_resource(self: Any) -> str:
-        return json.dumps({"Tags": _scaling_tags[self._get_param("ResourceARN")]})
+        return json.dumps({"Tags": scaling_tags[self._get_param("ResourceARN")]})
 
     def tag_resource(self: Any) -> str:
-        _scaling_tags[self._get_param("ResourceARN")].update(self._get_param("Tags") or {})
+        scaling_tags[self._get_param("ResourceARN")].update(self._get_param("Tags") or {})
         return "{}"
 
     def untag_resource(self: Any) -> str:
         for key in self._get_param("TagKeys") or []:
-            _scaling_tags[self._get_param("ResourceARN")].pop(key, None)
+            scaling_tags[self._get_param("ResourceARN")].pop(key, None)
         return "{}"
 
     responses.register_scalable_target = register_scalable_target

@@ -1,26 +1,42 @@
-"""Run one emulator in this process, corrected: `python -m mjctl.sandbox.serve ministack|moto PORT`.
+"""Run one emulator, corrected: `python -m mjctl.sandbox.serve ministack|moto PORT`.
 
 Settings are set before the emulator is imported, which is when it reads them.
 """
 
 from __future__ import annotations
 
+import argparse
+import asyncio
+import logging
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 ACCOUNT_ID = "123456789012"
 
+_SAVE_SECONDS = 2.0
 
-def _serve_ministack(port: int, *, corrected: bool) -> None:
+
+def _serve_ministack(port: int, account_id: str, state: Path | None, *, corrected: bool) -> None:
     os.environ.update(
         BIND_HOST="127.0.0.1",
         GATEWAY_PORT=str(port),
         IOT_MTLS_ENABLED="0",
-        MINISTACK_ACCOUNT_ID=ACCOUNT_ID,
+        MINISTACK_ACCOUNT_ID=account_id,
         MINISTACK_HOST="127.0.0.1",
+        SFTP_ENABLED="0",
     )
+    if state is not None:
+        os.environ.update(
+            # It would remove containers of the user's Docker that it takes for its own.
+            DOCKER_HOST=f"unix://{state / 'no-docker.sock'}",
+            PERSIST_STATE="1",
+            S3_DATA_DIR=str(state / "s3"),
+            S3_PERSIST="1",
+            STATE_DIR=str(state / "state"),
+        )
     from ministack import app
 
     from mjctl.sandbox.answer_once import AnswerOnce
@@ -31,13 +47,22 @@ def _serve_ministack(port: int, *, corrected: bool) -> None:
         for correction in CORRECTIONS:
             correction.apply()
         app.app = AnswerOnce(app.app)
+    if state is not None:
+        from mjctl.local import emulator
+
+        # It would tell of every save, each second.
+        logging.getLogger("persistence").setLevel(logging.WARNING)
+        asyncio.run(emulator.serve(port, app.app))
+        return
     sys.argv = ["ministack"]
     app.main()
 
 
-def _serve_moto(port: int, *, corrected: bool) -> None:
-    os.environ.update(MOTO_ACCOUNT_ID=ACCOUNT_ID, MOTO_IAM_LOAD_MANAGED_POLICIES="true")
+def _serve_moto(port: int, account_id: str, state: Path | None, *, corrected: bool) -> None:
+    os.environ.update(MOTO_ACCOUNT_ID=account_id, MOTO_IAM_LOAD_MANAGED_POLICIES="true")
     from moto.server import ThreadedMotoServer
+
+    from mjctl.sandbox.moto_state import MotoState
 
     if corrected:
         from mjctl.sandbox.moto_corrections import CORRECTIONS
@@ -47,17 +72,49 @@ def _serve_moto(port: int, *, corrected: bool) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
+    kept = MotoState(state) if state is not None else None
+    if kept is not None:
+        kept.load()
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
     server.start()
-    stop.wait()
+    while not stop.wait(_SAVE_SECONDS if kept else None):
+        if kept is not None:
+            kept.save_if_changed()
     server.stop()
+    if kept is not None:
+        kept.save()
+
+
+def _detach(log: Path) -> None:
+    """Go on as a daemon that writes to `log`; the process that was started prints the daemon's pid and ends.
+
+    Whoever starts one need not collect it, and a Ctrl-C at their terminal does not reach it.
+    """
+    pid = os.fork()
+    if pid:
+        print(pid, flush=True)  # noqa: T201 - read by mjctl.sandbox.daemon
+        os._exit(0)
+    os.setsid()
+    os.umask(0o077)
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
 
 
 def main(arguments: list[str]) -> None:
-    """`--uncorrected` as a third argument leaves the emulator as released; the tests compare the two."""
-    emulator, port, *rest = arguments
-    serve = {"ministack": _serve_ministack, "moto": _serve_moto}[emulator]
-    serve(int(port), corrected=rest != ["--uncorrected"])
+    parser = argparse.ArgumentParser(prog="python -m mjctl.sandbox.serve")
+    parser.add_argument("emulator", choices=("ministack", "moto"))
+    parser.add_argument("port", type=int)
+    parser.add_argument("--account", default=ACCOUNT_ID, help="twelve digits")
+    parser.add_argument("--detach", type=Path, metavar="LOG", help="go on as a daemon that writes to this file")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state here over restarts")
+    parser.add_argument("--uncorrected", action="store_true", help="as released; the tests compare the two")
+    chosen = parser.parse_args(arguments)
+    if chosen.detach:
+        _detach(chosen.detach)
+    serve = {"ministack": _serve_ministack, "moto": _serve_moto}[chosen.emulator]
+    serve(chosen.port, chosen.account, chosen.state, corrected=not chosen.uncorrected)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,319 @@
+"""The sandbox of one environment: two emulators that go on when the command that started them has ended.
+
+What they hold is saved while they run, so that it is there again after a stop, a kill or a restart of the machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mjctl.local.layout import file_lock, read_json, write_private
+from mjctl.local.ports import candidates, is_free
+from mjctl.models.errors import ConflictError, DependencyError, PermissionDeniedError, UnreachableError
+from mjctl.sandbox.emulators import endpoint_variables
+from mjctl.sandbox.serve import ACCOUNT_ID
+
+if TYPE_CHECKING:
+    import psutil
+
+NAMES = ("ministack", "moto")
+
+# Stands in the environment of each emulator: by it one is known, whatever the record says and whoever has its pid now.
+_MARK = "MJCTL_SANDBOX"
+_START_SECONDS = 60.0
+# ministack saves everything once more before it ends.
+_STOP_SECONDS = 60.0
+# What the emulators inherit from the shell. Nothing else: credentials and AWS profiles of the user stay out.
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
+
+
+@dataclass(frozen=True)
+class EmulatorProcess:
+    """`started_at` is seconds since the epoch."""
+
+    name: str
+    version: str
+    pid: int
+    port: int
+    started_at: float
+    log: str
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class RunningSandbox:
+    """`emulators` holds one of each of NAMES, in that order."""
+
+    account_id: str
+    emulators: tuple[EmulatorProcess, ...]
+
+    @property
+    def endpoints(self) -> Mapping[str, str]:
+        """Environment variables that send an SDK or the Terraform provider to the emulators."""
+        return endpoint_variables({emulator.name: emulator.url for emulator in self.emulators})
+
+    def url(self, emulator: str) -> str:
+        """Endpoint of `ministack` or `moto`."""
+        return next(found.url for found in self.emulators if found.name == emulator)
+
+
+@dataclass(frozen=True)
+class Started:
+    """`began`: the emulators that were started; the others ran already. `kept`: whether there was a state to go on
+    with. `unread`: the release of moto that saved a state which the present one cannot read.
+    """
+
+    sandbox: RunningSandbox
+    began: tuple[str, ...]
+    kept: bool
+    unread: str | None
+
+
+def running(folder: Path) -> RunningSandbox | None:
+    """The sandbox of the environment whose folder this is (`Workspace.environment_dir`); None unless all of it runs."""
+    alive = alive_emulators(folder)
+    if len(alive) < len(NAMES):
+        return None
+    return RunningSandbox(str(_record(folder).get("account_id", ACCOUNT_ID)), tuple(alive[name] for name in NAMES))
+
+
+def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
+    """Those of the recorded emulators whose process runs, by name."""
+    alive = {}
+    for name, entry in _record(folder).get("emulators", {}).items():
+        with suppress(TypeError, KeyError):
+            emulator = EmulatorProcess(**entry)
+            if name in NAMES and _is_ours(emulator.pid, folder):
+                alive[name] = emulator
+    return alive
+
+
+def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
+    """Make the sandbox run, with the state that it had; what runs already is left alone.
+
+    Raises:
+        DependencyError: an emulator is not installed.
+        ConflictError: it runs for another account, or no port is free.
+        PermissionDeniedError: the folder cannot be written.
+        UnreachableError: an emulator did not come up; its log is named.
+    """
+    _check_installed()
+    with _locked(folder):
+        alive = alive_emulators(folder)
+        runs_for = str(_record(folder).get("account_id", account_id))
+        if alive and runs_for != account_id:
+            raise ConflictError(
+                f"the sandbox runs for account {runs_for}, the environment names {account_id} now",
+                where=str(folder),
+                hint="`mjctl sandbox down --forget`, then `mjctl sandbox up`",
+            )
+        missing = [name for name in NAMES if name not in alive]
+        saved = _saved_version(folder, "moto")
+        unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
+        kept = any((_state(folder, name) / "version").exists() for name in missing)
+        # Of a start that was killed before it had made its record.
+        _end(process for name, process in _marked(folder) if name in missing)
+        try:
+            for name in missing:
+                alive[name] = _spawn(folder, name, account_id)
+                _write_record(folder, account_id, alive)
+            for name in missing:
+                _wait_until_up(alive[name])
+        except BaseException:
+            _end(process for name, process in _marked(folder) if name in missing)
+            raise
+    sandbox = RunningSandbox(account_id, tuple(alive[name] for name in NAMES))
+    return Started(sandbox, tuple(missing), kept, unread)
+
+
+def stop(folder: Path) -> tuple[str, ...]:
+    """End the emulators after they have saved their states. Returns the names of those that ran."""
+    if not folder.is_dir():
+        return ()
+    with _locked(folder):
+        found = _marked(folder)
+        _end(process for _, process in found)
+        _record_file(folder).unlink(missing_ok=True)
+    return tuple(sorted({name for name, _ in found}))
+
+
+def forget(folder: Path) -> None:
+    """Remove the states of a sandbox that is stopped; ports and logs stay."""
+    shutil.rmtree(folder / "sandbox" / "state", ignore_errors=True)
+
+
+def log_file(folder: Path, emulator: str) -> Path:
+    return folder / "sandbox" / f"{emulator}.log"
+
+
+def _check_installed() -> None:
+    missing = [name for name in NAMES if find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"{' and '.join(missing)} of the sandbox {'is' if len(missing) == 1 else 'are'} not installed",
+            where=sys.executable,
+            hint="pip install 'mjctl[sandbox]'",
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One command at a time: two would start two emulators of a kind on one state."""
+    try:
+        (folder / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PermissionDeniedError(
+            f"the folder cannot be made: {error.strerror}",
+            where=str(folder / "sandbox"),
+            hint="make its parent writable, or set MJCTL_HOME to a folder of yours",
+        ) from None
+    with file_lock(folder / "sandbox" / "lock"):
+        yield
+
+
+def _spawn(folder: Path, name: str, account_id: str) -> EmulatorProcess:
+    import psutil
+
+    port = _port(folder, name)
+    state = _state(folder, name)
+    state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_private(state / "version", version(name))
+    log = log_file(folder, name)
+    options = ["--account", account_id, "--state", str(state), "--detach", str(log)]
+    done = subprocess.run(
+        [sys.executable, "-m", "mjctl.sandbox.serve", name, str(port), *options],
+        env={
+            **{variable: os.environ[variable] for variable in _INHERITED if variable in os.environ},
+            "PYTHONUNBUFFERED": "1",
+            _MARK: _mark(folder, name),
+        },
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_START_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise UnreachableError(f"{name} did not start: {done.stderr.strip()[-500:]}", where=str(log))
+    pid = int(done.stdout)
+    try:
+        started_at = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        raise UnreachableError(f"{name} ended while starting", where=str(log)) from None
+    return EmulatorProcess(name, version(name), pid, port, started_at, str(log))
+
+
+def _wait_until_up(emulator: EmulatorProcess) -> None:
+    import psutil
+
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", emulator.port)) == 0:
+                return
+        if not psutil.pid_exists(emulator.pid):
+            raise UnreachableError(f"{emulator.name} ended while starting", where=emulator.log)
+        time.sleep(0.05)
+    raise UnreachableError(f"{emulator.name} did not answer within {_START_SECONDS:.0f} s", where=emulator.log)
+
+
+def _port(folder: Path, name: str) -> int:
+    """The same as last time wherever that is still free."""
+    file = folder / "sandbox" / "ports.json"
+    ports = read_json(file)
+    port = ports.get(name)
+    if not isinstance(port, int) or not is_free(port):
+        port = next((port for port in candidates(folder) if port not in ports.values() and is_free(port)), None)
+    if port is None:
+        raise ConflictError(f"no free port is left for {name}", where=str(folder))
+    write_private(file, json.dumps({**ports, name: port}))
+    return port
+
+
+def _state(folder: Path, name: str) -> Path:
+    return folder / "sandbox" / "state" / name
+
+
+def _saved_version(folder: Path, name: str) -> str | None:
+    with suppress(OSError):
+        return (_state(folder, name) / "version").read_text(encoding="utf-8")
+    return None
+
+
+def _record_file(folder: Path) -> Path:
+    return folder / "sandbox.json"
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    return read_json(_record_file(folder))
+
+
+def _write_record(folder: Path, account_id: str, emulators: Mapping[str, EmulatorProcess]) -> None:
+    entries = {name: asdict(emulator) for name, emulator in emulators.items()}
+    write_private(_record_file(folder), json.dumps({"account_id": account_id, "emulators": entries}, indent=2))
+
+
+def _mark(folder: Path, name: str) -> str:
+    return f"{name}:{hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:16]}"
+
+
+def _name_of(process: psutil.Process, folder: Path) -> str | None:
+    """Which of this sandbox's emulators a process is. Another user's environment cannot be read; a zombie has none."""
+    import psutil
+
+    with suppress(psutil.Error, OSError):
+        mark = process.environ().get(_MARK)
+        return next((name for name in NAMES if mark == _mark(folder, name)), None)
+    return None
+
+
+def _is_ours(pid: int, folder: Path) -> bool:
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return _name_of(psutil.Process(pid), folder) is not None
+    return False
+
+
+def _marked(folder: Path) -> list[tuple[str, psutil.Process]]:
+    """Every process of the sandbox that runs, recorded or not."""
+    import psutil
+
+    named = ((_name_of(process, folder), process) for process in psutil.process_iter())
+    return [(name, process) for name, process in named if name is not None]
+
+
+def _end(processes: Iterator[psutil.Process]) -> None:
+    import psutil
+
+    left = list(processes)
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+            # One that is stopped handles the signal only once it goes on.
+            process.send_signal(signal.SIGCONT)
+    _, stubborn = psutil.wait_procs(left, timeout=_STOP_SECONDS)
+    for process in stubborn:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stubborn, timeout=5)
