@@ -8,7 +8,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import boto3
 
@@ -36,7 +35,7 @@ def ops_lambda(
         Runtime="python3.11",
         Role="arn:aws:iam::000000000000:role/ops",
         Handler="ops.handler",
-        Code={"ZipFile": _zip({"ops.py": code or _HANDLER.format(path=path)})},
+        Code={"ZipFile": packed({"ops.py": code or _HANDLER.format(path=path)})},
         Timeout=timeout_seconds,
         Environment={"Variables": {f"GAMESERVER_{name}": value for name, value in variables.items()}},
     )["FunctionArn"]
@@ -47,10 +46,10 @@ def ops_lambda(
         client.close()
 
 
-def _zip(files: Mapping[str, str]) -> bytes:
-    packed: Any = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+def packed(files: Mapping[str, str]) -> bytes:
+    """A package of these files, by path in it."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():
             archive.writestr(name, text)
-    data: bytes = packed.getvalue()
-    return data
+    return buffer.getvalue()

@@ -1,0 +1,285 @@
+"""Health of the production stacks: the parts are made on the emulated AWS and then broken, one by one.
+
+What no emulator shows: tasks in more than one zone, targets that are unhealthy, a rollout that fails, a replica or a
+copy of a secret that falls behind.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gameserver.settings import Settings
+from mjctl.health.checks import backup as backup_check
+from mjctl.health.model import Thresholds
+from mjctl.health.runner import run_health
+from mjctl.models.backup import ManagedBackup
+from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.contract import Contract
+from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl import production
+from tests.integration.mjctl.ops_lambda import ops_lambda
+from tests.integration.mjctl.production import NAME, OTHER_REGION, REGION, Production
+
+
+@pytest.fixture(scope="module")
+def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    with Emulators(tmp_path_factory.mktemp("emulators")) as emulators:
+        yield production.build(emulators)
+
+
+async def look(contract: Contract, folder: Path, *only: str, **bounds: float) -> dict[str, CheckResult]:
+    thresholds = Thresholds().with_overrides(f"{name}={value}" for name, value in bounds.items())
+    report = await run_health(
+        "it", {contract.region: contract}, {contract.region: folder}, only=only, thresholds=thresholds
+    )
+    json.dumps(report.to_json())
+    return {item.name: item for item in report.results}
+
+
+async def test_a_region_that_is_well(region: Production, tmp_path: Path) -> None:
+    found = await look(region.contract, tmp_path)
+    status = {name: str(item.status) for name, item in found.items()}
+    assert status == {
+        # Nothing runs behind the emulated addresses, and the contract says so.
+        **dict.fromkeys(("api", "login", "match"), "skip"),
+        # The emulator puts every task into the first zone and has no metrics; no ops function, no backup was made.
+        **dict.fromkeys(("zones", "cache", "backup"), "warn"),
+        "redis": "fail",
+        **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
+        **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
+        **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
+        **dict.fromkeys(("certificate", "firewall", "cdn"), "pass"),
+    }
+    assert all(item.hint for item in found.values() if item.status in ("warn", "fail"))
+    assert f"also in {OTHER_REGION}" in found["table/matches"].summary
+    assert found["database"].evidence["zones"] == [f"{REGION}a", f"{REGION}b"]
+
+
+async def test_only_the_primary_region_answers_for_the_distribution(region: Production, tmp_path: Path) -> None:
+    elsewhere = region.contract.managed.model_copy(update={"primary_region": OTHER_REGION})
+    found = await look(region.contract.model_copy(update={"managed": elsewhere}), tmp_path, "c*")
+    assert "certificate" in found
+    assert "cdn" not in found
+
+
+async def test_redis_is_looked_at_from_inside(
+    region: Production, contract: Contract, settings: Settings, tmp_path: Path
+) -> None:
+    with ops_lambda(settings) as arn:
+        inside = {"access": "ops_function", "ops_function_arn": arn}
+        reached = contract.model_copy(update={"cache": contract.cache.model_copy(update=inside)})
+        redis = (await look(reached, tmp_path, "redis"))["redis"]
+        assert redis.status is CheckStatus.PASS, redis
+        assert redis.evidence["used_memory_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("bounds", "status"),
+    [
+        ({}, "pass"),
+        ({"cache_memory_percent_warn": 30.0}, "warn"),
+        ({"cache_memory_percent_fail": 40.0}, "fail"),
+        ({"cache_lag_seconds_warn": 0.1}, "warn"),
+    ],
+)
+async def test_the_caches_figures_are_judged(
+    region: Production, tmp_path: Path, bounds: dict[str, float], status: str
+) -> None:
+    group = region.client("elasticache").describe_replication_groups(ReplicationGroupId=f"{NAME}-{REGION}")
+    member = group["ReplicationGroups"][0]["MemberClusters"][1]
+    for name, value in {"DatabaseMemoryUsagePercentage": 40.0, "ReplicationLag": 0.2}.items():
+        point = {"MetricName": name, "Dimensions": [{"Name": "CacheClusterId", "Value": member}], "Value": value}
+        region.client("cloudwatch").put_metric_data(
+            Namespace="AWS/ElastiCache", MetricData=[{**point, "Timestamp": datetime.now(UTC) - timedelta(minutes=2)}]
+        )
+    found = (await look(region.contract, tmp_path, "cache", **bounds))["cache"]
+    assert found.status == status, found
+    assert "memory 40 %, replication lag 0.2 s" in found.summary
+
+
+def _ring(region: Production) -> None:
+    region.client("cloudwatch").set_alarm_state(AlarmName=f"{NAME}-server-5xx", StateValue="ALARM", StateReason="x")
+
+
+def _no_alarm(region: Production) -> None:
+    region.client("cloudwatch").delete_alarms(AlarmNames=[f"{NAME}-server-5xx"])
+
+
+def _unheard(region: Production) -> None:
+    sns = region.client("sns")
+    for one in sns.list_subscriptions_by_topic(TopicArn=region.contract.managed.alarm_topic)["Subscriptions"]:
+        sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+
+
+def _in_the_open(region: Production) -> None:
+    region.client("wafv2").disassociate_web_acl(ResourceArn=region.contract.managed.load_balancer)
+
+
+def _not_recoverable(region: Production) -> None:
+    off = {"PointInTimeRecoveryEnabled": False}
+    region.client("dynamodb").update_continuous_backups(
+        TableName=f"{NAME}-matches", PointInTimeRecoverySpecification=off
+    )
+
+
+def _never_rotated(region: Production) -> None:
+    region.client("kms").disable_key_rotation(KeyId=region.contract.keys["data"])
+
+
+def _invocation_failed(region: Production) -> None:
+    sqs = region.client("sqs")
+    url = sqs.get_queue_url(QueueName=f"{NAME}-api-function-dlq")["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="{}")
+
+
+def _function_gone(region: Production) -> None:
+    region.client("lambda").delete_function(FunctionName=f"{NAME}-api")
+
+
+def _secret_to_be_deleted(region: Production) -> None:
+    region.client("secretsmanager").delete_secret(SecretId=region.contract.database.secret)
+
+
+def _one_instance(region: Production) -> None:
+    region.client("rds").delete_db_instance(DBInstanceIdentifier=f"{NAME}-{REGION}-2", SkipFinalSnapshot=True)
+
+
+def _other_task(region: Production) -> None:
+    region.client("ecs").update_service(cluster=NAME, service=region.service, taskDefinition=region.task_definition())
+
+
+def _at_the_limit(region: Production) -> None:
+    region.client("application-autoscaling").register_scalable_target(
+        ServiceNamespace="ecs",
+        ResourceId=f"service/{NAME}/{region.service}",
+        ScalableDimension="ecs:service:DesiredCount",
+        MinCapacity=3,
+        MaxCapacity=3,
+    )
+
+
+def _nothing_scales(region: Production) -> None:
+    region.client("application-autoscaling").deregister_scalable_target(
+        ServiceNamespace="ecs",
+        ResourceId=f"service/{NAME}/{region.service}",
+        ScalableDimension="ecs:service:DesiredCount",
+    )
+
+
+def _no_target(region: Production) -> None:
+    elbv2, group = region.client("elbv2"), region.contract.managed.target_group
+    there = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    elbv2.deregister_targets(TargetGroupArn=group, Targets=[{"Id": item["Target"]["Id"]} for item in there])
+
+
+def _nothing_runs(region: Production) -> None:
+    region.client("ecs").delete_service(cluster=NAME, service=region.service, force=True)
+
+
+def _distribution_off(region: Production) -> None:
+    cloudfront = region.client("cloudfront")
+    one = cloudfront.list_distributions()["DistributionList"]["Items"][0]["Id"]
+    current = cloudfront.get_distribution_config(Id=one)
+    config = {**current["DistributionConfig"], "Enabled": False}
+    cloudfront.update_distribution(Id=one, IfMatch=current["ETag"], DistributionConfig=config)
+
+
+@pytest.mark.parametrize(
+    ("fault", "check", "status", "said"),
+    [
+        (_ring, "alarms", "fail", "1 of 1 ring: server-5xx"),
+        (_no_alarm, "alarms", "fail", "nobody would hear"),
+        (_unheard, "alarm-topic", "warn", "nobody hears the alarms"),
+        (_in_the_open, "firewall", "fail", "stands in the open"),
+        (_not_recoverable, "table/matches", "fail", "no point-in-time recovery"),
+        (_never_rotated, "key/data", "warn", "never rotated"),
+        (_invocation_failed, "dead-letters/function-api", "fail", "1 invocations failed for good"),
+        (_function_gone, "function/api", "fail", "does not know"),
+        (_secret_to_be_deleted, "database-secret", "fail", "marked for deletion"),
+        (_one_instance, "database", "warn", "nothing to fail over to"),
+        (_other_task, "service", "fail", "instead of"),
+        (_at_the_limit, "scaling", "warn", "no room to grow"),
+        (_nothing_scales, "scaling", "fail", "nothing scales"),
+        (_no_target, "targets", "fail", "no player can be let in"),
+        (_distribution_off, "cdn", "fail", "is disabled"),
+        (_nothing_runs, "zones", "fail", "no task runs in any zone"),
+        (_nothing_runs, "service", "fail", "has no service"),
+    ],
+)
+async def test_a_fault_is_seen(
+    region: Production, tmp_path: Path, fault: Callable[[Production], None], check: str, status: str, said: str
+) -> None:
+    try:
+        fault(region)
+    except region.client("ecs").exceptions.ServiceNotActiveException:
+        assert fault is _nothing_runs
+    found = (await look(region.contract, tmp_path, check))[check]
+    assert found.status == status, found
+    assert said in found.summary
+    assert found.hint
+
+
+async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_path: Path) -> None:
+    assert (await look(region.contract, tmp_path, "certificate", certificate_days_warn=400))[
+        "certificate"
+    ].status is CheckStatus.WARN
+    assert (await look(region.contract, tmp_path, "certificate", certificate_days_fail=400))[
+        "certificate"
+    ].status is CheckStatus.FAIL
+
+
+async def test_a_copy_of_the_database_is_measured(region: Production, tmp_path: Path) -> None:
+    rds = region.client("rds")
+    cluster = rds.describe_db_clusters(DBClusterIdentifier=f"{NAME}-{REGION}")["DBClusters"][0]["DBClusterArn"]
+    rds.create_global_cluster(GlobalClusterIdentifier=f"{NAME}-global", SourceDBClusterIdentifier=cluster)
+    named = region.contract.managed.model_copy(update={"database_global_cluster": f"{NAME}-global"})
+    contract = region.contract.model_copy(update={"managed": named})
+    found = (await look(contract, tmp_path, "database-regions"))["database-regions"]
+    assert (found.status, found.summary) == (CheckStatus.PASS, "writes here, replicated to 0 other regions")
+    alone = named.model_copy(update={"database_cluster": "another"})
+    found = (await look(contract.model_copy(update={"managed": alone}), tmp_path, "database-regions"))[
+        "database-regions"
+    ]
+    assert found.status is CheckStatus.FAIL
+    assert "does not belong" in found.summary
+
+
+async def test_each_table_and_the_database_must_have_a_backup(
+    region: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emulated AWS Backup completes jobs without a recovery point; the points themselves are made up here."""
+    table = region.contract.tables["matches"].arn
+    cluster = f"arn:aws:rds:{REGION}:{region.emulators.account_id}:cluster:{NAME}-{REGION}"
+    held: list[tuple[str, float]] = [(table, 1)]
+
+    async def points(*_: object) -> list[ManagedBackup]:
+        now = datetime.now(UTC)
+        return [ManagedBackup("backup", arn, "point", "completed", now - timedelta(hours=age)) for arn, age in held]
+
+    monkeypatch.setattr(backup_check, "recovery_points", points)
+
+    async def found() -> tuple[str, str]:
+        one = (await look(region.contract, tmp_path, "backup"))["backup"]
+        return str(one.status), one.summary
+
+    status, summary = await found()
+    assert (status, summary) == ("fail", f"no backup of {NAME}-{REGION}")
+    held.append((cluster, 30))
+    status, summary = await found()
+    assert status == "warn"
+    assert f"that of {NAME}-{REGION}, is 30 h old" in summary
+    held.append((cluster, 2))
+    assert (await found())[0] == "pass"
+
+
+async def test_an_account_that_is_not_the_contracts_is_told_nothing(region: Production, tmp_path: Path) -> None:
+    """Names alone could mean a service of the same name in the caller's own account."""
+    other: Any = region.contract.aws.model_copy(update={"account_id": "999999999999"})
+    found = (await look(region.contract.model_copy(update={"aws": other}), tmp_path, "service"))["service"]
+    assert found.status is CheckStatus.FAIL

@@ -1,0 +1,338 @@
+"""A region of the production stacks on the emulators, made by boto3 as Terraform would leave it, and its contract."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mjctl.models.contract import Contract
+from mjctl.sandbox.emulators import Emulators
+
+REGION = "us-east-1"
+OTHER_REGION = "eu-west-1"
+DOMAIN = "arena.example.com"
+NAME = "arena-it"
+ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
+
+
+@dataclass
+class Production:
+    """`client(service)` looks at, and changes, what the contract names."""
+
+    emulators: Emulators
+    contract: Contract
+
+    def client(self, service: str, region: str = REGION) -> Any:
+        return self.emulators.client(service, region)
+
+    @property
+    def cluster(self) -> str:
+        return str(self.contract.fleet.cluster)
+
+    @property
+    def service(self) -> str:
+        return str(self.contract.fleet.service)
+
+    def task_definition(self) -> str:
+        """Register one more revision of the game's task."""
+        return register_task(self.client("ecs"))
+
+
+def build(emulators: Emulators) -> Production:
+    """Everything but the ops function."""
+
+    def client(service: str, region: str = REGION) -> Any:
+        return emulators.client(service, region)
+
+    account = emulators.account_id
+    network = _network(client("ec2"))
+    balancer, target_group = _load_balancer(client("elbv2"), network)
+    web_acl = _web_acl(client("wafv2"), balancer)
+    task_definition = _service(client("ecs"), target_group, network["subnets"])
+    client("application-autoscaling").register_scalable_target(
+        ServiceNamespace="ecs",
+        ResourceId=f"service/{NAME}/{NAME}-game",
+        ScalableDimension="ecs:service:DesiredCount",
+        MinCapacity=3,
+        MaxCapacity=30,
+    )
+    queues = {
+        key: _queue(client("sqs"), f"{NAME}-{key}") for key in ("persistence", "persistence-dlq", "api-function-dlq")
+    }
+    events, alarms = (client("sns").create_topic(Name=f"{NAME}-{name}")["TopicArn"] for name in ("events", "alarms"))
+    client("sns").subscribe(TopicArn=events, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
+    client("sns").subscribe(TopicArn=alarms, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
+    _alarm(client("cloudwatch"), "server-5xx")
+    function = _function(client("lambda"), f"{NAME}-api")
+    secret = client("secretsmanager").create_secret(
+        Name=f"{NAME}-database-master",
+        SecretString=json.dumps({"username": "game", "password": "only-for-this-test"}),
+        AddReplicaRegions=[{"Region": OTHER_REGION}],
+    )["ARN"]
+    pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
+    client("backup").create_backup_vault(BackupVaultName=f"{NAME}-{REGION}")
+    _distribution(client("cloudfront"), web_acl)
+    return Production(
+        emulators,
+        Contract.parse(
+            {
+                "version": 1,
+                "project": "arena",
+                "environment": "it",
+                "target": "sandbox",
+                "region": REGION,
+                "zones": ZONES,
+                "aws": {
+                    "account_id": account,
+                    "endpoint_url": emulators.url("ministack"),
+                    "service_endpoint_urls": service_endpoints(emulators.endpoints()),
+                },
+                "endpoints": {"api": f"https://api.{DOMAIN}", "served": False},
+                "cache": {
+                    "access": "ops_function",
+                    "ops_function_arn": f"arn:aws:lambda:{REGION}:{account}:function:{NAME}-ops",
+                    "secret": f"iam:{NAME}-{REGION}",
+                    "url": f"rediss://{NAME}-ops@master.cache.example:6379",
+                },
+                "database": {
+                    "access": "private",
+                    "host": _aurora(client("rds")),
+                    "port": 5432,
+                    "name": "game",
+                    "user": "game",
+                    "secret": secret,
+                    "tls": True,
+                },
+                "tables": {"matches": _table(client("dynamodb"), client("dynamodb", OTHER_REGION))},
+                "topics": {"events": events},
+                "queues": {
+                    "persistence": {
+                        **queues["persistence"],
+                        "dead_letter": queues["persistence-dlq"],
+                        "max_receive_count": 5,
+                    }
+                },
+                "identity": {
+                    "user_pool_id": pool,
+                    "client_id": "client",
+                    "issuer": f"{emulators.url('ministack')}/{pool}",
+                    "jwks_url": f"{emulators.url('ministack')}/{pool}/.well-known/jwks.json",
+                },
+                "keys": {"data": _key(client("kms"))},
+                "fleet": {
+                    "kind": "ecs",
+                    "cluster": NAME,
+                    "service": f"{NAME}-game",
+                    "task_definition": task_definition,
+                    "log_group": f"/{NAME}/game",
+                },
+                "backup": {"vault_name": f"{NAME}-{REGION}"},
+                "managed": {
+                    "alarm_prefix": f"{NAME}-",
+                    "alarm_topic": alarms,
+                    "api_id": "api",
+                    "cache_group": _cache(client("elasticache")),
+                    "certificate": _certificate(client("acm")),
+                    "database_cluster": f"{NAME}-{REGION}",
+                    "dead_letter_queues": {"api": f"{NAME}-api-function-dlq"},
+                    "functions": {"api": function},
+                    "load_balancer": balancer,
+                    "primary_region": REGION,
+                    "target_group": target_group,
+                    "web_acl": web_acl,
+                    "web_domain": DOMAIN,
+                },
+            }
+        ),
+    )
+
+
+def service_endpoints(variables: Mapping[str, str]) -> dict[str, str]:
+    """AWS_ENDPOINT_URL_CLOUDWATCH -> cloudwatch, as the stack publishes it."""
+    prefix = "AWS_ENDPOINT_URL_"
+    return {name.removeprefix(prefix).lower(): url for name, url in variables.items() if name.startswith(prefix)}
+
+
+def register_task(ecs: Any) -> str:
+    answer = ecs.register_task_definition(
+        family=f"{NAME}-game",
+        networkMode="awsvpc",
+        requiresCompatibilities=["FARGATE"],
+        cpu="1024",
+        memory="2048",
+        containerDefinitions=[{"name": "game", "image": "example/game", "essential": True}],
+    )
+    return str(answer["taskDefinition"]["taskDefinitionArn"])
+
+
+def _network(ec2: Any) -> dict[str, Any]:
+    vpc = ec2.create_vpc(CidrBlock="10.10.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.10.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+        for number, zone in enumerate(ZONES)
+    ]
+    return {"vpc": vpc, "subnets": subnets}
+
+
+def _load_balancer(elbv2: Any, network: Mapping[str, Any]) -> tuple[str, str]:
+    balancer = elbv2.create_load_balancer(Name=f"{NAME}-game", Subnets=network["subnets"])["LoadBalancers"][0]
+    group = elbv2.create_target_group(
+        Name=f"{NAME}-game", Protocol="HTTP", Port=7777, VpcId=network["vpc"], TargetType="ip"
+    )["TargetGroups"][0]
+    elbv2.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group["TargetGroupArn"]}],
+    )
+    elbv2.register_targets(
+        TargetGroupArn=group["TargetGroupArn"], Targets=[{"Id": f"10.10.{number}.10"} for number in range(3)]
+    )
+    return balancer["LoadBalancerArn"], group["TargetGroupArn"]
+
+
+def _web_acl(wafv2: Any, balancer: str) -> str:
+    seen = {"SampledRequestsEnabled": True, "CloudWatchMetricsEnabled": True, "MetricName": "m"}
+    acl: str = wafv2.create_web_acl(
+        Name=NAME,
+        Scope="REGIONAL",
+        DefaultAction={"Allow": {}},
+        VisibilityConfig=seen,
+        Rules=[
+            {
+                "Name": "rate-limit",
+                "Priority": 0,
+                "Action": {"Block": {}},
+                "Statement": {"RateBasedStatement": {"Limit": 2000, "AggregateKeyType": "IP"}},
+                "VisibilityConfig": seen,
+            }
+        ],
+    )["Summary"]["ARN"]
+    wafv2.associate_web_acl(WebACLArn=acl, ResourceArn=balancer)
+    return acl
+
+
+def _service(ecs: Any, target_group: str, subnets: list[str]) -> str:
+    ecs.create_cluster(clusterName=NAME)
+    task_definition = register_task(ecs)
+    ecs.create_service(
+        cluster=NAME,
+        serviceName=f"{NAME}-game",
+        taskDefinition=task_definition,
+        desiredCount=3,
+        launchType="FARGATE",
+        networkConfiguration={"awsvpcConfiguration": {"subnets": subnets}},
+        deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
+    )
+    return task_definition
+
+
+def _queue(sqs: Any, name: str) -> dict[str, str]:
+    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return {"url": url, "arn": arn}
+
+
+def _alarm(cloudwatch: Any, name: str) -> None:
+    cloudwatch.put_metric_alarm(
+        AlarmName=f"{NAME}-{name}",
+        ComparisonOperator="GreaterThanThreshold",
+        EvaluationPeriods=1,
+        MetricName="HTTPCode_Target_5XX_Count",
+        Namespace="AWS/ApplicationELB",
+        Period=60,
+        Statistic="Sum",
+        Threshold=10,
+    )
+
+
+def _function(client: Any, name: str) -> str:
+    from tests.integration.mjctl.ops_lambda import packed
+
+    client.create_function(
+        FunctionName=name,
+        Runtime="python3.11",
+        Role="arn:aws:iam::123456789012:role/api",
+        Handler="api.handler",
+        Code={"ZipFile": packed({"api.py": "def handler(event, context):\n    return {}\n"})},
+    )
+    return name
+
+
+def _distribution(cloudfront: Any, web_acl: str) -> None:
+    origin = {"Id": "web", "DomainName": "b.s3.amazonaws.com", "S3OriginConfig": {"OriginAccessIdentity": ""}}
+    cloudfront.create_distribution(
+        DistributionConfig={
+            "CallerReference": NAME,
+            "Comment": NAME,
+            "Enabled": True,
+            "Aliases": {"Quantity": 1, "Items": [DOMAIN]},
+            "WebACLId": web_acl,
+            "Origins": {"Quantity": 1, "Items": [origin]},
+            "DefaultCacheBehavior": {"TargetOriginId": "web", "ViewerProtocolPolicy": "redirect-to-https"},
+        }
+    )
+
+
+def _aurora(rds: Any) -> str:
+    name = f"{NAME}-{REGION}"
+    cluster = rds.create_db_cluster(
+        DBClusterIdentifier=name,
+        Engine="aurora-postgresql",
+        EngineVersion="16.8",
+        MasterUsername="game",
+        MasterUserPassword="only-for-this-test",
+    )["DBCluster"]
+    for number, zone in enumerate(ZONES[:2], 1):
+        rds.create_db_instance(
+            DBInstanceIdentifier=f"{name}-{number}",
+            DBClusterIdentifier=name,
+            DBInstanceClass="db.r7g.large",
+            Engine="aurora-postgresql",
+            AvailabilityZone=zone,
+        )
+    return str(cluster["Endpoint"])
+
+
+def _table(here: Any, there: Any) -> dict[str, str]:
+    name = f"{NAME}-matches"
+    here.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "match_id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "match_id", "KeyType": "HASH"}],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    here.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"})
+    here.update_continuous_backups(
+        TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+    )
+    here.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": OTHER_REGION}}])
+    there.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+    return {"name": name, "arn": here.describe_table(TableName=name)["Table"]["TableArn"]}
+
+
+def _key(kms: Any) -> str:
+    key = kms.create_key(Description="data")["KeyMetadata"]
+    kms.enable_key_rotation(KeyId=key["KeyId"])
+    return str(key["Arn"])
+
+
+def _cache(elasticache: Any) -> str:
+    name = f"{NAME}-{REGION}"
+    elasticache.create_replication_group(
+        ReplicationGroupId=name,
+        ReplicationGroupDescription="cache",
+        Engine="redis",
+        CacheNodeType="cache.t4g.small",
+        NumCacheClusters=3,
+        AutomaticFailoverEnabled=True,
+        MultiAZEnabled=True,
+    )
+    return name
+
+
+def _certificate(acm: Any) -> str:
+    return str(acm.request_certificate(DomainName=DOMAIN, ValidationMethod="DNS")["CertificateArn"])
