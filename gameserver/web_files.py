@@ -34,7 +34,7 @@ RULES: Final = "arena"
 _SHORTEST_SECONDS: Final = 5.0
 """A shorter mode is a health probe's, not a person's."""
 
-_CONTENT_TYPES: Final = {
+CONTENT_TYPES: Final = {
     ".html": "text/html",
     ".css": "text/css",
     ".js": "text/javascript",
@@ -42,6 +42,8 @@ _CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
+"""What is served, by suffix; anything else in the folder is not."""
+
 _WORTH_COMPRESSING: Final = 512
 _ORIGIN: Final = re.compile(r"wss?://[A-Za-z0-9.:\[\]_-]+\Z")
 _LOOK_SECONDS: Final = 1.0
@@ -69,7 +71,7 @@ class WebFile:
     @classmethod
     def of(cls, name: str, body: bytes) -> WebFile:
         compressed = gzip.compress(body, 9, mtime=0) if len(body) >= _WORTH_COMPRESSING else None
-        return cls(_CONTENT_TYPES[PurePath(name).suffix], body, compressed, hashlib.sha256(body).hexdigest()[:32])
+        return cls(CONTENT_TYPES[PurePath(name).suffix], body, compressed, hashlib.sha256(body).hexdigest()[:32])
 
 
 def load_files(modes: Sequence[Mode]) -> dict[str, WebFile]:
@@ -78,7 +80,7 @@ def load_files(modes: Sequence[Mode]) -> dict[str, WebFile]:
     found = {
         entry.name: WebFile.of(entry.name, entry.read_bytes())
         for entry in folder.iterdir()
-        if PurePath(entry.name).suffix in _CONTENT_TYPES
+        if PurePath(entry.name).suffix in CONTENT_TYPES
     }
     return {**found, "config.json": WebFile.of("config.json", client_config("", modes))}
 
