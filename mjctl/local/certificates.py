@@ -7,6 +7,7 @@ nobody, not even a thief of its key, power over another site.
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -71,7 +72,7 @@ def _make_authority(layout: Layout) -> tuple[EllipticCurvePrivateKey, x509.Certi
     key = ec.generate_private_key(ec.SECP256R1())
     # Browsers list authorities by name: this one must tell which region of which home it belongs to.
     region, environment = layout.region_dir.name, layout.region_dir.parent.name
-    name = _name(f"mjctl {environment} {region} {x509.random_serial_number():x}"[:60])
+    name = _name(f"mjctl {environment} {region} {secrets.token_hex(4)}"[:60])
     constraints = x509.NameConstraints(
         permitted_subtrees=[
             x509.DNSName("localhost"),

@@ -19,6 +19,7 @@ from mjctl.models.errors import ConflictError, MjctlError, UnreachableError
 
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 1.0
+_PORT_SECONDS = 2.0
 # A process that has ended this often before it was ready will not become so by waiting.
 _EARLY_ENDS = 2
 _SHOWN_LOG_LINES = 15
@@ -147,6 +148,10 @@ def _log_since(log: Path, offset: int) -> list[str]:
 def _refuse_taken_port(spec: ProcessSpec) -> None:
     from mjctl.local.ports import describe_holder, is_free
 
+    # A terminator lets go of the port only a moment after the server that it stood before has ended.
+    deadline = time.monotonic() + _PORT_SECONDS
+    while not is_free(spec.port) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
     if not is_free(spec.port):
         raise ConflictError(
             f"{spec.name} cannot have port {spec.port}: {describe_holder(spec.port)} has it",
