@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 import structlog
 from msgspec import Meta
+from redis.exceptions import RedisError
 
 from gameserver import draining
 from gameserver.cache import DistributedCache, PatternResult
@@ -123,10 +124,8 @@ _RESERVE_SECONDS = 3.0
 
 
 async def run(event: Any, services: Services, *, seconds: float) -> dict[str, Any]:
-    """Run one command within `seconds`; a malformed one is answered with {error: {code, message}}.
-
-    Raises:
-        redis.exceptions.RedisError: Redis does not answer.
+    """Run one command within `seconds`. {error: {code, message}} answers what cannot be done: `invalid_request`, or
+    `redis_unavailable`.
     """
     start, outcome = time.perf_counter(), "failed"
     arguments: dict[str, Any] = {}
@@ -139,6 +138,8 @@ async def run(event: Any, services: Services, *, seconds: float) -> dict[str, An
     except (msgspec.ValidationError, ValueError) as error:
         outcome = "refused"
         return {"error": {"code": "invalid_request", "message": str(error)}}
+    except RedisError as error:
+        return {"error": {"code": "redis_unavailable", "message": str(error) or type(error).__name__}}
     finally:
         log.info(
             "operation_ended",

@@ -57,7 +57,7 @@ class OpsFunction:
         if isinstance(error, Mapping):
             if error.get("code") == "invalid_request":
                 raise UsageError(f"the ops function does not take the command: {error.get('message')}")
-            raise self._failure({"errorMessage": str(error.get("message"))})
+            raise self._failure({"errorMessage": error.get("message")}, what="the ops function cannot use the cache")
         return result
 
     async def _invoke(self, payload: bytes) -> dict[str, Any]:
@@ -86,20 +86,16 @@ class OpsFunction:
                 await asyncio.sleep(min(4.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))
         raise AssertionError("the last attempt returns or raises")
 
-    def _failure(self, result: Mapping[str, Any]) -> MjctlError:
+    def _failure(self, result: Mapping[str, Any], what: str | None = None) -> MjctlError:
         kind, message = str(result.get("errorType", "")), str(result.get("errorMessage", "no reason given"))
         said = f"{kind}: {message}" if kind and kind not in message else message
         arn = self._contract.cache.ops_function_arn or ""
         log_group = f"/aws/lambda/{arn.rsplit(':', 1)[-1]}"
-        hint = f"`aws logs tail {log_group} --region {self._contract.region}` shows its log"
-        if "timed out" in message:
-            what = "the ops function ran out of time"
-        elif kind in ("ConnectionError", "TimeoutError", "RedisError", "AuthenticationError", "BusyLoadingError"):
-            what = "the ops function cannot use the cache"
-        else:
-            what = "the ops function failed"
+        what = what or ("the ops function ran out of time" if "timed out" in message else "the ops function failed")
         return UnreachableError(
-            f"{what}: {said}", where=f"{self._contract.environment}, {self._contract.region}, {arn}", hint=hint
+            f"{what}: {said}",
+            where=f"{self._contract.environment}, {self._contract.region}, {arn}",
+            hint=f"`aws logs tail {log_group} --region {self._contract.region}` shows its log",
         )
 
 

@@ -1,0 +1,193 @@
+"""A cache behind the ops function, a real Lambda with a real Redis: long sweeps, who asked, its rights, faults."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from redis.asyncio import Redis
+
+from gameserver.cache import DistributedCache, SweepProgress
+from gameserver.settings import Settings
+from mjctl.aws import ops_function
+from mjctl.cache import operations, remote
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
+from mjctl.models.exit_codes import ExitCode
+from tests.integration.mjctl.ops_lambda import ops_lambda
+
+KEYS = 3000
+FORBIDDEN = (["GET", "{m:1}:lease"], ["DEL", "{m:1}:lease"], ["FLUSHALL"], ["KEYS", "*"], ["CONFIG", "GET", "*"])
+STACK = Path(__file__).parents[4] / "terraform" / "stacks" / "region" / "main.tf"
+
+
+def behind(contract: Contract, arn: str) -> Contract:
+    access = {"access": "ops_function", "ops_function_arn": arn, "url": "rediss://nobody@master.cache.example:6379"}
+    return contract.model_copy(update={"cache": contract.cache.model_copy(update=access)})
+
+
+@pytest.fixture
+def private(contract: Contract, settings: Settings) -> Iterator[Contract]:
+    with ops_lambda(settings) as arn:
+        yield behind(contract, arn)
+
+
+@pytest.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    """3000 keys of `big`."""
+    async with Redis.from_url(settings.cache_url) as client:
+        generation = await DistributedCache(client).invalidate_namespace("big")
+        pipeline = client.pipeline(transaction=False)
+        for number in range(KEYS):
+            pipeline.set(f"cache:{{big}}:{generation}:{number}", b"\x01", ex=300)
+        await pipeline.execute()
+        yield client
+
+
+def logged(settings: Settings, event: str) -> list[dict[str, Any]]:
+    """The function's log, as CloudWatch has it."""
+    logs = boto3.client("logs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    group = f"/aws/lambda/{settings.environment}-ops"
+    messages = [item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]]
+    lines = [line for message in messages for line in message.splitlines() if line.startswith("{")]
+    return [line for line in map(json.loads, lines) if line.get("event") == event]
+
+
+async def test_a_sweep_longer_than_an_invocation_is_told_and_counted(
+    private: Contract, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLICE_SECONDS", 0.3)
+    told: list[SweepProgress] = []
+    dry = await operations.invalidate_pattern(private, "big:*", dry_run=True)
+    assert (dry.matched, dry.removed) == (KEYS, 0)
+    done = await operations.invalidate_pattern(
+        private, "big:*", dry_run=False, max_keys_per_second=2500, on_progress=told.append
+    )
+    assert (done.removed, done.resume_token) == (KEYS, None)
+    assert await redis.keys("cache:{big}:*") == []
+    assert told
+    assert [one.removed for one in told] == sorted(one.removed for one in told)
+    assert done.keys_per_second < 4000
+
+
+async def test_interrupted_between_invocations_it_goes_on_from_its_token(
+    private: Contract, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLICE_SECONDS", 0.1)
+    told: list[SweepProgress] = []
+
+    def stop(progress: SweepProgress) -> None:
+        told.append(progress)
+        sweep.cancel()
+
+    sweep = asyncio.create_task(
+        operations.invalidate_pattern(private, "big:*", dry_run=False, max_keys_per_second=1500, on_progress=stop)
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await sweep
+    left = len(await redis.keys("cache:{big}:*"))
+    assert left == KEYS - told[-1].removed
+    rest = await operations.invalidate_pattern(private, "big:*", dry_run=False, resume_token=told[-1].resume_token)
+    assert rest.removed == left > 0
+
+
+async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, settings: Settings) -> None:
+    await operations.ttl(private, "profile:p1")
+    sts = boto3.client("sts", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    caller = sts.get_caller_identity()["Arn"]
+    (asked,) = logged(settings, "operation")
+    assert (asked["command"], asked["key"], asked["operator"]) == ("ttl", "p1", caller)
+    (ended,) = logged(settings, "operation_ended")
+    assert (ended["outcome"], ended["operator"], ended["request_id"]) == ("done", caller, asked["request_id"])
+
+
+async def test_the_functions_user_reaches_the_cache_and_no_running_match(
+    contract: Contract, settings: Settings, redis: Redis
+) -> None:
+    """With the access string of the stack itself."""
+    (access,) = re.findall(r'ops = \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
+    user = f"{settings.environment}-ops"
+    await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")
+    url = settings.cache_url.replace("://", f"://{user}:only-for-this-test@")
+    await redis.set("{m:1}:lease", "server-1:7")
+    try:
+        async with Redis.from_url(url) as limited:
+            for command in FORBIDDEN:
+                with pytest.raises(Exception, match=r"(?i)noperm|permission"):
+                    await limited.execute_command(*command)
+        with ops_lambda(settings, CACHE_URL=url) as arn:
+            private = behind(contract, arn)
+            assert (await operations.stats(private)).total_keys > KEYS
+            assert (await operations.list_keys(private, "big:*", limit=5, sizes=True)).truncated
+            assert (await operations.hot_keys(private, seconds=1, limit=5)).sampled_keys > KEYS
+            assert await operations.expire(private, "big:1", 100)
+            assert await operations.invalidate_key(private, "big:1", dry_run=False)
+            assert (await operations.invalidate_pattern(private, "big:2*", dry_run=False)).removed > 1000
+            assert (await operations.invalidate_namespace(private, "big", dry_run=False)).generation
+            assert await operations.flush(private, dry_run=False) > 0
+            async with ops_function.ops_function(private) as function:
+                assert await function.run("servers") == {"servers": []}
+                assert await function.run("drain", server_id="game-1") == {"found": False}
+        assert await redis.get("{m:1}:lease") == b"server-1:7"
+    finally:
+        await redis.execute_command("ACL", "DELUSER", user)
+
+
+async def error_of(contract: Contract) -> MjctlError:
+    with pytest.raises(MjctlError) as raised:
+        await operations.stats(contract)
+    assert contract.region in str(raised.value)
+    return raised.value
+
+
+async def test_a_redis_that_is_down_behind_it_is_said_to_be_down(contract: Contract, settings: Settings) -> None:
+    with ops_lambda(settings, CACHE_URL="redis://127.0.0.1:1/0") as arn:
+        error = await error_of(behind(contract, arn))
+    assert error.exit_code is ExitCode.UNREACHABLE
+    assert "cannot use the cache" in error.what
+    assert "aws logs tail /aws/lambda/" in (error.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("code", "seconds", "said"),
+    [
+        ("def handler(event, context):\n    raise KeyError('x')\n", 60, "the ops function failed: "),
+        ("import time\ndef handler(event, context):\n    time.sleep(5)\n", 1, "ran out of time"),
+        ("def handler(event, context):\n    return 7\n", 60, "no JSON object"),
+        ("import nothing_like_it\n", 60, "the ops function failed"),
+    ],
+)
+async def test_what_goes_wrong_in_the_function_is_said(
+    contract: Contract, settings: Settings, code: str, seconds: int, said: str
+) -> None:
+    with ops_lambda(settings, code=code, timeout_seconds=seconds) as arn:
+        error = await error_of(behind(contract, arn))
+    assert isinstance(error, UnreachableError)
+    assert said in error.what
+
+
+async def test_a_function_that_is_gone(contract: Contract) -> None:
+    arn = f"arn:aws:lambda:{contract.region}:{contract.aws.account_id}:function:nowhere-ops"
+    error = await error_of(behind(contract, arn))
+    assert isinstance(error, NotFoundError)
+    assert "mjctl deploy" in (error.hint or "")
+
+
+async def test_a_function_without_room_is_asked_again_and_then_said_to_be_throttled(
+    private: Contract, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ops_function, "_THROTTLED_ATTEMPTS", 2)
+    client = boto3.client("lambda", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    name = str(private.cache.ops_function_arn).rsplit(":", 1)[-1]
+    client.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    error = await error_of(private)
+    assert isinstance(error, UnreachableError)
+    assert "TooManyRequestsException" in error.what
+    client.delete_function_concurrency(FunctionName=name)
+    assert (await operations.stats(private)).clients >= 1
