@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mjctl.deploy.releases import ReleaseStore
     from mjctl.deploy.rollout import Rollout, RolloutPlan
     from mjctl.deploy.staged import StagedRollout
-    from mjctl.models.contract import Endpoints
+    from mjctl.models.contract import Contract
     from mjctl.models.deployment import RegionResult
     from mjctl.models.environment import Environment
     from mjctl.models.release import Release
@@ -279,7 +279,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     `pending`: changes that were not applied end with CHANGES_PENDING.
     """
     from mjctl.cli.documents import run_document
-    from mjctl.cli.render import changes_table, print_error, results_view
+    from mjctl.cli.render import changes_table, print_error, results_view, trust_advice
 
     for result in results:
         if result.error:
@@ -287,11 +287,16 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     code = exit_code(results)
     if pending and code is ExitCode.OK and any(result.outcome in ("planned", "waiting") for result in results):
         code = ExitCode.CHANGES_PENDING
-    addresses = {} if pending else _addresses(run, results)
+    contracts = {} if pending else _contracts(run, results)
+    addresses = {region: contract.endpoints for region, contract in contracts.items()}
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
         run.session.out.print(changes_table(results))
     document = run_document(run.command, run.environment.name, code, results, addresses)
-    run.session.emit(results_view(results, addresses), data=document.model_dump(mode="json"))
+    run.session.emit(results_view(results, contracts), data=document.model_dump(mode="json"))
+    if run.session.output is OutputFormat.TEXT:
+        for line in trust_advice(contracts):
+            # Not wrapped: it is there to be copied.
+            run.session.out.print(line, soft_wrap=True, markup=False, highlight=False)
     return code
 
 
@@ -300,7 +305,7 @@ def end(code: ExitCode) -> None:
         raise Exit(code)
 
 
-def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, Endpoints]:
+def _contracts(run: Run, results: Sequence[RegionResult]) -> dict[str, Contract]:
     from mjctl.terraform.contracts import deployed_contracts
     from mjctl.terraform.stack import Stack
 
@@ -311,8 +316,7 @@ def _addresses(run: Run, results: Sequence[RegionResult]) -> dict[str, Endpoints
         and result.region in run.environment.regions
         and Stack.of_unit(run.workspace, run.environment, result.region).exists()
     ]
-    contracts = deployed_contracts(run.workspace, run.environment, up) if up else {}
-    return {name: contract.endpoints for name, contract in contracts.items()}
+    return deployed_contracts(run.workspace, run.environment, up) if up else {}
 
 
 def _stop_on_signals(cancellation: Cancellation, view: View) -> None:

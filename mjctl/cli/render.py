@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from mjctl.cli.base import Session
     from mjctl.deploy.status import RegionStatus
-    from mjctl.models.contract import Endpoints
+    from mjctl.models.contract import Contract, Endpoints
 
 _STYLE = {
     Outcome.UNCHANGED: "green",
@@ -286,13 +287,31 @@ def changes_table(results: Sequence[RegionResult]) -> Table:
     return table
 
 
-def results_view(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> Group:
+def results_view(results: Sequence[RegionResult], contracts: Mapping[str, Contract]) -> Group:
     """How each region ended and, on lines of their own, where it is played: nothing there is ever cut off."""
     from rich.console import Group
     from rich.text import Text
 
+    addresses = {region: contract.endpoints for region, contract in contracts.items()}
     pages = [f"play in {region}: {found.web}" for region, found in addresses.items() if found.web]
     return Group(results_table(results, addresses), *(Text(page, overflow="fold") for page in pages))
+
+
+def trust_advice(contracts: Mapping[str, Contract]) -> list[str]:
+    """One line a region with a private authority: what a browser needs before it opens the region's page."""
+    return [
+        f"before a browser opens {region}'s page, once: {_trust_command(region, contract, contract.ca_file)}"
+        for region, contract in contracts.items()
+        if contract.endpoints.web and contract.ca_file
+    ]
+
+
+def _trust_command(region: str, contract: Contract, authority: str) -> str:
+    """What makes browsers of this user trust the authority; docs/local-tls.md has those with a store of their own."""
+    file = shlex.quote(authority)
+    if sys.platform == "darwin":
+        return f"security add-trusted-cert -p ssl -k ~/Library/Keychains/login.keychain-db {file}"
+    return f"certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n mjctl-{contract.environment}-{region} -i {file}"
 
 
 def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> Table:

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from mjctl.health.checks import backup, ecs, edge, fleet, functions, identity, managed, messaging, probes, stores
+from mjctl.health.checks import (
+    backup,
+    certificate,
+    ecs,
+    edge,
+    fleet,
+    functions,
+    identity,
+    managed,
+    messaging,
+    probes,
+    stores,
+)
 from mjctl.health.model import Check
 from mjctl.models.contract import Contract
 
@@ -16,6 +28,7 @@ FAMILIES: tuple[Callable[[Contract], Iterable[Check]], ...] = (
     messaging.checks,
     functions.checks,
     identity.checks,
+    certificate.checks,
     edge.checks,
     backup.checks,
     probes.checks,
