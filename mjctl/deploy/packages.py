@@ -19,9 +19,11 @@ def package_of(workspace: Workspace, environment: Environment, store: ReleaseSto
     Raises:
         NotFoundError: the image was never pushed.
     """
-    from mjctl.package.functions import build_functions
+    from mjctl.package.functions import build_functions, lambda_runtime, local_runtime
 
-    functions = build_functions(store.game_dir(release))
+    # An emulated Lambda runs functions by this machine's Python.
+    runtime = local_runtime() if environment.target == "sandbox" else lambda_runtime()
+    functions = build_functions(store.game_dir(release), workspace.home / "packages", runtime)
     return Package(
         path=str(functions.path),
         sha256=functions.sha256_base64,

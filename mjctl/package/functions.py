@@ -1,0 +1,226 @@
+"""The functions' archive: the package `gameserver` with what it needs, as a zip that is the same for the same code."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mjctl.local.layout import file_lock
+from mjctl.models.errors import ConfigError, DependencyError, NotFoundError, UnreachableError
+
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: unzipped with layers, and uploaded directly.
+MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
+MAX_ZIPPED_BYTES = 50 * 1024 * 1024
+
+# Changes with whatever below changes the bytes of an archive.
+_FORMAT = "2"
+_PIP_SECONDS = 600
+_KEPT_ARCHIVES = 6
+_KEPT_DEPENDENCIES = 2
+# The earliest time that a zip can hold.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+# Caches, programs and their lists (with paths of this machine), types, tests, and what only a server hands out.
+_LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests", "web"})
+_LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
+# Of the dependencies, those that only `gameserver serve` uses.
+_SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
+# botocore describes 400 services in 15 MB; these are asked by gameserver/aws.py, or for credentials.
+AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
+_BOTOCORE_DATA = "botocore/data/"
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where the functions run. `platforms`: pip's names of what it can install; () is this machine as it is."""
+
+    python: str
+    architecture: str
+    platforms: tuple[str, ...] = ()
+
+
+def lambda_runtime(architecture: str = "x86_64") -> Runtime:
+    """AWS Lambda with Python 3.13 on Amazon Linux 2023 (glibc 2.34); `architecture` is x86_64 or arm64."""
+    machine = {"x86_64": "x86_64", "arm64": "aarch64"}[architecture]
+    tags = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
+    return Runtime("3.13", architecture, tuple(f"{tag}_{machine}" for tag in tags))
+
+
+def local_runtime() -> Runtime:
+    """The interpreter that runs this: an emulated Lambda starts functions with it."""
+    machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
+    return Runtime(f"{sys.version_info.major}.{sys.version_info.minor}", machine)
+
+
+@dataclass(frozen=True)
+class FunctionPackage:
+    """`sha256_base64` is what Terraform's `source_code_hash` wants. `made`: it was not there yet."""
+
+    path: Path
+    sha256_base64: str
+    architecture: str
+    python: str
+    zipped_bytes: int
+    unzipped_bytes: int
+    made: bool
+
+
+def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -> FunctionPackage:
+    """The archive of `source`/gameserver, made unless `cache` has it. What is in the cache is whole.
+
+    Raises:
+        NotFoundError: there is no game server in `source`.
+        DependencyError: this Python has no pip.
+        UnreachableError: pip could not get a dependency.
+        ConfigError: the archive is larger than Lambda takes.
+    """
+    runtime = runtime or lambda_runtime()
+    game = source / "gameserver"
+    requirements = game / "requirements.txt"
+    if not requirements.is_file():
+        raise NotFoundError("there is no game server to package", where=str(requirements))
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with file_lock(cache / "lock"):
+        archive = cache / f"functions-{_digest(game, runtime)}.zip"
+        made = not archive.is_file()
+        if made:
+            _make(archive, game, _dependencies(requirements, cache, runtime))
+            for old in _by_age(cache, "functions-*.zip")[_KEPT_ARCHIVES:]:
+                old.unlink()
+        else:
+            # Kept by when it was last wanted.
+            archive.touch()
+    with zipfile.ZipFile(archive) as opened:
+        unzipped = sum(entry.file_size for entry in opened.infolist())
+    _check_size(archive, unzipped)
+    digest = base64.b64encode(_sha256_of(archive)).decode()
+    return FunctionPackage(
+        archive, digest, runtime.architecture, runtime.python, archive.stat().st_size, unzipped, made
+    )
+
+
+def _digest(game: Path, runtime: Runtime) -> str:
+    digest = hashlib.sha256(repr((_FORMAT, runtime)).encode())
+    for name, path in _members(game, "gameserver"):
+        digest.update(f"{name}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _dependencies(requirements: Path, cache: Path, runtime: Runtime) -> Path:
+    """The folder with what `requirements` names, installed unless it is there."""
+    key = hashlib.sha256(repr((_FORMAT, runtime)).encode() + requirements.read_bytes()).hexdigest()[:32]
+    folder = cache / f"dependencies-{key}"
+    if folder.is_dir():
+        os.utime(folder)
+        return folder
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".dependencies-") as temporary:
+        _install(requirements, Path(temporary) / "site", runtime)
+        (Path(temporary) / "site").rename(folder)
+    for old in _by_age(cache, "dependencies-*")[_KEPT_DEPENDENCIES:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
+
+
+def _install(requirements: Path, folder: Path, runtime: Runtime) -> None:
+    foreign = [f"--platform={name}" for name in runtime.platforms]
+    if foreign:
+        foreign += [f"--python-version={runtime.python}", "--implementation=cp"]
+    options = ["--require-hashes", "--no-deps", "--only-binary=:all:", "--no-compile", "--no-input", "--quiet"]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            *options,
+            *foreign,
+            f"--target={folder}",
+            f"--requirement={requirements}",
+        ],
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_ROOT_USER_ACTION": "ignore"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_PIP_SECONDS,
+        check=False,
+    )
+    if "No module named pip" in done.stderr:
+        raise DependencyError("this Python has no pip", where=sys.executable, hint="run: python -m ensurepip")
+    if done.returncode != 0:
+        last = "\n".join(f"  | {line}" for line in done.stderr.strip().splitlines()[-5:])
+        raise UnreachableError(
+            f"pip could not install what the functions need\n{last}",
+            where=str(requirements),
+            hint="check the network and pip's index (`pip config list`), then run the command again",
+        )
+
+
+def _make(archive: Path, game: Path, dependencies: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=".functions-", delete=False) as stream:
+        try:
+            _write_zip(stream, [*_members(game, "gameserver"), *_members(dependencies, "")])
+            Path(stream.name).replace(archive)
+        except BaseException:
+            Path(stream.name).unlink(missing_ok=True)
+            raise
+
+
+def _write_zip(stream: IO[bytes], members: list[tuple[str, Path]]) -> None:
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+        for name, path in sorted(members):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix, whatever packs it: the mode below is read by its rules.
+            # Lambda runs it as another user than the one who packed it.
+            entry.external_attr = 0o100644 << 16
+            archive.writestr(entry, path.read_bytes())
+
+
+def _members(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
+    """Files of `folder` that belong in an archive, with their names there, sorted."""
+    for path in sorted(folder.rglob("*")):
+        member = (Path(name) / path.relative_to(folder)).as_posix()
+        if _belongs(member) and path.is_file():
+            yield member, path
+
+
+def _belongs(member: str) -> bool:
+    parts = member.split("/")
+    if parts[0].split("-")[0] in _SERVER_ONLY or member.endswith(_LEFT_OUT_SUFFIXES):
+        return False
+    if _LEFT_OUT_FOLDERS.intersection(parts):
+        return False
+    described = member.removeprefix(_BOTOCORE_DATA).split("/")
+    return not member.startswith(_BOTOCORE_DATA) or len(described) == 1 or described[0] in AWS_SERVICES
+
+
+def _check_size(archive: Path, unzipped: int) -> None:
+    zipped = archive.stat().st_size
+    for size, most, what in ((unzipped, MAX_UNZIPPED_BYTES, "unzipped"), (zipped, MAX_ZIPPED_BYTES, "zipped")):
+        if size > most:
+            raise ConfigError(
+                f"the functions' archive has {size / 2**20:.0f} MiB {what}, Lambda takes {most / 2**20:.0f} MiB",
+                where=str(archive),
+                hint="remove a dependency from gameserver/requirements.in",
+            )
+
+
+def _by_age(cache: Path, pattern: str) -> list[Path]:
+    """What fits `pattern`, the newest first."""
+    return sorted(cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _sha256_of(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
