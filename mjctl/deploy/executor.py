@@ -204,6 +204,7 @@ class Deployment:
         started = time.monotonic()
         try:
             if intent.release is not None:
+                await asyncio.to_thread(self.store.share, intent.release)
                 RegionReleases(stack).attempting(intent.release)
             summary = await operations.apply(
                 self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)

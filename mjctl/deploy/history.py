@@ -1,5 +1,9 @@
-"""Who deployed what, when, and how it ended: <home>/<environment>/history.jsonl, one line when a run starts and one
-when it ends. A run that was killed has only the first."""
+"""Who deployed what, when, and how it ended: one line when a run starts and one when it ends. A run that was killed has
+only the first.
+
+On this machine the lines stand in <home>/<environment>/history.jsonl; on AWS each run has an object of its own in the
+state bucket, <project>-<environment>/history/<UTC>-<id>.jsonl, so that runs of several machines never meet.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +14,19 @@ import secrets
 import socket
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from mjctl.models.deployment import RegionResult
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.stack import explained_disk_errors
+from mjctl.terraform.stack import environment_shelf, explained_disk_errors
+
+_FOLDER = "history/"
+# More runs than anyone looks back over; each is one request.
+_LOOKED_AT = 500
+_READERS = 16
 
 
 @dataclass(frozen=True)
@@ -49,10 +58,16 @@ class Record:
 
 
 class History:
-    """The log of one environment. Lines are appended in one write each, so runs side by side never mix."""
+    """The log of one environment. Lines are appended in one write each, so runs side by side never mix.
+
+    Raises:
+        UnreachableError: the environment's sandbox is not up.
+    """
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
         self._path = workspace.environment_dir(environment.name) / "history.jsonl"
+        self._shelf = environment_shelf(workspace, environment)
+        self._begun: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def start(
         self,
@@ -74,24 +89,36 @@ class History:
             commit=commit,
             names=tuple(names),
         )
-        self._append(asdict(record))
+        if self._shelf.account is None:
+            self._append(asdict(record))
+        else:
+            name = f"{_FOLDER}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{record.id}.jsonl"
+            self._begun[record.id] = (name, asdict(record))
+            self._shelf.write(name, _jsonl(asdict(record)))
         return record
 
     def finish(self, record: Record, results: Sequence[RegionResult], exit_code: int, seconds: float) -> None:
         """Note how the run ended."""
-        self._append(
-            {
-                "id": record.id,
-                "exit_code": int(exit_code),
-                "seconds": round(seconds, 2),
-                "regions": [asdict(_region_record(one)) for one in results],
-            }
-        )
+        end = {
+            "id": record.id,
+            "exit_code": int(exit_code),
+            "seconds": round(seconds, 2),
+            "regions": [asdict(_region_record(one)) for one in results],
+        }
+        if self._shelf.account is None:
+            self._append(end)
+        else:
+            name, start = self._begun.pop(record.id)
+            self._shelf.write(name, _jsonl(start, end))
 
     def records(self) -> list[Record]:
-        """Every run, the newest first. A line that was cut short by a full disk is passed over."""
+        """Every run, the newest first; on AWS the newest 500. A line that was cut short by a full disk is passed over.
+
+        Raises:
+            UnreachableError, PermissionDeniedError: the state bucket does not answer.
+        """
         found: dict[str, Record] = {}
-        for line in _lines(self._path):
+        for line in _lines(self._text()):
             if "command" in line:
                 found[line["id"]] = Record(**{**line, "names": tuple(line["names"]), "regions": ()})
             elif line.get("id") in found:
@@ -101,12 +128,19 @@ class History:
                 )
         return list(reversed(found.values()))
 
+    def _text(self) -> str:
+        if self._shelf.account is None:
+            return (self._shelf.read(self._path.name) or b"").decode(errors="replace")
+        names = self._shelf.names(_FOLDER)[-_LOOKED_AT:]
+        with ThreadPoolExecutor(_READERS) as readers:
+            return b"".join(note or b"" for note in readers.map(self._shelf.read, names)).decode(errors="replace")
+
     def _append(self, values: dict[str, Any]) -> None:
         with explained_disk_errors(str(self._path)):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             try:
-                os.write(descriptor, (json.dumps(values) + "\n").encode())
+                os.write(descriptor, _jsonl(values).encode())
             finally:
                 os.close(descriptor)
 
@@ -123,12 +157,12 @@ def _region_record(result: RegionResult) -> RegionRecord:
     )
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
+def _jsonl(*values: dict[str, Any]) -> str:
+    return "".join(json.dumps(one) + "\n" for one in values)
+
+
+def _lines(text: str) -> list[dict[str, Any]]:
     lines = []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
-        return []
     for line in text.splitlines():
         try:
             lines.append(json.loads(line))

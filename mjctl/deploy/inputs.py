@@ -12,6 +12,7 @@ from mjctl.local import daemon, inventory, ports
 from mjctl.local.layout import Layout
 from mjctl.models.environment import Environment
 from mjctl.models.release import Release
+from mjctl.terraform.shelf import Shelf
 from mjctl.terraform.stack import Stack, write_private
 
 _EPOCHS = "epochs.json"
@@ -71,16 +72,16 @@ def on_this_machine(environment: Environment, stack: Stack, variables: Mapping[s
 
 def servers_per_zone(stack: Stack) -> int | None:
     """What `mjctl servers scale` has set for the region; None when the environment's file decides."""
-    value = _read(stack.folder / _SCALE).get("servers_per_zone")
+    value = _decoded(stack.shelf.read(_SCALE)).get("servers_per_zone")
     return int(value) if value is not None else None
 
 
 def set_servers_per_zone(stack: Stack, count: int | None) -> None:
     """Let every later deploy of the region have `count` servers a zone; None leaves it to the environment's file."""
     if count is None:
-        (stack.folder / _SCALE).unlink(missing_ok=True)
+        stack.shelf.remove(_SCALE)
         return
-    write_private(stack.folder / _SCALE, json.dumps({"servers_per_zone": count}))
+    stack.shelf.write(_SCALE, json.dumps({"servers_per_zone": count}))
 
 
 def epochs(stack: Stack, names: list[str]) -> dict[str, int]:
@@ -88,7 +89,7 @@ def epochs(stack: Stack, names: list[str]) -> dict[str, int]:
 
     Terraform's built-in provider has no refresh; this is the local target's. A plan then shows a replacement.
     """
-    known = _read(stack.folder / _EPOCHS)
+    known = _decoded(Shelf(stack.folder).read(_EPOCHS))
     gone = missing_parts(stack)
     return {name: known.get(name, 0) + (1 if name in gone else 0) for name in names}
 
@@ -97,7 +98,7 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     """Parts that the last apply has left running and that are no longer there, or certificates near their end."""
     if not stack.exists():
         return frozenset()
-    applied = _read(stack.applied_variables_file).get("epochs", {})
+    applied = (stack.applied_variables() or {}).get("epochs", {})
     seen = inventory.observe(stack.folder)
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({"supervisor"})
@@ -129,7 +130,9 @@ def remove_remains(stack: Stack) -> None:
     """
     if stack.remote is None:
         daemon.stop(Layout(stack.folder))
-    for path in (stack.folder / _EPOCHS, stack.folder / _SCALE, Layout(stack.folder).ports):
+    stack.shelf.remove(_SCALE)
+    stack.forget_applied()
+    for path in (stack.folder / _EPOCHS, Layout(stack.folder).ports):
         path.unlink(missing_ok=True)
     shutil.rmtree(stack.data_dir, ignore_errors=True)
     for path in stack.terraform_dir.glob("*"):
@@ -137,9 +140,9 @@ def remove_remains(stack: Stack) -> None:
             path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _decoded(note: bytes | None) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(note or b"{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -64,13 +63,13 @@ class Intents(ABC):
             NotFoundError: the unit was never wholly deployed.
         """
         stack = self.stack(unit)
-        if not stack.applied_variables_file.is_file():
+        variables = stack.applied_variables()
+        if variables is None:
             raise NotFoundError(
                 "nothing to compare with: this region was never wholly deployed",
                 where=stack.where,
                 hint=f"`mjctl deploy --env {stack.environment} --region {unit}`",
             )
-        variables: dict[str, Any] = json.loads(stack.applied_variables_file.read_text(encoding="utf-8"))
         entry = RegionReleases(stack).current()
         if entry is None:
             return Intent(stack, variables)

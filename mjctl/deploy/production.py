@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mjctl.aws.account import open_account
@@ -77,17 +78,17 @@ class ProductionIntents(Intents):
         return Intent(stack, self._variables(unit, release), release)
 
     def applied(self, unit: str) -> Intent:
-        """What this machine applied last; what the working tree wants, where another machine did."""
-        stack = self.stack(unit)
-        if stack.exists() and not stack.applied_variables_file.is_file():
-            return self.wanted(unit, self._store.of_working_tree())
-        return super().applied(unit)
+        intent = super().applied(unit)
+        if intent.release is None or unit in (FOUNDATION, EDGE):
+            return intent
+        return replace(intent, variables=self._with_package(intent.variables, intent.release))
 
     def earlier(self, unit: str, entry: Entry) -> Intent:
         stack = self._store.restored(self.stack(unit), entry)
         variables = dict(entry.variables)
         if unit not in (FOUNDATION, EDGE):
             # Its code and sizes go back; what the regions have in common stays as it is.
+            variables = self._with_package(variables, entry.release)
             variables["foundation"] = self.published(FOUNDATION)["contract"]
             count = inputs.servers_per_zone(stack)
             if count is not None:
@@ -103,6 +104,15 @@ class ProductionIntents(Intents):
         intent = self.wanted(EDGE, release)
         regions = {name: part for name, part in intent.variables["regions"].items() if name not in leaving}
         return replace(intent, variables={**intent.variables, "regions": regions})
+
+    def _with_package(self, variables: Mapping[str, Any], release: Release) -> dict[str, Any]:
+        """The same variables with the functions' archive at its place on this machine, made anew if need be."""
+        package = variables["functions"]["package"]
+        if Path(package["path"]).is_file():
+            return dict(variables)
+        made = package_of(self._workspace, self._environment, self._store, release)
+        functions = {**variables["functions"], "package": {**package, "path": made.path, "sha256": made.sha256}}
+        return {**variables, "functions": functions}
 
     def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
         return {**variables["game"], **aws_inputs.tasks(self._environment, unit, count)}

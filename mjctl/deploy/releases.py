@@ -3,7 +3,9 @@
 <home>/<environment>/releases/
     game/<game digest>/gameserver/                    the package; this folder is the processes' PYTHONPATH
     code/<terraform digest>-<game digest>/terraform/  the stacks and modules, with `gameserver` beside them
-<region's folder>/releases.json                       what was deployed to the region, newest first
+
+What was deployed to a unit, newest first, stands in `releases.json` on its shelf (mjctl.terraform.shelf). On AWS the
+code too is shared, see mjctl.deploy.shared_code: another machine can roll back what this one has deployed.
 
 A folder is named by the digest of what it holds and appears by one rename, so it is whole or absent.
 """
@@ -22,14 +24,18 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from mjctl.aws.account import open_account
+from mjctl.deploy.shared_code import SharedCode
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.stack import Stack, explained_disk_errors, source_digest, write_private
+from mjctl.terraform.stack import Stack, explained_disk_errors, source_digest
 
 _KEPT = 6
 _SHORT = 16
+_RELEASES = "releases.json"
+_ATTEMPT = "attempt.json"
 _NOT_CODE = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.log", "*.tfplan")
 
 
@@ -59,6 +65,7 @@ class ReleaseStore:
     """The releases of one environment."""
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
+        self._workspace = workspace
         self._project = workspace.project_dir
         self._environment = environment
         self._folder = workspace.environment_dir(environment.name) / "releases"
@@ -95,7 +102,7 @@ class ReleaseStore:
         def copy_code(folder: Path) -> None:
             shutil.copytree(self._project / "terraform", folder / "terraform", ignore=_NOT_CODE)
             _check(source_digest(folder / "terraform")[:_SHORT], release.terraform)
-            (folder / "gameserver").symlink_to(Path("../../game") / release.game / "gameserver")
+            _link_game(folder, release)
 
         with explained_disk_errors(str(self._folder)):
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +116,9 @@ class ReleaseStore:
             NotFoundError: that code is not kept here any more.
         """
         source = self.source_dir(entry.release, stack.name)
-        if not source.is_dir() or not self.game_dir(entry.release).is_dir():
+        if not self._has(entry.release):
+            self._fetch(entry.release)
+        if not self._has(entry.release):
             raise NotFoundError(
                 f"the code of revision {entry.revision} is not kept here any more",
                 where=str(self._folder),
@@ -117,13 +126,64 @@ class ReleaseStore:
             )
         return replace(stack, source_dir=source)
 
+    def share(self, release: Release) -> None:
+        """Let other machines have the code of a release that is kept here; nothing to do for the target `local`.
+
+        Raises:
+            PermissionDeniedError, UnreachableError: the state bucket does not take it.
+        """
+        shared = self._shared()
+        if shared is not None:
+            code = self._code_dir(release)
+            shared.put(code.name, code / "terraform", self.game_dir(release) / "gameserver")
+
+    def _fetch(self, release: Release) -> None:
+        """Bring here what another machine has shared."""
+        shared = self._shared()
+        if shared is None:
+            return
+        game, code = self.game_dir(release), self._code_dir(release)
+        with explained_disk_errors(str(self._folder)):
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".fetched-"))
+        try:
+            if not shared.fetch(code.name, temporary):
+                return
+
+            def move_game(folder: Path) -> None:
+                (temporary / "gameserver").rename(folder / "gameserver")
+                _check(package_digest(folder / "gameserver"), release.game)
+
+            def move_code(folder: Path) -> None:
+                (temporary / "terraform").rename(folder / "terraform")
+                _check(source_digest(folder / "terraform")[:_SHORT], release.terraform)
+                _link_game(folder, release)
+
+            _appear(game, move_game)
+            _appear(code, move_code)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _has(self, release: Release) -> bool:
+        return self._code_dir(release).is_dir() and self.game_dir(release).is_dir()
+
+    def _shared(self) -> SharedCode | None:
+        if self._environment.target == "local":
+            return None
+        account = open_account(self._workspace, self._environment)
+        return SharedCode(account, f"{self._environment.project}-{self._environment.name}/releases/")
+
     def prune(self) -> None:
         """Remove code that no region has among its releases."""
-        kept = [entry.release for path in self._folder.parent.glob("*/releases.json") for entry in _load(path)]
+        stacks = [Stack.of_unit(self._workspace, self._environment, unit) for unit in self._environment.units]
+        kept = [entry.release for stack in stacks for entry in RegionReleases(stack).entries()]
         wanted = {self.game_dir(one) for one in kept} | {self._code_dir(one) for one in kept}
         for folder in [*self._folder.glob("game/*"), *self._folder.glob("code/*")]:
             if folder not in wanted and _age_seconds(folder) > _PLANNING_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
+        shared = self._shared()
+        if shared is not None:
+            shared.prune({self._code_dir(one).name for one in kept})
 
     def _code_dir(self, release: Release) -> Path:
         return self._folder / "code" / f"{release.terraform}-{release.game}"
@@ -137,25 +197,24 @@ class RegionReleases:
     """What one region was given, newest first; the caller holds the region's lock."""
 
     def __init__(self, stack: Stack) -> None:
-        self._path = stack.folder / "releases.json"
-        self._attempt = stack.folder / "attempt.json"
+        self._shelf = stack.shelf
         self._where = stack.where
 
     def entries(self) -> list[Entry]:
-        return _load(self._path)
+        return _entries(self._shelf.read(_RELEASES))
 
     def current(self) -> Entry | None:
         return next(iter(self.entries()), None)
 
     def attempting(self, release: Release) -> None:
         """Note that an apply begins: if it does not go through, the region is half way to this revision."""
-        write_private(self._attempt, json.dumps({"revision": release.revision}))
+        self._shelf.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def attempted(self) -> str | None:
         """The revision that an apply was cut short on, None when the last one went through."""
         try:
-            return str(json.loads(self._attempt.read_text(encoding="utf-8"))["revision"])
-        except (OSError, ValueError, KeyError):
+            return str(json.loads(self._shelf.read(_ATTEMPT) or b"{}")["revision"])
+        except (ValueError, KeyError):
             return None
 
     def applied(self, release: Release, variables: Mapping[str, Any]) -> None:
@@ -165,7 +224,7 @@ class RegionReleases:
         standing = known.standing if known else Standing.APPLIED
         entry = Entry(release, variables, time.strftime("%Y-%m-%dT%H:%M:%S%z"), standing)
         self._write([entry, *(one for one in entries if one.revision != release.revision)])
-        self._attempt.unlink(missing_ok=True)
+        self._shelf.remove(_ATTEMPT)
 
     def judged(self, healthy: bool) -> None:
         """Note the gate's word on what runs now."""
@@ -205,8 +264,8 @@ class RegionReleases:
 
     def forget(self) -> None:
         """The region is gone."""
-        self._path.unlink(missing_ok=True)
-        self._attempt.unlink(missing_ok=True)
+        self._shelf.remove(_RELEASES)
+        self._shelf.remove(_ATTEMPT)
 
     def _write(self, entries: list[Entry]) -> None:
         # However many bad ones follow each other, the newest good one is never pushed out.
@@ -224,7 +283,7 @@ class RegionReleases:
             }
             for one in kept
         ]
-        write_private(self._path, json.dumps(document, indent=2))
+        self._shelf.write(_RELEASES, json.dumps(document, indent=2))
 
 
 def package_digest(package: Path) -> str:
@@ -237,9 +296,9 @@ def package_digest(package: Path) -> str:
     return digest.hexdigest()[:_SHORT]
 
 
-def _load(path: Path) -> list[Entry]:
+def _entries(note: bytes | None) -> list[Entry]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(note or b"[]")
         return [
             Entry(
                 Release(one["game"], one["terraform"], one["config"], one["commit"]),
@@ -249,7 +308,7 @@ def _load(path: Path) -> list[Entry]:
             )
             for one in values
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return []
 
 
@@ -270,6 +329,11 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
                 raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _link_game(folder: Path, release: Release) -> None:
+    """What the stacks read of the game lies beside them."""
+    (folder / "gameserver").symlink_to(Path("../../game") / release.game / "gameserver")
 
 
 def _check(found: str, wanted: str) -> None:

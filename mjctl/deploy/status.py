@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
-from typing import Any
 
 from mjctl.deploy.inputs import missing_parts
 from mjctl.deploy.releases import RegionReleases
@@ -41,17 +38,16 @@ def region_status(workspace: Workspace, environment: Environment, region: str) -
         UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
     """
     stack = Stack.of_unit(workspace, environment, region)
-    applied = _applied(stack)
     releases = RegionReleases(stack)
     current = releases.current()
     gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
     return RegionStatus(
         region=region,
-        state=_state(stack, releases, bool(applied), gone),
+        state=_state(stack, releases, stack.applied_variables() is not None, gone),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,
         standing=current.standing if current else None,
-        applied_at=_applied_at(stack) if applied else None,
+        applied_at=current.applied_at if current else None,
         serial=stack.position().serial,
         gone=gone,
         held_by=held_by(stack),
@@ -68,16 +64,3 @@ def _state(stack: Stack, releases: RegionReleases, applied: bool, gone: tuple[st
     if not whole:
         return "partial"
     return "damaged" if gone else "deployed"
-
-
-def _applied(stack: Stack) -> dict[str, Any]:
-    try:
-        value = json.loads(stack.applied_variables_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _applied_at(stack: Stack) -> str:
-    moment = time.localtime(stack.applied_variables_file.stat().st_mtime)
-    return time.strftime("%Y-%m-%dT%H:%M:%S%z", moment)

@@ -49,6 +49,12 @@ async def init(runner: Runner, stack: Stack) -> bool:
     return True
 
 
+async def move_state(runner: Runner, stack: Stack) -> None:
+    """Initialise the stack and copy the state from the backend that its data folder knows into the present one."""
+    options = {"input": False, "no_color": _flag(), "migrate_state": _flag(), "force_copy": _flag()}
+    await runner.run(stack, "init", options={**options, "backend_config": stack.backend_config})
+
+
 async def plan(
     runner: Runner,
     stack: Stack,
@@ -119,7 +125,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
         raise
     finally:
         saved.remove()
-    write_private(stack.applied_variables_file, stack.variables_file.read_text(encoding="utf-8"))
+    stack.remember_applied()
     return outcome.summary("apply") or outcome.summary("destroy") or ChangeSummary(0, 0, 0, "apply")
 
 

@@ -17,6 +17,9 @@ from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import MjctlError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.remote_state import RemoteState
+from mjctl.terraform.shelf import Shelf
+
+_APPLIED = "terraform/applied.tfvars.json"
 
 
 @dataclass(frozen=True)
@@ -96,12 +99,31 @@ class Stack:
 
     @property
     def variables_file(self) -> Path:
-        """What the next plan reads; `applied_variables_file` is what the last apply was given."""
+        """What the next plan reads."""
         return self.terraform_dir / "variables.tfvars.json"
 
     @property
-    def applied_variables_file(self) -> Path:
-        return self.terraform_dir / "applied.tfvars.json"
+    def shelf(self) -> Shelf:
+        """Notes on this unit, kept where its state is."""
+        if self.remote is None:
+            return Shelf(self.folder)
+        return Shelf(self.folder, self.remote.account, f"{self.remote.key.removesuffix('.tfstate')}/")
+
+    def applied_variables(self) -> dict[str, Any] | None:
+        """What the last apply was given; None where the unit was never wholly applied."""
+        try:
+            found = json.loads(self.shelf.read(_APPLIED) or b"null")
+        except ValueError:
+            return None
+        return found if isinstance(found, dict) else None
+
+    def remember_applied(self) -> None:
+        """Keep what the plan that was just applied was made with."""
+        self.shelf.write(_APPLIED, self.variables_file.read_text(encoding="utf-8"))
+
+    def forget_applied(self) -> None:
+        """The unit is gone."""
+        self.shelf.remove(_APPLIED)
 
     @property
     def log_file(self) -> Path:
@@ -144,14 +166,29 @@ class Stack:
 
     def _state(self) -> dict[str, Any]:
         try:
-            state = json.loads(self.remote.read() if self.remote else self.state_file.read_bytes())
+            state = json.loads(self._state_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}
 
+    def _state_bytes(self) -> bytes:
+        return self.remote.read() if self.remote else self.state_file.read_bytes()
+
     def source_digest(self) -> str:
         """A digest of all HCL and YAML below terraform/: what `init` and the plan depend on."""
         return self.digest or source_digest(self.source_dir.parents[1])
+
+
+def environment_shelf(workspace: Workspace, environment: Environment) -> Shelf:
+    """Notes on the whole environment, kept where its states are.
+
+    Raises:
+        UnreachableError: the environment's sandbox is not up.
+    """
+    folder = workspace.environment_dir(environment.name)
+    if environment.target == "local":
+        return Shelf(folder)
+    return Shelf(folder, open_account(workspace, environment), f"{environment.project}-{environment.name}/")
 
 
 def source_digest(root: Path) -> str:

@@ -1,0 +1,199 @@
+"""What several machines share of an environment on AWS: locks, notes, history, code. Two homes are two machines."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mjctl.aws import account as accounts
+from mjctl.aws.account import Account
+from mjctl.deploy.history import History
+from mjctl.deploy.releases import RegionReleases, ReleaseStore
+from mjctl.models.config_file import load_environment
+from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.environment import Environment
+from mjctl.models.errors import LockedError
+from mjctl.models.workspace import Workspace
+from mjctl.sandbox.emulators import Emulators
+from mjctl.terraform import remote_lock
+from mjctl.terraform.lock import held_by, region_lock
+from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
+from mjctl.terraform.stack import Stack
+
+REGION = "us-east-1"
+PROJECT = Workspace.discover(Path(__file__)).project_dir
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A home of its own on the same account."""
+
+    workspace: Workspace
+    environment: Environment
+
+    @property
+    def stack(self) -> Stack:
+        return Stack.of_unit(self.workspace, self.environment, REGION)
+
+    @property
+    def store(self) -> ReleaseStore:
+        return ReleaseStore(self.workspace, self.environment)
+
+
+@pytest.fixture(scope="module")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    with Emulators(tmp_path_factory.mktemp("emulators"), names=["ministack"]) as running:
+        yield running
+
+
+@pytest.fixture
+def account(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """The sandbox's account with an empty state bucket."""
+    environment = load_environment(Workspace(PROJECT, PROJECT), "sandbox")
+    found = accounts.account_at(environment, emulators.endpoints())
+    for module in ("mjctl.terraform.stack", "mjctl.deploy.releases"):
+        monkeypatch.setattr(f"{module}.open_account", lambda *_: found)
+    s3 = found.client("s3")
+    s3.create_bucket(Bucket=found.bucket)
+    yield found
+    for item in s3.list_objects_v2(Bucket=found.bucket).get("Contents", ()):
+        s3.delete_object(Bucket=found.bucket, Key=item["Key"])
+    s3.delete_bucket(Bucket=found.bucket)
+
+
+@pytest.fixture
+def machines(account: Account, tmp_path: Path) -> tuple[Machine, Machine]:
+    def machine(name: str) -> Machine:
+        workspace = Workspace(PROJECT, tmp_path / name)
+        return Machine(workspace, load_environment(workspace, "sandbox"))
+
+    return machine("one"), machine("other")
+
+
+def test_a_unit_is_held_for_every_machine(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    said: list[str] = []
+    with region_lock(one.stack, "deploy", message="the Friday release"):
+        holder = held_by(other.stack)
+        assert holder is not None
+        assert holder["message"] == "the Friday release"
+        with (
+            pytest.raises(LockedError, match=r"us-east-1 is being worked on: `deploy` by .*the Friday release"),
+            region_lock(other.stack, "destroy", wait_seconds=1, on_wait=said.append),
+        ):
+            pytest.fail("two runs hold the same unit")
+    assert len(said) == 1
+    assert held_by(other.stack) is None
+    with region_lock(other.stack, "destroy"):
+        pass
+
+
+def test_of_many_at_once_one_has_it(account: Account) -> None:
+    lock = RemoteLock(account, "test/race.mjctl-lock")
+    entered: list[int] = []
+    inside, overlaps = threading.Lock(), []
+    begin = threading.Barrier(8)
+
+    def work(number: int) -> None:
+        begin.wait()
+        try:
+            with lock.held({"number": number}):
+                if not inside.acquire(blocking=False):
+                    overlaps.append(number)
+                    return
+                entered.append(number)
+                done.wait(10)
+                inside.release()
+        except HeldElsewhere:
+            refused.release()
+
+    done, refused = threading.Event(), threading.Semaphore(0)
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for _ in range(7):
+        assert refused.acquire(timeout=20)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert (len(entered), overlaps) == (1, [])
+    assert lock.holder() is None
+
+
+def test_the_lock_of_a_run_that_died_is_taken_over(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = RemoteLock(account, "test/dead.mjctl-lock")
+    lock.write(json.dumps({"purpose": "deploy"}).encode())
+    with pytest.raises(HeldElsewhere), lock.held({"purpose": "mine"}):
+        pass
+    monkeypatch.setattr(remote_lock, "DEAD_AFTER_SECONDS", -1.0)
+    with lock.held({"purpose": "mine"}):
+        monkeypatch.undo()
+        found = lock.holder()
+        assert found is not None
+        assert found["purpose"] == "mine"
+    assert lock.holder() is None
+
+
+def test_a_held_lock_is_renewed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_lock, "RENEWED_EVERY_SECONDS", 0.05)
+    lock = RemoteLock(account, "test/renewed.mjctl-lock")
+    renewed = threading.Event()
+    write = RemoteLock.write
+
+    def counted(self: RemoteLock, body: bytes, **condition: str) -> str | None:
+        etag = write(self, body, **condition)
+        if "IfMatch" in condition and etag is not None:
+            renewed.set()
+        return etag
+
+    monkeypatch.setattr(RemoteLock, "write", counted)
+    with lock.held({"purpose": "long"}):
+        assert renewed.wait(20)
+        assert lock.holder() is not None
+    assert lock.holder() is None
+
+
+def test_what_was_deployed_and_who_did_is_known_everywhere(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    release = one.store.of_working_tree()
+    history = History(one.workspace, one.environment)
+    for outcome in (Outcome.FAILED, Outcome.APPLIED):
+        record = history.start("deploy", [REGION], message="first", revision=release.revision)
+        history.finish(record, [RegionResult(REGION, outcome, revision=release.revision)], 0, 1.5)
+    one.stack.prepare()
+    RegionReleases(one.stack).attempting(release)
+    assert RegionReleases(other.stack).attempted() == release.revision
+    RegionReleases(one.stack).applied(release, {"game": {"size": 1}})
+    entry = RegionReleases(other.stack).current()
+    assert entry is not None
+    assert (entry.release, entry.variables) == (release, {"game": {"size": 1}})
+    assert RegionReleases(other.stack).attempted() is None
+    RegionReleases(other.stack).judged(healthy=True)
+    assert RegionReleases(one.stack).last_good(other_than=None).standing == "healthy"
+    records = History(other.workspace, other.environment).records()
+    assert sorted(one.regions[0].outcome for one in records) == ["applied", "failed"]
+    assert all(one.exit_code == 0 and one.seconds == 1.5 for one in records)
+    RegionReleases(other.stack).forget()
+    assert RegionReleases(one.stack).entries() == []
+
+
+def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Machine]) -> None:
+    one, other = machines
+    release = one.store.of_working_tree()
+    one.store.keep(release)
+    one.store.share(release)
+    one.stack.prepare()
+    RegionReleases(one.stack).applied(release, {})
+    entry = RegionReleases(other.stack).current()
+    assert entry is not None
+    stack = other.store.restored(other.stack, entry)
+    assert (stack.source_dir / "main.tf").read_bytes() == (PROJECT / "terraform/stacks/region/main.tf").read_bytes()
+    assert (stack.source_dir.parents[2] / "gameserver" / "__init__.py").is_file()
+    assert ReleaseStore(other.workspace, other.environment).restored(other.stack, entry) == stack
+    other.store.prune()
+    assert stack.source_dir.is_dir()
