@@ -47,3 +47,12 @@ def test_what_only_one_process_needs(command: str, missing: str) -> None:
     done = _run(command, **basics, GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
     assert done.returncode == 78
     assert missing in done.stderr
+
+
+@pytest.mark.parametrize("command", ["api", "worker", "migrate", "serve"])
+def test_an_address_in_clear_ends_it_with_78_when_tls_is_required(command: str) -> None:
+    basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
+    done = _run(command, **basics, GAMESERVER_TLS_REQUIRED="true", GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"gameserver {command}: GAMESERVER_CACHE_URL begins with redis://, but ")
+    assert done.stderr.count("\n") == 1
