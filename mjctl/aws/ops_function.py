@@ -31,7 +31,7 @@ class OpsFunction:
     def __init__(self, contract: Contract, clients: AwsClients, operator: str) -> None:
         self._contract = contract
         self._clients = clients
-        self._operator = operator
+        self.operator = operator
 
     async def run(self, command: str, **arguments: Any) -> dict[str, Any]:
         """The answer to one command of `gameserver.functions.operations`.
@@ -42,7 +42,7 @@ class OpsFunction:
             UsageError: the function says that an argument is malformed.
             UnreachableError: it is throttled, ran out of time or failed, or Lambda does not answer.
         """
-        event = {"command": command, "operator": self._operator, **arguments}
+        event = {"command": command, "operator": self.operator, **arguments}
         answer = await self._invoke(json.dumps(event).encode())
         payload = await asyncio.to_thread(answer["Payload"].read)
         try:

@@ -26,6 +26,9 @@ OptionalServerArguments = Annotated[
     list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
 ]
 
+# Enough to tell one from another; --output json has all of it.
+_TASK_SHOWN, _INCIDENT_SHOWN = 12, 60
+
 app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
 
 
@@ -38,7 +41,7 @@ def _group() -> None:
 def list_servers(
     env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT
 ) -> None:
-    """Every game server: zone, state, process, players, matches, uptime, and unexpected ends so far.
+    """Every game server: zone, state, process or task, players, matches, uptime, and unexpected ends so far.
 
     A server that is down is shown as such; the exit code is 0 (`mjctl health` judges).
 
@@ -63,7 +66,8 @@ def drain(
 ) -> None:
     """Move the matches of servers to the others and take those servers out of service; no match ends by it.
 
-    They come back with `mjctl servers restart NAME`, or with the next deploy. Until then health names them.
+    They come back with `mjctl servers restart NAME`, or with the next deploy. Until then health names them. On AWS the
+    load balancer no longer finds such a server fit, and ECS starts another task in its place.
 
     Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --yes
     """
@@ -81,6 +85,8 @@ def restart(
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Restart servers (all of the region when none is named) one at a time; matches move on before each.
+
+    On AWS the server's task is stopped, and its replacement awaited.
 
     Example: mjctl servers restart --region us-east-1 --yes
     """
@@ -106,6 +112,8 @@ def scale(
     message: MessageOption = None,
 ) -> None:
     """Change the number of game servers of regions, through Terraform and without new code; later deploys keep it.
+
+    On AWS this is the least number of tasks; autoscaling goes above it. The environment's file is the lasting place.
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
@@ -160,12 +168,14 @@ def _exchange(
 
 
 def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
+    from textwrap import shorten
+
     from rich.text import Text
 
     from mjctl.cli.tables import human_seconds, plain_table
 
     table = plain_table(
-        "SERVER", "ZONE", "STATE", ">PID", ">PLAYERS", ">MATCHES", ">UPTIME", ">INCIDENTS", "LAST INCIDENT"
+        "SERVER", "ZONE", "STATE", ">PID OR TASK", ">PLAYERS", ">MATCHES", ">UPTIME", ">INCIDENTS", "LAST INCIDENT"
     )
     for outcome in outcomes:
         for row in outcome.value or ():
@@ -174,12 +184,12 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
                 row.id,
                 row.zone,
                 Text(row.state, style=style),
-                _number(row.pid),
+                row.task[:_TASK_SHOWN] if row.task else _number(row.pid),
                 f"{row.players}/{row.max_players}" if row.players is not None else "-",
                 _number(row.matches),
                 human_seconds(row.uptime_seconds),
                 str(row.incidents),
-                Text(row.last_incident or ""),
+                Text(shorten(row.last_incident or "", _INCIDENT_SHOWN)),
             )
     return table
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mjctl.fleet import ecs
 from mjctl.fleet.listing import ServerRow, list_servers
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, NotFoundError, UnreachableError
@@ -48,6 +49,8 @@ async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[Serv
         ConfigError: the fleet is not one that mjctl stops servers of.
         UnreachableError: the supervisor does not answer.
     """
+    if contract.fleet.kind == "ecs":
+        return await ecs.drain(contract, names, say)
     client = _supervisor(contract)
     _known(contract, names)
     changes = []
@@ -68,6 +71,8 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
     Raises:
         As `drain`; UnreachableError also when a server does not become ready again: the rest are left alone.
     """
+    if contract.fleet.kind == "ecs":
+        return await ecs.restart(contract, names, say)
     client = _supervisor(contract)
     _known(contract, names)
     changes = []

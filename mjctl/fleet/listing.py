@@ -24,7 +24,8 @@ class ServerRow:
     id: str
     zone: str
     state: str
-    """`ready`, `draining`, `not ready`, `no answer` (it runs but is silent), else the supervisor's, e.g. `stopped`."""
+    """`ready`, `draining`, `not ready`, `no answer` (it runs but is silent), else the supervisor's or ECS's own word,
+    e.g. `stopped` or `provisioning`."""
     pid: int | None
     players: int | None
     max_players: int | None
@@ -33,10 +34,16 @@ class ServerRow:
     incidents: int
     last_incident: str | None
     play_url: str
+    task: str | None = None
+    """Id of its ECS task, on AWS."""
 
 
 async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:
     """Ask every server and the supervisor, concurrently; a server that is down is a row, not an error."""
+    if contract.fleet.kind == "ecs":
+        from mjctl.fleet import ecs
+
+        return await ecs.list_servers(contract)
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=timeout_seconds)
