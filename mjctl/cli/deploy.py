@@ -12,6 +12,7 @@ import typer
 
 from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
 from mjctl.cli.deploy_run import (
+    AllowDataLossOption,
     AutoApproveOption,
     JUnitOption,
     LockTimeoutOption,
@@ -129,6 +130,7 @@ def deploy(
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
     auto_approve: AutoApproveOption = False,
+    allow_data_loss: AllowDataLossOption = False,
     strategy: Annotated[
         StrategyName,
         typer.Option(
@@ -173,6 +175,7 @@ def deploy(
     """Bring regions to what the code and the environment's file say.
 
     With a health gate, a region that turns unhealthy ends the rollout: the others stay as they are, exit code 3.
+    A plan that deletes or replaces what holds players' data is refused, exit code 12, without --allow-data-loss.
 
     Example: mjctl deploy --all-regions --strategy canary --soak 60 --rollback-on-failure --auto-approve
     """
@@ -181,6 +184,7 @@ def deploy(
     from mjctl.deploy.rollout import RolloutPlan, Strategy
 
     run = open_run("deploy", env, output)
+    run.allow_data_loss = allow_data_loss
     begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
     if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
@@ -272,6 +276,7 @@ def rollback(
         typer.Option("--to", envvar="MJCTL_TO", help="The revision, or how it begins; by default the last good one."),
     ] = None,
     auto_approve: AutoApproveOption = False,
+    allow_data_loss: AllowDataLossOption = False,
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", envvar="MJCTL_GATE", help="Check the region's health afterwards.")
     ] = True,
@@ -291,6 +296,7 @@ def rollback(
     from mjctl.deploy.rollout import RolloutPlan
 
     run = open_run("rollback", env, output)
+    run.allow_data_loss = allow_data_loss
     regions = wanted_regions(run.environment, region, all_regions)
     watch = health_gate(run, soak, max_failures, threshold or ()) if gate else None
     with run.held(regions, lock_timeout, message):

@@ -51,6 +51,14 @@ MessageOption = Annotated[
         help="Why: shown to whoever waits for the region, kept in the history.",
     ),
 ]
+AllowDataLossOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow-data-loss",
+        envvar="MJCTL_ALLOW_DATA_LOSS",
+        help="Apply a plan although it deletes or replaces what holds players' data.",
+    ),
+]
 SummaryFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -70,6 +78,7 @@ class Run:
     session: Session
     workspace: Workspace
     environment: Environment
+    allow_data_loss: bool = False
 
     @cached_property
     def engine(self) -> Engine:
@@ -125,7 +134,10 @@ class Run:
         async def main(view: View) -> list[_T]:
             cancellation = Cancellation()
             _stop_on_signals(cancellation, view)
-            return await work(Deployment(self.workspace, self.environment, Runner(self.engine, cancellation), view))
+            runner = Runner(self.engine, cancellation)
+            return await work(
+                Deployment(self.workspace, self.environment, runner, view, allow_data_loss=self.allow_data_loss)
+            )
 
         with view_for(self.session) as view:
             return asyncio.run(main(view))
@@ -237,8 +249,12 @@ def roll_out(
     """Ask, apply by waves, keep it in the history. Nothing is applied anywhere when one plan could not be made.
 
     Plans of a folder outlive a refusal; once the rollout has begun none is left, used or not.
+
+    Raises:
+        RefusedError: a plan would lose data, or was not confirmed.
     """
     from mjctl.deploy.executor import discard
+    from mjctl.deploy.policy import require
     from mjctl.deploy.rollout import Rollout
 
     results = [one.result for one in planned]
@@ -247,6 +263,8 @@ def roll_out(
         discard(planned)
         return results
     try:
+        if not run.allow_data_loss:
+            require(results)
         run.confirm(planned, f"Apply these changes to {run.environment.name}: {', '.join(regions)}?", auto_approve)
     except BaseException:
         if kept is None:
@@ -291,6 +309,9 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     addresses = {region: contract.endpoints for region, contract in contracts.items()}
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
         run.session.out.print(changes_table(results))
+    for result in results if pending else ():
+        for broken in result.violations:
+            run.session.err.print(f"warning: {result.region}: {broken}", markup=False)
     document = run_document(run.command, run.environment.name, code, results, addresses)
     run.session.emit(results_view(results, contracts), data=document.model_dump(mode="json"))
     if run.session.output is OutputFormat.TEXT:

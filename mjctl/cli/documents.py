@@ -28,6 +28,12 @@ class ChangeDocument(_Part):
     reason: str | None
 
 
+class ViolationDocument(_Part):
+    rule: Literal["keeps-data"]
+    address: str
+    what: str
+
+
 class ErrorDocument(_Part):
     code: int
     name: str
@@ -66,6 +72,7 @@ class RegionDocument(_Part):
     revision: str | None = Field(description="what runs in the region afterwards, as far as it is known")
     refused: str | None = Field(description="the revision that was tried and given up")
     changes: tuple[ChangeDocument, ...]
+    violations: tuple[ViolationDocument, ...] = Field(description="planned changes that are not made unasked")
     waits_for: tuple[str, ...] = Field(description="what must be applied before the changes here can be known")
     ignored: tuple[ChangeDocument, ...] = Field(description="drift that the environment's file says to overlook")
     health: VerdictDocument | None
@@ -185,6 +192,9 @@ def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument
         revision=result.revision,
         refused=result.refused,
         changes=tuple(map(_change, result.changes)),
+        violations=tuple(
+            ViolationDocument(rule="keeps-data", address=one.address, what=one.what) for one in result.violations
+        ),
         waits_for=result.waits_for,
         ignored=tuple(map(_change, result.ignored)),
         health=VerdictDocument(

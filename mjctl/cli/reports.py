@@ -93,7 +93,8 @@ def summary(
 
 
 def deploy_junit(command: str, environment: str, results: Sequence[RegionResult]) -> str:
-    """One suite a region; its cases are the steps that it took: the command itself, the health gate, the rollback."""
+    """One suite a region; its cases are the steps that it took: the command itself, the policy that its plan must keep,
+    the health gate, the rollback."""
 
     def steps(result: RegionResult) -> Iterable[tuple[str, float, str, str]]:
         error = str(result.error.what) if result.error else ""
@@ -102,6 +103,9 @@ def deploy_junit(command: str, environment: str, results: Sequence[RegionResult]
             yield command, 0.0, "skipped", "an earlier region stopped the rollout"
             return
         yield command, max(0.0, result.seconds - gate), "failure" if error else "", error
+        if result.changes:
+            lost = "\n".join(map(str, result.violations))
+            yield "policy keeps-data", 0.0, "failure" if lost else "", lost
         if result.verdict is not None:
             yield "health gate", gate, "" if result.verdict.healthy else "failure", str(result.verdict)
         if result.outcome is Outcome.ROLLED_BACK and result.refused:
@@ -179,6 +183,9 @@ def _sections(result: RegionResult, details: Sequence[ResourceDetail]) -> Iterab
         text = result.error.what[:_LONGEST_ERROR]
         hint = f"\nnext: {result.error.hint}" if result.error.hint else ""
         yield f"### {result.region}: error\n\n{_fenced(text + hint)}\n"
+    if result.violations:
+        lines = "\n".join(f"- `{one.address}` {one.what}" for one in result.violations)
+        yield f"### {result.region}: data would be lost\n\n{lines}\n"
     if result.changes:
         by_address = {one.address: one for one in details}
         blocks = [_block(one.address, one.action, one.reason, by_address.get(one.address)) for one in result.changes]

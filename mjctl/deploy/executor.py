@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from mjctl.deploy import inputs
+from mjctl.deploy import inputs, policy
 from mjctl.deploy.artifacts import PlanFolder
 from mjctl.deploy.intents import Intent
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
@@ -96,7 +96,10 @@ class Deployment:
         environment: Environment,
         runner: Runner,
         reporter: Reporter,
+        *,
+        allow_data_loss: bool = False,
     ) -> None:
+        self._allow_data_loss = allow_data_loss
         self._environment = environment
         self._runner = runner
         self._reporter = reporter
@@ -173,6 +176,9 @@ class Deployment:
         except MjctlError as error:
             return Planned(intent, None, self.finish(_failed(stack.region, error, started)))
         result = _planned_result(intent, plan, time.monotonic() - started)
+        if destroy:
+            # That everything goes is what was asked for.
+            result = replace(result, violations=())
         if not plan.pending:
             self.finish(result)
             if folder is None:
@@ -203,6 +209,8 @@ class Deployment:
         self._reporter.phase(stack.region, Phase.APPLY)
         started = time.monotonic()
         try:
+            if not self._allow_data_loss:
+                policy.require([planned.result])
             if intent.release is not None:
                 await asyncio.to_thread(self.store.share, intent.release)
                 RegionReleases(stack).attempting(intent.release)
@@ -268,15 +276,17 @@ class Deployment:
 
 
 def _planned_result(intent: Intent, plan: PlanResult, seconds: float) -> RegionResult:
+    changes = tuple(Change(found.address, found.action, found.reason) for found in plan.changes)
     return RegionResult(
         intent.region,
         Outcome.PLANNED if plan.pending else Outcome.UNCHANGED,
         plan.summary.add,
         plan.summary.change,
         plan.summary.remove,
-        tuple(Change(found.address, found.action, found.reason) for found in plan.changes),
+        changes,
         seconds,
         revision=intent.revision,
+        violations=policy.violations(changes),
     )
 
 

@@ -52,6 +52,18 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Violation:
+    """A planned change that a rule forbids. `what`: the action, and what would be lost."""
+
+    rule: str
+    address: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.address}: {self.what}"
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the health gate says of a region. `failing`: `<check>: <summary>` of the last look that failed."""
 
@@ -72,7 +84,7 @@ class RegionResult:
     `add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
     `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
     and given up. `ignored` are drifted resources that the environment's file says to overlook. `waits_for`: what must
-    be applied before this can be planned.
+    be applied before this can be planned. `violations`: planned changes that are not made unasked.
     """
 
     region: str
@@ -88,6 +100,7 @@ class RegionResult:
     verdict: Verdict | None = None
     ignored: tuple[Change, ...] = ()
     waits_for: tuple[str, ...] = ()
+    violations: tuple[Violation, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mjctl.cli.deploy_run import exit_code
+from mjctl.deploy.executor import Deployment
 from mjctl.deploy.releases import Standing
 from mjctl.deploy.rollout import RolloutPlan, Strategy
-from mjctl.models.errors import ConflictError, NotFoundError
+from mjctl.models.deployment import Outcome, Violation
+from mjctl.models.errors import ConflictError, NotFoundError, RefusedError
 from mjctl.models.exit_codes import ExitCode
+from mjctl.terraform.engine import find_engine
+from mjctl.terraform.runner import Cancellation, Runner
 
 CANARY = RolloutPlan(Strategy.CANARY, rollback=True)
 
@@ -135,6 +140,24 @@ async def test_a_region_can_be_scaled_without_new_code_and_stays_so(project: Any
     wanted = project.intents.wanted("us-east-1", project.store.of_working_tree())
     assert wanted.variables["game"]["servers_per_zone"] == 3
     assert project.word("us-east-1") == "one"
+
+
+async def test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed(project: Any) -> None:
+    lost = (Violation("keeps-data", "aws_rds_cluster.this", "delete: its rows would be lost"),)
+    for allowed in (False, True):
+        (planned,) = await project.plan(["us-east-1"])
+        planned = replace(planned, result=replace(planned.result, violations=lost))
+        deployment = Deployment(
+            project.workspace,
+            project.environment,
+            Runner(find_engine(), Cancellation()),
+            project.said,
+            allow_data_loss=allowed,
+        )
+        (result,) = await deployment.apply([planned])
+        assert result.outcome is (Outcome.APPLIED if allowed else Outcome.FAILED)
+        assert isinstance(result.error, RefusedError) is not allowed
+        assert project.intents.stack("us-east-1").exists() is allowed
 
 
 async def test_history_of_releases_is_private(project: Any) -> None:

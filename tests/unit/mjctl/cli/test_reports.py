@@ -9,7 +9,7 @@ from mjctl.cli.documents import PUBLISHED, HealthDocument, RunDocument, run_docu
 from mjctl.cli.reports import MAX_CHARACTERS, deploy_junit, health_junit, summary, write_report
 from mjctl.health.model import HealthReport
 from mjctl.models.check import CheckResult, CheckStatus
-from mjctl.models.deployment import Change, Outcome, RegionResult, Verdict
+from mjctl.models.deployment import Change, Outcome, RegionResult, Verdict, Violation
 from mjctl.models.errors import PermissionDeniedError, TerraformError
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.release import Release
@@ -62,10 +62,26 @@ def test_a_summary_fits_a_comment_however_much_there_is(count: int) -> None:
 def test_junit_has_a_suite_a_region_and_a_case_a_step() -> None:
     root = ET.fromstring(deploy_junit("deploy", "prod", RESULTS))  # noqa: S314 - our own text
     suites = {suite.get("name"): suite for suite in root}
-    assert [case.get("name") for case in suites["prod/us-east-1"]] == ["deploy", "health gate", "rollback"]
+    assert [case.get("name") for case in suites["prod/us-east-1"]] == [
+        "deploy",
+        "policy keeps-data",
+        "health gate",
+        "rollback",
+    ]
     assert suites["prod/us-east-1"].find("testcase[@name='health gate']/failure") is not None
     assert suites["prod/eu-west-1"].get("skipped") == "1"
     assert "broken <here>" in (suites["prod/ap-south-1"].findtext("testcase/failure") or "")
+
+
+def test_a_plan_that_loses_data_is_a_failure_by_name() -> None:
+    change = Change("module.database.aws_rds_cluster.this", "replace")
+    lost = (Violation("keeps-data", change.address, "replace: its rows would be lost"),)
+    results = [RegionResult("us-east-1", Outcome.PLANNED, changes=(change,), violations=lost)]
+    root = ET.fromstring(deploy_junit("plan", "prod", results))  # noqa: S314 - our own text
+    failure = root.find("testsuite/testcase[@name='policy keeps-data']/failure")
+    assert failure is not None
+    assert failure.text == "module.database.aws_rds_cluster.this: replace: its rows would be lost"
+    assert "### us-east-1: data would be lost" in summary("plan", "prod", ExitCode.OK, results, {}, None)
 
 
 def test_health_as_junit_counts_failures_and_skips() -> None:
