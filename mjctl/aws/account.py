@@ -86,6 +86,16 @@ class Account:
         """
         return _key_of_bucket(self)
 
+    def state_region(self) -> str:
+        """Where the state bucket lies, asked once a run: environments of a project share it, whatever their primary
+        region is.
+
+        Raises:
+            NotFoundError: `mjctl bootstrap` was not run yet.
+            As `check_identity`.
+        """
+        return _region_of_bucket(self)
+
     def client(self, service: str, region: str | None = None) -> Any:
         """A boto3 client, thread-safe, made once."""
         return _client(self, service, region or self.region)
@@ -109,6 +119,13 @@ class Account:
                 return None
             raise self.explain(error, f"s3://{self.bucket}/{key}") from error
 
+    def no_bucket(self) -> NotFoundError:
+        return NotFoundError(
+            f"there is no state bucket yet: {self.bucket}",
+            where=self.where,
+            hint=f"`mjctl bootstrap --env {self.environment}` makes it",
+        )
+
     def explain(self, error: Exception, part: str) -> MjctlError:
         """What an error of boto3 means to a person. Any other error is raised as it is."""
         from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -116,11 +133,7 @@ class Account:
         where = f"{self.where}, {part}"
         code = error_code(error)
         if code == "NoSuchBucket":
-            return NotFoundError(
-                f"there is no state bucket yet: {self.bucket}",
-                where=self.where,
-                hint=f"`mjctl bootstrap --env {self.environment}` makes it",
-            )
+            return self.no_bucket()
         if code in _DENIED:
             return PermissionDeniedError(
                 f"AWS refuses: {error}",
@@ -202,6 +215,18 @@ def _key_of_bucket(account: Account) -> str:
         ) from None
     except Exception as error:
         raise account.explain(error, f"s3://{account.bucket}") from error
+
+
+@cache
+def _region_of_bucket(account: Account) -> str:
+    try:
+        found = account.client("s3").head_bucket(Bucket=account.bucket)
+    except Exception as error:
+        # An answer to HEAD has no body that would say which thing is missing.
+        if error_code(error) in ("404", "NoSuchBucket"):
+            raise account.no_bucket() from None
+        raise account.explain(error, f"s3://{account.bucket}") from error
+    return str(found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or account.region)
 
 
 @cache

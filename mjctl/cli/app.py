@@ -9,6 +9,7 @@ import typer
 
 from mjctl.cli import (
     backup,
+    bootstrap,
     cache,
     completion,
     config,
@@ -74,6 +75,7 @@ def root(
     choose(no_color, quiet, verbose, log_file)
 
 
+app.command()(bootstrap.bootstrap)
 app.command()(deploy.plan)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)

@@ -30,7 +30,7 @@ class RemoteState:
             "bucket": self.account.bucket,
             "key": self.key,
             "kms_key_id": self.account.state_key_arn(),
-            "region": self.account.region,
+            "region": self.account.state_region(),
         }
         return {**settings, "use_path_style": "true"} if self.account.emulated else settings
 

@@ -152,15 +152,15 @@ def child_environment(stack: Stack) -> dict[str, str]:
 
     Towards an emulated account nothing of the caller's own AWS settings is kept.
     """
-    emulated = stack.remote is not None and stack.remote.account.emulated
-    dropped = (*_DROPPED, "AWS_") if emulated else _DROPPED
+    account = stack.account
+    dropped = (*_DROPPED, "AWS_") if account is not None and account.emulated else _DROPPED
     kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
     config = kept.get("TF_CLI_CONFIG_FILE")
     if config and not Path(config).is_file():
         del kept["TF_CLI_CONFIG_FILE"]
-    if stack.remote is not None:
+    if account is not None:
         kept |= provider_variables(kept, stack.folder.parents[1])
-        kept |= dict(stack.remote.account.variables)
+        kept |= dict(account.variables)
     return {
         **kept,
         "TF_DATA_DIR": str(stack.data_dir),

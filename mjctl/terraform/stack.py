@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.account import open_account
+from mjctl.aws.account import Account, open_account
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import MjctlError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
@@ -75,14 +75,19 @@ class Stack:
         return f"environment {self.environment}, region {self.region}, stack {self.name}"
 
     @property
+    def account(self) -> Account | None:
+        """Where the stack's resources are; None for the local target."""
+        return self.remote.account if self.remote else None
+
+    @property
     def account_id(self) -> str:
         """What a plan of this stack may change: an account, or `local`."""
-        return self.remote.account.account_id if self.remote else "local"
+        return self.account.account_id if self.account else "local"
 
     @property
     def parallelism(self) -> int:
         """Operations at the same time; an emulator throttles nobody."""
-        return 30 if self.remote and self.remote.account.emulated else 20
+        return 30 if self.account and self.account.emulated else 20
 
     @property
     def terraform_dir(self) -> Path:
@@ -166,13 +171,10 @@ class Stack:
 
     def _state(self) -> dict[str, Any]:
         try:
-            state = json.loads(self._state_bytes())
+            state = json.loads(self.remote.read() if self.remote else self.state_file.read_bytes())
         except (FileNotFoundError, ValueError):
             return {}
         return state if isinstance(state, dict) else {}
-
-    def _state_bytes(self) -> bytes:
-        return self.remote.read() if self.remote else self.state_file.read_bytes()
 
     def source_digest(self) -> str:
         """A digest of all HCL and YAML below terraform/: what `init` and the plan depend on."""

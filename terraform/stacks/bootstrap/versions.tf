@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.11"
 
-  # The state of what makes the state bucket stays with who made it; it can be imported again at any time.
+  # The first run has no bucket to keep a state in; `mjctl bootstrap` then moves it there, as `bootstrap.tfstate`.
   backend "local" {}
 
   required_providers {
