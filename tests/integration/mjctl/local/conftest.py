@@ -50,6 +50,10 @@ class Region:
         assert info.pid is not None
         return info.pid
 
+    def pid_or_none(self, name: str) -> int | None:
+        info = self.client.process(name)
+        return info.pid if info is not None else None
+
     def eventually(self, condition: Callable[[], bool]) -> None:
         """Wait until the condition holds; fail the test when it does not within 20 s."""
         deadline = time.monotonic() + _WAIT_SECONDS
