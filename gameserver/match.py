@@ -53,6 +53,10 @@ class MatchOverError(JoinError):
     """The match has ended."""
 
 
+class UnknownVersion(ValueError):
+    """A snapshot that another version of the server has made."""
+
+
 class MatchEvent(Struct, frozen=True):
     """One line of the match's story. `sequence` counts from 1 without gaps."""
 
@@ -75,8 +79,11 @@ class Seat(Struct, gc=False):
     connected: bool = False
 
 
-class _Snapshot(Struct):
+class _Version(Struct):
     version: int
+
+
+class _Snapshot(_Version):
     sequence: int
     tick: int
     started_at_ms: int
@@ -276,13 +283,27 @@ class Match:
 
         Raises:
             LookupError: the rules are not installed here.
-            ValueError: the snapshot is damaged or of a version that this server does not know.
+            UnknownVersion, ValueError: the snapshot or an event is damaged, or the rules do not take it.
         """
         match = cls(spec, tick_rate_hz)
-        if snapshot is not None:
-            match._load(snapshot)
-        for event in events:
-            match._replay(event)
+        try:
+            if snapshot is not None:
+                match._load(snapshot)
+            for event in events:
+                match._replay(event)
+        except UnknownVersion:
+            raise
+        except Exception as error:
+            # Rules are anybody's code: whatever they raise, the next attempt would end in the same way.
+            raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
+        return match
+
+    @classmethod
+    def aborted(cls, spec: MatchSpec, tick_rate_hz: int, sequence: int, now_ms: int) -> Match:
+        """A match that cannot be restored: ended, with no result for anybody. `sequence`: of the last stored event."""
+        match = cls(spec, tick_rate_hz)
+        match._sequence = sequence
+        match.end("aborted", now_ms)
         return match
 
     def _wait(self, now_ms: int) -> None:
@@ -334,13 +355,10 @@ class Match:
         ]
 
     def _load(self, raw: bytes) -> None:
-        try:
-            saved = _decode_snapshot(raw)
-            if saved.version != _SNAPSHOT_VERSION:
-                raise ValueError(f"snapshot version {saved.version} is not {_SNAPSHOT_VERSION}")
-            self.rules.load(saved.world)
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"damaged snapshot: {error}") from error
+        if _decode_version(raw).version != _SNAPSHOT_VERSION:
+            raise UnknownVersion(f"snapshot version {_decode_version(raw).version} is not {_SNAPSHOT_VERSION}")
+        saved = _decode_snapshot(raw)
+        self.rules.load(saved.world)
         self._sequence, self.tick_number = saved.sequence, saved.tick
         self.started_at_ms, self.reason, self.result = saved.started_at_ms, saved.reason, saved.result
         for seat in saved.seats:
@@ -366,6 +384,7 @@ def needs_snapshot(events: Iterable[MatchEvent]) -> bool:
 _STRUCTURAL: Final = frozenset({"match.started", "player.joined", "player.left", "match.ended"})
 _encode_snapshot = msgspec.msgpack.Encoder().encode
 _decode_snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 
 
 def _digest(token: str) -> bytes:

@@ -65,6 +65,11 @@ def seats(match_id: str) -> str:
     return f"{{m:{match_id}}}:seats"
 
 
+def unreadable(match_id: str) -> str:
+    """How often a server could not make sense of what is stored of the match."""
+    return f"{{m:{match_id}}}:unreadable"
+
+
 def of_match(match_id: str) -> list[str]:
     """Every key of one match."""
-    return [name(match_id) for name in (spec, lease, fence, snapshot, events, published, seats)]
+    return [name(match_id) for name in (spec, lease, fence, snapshot, events, published, seats, unreadable)]

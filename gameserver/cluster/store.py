@@ -199,6 +199,13 @@ class MatchStore:
             committed=max(last, int(published or 0)),
         )
 
+    async def count_unreadable(self, match_id: str) -> int:
+        """How often, this time included, a server could not restore the match."""
+        name = keys.unreadable(match_id)
+        count = int(await self._redis.incr(name))
+        await self._redis.expire(name, keys.MATCH_TTL_SECONDS)
+        return count
+
     async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
         """Store many matches' events and snapshots in one round trip, and renew their leases. Raises nothing."""
         names: list[str] = []

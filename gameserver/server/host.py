@@ -18,12 +18,13 @@ from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.store import MatchStore
-from gameserver.match import JoinError, Match, MatchFullError
+from gameserver.match import JoinError, MatchFullError
 from gameserver.protocol import Hello, RefusalCode, sanitise_name
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
 from gameserver.server.metrics import Gauges, Metrics
 from gameserver.server.relay import Relay, RelayError
+from gameserver.server.restoring import Unreadable, restore
 from gameserver.server.room import Origin, Room
 from gameserver.server.scheduler import TickScheduler
 
@@ -272,10 +273,8 @@ class MatchHost:
         if stored is None:
             raise NoSuchMatch(match_id)
         try:
-            match = Match.restore(stored.spec, self.identity.tick_rate_hz, stored.snapshot, stored.events)
-        except (LookupError, ValueError) as error:
-            # The lease is left to expire: no other server should try at once.
-            log.error("match_unreadable", match_id=match_id, error=str(error))
+            match = await restore(stored, self._store, self.identity.tick_rate_hz, self.metrics)
+        except Unreadable as error:
             raise UnplayableError(match_id) from error
         outbox = Outbox(match_id, token, stored.published, stored.committed, match.sequence, match.ended)
         room = Room(match, outbox, self._origin, self.metrics, self.committer.hurry)

@@ -12,6 +12,7 @@ from gameserver.match import (
     MatchFullError,
     MatchOverError,
     MatchSpec,
+    UnknownVersion,
     needs_snapshot,
 )
 from gameserver.protocol import Frame, Full
@@ -261,14 +262,35 @@ def test_an_ended_match_is_restored_as_ended() -> None:
 
 @pytest.mark.parametrize("snapshot", [b"", b"\xc1", b"\x80", b"not msgpack"])
 def test_a_damaged_snapshot_is_refused(snapshot: bytes) -> None:
-    with pytest.raises(ValueError, match="damaged snapshot"):
+    with pytest.raises(ValueError, match="damaged state"):
         Match.restore(_spec(), HZ, snapshot)
+
+
+def test_a_state_that_the_rules_do_not_take_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    match = _match()
+    snapshot = match.snapshot()
+
+    def fail(*_: Any) -> None:
+        raise KeyError("boards")
+
+    monkeypatch.setattr(type(match.rules), "load", fail)
+    with pytest.raises(ValueError, match="damaged state: KeyError: 'boards'"):
+        Match.restore(_spec(), HZ, snapshot)
+
+
+def test_an_aborted_match_has_ended_after_its_last_stored_event() -> None:
+    match = Match.aborted(_spec(), HZ, 7, NOW)
+    [event] = match.take_events()
+    assert (event.sequence, event.type) == (8, "match.ended")
+    assert event.payload == match.result
+    assert match.result is not None
+    assert (match.result["reason"], match.result["players"]) == ("aborted", [])
 
 
 def test_a_snapshot_of_another_version_is_refused() -> None:
     match = _match()
     other = match.snapshot().replace(b"version\x01", b"version\x09")
-    with pytest.raises(ValueError, match="version 9"):
+    with pytest.raises(UnknownVersion, match="version 9"):
         Match.restore(_spec(), HZ, other)
 
 

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
 from gameserver.client import Bot, MatchReport
 from gameserver.cluster import keys
 from gameserver.cluster.directory import Directory
+from gameserver.server.host import UnplayableError
 
 
 @dataclass
@@ -184,3 +186,33 @@ async def test_a_match_that_ended_but_was_not_published_is_finished_by_another_s
     arrived = await asyncio.to_thread(events.received)
     ended = [body for body in arrived.values() if body["type"] == "match.ended"]
     assert [body["payload"] for body in ended] == [report.result]
+
+
+async def test_a_match_that_nobody_can_restore_is_ended_instead_of_being_tried_for_a_day(
+    start: Any, new_match: Any, redis: Redis, events: Events, eventually: Any
+) -> None:
+    server = await start(aws_endpoint_url=events.endpoint, events_topic_arn=events.topic_arn)
+    spec = await new_match("dead", seconds=60.0)
+    await redis.set(keys.snapshot(spec.match_id), b"damaged")
+    for _ in range(2):
+        with pytest.raises(UnplayableError):
+            await server.host.adopt(spec.match_id)
+        assert spec.match_id not in server.host.rooms
+    await server.host.adopt(spec.match_id)
+    await eventually(_finished(redis, spec.match_id))
+    assert server.host.metrics.matches_failed == 1
+    [ended] = (await asyncio.to_thread(events.received)).values()
+    assert (ended["event_id"], ended["type"]) == (f"{spec.match_id}:1", "match.ended")
+    assert (ended["payload"]["reason"], ended["payload"]["players"]) == ("aborted", [])
+
+
+async def test_a_snapshot_of_another_version_waits_for_servers_of_that_version(
+    start: Any, new_match: Any, redis: Redis
+) -> None:
+    server = await start()
+    spec = await new_match("dead", seconds=60.0)
+    await redis.set(keys.snapshot(spec.match_id), msgspec.msgpack.encode({"version": 99}))
+    for _ in range(5):
+        with pytest.raises(UnplayableError):
+            await server.host.adopt(spec.match_id)
+    assert server.host.metrics.matches_failed == 0
