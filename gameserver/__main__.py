@@ -31,9 +31,14 @@ def main(argv: list[str] | None = None) -> int:
         commands.add_parser(name, help=summary, description=summary)
     arguments = parser.parse_args(argv)
     if arguments.version:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        sys.stdout.write(f"gameserver {version('mjctl')}\n")
+        try:
+            known = version("mjctl")
+        except PackageNotFoundError:
+            # Run from its source, as in the image: there the tag says what it is.
+            known = "(not installed)"
+        sys.stdout.write(f"gameserver {known}\n")
         return 0
     if arguments.command is None:
         parser.print_help(sys.stderr)

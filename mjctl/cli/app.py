@@ -18,6 +18,7 @@ from mjctl.cli import (
     failover,
     health,
     loadtest,
+    package,
     queue,
     sandbox,
     servers,
@@ -76,6 +77,7 @@ def root(
 
 
 app.command()(bootstrap.bootstrap)
+app.command()(package.package)
 app.command()(deploy.plan)
 app.command()(deploy.deploy)
 app.command()(deploy.destroy)

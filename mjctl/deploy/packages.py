@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-import json
+from collections.abc import Mapping
+from typing import Any
 
+from mjctl.aws.account import open_account
 from mjctl.deploy.aws_inputs import Package
 from mjctl.deploy.releases import ReleaseStore
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
+from mjctl.package.functions import FunctionPackage, build_functions, lambda_runtime, local_runtime
+from mjctl.package.image import Registry
 
 
-def package_of(workspace: Workspace, environment: Environment, store: ReleaseStore, release: Release) -> Package:
-    """The package of `release`, made unless it is there.
+def functions_of(
+    workspace: Workspace, environment: Environment, store: ReleaseStore, release: Release
+) -> FunctionPackage:
+    """The functions' archive of `release`, made unless it is there.
+
+    Raises: as build_functions.
+    """
+    # An emulated Lambda runs functions by this machine's Python.
+    runtime = local_runtime() if environment.target == "sandbox" else lambda_runtime()
+    return build_functions(store.game_dir(release), workspace.home / "packages", runtime)
+
+
+def package_of(
+    workspace: Workspace,
+    environment: Environment,
+    store: ReleaseStore,
+    release: Release,
+    foundation: Mapping[str, Any],
+) -> Package:
+    """The package of `release`; `foundation` is that stack's contract.
 
     Raises:
         NotFoundError: the image was never pushed.
+        As build_functions.
     """
-    from mjctl.package.functions import build_functions, lambda_runtime, local_runtime
-
-    # An emulated Lambda runs functions by this machine's Python.
-    runtime = local_runtime() if environment.target == "sandbox" else lambda_runtime()
-    functions = build_functions(store.game_dir(release), workspace.home / "packages", runtime)
+    functions = functions_of(workspace, environment, store, release)
     return Package(
         path=str(functions.path),
         sha256=functions.sha256_base64,
         architecture=functions.architecture,
-        image_digest=_image_digest(workspace, environment, release),
+        image_digest=_image_digest(workspace, environment, release, foundation),
     )
 
 
-def _image_digest(workspace: Workspace, environment: Environment, release: Release) -> str:
+def _image_digest(
+    workspace: Workspace, environment: Environment, release: Release, foundation: Mapping[str, Any]
+) -> str:
     """64 hexadecimal digits. An emulated AWS runs no image, so its name only has to change with the code."""
     if environment.target == "sandbox":
         return hashlib.sha256(release.game.encode()).hexdigest()
-    record = workspace.environment_dir(environment.name) / "image.json"
-    try:
-        return str(json.loads(record.read_text(encoding="utf-8"))["digest"]).removeprefix("sha256:")
-    except (OSError, ValueError, KeyError):
+    registry = Registry.of(open_account(workspace, environment), foundation)
+    digest = registry.digest(release.game)
+    if digest is None:
         raise NotFoundError(
-            "the game server's image was not pushed yet",
-            where=str(record),
+            f"the game server's image of this code was not pushed yet: {registry.url}:{release.game}",
+            where=f"environment {environment.name}",
             hint=f"`mjctl package --push --env {environment.name}` builds and pushes it",
-        ) from None
+        )
+    return digest.removeprefix("sha256:")

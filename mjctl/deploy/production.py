@@ -10,7 +10,7 @@ from typing import Any
 from mjctl.aws.account import open_account
 from mjctl.deploy import aws_inputs, inputs
 from mjctl.deploy.intents import Intent, Intents
-from mjctl.deploy.packages import package_of
+from mjctl.deploy.packages import functions_of, package_of
 from mjctl.deploy.releases import Entry, ReleaseStore
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError
@@ -110,8 +110,9 @@ class ProductionIntents(Intents):
         package = variables["functions"]["package"]
         if Path(package["path"]).is_file():
             return dict(variables)
-        made = package_of(self._workspace, self._environment, self._store, release)
-        functions = {**variables["functions"], "package": {**package, "path": made.path, "sha256": made.sha256}}
+        made = functions_of(self._workspace, self._environment, self._store, release)
+        found = {"path": str(made.path), "sha256": made.sha256_base64}
+        functions = {**variables["functions"], "package": {**package, **found}}
         return {**variables, "functions": functions}
 
     def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
@@ -130,7 +131,7 @@ class ProductionIntents(Intents):
             self._environment,
             unit,
             contract,
-            package_of(self._workspace, self._environment, self._store, release),
+            package_of(self._workspace, self._environment, self._store, release, contract),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
         )

@@ -1,0 +1,34 @@
+# The game server's image. `mjctl package --push` builds it; by hand: docker buildx build --platform linux/amd64 .
+# A base by digest: --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:<digest>
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS build
+RUN python -m venv /opt/game
+COPY gameserver/requirements.txt /tmp/requirements.txt
+RUN /opt/game/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary=:all: --requirement /tmp/requirements.txt \
+    && /opt/game/bin/pip uninstall --yes pip
+COPY gameserver /opt/game/app/gameserver
+# The root file system is read-only: what is not compiled now would be compiled at every start.
+RUN find /opt/game/app -name __pycache__ -prune -exec rm -r {} + \
+    && /opt/game/bin/python -m compileall -q /opt/game \
+    && printf '#!/opt/game/bin/python\nimport sys\n\nfrom gameserver.__main__ import main\n\nsys.exit(main())\n' > /opt/game/bin/gameserver \
+    && chmod 755 /opt/game/bin/gameserver
+
+FROM ${PYTHON_IMAGE}
+COPY --from=build /opt/game /opt/game
+ENV GAMESERVER_HOST=0.0.0.0 \
+    GAMESERVER_OPS_PORT=9090 \
+    GAMESERVER_PORT=8080 \
+    PATH=/opt/game/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONPATH=/opt/game/app \
+    PYTHONUNBUFFERED=1
+EXPOSE 8080 9090
+VOLUME /tmp
+WORKDIR /tmp
+USER 10001:10001
+# As in the task definition of terraform/modules/game_service, for whoever runs the image by itself.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/healthz', timeout=2)"]
+ENTRYPOINT ["gameserver"]
+CMD ["serve"]
