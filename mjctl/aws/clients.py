@@ -59,6 +59,7 @@ _THROTTLED_CODES = frozenset(
         "Throttling",
         "ThrottlingException",
         "TooManyRequestsException",
+        "EC2ThrottledException",
     }
 )
 # What botocore raises before a request leaves: who asks is not settled.
@@ -84,6 +85,10 @@ _SHORTLY = {
 # Making a client is not thread-safe in boto3, and one session reads the service models once for all regions.
 _session_lock = threading.Lock()
 _session: boto3.Session | None = None
+
+
+class ThrottledError(UnreachableError):
+    """AWS has taken no note of the call: it may be made again."""
 
 
 class AwsClients:
@@ -184,8 +189,10 @@ class AwsClients:
                 hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
                 "puts back what is gone",
             )
-        hint = "wait a little, then repeat the command" if code in _THROTTLED_CODES else None
-        return UnreachableError(f"AWS answered with {code}: {message}", where=where, hint=hint)
+        if code in _THROTTLED_CODES:
+            hint = "wait a little, then repeat the command"
+            return ThrottledError(f"AWS throttles the call: {code}: {message}", where=where, hint=hint)
+        return UnreachableError(f"AWS answered with {code}: {message}", where=where)
 
     def _make(self, service: str) -> Any:
         global _session  # noqa: PLW0603

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from mjctl.aws.clients import AwsClients
+from mjctl.aws.clients import AwsClients, ThrottledError
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
 
@@ -63,8 +63,6 @@ class OpsFunction:
     async def _invoke(self, payload: bytes) -> dict[str, Any]:
         """Lambda's own refusals for lack of room are waited out; anything else may have been carried out, and is not
         sent again."""
-        from botocore.exceptions import ClientError
-
         arn = self._contract.cache.ops_function_arn
         if arn is None:
             raise ConfigError(
@@ -75,13 +73,8 @@ class OpsFunction:
         for attempt in range(1, _THROTTLED_ATTEMPTS + 1):
             try:
                 return await self._clients.call("lambda", "invoke", FunctionName=arn, Payload=payload)
-            except MjctlError as error:
-                cause = error.__cause__
-                throttled = isinstance(cause, ClientError) and cause.response["Error"].get("Code") in (
-                    "TooManyRequestsException",
-                    "EC2ThrottledException",
-                )
-                if not throttled or attempt == _THROTTLED_ATTEMPTS:
+            except ThrottledError:
+                if attempt == _THROTTLED_ATTEMPTS:
                     raise
                 await asyncio.sleep(min(4.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))
         raise AssertionError("the last attempt returns or raises")

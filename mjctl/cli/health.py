@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption
+from mjctl.cli.base import EnvOption, Exit, OutputFormat, RegionOption
 from mjctl.cli.deploy_run import JUnitOption
 from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
     from mjctl.cli.regions import Target
     from mjctl.health.model import HealthReport, Thresholds
     from mjctl.models.check import CheckResult
+
+
+class HealthOutput(StrEnum):
+    TEXT = "text"
+    JSON = "json"
+    PROMETHEUS = "prometheus"
 
 
 class FailOn(StrEnum):
@@ -52,32 +58,44 @@ def health(
         typer.Option("--interval", min=0.5, envvar="MJCTL_INTERVAL", help="Seconds between two looks of --watch."),
     ] = 5.0,
     junit: JUnitOption = None,
-    output: OutputOption = OutputFormat.TEXT,
+    output: Annotated[
+        HealthOutput,
+        typer.Option(
+            "--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs, prometheus for a scrape."
+        ),
+    ] = HealthOutput.TEXT,
 ) -> None:
     """Look at every part of every deployed region; a real log-in and a real short match are part of it.
 
-    Exit code 3 when a check failed (with --fail-on warn: or warned).
+    Exit code 3 when a check failed (with --fail-on warn: or warned). On AWS: the service and its tasks in each zone,
+    targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, certificate, keys, firewall, CDN and
+    the age of each backup. What cannot be looked at is said to be skipped, and never passes.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
     from mjctl.cli.regions import Target
     from mjctl.health.model import Thresholds
 
-    if watch and output is OutputFormat.JSON:
+    if watch and output is not HealthOutput.TEXT:
         raise UsageError(
-            "--watch prints for people, --output json prints exactly one document",
-            hint="call `mjctl health --output json` again and again instead",
+            f"--watch prints for people, --output {output} prints exactly one document",
+            hint=f"call `mjctl health --output {output}` again and again instead",
         )
     # Told before any state is read.
     Thresholds().with_overrides(threshold or ())
-    target = Target(env, region, output)
+    target = Target(env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT)
     promise = target.environment.backup.recovery_point_seconds
     bounds = Thresholds.promising(promise).with_overrides(threshold or ())
     if watch:
         _watch(target, only or [], bounds, interval)
         return
     report = _look(target, only or [], bounds)
-    target.session.emit(render(report), data=report.to_json())
+    if output is HealthOutput.PROMETHEUS:
+        from mjctl.health.prometheus import render as exposition
+
+        target.session.out.file.write(exposition(report))
+    else:
+        target.session.emit(render(report), data=report.to_json())
     if junit is not None:
         from mjctl.cli.reports import health_junit, write_report
 

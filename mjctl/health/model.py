@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+AWS_CHECK_SECONDS = 5.0
+"""For a check of some calls, each bounded below that, to an API on another continent."""
+
 
 @dataclass(frozen=True)
 class Thresholds:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mjctl.aws.clients import AwsClients
+from mjctl.aws.clients import AwsClients, ThrottledError
 from mjctl.aws.tls import private_context
-from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed
+from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed, warned
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
@@ -20,6 +20,9 @@ from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 
 # An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
+# Of one region. A check's time runs from its start: with more of them at once than the processor can serve they would
+# fail by each other. And a region whose parts hang must not take the others' turns.
+_CHECKS_AT_A_TIME = 16
 
 
 async def run_health(
@@ -90,9 +93,7 @@ async def _run_region(
     import aiohttp
 
     async with AsyncExitStack() as stack:
-        # Where one machine answers for everything, to ask again only adds to its load; AWS throttles now and then.
-        attempts = 1 if contract.managed is None else 2
-        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=attempts))
+        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=private_context(contract) or True),
@@ -101,9 +102,11 @@ async def _run_region(
         )
         context = RegionContext(contract, clients, http, thresholds, private_dir)
         stack.push_async_callback(context.close)
+        gate = asyncio.Semaphore(_CHECKS_AT_A_TIME)
 
         async def one(check: Check) -> CheckResult:
-            result = await run_check(check, context)
+            async with gate:
+                result = await run_check(check, context)
             if on_result is not None:
                 on_result(result)
             return result
@@ -139,6 +142,9 @@ def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
     """The report already names environment and region; and "see `mjctl health`" is no advice inside of it."""
     place = (error.where or "").removeprefix(f"{contract.environment}, {contract.region}").removeprefix(", ")
     hint = error.hint
+    if isinstance(error, ThrottledError):
+        # Neither well nor broken: it was not looked at.
+        return warned(f"not looked at: {error.what}", hint=hint or "look again in a minute")
     if hint is None or isinstance(error, UnreachableError):
         hint = f"`mjctl deploy {scope}` puts back what is gone; logs say why"
     return failed(f"{error.what} ({place})" if place else error.what, hint=hint)

@@ -7,20 +7,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from mjctl.aws.ecs import Deployment, Service, Task, read_service, read_tasks
-from mjctl.health.model import Check, Finding, RegionContext, failed, passed, warned
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
-
-_TIMEOUT_SECONDS = 8.0
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.fleet.kind != "ecs":
         return
-    yield Check("service", check_service, _TIMEOUT_SECONDS)
-    yield Check("zones", check_zones, _TIMEOUT_SECONDS)
-    yield Check("scaling", check_scaling, _TIMEOUT_SECONDS)
+    yield Check("service", check_service, AWS_CHECK_SECONDS)
+    yield Check("zones", check_zones, AWS_CHECK_SECONDS)
+    yield Check("scaling", check_scaling, AWS_CHECK_SECONDS)
     if contract.managed is not None:
-        yield Check("targets", check_targets, _TIMEOUT_SECONDS)
+        yield Check("targets", check_targets, AWS_CHECK_SECONDS)
 
 
 async def check_service(context: RegionContext) -> Finding:

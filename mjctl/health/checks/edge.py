@@ -6,21 +6,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from mjctl.health.model import Check, Finding, RegionContext, failed, passed, warned
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
-
-_TIMEOUT_SECONDS = 8.0
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.managed is None:
         return
-    yield Check("certificate", check_certificate, _TIMEOUT_SECONDS)
-    yield Check("firewall", check_firewall, _TIMEOUT_SECONDS)
+    yield Check("certificate", check_certificate, AWS_CHECK_SECONDS)
+    yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     if contract.region == contract.managed.primary_region:
         # One distribution for all regions: one of them answers for it.
-        yield Check("cdn", check_cdn, _TIMEOUT_SECONDS)
+        yield Check("cdn", check_cdn, AWS_CHECK_SECONDS)
 
 
 async def check_certificate(context: RegionContext) -> Finding:

@@ -12,7 +12,18 @@ from urllib.parse import urlsplit
 
 from mjctl.aws.clients import unreachable
 from mjctl.health.checks.http import look, why_not_ready
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, skipped, warned
+from mjctl.health.model import (
+    AWS_CHECK_SECONDS,
+    Check,
+    CheckFunction,
+    Finding,
+    RegionContext,
+    failed,
+    graded,
+    passed,
+    skipped,
+    warned,
+)
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract, Process
 
@@ -33,7 +44,7 @@ def checks(contract: Contract) -> Iterator[Check]:
             yield Check(f"process/{process.name}", _process(process))
     for server in contract.fleet.servers:
         yield Check(f"server/{server.id}", _server(server.id, server.ops_url))
-    yield Check("api", check_api, 3.0 if contract.managed is None else 8.0)
+    yield Check("api", check_api, 3.0 if contract.managed is None else AWS_CHECK_SECONDS)
     for process in contract.fleet.processes:
         if process.role == "worker":
             yield Check("worker", _worker(process))

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mjctl.aws.queues import queue_depth
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed, warned
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
-
-_TIMEOUT_SECONDS = 8.0
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.managed is None:
         return
     for purpose, name in contract.managed.functions.items():
-        yield Check(f"function/{purpose}", _function(name), _TIMEOUT_SECONDS)
+        yield Check(f"function/{purpose}", _function(name), AWS_CHECK_SECONDS)
     for purpose, queue in contract.managed.dead_letter_queues.items():
-        yield Check(f"dead-letters/function-{purpose}", _dead_letters(queue), _TIMEOUT_SECONDS)
-    yield Check("alarms", check_alarms, _TIMEOUT_SECONDS)
-    yield Check("alarm-topic", check_alarm_topic, _TIMEOUT_SECONDS)
+        yield Check(f"dead-letters/function-{purpose}", _dead_letters(queue), AWS_CHECK_SECONDS)
+    yield Check("alarms", check_alarms, AWS_CHECK_SECONDS)
+    yield Check("alarm-topic", check_alarm_topic, AWS_CHECK_SECONDS)
 
 
 def _function(name: str) -> CheckFunction:

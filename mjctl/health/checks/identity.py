@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from mjctl.health.checks.http import look
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, passed, warned
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    yield Check("identity", check_identity)
+    yield Check("identity", check_identity, AWS_CHECK_SECONDS)
     for key in contract.keys:
-        yield Check(f"key/{key}", _key(key), 3.0 if contract.managed is None else 8.0)
+        yield Check(f"key/{key}", _key(key), AWS_CHECK_SECONDS)
 
 
 async def check_identity(context: RegionContext) -> Finding:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from mjctl.aws.metrics import Metric, newest
 from mjctl.aws.ops_function import ops_function
-from mjctl.health.model import Check, Finding, RegionContext, failed, graded, passed, warned, worst
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, graded, passed, warned, worst
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
-_TIMEOUT_SECONDS = 8.0
 # A cold start of a function inside a VPC takes seconds.
-_INVOKE_SECONDS = 20.0
+_INVOKE_SECONDS = 10.0
 _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
 
@@ -24,12 +24,12 @@ def checks(contract: Contract) -> Iterator[Check]:
         yield Check("redis", check_redis, _INVOKE_SECONDS)
     if contract.managed is None:
         return
-    yield Check("cache", check_cache, _TIMEOUT_SECONDS)
-    yield Check("database", check_database, _TIMEOUT_SECONDS)
+    yield Check("cache", check_cache, AWS_CHECK_SECONDS)
+    yield Check("database", check_database, AWS_CHECK_SECONDS)
     if contract.managed.database_global_cluster:
-        yield Check("database-regions", check_database_regions, _TIMEOUT_SECONDS)
+        yield Check("database-regions", check_database_regions, AWS_CHECK_SECONDS)
     if contract.database.secret.startswith("arn:"):
-        yield Check("database-secret", check_database_secret, _TIMEOUT_SECONDS)
+        yield Check("database-secret", check_database_secret, AWS_CHECK_SECONDS)
 
 
 async def check_redis(context: RegionContext) -> Finding:
@@ -127,11 +127,13 @@ async def check_database(context: RegionContext) -> Finding:
     """Aurora: cluster and instances, a writer where there has to be one, zones, lag of the readers, connections."""
     managed = _managed(context)
     name = managed.database_cluster
-    clusters = await context.clients.call("rds", "describe_db_clusters", DBClusterIdentifier=name)
-    cluster = clusters["DBClusters"][0]
-    answer = await context.clients.call(
-        "rds", "describe_db_instances", Filters=[{"Name": "db-cluster-id", "Values": [name]}]
+    lag_of = Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})
+    clusters, answer, figures = await asyncio.gather(
+        context.clients.call("rds", "describe_db_clusters", DBClusterIdentifier=name),
+        context.clients.call("rds", "describe_db_instances", Filters=[{"Name": "db-cluster-id", "Values": [name]}]),
+        newest(context.clients, {"lag": lag_of}),
     )
+    cluster = clusters["DBClusters"][0]
     instances = {item["DBInstanceIdentifier"]: item for item in answer["DBInstances"]}
     zones = sorted({item["AvailabilityZone"] for item in instances.values() if item.get("AvailabilityZone")})
     states = Counter(item["DBInstanceStatus"] for item in instances.values())
@@ -151,9 +153,6 @@ async def check_database(context: RegionContext) -> Finding:
         return failed(f"no instance of {name} answers: {dict(states) or 'there is none'}", hint=hint, **evidence)
     if not writers:
         return failed(f"{name} has no writer", hint="fail it over in RDS, or `mjctl deploy`", **evidence)
-    figures = await newest(
-        context.clients, {"lag": Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})}
-    )
     lag = figures.get("lag")
     evidence["replica_lag_ms"] = lag
     summary = f"{name}: {len(instances)} instance{'s' if len(instances) != 1 else ''} in {', '.join(zones)}"

@@ -8,7 +8,18 @@ from typing import Any
 
 from mjctl.aws.clients import unreachable
 from mjctl.aws.stores import cache, database
-from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, warned, worst
+from mjctl.health.model import (
+    AWS_CHECK_SECONDS,
+    Check,
+    CheckFunction,
+    Finding,
+    RegionContext,
+    failed,
+    graded,
+    passed,
+    warned,
+    worst,
+)
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract
 
@@ -19,7 +30,7 @@ def checks(contract: Contract) -> Iterator[Check]:
     if contract.database.access == "direct":
         yield Check("database", check_database, timeout_seconds=4)
     for key in contract.tables:
-        yield Check(f"table/{key}", _table(key), 3.0 if contract.managed is None else 8.0)
+        yield Check(f"table/{key}", _table(key), AWS_CHECK_SECONDS)
 
 
 async def check_redis(context: RegionContext) -> Finding:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
@@ -56,8 +58,21 @@ class TestHealth:
         assert mjctl("health", "--only", "nosuch").code == ExitCode.NOT_FOUND
         assert mjctl("health", "--threshold", "nosuch=1").code == ExitCode.USAGE
 
-    def test_watch_refuses_json(self, mjctl: Any) -> None:
-        assert mjctl("health", "--watch", "--output", "json").code == ExitCode.USAGE
+    def test_watch_is_for_people(self, mjctl: Any) -> None:
+        for output in ("json", "prometheus"):
+            assert mjctl("health", "--watch", "--output", output).code == ExitCode.USAGE
+
+    def test_prometheus_can_read_it(self, mjctl: Any, without_cache: Contract) -> None:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        mjctl.add("eu-west-1", without_cache)
+        ran = mjctl("health", *PARTS, "--output", "prometheus")
+        assert ran.code == ExitCode.UNHEALTHY
+        found = {family.name: family.samples for family in text_string_to_metric_families(ran.out)}
+        status = {(one.labels["region"], one.labels["check"]): one.value for one in found["mjctl_health_check_status"]}
+        assert status["us-east-1", "redis"] == 0
+        assert status["eu-west-1", "redis"] == 2
+        assert {"ping_ms", "used_memory_bytes"} <= {one.labels["figure"] for one in found["mjctl_health_figure"]}
 
 
 class TestCache:
@@ -116,6 +131,24 @@ class TestCache:
         out = mjctl("cache", "stats").out
         assert "profile" in out
         assert "HIT RATIO" in out
+        assert "LARGEST KEYS" in out
+
+    def test_hot_keys(self, mjctl: Any, cache: Any) -> None:
+        done = threading.Event()
+
+        def read() -> None:
+            while not done.wait(0.1):
+                cache.get("profile", "p1")
+
+        with ThreadPoolExecutor(1) as reader:
+            reader.submit(read)
+            try:
+                ran = mjctl("cache", "hot", "--seconds", "2", "-o", "json")
+                assert ran.code == ExitCode.OK
+                assert "profile:p1" in [key["name"] for key in ran.json()["regions"][0]["keys"]]
+                assert "profile:p1" in mjctl("cache", "hot", "--seconds", "1").out
+            finally:
+                done.set()
 
 
 class TestQueue:

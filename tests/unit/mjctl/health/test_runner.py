@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mjctl.aws.clients import AwsClients, unreachable
+from mjctl.aws.clients import AwsClients, ThrottledError, unreachable
 from mjctl.health import runner
 from mjctl.health.model import Check, Finding, RegionContext, Thresholds, passed
 from mjctl.health.registry import checks_for
@@ -166,3 +166,61 @@ async def test_a_region_of_which_nothing_answers_fails_in_every_part(
     assert {item.status for item in report.results} == {CheckStatus.FAIL}
     assert all(item.hint for item in report.results)
     assert not [item for item in report.results if "check itself failed" in item.summary]
+
+
+async def test_a_dependency_that_hangs_in_one_of_ten_regions_delays_nobody_else(
+    make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and never answers; 20 checks a region, more than run at a time."""
+    accepted: list[asyncio.StreamWriter] = []
+    dependency = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
+    port = dependency.sockets[0].getsockname()[1]
+
+    async def ask(context: RegionContext) -> Finding:
+        if context.contract.region != "region-3":
+            return passed("answers")
+        async with context.http.get(f"http://127.0.0.1:{port}/") as answer:
+            return passed(str(answer.status))
+
+    checks = [Check("hangs", ask, timeout_seconds=0.5), *(Check(f"part/{number}", fine) for number in range(19))]
+    monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
+    heard: list[tuple[str, str]] = []
+    contracts = {f"region-{number}": make_contract(f"region-{number}") for number in range(10)}
+    async with dependency:
+        report = await run_health(
+            "test",
+            contracts,
+            dict.fromkeys(contracts, tmp_path),
+            on_result=lambda result: heard.append((result.region, result.name)),
+        )
+        for writer in accepted:
+            writer.close()
+    assert accepted
+    assert len(heard) == 200
+    assert heard[-1] == ("region-3", "hangs")
+    failing = [(item.region, item.summary) for item in report.results if item.status is CheckStatus.FAIL]
+    assert failing == [("region-3", "no answer within 0.5 s")]
+
+
+async def test_a_region_whose_parts_all_hang_takes_nobodys_turn(
+    make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(context: RegionContext) -> Finding:
+        return await (hang if context.contract.region == "lost" else fine)(context)
+
+    checks = [Check(f"part/{number}", ask, timeout_seconds=0.2) for number in range(40)]
+    monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
+    heard: list[str] = []
+    contracts = {name: make_contract(name) for name in ("lost", "well")}
+    await run_health(
+        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: heard.append(result.region)
+    )
+    assert heard == ["well"] * 40 + ["lost"] * 40
+
+
+async def test_what_was_throttled_was_not_looked_at(context: RegionContext) -> None:
+    async def check(_: RegionContext) -> Finding:
+        raise ThrottledError("AWS throttles the call", hint="wait")
+
+    result = await run_check(Check("queue", check), context)
+    assert (result.status, result.summary) == (CheckStatus.WARN, "not looked at: AWS throttles the call")

@@ -1,0 +1,64 @@
+"""A health report as Prometheus reads it, through a file (node_exporter's textfile collector) or a push gateway.
+
+An alert needs one line: `mjctl_health_check_status > 1`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from mjctl.health.model import HealthReport, worst
+from mjctl.models.check import CheckResult, CheckStatus
+
+if TYPE_CHECKING:
+    from prometheus_client.metrics_core import Metric
+
+_VALUES = {CheckStatus.SKIP: -1, CheckStatus.PASS: 0, CheckStatus.WARN: 1, CheckStatus.FAIL: 2}
+_MEANING = "-1 not looked at, 0 pass, 1 warn, 2 fail"
+
+
+def render(report: HealthReport) -> str:
+    """The text exposition format of one report."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    class Collector:
+        def collect(self) -> Iterable[Metric]:
+            return _metrics(report)
+
+    registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
+    registry.register(Collector())
+    return generate_latest(registry).decode()
+
+
+def _metrics(report: HealthReport) -> Iterator[Metric]:
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    labels = ["environment", "region", "check"]
+    status = GaugeMetricFamily("mjctl_health_check_status", f"What a check found: {_MEANING}", labels=labels)
+    seconds = GaugeMetricFamily("mjctl_health_check_duration_seconds", "How long a check took", labels=labels)
+    figure = GaugeMetricFamily("mjctl_health_figure", "A number that a check measured", labels=[*labels, "figure"])
+    for item in report.results:
+        of = [report.environment, item.region, item.name]
+        status.add_metric(of, _VALUES[item.status])
+        seconds.add_metric(of, item.duration_seconds)
+        for name, value in _figures(item):
+            figure.add_metric([*of, name], value)
+    region = GaugeMetricFamily(
+        "mjctl_health_region_status", f"The gravest finding of a region: {_MEANING}", labels=labels[:2]
+    )
+    for name in report.regions:
+        found = worst(item.status for item in report.results if item.region == name)
+        region.add_metric([report.environment, name], _VALUES[found])
+    started = GaugeMetricFamily("mjctl_health_started_timestamp_seconds", "When the look began", labels=labels[:1])
+    started.add_metric([report.environment], datetime.fromisoformat(report.started_at).timestamp())
+    duration = GaugeMetricFamily("mjctl_health_duration_seconds", "How long the look took", labels=labels[:1])
+    duration.add_metric([report.environment], report.duration_seconds)
+    yield from (status, seconds, figure, region, started, duration)
+
+
+def _figures(item: CheckResult) -> Iterator[tuple[str, float]]:
+    for name, value in item.evidence.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
