@@ -167,6 +167,10 @@ class Run:
         if auto_approve or not any(result.changes or result.outcome == "waiting" for result in results):
             return
         self.session.err.print(changes_table(results))
+        for result in results:
+            if result.waits_for:
+                said = f"{result.region}: changes are known once {' and '.join(result.waits_for)} is applied"
+                self.session.err.print(f"{said}; your answer holds for them too", markup=False)
         self.session.confirm(question, yes=False)
 
     def recorded(

@@ -325,7 +325,7 @@ def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpo
     for result in results:
         table.add_row(
             result.region,
-            outcome_text(result.outcome),
+            _outcome(result),
             str(result.add),
             str(result.change),
             str(result.remove),
@@ -335,6 +335,12 @@ def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpo
             Text(str(result.verdict or "")),
         )
     return table
+
+
+def _outcome(result: RegionResult) -> Text:
+    """A unit that waits also says for what."""
+    said = outcome_text(result.outcome)
+    return said.append(f" for {', '.join(result.waits_for)}") if result.waits_for else said
 
 
 def outcome_text(outcome: str) -> Text:

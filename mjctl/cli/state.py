@@ -99,6 +99,8 @@ def unlock(
 ) -> None:
     """Remove a state lock whose holder is gone; a holder that lives is named and left alone.
 
+    In a production environment --region also takes `foundation` and `edge`.
+
     Example: mjctl unlock --region us-east-1
     """
     import asyncio
@@ -106,11 +108,14 @@ def unlock(
     from mjctl.deploy.unlock import unlock_region
 
     run = open_run("unlock", env, output)
-    regions = chosen_regions(run.environment, region)
-    if len(regions) != 1:
+    # Foundation and edge have a state each too, and can be named here as a region is.
+    units = tuple(dict.fromkeys(region or ()))
+    if not set(units) <= set(run.environment.units):
+        units = chosen_regions(run.environment, region)
+    if len(units) != 1:
         raise UsageError("unlock takes exactly one region", hint="mjctl unlock --region us-east-1")
-    said = asyncio.run(unlock_region(run.workspace, run.environment, regions[0], lock_id))
-    run.session.emit(said, data={"environment": run.environment.name, "region": regions[0], "result": said})
+    said = asyncio.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
+    run.session.emit(said, data={"environment": run.environment.name, "region": units[0], "result": said})
 
 
 def _history_table(records: Sequence[Record]) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 
 from mjctl.models.environment import Environment
 from mjctl.models.errors import LockedError
@@ -10,27 +12,57 @@ from mjctl.models.workspace import Workspace
 from mjctl.terraform import operations
 from mjctl.terraform.engine import find_engine
 from mjctl.terraform.lock import held_by
+from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.runner import Cancellation, Runner
 from mjctl.terraform.stack import Stack
 
 
 async def unlock_region(workspace: Workspace, environment: Environment, region: str, lock_id: str | None) -> str:
-    """Remove the region's lock if nobody holds it any more; returns what was found and done, in a sentence.
-
-    A state file on this disk is locked by the kernel for as long as its holder lives, so what outlives a killed
-    Terraform is only its note of who held it.
+    """Remove the unit's lock if nobody holds it any more; returns what was found and done, in a sentence.
 
     Raises:
-        LockedError: the holder is alive.
+        LockedError: the holder is alive, or may be: it is another machine's, and `lock_id` does not name it.
     """
     stack = Stack.of_unit(workspace, environment, region)
     holder = held_by(stack)
     if holder is not None:
         raise LockedError(
-            f"the region is being worked on: `{holder.get('purpose')}`, pid {holder.get('pid')}",
+            f"{region} is being worked on: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
+            f"pid {holder.get('pid')}",
             where=stack.where,
             hint="wait for it, or stop it with Ctrl-C: it then releases the lock by itself",
         )
+    if stack.remote is not None:
+        return _unlock_remote(stack, stack.remote, lock_id)
+    return await _unlock_local(stack, lock_id)
+
+
+def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> str:
+    """No run of mjctl holds the unit: what is left is the lock of one that died, or of somebody's plain Terraform."""
+    note = remote.lock()
+    if note is None:
+        return f"nothing to unlock: no lock is left on {stack.region}"
+    found, who = str(note.get("ID", "")), str(note.get("Who", "somebody"))
+    if lock_id is None and who != f"{getpass.getuser()}@{socket.gethostname()}":
+        raise LockedError(
+            f"the state is locked by {who} since {note.get('Created', 'an unknown time')}, on another machine",
+            where=stack.where,
+            hint=f"if no Terraform works there any more: `mjctl unlock --env {stack.environment} "
+            f"--region {stack.region} --id {found}`",
+        )
+    if lock_id is not None and lock_id != found:
+        raise LockedError(
+            f"the lock is another one than {lock_id}: {found} by {who}",
+            where=stack.where,
+            hint="somebody has taken it since; look again",
+        )
+    remote.remove_lock()
+    return f"lock {found} by {who} was a leftover of a run that is gone; removed"
+
+
+async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
+    """A state file on this disk is locked by the kernel for as long as its holder lives, so what outlives a killed
+    Terraform is only its note of who held it."""
     note = stack.state_file.with_name(f".{stack.state_file.name}.lock.info")
     if lock_id is None and not note.exists():
         return "nothing to unlock: no lock is left on this region"

@@ -53,7 +53,7 @@ class RemoteState:
 
     def lock(self) -> dict[str, Any] | None:
         """Terraform's note of who holds the state (ID, Who, Operation, Created); None when nobody does."""
-        found = self.account.read(f"{self.key}.tflock")
+        found = self.account.read(self._lock_key)
         if found is None:
             return None
         try:
@@ -61,3 +61,18 @@ class RemoteState:
         except ValueError:
             return {}
         return note if isinstance(note, dict) else {}
+
+    def remove_lock(self) -> None:
+        """Remove Terraform's lock, whoever holds it.
+
+        Raises:
+            As Account.read.
+        """
+        try:
+            self.account.client("s3").delete_object(Bucket=self.account.bucket, Key=self._lock_key)
+        except Exception as error:
+            raise self.account.explain(error, f"s3://{self.account.bucket}/{self._lock_key}") from error
+
+    @property
+    def _lock_key(self) -> str:
+        return f"{self.key}.tflock"

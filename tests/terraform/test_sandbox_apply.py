@@ -1,163 +1,171 @@
-"""The production stacks, unchanged, on an emulated AWS by the real provider: made, left alone, changed, and taken away.
+"""The production stacks, unchanged, on an emulated AWS by mjctl's own commands: made, left alone, changed, taken away.
 
-What no emulator can do is switched off by SWITCHES; docs/emulated-aws.md says why, and production's plans cover it.
+What no emulator can do is switched off in configs/sandbox.yaml; docs/emulated-aws.md says why, and production's plans
+cover it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import inputs
 import pytest
 import terraform_cli
+import yaml
 
+from mjctl.aws.account import Account, open_account
+from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
-from mjctl.sandbox.emulators import Emulators
+from mjctl.models.environment import Environment
+from mjctl.models.workspace import Workspace
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(2400)]
 
-ENVIRONMENT = inputs.environment("sandbox")
-REGIONS = list(ENVIRONMENT.regions)
-STATE_BUCKET = "arena-terraform-state-sandbox"
-
-# The variables that leave out what no emulator can do, and the resource types that are then not made.
-SWITCHES = {
-    "edge": {"routing": "latency"},
-    "region": {"lock": False},
-}
 NOT_EMULATED = {
     "aws_backup_vault_lock_configuration",
     "aws_globalaccelerator_accelerator",
     "aws_globalaccelerator_endpoint_group",
     "aws_globalaccelerator_listener",
 }
-CHANGES = {
-    "foundation": {"identity": {"threat_protection": "AUDIT"}},
-    **{region: {"cache": {"snapshot_retention_days": 8}, "log_retention_days": 30} for region in REGIONS},
-    "edge": {"price_class": "PriceClass_100"},
-}
 
 
 @dataclass
-class Deployment:
-    """The stacks in the order in which they are applied, with what each published and how long it took."""
+class Sandbox:
+    """A copy of the project, which no other work changes, with a home of its own."""
 
-    tree: Path
-    folder: Path
-    emulators: Emulators
-    roots: dict[str, terraform_cli.Root] = field(default_factory=dict)
-    variables: dict[str, dict[str, Any]] = field(default_factory=dict)
-    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    project: Path
+    home: Path
     seconds: dict[str, float] = field(default_factory=dict)
+    deployed: dict[str, Any] = field(default_factory=dict)
 
-    def apply(self, name: str, variables: dict[str, Any]) -> None:
+    def mjctl(self, *arguments: str, codes: Sequence[int] = (0,)) -> dict[str, Any]:
+        """Run a command on the environment `sandbox` and return its document."""
         started = time.monotonic()
-        if name not in self.roots:
-            self.roots[name] = self._initialise(name)
-        self.variables[name] = variables
-        self.run(name, "apply", "-auto-approve")
-        output = json.loads(self.roots[name].run("output", "-json"))
-        self.outputs[name] = {key: item["value"] for key, item in output.items()}
-        self.seconds[name] = time.monotonic() - started
-
-    def run(self, name: str, command: str, *options: str, codes: tuple[int, ...] = (0,)) -> str:
-        file = self.folder / f"{name}.tfvars.json"
-        file.write_text(json.dumps(self.variables[name]), encoding="utf-8")
-        arguments = [command, "-no-color", "-parallelism=30", f"-var-file={file}", *options]
-        return self.roots[name].run(*arguments, codes=codes)
-
-    def _initialise(self, name: str) -> terraform_cli.Root:
-        stack = name if name in {"bootstrap", "edge", "foundation"} else "region"
-        backend = None
-        if name != "bootstrap":
-            state = self.outputs["bootstrap"]["contract"]
-            backend = {
-                "bucket": state["bucket"],
-                "key": f"{ENVIRONMENT.project}-{ENVIRONMENT.name}/{name}.tfstate",
-                "kms_key_id": state["kms_key_arn"],
-                "region": state["region"],
-                "use_path_style": "true",
-            }
-        return terraform_cli.initialised(
-            self.tree / "stacks" / stack, self.folder / name, self.emulators.endpoints(), backend
+        done = subprocess.run(
+            [sys.executable, "-m", "mjctl", *arguments, "--env", "sandbox", "--output", "json"],
+            env={**os.environ, "MJCTL_PROJECT_DIR": str(self.project), "MJCTL_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=1500,
         )
+        self.seconds[" ".join(arguments)] = time.monotonic() - started
+        assert done.returncode in codes, (
+            f"mjctl {arguments}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-6000:]}"
+        )
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.project, self.home)
+
+    @cached_property
+    def environment(self) -> Environment:
+        return load_environment(self.workspace, "sandbox")
+
+    @cached_property
+    def account(self) -> Account:
+        return open_account(self.workspace, self.environment)
+
+    @cached_property
+    def outputs(self) -> dict[str, Any]:
+        return self.mjctl("outputs")
+
+    def state(self, unit: str) -> str:
+        found = self.account.read(f"{self.environment.project}-{self.environment.name}/{unit}.tfstate")
+        assert found is not None
+        return found[0].decode()
+
+    def change(self) -> None:
+        """Change the environment's file so that every stack has something to do."""
+        path = self.project / "configs" / "sandbox.yaml"
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document["aws"]["pipeline"]["subjects"]["plan"].append("repo:studio/arena:ref:refs/heads/main")
+        document["aws"] |= {"cache": {"snapshot_retention_days": 8}, "price_class": "PriceClass_100"}
+        path.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
-def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    """Everything applied once, on emulators of its own."""
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Everything deployed once, on emulators of its own."""
     folder = tmp_path_factory.mktemp("sandbox")
-    with Emulators(folder) as emulators:
-        yield _deployed(Deployment(terraform_cli.copy_tree(folder, states_in_files=False), folder, emulators))
+    for part in ("configs", "gameserver", "terraform"):
+        ignored = shutil.ignore_patterns("__pycache__", ".terraform*")
+        shutil.copytree(inputs.PROJECT_DIR / part, folder / "project" / part, ignore=ignored)
+    made = Sandbox(folder / "project", folder / "home")
+    made.mjctl("sandbox", "up")
+    try:
+        made.mjctl("bootstrap", "--auto-approve")
+        made.deployed = made.mjctl("deploy", "--all-regions", "--auto-approve")
+        yield made
+    finally:
+        made.mjctl("sandbox", "down")
 
 
-def _deployed(made: Deployment) -> Deployment:
-    home = inputs.primary_region(ENVIRONMENT)
-    account = {"account_id": inputs.ACCOUNT_ID, "project": ENVIRONMENT.project, "target": "sandbox"}
-    made.apply("bootstrap", {**account, "bucket": STATE_BUCKET, "region": home})
-    made.apply("foundation", inputs.foundation(ENVIRONMENT))
-    contract = made.outputs["foundation"]["contract"]
-    package = made.folder / "functions.zip"
-    package.write_bytes(inputs.EMPTY_ZIP)
-    archive = {"path": str(package), "sha256": inputs.EMPTY_ZIP_SHA256}
-    for region in REGIONS:
-        variables = inputs.region(
-            ENVIRONMENT, region, contract, archive, aws_endpoint_url=made.emulators.url("ministack")
-        )
-        variables["backup"] |= SWITCHES["region"]
-        made.apply(region, variables)
-    published = {region: made.outputs[region]["edge"] for region in REGIONS}
-    made.apply("edge", inputs.edge(ENVIRONMENT, contract, published, shield_advanced=True, **SWITCHES["edge"]))
-    return made
+def test_every_stack_is_applied(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+    results = {one["region"]: one for one in sandbox.deployed["regions"]}
+    assert tuple(results) == sandbox.environment.units
+    assert {one["outcome"] for one in results.values()} == {"applied"}
+    assert {one["revision"] for one in results.values()} == {sandbox.deployed["regions"][0]["revision"]}
+    record_property("deploy_seconds", sandbox.seconds["deploy --all-regions --auto-approve"])
+    for unit, one in results.items():
+        record_property(f"{unit}_seconds", one["seconds"])
 
 
-STACKS = ["foundation", *REGIONS, "edge"]
+def test_a_second_plan_changes_nothing(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+    planned = sandbox.mjctl("plan", "--all-regions")
+    assert {one["region"]: one["outcome"] for one in planned["regions"]} == dict.fromkeys(
+        sandbox.environment.units, "unchanged"
+    )
+    record_property("plan_seconds", sandbox.seconds["plan --all-regions"])
 
 
-@pytest.mark.parametrize("name", ["bootstrap", *STACKS])
-def test_a_second_plan_changes_nothing(
-    name: str, deployment: Deployment, record_property: Callable[[str, object], None]
-) -> None:
-    record_property("apply_seconds", deployment.seconds[name])
-    assert "No changes." in deployment.run(name, "plan", "-detailed-exitcode")
+def test_nothing_is_written_into_the_project(sandbox: Sandbox) -> None:
+    assert list((sandbox.project / "terraform").rglob(".terraform*")) == []
 
 
-@pytest.mark.parametrize("region", REGIONS)
-def test_a_region_publishes_the_contract_that_mjctl_reads(region: str, deployment: Deployment) -> None:
-    contract = Contract.parse(deployment.outputs[region]["contract"])
-    assert contract.region == region
-    assert contract.zones == ENVIRONMENT.regions[region].zones
-    assert contract.fleet.kind == "ecs"
-    assert contract.cache.access == "ops_function"
+def test_a_region_publishes_the_contract_that_mjctl_reads(sandbox: Sandbox) -> None:
+    for region, settings in sandbox.environment.regions.items():
+        contract = Contract.parse(sandbox.outputs[region])
+        assert contract.region == region
+        assert contract.zones == settings.zones
+        assert contract.fleet.kind == "ecs"
+        assert contract.cache.access == "ops_function"
 
 
-def test_the_master_password_stands_in_no_state(deployment: Deployment) -> None:
-    secret = deployment.outputs["foundation"]["contract"]["database"]["secret_arn"]
-    client = deployment.emulators.client("secretsmanager", REGIONS[0])
-    password = json.loads(client.get_secret_value(SecretId=secret)["SecretString"])["password"]
+def test_the_master_password_stands_in_no_state(sandbox: Sandbox) -> None:
+    secret = sandbox.outputs["foundation"]["database"]["secret_arn"]
+    found = sandbox.account.client("secretsmanager").get_secret_value(SecretId=secret)
+    password = json.loads(found["SecretString"])["password"]
     assert len(password) == 40
-    for name in STACKS:
-        assert password not in deployment.roots[name].run("state", "pull")
+    for unit in sandbox.environment.units:
+        assert password not in sandbox.state(unit)
 
 
-def test_a_table_is_the_same_in_every_region(deployment: Deployment) -> None:
+def test_a_table_is_the_same_in_every_region(sandbox: Sandbox) -> None:
     item = {"match_id": {"S": "m-1"}, "state": {"S": "open"}, "created_at": {"N": "1"}}
-    tables = [deployment.outputs[region]["contract"]["tables"]["matches"]["name"] for region in REGIONS]
-    clients = [deployment.emulators.client("dynamodb", region) for region in REGIONS]
+    regions = list(sandbox.environment.regions)
+    tables = [sandbox.outputs[region]["tables"]["matches"]["name"] for region in regions]
+    clients = [sandbox.account.client("dynamodb", region) for region in regions]
     clients[0].put_item(TableName=tables[0], Item=item)
     assert clients[-1].get_item(TableName=tables[-1], Key={"match_id": {"S": "m-1"}})["Item"] == item
 
 
-def test_an_event_reaches_the_queue(deployment: Deployment) -> None:
-    contract = deployment.outputs[REGIONS[0]]["contract"]
-    sns, sqs = (deployment.emulators.client(service, REGIONS[0]) for service in ("sns", "sqs"))
+def test_an_event_reaches_the_queue(sandbox: Sandbox) -> None:
+    contract = sandbox.outputs[sandbox.environment.primary_region]
+    sns, sqs, functions = (sandbox.account.client(service) for service in ("sns", "sqs", "lambda"))
     # Its consumer would take the message first.
-    functions = deployment.emulators.client("lambda", REGIONS[0])
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
@@ -171,25 +179,9 @@ def test_an_event_reaches_the_queue(deployment: Deployment) -> None:
     assert message["Body"] == '{"event_id": "m-1:1"}'
 
 
-@pytest.mark.parametrize("name", STACKS)
-def test_a_change_is_made_in_place(name: str, deployment: Deployment) -> None:
-    deployment.variables[name] |= CHANGES[name]
-    deployment.run(name, "plan", f"-out={deployment.folder / name}.plan")
-    plan = json.loads(deployment.roots[name].run("show", "-json", f"{deployment.folder / name}.plan"))
-    made = [change["change"]["actions"] for change in plan["resource_changes"] if change["mode"] == "managed"]
-    assert ["update"] in made
-    assert all(actions in (["no-op"], ["update"]) for actions in made)
-    deployment.apply(name, deployment.variables[name])
-    assert "No changes." in deployment.run(name, "plan", "-detailed-exitcode")
-
-
-def test_what_is_not_emulated_is_what_the_document_lists(deployment: Deployment) -> None:
-    made = {
-        resource["type"]
-        for name in deployment.roots
-        for resource in json.loads(deployment.roots[name].run("state", "pull"))["resources"]
-        if resource["mode"] == "managed"
-    }
+def test_what_is_not_emulated_is_what_the_document_lists(sandbox: Sandbox) -> None:
+    states = [json.loads(sandbox.state(unit)) for unit in sandbox.environment.units]
+    made = {found["type"] for state in states for found in state["resources"] if found["mode"] == "managed"}
     used = {
         line.split('"')[1]
         for file in terraform_cli.TERRAFORM_DIR.glob("*/*/*.tf")
@@ -202,7 +194,27 @@ def test_what_is_not_emulated_is_what_the_document_lists(deployment: Deployment)
     assert f"{len(NOT_EMULATED)} of {len(used)} resource types" in document
 
 
-@pytest.mark.parametrize("name", STACKS[::-1])
-def test_destroy_leaves_nothing(name: str, deployment: Deployment) -> None:
-    deployment.run(name, "destroy", "-auto-approve")
-    assert json.loads(deployment.roots[name].run("state", "pull"))["resources"] == []
+def test_a_change_of_the_environment_is_made_in_place_in_every_stack(sandbox: Sandbox) -> None:
+    sandbox.change()
+    deployed = sandbox.mjctl("deploy", "--all-regions", "--auto-approve")
+    for one in deployed["regions"]:
+        assert one["outcome"] == "applied", one["region"]
+        # What a data source reads anew is no change of a resource.
+        assert {change["action"] for change in one["changes"]} - {"read"} == {"update"}, one
+    assert {one["outcome"] for one in sandbox.mjctl("drift", "--all-regions")["regions"]} == {"unchanged"}
+
+
+def test_the_primary_region_is_not_taken_down_before_the_others(sandbox: Sandbox) -> None:
+    refused = sandbox.mjctl("destroy", "--region", sandbox.environment.primary_region, "--auto-approve", codes=[11])
+    assert "goes last" in refused["error"]["what"]
+
+
+def test_destroy_leaves_nothing(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+    destroyed = sandbox.mjctl("destroy", "--all-regions", "--auto-approve")
+    assert {one["region"]: one["outcome"] for one in destroyed["regions"]} == dict.fromkeys(
+        sandbox.environment.units, "destroyed"
+    )
+    record_property("destroy_seconds", sandbox.seconds["destroy --all-regions --auto-approve"])
+    for unit in sandbox.environment.units:
+        assert json.loads(sandbox.state(unit))["resources"] == []
+    assert {one["state"] for one in sandbox.mjctl("status")["regions"]} == {"absent"}
