@@ -17,7 +17,7 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gameserver import draining, logs
+from gameserver import draining, ecs, logs
 from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cluster.directory import Directory
@@ -45,6 +45,7 @@ _READ_BUFFER_BYTES: Final = 1024
 _REDIS_TIMEOUT_SECONDS: Final = 1.0
 """Well below a lease: a call that hangs is given up and repeated while the match is still ours."""
 
+_REPORT_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 0.2
 _HAND_OVER_SECONDS: Final = 5.0
 
@@ -59,6 +60,8 @@ def run(settings: Settings) -> int:
         if not getattr(settings, name):
             raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
     check_modes(settings)
+    logs.configure(settings, "game")
+    settings = ecs.identified(settings)
     logs.configure(settings, "game")
     try:
         import uvloop
@@ -126,6 +129,7 @@ class GameServer:
             settings.lease_seconds,
             drain_asked=lambda: draining.requested(redis, identity.server_id),
         )
+        self._protection = ecs.protection(settings.modes, lambda: bool(self.host.rooms) and not self.host.draining)
         self.ops_port = 0
         self.failed = False
         self.on_failure: Callable[[], None] = lambda: None
@@ -184,11 +188,20 @@ class GameServer:
             "sweep": self.caretaker.sweep(),
             "commits": self.host.committer.run(),
             "events": self.host.publisher.run(),
+            "status": self._report(),
         }
+        if self._protection is not None:
+            work["protection"] = self._protection.run()
         for name, coroutine in work.items():
             task = asyncio.create_task(coroutine, name=name)
             task.add_done_callback(self._watch)
             self._tasks.append(task)
+
+    async def _report(self) -> None:
+        """Log how full the server is, for ever. On AWS a metric is made of it, by which the fleet grows and shrinks."""
+        while True:
+            log.info("server_status", players=self.host.players, matches=len(self.host.rooms))
+            await asyncio.sleep(_REPORT_SECONDS)
 
     async def _stop(self) -> None:
         await end_tasks(self._tasks)

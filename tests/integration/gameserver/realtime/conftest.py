@@ -184,11 +184,12 @@ async def start(settings: SettingsFactory, directory: Directory) -> AsyncIterato
 async def spawn(settings: SettingsFactory, directory: Directory, tmp_path: Path) -> AsyncIterator[SpawnServer]:
     processes: list[ServerProcess] = []
 
-    async def make(**overrides: Any) -> ServerProcess:
+    async def make(expected_id: str = "", **overrides: Any) -> ServerProcess:
         made = settings(**overrides)
-        process = ServerProcess(made, tmp_path / f"{made.server_id}.log")
+        name = expected_id or made.server_id
+        process = ServerProcess(made, tmp_path / f"{name}.log")
         processes.append(process)
-        await _registered(directory, made.server_id)
+        await _registered(directory, name)
         return process
 
     yield make
