@@ -73,6 +73,7 @@ def plan(
     from mjctl.deploy.staged import plan_known
 
     run = open_run("plan", env, output)
+    run.only_planned = out is None
     begin_reports(summary_file, junit)
     units = run.intents.units(wanted_regions(run.environment, region, all_regions))
     folder = PlanFolder(out.resolve()) if out is not None else None

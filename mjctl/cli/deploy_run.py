@@ -79,6 +79,7 @@ class Run:
     workspace: Workspace
     environment: Environment
     allow_data_loss: bool = False
+    only_planned: bool = False
 
     @cached_property
     def engine(self) -> Engine:
@@ -107,7 +108,7 @@ class Run:
         """Only for the targets `aws` and `sandbox`."""
         from mjctl.deploy.production import ProductionIntents
 
-        return ProductionIntents(self.workspace, self.environment, self.store)
+        return ProductionIntents(self.workspace, self.environment, self.store, only_planned=self.only_planned)
 
     def held(
         self, units: Sequence[str], wait_seconds: float, message: str | None = None

@@ -35,8 +35,12 @@ def package_of(
     store: ReleaseStore,
     release: Release,
     foundation: Mapping[str, Any],
+    *,
+    only_planned: bool = False,
 ) -> Package:
     """The package of `release`; `foundation` is that stack's contract.
+
+    `only_planned`: nobody will apply it, so an image that is not pushed yet may have a made-up digest.
 
     Raises:
         NotFoundError: the image was never pushed.
@@ -47,18 +51,26 @@ def package_of(
         path=str(functions.path),
         sha256=functions.sha256_base64,
         architecture=functions.architecture,
-        image_digest=_image_digest(workspace, environment, release, foundation),
+        image_digest=_image_digest(workspace, environment, release, foundation, only_planned=only_planned),
     )
 
 
 def _image_digest(
-    workspace: Workspace, environment: Environment, release: Release, foundation: Mapping[str, Any]
+    workspace: Workspace,
+    environment: Environment,
+    release: Release,
+    foundation: Mapping[str, Any],
+    *,
+    only_planned: bool,
 ) -> str:
     """64 hexadecimal digits. An emulated AWS runs no image, so its name only has to change with the code."""
+    made_up = hashlib.sha256(release.game.encode()).hexdigest()
     if environment.target == "sandbox":
-        return hashlib.sha256(release.game.encode()).hexdigest()
+        return made_up
     registry = Registry.of(open_account(workspace, environment), foundation)
     digest = registry.digest(release.game)
+    if digest is None and only_planned:
+        return made_up
     if digest is None:
         raise NotFoundError(
             f"the game server's image of this code was not pushed yet: {registry.url}:{release.game}",

@@ -21,14 +21,19 @@ from mjctl.models.workspace import Workspace
 class ProductionIntents(Intents):
     """Units are run from the code that the release store keeps: Terraform writes its lock file there.
 
+    `only_planned`: nothing of this will be applied, so the game server's image need not be pushed yet.
+
     Raises:
         UnreachableError: the sandbox is not up, or AWS does not answer.
         ConfigError: the credentials are another account's.
         NotFoundError: `mjctl bootstrap` was not run yet.
     """
 
-    def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
+    def __init__(
+        self, workspace: Workspace, environment: Environment, store: ReleaseStore, *, only_planned: bool = False
+    ) -> None:
         super().__init__(workspace, environment, store)
+        self._only_planned = only_planned
         self._account = open_account(workspace, environment)
         self._account.check_identity()
         self._state = aws_inputs.StateStore(self._account.bucket, self._account.state_key_arn())
@@ -131,7 +136,9 @@ class ProductionIntents(Intents):
             self._environment,
             unit,
             contract,
-            package_of(self._workspace, self._environment, self._store, release, contract),
+            package_of(
+                self._workspace, self._environment, self._store, release, contract, only_planned=self._only_planned
+            ),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
         )

@@ -16,7 +16,7 @@ from mjctl.cli.app import app
 from mjctl.models.workspace import Workspace
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
-WORKFLOWS = sorted((PROJECT / "docs" / "ci" / "github").glob("*.yml"))
+WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 INSTALL = "python -m pip install '.[engine]'"
 ACTIONS = {
     "actions/checkout",
