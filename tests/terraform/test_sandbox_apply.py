@@ -93,7 +93,7 @@ class Sandbox:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         document["aws"]["pipeline"]["subjects"]["plan"].append("repo:studio/arena:ref:refs/heads/main")
         document["aws"] |= {"cache": {"snapshot_retention_days": 8}, "price_class": "PriceClass_100"}
-        path.write_text(yaml.safe_dump(document), encoding="utf-8")
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
