@@ -232,7 +232,11 @@ def _wait_until_up(emulator: EmulatorProcess) -> None:
             if probe.connect_ex(("127.0.0.1", emulator.port)) == 0:
                 return
         if not psutil.pid_exists(emulator.pid):
-            raise UnreachableError(f"{emulator.name} ended while starting", where=emulator.log)
+            raise UnreachableError(
+                f"{emulator.name} ended while starting",
+                where=emulator.log,
+                hint="`mjctl sandbox logs` says why; `mjctl sandbox down --forget` begins with nothing",
+            )
         time.sleep(0.05)
     raise UnreachableError(f"{emulator.name} did not answer within {_START_SECONDS:.0f} s", where=emulator.log)
 

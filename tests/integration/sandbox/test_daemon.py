@@ -1,0 +1,192 @@
+"""The sandbox as daemons: it stays, keeps what it holds, ends nothing that is not its own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import pytest
+
+from mjctl.models.errors import ConflictError, DependencyError, UnreachableError
+from mjctl.sandbox import bookkeeping, daemon
+
+REGION = "eu-west-1"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "sandbox-env"
+    daemon.stop(tmp_path / "sandbox-env")
+
+
+def client(sandbox: daemon.RunningSandbox, service: str, emulator: str = "ministack") -> Any:
+    return boto3.client(
+        service,
+        region_name=REGION,
+        endpoint_url=sandbox.url(emulator),
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def fill(sandbox: daemon.RunningSandbox) -> None:
+    client(sandbox, "sqs").create_queue(QueueName="kept")
+    client(sandbox, "ec2").create_security_group(GroupName="kept", Description="kept")
+    client(sandbox, "ecr", "moto").create_repository(repositoryName="kept/game", tags=[{"Key": "a", "Value": "b"}])
+    scaling = client(sandbox, "application-autoscaling", "moto")
+    scaling.register_scalable_target(
+        ServiceNamespace="ecs",
+        ResourceId="service/c/s",
+        ScalableDimension="ecs:service:DesiredCount",
+        MinCapacity=1,
+        MaxCapacity=3,
+        Tags={"kept": "yes"},
+    )
+
+
+def held(sandbox: daemon.RunningSandbox) -> dict[str, Any]:
+    scaling = client(sandbox, "application-autoscaling", "moto")
+    targets = scaling.describe_scalable_targets(ServiceNamespace="ecs")["ScalableTargets"]
+    groups = client(sandbox, "ec2").describe_security_groups()["SecurityGroups"]
+    return {
+        "queues": client(sandbox, "sqs").list_queues().get("QueueUrls", []),
+        "groups": sorted(group["GroupId"] for group in groups if group["GroupName"] == "kept"),
+        "repositories": client(sandbox, "ecr", "moto").describe_repositories()["repositories"],
+        "targets": targets,
+        "tags": [scaling.list_tags_for_resource(ResourceARN=one["ScalableTargetARN"])["Tags"] for one in targets],
+    }
+
+
+def kill(emulator: daemon.EmulatorProcess) -> None:
+    process = psutil.Process(emulator.pid)
+    process.kill()
+    process.wait(10)
+
+
+def test_it_stays_and_keeps_what_it_holds(folder: Path) -> None:
+    assert daemon.running(folder) is None
+    started = daemon.start(folder, account_id="210987654321")
+    assert (started.began, started.kept) == (("ministack", "moto"), False)
+    sandbox = daemon.running(folder)
+    assert sandbox == started.sandbox
+    assert sandbox is not None
+    assert client(sandbox, "sts").get_caller_identity()["Account"] == "210987654321"
+    assert sandbox.endpoints["AWS_ENDPOINT_URL"] == sandbox.url("ministack")
+    assert sandbox.endpoints["AWS_ENDPOINT_URL_ECR"] == sandbox.url("moto")
+    assert stat.S_IMODE((folder / "sandbox.json").stat().st_mode) == 0o600
+    listening = {
+        connection.laddr.ip
+        for emulator in sandbox.emulators
+        for connection in psutil.Process(emulator.pid).net_connections()
+        if connection.status == "LISTEN"
+    }
+    assert listening == {"127.0.0.1"}
+    # Nobody's children: the command that started them can end.
+    assert {emulator.pid for emulator in sandbox.emulators}.isdisjoint(
+        {process.pid for process in psutil.Process().children(recursive=True)}
+    )
+
+    fill(sandbox)
+    before = held(sandbox)
+    again = daemon.start(folder, account_id="210987654321")
+    assert (again.began, again.sandbox) == ((), sandbox)
+    with pytest.raises(ConflictError, match="210987654321"):
+        daemon.start(folder, account_id="123456789012")
+
+    assert daemon.stop(folder) == ("ministack", "moto")
+    assert daemon.running(folder) is None
+    assert not any(psutil.pid_exists(emulator.pid) for emulator in sandbox.emulators)
+    assert daemon.stop(folder) == ()
+    back = daemon.start(folder, account_id="210987654321")
+    assert back.kept
+    assert [one.port for one in back.sandbox.emulators] == [one.port for one in sandbox.emulators]
+    assert held(back.sandbox) == before
+
+    daemon.stop(folder)
+    bookkeeping.forget(folder)
+    empty = daemon.start(folder, account_id="210987654321")
+    assert not empty.kept
+    assert held(empty.sandbox)["queues"] == []
+    assert held(empty.sandbox)["repositories"] == []
+
+
+def test_what_is_killed_comes_back_with_what_it_had_saved(folder: Path) -> None:
+    sandbox = daemon.start(folder).sandbox
+    fill(sandbox)
+    before = held(sandbox)
+    time.sleep(4)
+    moto = next(one for one in sandbox.emulators if one.name == "moto")
+    kill(moto)
+    assert daemon.running(folder) is None
+    assert set(daemon.alive_emulators(folder)) == {"ministack"}
+    back = daemon.start(folder)
+    assert back.began == ("moto",)
+    assert held(back.sandbox) == before
+    for emulator in back.sandbox.emulators:
+        kill(emulator)
+    assert held(daemon.start(folder).sandbox) == before
+
+
+def test_a_process_that_has_the_pid_by_now_is_left_alone(folder: Path) -> None:
+    folder.mkdir()
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        entry = {"version": "1", "pid": bystander.pid, "port": 9, "started_at": 0.0, "log": ""}
+        emulators = {name: {**entry, "name": name} for name in daemon.NAMES}
+        (folder / "sandbox.json").write_text(json.dumps({"account_id": "1" * 12, "emulators": emulators}))
+        assert daemon.running(folder) is None
+        assert daemon.stop(folder) == ()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_daemons_whose_record_is_lost_are_found_and_ended(folder: Path) -> None:
+    sandbox = daemon.start(folder).sandbox
+    (folder / "sandbox.json").unlink()
+    assert daemon.running(folder) is None
+    assert daemon.stop(folder) == ("ministack", "moto")
+    assert not any(psutil.pid_exists(emulator.pid) for emulator in sandbox.emulators)
+
+
+def test_a_port_that_somebody_has_taken_is_exchanged(folder: Path) -> None:
+    port = daemon.start(folder).sandbox.emulators[0].port
+    daemon.stop(folder)
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert daemon.start(folder).sandbox.emulators[0].port != port
+
+
+def test_a_damaged_record_or_state_is_named_or_begun_anew(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "sandbox.json").write_text("{")
+    assert daemon.running(folder) is None
+    state = folder / "sandbox" / "state" / "moto"
+    state.mkdir(parents=True)
+    (state / "moto.pickle").write_bytes(b"not a pickle")
+    with pytest.raises(UnreachableError, match="moto ended while starting") as failed:
+        daemon.start(folder)
+    assert failed.value.where == str(daemon.log_file(folder, "moto"))
+    assert daemon.alive_emulators(folder) == {}
+    bookkeeping.forget(folder)
+    assert daemon.start(folder).began == daemon.NAMES
+
+
+def test_an_emulator_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "NAMES", ("ministack", "nosuchemulator"))
+    with pytest.raises(DependencyError, match="nosuchemulator") as failed:
+        daemon.start(folder)
+    assert failed.value.hint == "pip install 'mjctl[sandbox]'"
+    assert not folder.exists()
