@@ -16,8 +16,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mjctl.local import terminator
 from mjctl.local.layout import Layout, file_lock, read_json, write_private
+from mjctl.local.tls import backend_socket, has_tls, terminated
 from mjctl.models.errors import DependencyError, UnreachableError
 
 DATABASE = "game"
@@ -62,17 +62,17 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
             _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     else:
         found = installations()
-        able = [path for path in found if tls and terminator.has_tls(path / "postgres")]
+        able = [path for path in found if tls and has_tls(path / "postgres")]
         binaries = (able or found)[0]
         _make_cluster(binaries, folder, layout)
     server = (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
     if not tls:
         return _with_access(server, folder, _HOST_ACCESS)
-    if terminator.has_tls(binaries / "postgres"):
+    if has_tls(binaries / "postgres"):
         files = {"ssl_cert_file": layout.tls_certificate, "ssl_key_file": layout.tls_key}
         return _with_access(server, folder, _TLS_ACCESS, ssl="on", **files)
     # The server names its socket by its port.
-    backend = terminator.backend_socket(".s.PGSQL.", port)
+    backend = backend_socket(".s.PGSQL.", port)
     server = _with_access(
         server,
         folder,
@@ -81,7 +81,7 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
         unix_socket_directories=backend.parent,
         unix_socket_permissions="0700",
     )
-    return terminator.command(layout, port, backend, server, postgres=True)
+    return terminated(layout, port, backend, server, postgres=True)
 
 
 def _with_access(server: tuple[str, ...], folder: Path, access: str, **settings: object) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 # Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
 # SSLRequest: the length (8) and a magic number. Any live postmaster answers one byte, while it recovers too.
@@ -26,6 +27,42 @@ _T = TypeVar("_T")
 _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _Conversation: TypeAlias = Generator[int, None, str | None]
 """Yields what its socket has to be ready for next, and returns the verdict."""
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What one address asks for. `good`: beginnings of a good answer, all of one length.
+
+    `asked_first`: a request in clear for TLS, which the server grants with `S`.
+    """
+
+    host: str
+    port: int
+    request: bytes
+    good: tuple[bytes, ...]
+    tls: bool
+    asked_first: bytes = b""
+
+    @classmethod
+    def of(cls, address: str) -> _Question:
+        parts = urlsplit(address)
+        host, port, name = parts.hostname or "127.0.0.1", parts.port or 0, parts.path.strip("/")
+        match parts.scheme:
+            case "http" | "https":
+                head = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
+                accepted = (b"HTTP/1.1 200", b"HTTP/1.0 200")
+                return cls(host, port, head.encode(), accepted, tls=parts.scheme == "https")
+            case "redis" | "rediss":
+                return cls(host, port, b"PING\r\n", (b"+PONG",), tls=parts.scheme == "rediss")
+            case "postgres" if not name:
+                return cls(host, port, _SSL_REQUEST, (b"N", b"S"), tls=False)
+            case "postgres":
+                return cls(host, port, _startup_message(name), (_AUTHENTICATION,), tls=False)
+            case "postgres+tls":
+                # One that starts or recovers answers with an error: it is alive, but not ready.
+                good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
+                return cls(host, port, _startup_message(name or parts.username or ""), good, True, _SSL_REQUEST)
+        raise ValueError(f"no probe for {address}")
 
 
 def probe(address: str, timeout_seconds: float = 1.0, ca_file: Path | None = None) -> str | None:
@@ -48,11 +85,11 @@ def probe_all(
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
         for name, address in addresses.items():
-            parts = urlsplit(address)
+            question = _Question.of(address)
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-            conversation = _conversation(parts, connection, ca_file)
             connection.setblocking(False)
-            connection.connect_ex((parts.hostname or "127.0.0.1", parts.port or 0))
+            connection.connect_ex((question.host, question.port))
+            conversation = _encrypted(connection, question, ca_file) if question.tls else _plain(connection, question)
             selector.register(connection, _WRITABLE, (name, conversation))
             # To its first `yield`, which waits for the connection.
             next(conversation)
@@ -88,63 +125,32 @@ def _close(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None
     key.fileobj.close()  # type: ignore[union-attr]
 
 
-def _conversation(parts: SplitResult, connection: socket.socket, ca_file: Path | None) -> _Conversation:
-    """The exchange that `parts` asks for."""
-    scheme, name = parts.scheme, parts.path.strip("/")
-    if scheme in ("http", "https"):
-        host = f"{parts.hostname}:{parts.port}"
-        request = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-        good: tuple[bytes, ...] = (b"HTTP/1.1 200", b"HTTP/1.0 200")
-    elif scheme in ("redis", "rediss"):
-        request, good = b"PING\r\n", (b"+PONG",)
-    elif scheme == "postgres" and not name:
-        request, good = _SSL_REQUEST, (b"N", b"S")
-    elif scheme in ("postgres", "postgres+tls"):
-        # One that starts or recovers answers with an error: it is alive, but not ready.
-        request = _startup_message(name or parts.username or "")
-        good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
-    else:
-        raise ValueError(f"no probe for {parts.geturl()}")
-    if scheme in ("https", "rediss", "postgres+tls"):
-        asked_first = _SSL_REQUEST if scheme == "postgres+tls" else b""
-        return _encrypted(connection, parts.hostname or "", ca_file, asked_first, request, good)
-    return _plain(connection, request, good)
-
-
 def _startup_message(name: str) -> bytes:
     body = _PROTOCOL_3 + b"".join(word.encode() + b"\x00" for word in ("user", name, "database", name, ""))
     return (len(body) + 4).to_bytes(4, "big") + body
 
 
-def _plain(connection: socket.socket, request: bytes, good: tuple[bytes, ...]) -> _Conversation:
+def _plain(connection: socket.socket, question: _Question) -> _Conversation:
     yield from _connected(connection)
-    connection.send(request)
-    return _verdict((yield from _receive(connection, len(good[0]))), good)
+    connection.send(question.request)
+    return _verdict((yield from _receive(connection, len(question.good[0]))), question.good)
 
 
-def _encrypted(
-    connection: socket.socket,
-    host: str,
-    ca_file: Path | None,
-    asked_first: bytes,
-    request: bytes,
-    good: tuple[bytes, ...],
-) -> _Conversation:
-    """`asked_first`: a request in clear for TLS, which the server grants with `S`."""
+def _encrypted(connection: socket.socket, question: _Question, ca_file: Path | None) -> _Conversation:
     yield from _connected(connection)
-    if asked_first:
-        connection.send(asked_first)
-        answer = yield from _receive(connection, 1)
-        if answer != b"S":
-            return _verdict(answer, (b"S",))
+    if question.asked_first:
+        connection.send(question.asked_first)
+        granted = yield from _receive(connection, 1)
+        if granted != b"S":
+            return _verdict(granted, (b"S",))
     # A copy of the descriptor, because wrapping empties the socket that the selector knows.
     wrapped = ssl.create_default_context(cafile=ca_file).wrap_socket(
-        connection.dup(), server_hostname=host, do_handshake_on_connect=False
+        connection.dup(), server_hostname=question.host, do_handshake_on_connect=False
     )
     try:
         yield from _until_done(wrapped.do_handshake)
-        wrapped.send(request)
-        return _verdict((yield from _receive(wrapped, len(good[0]))), good)
+        wrapped.send(question.request)
+        return _verdict((yield from _receive(wrapped, len(question.good[0]))), question.good)
     finally:
         wrapped.close()
 

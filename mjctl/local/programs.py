@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from mjctl.local import postgres, terminator
+from mjctl.local import postgres, tls
 from mjctl.local.spec import ProcessSpec
 from mjctl.models.errors import DependencyError
 
@@ -84,7 +84,7 @@ def _redis(spec: ProcessSpec) -> Program:
     if not spec.tls:
         return Program(_redis_command(binary, options))
     options["port"] = "0"
-    if terminator.has_tls(binary):
+    if tls.has_tls(binary):
         options |= {
             "tls-port": str(spec.port),
             "tls-cert-file": str(spec.layout.tls_certificate),
@@ -93,10 +93,10 @@ def _redis(spec: ProcessSpec) -> Program:
             "tls-auth-clients": "no",
         }
         return Program(_redis_command(binary, options))
-    backend = terminator.backend_socket("redis.", spec.port)
+    backend = tls.backend_socket("redis.", spec.port)
     options |= {"unixsocket": str(backend), "unixsocketperm": "700"}
     server = _redis_command(binary, options)
-    return Program(terminator.command(spec.layout, spec.port, backend, server, postgres=False))
+    return Program(tls.terminated(spec.layout, spec.port, backend, server, postgres=False))
 
 
 def _redis_command(binary: Path, options: Mapping[str, str]) -> tuple[str, ...]:

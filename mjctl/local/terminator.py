@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import mmap
 import os
 import signal
 import socket
@@ -21,8 +20,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
-
-from mjctl.local.layout import Layout, private_runtime_dir
 
 # Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
@@ -34,28 +31,6 @@ _BIND_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
 _CHUNK_BYTES = 1 << 16
 _BACKLOG = 512
-
-
-def has_tls(binary: Path) -> bool:
-    """Whether a server's program was linked with OpenSSL, and so can end TLS by itself."""
-    with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(b"SSL_CTX_new") >= 0
-
-
-def backend_socket(name: str, port: int) -> Path:
-    """Where the server behind `port` listens; the folder is private to this user, and its path short."""
-    return private_runtime_dir() / f"{name}{port}"
-
-
-def command(layout: Layout, port: int, backend: Path, server: Sequence[str], *, postgres: bool) -> tuple[str, ...]:
-    """The command that runs `server`, which listens on `backend`, behind TLS on 127.0.0.1:`port`."""
-    options = {"port": port, "socket": backend, "certificate": layout.tls_certificate, "key": layout.tls_key}
-    return (
-        *(sys.executable, "-m", "mjctl.local.terminator"),
-        *(part for name, value in options.items() for part in (f"--{name}", str(value))),
-        *(("--postgres",) if postgres else ()),
-        *("--", *server),
-    )
 
 
 class Terminator:

