@@ -57,6 +57,12 @@ class Account:
         return dict(self.variables).get("AWS_ENDPOINT_URL")
 
     @property
+    def service_endpoint_urls(self) -> dict[str, str]:
+        """Services that another emulator answers, e.g. {"cloudwatch": ...}; {} on the real AWS."""
+        start = "AWS_ENDPOINT_URL_"
+        return {name.removeprefix(start).lower(): url for name, url in self.variables if name.startswith(start)}
+
+    @property
     def where(self) -> str:
         return f"environment {self.environment}, account {self.account_id}"
 

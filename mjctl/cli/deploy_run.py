@@ -152,7 +152,7 @@ class Run:
             self.production,
             waves,
             release,
-            primary=self.environment.primary_region,
+            environment=self.environment,
             approved=approved,
         )
 

@@ -66,9 +66,10 @@ class Intents(ABC):
         variables = stack.applied_variables()
         if variables is None:
             raise NotFoundError(
-                "nothing to compare with: this region was never wholly deployed",
+                f"nothing to compare with: {unit} was never wholly deployed",
                 where=stack.where,
-                hint=f"`mjctl deploy --env {stack.environment} --region {unit}`",
+                hint=f"`mjctl deploy --env {stack.environment} "
+                + (f"--region {unit}`" if unit in self._environment.regions else "--all-regions`"),
             )
         entry = RegionReleases(stack).current()
         if entry is None:

@@ -12,7 +12,7 @@ from mjctl.deploy.intents import Intent, Intents
 from mjctl.deploy.production import ProductionIntents
 from mjctl.deploy.rollout import Rollout, not_started
 from mjctl.models.deployment import Outcome, RegionResult
-from mjctl.models.environment import EDGE, FOUNDATION
+from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError, MjctlError
 from mjctl.models.release import Release
 
@@ -67,14 +67,15 @@ class StagedRollout:
         rollout: Rollout,
         release: Release,
         *,
-        primary: str,
+        environment: Environment,
         approved: bool = False,
     ) -> None:
         self._deployment = deployment
         self._intents = intents
         self._rollout = rollout
         self._release = release
-        self._primary = primary
+        self._environment = environment
+        self._primary = environment.primary_region
         self._approved = approved
 
     async def run(self, planned: Sequence[Planned]) -> list[RegionResult]:
@@ -100,9 +101,25 @@ class StagedRollout:
         if not all(one.result.ok for one in ready):
             discard(ready)
             return [not_started(self._deployment, one) if one.result.ok else one.result for one in ready]
-        if ready[0].stack.region in (FOUNDATION, EDGE):
-            return await self._deployment.apply(ready)
-        return await self._rollout.run(ready)
+        unit = ready[0].stack.region
+        if unit not in (FOUNDATION, EDGE):
+            return await self._rollout.run(ready)
+        applied = await self._deployment.apply(ready)
+        return [await self._with_client(one) if unit == EDGE and one.ok else one for one in applied]
+
+    async def _with_client(self, result: RegionResult) -> RegionResult:
+        """The edge serves the web client of this release too: it changes with the game, not with the stack."""
+        # It takes the game's HTTP server along, which no plan needs.
+        from mjctl.deploy.web_client import publish_at
+
+        game_dir = self._deployment.store.game_dir(self._release)
+        try:
+            published = await asyncio.to_thread(publish_at, self._intents.stack(EDGE), self._environment, game_dir)
+        except MjctlError as error:
+            return self._deployment.finish(replace(result, outcome=Outcome.FAILED, error=error))
+        if published is not None and (changed := len(published.uploaded) + len(published.removed)):
+            self._deployment.reporter.note(EDGE, f"web client: {changed} files published")
+        return result
 
     async def _brought_up_to_date(self, planned: Sequence[Planned]) -> list[Planned]:
         """The same units, each with a plan that fits what is published now."""

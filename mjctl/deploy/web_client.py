@@ -11,6 +11,7 @@ from typing import Any
 from gameserver.settings import Mode
 from gameserver.web_files import CONTENT_TYPES, WebFile, client_config
 from mjctl.models.environment import Environment
+from mjctl.terraform.stack import Stack
 
 _DIGEST = "sha256"
 _PAGE = "index.html"
@@ -36,6 +37,28 @@ def client_files(game_dir: Path, environment: Environment) -> dict[str, WebFile]
     }
     modes = [Mode(name, mode.seats, mode.duration_seconds, mode.rules) for name, mode in environment.game.modes.items()]
     return {**files, "config.json": WebFile.of("config.json", client_config("", modes))}
+
+
+def publish_at(edge: Stack, environment: Environment, game_dir: Path) -> Publication | None:
+    """Publish the client of the game package in `game_dir` where the deployed stack `edge` serves it; None where it
+    has no bucket for it.
+
+    Raises:
+        UnreachableError, PermissionDeniedError: the bucket or the distribution refuses; publish again once mended.
+    """
+    contract = edge.outputs().get("contract", {})
+    if edge.account is None or "web_bucket" not in contract:
+        return None
+    try:
+        return publish(
+            client_files(game_dir, environment),
+            edge.account.client("s3"),
+            edge.account.client("cloudfront", "us-east-1"),
+            bucket=contract["web_bucket"],
+            distribution_id=contract["distribution_id"],
+        )
+    except Exception as error:
+        raise edge.account.explain(error, f"s3://{contract['web_bucket']}") from error
 
 
 def publish(

@@ -179,6 +179,12 @@ def test_an_event_reaches_the_queue(sandbox: Sandbox) -> None:
     assert message["Body"] == '{"event_id": "m-1:1"}'
 
 
+def test_the_web_client_of_the_release_is_published(sandbox: Sandbox) -> None:
+    bucket = sandbox.outputs["edge"]["web_bucket"]
+    listed = sandbox.account.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
+    assert {"index.html", "config.json"} < {found["Key"] for found in listed}
+
+
 def test_what_is_not_emulated_is_what_the_document_lists(sandbox: Sandbox) -> None:
     states = [json.loads(sandbox.state(unit)) for unit in sandbox.environment.units]
     made = {found["type"] for state in states for found in state["resources"] if found["mode"] == "managed"}

@@ -156,7 +156,7 @@ def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatc
     archive = workspace.home / "functions.zip"
     archive.touch()
     package = Package(str(archive), "digest", "x86_64", "a" * 64)
-    monkeypatch.setattr("mjctl.deploy.production.package_of", lambda *_: package)
+    monkeypatch.setattr("mjctl.deploy.production.package_of", lambda *_, **__: package)
     return Project(workspace, capsys)
 
 
