@@ -33,9 +33,10 @@ def _group() -> None:
 def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
     """Start the emulated AWS on this machine, with what was deployed there before, and print how to reach it.
 
-    Stdout is a list of `export` lines for the AWS CLI, boto3 and Terraform. Up already, it is left alone.
+    Up already, it is left alone. Stdout is `export` lines for the AWS CLI, boto3 and Terraform, so that
+    eval "$(mjctl sandbox up)" sets them.
 
-    Example: eval "$(mjctl sandbox up --env sandbox)"
+    Example: mjctl sandbox up --env sandbox
     """
     from mjctl.sandbox.daemon import start
 
