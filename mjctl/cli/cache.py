@@ -43,7 +43,7 @@ def stats(env: EnvOption = "local", region: RegionOption = None, output: OutputO
 @app.command()
 def hot(
     *,
-    seconds: Annotated[int, typer.Option("--seconds", min=1, max=60, help="How long to watch.")] = 5,
+    seconds: Annotated[int, typer.Option("--seconds", min=1, max=30, help="How long to watch.")] = 5,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Keys at most, a region.")] = 20,
     env: EnvOption = "local",
     region: RegionOption = None,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _SUPERVISOR_TIMEOUT_SECONDS = 2.5
 
 
-NOT_SERVED = "the contract says that nothing is served at its addresses: an emulated AWS runs no tasks"
+NOT_SERVED = "the contract says that nothing is served at its addresses: an emulated AWS runs no tasks and no Redis"
 
 
 def checks(contract: Contract) -> Iterator[Check]:

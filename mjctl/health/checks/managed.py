@@ -9,7 +9,19 @@ from typing import Any
 
 from mjctl.aws.metrics import Metric, newest
 from mjctl.aws.ops_function import ops_function
-from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, graded, passed, warned, worst
+from mjctl.health.checks.fleet import NOT_SERVED
+from mjctl.health.model import (
+    AWS_CHECK_SECONDS,
+    Check,
+    Finding,
+    RegionContext,
+    failed,
+    graded,
+    passed,
+    skipped,
+    warned,
+    worst,
+)
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
@@ -34,6 +46,8 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 async def check_redis(context: RegionContext) -> Finding:
     """It answers the ops function; memory and evictions by its own word."""
+    if not context.contract.endpoints.served:
+        return skipped(NOT_SERVED)
     async with ops_function(context.contract) as function:
         stats = await function.run("stats")
     used, limit, evicted = stats["memory_bytes"], stats["max_memory_bytes"], stats["evicted_keys"]
