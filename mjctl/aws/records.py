@@ -42,14 +42,16 @@ class Standing:
     total_score: int
 
 
-async def read_matches(contract: Contract, clients: AwsClients, match_ids: Sequence[str]) -> dict[str, MatchRecord]:
-    """The records of these matches, by id; consistent reads. A private PostgreSQL is left out.
+async def read_matches(
+    contract: Contract, clients: AwsClients, match_ids: Sequence[str], *, database: bool = True
+) -> dict[str, MatchRecord]:
+    """The records of these matches, by id; consistent reads. Without `database` PostgreSQL is left out.
 
     Raises:
         UnreachableError: a store does not answer, or its schema is missing.
     """
     (states, scores), items = await asyncio.gather(
-        _database_rows(contract, clients, match_ids), _table_items(contract, clients, match_ids)
+        _database_rows(contract, clients, match_ids if database else ()), _table_items(contract, clients, match_ids)
     )
     return {
         match_id: MatchRecord(
@@ -81,7 +83,7 @@ async def read_standings(contract: Contract, clients: AwsClients, player_ids: Se
 async def _database_rows(
     contract: Contract, clients: AwsClients, match_ids: Sequence[str]
 ) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
-    if contract.database.access == "private":
+    if not match_ids:
         return {}, {}
     matches, players = await _query(
         contract,

@@ -77,7 +77,7 @@ async def cache(contract: Contract, clients: AwsClients, *, timeout_seconds: flo
         raise RefusedError(
             "the cache is private and has no way in from this machine",
             where=f"{contract.environment}, {contract.region}, {cache_address(contract)}",
-            hint="run the command from inside the region's network",
+            hint="`mjctl cache` and `mjctl servers` go through the ops function; this command would need a direct way",
         )
     secret = await read_secret(part.secret, clients) if part.secret else {}
     authority: dict[str, Any] = {"ssl_ca_certs": contract.ca_file} if contract.ca_file else {}

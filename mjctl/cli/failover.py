@@ -43,13 +43,14 @@ def failover(
     Example: mjctl failover --region us-east-1 --dry-run
     """
     from mjctl.cli.regions import Target
-    from mjctl.fleet.failover import close, empty, successors, traffic
+    from mjctl.fleet.failover import close, empty, require_own_address, successors, traffic
 
     if restore and dry_run:
         raise UsageError("--restore and --dry-run exclude each other")
     target = Target(env, None, output)
     (name,) = chosen_regions(target.environment, [region]) or (region,)
     contract = _deployed(target, name)
+    require_own_address(contract)
     if restore:
         _restore(target, contract, yes)
         return

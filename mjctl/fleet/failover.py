@@ -16,7 +16,7 @@ from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache
 from mjctl.fleet.listing import list_servers
 from mjctl.models.contract import Contract
-from mjctl.models.errors import ConflictError
+from mjctl.models.errors import ConfigError, ConflictError
 
 _LOOK_SECONDS = 0.5
 
@@ -29,6 +29,19 @@ class Traffic:
     players: int
     matches: int
     closed_to: tuple[str, ...] | None
+
+
+def require_own_address(contract: Contract) -> None:
+    """Raises ConfigError for a region whose API has one name with all others: DNS says there who plays where."""
+    if contract.managed is None:
+        return
+    alarm = f"{contract.managed.alarm_prefix}no-healthy-server"
+    raise ConfigError(
+        f"players of {contract.region} cannot be sent elsewhere by its API: all regions have one name, "
+        f"{contract.endpoints.api}, and DNS decides",
+        where=f"{contract.environment}, {contract.region}",
+        hint=f"invert the Route 53 health check of the region's alarm {alarm}: its records are then left out",
+    )
 
 
 async def traffic(contract: Contract) -> Traffic:

@@ -133,8 +133,9 @@ async def _await_record(context: RegionContext, match_id: str) -> MatchRecord:
     """Look until the match has ended in both stores, or the time for that is over."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     while True:
-        record = (await read_matches(context.contract, context.clients, [match_id]))[match_id]
         database = context.contract.database.access == "direct"
+        records = await read_matches(context.contract, context.clients, [match_id], database=database)
+        record = records[match_id]
         if record.ended_in_all(database=database) or time.monotonic() > give_up_at:
             return record
         await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
