@@ -108,10 +108,19 @@ async def test_statistics_of_a_large_cache_come_from_a_sample(cache: Distributed
         generation = (await redis.get(f"cache-gen:{{{namespace}}}")).decode()
         pipeline = redis.pipeline(transaction=False)
         for number in range(count):
-            pipeline.set(f"cache:{{{namespace}}}:{generation}:{number}", b"x" * 100, ex=300)
+            pipeline.set(f"cache:{{{namespace}}}:{generation}:{number}", b"x" * (50 + number % 400), ex=300)
         await pipeline.execute()
+    truth = {"big": 0, "small": 0}
+    async for key in cache.scan("*", sizes=True):
+        truth[key.namespace] += key.size_bytes or 0
     stats = await cache.stats()
     big, small = stats.namespaces
+    for space in stats.namespaces:
+        assert 0 < space.memory_error_bytes < 0.2 * space.memory_bytes
+        # The bound holds 19 times out of 20; twice as far off is one time in ten thousand.
+        assert abs(space.memory_bytes - truth[space.name]) < 2 * space.memory_error_bytes
+    assert len(stats.largest) == 10
+    assert 0 < stats.larger_share < 0.001
     assert stats.estimated
     assert 8_000 < stats.sampled_keys < 14_000
     assert big.keys == pytest.approx(30_000, rel=0.08)
