@@ -6,6 +6,7 @@ an answer that only the process itself can give. With TLS the certificate is ver
 
 from __future__ import annotations
 
+import functools
 import os
 import selectors
 import socket
@@ -82,6 +83,8 @@ def probe_all(
     Returns name -> None when well, else the reason in a few words. Takes `timeout_seconds` at most.
     """
     results: dict[str, str | None] = {}
+    # Made when first needed, and by one probe for all: to read the authority's file costs as much as a handshake.
+    trust = functools.cache(lambda: ssl.create_default_context(cafile=ca_file))
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
         for name, address in addresses.items():
@@ -89,7 +92,7 @@ def probe_all(
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             connection.setblocking(False)
             connection.connect_ex((question.host, question.port))
-            conversation = _encrypted(connection, question, ca_file) if question.tls else _plain(connection, question)
+            conversation = _encrypted(connection, question, trust) if question.tls else _plain(connection, question)
             selector.register(connection, _WRITABLE, (name, conversation))
             # To its first `yield`, which waits for the connection.
             next(conversation)
@@ -136,7 +139,7 @@ def _plain(connection: socket.socket, question: _Question) -> _Conversation:
     return _verdict((yield from _receive(connection, len(question.good[0]))), question.good)
 
 
-def _encrypted(connection: socket.socket, question: _Question, ca_file: Path | None) -> _Conversation:
+def _encrypted(connection: socket.socket, question: _Question, trust: Callable[[], ssl.SSLContext]) -> _Conversation:
     yield from _connected(connection)
     if question.asked_first:
         connection.send(question.asked_first)
@@ -144,9 +147,7 @@ def _encrypted(connection: socket.socket, question: _Question, ca_file: Path | N
         if granted != b"S":
             return _verdict(granted, (b"S",))
     # A copy of the descriptor, because wrapping empties the socket that the selector knows.
-    wrapped = ssl.create_default_context(cafile=ca_file).wrap_socket(
-        connection.dup(), server_hostname=question.host, do_handshake_on_connect=False
-    )
+    wrapped = trust().wrap_socket(connection.dup(), server_hostname=question.host, do_handshake_on_connect=False)
     try:
         yield from _until_done(wrapped.do_handshake)
         wrapped.send(question.request)

@@ -189,3 +189,11 @@ def test_one_that_answers_in_clear_is_not_well(serve: Serve, authority: Layout) 
     reason = probe(f"https://127.0.0.1:{serve(b'HTTP/1.1 200 OK')}/", 5, authority.tls_authority)
     assert reason is not None
     assert "wrong version number" in reason
+
+
+def test_an_authority_that_is_gone_is_a_reason_and_no_crash(serve: Serve, tmp_path: Path) -> None:
+    port = serve(b"+PONG")
+    answers = probe_all(
+        {"tls": f"rediss://127.0.0.1:{port}", "clear": f"redis://127.0.0.1:{port}"}, 5, tmp_path / "gone.pem"
+    )
+    assert answers == {"tls": "no such file or directory", "clear": None}
