@@ -1,0 +1,81 @@
+"""What an environment's file says reaches the resources: inputs by mjctl's own code, plans by the real provider."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import inputs
+import pytest
+import terraform_cli
+
+from mjctl.deploy import aws_inputs
+from mjctl.models.environment import Environment
+from mjctl.sandbox.emulators import Emulators
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
+
+# Prod's plans are made, and looked at far more closely, in test_well_architected; sandbox is applied.
+NAMES = ["dev", "staging"]
+
+
+class Planned:
+    """What the stacks of one environment would make."""
+
+    def __init__(self, environment: Environment, plans: dict[str, dict[str, Any]]) -> None:
+        self.environment = environment
+        self._plans = plans
+
+    def all(self, stack: str, kind: str) -> list[dict[str, Any]]:
+        """The attributes of every resource of one type."""
+        changes = self._plans[stack]["resource_changes"]
+        return [one["change"]["after"] for one in changes if one["mode"] == "managed" and one["type"] == kind]
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def planned(
+    request: pytest.FixtureRequest, tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory
+) -> Planned:
+    """The primary region and the edge; what foundation would publish is made up."""
+    environment = inputs.environment(request.param)
+    region = environment.primary_region
+    folder = tmp_path_factory.mktemp(environment.name)
+    secret = emulator.client("secretsmanager", region).create_secret(
+        Name=f"arena-{environment.name}-database-master",
+        SecretString='{"username": "game", "password": "not-a-secret"}',
+    )
+    contract = inputs.foundation_contract(environment, secret["ARN"])
+    published = {name: inputs.region_edge(environment, name) for name in environment.regions}
+    variables = {
+        "foundation": inputs.foundation(environment),
+        "region": inputs.region(environment, region, contract, inputs.empty_archive(folder)),
+        "edge": aws_inputs.edge(environment, contract, published),
+    }
+    roots = {
+        stack: terraform_cli.initialised(tree / "stacks" / stack, folder / stack, emulator.endpoints())
+        for stack in variables
+    }
+    with ThreadPoolExecutor() as pool:
+        plans = dict(zip(roots, pool.map(lambda stack: roots[stack].plan(variables[stack]), roots), strict=True))
+    return Planned(environment, plans)
+
+
+def test_what_the_file_says_reaches_the_resources(planned: Planned) -> None:
+    environment = planned.environment
+    account = environment.account
+    (cache,) = planned.all("region", "aws_elasticache_replication_group")
+    assert cache["node_type"] == account.cache.node_type
+    assert cache["num_cache_clusters"] == 1 + (account.cache.replicas or 0)
+    assert {one["instance_class"] for one in planned.all("region", "aws_rds_cluster_instance")} == {
+        account.database.instance_class
+    }
+    (network,) = planned.all("region", "aws_vpc")
+    assert network["cidr_block"] == environment.cidr(environment.primary_region)
+    gateways = 1 if account.network.nat == "single" else len(environment.regions[environment.primary_region].zones)
+    assert len(planned.all("region", "aws_nat_gateway")) == gateways
+    assert planned.all("region", "aws_backup_vault_lock_configuration") == []
+    assert bool(planned.all("foundation", "aws_iam_openid_connect_provider")) == (account.pipeline is not None)
+    (distribution,) = planned.all("edge", "aws_cloudfront_distribution")
+    assert distribution["price_class"] == (account.price_class or "PriceClass_All")
+    assert planned.all("edge", "aws_globalaccelerator_accelerator") == []
