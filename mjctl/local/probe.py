@@ -66,6 +66,18 @@ class _Question:
         raise ValueError(f"no probe for {address}")
 
 
+_REFUSED = "certificate refused: "
+
+
+def answered(reason: str | None) -> bool:
+    """Whether a process gave a sign of life, by the verdict of `probe_all`.
+
+    One whose certificate is refused did: it may have ended with its time, or the authority's file been exchanged. To
+    restart the process would help nothing.
+    """
+    return reason is None or reason.startswith(_REFUSED)
+
+
 def probe(address: str, timeout_seconds: float = 1.0, ca_file: Path | None = None) -> str | None:
     """Ask one process. None when it is well, else the reason; see `probe_all`."""
     return probe_all({address: address}, timeout_seconds, ca_file)[address]
@@ -84,7 +96,7 @@ def probe_all(
     """
     results: dict[str, str | None] = {}
     # Made when first needed, and by one probe for all: to read the authority's file costs as much as a handshake.
-    trust = functools.cache(lambda: ssl.create_default_context(cafile=ca_file))
+    trust = functools.cache(lambda: _trusting(ca_file))
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
         for name, address in addresses.items():
@@ -112,8 +124,8 @@ def _advance(selector: selectors.BaseSelector, key: selectors.SelectorKey, resul
     except StopIteration as ended:
         results[name] = ended.value
         _close(selector, key)
-    except ssl.SSLCertVerificationError as error:
-        results[name] = f"certificate refused: {error.verify_message}"
+    except (ssl.SSLCertVerificationError, _AuthorityUnreadable) as error:
+        results[name] = _REFUSED + getattr(error, "verify_message", str(error))
         _close(selector, key)
     except OSError as error:
         results[name] = (error.strerror or str(error)).lower()
@@ -131,6 +143,17 @@ def _close(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None
 def _startup_message(name: str) -> bytes:
     body = _PROTOCOL_3 + b"".join(word.encode() + b"\x00" for word in ("user", name, "database", name, ""))
     return (len(body) + 4).to_bytes(4, "big") + body
+
+
+class _AuthorityUnreadable(Exception):
+    """There is nothing to verify a certificate with."""
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise _AuthorityUnreadable(f"{ca_file}: {error.strerror or error}") from error
 
 
 def _plain(connection: socket.socket, question: _Question) -> _Conversation:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TextIO
 
 from mjctl.local.layout import Layout
-from mjctl.local.probe import probe_all
+from mjctl.local.probe import answered, probe_all
 from mjctl.local.spec import ProcessSpec, all_recorded
 from mjctl.local.supervisor import ProcessInfo, SupervisorClient
 from mjctl.models.errors import UnreachableError
@@ -73,7 +73,7 @@ class Watchdog:
         health = self._health.get(spec.name)
         if health is None or health.pid != pid:
             health = self._health[spec.name] = _Health(pid)
-        if reason is None:
+        if answered(reason):
             health.answered, health.failures = True, 0
             return
         health.failures += 1

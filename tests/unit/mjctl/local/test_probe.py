@@ -13,7 +13,7 @@ import pytest
 
 from mjctl.local import certificates
 from mjctl.local.layout import Layout
-from mjctl.local.probe import probe, probe_all
+from mjctl.local.probe import answered, probe, probe_all
 
 Serve = Callable[[bytes | None], int]
 
@@ -178,6 +178,7 @@ def test_a_certificate_of_another_authority_is_refused(serve_tls: Callable[..., 
     reason = probe(f"rediss://127.0.0.1:{serve_tls(b'+PONG')}", 5, other.tls_authority)
     assert reason is not None
     assert reason.startswith("certificate refused: ")
+    assert answered(reason), "it is no reason to restart the process"
 
 
 def test_one_that_does_not_answer_the_handshake_is_silent(serve: Serve, authority: Layout) -> None:
@@ -191,9 +192,12 @@ def test_one_that_answers_in_clear_is_not_well(serve: Serve, authority: Layout) 
     assert "wrong version number" in reason
 
 
-def test_an_authority_that_is_gone_is_a_reason_and_no_crash(serve: Serve, tmp_path: Path) -> None:
-    port = serve(b"+PONG")
+def test_an_authority_that_is_gone_is_a_reason_and_no_crash(
+    serve: Serve, serve_tls: Callable[..., int], tmp_path: Path
+) -> None:
     answers = probe_all(
-        {"tls": f"rediss://127.0.0.1:{port}", "clear": f"redis://127.0.0.1:{port}"}, 5, tmp_path / "gone.pem"
+        {"tls": f"rediss://127.0.0.1:{serve_tls(b'+PONG')}", "clear": f"redis://127.0.0.1:{serve(b'+PONG')}"},
+        5,
+        tmp_path / "gone.pem",
     )
-    assert answers == {"tls": "no such file or directory", "clear": None}
+    assert answers == {"tls": f"certificate refused: {tmp_path}/gone.pem: No such file or directory", "clear": None}

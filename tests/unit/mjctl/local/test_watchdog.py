@@ -177,3 +177,12 @@ def test_a_cut_line_does_not_hide_the_other_incidents(layout: Layout, watchdog: 
 
 def test_no_incidents_without_a_file(tmp_path: Path) -> None:
     assert incidents(tmp_path) == []
+
+
+def test_a_certificate_that_is_refused_is_no_hang(
+    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout
+) -> None:
+    answers[:] = ["certificate refused: certificate has expired"]
+    rounds(watchdog, 30)
+    assert supervisor.killed == []
+    assert kinds(layout) == []
