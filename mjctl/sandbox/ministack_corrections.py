@@ -328,6 +328,19 @@ def _secret_replicas_removed() -> None:
     wrap(secretsmanager, "handle_request", make)
 
 
+def _health_check_booleans() -> None:
+    def make(original: Handler) -> Handler:
+        def build(parent: Any, health_check: dict[str, Any]) -> None:
+            original(parent, health_check)
+            for name in ("Disabled", "EnableSNI", "Inverted", "MeasureLatency"):
+                for element in parent.iter(name):
+                    element.text = str(element.text).lower()
+
+        return build
+
+    wrap(route53, "_build_health_check_el", make)
+
+
 def _zone_without_dnssec() -> None:
     def make(original: Handler) -> Handler:
         async def handle(method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]) -> Any:
@@ -391,6 +404,11 @@ CORRECTIONS = (
         _endpoint_groups_and_dns,
     ),
     _of("flow-log-attributes", "EC2 forgets role, interval and tags of a flow log", _flow_log_attributes),
+    _of(
+        "health-check-booleans",
+        "Route 53 writes the booleans of a health check as `True`, which the SDK reads as false",
+        _health_check_booleans,
+    ),
     _of("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
     _of("secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation),
     _of("secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed),

@@ -253,6 +253,20 @@ def _secret_replicas_removed(client: Callable[..., Any]) -> bool:
     return not secrets.describe_secret(SecretId="removed").get("ReplicationStatus")
 
 
+@probe("health-check-booleans")
+def _health_check(client: Callable[..., Any]) -> bool:
+    route53 = client("route53")
+    made = route53.create_health_check(
+        CallerReference="probe",
+        HealthCheckConfig={
+            "Type": "CLOUDWATCH_METRIC",
+            "AlarmIdentifier": {"Region": REGION, "Name": "a"},
+            "Inverted": True,
+        },
+    )
+    return bool(made["HealthCheck"]["HealthCheckConfig"]["Inverted"])
+
+
 @probe("zone-dnssec")
 def _zone_dnssec(client: Callable[..., Any]) -> bool:
     route53 = client("route53")
