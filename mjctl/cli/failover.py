@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from mjctl.models.check import CheckResult
     from mjctl.models.contract import Contract
 
-_PROBES = ("login", "match")
-
 
 def failover(
     region: Annotated[str, typer.Option("--region", "-r", envvar="MJCTL_REGION", help="The region to leave.")],
@@ -38,24 +36,25 @@ def failover(
     """Send the players of a region to the others, after a real log-in and a real match there; --restore undoes it.
 
     The region's API takes no new matches and names the other regions; running matches are played to their end. On the
-    target `local` accounts and results stay with their region. Exit code 3 when the probes afterwards fail.
+    target `local` accounts and results stay with their region. On AWS the others are looked at, as `mjctl health` does,
+    and DNS leaves the region out within minutes. Exit code 3 when the probes afterwards fail.
 
     Example: mjctl failover --region us-east-1 --dry-run
     """
     from mjctl.cli.regions import Target
-    from mjctl.fleet.failover import close, empty, require_own_address, successors, traffic
+    from mjctl.fleet.failover import close, empty, successors, traffic
 
     if restore and dry_run:
         raise UsageError("--restore and --dry-run exclude each other")
     target = Target(env, None, output)
     (name,) = chosen_regions(target.environment, [region]) or (region,)
     contract = _deployed(target, name)
-    require_own_address(contract)
     if restore:
         _restore(target, contract, yes)
         return
     others = {other: one for other, one in target.contracts.items() if other != name}
-    elsewhere = successors(target.contracts, name, _unfit(_probe(target, others)))
+    unfit = _unfit(_probe(target, others)) + _left_already(others)
+    elsewhere = successors(target.contracts, name, unfit)
     before = asyncio.run(traffic(contract))
     takers = ", ".join(one.region for one in elsewhere)
     if dry_run:
@@ -69,7 +68,7 @@ def failover(
 
     left = asyncio.run(empty(contract, wait, say))
     probes = _probe(target, {one.region: one for one in elsewhere})
-    refused = [one for one in _probe(target, {name: contract}, ["match"]) if one.evidence.get("closed")]
+    refused = _refuses(target, contract)
     _emit(target, {"action": "closed", "region": name, "elsewhere": takers.split(", "), "traffic": left}, probes)
     if _unfit(probes) or not refused:
         raise Exit(ExitCode.UNHEALTHY)
@@ -95,20 +94,47 @@ def _deployed(target: Target, region: str) -> Contract:
     return found or deployed_contracts(target.workspace, target.environment, [region])[region]
 
 
-def _probe(target: Target, contracts: Mapping[str, Contract], only: Sequence[str] = _PROBES) -> list[CheckResult]:
-    """A real log-in and a real match in each region."""
+def _refuses(target: Target, contract: Contract) -> bool:
+    """Whether the region takes no new match any more; on AWS, whether DNS was told so."""
+    from mjctl.fleet.failover import traffic
+
+    if contract.managed is not None:
+        return asyncio.run(traffic(contract)).closed_to is not None
+    return any(one.evidence.get("closed") for one in _probe(target, {contract.region: contract}, ["match"]))
+
+
+def _left_already(contracts: Mapping[str, Contract]) -> list[str]:
+    """Regions that DNS leaves out; where there is no DNS, the probe of a match has said so."""
+    from mjctl.fleet import dns
+
+    return [
+        name
+        for name, contract in contracts.items()
+        if contract.managed is not None and asyncio.run(dns.is_left(contract, contract.managed))
+    ]
+
+
+def _probe(target: Target, contracts: Mapping[str, Contract], only: Sequence[str] | None = None) -> list[CheckResult]:
+    """Whether each region is fit: a real log-in and a real match, or what health says of it."""
+    from mjctl.fleet.failover import probes_of
     from mjctl.health.runner import run_health
 
     if not contracts:
         return []
+    only = only or probes_of(next(iter(contracts.values())))
     folders = {name: target.workspace.region_dir(target.environment.name, name) / "secrets" for name in contracts}
     report = asyncio.run(run_health(target.environment.name, contracts, folders, only=only))
     return list(report.results)
 
 
 def _unfit(probes: Sequence[CheckResult]) -> list[str]:
-    """Regions in which a probe failed, or which are closed themselves."""
-    return list(dict.fromkeys(one.region for one in probes if one.status != "pass"))
+    """Regions in which a probe failed, or which are closed themselves (a match there warns of it)."""
+    closed = ("login", "match")
+    return list(
+        dict.fromkeys(
+            one.region for one in probes if one.status == "fail" or (one.name in closed and one.status != "pass")
+        )
+    )
 
 
 def _emit(target: Target, said: dict[str, Any], probes: Sequence[CheckResult] = ()) -> None:

@@ -1,7 +1,8 @@
 """Moving players away from a region, and back.
 
-The region's API stops placing matches and names the other regions to whoever asks for one; matches that run there are
-played to their end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
+On `local` the region's API stops placing matches and names the other regions to whoever asks for one. On AWS all
+regions share one name, and DNS no longer says that it is this one (`dns`). Matches that run there are played to their
+end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ from dataclasses import dataclass
 from gameserver import closure
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache
+from mjctl.fleet import dns
 from mjctl.fleet.listing import list_servers
 from mjctl.models.contract import Contract
-from mjctl.models.errors import ConfigError, ConflictError
+from mjctl.models.errors import ConflictError
 
 _LOOK_SECONDS = 0.5
+_PLAYED = ("login", "match")
+_LOOKED_AT = ("service", "zones", "targets", "table", "database", "identity", "certificate")
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a region carries now. `closed_to`: the regions its players are sent to; None: it is open."""
+    """What a region carries now. `closed_to`: the regions its players are sent to, () where DNS decides; None: open."""
 
     region: str
     players: int
@@ -31,35 +35,34 @@ class Traffic:
     closed_to: tuple[str, ...] | None
 
 
-def require_own_address(contract: Contract) -> None:
-    """Raises ConfigError for a region whose API has one name with all others: DNS says there who plays where."""
-    if contract.managed is None:
-        return
-    alarm = f"{contract.managed.alarm_prefix}no-healthy-server"
-    raise ConfigError(
-        f"players of {contract.region} cannot be sent elsewhere by its API: all regions have one name, "
-        f"{contract.endpoints.api}, and DNS decides",
-        where=f"{contract.environment}, {contract.region}",
-        hint=f"invert the Route 53 health check of the region's alarm {alarm}: its records are then left out",
-    )
+def probes_of(contract: Contract) -> tuple[str, ...]:
+    """The checks that say whether a region is fit to take players; an address that all regions share says nothing."""
+    return _PLAYED if contract.managed is None else _LOOKED_AT
 
 
 async def traffic(contract: Contract) -> Traffic:
     """Look at one region.
 
     Raises:
-        UnreachableError: its Redis does not answer.
+        UnreachableError: its Redis, or AWS, does not answer.
+        NotFoundError: DNS has no health check of the region.
     """
     rows = await list_servers(contract)
-    with AwsClients(contract) as clients:
-        async with cache(contract, clients) as redis:
-            closed = closure.decode(await redis.get(closure.KEY))
     return Traffic(
         contract.region,
         sum(row.players or 0 for row in rows),
         sum(row.matches or 0 for row in rows),
-        tuple(one.region for one in closed.elsewhere) if closed else None,
+        await _closed_to(contract),
     )
+
+
+async def _closed_to(contract: Contract) -> tuple[str, ...] | None:
+    if contract.managed is not None:
+        return () if await dns.is_left(contract, contract.managed) else None
+    with AwsClients(contract) as clients:
+        async with cache(contract, clients) as redis:
+            closed = closure.decode(await redis.get(closure.KEY))
+    return tuple(one.region for one in closed.elsewhere) if closed else None
 
 
 def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Sequence[str]) -> list[Contract]:
@@ -80,11 +83,14 @@ def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Sequence[
 
 
 async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
-    """Have the region's API send its players to `elsewhere` from now on.
+    """Have the region's API, or DNS, send its players to `elsewhere` from now on.
 
     Raises:
         UnreachableError: the region's Redis does not answer: players that reach its API cannot be told.
     """
+    if contract.managed is not None:
+        await dns.leave(contract, contract.managed, left=True)
+        return
     alternatives = tuple(closure.Alternative(one.region, one.endpoints.api) for one in elsewhere)
     written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
     with AwsClients(contract) as clients:
@@ -98,6 +104,8 @@ async def reopen(contract: Contract) -> bool:
     Raises:
         UnreachableError: the region's Redis does not answer.
     """
+    if contract.managed is not None:
+        return await dns.leave(contract, contract.managed, left=False)
     with AwsClients(contract) as clients:
         async with cache(contract, clients) as redis:
             return bool(await redis.delete(closure.KEY))

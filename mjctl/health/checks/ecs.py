@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from mjctl.aws.ecs import Deployment, Service, Task, read_service, read_tasks
-from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
+from mjctl.health.checks.fleet import NOT_SERVED
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, skipped, warned
 from mjctl.models.contract import Contract
 
 
@@ -147,6 +148,8 @@ async def check_targets(context: RegionContext) -> Finding:
     )
     summary = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no target is registered"
     evidence = {"targets": dict(states), "reasons": reasons}
+    if not states and not context.contract.endpoints.served:
+        return skipped(NOT_SERVED, **evidence)
     if not states.get("healthy"):
         return failed(
             f"no player can be let in: {summary}", hint="tasks register themselves: see the check `service`", **evidence

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.checks.http import look
-from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
+from mjctl.health.model import (
+    AWS_CHECK_SECONDS,
+    Check,
+    CheckFunction,
+    Finding,
+    RegionContext,
+    failed,
+    passed,
+    skipped,
+    warned,
+)
 from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
 
 
 def checks(contract: Contract) -> Iterator[Check]:
@@ -20,7 +32,12 @@ async def check_identity(context: RegionContext) -> Finding:
     """The pool exists, and the keys that verify its tokens can be fetched."""
     part = context.contract.identity
     pool = await context.clients.call("cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
-    answer = await look(context, "the user pool's key set (JWKS)", part.jwks_url)
+    try:
+        answer = await look(context, "the user pool's key set (JWKS)", part.jwks_url)
+    except UnreachableError:
+        if context.contract.endpoints.served:
+            raise
+        return skipped(f"user pool {part.user_pool_id} is there; {NOT_SERVED}", user_pool=part.user_pool_id)
     keys = answer.body.get("keys", []) if isinstance(answer.body, dict) else []
     usable = [key.get("kid") for key in keys if key.get("kty") == "RSA"]
     if answer.status != 200 or not usable:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,6 @@ REGION = "us-east-1"
 OTHER_REGION = "eu-west-1"
 DOMAIN = "arena.example.com"
 NAME = "arena-it"
-ZONES = tuple(f"{REGION}{letter}" for letter in "abc")
 
 
 @dataclass
@@ -24,8 +23,8 @@ class Production:
     emulators: Emulators
     contract: Contract
 
-    def client(self, service: str, region: str = REGION) -> Any:
-        return self.emulators.client(service, region)
+    def client(self, service: str) -> Any:
+        return self.emulators.client(service, self.contract.region)
 
     @property
     def cluster(self) -> str:
@@ -40,14 +39,16 @@ class Production:
         return register_task(self.client("ecs"))
 
 
-def build(emulators: Emulators) -> Production:
-    """Everything but the ops function."""
+def build(emulators: Emulators, region: str = REGION) -> Production:
+    """Everything but the ops function. Before another region, REGION itself, which holds what exists once."""
 
-    def client(service: str, region: str = REGION) -> Any:
+    def client(service: str, region: str = region) -> Any:
         return emulators.client(service, region)
 
+    name, zones, is_primary = f"{NAME}-{region}", tuple(f"{region}{letter}" for letter in "abc"), region == REGION
+
     account = emulators.account_id
-    network = _network(client("ec2"))
+    network = _network(client("ec2"), zones)
     balancer, target_group = _load_balancer(client("elbv2"), network)
     web_acl = _web_acl(client("wafv2"), balancer)
     task_definition = _service(client("ecs"), target_group, network["subnets"])
@@ -66,14 +67,12 @@ def build(emulators: Emulators) -> Production:
     client("sns").subscribe(TopicArn=alarms, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
     _alarm(client("cloudwatch"), "server-5xx")
     function = _function(client("lambda"), f"{NAME}-api")
-    secret = client("secretsmanager").create_secret(
-        Name=f"{NAME}-database-master",
-        SecretString=json.dumps({"username": "game", "password": "only-for-this-test"}),
-        AddReplicaRegions=[{"Region": OTHER_REGION}],
-    )["ARN"]
+    secret = _secret(client("secretsmanager"), is_primary)
     pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
-    client("backup").create_backup_vault(BackupVaultName=f"{NAME}-{REGION}")
-    _distribution(client("cloudfront"), web_acl)
+    client("backup").create_backup_vault(BackupVaultName=name)
+    if is_primary:
+        _distribution(client("cloudfront"), web_acl)
+    _health_check(client("route53"), region)
     return Production(
         emulators,
         Contract.parse(
@@ -82,8 +81,8 @@ def build(emulators: Emulators) -> Production:
                 "project": "arena",
                 "environment": "it",
                 "target": "sandbox",
-                "region": REGION,
-                "zones": ZONES,
+                "region": region,
+                "zones": zones,
                 "aws": {
                     "account_id": account,
                     "endpoint_url": emulators.url("ministack"),
@@ -92,20 +91,20 @@ def build(emulators: Emulators) -> Production:
                 "endpoints": {"api": f"https://api.{DOMAIN}", "served": False},
                 "cache": {
                     "access": "ops_function",
-                    "ops_function_arn": f"arn:aws:lambda:{REGION}:{account}:function:{NAME}-ops",
-                    "secret": f"iam:{NAME}-{REGION}",
+                    "ops_function_arn": f"arn:aws:lambda:{region}:{account}:function:{NAME}-ops",
+                    "secret": f"iam:{name}",
                     "url": f"rediss://{NAME}-ops@master.cache.example:6379",
                 },
                 "database": {
                     "access": "private",
-                    "host": _aurora(client("rds")),
+                    "host": _aurora(client("rds"), name, zones),
                     "port": 5432,
                     "name": "game",
                     "user": "game",
                     "secret": secret,
                     "tls": True,
                 },
-                "tables": {"matches": _table(client("dynamodb"), client("dynamodb", OTHER_REGION))},
+                "tables": {"matches": _table(client, is_primary)},
                 "topics": {"events": events},
                 "queues": {
                     "persistence": {
@@ -128,14 +127,14 @@ def build(emulators: Emulators) -> Production:
                     "task_definition": task_definition,
                     "log_group": f"/{NAME}/game",
                 },
-                "backup": {"vault_name": f"{NAME}-{REGION}"},
+                "backup": {"vault_name": name},
                 "managed": {
                     "alarm_prefix": f"{NAME}-",
                     "alarm_topic": alarms,
                     "api_id": "api",
-                    "cache_group": _cache(client("elasticache")),
+                    "cache_group": _cache(client("elasticache"), name),
                     "certificate": _certificate(client("acm")),
-                    "database_cluster": f"{NAME}-{REGION}",
+                    "database_cluster": name,
                     "dead_letter_queues": {"api": f"{NAME}-api-function-dlq"},
                     "functions": {"api": function},
                     "load_balancer": balancer,
@@ -167,11 +166,11 @@ def register_task(ecs: Any) -> str:
     return str(answer["taskDefinition"]["taskDefinitionArn"])
 
 
-def _network(ec2: Any) -> dict[str, Any]:
+def _network(ec2: Any, zones: tuple[str, ...]) -> dict[str, Any]:
     vpc = ec2.create_vpc(CidrBlock="10.10.0.0/16")["Vpc"]["VpcId"]
     subnets = [
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.10.{number}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
-        for number, zone in enumerate(ZONES)
+        for number, zone in enumerate(zones)
     ]
     return {"vpc": vpc, "subnets": subnets}
 
@@ -276,8 +275,7 @@ def _distribution(cloudfront: Any, web_acl: str) -> None:
     )
 
 
-def _aurora(rds: Any) -> str:
-    name = f"{NAME}-{REGION}"
+def _aurora(rds: Any, name: str, zones: tuple[str, ...]) -> str:
     cluster = rds.create_db_cluster(
         DBClusterIdentifier=name,
         Engine="aurora-postgresql",
@@ -285,7 +283,7 @@ def _aurora(rds: Any) -> str:
         MasterUsername="game",
         MasterUserPassword="only-for-this-test",
     )["DBCluster"]
-    for number, zone in enumerate(ZONES[:2], 1):
+    for number, zone in enumerate(zones[:2], 1):
         rds.create_db_instance(
             DBInstanceIdentifier=f"{name}-{number}",
             DBClusterIdentifier=name,
@@ -296,8 +294,13 @@ def _aurora(rds: Any) -> str:
     return str(cluster["Endpoint"])
 
 
-def _table(here: Any, there: Any) -> dict[str, str]:
-    name = f"{NAME}-matches"
+def _table(client: Callable[..., Any], is_primary: bool) -> dict[str, str]:
+    name, here, there = f"{NAME}-matches", client("dynamodb"), client("dynamodb", OTHER_REGION)
+    if not is_primary:
+        here.update_continuous_backups(
+            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
+        )
+        return {"name": name, "arn": here.describe_table(TableName=name)["Table"]["TableArn"]}
     here.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
@@ -320,8 +323,7 @@ def _key(kms: Any) -> str:
     return str(key["Arn"])
 
 
-def _cache(elasticache: Any) -> str:
-    name = f"{NAME}-{REGION}"
+def _cache(elasticache: Any, name: str) -> str:
     elasticache.create_replication_group(
         ReplicationGroupId=name,
         ReplicationGroupDescription="cache",
@@ -336,3 +338,25 @@ def _cache(elasticache: Any) -> str:
 
 def _certificate(acm: Any) -> str:
     return str(acm.request_certificate(DomainName=DOMAIN, ValidationMethod="DNS")["CertificateArn"])
+
+
+def _secret(secretsmanager: Any, is_primary: bool) -> str:
+    name = f"{NAME}-database-master"
+    if not is_primary:
+        return str(secretsmanager.describe_secret(SecretId=name)["ARN"])
+    answer = secretsmanager.create_secret(
+        Name=name,
+        SecretString=json.dumps({"username": "game", "password": "only-for-this-test"}),
+        AddReplicaRegions=[{"Region": OTHER_REGION}],
+    )
+    return str(answer["ARN"])
+
+
+def _health_check(route53: Any, region: str) -> None:
+    route53.create_health_check(
+        CallerReference=region,
+        HealthCheckConfig={
+            "Type": "CLOUDWATCH_METRIC",
+            "AlarmIdentifier": {"Region": region, "Name": f"{NAME}-no-healthy-server"},
+        },
+    )

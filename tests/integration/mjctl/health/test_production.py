@@ -205,7 +205,6 @@ def _distribution_off(region: Production) -> None:
         (_other_task, "service", "fail", "instead of"),
         (_at_the_limit, "scaling", "warn", "no room to grow"),
         (_nothing_scales, "scaling", "fail", "nothing scales"),
-        (_no_target, "targets", "fail", "no player can be let in"),
         (_distribution_off, "cdn", "fail", "is disabled"),
         (_nothing_runs, "zones", "fail", "no task runs in any zone"),
         (_nothing_runs, "service", "fail", "has no service"),
@@ -222,6 +221,26 @@ async def test_a_fault_is_seen(
     assert found.status == status, found
     assert said in found.summary
     assert found.hint
+
+
+async def test_without_targets_no_player_can_be_let_in(region: Production, tmp_path: Path) -> None:
+    _no_target(region)
+    assert (await look(region.contract, tmp_path, "targets"))["targets"].status is CheckStatus.SKIP
+    served = region.contract.endpoints.model_copy(update={"served": True})
+    found = (await look(region.contract.model_copy(update={"endpoints": served}), tmp_path, "targets"))["targets"]
+    assert found.status is CheckStatus.FAIL
+    assert "no player can be let in" in found.summary
+
+
+async def test_a_key_set_that_is_away_is_a_fault_only_where_something_is_served(
+    region: Production, tmp_path: Path
+) -> None:
+    away = region.contract.identity.model_copy(update={"jwks_url": "http://127.0.0.1:1/jwks.json"})
+    contract = region.contract.model_copy(update={"identity": away})
+    assert (await look(contract, tmp_path, "identity"))["identity"].status is CheckStatus.SKIP
+    served = region.contract.endpoints.model_copy(update={"served": True})
+    found = (await look(contract.model_copy(update={"endpoints": served}), tmp_path, "identity"))["identity"]
+    assert found.status is CheckStatus.FAIL
 
 
 async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_path: Path) -> None:
