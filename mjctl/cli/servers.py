@@ -168,8 +168,6 @@ def _exchange(
 
 
 def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
-    from textwrap import shorten
-
     from rich.text import Text
 
     from mjctl.cli.tables import human_seconds, plain_table
@@ -189,7 +187,7 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
                 _number(row.matches),
                 human_seconds(row.uptime_seconds),
                 str(row.incidents),
-                Text(shorten(row.last_incident or "", _INCIDENT_SHOWN)),
+                Text((row.last_incident or "")[:_INCIDENT_SHOWN]),
             )
     return table
 

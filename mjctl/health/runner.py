@@ -66,11 +66,12 @@ def _import_what_checks_use() -> None:
     """Import before the first check starts: inside one it would stop the event loop, and count as others' latency."""
     import aiohttp
     import asyncpg
+    import boto3
     import redis.asyncio
 
     import gameserver.client
 
-    del aiohttp, asyncpg, redis, gameserver
+    del aiohttp, asyncpg, boto3, redis, gameserver
 
 
 def select(checks: Sequence[Check], only: Sequence[str]) -> list[Check]:
