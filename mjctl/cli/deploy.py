@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -31,8 +31,9 @@ from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.deploy.artifacts import PlanFolder
-    from mjctl.deploy.executor import Deployment, Planned
+    from mjctl.deploy.executor import Planned
     from mjctl.deploy.intents import Intent
+    from mjctl.deploy.teardown import Teardown
     from mjctl.models.deployment import RegionResult
     from mjctl.models.release import Release
 
@@ -218,6 +219,9 @@ def destroy(
 ) -> None:
     """Take regions down, with all that they hold.
 
+    In a production environment players leave a region first, the primary region goes last, and --all-regions takes
+    what exists once along.
+
     Example: mjctl destroy --all-regions --auto-approve
     """
     from mjctl.deploy.executor import discard
@@ -226,8 +230,8 @@ def destroy(
     regions = wanted_regions(run.environment, region, all_regions)
     units = regions if run.environment.target == "local" else ("foundation", *regions, "edge")
     with run.held(units, lock_timeout, message):
-        plan, work = _teardown(run, regions, all_regions)
-        planned = run.phase(plan)
+        teardown = _teardown(run, regions, all_regions)
+        planned = run.phase(teardown.plan)
         results = [one.result for one in planned]
         try:
             if all(result.ok for result in results):
@@ -237,7 +241,7 @@ def destroy(
                     run.session.confirm(f"Destroy {count} resources of {where}? Their data is lost.", yes=False)
                 results = run.recorded(
                     [result.region for result in results],
-                    lambda: run.phase(lambda deployment: work(deployment, planned)),
+                    lambda: run.phase(lambda deployment: teardown.run(deployment, planned)),
                     message=message,
                 )
         finally:
@@ -245,27 +249,14 @@ def destroy(
     end(emit_results(run, results))
 
 
-def _teardown(
-    run: Run, regions: Sequence[str], everything: bool
-) -> tuple[
-    Callable[[Deployment], Coroutine[Any, Any, list[Planned]]],
-    Callable[[Deployment, list[Planned]], Coroutine[Any, Any, list[RegionResult]]],
-]:
-    """How a destroy of `regions` is planned, and how its plans are applied."""
+def _teardown(run: Run, regions: Sequence[str], everything: bool) -> Teardown:
+    """How `regions` go; `everything`: with what a production environment has once."""
+    from mjctl.deploy.teardown import LocalTeardown, ProductionTeardown
+
     release = run.store.of_working_tree()
     if run.environment.target == "local":
-        intents = [run.local.wanted(name, release) for name in regions]
-        return (
-            lambda deployment: deployment.plan(intents, destroy=True),
-            lambda deployment, planned: deployment.destroy(planned),
-        )
-    from mjctl.deploy.teardown import Teardown
-
-    teardown = Teardown.of(run.production, run.environment, regions, everything=everything)
-    return (
-        lambda deployment: teardown.plan(deployment, run.production, release),
-        teardown.run,
-    )
+        return LocalTeardown([run.local.wanted(name, release) for name in regions])
+    return ProductionTeardown.of(run.production, run.environment, release, regions, everything=everything)
 
 
 def rollback(

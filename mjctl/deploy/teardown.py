@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from mjctl.deploy.executor import Deployment, Planned, discard
 from mjctl.deploy.intents import Intent
@@ -16,10 +17,33 @@ from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.release import Release
 
 
+class Teardown(Protocol):
+    """A destroy: planned, shown, then run."""
+
+    async def plan(self, deployment: Deployment) -> list[Planned]: ...
+
+    async def run(self, deployment: Deployment, planned: Sequence[Planned]) -> list[RegionResult]: ...
+
+
 @dataclass(frozen=True)
-class Teardown:
+class LocalTeardown:
+    """Local regions, all at once: none needs another."""
+
+    intents: Sequence[Intent]
+
+    async def plan(self, deployment: Deployment) -> list[Planned]:
+        return await deployment.plan(self.intents, destroy=True)
+
+    async def run(self, deployment: Deployment, planned: Sequence[Planned]) -> list[RegionResult]:
+        return await deployment.destroy(planned)
+
+
+@dataclass(frozen=True)
+class ProductionTeardown:
     """`leaving`: the regions that go; `remaining`: deployed ones that stay; `everything`: foundation goes too."""
 
+    intents: ProductionIntents
+    release: Release
     leaving: tuple[str, ...]
     remaining: tuple[str, ...]
     primary: str
@@ -27,8 +51,14 @@ class Teardown:
 
     @classmethod
     def of(
-        cls, intents: ProductionIntents, environment: Environment, regions: Sequence[str], *, everything: bool
-    ) -> Teardown:
+        cls,
+        intents: ProductionIntents,
+        environment: Environment,
+        release: Release,
+        regions: Sequence[str],
+        *,
+        everything: bool,
+    ) -> ProductionTeardown:
         """Raises: ConflictError: the primary region would go before others whose databases follow its own."""
         remaining = tuple(name for name in intents.deployed_regions() if name not in regions)
         primary = environment.primary_region
@@ -38,7 +68,7 @@ class Teardown:
                 where=f"environment {environment.name}",
                 hint="take the other regions down first, or all with --all-regions",
             )
-        return cls(tuple(regions), remaining, primary, everything)
+        return cls(intents, release, tuple(regions), remaining, primary, everything)
 
     @property
     def keeps_edge(self) -> bool:
@@ -56,20 +86,18 @@ class Teardown:
         ]
         return [stage for stage in order if stage]
 
-    async def plan(self, deployment: Deployment, intents: ProductionIntents, release: Release) -> list[Planned]:
+    async def plan(self, deployment: Deployment) -> list[Planned]:
         """Plans of every unit that is touched, in the order in which it is; what does not exist is unchanged."""
         units = [unit for stage in self.stages for unit in stage]
-        there = {unit: await asyncio.to_thread(intents.stack(unit).exists) for unit in units}
+        there = {unit: await asyncio.to_thread(self.intents.stack(unit).exists) for unit in units}
         made: dict[str, Planned] = {}
         if self.keeps_edge and there[EDGE]:
-            reduced = await asyncio.to_thread(intents.without, release, self.leaving)
+            reduced = await asyncio.to_thread(self.intents.without, self.release, self.leaving)
             made[EDGE] = (await deployment.plan([reduced]))[0]
-        going = [
-            await asyncio.to_thread(_last, intents, unit, release) for unit in units if there[unit] and unit not in made
-        ]
+        going = [await asyncio.to_thread(self._last, unit) for unit in units if there[unit] and unit not in made]
         made |= {one.stack.region: one for one in await deployment.plan(going, destroy=True)}
         return [
-            made.get(unit) or Planned(Intent(intents.stack(unit), {}), None, RegionResult(unit, Outcome.UNCHANGED))
+            made.get(unit) or Planned(Intent(self.intents.stack(unit), {}), None, RegionResult(unit, Outcome.UNCHANGED))
             for unit in units
         ]
 
@@ -89,10 +117,9 @@ class Teardown:
             results.update({one.region: one for one in found})
         return [results[unit] for unit in by_unit]
 
-
-def _last(intents: ProductionIntents, unit: str, release: Release) -> Intent:
-    """The unit as it was applied; where that is not known any more, as it would be applied now."""
-    try:
-        return intents.applied(unit)
-    except NotFoundError:
-        return intents.wanted(unit, release)
+    def _last(self, unit: str) -> Intent:
+        """The unit as it was applied; where that is not known any more, as it would be applied now."""
+        try:
+            return self.intents.applied(unit)
+        except NotFoundError:
+            return self.intents.wanted(unit, self.release)
