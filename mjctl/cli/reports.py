@@ -171,6 +171,8 @@ def _row(result: RegionResult) -> str:
     refused = f" (refused `{result.refused}`)" if result.refused else ""
     runs = f"`{result.revision}`" if result.revision else ""
     outcome = str(result.outcome).replace("_", " ")
+    if result.waits_for:
+        outcome += f" for {', '.join(result.waits_for)}"
     health = _cell(str(result.verdict)) if result.verdict else ""
     return (
         f"| {result.region} | {outcome} | {result.add} | {result.change} | {result.remove} "

@@ -48,6 +48,12 @@ def test_the_summary_has_regions_health_errors_and_masked_changes() -> None:
     assert "````\nbroken" in text, "a fence longer than the one in the text"
 
 
+def test_the_summary_says_what_a_unit_waits_for() -> None:
+    waiting = RegionResult("edge", Outcome.WAITING, waits_for=("us-east-1", "eu-west-1"))
+    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, [waiting], {}, RELEASE)
+    assert "| edge | waiting for us-east-1, eu-west-1 |" in text
+
+
 @pytest.mark.parametrize("count", [100, 5_000])
 def test_a_summary_fits_a_comment_however_much_there_is(count: int) -> None:
     changes = tuple(Change(f"module.part.resource.number_{number}", "create") for number in range(count))
