@@ -220,6 +220,10 @@ class RegionReleases:
     def applied(self, release: Release, variables: Mapping[str, Any]) -> None:
         """Note an apply that went through. A revision that comes back keeps what the gate said of it."""
         entries = self.entries()
+        if entries and entries[0].release == release and entries[0].variables == variables:
+            # There was nothing to change: it is no later apply.
+            self._shelf.remove(_ATTEMPT)
+            return
         known = next((one for one in entries if one.revision == release.revision), None)
         standing = known.standing if known else Standing.APPLIED
         entry = Entry(release, variables, time.strftime("%Y-%m-%dT%H:%M:%S%z"), standing)
