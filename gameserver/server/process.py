@@ -30,6 +30,7 @@ from gameserver.redis_connection import open_redis
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import Identity, MatchHost
+from gameserver.server.loop import new_event_loop
 from gameserver.server.ops import OpsApp
 from gameserver.server.relay import RELAYED_HEADER
 from gameserver.settings import Settings, SettingsError
@@ -63,13 +64,7 @@ def run(settings: Settings) -> int:
     logs.configure(settings, "game")
     settings = ecs.identified(settings)
     logs.configure(settings, "game")
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(_serve(settings))
 
 

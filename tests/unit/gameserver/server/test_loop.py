@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from gameserver.server.loop import GameLoop
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def _run(work: object) -> None:
+    with asyncio.Runner(loop_factory=GameLoop) as runner:
+        assert isinstance(runner.get_loop(), GameLoop)
+        runner.run(work)  # type: ignore[arg-type]
+
+
+def test_readers_are_called_until_they_are_removed(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    got: list[bytes] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        loop.add_reader(ours, lambda: got.append(b"first"))
+        # A second one for the same socket takes the place of the first, and may have arguments.
+        loop.add_reader(ours.fileno(), lambda size: got.append(ours.recv(size)), 1)
+        theirs.send(b"ab")
+        while len(got) < 2:  # noqa: ASYNC110 - nothing but the loop itself can tell
+            await asyncio.sleep(0)
+        assert loop.remove_reader(ours)
+        assert not loop.remove_reader(ours)
+        theirs.send(b"c")
+        await asyncio.sleep(0.02)
+
+    _run(work())
+    assert got == [b"a", b"b"]
+
+
+def test_a_reader_that_another_one_removed_is_not_called() -> None:
+    pairs = [socket.socketpair() for _ in range(2)]
+    called: list[int] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+
+        def read(number: int) -> None:
+            called.append(number)
+            for ours, _ in pairs:
+                loop.remove_reader(ours)
+
+        for number, (ours, theirs) in enumerate(pairs):
+            theirs.send(b"x")
+            loop.add_reader(ours, read, number)
+        await asyncio.sleep(0.02)
+
+    _run(work())
+    assert len(called) == 1
+    for both in pairs:
+        for one in both:
+            one.close()
+
+
+def test_servers_and_clients_of_asyncio_work_on_it() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.read(5))
+        writer.close()
+
+    async def work() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"hello")
+        assert await reader.read() == b"hello"
+        writer.close()
+        server.close()
+        await server.wait_closed()
+
+    _run(work())
