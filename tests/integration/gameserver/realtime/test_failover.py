@@ -207,7 +207,14 @@ async def test_a_match_that_nobody_can_restore_is_ended_instead_of_being_tried_f
     await eventually(given_up)
     await eventually(_finished(redis, spec.match_id))
     assert await redis.get(keys.unreadable(spec.match_id)) == b"3"
-    [ended] = (await asyncio.to_thread(events.received)).values()
+    arrived: list[dict[str, Any]] = []
+
+    async def delivered() -> bool:
+        arrived.extend((await asyncio.to_thread(events.received)).values())
+        return bool(arrived)
+
+    await eventually(delivered)
+    [ended] = arrived
     assert (ended["event_id"], ended["type"]) == (f"{spec.match_id}:1", "match.ended")
     assert (ended["payload"]["reason"], ended["payload"]["players"]) == ("aborted", [])
 
