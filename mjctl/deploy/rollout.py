@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -52,13 +52,16 @@ class Rollout:
         self._plan = plan
         self._gate = gate
 
-    async def run(self, planned: Sequence[Planned]) -> list[RegionResult]:
-        """Apply `planned`; results in the order given. After a wave that is not well no other region is touched."""
+    async def run(self, planned: Sequence[Planned], *, unserved: Collection[str] = ()) -> list[RegionResult]:
+        """Apply `planned`; results in the order given. After a wave that is not well no other region is touched.
+
+        The gate looks at a region as a player does, so it cannot look at those `unserved`, which none can reach yet.
+        """
         by_region = {one.stack.region: one for one in planned}
         results: dict[str, RegionResult] = {}
         for wave in self._plan.waves(list(by_region)):
             if all(result.ok for result in results.values()):
-                found = await self._wave([by_region[region] for region in wave])
+                found = await self._wave([by_region[region] for region in wave], unserved)
             else:
                 discard([by_region[region] for region in wave])
                 found = [not_started(self._deployment, by_region[region]) for region in wave]
@@ -66,12 +69,14 @@ class Rollout:
         await asyncio.to_thread(self._deployment.store.prune)
         return [results[region] for region in by_region]
 
-    async def _wave(self, planned: Sequence[Planned]) -> list[RegionResult]:
+    async def _wave(self, planned: Sequence[Planned], unserved: Collection[str]) -> list[RegionResult]:
         applied = await self._deployment.apply(planned)
-        return list(await asyncio.gather(*(self._judge(one) for one in applied)))
+        return list(await asyncio.gather(*(self._judge(one, one.region not in unserved) for one in applied)))
 
-    async def _judge(self, result: RegionResult) -> RegionResult:
-        if result.ok and self._gate is not None:
+    async def _judge(self, result: RegionResult, visible: bool) -> RegionResult:
+        if result.ok and self._gate is not None and not visible:
+            self._deployment.reporter.note(result.region, "is not watched yet: no player reaches it before the edge")
+        elif result.ok and self._gate is not None:
             result = await self._through_gate(result, self._gate)
         if self._plan.rollback and result.outcome in (Outcome.FAILED, Outcome.UNHEALTHY):
             return await self._roll_back(result)

@@ -103,7 +103,10 @@ class StagedRollout:
             return [not_started(self._deployment, one) if one.result.ok else one.result for one in ready]
         unit = ready[0].stack.region
         if unit not in (FOUNDATION, EDGE):
-            return await self._rollout.run(ready)
+            served = (await asyncio.to_thread(self._intents.published, EDGE)).get("contract", {}).get("regions", ())
+            return await self._rollout.run(
+                ready, unserved=[one.stack.region for one in ready if one.stack.region not in served]
+            )
         applied = await self._deployment.apply(ready)
         return [await self._with_client(one) if unit == EDGE and one.ok else one for one in applied]
 

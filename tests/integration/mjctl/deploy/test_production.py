@@ -186,8 +186,9 @@ def test_nothing_is_done_without_an_answer(project: Project) -> None:
 
 
 def test_the_first_deploy_goes_in_order(project: Project) -> None:
-    assert project.deploy("--all-regions") == dict.fromkeys(UNITS, "applied")
+    assert project.deploy("--all-regions", "--gate") == dict.fromkeys(UNITS, "applied")
     assert project.order(list(reversed(UNITS))) == UNITS
+    assert f"[{SECOND}] is not watched yet: no player reaches it before the edge" in project.said
 
 
 def test_the_states_are_in_the_bucket_and_nothing_in_the_project(project: Project) -> None:
@@ -214,6 +215,15 @@ def test_new_code_goes_to_the_regions_alone(project: Project) -> None:
         "edge": "unchanged",
     }
     assert project.order([PRIMARY, SECOND]) == [SECOND, PRIMARY]
+
+
+def test_a_region_that_players_reach_is_watched(project: Project) -> None:
+    """Nobody answers for the region here, so its gate finds it unhealthy, and the other one is left alone."""
+    project.configure(game={"servers_per_zone": 3})
+    outcomes = project.deploy("--all-regions", "--strategy", "canary", "--canary", SECOND, code=3)
+    assert outcomes == {"foundation": "unchanged", SECOND: "unhealthy", PRIMARY: "not_started", "edge": "not_started"}
+    project.configure(game={"servers_per_zone": 2})
+    assert project.deploy("--all-regions")[SECOND] == "applied"
 
 
 def test_a_region_goes_back_to_its_last_release(project: Project) -> None:
