@@ -21,8 +21,13 @@ from picows import WSListener, ws_connect
 from redis import Redis
 from redis.exceptions import RedisError
 
+from mjctl.aws import stores
+from mjctl.aws.clients import AwsClients
+from mjctl.fleet.listing import list_servers
 from mjctl.local import certificates
 from mjctl.local.layout import Layout, read_json
+from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError, UnreachableError
 from mjctl.models.exit_codes import ExitCode
 
 from .conftest import Operator, Ran
@@ -211,6 +216,25 @@ async def test_clients_of_every_protocol_meet_a_refusal_or_refuse(secure: Secure
     aws = boto3.client("sqs", endpoint_url=contract["aws"]["endpoint_url"], config=once, **keys)
     with pytest.raises(SSLError):
         aws.list_queues()
+
+
+async def test_the_operators_clients_refuse_another_authority(secure: Secure, tmp_path: Path) -> None:
+    other = Layout(tmp_path / "local" / "elsewhere")
+    certificates.issue(other)
+    contract = Contract.parse({**secure.contract, "ca_file": str(other.tls_authority)})
+    with AwsClients(contract, attempts=1) as clients:
+        with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            async with stores.database(contract, clients):
+                pass
+        with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            async with stores.cache(contract, clients) as cache:
+                await cache.ping()
+        with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
+            await clients.call("sqs", "list_queues")
+    assert {row.state for row in await list_servers(contract)} == {"no answer"}
+    other.tls_authority.unlink()
+    with pytest.raises(NotFoundError, match="authority cannot be read"):
+        await list_servers(contract)
 
 
 def test_the_page_may_connect_to_encrypted_servers_only(secure: Secure) -> None:
