@@ -176,6 +176,8 @@ class Environment(_Section):
     def _has_an_account(self) -> Environment:
         if self.target == "local":
             return self
+        if self.local.tls:
+            raise ValueError("local.tls: the target local alone has this switch")
         if self.aws is None:
             raise ValueError(f"aws: target {self.target} needs it: account_id and domain at least")
         if self.primary_region not in self.regions:

@@ -54,6 +54,7 @@ def test_the_shipped_environments_are_valid() -> None:
         (GOOD.replace(", us-east-1c]", "]"), 5, "zones"),
         (GOOD + "game:\n  tick_rate_hz: fast\n", 7, "game.tick_rate_hz"),
         (GOOD + "game:\n  tick_rate_hz: 61\n", 7, "less than or equal to 60"),
+        (GOOD.replace("target: local", "target: aws") + "local: {tls: true}\n", 1, "local.tls"),
         (GOOD.replace("us-east-1c", "eu-west-1c"), 1, "not a zone of us-east-1"),
         (GOOD + "name: other\n", 6, "must not stand in it"),
         (GOOD + "project: twice\n", 6, "stands twice (first on line 1)"),
