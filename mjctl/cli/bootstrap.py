@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from mjctl.cli.base import EnvOption, OutputFormat, OutputOption
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from mjctl.deploy.bootstrap import Bootstrap
     from mjctl.deploy.executor import Deployment, Planned
     from mjctl.models.deployment import RegionResult
+    from mjctl.terraform.runner import Runner
 
 
 def bootstrap(
@@ -27,7 +29,7 @@ def bootstrap(
 
     Example: mjctl bootstrap --env staging --auto-approve
     """
-    from mjctl.deploy.bootstrap import prepare
+    from mjctl.deploy.bootstrap import move_state, prepare
     from mjctl.terraform.lock import region_lock
 
     run = open_run("bootstrap", env, output)
@@ -47,7 +49,7 @@ def bootstrap(
         wanted = prepare(run.workspace, run.environment)
         result = _made(run, wanted, auto_approve)
         if not wanted.moved:
-            run.phase(lambda deployment: _move_state(run, wanted, deployment))
+            run.phase(lambda deployment: _by_terraform(run, deployment, wanted, move_state))
     _emit(run, wanted, result)
 
 
@@ -57,8 +59,10 @@ def _made(run: Run, wanted: Bootstrap, auto_approve: bool) -> RegionResult:
     Raises:
         MjctlError: it went wrong; the next run goes on from there.
     """
+    from mjctl.deploy.bootstrap import take_up
     from mjctl.deploy.executor import discard
 
+    run.phase(lambda deployment: _by_terraform(run, deployment, wanted, take_up))
     planned: list[Planned] = run.phase(lambda deployment: deployment.plan([wanted.intent]))
     result = planned[0].result
     try:
@@ -72,11 +76,12 @@ def _made(run: Run, wanted: Bootstrap, auto_approve: bool) -> RegionResult:
     return result
 
 
-async def _move_state(run: Run, made: Bootstrap, deployment: Deployment) -> list[None]:
-    from mjctl.deploy.bootstrap import move_state
+async def _by_terraform(
+    run: Run, deployment: Deployment, wanted: Bootstrap, work: Callable[[Runner, Bootstrap], Awaitable[None]]
+) -> list[None]:
     from mjctl.terraform.runner import Runner
 
-    await move_state(Runner(run.engine, deployment.cancellation), made)
+    await work(Runner(run.engine, deployment.cancellation), wanted)
     return []
 
 

@@ -6,6 +6,7 @@ bucket. A run that was interrupted in between is finished by the next: what exis
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -103,6 +104,37 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         "target": environment.target,
     }
     return Bootstrap(account, Intent(stack, variables), found)
+
+
+async def take_up(runner: Runner, wanted: Bootstrap) -> None:
+    """Go on with what an interrupted run has left: Terraform would replace what it was in the middle of making, but it
+    exists, and the plan brings it to what it should be.
+
+    Raises:
+        TerraformError, Interrupted: see Runner.run.
+    """
+    stack = wanted.intent.stack
+    tainted = [] if wanted.moved else _tainted(stack.state_file)
+    if tainted:
+        await operations.init(runner, stack)
+    for address in tainted:
+        await runner.run(stack, "untaint", address)
+
+
+def _tainted(state_file: Path) -> list[str]:
+    """Addresses of what was begun and not finished."""
+    try:
+        resources = json.loads(state_file.read_bytes())["resources"]
+    except (FileNotFoundError, ValueError, KeyError):
+        return []
+    found = []
+    for resource in resources:
+        address = ".".join(filter(None, (resource.get("module"), resource["type"], resource["name"])))
+        for instance in resource["instances"]:
+            key = instance.get("index_key")
+            if instance.get("status") == "tainted":
+                found.append(address if key is None else f"{address}[{json.dumps(key)}]")
+    return found
 
 
 async def move_state(runner: Runner, made: Bootstrap) -> None:

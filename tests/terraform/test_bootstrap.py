@@ -1,0 +1,195 @@
+"""`mjctl bootstrap` with the real provider on an emulated AWS: interrupted, repeated, by others, without its state."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from mjctl.__main__ import run
+from mjctl.aws import account
+from mjctl.sandbox import daemon
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]
+
+PROJECT = Path(__file__).parents[2]
+BUCKET = "arena-terraform-state-123456789012"
+STATE = "bootstrap.tfstate"
+CONFIG = """\
+project: arena
+target: sandbox
+regions:
+  {first}: {{zones: [{first}a, {first}b, {first}c]}}
+  {second}: {{zones: [{second}a, {second}b, {second}c]}}
+aws:
+  account_id: "123456789012"
+  domain: {{name: {name}.example.com}}
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two environments of one project, the second with another primary region."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "configs").mkdir()
+    (folder / "terraform").symlink_to(PROJECT / "terraform")
+    for name, regions in (("one", ("us-east-1", "eu-west-1")), ("two", ("eu-west-1", "us-east-1"))):
+        text = CONFIG.format(name=name, first=regions[0], second=regions[1])
+        (folder / "configs" / f"{name}.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[daemon.RunningSandbox]:
+    """That of environment `one` in the first home."""
+    home = tmp_path_factory.mktemp("home")
+    yield daemon.start(home / "one").sandbox
+    daemon.stop(home / "one")
+
+
+@pytest.fixture
+def home(sandbox: daemon.RunningSandbox) -> Path:
+    return Path(sandbox.emulators[0].log).parents[2]
+
+
+@pytest.fixture
+def mjctl(
+    project: Path,
+    home: Path,
+    sandbox: daemon.RunningSandbox,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., dict[str, Any]]:
+    """Runs `mjctl bootstrap`, from any home towards the one account. What a process would ask once is asked anew."""
+    monkeypatch.setenv("MJCTL_PROJECT_DIR", str(project))
+    monkeypatch.setattr(daemon, "running", lambda _folder: sandbox)
+
+    def call(environment: str, folder: Path = home) -> dict[str, Any]:
+        monkeypatch.setenv("MJCTL_HOME", str(folder))
+        for remembered in (account._account_of_credentials, account._key_of_bucket, account._region_of_bucket):
+            remembered.cache_clear()
+        code = run(["bootstrap", "--env", environment, "--auto-approve", "--output", "json"])
+        captured = capsys.readouterr()
+        assert code == 0, captured.err
+        document: dict[str, Any] = json.loads(captured.out)
+        return document
+
+    return call
+
+
+def client(sandbox: daemon.RunningSandbox, service: str) -> Any:
+    return boto3.client(
+        service,
+        region_name="us-east-1",
+        endpoint_url=sandbox.url("ministack"),
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+
+
+def keys(sandbox: daemon.RunningSandbox) -> list[str]:
+    """Keys of the account, but those that AWS manages."""
+    kms = client(sandbox, "kms")
+    found = [kms.describe_key(KeyId=one["KeyId"])["KeyMetadata"] for one in kms.list_keys()["Keys"]]
+    return sorted(one["Arn"] for one in found if one["Description"].startswith("Terraform states"))
+
+
+def test_without_a_bucket_nothing_is_made_unasked(project: Path, home: Path, sandbox: daemon.RunningSandbox) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "mjctl", "bootstrap", "--env", "one"],
+        env={**os.environ, "MJCTL_PROJECT_DIR": str(project), "MJCTL_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 12, done.stderr
+    assert f"Make the state bucket {BUCKET}?" in done.stderr
+    assert client(sandbox, "s3").list_buckets()["Buckets"] == []
+    assert keys(sandbox) == []
+
+
+def test_one_that_was_interrupted_is_finished_by_the_next(
+    project: Path, home: Path, sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mjctl", "bootstrap", "--env", "one", "--auto-approve"],
+        env={**os.environ, "MJCTL_PROJECT_DIR": str(project), "MJCTL_HOME": str(home)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    killer = threading.Timer(300, process.kill)
+    killer.start()
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "bucket created" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 130
+    killer.cancel()
+    assert (home / "one" / "bootstrap" / "terraform" / "terraform.tfstate").exists()
+    key = keys(sandbox)
+
+    document = mjctl("one")
+    assert document == {
+        "environment": "one",
+        "account_id": "123456789012",
+        "outcome": "changed",
+        "bucket": BUCKET,
+        "region": "us-east-1",
+        "kms_key_arn": keys(sandbox)[0],
+        "state": f"s3://{BUCKET}/{STATE}",
+    }
+    assert not key or keys(sandbox) == key
+    assert not list((home / "one" / "bootstrap" / "terraform").glob("terraform.tfstate*"))
+
+
+def test_the_bucket_is_versioned_encrypted_private_and_takes_tls_alone(sandbox: daemon.RunningSandbox) -> None:
+    s3 = client(sandbox, "s3")
+    assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+    rules = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
+    (default,) = [rule["ApplyServerSideEncryptionByDefault"] for rule in rules]
+    assert default == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": keys(sandbox)[0]}
+    assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
+    (deny,) = json.loads(s3.get_bucket_policy(Bucket=BUCKET)["Policy"])["Statement"]
+    assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
+    assert s3.head_object(Bucket=BUCKET, Key=STATE)["ServerSideEncryption"] == "aws:kms"
+
+
+def test_again_from_another_machine_and_for_another_environment_it_is_there_already(
+    tmp_path: Path, mjctl: Callable[..., dict[str, Any]]
+) -> None:
+    first = mjctl("one")
+    assert first["outcome"] == "unchanged"
+    assert mjctl("one", tmp_path / "elsewhere") == first
+    assert mjctl("two", tmp_path / "elsewhere") == {**first, "environment": "two"}
+
+
+def test_what_was_changed_by_hand_is_put_right(
+    sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
+) -> None:
+    client(sandbox, "s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
+    assert mjctl("one")["outcome"] == "changed"
+    assert client(sandbox, "s3").get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
+
+
+def test_without_its_state_it_takes_over_what_exists(
+    tmp_path: Path, sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
+) -> None:
+    before = keys(sandbox)
+    client(sandbox, "s3").delete_object(Bucket=BUCKET, Key=STATE)
+    assert mjctl("one", tmp_path / "elsewhere")["outcome"] == "changed"
+    assert keys(sandbox) == before
+    assert mjctl("one", tmp_path / "elsewhere")["outcome"] == "unchanged"
