@@ -161,6 +161,16 @@ class Match:
         """Of the last event."""
         return self._sequence
 
+    @property
+    def taken_sequence(self) -> int:
+        """Of the last event that `take_events` has given out, or that was there when the match was restored."""
+        return self._sequence - len(self._events)
+
+    @property
+    def end_taken(self) -> bool:
+        """Whether `match.ended` is among those."""
+        return self.ended and not self._events
+
     def players(self) -> list[PlayerInfo]:
         return [PlayerInfo(s.slot, s.player_id, s.name, s.connected) for s in self._seats.values()]
 

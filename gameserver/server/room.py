@@ -72,7 +72,7 @@ class Room:
         self._in_flight = _InFlight(0, 0, 0)
         self._stored_at = time.monotonic()
         self._snapshot_at = self._stored_at - random.random() * origin.snapshot_seconds
-        self._end_stored = match.ended
+        self._end_stored = match.end_taken
 
     @property
     def match_id(self) -> str:
