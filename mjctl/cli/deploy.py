@@ -236,8 +236,9 @@ def destroy(
         try:
             if all(result.ok for result in results):
                 if not auto_approve:
-                    count = sum(result.remove for result in results)
-                    where = f"{run.environment.name}: {', '.join(result.region for result in results)}"
+                    going = [result for result in results if result.region in teardown.going]
+                    count = sum(result.remove for result in going)
+                    where = f"{run.environment.name}: {', '.join(result.region for result in going)}"
                     run.session.confirm(f"Destroy {count} resources of {where}? Their data is lost.", yes=False)
                 results = run.recorded(
                     [result.region for result in results],

@@ -18,7 +18,10 @@ from mjctl.models.release import Release
 
 
 class Teardown(Protocol):
-    """A destroy: planned, shown, then run."""
+    """A destroy: planned, shown, then run. `going`: the units of which nothing is left."""
+
+    @property
+    def going(self) -> tuple[str, ...]: ...
 
     async def plan(self, deployment: Deployment) -> list[Planned]: ...
 
@@ -30,6 +33,10 @@ class LocalTeardown:
     """Local regions, all at once: none needs another."""
 
     intents: Sequence[Intent]
+
+    @property
+    def going(self) -> tuple[str, ...]:
+        return tuple(intent.region for intent in self.intents)
 
     async def plan(self, deployment: Deployment) -> list[Planned]:
         return await deployment.plan(self.intents, destroy=True)
@@ -72,8 +79,12 @@ class ProductionTeardown:
 
     @property
     def keeps_edge(self) -> bool:
-        """Whether the edge stays, for the regions that remain."""
+        """Whether the edge stays, for the regions that remain. It is changed first: players leave."""
         return bool(self.remaining)
+
+    @property
+    def going(self) -> tuple[str, ...]:
+        return tuple(unit for stage in self.stages for unit in stage if unit != EDGE or not self.keeps_edge)
 
     @property
     def stages(self) -> list[list[str]]:
