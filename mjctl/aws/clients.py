@@ -102,7 +102,7 @@ class AwsClients:
         self._contract = contract
         self._timeout = timeout_seconds
         self._attempts = attempts
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[tuple[str, str], Any] = {}
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix=f"aws-{contract.region}")
 
     def __enter__(self) -> AwsClients:
@@ -120,12 +120,13 @@ class AwsClients:
         """Whether one process on this machine answers for AWS: what is done in parallel there only gets in the way."""
         return self._contract.aws.endpoint_url is not None
 
-    def client(self, service: str) -> Any:
-        """The boto3 client of `service`, made on first use; thread-safe."""
+    def client(self, service: str, region: str | None = None) -> Any:
+        """The boto3 client of `service`, made on first use; thread-safe. `region`: another than the contract's."""
+        key = service, region or self._contract.region
         with _session_lock:
-            if service not in self._clients:
-                self._clients[service] = self._make(service)
-            return self._clients[service]
+            if key not in self._clients:
+                self._clients[key] = self._make(*key)
+            return self._clients[key]
 
     async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call one operation, e.g. `call("sqs", "get_queue_attributes", QueueUrl=...)`, off the event loop.
@@ -133,10 +134,14 @@ class AwsClients:
         Raises:
             NotFoundError, PermissionDeniedError, UnreachableError: by what the API answered, or that it did not.
         """
+        return await self.call_in(self._contract.region, service, operation, **parameters)
+
+    async def call_in(self, region: str, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """As `call`, of another region: some parts of an environment exist in one region only."""
         loop = asyncio.get_running_loop()
 
         def invoke() -> dict[str, Any]:
-            method: Callable[..., dict[str, Any]] = getattr(self.client(service), operation)
+            method: Callable[..., dict[str, Any]] = getattr(self.client(service, region), operation)
             return method(**parameters)
 
         try:
@@ -194,7 +199,7 @@ class AwsClients:
             return ThrottledError(f"AWS throttles the call: {code}: {message}", where=where, hint=hint)
         return UnreachableError(f"AWS answered with {code}: {message}", where=where)
 
-    def _make(self, service: str) -> Any:
+    def _make(self, service: str, region: str) -> Any:
         global _session  # noqa: PLW0603
         import boto3
         from botocore.config import Config
@@ -211,7 +216,7 @@ class AwsClients:
         session: Any = _session
         return session.client(
             service,
-            region_name=self._contract.region,
+            region_name=region,
             endpoint_url=self._endpoint(service),
             verify=self._contract.ca_file,
             config=Config(

@@ -31,7 +31,9 @@ def checks(contract: Contract) -> Iterator[Check]:
 async def check_identity(context: RegionContext) -> Finding:
     """The pool exists, and the keys that verify its tokens can be fetched."""
     part = context.contract.identity
-    pool = await context.clients.call("cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
+    # A pool lies in one region, which its id begins with, and serves all.
+    home = part.user_pool_id.partition("_")[0]
+    pool = await context.clients.call_in(home, "cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
     try:
         answer = await look(context, "the user pool's key set (JWKS)", part.jwks_url)
     except UnreachableError:

@@ -243,6 +243,11 @@ async def test_a_key_set_that_is_away_is_a_fault_only_where_something_is_served(
     assert found.status is CheckStatus.FAIL
 
 
+async def test_the_user_pool_of_the_primary_region_is_found_from_another(region: Production, tmp_path: Path) -> None:
+    contract = region.contract.model_copy(update={"region": OTHER_REGION})
+    assert (await look(contract, tmp_path, "identity"))["identity"].status is CheckStatus.PASS
+
+
 async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_path: Path) -> None:
     assert (await look(region.contract, tmp_path, "certificate", certificate_days_warn=400))[
         "certificate"
