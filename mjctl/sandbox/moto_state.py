@@ -10,7 +10,6 @@ import logging
 import os
 import pickle
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,6 @@ from mjctl.sandbox import moto_corrections
 
 # By moto's own names; the same as emulators.MOTO_SERVICES.
 SERVICES = ("applicationautoscaling", "cloudwatch", "ecr", "shield", "wafv2")
-
-_TRIES = 5
 
 logger = logging.getLogger("mjctl.sandbox.moto")
 
@@ -39,11 +36,13 @@ class MotoState:
         """Put back what was saved, before the first request. Returns whether there was something to put back."""
         try:
             with self._file.open("rb") as stream:
+                # The version comes first, by itself: another release's objects may not even be read.
+                version = pickle.load(stream)  # noqa: S301 - see _Unpickler
+                if version != __version__:
+                    logger.warning("the state is moto %s's, this is %s: begun without it", version, __version__)
+                    return False
                 kept: dict[str, Any] = _Unpickler(stream).load()
         except FileNotFoundError:
-            return False
-        if kept["version"] != __version__:
-            logger.warning("the state is moto %s's, this is %s: begun without it", kept["version"], __version__)
             return False
         moto_corrections.scaling_tags.update(kept["scaling_tags"])
         for service, accounts in kept["backends"].items():
@@ -53,8 +52,12 @@ class MotoState:
         return True
 
     def save_if_changed(self) -> None:
-        """Save unless the state is the one that was saved last."""
-        state = self._pickled()
+        """Save unless the state is the one that was saved last, or requests change it all the time just now."""
+        try:
+            state = self._pickled()
+        except RuntimeError:
+            # `changed size during iteration`: there will be a next time.
+            return
         if state != self._saved:
             self._write(state)
 
@@ -69,14 +72,11 @@ class MotoState:
         self._saved = state
 
     def _pickled(self) -> bytes:
-        return _undisturbed(
-            lambda: _dumped(
-                {
-                    "version": __version__,
-                    "scaling_tags": dict(moto_corrections.scaling_tags),
-                    "backends": {service: _by_account(service) for service in SERVICES},
-                }
-            )
+        return pickle.dumps(__version__) + _dumped(
+            {
+                "scaling_tags": dict(moto_corrections.scaling_tags),
+                "backends": {service: _by_account(service) for service in SERVICES},
+            }
         )
 
 
@@ -110,16 +110,6 @@ def _dumped(state: object) -> bytes:
 
 def _service(backend: BaseBackend) -> str:
     return type(backend).__module__.split(".")[1]
-
-
-def _undisturbed(work: Callable[[], bytes]) -> bytes:
-    """Requests change the objects meanwhile, which ends a walk over them with `changed size during iteration`."""
-    for _ in range(_TRIES - 1):
-        try:
-            return work()
-        except RuntimeError:
-            continue
-    return work()
 
 
 def _backends(service: Any) -> Any:
