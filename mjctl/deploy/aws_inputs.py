@@ -68,8 +68,10 @@ def region(
     servers_per_zone: int | None = None,
     endpoint_url: str | None = None,
     service_endpoint_urls: Mapping[str, str] | None = None,
+    state: StateStore | None = None,
 ) -> dict[str, Any]:
-    """Variables of terraform/stacks/region. `contract` is foundation's; `servers_per_zone` overrules the file.
+    """Variables of terraform/stacks/region. `contract` is foundation's; `servers_per_zone` overrules the file; with
+    `state` the operators' role may read what was deployed.
 
     The endpoints are those of an emulated AWS.
     """
@@ -99,6 +101,7 @@ def region(
         "operators": list(account.operators),
         "protect": protect(environment),
         "region": name,
+        "state": {"bucket": state.bucket, "kms_key_arn": state.kms_key_arn} if state else None,
     }
 
 

@@ -142,4 +142,5 @@ class ProductionIntents(Intents):
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
             service_endpoint_urls=self._account.service_endpoint_urls,
+            state=self._state,
         )

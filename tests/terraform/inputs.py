@@ -38,7 +38,7 @@ def region(
 ) -> dict[str, Any]:
     """`archive` need not exist for a plan that is refused."""
     package = aws_inputs.Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
-    return {**aws_inputs.region(environment, name, foundation_contract, package), **changes}
+    return {**aws_inputs.region(environment, name, foundation_contract, package, state=STATE), **changes}
 
 
 def empty_archive(folder: Path) -> Path:

@@ -23,8 +23,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 def _function(name: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         found = await context.clients.call("lambda", "get_function_configuration", FunctionName=name)
-        # An emulated AWS may leave the states out; the real one never does.
-        state, update = found.get("State", "Active"), found.get("LastUpdateStatus", "Successful")
+        state, update = found.get("State", "Unknown"), found.get("LastUpdateStatus", "Unknown")
         mappings = (await context.clients.call("lambda", "list_event_source_mappings", FunctionName=name))[
             "EventSourceMappings"
         ]
@@ -41,9 +40,9 @@ def _function(name: str) -> CheckFunction:
         if state not in ("Active", "Inactive"):
             reason = found.get("StateReason") or "no reason given"
             return (warned if state == "Pending" else failed)(f"{name} is {state}: {reason}", hint=deploy, **evidence)
-        if update == "Failed":
+        if update not in ("Successful", "InProgress"):
             reason = found.get("LastUpdateStatusReason") or "no reason given"
-            return failed(f"the last update of {name} failed: {reason}", hint=deploy, **evidence)
+            return failed(f"the last update of {name}: {update}: {reason}", hint=deploy, **evidence)
         stopped = [queue for queue, one in feeds.items() if one in ("Disabled", "Disabling")]
         if stopped:
             return failed(f"{name} no longer reads {', '.join(stopped)}", hint=deploy, **evidence)

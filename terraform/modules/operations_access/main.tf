@@ -1,4 +1,4 @@
-# The way into the VPC for `mjctl cache`: no open port, no bastion; IAM says who, the log says what.
+# The way into the VPC for `mjctl cache` and `mjctl servers`: no open port, no bastion; IAM says who, the log says what.
 module "function" {
   source = "../functions"
 
@@ -23,17 +23,94 @@ module "function" {
   }
 }
 
+locals {
+  own = "${var.region}:${var.account_id}"
+
+  # What `mjctl health`, `queue` and `servers` ask of this region's own parts.
+  operator_statements = {
+    DeadLetters = {
+      actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage"]
+      resources = ["arn:aws:sqs:${local.own}:${var.name}-*"]
+    }
+    InvokeOpsFunction = {
+      actions   = ["lambda:InvokeFunction"]
+      resources = ["arn:aws:lambda:${local.own}:function:${var.name}-ops"]
+    }
+    LeaveRegion = {
+      actions   = ["route53:UpdateHealthCheck"]
+      resources = ["arn:aws:route53:::healthcheck/*"]
+    }
+    LookAtBackups = {
+      actions   = ["backup:ListRecoveryPointsByBackupVault"]
+      resources = ["arn:aws:backup:${local.own}:backup-vault:${var.name}-${var.region}"]
+    }
+    LookAtFunctions = {
+      actions   = ["lambda:GetFunctionConfiguration"]
+      resources = ["arn:aws:lambda:${local.own}:function:${var.name}-*"]
+    }
+    LookAtKeys = {
+      actions   = ["kms:DescribeKey", "kms:GetKeyRotationStatus"]
+      resources = ["arn:aws:kms:${local.own}:key/*"]
+    }
+    LookAtSecret = {
+      actions   = ["secretsmanager:DescribeSecret"]
+      resources = ["arn:aws:secretsmanager:${local.own}:secret:${var.name}-*"]
+    }
+    LookAtService = {
+      actions   = ["ecs:DescribeServices", "ecs:DescribeTasks"]
+      resources = ["arn:aws:ecs:${local.own}:service/${var.name}/*", "arn:aws:ecs:${local.own}:task/${var.name}/*"]
+    }
+    LookAtTables = {
+      actions   = ["dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable", "dynamodb:DescribeTimeToLive"]
+      resources = ["arn:aws:dynamodb:${local.own}:table/${var.name}-*"]
+    }
+    LookAtTopics = {
+      actions   = ["sns:ListSubscriptionsByTopic"]
+      resources = ["arn:aws:sns:${local.own}:${var.name}-*"]
+    }
+    QueueKey = {
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [var.kms_key_arn]
+    }
+    StopTasks = {
+      actions   = ["ecs:StopTask"]
+      resources = ["arn:aws:ecs:${local.own}:task/${var.name}/*"]
+    }
+    # Waiver `*`: these take no resource, or one whose id is not known here; none of them shows what is a player's.
+    WaivedLook = {
+      actions = [
+        "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",
+        "cloudwatch:DescribeAlarms", "cloudwatch:GetMetricData", "cloudwatch:GetMetricStatistics",
+        "cognito-idp:DescribeUserPool", "ecs:ListTasks", "elasticache:DescribeReplicationGroups",
+        "elasticloadbalancing:DescribeTargetHealth", "lambda:ListEventSourceMappings", "rds:DescribeDBClusters",
+        "rds:DescribeDBInstances", "rds:DescribeGlobalClusters", "route53:ListHealthChecks", "wafv2:GetWebACL",
+        "wafv2:GetWebACLForResource",
+      ]
+      resources = ["*"]
+    }
+  }
+  state_statements = var.state == null ? {} : {
+    ReadStates = { actions = ["s3:GetObject"], resources = ["arn:aws:s3:::${var.state.bucket}/${var.name}/*"] }
+    StateKey   = { actions = ["kms:Decrypt"], resources = [var.state.kms_key_arn] }
+  }
+}
+
 data "aws_iam_policy_document" "operator" {
-  statement {
-    sid       = "InvokeOpsFunction"
-    actions   = ["lambda:InvokeFunction"]
-    resources = ["arn:aws:lambda:${var.region}:${var.account_id}:function:${var.name}-ops"]
+  #checkov:skip=CKV_AWS_356:the statement on every resource only looks, and says why at its place
+  dynamic "statement" {
+    for_each = merge(local.operator_statements, local.state_statements)
+
+    content {
+      sid       = statement.key
+      actions   = statement.value.actions
+      resources = statement.value.resources
+    }
   }
 }
 
 resource "aws_iam_policy" "operator" {
   name        = "${var.name}-${var.region}-operator"
-  description = "Cache commands through the ops function"
+  description = "mjctl health, cache, queue, servers and failover of this region"
   policy      = data.aws_iam_policy_document.operator.json
 }
 

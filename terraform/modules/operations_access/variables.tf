@@ -71,3 +71,9 @@ variable "region" {
   description = "Region of the provider."
   type        = string
 }
+
+variable "state" {
+  description = "Bucket and key of the Terraform states, where mjctl reads what was deployed; null: operators read them by another role."
+  type        = object({ bucket = string, kms_key_arn = string })
+  default     = null
+}

@@ -143,3 +143,9 @@ variable "region" {
   description = "Region of this stack."
   type        = string
 }
+
+variable "state" {
+  description = "Bucket and key of the Terraform states, for the operators' role; null: they read them by another one."
+  type        = object({ bucket = string, kms_key_arn = string })
+  default     = null
+}
