@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import boto3
 import pytest
 from redis.asyncio import Redis
 
-from gameserver.cache import DistributedCache, SweepProgress
+from gameserver.cache import DistributedCache, SweepProgress, SyncDistributedCache
 from gameserver.settings import Settings
 from mjctl.aws import ops_function
 from mjctl.cache import operations, remote
+from mjctl.cli.cache import _Progress as Progress
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 from mjctl.models.exit_codes import ExitCode
@@ -95,6 +97,36 @@ async def test_interrupted_between_invocations_it_goes_on_from_its_token(
     assert left == KEYS - told[-1].removed
     rest = await operations.invalidate_pattern(private, "big:*", dry_run=False, resume_token=told[-1].resume_token)
     assert rest.removed == left > 0
+
+
+def test_ctrl_c_says_how_to_go_on(
+    mjctl: Any, private: Contract, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "SLICE_SECONDS", 0.1)
+    with SyncDistributedCache(settings.cache_url) as cache:
+        for number in range(1500):
+            cache.set("big", str(number), 1, ttl_seconds=300)
+    told = Progress.of
+
+    def interrupt_after_the_first(self: Any, region: str) -> Any:
+        heard = told(self, region)
+
+        def hear(progress: SweepProgress) -> None:
+            heard(progress)
+            signal.raise_signal(signal.SIGINT)
+
+        return hear
+
+    mjctl.contracts = {private.region: private}
+    sweep = ("cache", "invalidate", "--pattern", "big:*", "--max-keys-per-second", "500")
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "of", interrupt_after_the_first)
+        ran = mjctl(*sweep)
+    assert ran.code == ExitCode.INTERRUPTED
+    (stopped,) = re.findall(r"stopped after (\d+) keys; the rest: --resume (big:\d+)", " ".join(ran.err.split()))
+    assert 0 < int(stopped[0]) < 1500
+    rest = mjctl(*sweep[:-2], "--resume", stopped[1], "--region", private.region, "-o", "json").json()["regions"][0]
+    assert rest["removed"] == 1500 - int(stopped[0])
 
 
 async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, settings: Settings) -> None:
