@@ -1,0 +1,48 @@
+"""Which keys are read most, by how Redis keeps account of it under each kind of eviction policy."""
+
+from __future__ import annotations
+
+import asyncio
+
+from redis.asyncio import Redis
+
+from gameserver.cache import DistributedCache
+
+
+async def test_under_an_lfu_policy_redis_own_counter_ranks_the_keys(cache: DistributedCache, redis: Redis) -> None:
+    before = (await redis.config_get("maxmemory-policy"))["maxmemory-policy"]
+    await redis.config_set("maxmemory-policy", "allkeys-lfu")
+    try:
+        for number in range(50):
+            await cache.set("profile", f"p{number}", number)
+        for _ in range(500):
+            await cache.get("profile", "p7")
+        found = await cache.hot_keys(seconds=1, limit=3)
+    finally:
+        await redis.config_set("maxmemory-policy", before)
+    assert found.keys[0].name == "profile:p7"
+    assert found.keys[0].frequency is not None
+    assert found.keys[0].frequency > (found.keys[1].frequency or 0)
+    assert (len(found.keys), found.missed_percent) == (3, 0)
+
+
+async def test_under_any_other_policy_seconds_of_use_are_counted(cache: DistributedCache, redis: Redis) -> None:
+    await cache.set("profile", "busy", 1)
+    await redis.set("not-the-caches", 1)
+    reading = asyncio.create_task(_read(cache, redis))
+    found = await cache.hot_keys(seconds=3, limit=5)
+    reading.cancel()
+    assert [key.name for key in found.keys] == ["profile:busy"]
+    assert found.keys[0].frequency is None
+    assert 2 <= found.keys[0].busy_seconds <= found.seconds == 3
+
+
+async def test_of_an_empty_cache_nothing_is_hot(cache: DistributedCache, redis: Redis) -> None:
+    assert (await cache.hot_keys(seconds=1, limit=5)).keys == ()
+
+
+async def _read(cache: DistributedCache, redis: Redis) -> None:
+    while True:
+        await cache.get("profile", "busy")
+        await redis.get("not-the-caches")
+        await asyncio.sleep(0.1)
