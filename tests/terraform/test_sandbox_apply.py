@@ -113,22 +113,24 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         made.mjctl("sandbox", "down")
 
 
-def test_every_stack_is_applied(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+def test_every_stack_is_applied(sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]) -> None:
     results = {one["region"]: one for one in sandbox.deployed["regions"]}
     assert tuple(results) == sandbox.environment.units
     assert {one["outcome"] for one in results.values()} == {"applied"}
     assert {one["revision"] for one in results.values()} == {sandbox.deployed["regions"][0]["revision"]}
-    record_property("deploy_seconds", sandbox.seconds["deploy --all-regions --auto-approve"])
+    record_testsuite_property("deploy_seconds", sandbox.seconds["deploy --all-regions --auto-approve"])
     for unit, one in results.items():
-        record_property(f"{unit}_seconds", one["seconds"])
+        record_testsuite_property(f"{unit}_seconds", one["seconds"])
 
 
-def test_a_second_plan_changes_nothing(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+def test_a_second_plan_changes_nothing(
+    sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]
+) -> None:
     planned = sandbox.mjctl("plan", "--all-regions")
     assert {one["region"]: one["outcome"] for one in planned["regions"]} == dict.fromkeys(
         sandbox.environment.units, "unchanged"
     )
-    record_property("plan_seconds", sandbox.seconds["plan --all-regions"])
+    record_testsuite_property("plan_seconds", sandbox.seconds["plan --all-regions"])
 
 
 def test_nothing_is_written_into_the_project(sandbox: Sandbox) -> None:
@@ -215,12 +217,12 @@ def test_the_primary_region_is_not_taken_down_before_the_others(sandbox: Sandbox
     assert "goes last" in refused["error"]["what"]
 
 
-def test_destroy_leaves_nothing(sandbox: Sandbox, record_property: Callable[[str, object], None]) -> None:
+def test_destroy_leaves_nothing(sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]) -> None:
     destroyed = sandbox.mjctl("destroy", "--all-regions", "--auto-approve")
     assert {one["region"]: one["outcome"] for one in destroyed["regions"]} == dict.fromkeys(
         sandbox.environment.units, "destroyed"
     )
-    record_property("destroy_seconds", sandbox.seconds["destroy --all-regions --auto-approve"])
+    record_testsuite_property("destroy_seconds", sandbox.seconds["destroy --all-regions --auto-approve"])
     for unit in sandbox.environment.units:
         assert json.loads(sandbox.state(unit))["resources"] == []
     assert {one["state"] for one in sandbox.mjctl("status")["regions"]} == {"absent"}
