@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
+from mjctl.terraform.stack import Stack
 
 
 class ProductionIntents(Intents):
@@ -80,20 +82,20 @@ class ProductionIntents(Intents):
         stack = self.stack(unit)
         stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
         stack.prepare()
-        return Intent(stack, self._variables(unit, release), release)
+        return Intent(stack, self._variables(unit, release, stack), release)
 
     def applied(self, unit: str) -> Intent:
         intent = super().applied(unit)
         if intent.release is None or unit in (FOUNDATION, EDGE):
             return intent
-        return replace(intent, variables=self._with_package(intent.variables, intent.release))
+        return replace(intent, variables=self._with_package(intent.variables, intent.release, intent.stack))
 
     def earlier(self, unit: str, entry: Entry) -> Intent:
         stack = self._store.restored(self.stack(unit), entry)
         variables = dict(entry.variables)
         if unit not in (FOUNDATION, EDGE):
             # Its code and sizes go back; what the regions have in common stays as it is.
-            variables = self._with_package(variables, entry.release)
+            variables = self._with_package(variables, entry.release, stack)
             variables["foundation"] = self.published(FOUNDATION)["contract"]
             count = inputs.servers_per_zone(stack)
             if count is not None:
@@ -110,20 +112,20 @@ class ProductionIntents(Intents):
         regions = {name: part for name, part in intent.variables["regions"].items() if name not in leaving}
         return replace(intent, variables={**intent.variables, "regions": regions})
 
-    def _with_package(self, variables: Mapping[str, Any], release: Release) -> dict[str, Any]:
+    def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
         """The same variables with the functions' archive at its place on this machine, made anew if need be."""
         package = variables["functions"]["package"]
-        if Path(package["path"]).is_file():
+        if (stack.source_dir / package["path"]).is_file():
             return dict(variables)
         made = functions_of(self._workspace, self._environment, self._store, release)
-        found = {"path": str(made.path), "sha256": made.sha256_base64}
+        found = {"path": _seen_from(stack, made.path), "sha256": made.sha256_base64}
         functions = {**variables["functions"], "package": {**package, **found}}
         return {**variables, "functions": functions}
 
     def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
         return {**variables["game"], **aws_inputs.tasks(self._environment, unit, count)}
 
-    def _variables(self, unit: str, release: Release) -> dict[str, Any]:
+    def _variables(self, unit: str, release: Release, stack: Stack) -> dict[str, Any]:
         if unit == FOUNDATION:
             return aws_inputs.foundation(self._environment, self._state)
         contract = self.published(FOUNDATION).get("contract")
@@ -132,15 +134,21 @@ class ProductionIntents(Intents):
         if unit == EDGE:
             edges = {name: self.published(name).get("edge") for name in self._environment.regions}
             return aws_inputs.edge(self._environment, contract, {name: part for name, part in edges.items() if part})
+        package = package_of(
+            self._workspace, self._environment, self._store, release, contract, only_planned=self._only_planned
+        )
         return aws_inputs.region(
             self._environment,
             unit,
             contract,
-            package_of(
-                self._workspace, self._environment, self._store, release, contract, only_planned=self._only_planned
-            ),
+            replace(package, path=_seen_from(stack, Path(package.path))),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
             service_endpoint_urls=self._account.service_endpoint_urls,
             state=self._state,
         )
+
+
+def _seen_from(stack: Stack, archive: Path) -> str:
+    """The archive's path from where Terraform runs: the same on every machine. Another path would be a change."""
+    return os.path.relpath(archive, stack.source_dir)
