@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from gameserver.protocol import HEARTBEAT_HZ, Event, Frame, Full, PlayerInfo
+from gameserver.ranking import ranking
 from gameserver.rules import RuleEvent, load_rules
 
 FULL_FRAME_SECONDS: Final = 5.0
@@ -226,12 +227,21 @@ class Match:
         self.rules.apply(seat.slot, action)
         self._acks += (seat.slot, sequence)
 
+    def say(self, seat: Seat, sealed: bytes, now_ms: int) -> bool:
+        """Record what a player said. False: too late."""
+        if seat.left or self.ended:
+            return False
+        self._record(_CHAT, {"player_id": seat.player_id, "slot": seat.slot, _SEALED: sealed}, now_ms)
+        return True
+
     def tick(self, now_ms: int) -> Frame | Full | None:
         """Advance by one tick. Returns what every client is told; None when there is nothing to tell."""
         if self.ended:
             return None
         if not self.started:
-            self._wait(now_ms)
+            self._idle_ticks += 1
+            if self._idle_ticks >= NEVER_JOINED_SECONDS * self.clock.tick_rate_hz:
+                self.end("abandoned", now_ms)
             return None
         self.tick_number += 1
         for event in self.rules.step():
@@ -267,7 +277,7 @@ class Match:
 
     def acknowledge(self, stored: Iterable[MatchEvent]) -> None:
         """These events are safe; the next frame tells the clients."""
-        self._stored += [Event(event.sequence, event.type, event.payload) for event in stored]
+        self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
         """All that another server needs to go on from here; it covers every event up to `sequence`."""
@@ -316,11 +326,6 @@ class Match:
         match.end("aborted", now_ms)
         return match
 
-    def _wait(self, now_ms: int) -> None:
-        self._idle_ticks += 1
-        if self._idle_ticks >= NEVER_JOINED_SECONDS * self.clock.tick_rate_hz:
-            self.end("abandoned", now_ms)
-
     def _frame(self) -> Frame | Full | None:
         changes = self.rules.changes()
         acks, self._acks = self._acks, []
@@ -345,24 +350,9 @@ class Match:
             self._record(event.type, {"player_id": seat.player_id, "slot": event.slot, **event.payload}, now_ms)
 
     def _ranking(self) -> list[dict[str, Any]]:
-        """Players by falling score; equal scores share a rank. Whoever came back after leaving counts once."""
         scores = self.rules.scores()
-        total: dict[str, int] = {}
-        names: dict[str, str] = {}
-        for seat in [*self._departed, *self._seats.values()]:
-            score = seat.score if seat.left else scores.get(seat.slot, 0)
-            total[seat.player_id] = total.get(seat.player_id, 0) + score
-            names[seat.player_id] = seat.name
-        ordered = sorted(total.items(), key=lambda item: (-item[1], item[0]))
-        return [
-            {
-                "player_id": player_id,
-                "display_name": names[player_id],
-                "score": score,
-                "rank": 1 + sum(other > score for other in total.values()),
-            }
-            for player_id, score in ordered
-        ]
+        seats = [*self._departed, *self._seats.values()]
+        return ranking((s.player_id, s.name, s.score if s.left else scores.get(s.slot, 0)) for s in seats)
 
     def _load(self, raw: bytes) -> None:
         if _decode_version(raw).version != _SNAPSHOT_VERSION:
@@ -383,6 +373,8 @@ class Match:
         if event.sequence <= self._sequence:
             return
         self._sequence = event.sequence
+        if event.type == _CHAT:
+            return
         self.rules.replay(RuleEvent(event.type, int(event.payload.get("slot", -1)), event.payload))
 
 
@@ -391,6 +383,13 @@ def needs_snapshot(events: Iterable[MatchEvent]) -> bool:
     return any(event.type in _STRUCTURAL for event in events)
 
 
+def _public(event: MatchEvent) -> dict[str, Any]:
+    """The payload without what no client can open."""
+    return {name: value for name, value in event.payload.items() if name != _SEALED}
+
+
+_CHAT: Final = "player.chatted"
+_SEALED: Final = "sealed"
 _STRUCTURAL: Final = frozenset({"match.started", "player.joined", "player.left", "match.ended"})
 _encode_snapshot = msgspec.msgpack.Encoder().encode
 _decode_snapshot = msgspec.msgpack.Decoder(_Snapshot).decode

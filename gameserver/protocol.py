@@ -31,12 +31,15 @@ MAX_NAME_LENGTH: Final = 32
 MAX_INPUTS_PER_SECOND: Final = 60
 """Messages a client may send on average; a burst of twice as many is tolerated, more is dropped and then refused."""
 
+MAX_CHAT_LENGTH: Final = 200
+
 HEARTBEAT_HZ: Final = 2
 
 MatchId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 Token = Annotated[str, Meta(max_length=4096)]
 ResumeToken = Annotated[str, Meta(max_length=64)]
 RawName = Annotated[str, Meta(max_length=4 * MAX_NAME_LENGTH)]
+RawChat = Annotated[str, Meta(max_length=4 * MAX_CHAT_LENGTH)]
 Sequence = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Timestamp = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
@@ -83,6 +86,12 @@ class Ping(Struct, array_like=True, tag="ping", frozen=True, gc=False):
 
 class Leave(Struct, array_like=True, tag="leave", frozen=True, gc=False):
     """The player gives up the seat for good; the score counts."""
+
+
+class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
+    """Something to say to the other players. Answered by a `ChatLine` to all of them, or an `Unsaid`."""
+
+    text: RawChat
 
 
 # Server to client
@@ -170,6 +179,25 @@ class Servers(Struct, array_like=True, tag="servers", frozen=True):
     alternates: list[str]
 
 
+class ChatLine(Struct, array_like=True, tag="chat", frozen=True, gc=False):
+    """What the player in `slot` says: cleaned, one line of at most `MAX_CHAT_LENGTH` characters."""
+
+    slot: int
+    text: str
+
+
+class Unsaid(Struct, array_like=True, tag="unsaid", frozen=True, gc=False):
+    """The player's last `Say` was told to nobody. `reason`: a word of `UnsaidReason`."""
+
+    reason: str
+
+
+class UnsaidReason:
+    RATE: Final = "rate"
+    EMPTY: Final = "empty"
+    UNAVAILABLE: Final = "unavailable"
+
+
 class Pong(Struct, array_like=True, tag="pong", frozen=True, gc=False):
     at: int
 
@@ -193,8 +221,9 @@ class RefusalCode:
     UNAVAILABLE: Final = "unavailable"
 
 
-ServerMessage = Welcome | Redirect | Frame | Full | Ended | Servers | Pong | Refused
-ClientMessage = Hello | Input[Any] | Ping | Leave
+ServerMessage = Welcome | Redirect | Frame | Full | Ended | Servers | ChatLine | Unsaid | Pong | Refused
+PlayMessage = Input[Any] | Ping | Leave | Say
+ClientMessage = Hello | PlayMessage
 
 
 class InputDecoder:
@@ -206,9 +235,9 @@ class InputDecoder:
 
     def __init__(self, action_type: Any, *, binary: bool) -> None:
         decoder = msgspec.msgpack.Decoder if binary else msgspec.json.Decoder
-        self.raw: Callable[[bytes], Input[Any] | Ping | Leave] = decoder(Input[action_type] | Ping | Leave).decode
+        self.raw: Callable[[bytes], PlayMessage] = decoder(Input[action_type] | Ping | Leave | Say).decode
 
-    def __call__(self, data: bytes) -> Input[Any] | Ping | Leave:
+    def __call__(self, data: bytes) -> PlayMessage:
         """Raises: ProtocolError for anything else than one well-formed message within its limits."""
         try:
             return self.raw(data)

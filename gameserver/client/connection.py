@@ -16,6 +16,7 @@ from picows import WSError, ws_connect
 from gameserver.client.play_socket import PlaySocket
 from gameserver.protocol import (
     MAX_SERVER_FRAME_BYTES,
+    ChatLine,
     Codec,
     Ended,
     Event,
@@ -28,8 +29,10 @@ from gameserver.protocol import (
     Redirect,
     RefusalCode,
     Refused,
+    Say,
     ServerMessage,
     Servers,
+    Unsaid,
     Welcome,
 )
 
@@ -46,6 +49,7 @@ _HANDSHAKE_SECONDS: Final = 4.0
 _KEPT_SAMPLES: Final = 100_000
 _KEPT_EVENTS: Final = 10_000
 _KEPT_UPDATES: Final = 1_000
+_KEPT_CHAT: Final = 1_000
 _TRANSIENT: Final = frozenset({RefusalCode.UNAVAILABLE, RefusalCode.SLOW})
 
 
@@ -120,6 +124,7 @@ class Connection:
         info: from the last welcome.
         state: the rules' full view at that time.
         events: what servers have acknowledged as stored, by sequence.
+        chat: what players said, and own lines that were not told to anybody; the newest 1,000.
         ended: the result (payload of `match.ended`), or JoinRefused or ConnectionLost.
         on_update: called with every welcome, frame and full frame, at once; for programs that must be fast.
         samples: measurements.
@@ -129,6 +134,7 @@ class Connection:
         self.info: MatchInfo
         self.state: Any = None
         self.events: dict[int, Event] = {}
+        self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         # Nobody may be looking when it fails; the error is not lost, `ended` keeps it.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -162,6 +168,11 @@ class Connection:
             self.samples.inputs += 1
             listener.send(Input(self._sequence, action))
         return self._sequence
+
+    def say(self, text: str) -> None:
+        """Say something to the players of the match; lost if the connection is down. The answer comes in `chat`."""
+        if self._listener is not None and self._listener.seated:
+            self._listener.send(Say(text))
 
     async def updates(self) -> AsyncIterator[Update]:
         """Welcomes, frames and full frames until the match has ended; only the newest 1,000 are kept for a slow reader.
@@ -210,6 +221,8 @@ class Connection:
             if not self.ended.done():
                 self.ended.set_result(message.result)
             self._news.set()
+        elif isinstance(message, ChatLine | Unsaid):
+            self.chat.append(message)
         elif isinstance(message, Servers):
             self._alternates = message.alternates
         elif isinstance(message, Redirect):

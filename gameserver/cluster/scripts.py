@@ -25,7 +25,7 @@ class Script:
         """
         command = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
         try:
-            return await redis.execute_command(*command)
+            return await redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except NoScriptError:
             await redis.script_load(self.source)
-            return await redis.execute_command(*command)
+            return await redis.execute_command(*command)  # type: ignore[no-untyped-call]

@@ -40,6 +40,13 @@ class PlayerScored(msgspec.Struct, frozen=True):
     points: Score
 
 
+class PlayerChatted(msgspec.Struct, frozen=True):
+    """`sealed`: what the player said, as `gameserver.crypto` seals it; base64 in JSON."""
+
+    player_id: Identifier
+    sealed: Annotated[bytes, Meta(min_length=1, max_length=8192)]
+
+
 class PlayerResult(msgspec.Struct, frozen=True):
     """`rank` 1 is a winner; equal scores may share a rank."""
 
@@ -57,13 +64,14 @@ class MatchEnded(msgspec.Struct, frozen=True):
     players: Annotated[tuple[PlayerResult, ...], Meta(max_length=1000)]
 
 
-Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | MatchEnded
+Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
 _PAYLOADS: dict[str, type[Payload]] = {
     "match.started": MatchStarted,
     "player.joined": PlayerJoined,
     "player.left": PlayerLeft,
     "player.scored": PlayerScored,
+    "player.chatted": PlayerChatted,
     "match.ended": MatchEnded,
 }
 

@@ -9,7 +9,15 @@ from typing import Any
 import structlog
 
 from gameserver.persistence.database import Database
-from gameserver.persistence.events import Event, MatchEnded, MatchStarted, PlayerJoined, PlayerLeft, PlayerScored
+from gameserver.persistence.events import (
+    Event,
+    MatchEnded,
+    MatchStarted,
+    PlayerChatted,
+    PlayerJoined,
+    PlayerLeft,
+    PlayerScored,
+)
 
 log = structlog.get_logger()
 
@@ -43,6 +51,10 @@ ON CONFLICT (match_id, player_id) DO UPDATE SET score = excluded.score, score_se
 WHERE match_players.rank IS NULL
   AND coalesce(match_players.score_sequence, -1) < excluded.score_sequence
 """
+_CHATTED = """
+INSERT INTO chat_messages (match_id, sequence, player_id, sent_at, sealed)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
+"""
 _ENDED = """
 UPDATE matches SET
     state = 'ended', mode = $2, reason = $3, server_id = $4,
@@ -69,6 +81,10 @@ _PRUNE = """
 DELETE FROM processed_events WHERE event_id IN (
     SELECT event_id FROM processed_events WHERE processed_at < now() - interval '30 days' LIMIT 10000)
 """
+
+
+# What was said serves moderation, which looks no farther back.
+_PRUNE_CHAT = "DELETE FROM chat_messages WHERE sent_at < now() - interval '30 days'"
 
 
 @dataclass(frozen=True)
@@ -123,8 +139,9 @@ class Results:
         return [(row["player_id"], Stats(*tuple(row)[1:])) for row in rows]
 
     async def prune(self) -> int:
-        """Forget ids of events so old that they cannot arrive again; return how many."""
+        """Forget what was said 30 days ago, and ids of events too old to come again; return how many ids."""
         async with self._database.connection() as connection:
+            await connection.execute(_PRUNE_CHAT)
             status: str = await connection.execute(_PRUNE)
         return int(status.rsplit(" ", 1)[-1])
 
@@ -141,6 +158,8 @@ async def _write(connection: Any, event: Event) -> None:
             await connection.execute(_LEFT, match_id, player_id, event.occurred_at_ms)
         case PlayerScored(player_id=player_id, score=score):
             await connection.execute(_SCORED, match_id, player_id, score, event.sequence)
+        case PlayerChatted(player_id=player_id, sealed=sealed):
+            await connection.execute(_CHATTED, match_id, event.sequence, player_id, event.occurred_at_ms, sealed)
         case MatchEnded() as ended:
             await _write_result(connection, event, ended)
 

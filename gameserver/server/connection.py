@@ -18,13 +18,14 @@ from gameserver.protocol import (
     Codec,
     Hello,
     Input,
-    Leave,
     Ping,
+    PlayMessage,
     Pong,
     ProtocolError,
     Redirect,
     RefusalCode,
     Refused,
+    Say,
     ServerMessage,
     reason,
 )
@@ -113,7 +114,7 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self._hello_seen = False
         self._hello_timer: asyncio.TimerHandle | None = None
-        self._decode: Callable[[bytes], Input[Any] | Ping | Leave]
+        self._decode: Callable[[bytes], PlayMessage]
         self._take_input: Callable[[Seat, int, Any], None]
         self._relay: Relay | None = None
         self._received = 0
@@ -154,7 +155,11 @@ class Connection(WSListener):
             self._take_input(seat, message.sequence, message.action)
         elif type(message) is Ping:
             self.send(Pong(message.at))
-        elif type(message) is Leave and self.room is not None:
+        elif self.room is None:
+            return
+        elif type(message) is Say:
+            self.room.say(self, message.text)
+        else:
             self.room.leave(self)
 
     def _on_other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -18,10 +17,12 @@ from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.store import MatchStore
+from gameserver.crypto import Sealer
 from gameserver.match import JoinError, MatchFullError
 from gameserver.protocol import Hello, RefusalCode, sanitise_name
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
+from gameserver.server.identity import Identity
 from gameserver.server.metrics import Gauges, Metrics
 from gameserver.server.relay import Relay, RelayError
 from gameserver.server.restoring import Unreadable, restore
@@ -56,19 +57,6 @@ class UnplayableError(Exception):
     """Nobody, or at least not this server, can play the match at the moment."""
 
 
-@dataclass(frozen=True)
-class Identity:
-    """What this server is called, and what it can carry."""
-
-    server_id: str
-    zone: str
-    region: str
-    url: str
-    private_url: str
-    max_players: int
-    tick_rate_hz: int
-
-
 class MatchHost:
     """Owns the rooms; everything about them that needs waiting happens here.
 
@@ -89,6 +77,7 @@ class MatchHost:
         snapshot_seconds: float,
         lease_seconds: float,
         relay_tls: ssl.SSLContext | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self.identity = identity
         self.metrics = Metrics()
@@ -109,7 +98,9 @@ class MatchHost:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listed: set[str] = set()
         self._recreating: set[str] = set()
-        self._origin = Origin(identity.region, identity.server_id, snapshot_seconds, lease_seconds, self._alternates)
+        self._origin = Origin(
+            identity.region, identity.server_id, snapshot_seconds, lease_seconds, self._alternates, sealer
+        )
 
     @property
     def players(self) -> int:

@@ -40,6 +40,8 @@ class Metrics:
     frames_skipped: int = 0
     clients_dropped: int = 0
     protocol_errors: int = 0
+    chat_lines: int = 0
+    chat_unsaid: int = 0
     joins: int = 0
     resumes: int = 0
     refusals: int = 0
@@ -75,6 +77,8 @@ _COUNTERS = {
     "frames_skipped": "Frames not sent because a client's buffer was full",
     "clients_dropped": "Clients disconnected for being too slow or sending too much",
     "protocol_errors": "Malformed messages",
+    "chat_lines": "Chat lines told to the players of a match",
+    "chat_unsaid": "Chat lines told to nobody: too many, empty, or the key to seal them was away",
     "joins": "Seats given out",
     "resumes": "Players who came back to their seat",
     "refusals": "Connections refused",

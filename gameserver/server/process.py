@@ -24,12 +24,14 @@ from gameserver.cluster.directory import Directory
 from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
+from gameserver.crypto import Sealer
 from gameserver.modes import check_modes
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
 from gameserver.redis_connection import open_redis
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
-from gameserver.server.host import Identity, MatchHost
+from gameserver.server.host import MatchHost
+from gameserver.server.identity import Identity
 from gameserver.server.loop import new_event_loop
 from gameserver.server.ops import OpsApp
 from gameserver.server.relay import RELAYED_HEADER
@@ -116,6 +118,7 @@ class GameServer:
             relay_tls=None if self._tls is None else client_context(settings),
             snapshot_seconds=settings.snapshot_interval_seconds,
             lease_seconds=settings.lease_seconds,
+            sealer=Sealer(settings, aws) if settings.data_key_arn else None,
         )
         self.caretaker = Caretaker(
             self.host,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -12,8 +13,20 @@ import structlog
 
 from gameserver.cluster.publisher import Outbox
 from gameserver.cluster.store import Commit, encode_event
+from gameserver.crypto import Sealer
 from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
-from gameserver.protocol import Codec, Ended, MatchInfo, RefusalCode, ServerMessage, Servers, Welcome
+from gameserver.protocol import (
+    ChatLine,
+    Codec,
+    Ended,
+    MatchInfo,
+    RefusalCode,
+    ServerMessage,
+    Servers,
+    Unsaid,
+    Welcome,
+)
+from gameserver.server.chat import Chat, NotSaid
 from gameserver.server.connection import HEADER, Connection, encode_shared, payload_size
 from gameserver.server.metrics import Metrics
 
@@ -38,6 +51,7 @@ class Origin:
     snapshot_seconds: float
     lease_seconds: float
     alternates: Callable[[], list[str]]
+    sealer: Sealer | None = None
 
 
 class _InFlight(NamedTuple):
@@ -64,6 +78,8 @@ class Room:
         self._origin = origin
         self._metrics = metrics
         self._hurry = hurry
+        self._chat = Chat(match.spec.match_id, origin.sealer)
+        self._saying: set[asyncio.Task[None]] = set()
         self._by_slot: dict[int, Connection] = {}
         self._audience: dict[Codec, list[Connection]] = {}
         self._waiting: list[tuple[Connection, Seat, str]] = []
@@ -113,6 +129,25 @@ class Room:
             self.match.leave(seat.slot, _now_ms())
             self._store_soon()
             connection.close()
+
+    def say(self, connection: Connection, text: str) -> None:
+        """Tell the players what one of them says, as soon as it is sealed."""
+        if connection.seat is not None:
+            task = asyncio.ensure_future(self._say(connection, connection.seat, text))
+            self._saying.add(task)
+            task.add_done_callback(self._saying.discard)
+
+    async def _say(self, connection: Connection, seat: Seat, raw: str) -> None:
+        try:
+            text = self._chat.accept(seat.slot, raw)
+            sealed = await self._chat.seal(seat.player_id, text)
+        except NotSaid as unsaid:
+            self._metrics.chat_unsaid += 1
+            connection.send(Unsaid(unsaid.reason))
+            return
+        if not self.closing and self.match.say(seat, sealed, _now_ms()):
+            self._metrics.chat_lines += 1
+            self._broadcast(ChatLine(seat.slot, text))
 
     def detach(self, connection: Connection) -> None:
         """The connection is gone; the seat stays."""

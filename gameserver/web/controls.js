@@ -78,7 +78,7 @@ export class Controls {
   }
 
   #onDown(event) {
-    if (event.button !== 0 || this.#pointer !== null || event.target.closest("button")) return;
+    if (event.button !== 0 || this.#pointer !== null || event.target.closest("button, .chat")) return;
     event.preventDefault();
     this.#surface.setPointerCapture(event.pointerId);
     const mouse = event.pointerType === "mouse";

@@ -1,5 +1,6 @@
 /** One match on the screen: seat, world, picture, controls and the words around them. */
 
+import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
 import { byId, element } from "./dom.js";
 import { Renderer, colourOf } from "./renderer.js";
@@ -30,6 +31,7 @@ export class Game {
   #world = new World();
   #renderer;
   #controls;
+  #chat;
   #seat;
   #mode;
   #handlers;
@@ -53,10 +55,13 @@ export class Game {
     this.#handlers = handlers;
     this.#renderer = new Renderer(freshCanvas());
     this.#controls = new Controls(byId("game"), byId("stick"), () => this.#ownPlace());
+    this.#chat = new Chat((text) => this.#seat.say(text));
     this.#seat = new Seat(ticket, access, {
       onWelcome: (welcome) => this.#welcome(welcome),
       onFrame: (frame) => this.#onFrame(frame),
       onFull: (full) => this.#world.full(full, performance.now()),
+      onChat: ({ slot, text }) => this.#heard(slot, text),
+      onUnsaid: (reason) => this.#chat.unsaid(reason),
       onLatency: (latency) => this.#showLatency(latency),
       onInterrupted: () => this.#interrupted(),
       onEnded: (result) => this.#finish(() => handlers.onEnded(result, this.#playerId)),
@@ -83,6 +88,7 @@ export class Game {
     this.#frame = 0;
     document.removeEventListener("visibilitychange", this.#onVisibility);
     this.#controls.close();
+    this.#chat.close();
     byId("interruption").hidden = true;
     then();
   }
@@ -118,6 +124,12 @@ export class Game {
     const score = world.runners.get(world.slot)?.score ?? 0;
     if (score > this.#ownScore) say(`${score} points`);
     this.#ownScore = score;
+  }
+
+  #heard(slot, text) {
+    const name = this.#world.runners.get(slot)?.name ?? "A player";
+    this.#chat.add(name, text, colourOf(slot));
+    if (slot !== this.#world.slot) say(`${name} says: ${text}`);
   }
 
   #nameOf(playerId) {

@@ -5,6 +5,7 @@ export const SUBPROTOCOL = "mj1.json";
 export const hello = (matchId, token, name, resume) => JSON.stringify(["hello", matchId, token, name, resume]);
 export const input = (sequence, action) => JSON.stringify(["i", sequence, action]);
 export const ping = (at) => JSON.stringify(["ping", at]);
+export const say = (text) => JSON.stringify(["say", text]);
 export const leave = () => JSON.stringify(["leave"]);
 
 const DECODERS = {
@@ -20,6 +21,8 @@ const DECODERS = {
   }),
   ended: ([result]) => ({ result }),
   servers: ([alternates]) => ({ alternates }),
+  chat: ([slot, text]) => ({ slot, text }),
+  unsaid: ([reason]) => ({ reason }),
   pong: ([at]) => ({ at }),
   refused: ([code, message]) => ({ code, message }),
 };

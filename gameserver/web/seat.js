@@ -1,6 +1,6 @@
 /** A seat in a match: inputs out, frames in, and back to the seat by itself when a server dies or hands over. */
 
-import { SUBPROTOCOL, decode, hello, input, leave, ping } from "./protocol.js";
+import { SUBPROTOCOL, decode, hello, input, leave, ping, say } from "./protocol.js";
 
 const CONNECT_MS = 2_500;
 /** Longer than a server keeps a client waiting while the lease of a dead owner runs out. */
@@ -30,6 +30,7 @@ export class SeatLost extends Error {}
  * Handlers, all optional, are called in the order in which things happen:
  *   onWelcome({match, tick, state, sequence})   seated, for the first time or again
  *   onFrame(frame), onFull(full)                as decoded
+ *   onChat({slot, text}), onUnsaid(reason)      what players say; why the own line was told to nobody
  *   onLatency({network, input})                 milliseconds; `input`: from sending to the frame that shows it
  *   onInterrupted(), onEnded(result), onFailed(SeatRefused | SeatLost)
  */
@@ -78,6 +79,13 @@ export class Seat {
     this.#unseen.push([this.#sequence, performance.now()]);
     if (this.#unseen.length > MAX_UNSEEN) this.#unseen.shift();
     this.#socket.send(input(this.#sequence, action));
+  }
+
+  /** Say something to the players of the match. False: there is no connection. */
+  say(text) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) return false;
+    this.#socket.send(say(text));
+    return true;
   }
 
   /** Give the seat up for good. */
@@ -240,6 +248,12 @@ export class Seat {
         break;
       case "pong":
         this.#measured("network", (performance.now() * 1000 - message.at) / 1000);
+        break;
+      case "chat":
+        this.#handlers.onChat?.(message);
+        break;
+      case "unsaid":
+        this.#handlers.onUnsaid?.(message.reason);
         break;
       case "servers":
         this.#alternates = message.alternates;

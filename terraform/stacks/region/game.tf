@@ -4,6 +4,7 @@ locals {
       GAMESERVER_CACHE_SECRET     = "iam:${module.cache.replication_group_id}"
       GAMESERVER_CACHE_URL        = "rediss://${module.cache.user_names["game"]}@${module.cache.endpoint}:6379"
       GAMESERVER_CLIENT_ID        = var.foundation.identity.client_id
+      GAMESERVER_DATA_KEY_ARN     = module.keys.arns["data"]
       GAMESERVER_ENVIRONMENT      = var.foundation.environment
       GAMESERVER_EVENTS_TOPIC_ARN = module.events.topics["events"]
       GAMESERVER_ISSUER           = var.foundation.identity.issuer
