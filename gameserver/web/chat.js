@@ -19,7 +19,7 @@ export class Chat {
     this.#say = say;
     const options = { signal: this.#stop.signal };
     byId("chat-form").addEventListener("submit", (event) => this.#onSubmit(event), options);
-    byId("chat-text").addEventListener("keydown", (event) => event.key === "Escape" && event.target.blur(), options);
+    byId("chat-text").addEventListener("keydown", (event) => this.#onEscape(event), options);
     addEventListener("keydown", (event) => this.#onKey(event), options);
     byId("chat-lines").replaceChildren();
     byId("chat-text").value = "";
@@ -59,6 +59,13 @@ export class Chat {
     }
     field.value = "";
     field.blur();
+  }
+
+  #onEscape(event) {
+    if (event.key !== "Escape") return;
+    // In the game it asks whether to leave.
+    event.stopPropagation();
+    event.target.blur();
   }
 
   #onKey(event) {

@@ -92,6 +92,35 @@ def test_two_browsers_in_one_match(new_player: Any, eventually: Eventually, arte
     eventually(lambda: set(ada.scores()) == {"Ada"}, "Grace is gone")
 
 
+def test_players_talk(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+    ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
+    meet(ada, grace)
+    eventually(lambda: set(ada.scores()) == {"Ada", "Grace"}, "both in the match")
+    where = ada.place_of("Ada")
+    ada.page.keyboard.press("Enter")
+    ada.page.keyboard.type("was d <b>meet</b>")
+    ada.page.keyboard.press("Enter")
+    for player in (ada, grace):
+        eventually(lambda player=player: "was d <b>meet</b>" in player.text("#chat-lines"), "the line on both screens")
+    assert grace.page.locator("#chat-lines b").count() == 0
+    assert max(abs(a - b) for a, b in zip(where, ada.place_of("Ada"), strict=True)) < AGREE
+
+    grace.page.locator("#chat-text").fill("on my way")
+    grace.page.locator("#chat-text").press("Enter")
+    eventually(lambda: "on my way" in ada.text("#chat-lines"), "the answer")
+    ada.page.screenshot(path=artefacts / "web-chat.png")
+    grace.page.screenshot(path=artefacts / "web-chat-phone.png")
+
+    for _ in range(6):
+        ada.page.keyboard.press("Enter")
+        ada.page.keyboard.type("again")
+        ada.page.keyboard.press("Enter")
+    eventually(lambda: "Slow down" in ada.text("#chat-error"), "the limit, in words")
+    ada.page.keyboard.press("Enter")
+    ada.page.keyboard.press("Escape")
+    assert ada.page.get_by_role("dialog", name="Leave the match?").is_hidden()
+
+
 def apart(one: Any, other: Any, name: str) -> float:
     (x, y), (other_x, other_y) = one.place_of(name), other.place_of(name)
     return float(max(abs(x - other_x), abs(y - other_y)))
