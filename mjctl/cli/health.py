@@ -68,8 +68,8 @@ def health(
     """Look at every part of every deployed region; a real log-in and a real short match are part of it.
 
     Exit code 3 when a check failed (with --fail-on warn: or warned). On AWS: the service and its tasks in each zone,
-    targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, certificate, keys, firewall, CDN and
-    the age of each backup. What cannot be looked at is said to be skipped, and never passes.
+    targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway, certificate, keys, firewall,
+    CDN and the age of each backup. What cannot be looked at is said to be skipped, and never passes.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """

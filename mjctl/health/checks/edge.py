@@ -1,7 +1,8 @@
-"""What stands between players and servers: certificate, firewall, content delivery."""
+"""What stands between players and servers: gateway, certificate, firewall, content delivery."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +15,28 @@ from mjctl.models.errors import ConfigError
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.managed is None:
         return
+    yield Check("gateway", check_gateway, AWS_CHECK_SECONDS)
     yield Check("certificate", check_certificate, AWS_CHECK_SECONDS)
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     if contract.region == contract.managed.primary_region:
         # One distribution for all regions: one of them answers for it.
         yield Check("cdn", check_cdn, AWS_CHECK_SECONDS)
+
+
+async def check_gateway(context: RegionContext) -> Finding:
+    """The HTTP API has routes, and a stage on which they are deployed."""
+    api = _managed(context).api_id
+    stages, routes = await asyncio.gather(
+        context.clients.call("apigatewayv2", "get_stages", ApiId=api),
+        context.clients.call("apigatewayv2", "get_routes", ApiId=api),
+    )
+    deployed = [stage["StageName"] for stage in stages["Items"] if stage.get("AutoDeploy") or stage.get("DeploymentId")]
+    evidence = {"api": api, "stages": deployed, "routes": len(routes["Items"])}
+    if not deployed or not routes["Items"]:
+        scope = f"--env {context.contract.environment} --region {context.contract.region}"
+        missing = "no stage is deployed" if not deployed else "it has no routes"
+        return failed(f"the API answers nobody: {missing}", hint=f"`mjctl deploy {scope}` puts it back", **evidence)
+    return passed(f"{len(routes['Items'])} routes on stage {', '.join(deployed)}", **evidence)
 
 
 async def check_certificate(context: RegionContext) -> Finding:

@@ -40,6 +40,10 @@ locals {
       actions   = ["route53:UpdateHealthCheck"]
       resources = ["arn:aws:route53:::healthcheck/*"]
     }
+    LookAtApi = {
+      actions   = ["apigateway:GET"]
+      resources = ["arn:aws:apigateway:${var.region}::/apis/*"]
+    }
     LookAtBackups = {
       actions   = ["backup:ListRecoveryPointsByBackupVault"]
       resources = ["arn:aws:backup:${local.own}:backup-vault:${var.name}-${var.region}"]

@@ -131,7 +131,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "managed": {
                     "alarm_prefix": f"{NAME}-",
                     "alarm_topic": alarms,
-                    "api_id": "api",
+                    "api_id": _gateway(client("apigatewayv2")),
                     "cache_group": _cache(client("elasticache"), name),
                     "certificate": _certificate(client("acm")),
                     "database_cluster": name,
@@ -360,3 +360,10 @@ def _health_check(route53: Any, region: str) -> None:
             "AlarmIdentifier": {"Region": region, "Name": f"{NAME}-no-healthy-server"},
         },
     )
+
+
+def _gateway(gateway: Any) -> str:
+    api: str = gateway.create_api(Name=f"{NAME}-api", ProtocolType="HTTP")["ApiId"]
+    gateway.create_route(ApiId=api, RouteKey="POST /v1/login")
+    gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+    return api

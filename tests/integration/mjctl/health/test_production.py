@@ -53,7 +53,7 @@ async def test_a_region_that_is_well(region: Production, tmp_path: Path) -> None
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
-        **dict.fromkeys(("certificate", "firewall", "cdn"), "pass"),
+        **dict.fromkeys(("gateway", "certificate", "firewall", "cdn"), "pass"),
     }
     assert all(item.hint for item in found.values() if item.status in ("warn", "fail"))
     assert f"also in {OTHER_REGION}" in found["table/matches"].summary
@@ -181,6 +181,10 @@ def _nothing_runs(region: Production) -> None:
     region.client("ecs").delete_service(cluster=NAME, service=region.service, force=True)
 
 
+def _no_stage(region: Production) -> None:
+    region.client("apigatewayv2").delete_stage(ApiId=region.contract.managed.api_id, StageName="$default")
+
+
 def _distribution_off(region: Production) -> None:
     cloudfront = region.client("cloudfront")
     one = cloudfront.list_distributions()["DistributionList"]["Items"][0]["Id"]
@@ -205,6 +209,7 @@ def _distribution_off(region: Production) -> None:
         (_other_task, "service", "fail", "instead of"),
         (_at_the_limit, "scaling", "warn", "no room to grow"),
         (_nothing_scales, "scaling", "fail", "nothing scales"),
+        (_no_stage, "gateway", "fail", "no stage is deployed"),
         (_distribution_off, "cdn", "fail", "is disabled"),
         (_nothing_runs, "zones", "fail", "no task runs in any zone"),
         (_nothing_runs, "service", "fail", "has no service"),
