@@ -81,6 +81,7 @@ class Connection(WSListener):
         "_hello_timer",
         "_metrics",
         "_received",
+        "_received_bytes",
         "_relay",
         "_server",
         "_take_input",
@@ -118,6 +119,7 @@ class Connection(WSListener):
         self._take_input: Callable[[Seat, int, Any], None]
         self._relay: Relay | None = None
         self._received = 0
+        self._received_bytes = 0
         self._window_start = 0.0
         self._dropped = 0
 
@@ -146,8 +148,10 @@ class Connection(WSListener):
         if seat is None:
             self._on_unseated(frame.get_payload_as_bytes())
             return
+        payload = frame.get_payload_as_bytes()
+        self._received_bytes += len(payload)
         try:
-            message = self._decode(frame.get_payload_as_bytes())
+            message = self._decode(payload)
         except UNDECODABLE as error:
             self._malformed(reason(error))
             return
@@ -174,6 +178,7 @@ class Connection(WSListener):
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
         self.open = False
         self._cancel_hello_timer()
+        self._metrics.bytes_received += self._received_bytes
         if self.room is not None:
             self.room.detach(self)
         if self._relay is not None:
@@ -259,6 +264,7 @@ class Connection(WSListener):
         now = time.monotonic()
         if now - self._window_start >= 1.0:
             self._window_start, self._received, self._dropped = now, 0, 0
+            self._measure(now)
             return True
         if self._received <= 2 * MAX_INPUTS_PER_SECOND:
             return True
@@ -268,6 +274,13 @@ class Connection(WSListener):
             self._metrics.clients_dropped += 1
             self.refuse(RefusalCode.RATE_LIMITED, f"more than {MAX_INPUTS_PER_SECOND} messages a second")
         return False
+
+    def _measure(self, now: float) -> None:
+        """Once in many messages, so that no message pays for it: count bytes, and let the room time this input."""
+        self._metrics.bytes_received += self._received_bytes
+        self._received_bytes = 0
+        if self.room is not None:
+            self.room.sampled_at = now
 
     def _malformed(self, text: str) -> None:
         self._metrics.protocol_errors += 1

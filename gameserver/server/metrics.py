@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import CollectorRegistry
 
-_LATENESS_SAMPLES = 4000
+_SAMPLES = 4000
 
 
 @dataclass
@@ -30,11 +30,15 @@ class Gauges:
 
 @dataclass
 class Metrics:
-    """Counts since the start; `lateness`: seconds by which recent ticks came after their deadline."""
+    """Counts since the start; `lateness`: seconds by which recent ticks came after their deadline.
+
+    `input_to_state`: seconds from the arrival of an input to the frame that shows it, of one input in about 60.
+    """
 
     started_at: float = field(default_factory=time.monotonic)
     frames_sent: int = 0
     bytes_sent: int = 0
+    bytes_received: int = 0
     inputs: int = 0
     inputs_dropped: int = 0
     frames_skipped: int = 0
@@ -57,7 +61,8 @@ class Metrics:
     commits: int = 0
     commit_failures: int = 0
     commit_seconds: float = 0.0
-    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENESS_SAMPLES))
+    lateness: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
+    input_to_state: deque[float] = field(default_factory=lambda: deque(maxlen=_SAMPLES))
 
     @property
     def uptime_seconds(self) -> float:
@@ -65,13 +70,18 @@ class Metrics:
 
     def lateness_ms(self, quantile: float) -> float:
         """Quantile (0 to 1) of the recent ticks' lateness, in ms."""
-        ordered = sorted(self.lateness)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * quantile))] * 1000 if ordered else 0.0
+        return _quantile(self.lateness, quantile) * 1000
+
+
+def _quantile(samples: Iterable[float], quantile: float) -> float:
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * quantile))] if ordered else 0.0
 
 
 _COUNTERS = {
     "frames_sent": "Frames sent to players",
     "bytes_sent": "Payload bytes sent to players",
+    "bytes_received": "Payload bytes of players' messages",
     "inputs": "Inputs accepted from players",
     "inputs_dropped": "Inputs dropped because a player sent too many",
     "frames_skipped": "Frames not sent because a client's buffer was full",
@@ -121,12 +131,20 @@ class Collector:
         yield CounterMetricFamily(
             "gameserver_publish_failures", "Calls to SNS that failed", value=gauges.publish_failures
         )
-        lateness = GaugeMetricFamily(
-            "gameserver_tick_lateness_seconds", "Lateness of recent ticks", labels=["quantile"]
+        metrics = self._metrics
+        yield _quantiles("gameserver_tick_lateness_seconds", "Lateness of recent ticks", metrics.lateness)
+        yield _quantiles(
+            "gameserver_input_to_state_seconds", "From an input to the frame that shows it", metrics.input_to_state
         )
-        for quantile in (0.5, 0.99, 1.0):
-            lateness.add_metric([str(quantile)], self._metrics.lateness_ms(quantile) / 1000)
-        yield lateness
+
+
+def _quantiles(name: str, text: str, samples: Iterable[float]) -> Metric:
+    from prometheus_client.metrics_core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(name, text, labels=["quantile"])
+    for quantile in (0.5, 0.99, 1.0):
+        family.add_metric([str(quantile)], _quantile(samples, quantile))
+    return family
 
 
 def render(metrics: Metrics, gauges: Gauges) -> bytes:

@@ -67,6 +67,9 @@ class Room:
 
     Args:
         hurry: asks the committer not to wait for its next round.
+
+    Attributes:
+        sampled_at: when an input came (time.monotonic()) whose way to the next frame is measured; 0: none.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class Room:
         self.match = match
         self.outbox = outbox
         self.closing = False
+        self.sampled_at = 0.0
         self._origin = origin
         self._metrics = metrics
         self._hurry = hurry
@@ -174,6 +178,9 @@ class Room:
         if message is not None:
             self._metrics.inputs += len(message.acks) // 2
             self._broadcast(message)
+            if self.sampled_at:
+                self._metrics.input_to_state.append(time.monotonic() - self.sampled_at)
+                self.sampled_at = 0.0
         if self.match.ended and not self._end_stored:
             self._store_soon()
 

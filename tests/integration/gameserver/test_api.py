@@ -319,6 +319,41 @@ async def test_no_capacity(client: Client, directory: Directory) -> None:
     assert answers[-1][1]["error"]["code"] == "no_capacity"
 
 
+async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
+    api: Any, client: Client, directory: Directory, server: dict[str, str]
+) -> None:
+    await directory.heartbeat(ServerInfo(**server, players=0, matches=0, max_players=100_000, draining=False))
+    tokens = []
+    for number in range(18):
+        await client.play_as(f"rush-{number}@example.com")
+        tokens.append(client.token)
+
+    async def create(token: str) -> tuple[int, str, str | None]:
+        headers = {"Authorization": f"Bearer {token}"}
+        async with client.session.post("/v1/matches", json={"mode": "arena"}, headers=headers) as answer:
+            code = (await answer.json()).get("error", {}).get("code", "")
+            return answer.status, code, answer.headers.get("Retry-After")
+
+    creations = asyncio.gather(*(create(token) for token in tokens for _ in range(20)))
+    probes = []
+    while not creations.done():
+        async with client.session.get("/healthz", timeout=aiohttp.ClientTimeout(total=5)) as answer:
+            probes.append(answer.status)
+        await asyncio.sleep(0.05)
+    answers = await creations
+    assert set(probes) == {200}
+    created = [answer for answer in answers if answer[0] == 201]
+    turned_away = [answer for answer in answers if answer[0] != 201]
+    assert len(created) >= 64
+    assert turned_away
+    assert {(status, code) for status, code, _ in turned_away} == {(503, "busy")}
+    assert {int(wait or 0) for _, _, wait in turned_away} <= {1, 2, 3}
+    client.token = tokens[0]
+    async with client.session.get("/healthz") as answer:
+        assert answer.status == 200
+    assert len(await directory.active_matches()) == len(created)
+
+
 async def test_match_requests_are_validated(client: Client, directory: Directory) -> None:
     await client.play_as("mode@example.com")
     status, answer = await client.call("POST", "/v1/matches", {"mode": "chess"})

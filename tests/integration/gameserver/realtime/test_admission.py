@@ -28,6 +28,7 @@ from gameserver.protocol import (
     Refused,
     Welcome,
 )
+from gameserver.rules.arena import Move
 
 Socket = aiohttp.ClientWebSocketResponse
 
@@ -322,6 +323,35 @@ async def test_operations_port(arena: Any, player: Any) -> None:
     assert "gameserver_players 1.0" in metrics
     assert "gameserver_joins_total 1.0" in metrics
     assert "ada" not in metrics
+
+
+async def test_operators_see_load_latency_and_lag(arena: Any, player: Any, eventually: Any) -> None:
+    server, spec, url = arena
+    ada = await player("ada").join((spec.match_id, url))
+    metrics = server.host.metrics
+    for _ in range(MAX_INPUTS_PER_SECOND + 1):
+        ada.send_input(Move(1.0, 0.0))
+
+    async def measured() -> bool:
+        return bool(metrics.input_to_state) and metrics.frames_sent > 0
+
+    await eventually(measured)
+    # A tick has 50 ms at 20 Hz; more is what a busy machine adds.
+    assert 0 < metrics.input_to_state[0] < 5
+    assert metrics.bytes_received > MAX_INPUTS_PER_SECOND
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{server.ops_port}/metrics") as answer,
+    ):
+        lines = dict(line.rpartition(" ")[::2] for line in (await answer.text()).splitlines() if line[0] != "#")
+    assert lines["gameserver_players"] == lines["gameserver_matches"] == "1.0"
+    for name in ("tick_lateness_seconds", "input_to_state_seconds"):
+        assert float(lines[f'gameserver_{name}{{quantile="0.99"}}']) >= 0
+    assert float(lines['gameserver_input_to_state_seconds{quantile="1.0"}']) > 0
+    for name in ("bytes_sent_total", "bytes_received_total", "frames_sent_total", "inputs_total"):
+        assert float(lines[f"gameserver_{name}"]) > 0
+    assert float(lines["gameserver_event_lag_seconds"]) >= 0
+    assert float(lines["gameserver_event_backlog"]) >= 0
 
 
 async def test_a_draining_server_is_not_ready(arena: Any) -> None:

@@ -29,6 +29,20 @@ async def test_a_limit_is_waited_out_and_counted() -> None:
     assert len(tally.api_ms["login"]) == 1
 
 
+async def test_a_busy_region_is_waited_out() -> None:
+    answers = iter([ApiError(503, "busy", "many"), "ticket"])
+
+    async def call() -> str:
+        answer = next(answers)
+        if isinstance(answer, ApiError):
+            raise answer
+        return answer
+
+    tally = Tally()
+    assert await players.timed(tally, "create_match", call) == "ticket"
+    assert tally.throttled == 1
+
+
 @pytest.mark.parametrize("status", [0, 401, 503])
 async def test_any_other_refusal_is_raised_at_once(status: int) -> None:
     calls = 0
