@@ -36,8 +36,20 @@ from redis.asyncio import Redis
 from gameserver.client import Bot, GameClient
 from gameserver.cluster.directory import Directory
 from gameserver.match import Match, MatchSpec
-from gameserver.protocol import CODECS, JSON, MAX_CLIENT_FRAME_BYTES, MSGPACK, Codec, Hello, Input, Ping, ProtocolError
+from gameserver.protocol import (
+    CODECS,
+    JSON,
+    MAX_CLIENT_FRAME_BYTES,
+    MSGPACK,
+    Codec,
+    Hello,
+    Input,
+    Ping,
+    ProtocolError,
+    Say,
+)
 from gameserver.rules.arena import Move
+from gameserver.server.chat import sanitise
 
 _MEMORY_MB = 512
 _MAX_INPUT_BYTES = MAX_CLIENT_FRAME_BYTES
@@ -69,6 +81,8 @@ def fuzz_target(folder: Path, seconds: int) -> None:
                     continue
                 if isinstance(message, Input) and decoder is decode:
                     match.input(seat, message.sequence, message.action)
+                elif isinstance(message, Say):
+                    match.say(seat, sanitise(message.text).encode(), 1)
             frame = match.tick(1)
             if frame is not None:
                 codec.encode(frame)
@@ -101,7 +115,7 @@ def _instrument(atheris: Any, kind: type) -> None:
 
 
 def _seeds() -> Sequence[bytes]:
-    messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1)]
+    messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1), Say("gg \u202e")]
     encoded = [codec.encode(message) for codec in (MSGPACK, JSON) for message in messages]
     # FuzzedDataProvider takes lengths and choices from the end of the bytes.
     return [part + bytes([len(part) - 1, 0, 1]) for part in encoded]

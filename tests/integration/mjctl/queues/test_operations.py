@@ -53,6 +53,16 @@ async def test_the_oldest_age_of_an_empty_queue_is_nought(contract: Contract) ->
     assert row.oldest_age_seconds == 0.0
 
 
+async def test_peek_names_the_events_of_a_message(contract: Contract, sqs: Any) -> None:
+    event = {"event_id": "m:1", "type": "player.joined"}
+    for events in ([event], [event, event, {"event_id": "n:1", "type": "match.started"}], "no event"):
+        url = contract.queues["persistence"].dead_letter.url
+        sqs.send_message(QueueUrl=url, MessageBody=json.dumps(events))
+    letters = await peek(contract, "persistence", limit=10)
+    found = {(letter.event_id, letter.event_type) for letter in letters}
+    assert found == {("m:1", "player.joined"), ("m:1 +2", "several"), (None, None)}
+
+
 async def test_peek_leaves_every_letter_where_it_is(contract: Contract, bury: Callable[[int], list[str]]) -> None:
     bodies = bury(12)
     letters = await peek(contract, "persistence", limit=100)
