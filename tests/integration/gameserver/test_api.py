@@ -322,7 +322,7 @@ async def test_no_capacity(client: Client, directory: Directory) -> None:
 async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
     api: Any, client: Client, directory: Directory, server: dict[str, str]
 ) -> None:
-    await directory.heartbeat(ServerInfo(**server, players=0, matches=0, max_players=100_000, draining=False))
+    alive = ServerInfo(**server, players=0, matches=0, max_players=100_000, draining=False)
     tokens = []
     for number in range(18):
         await client.play_as(f"rush-{number}@example.com")
@@ -334,11 +334,13 @@ async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
             code = (await answer.json()).get("error", {}).get("code", "")
             return answer.status, code, answer.headers.get("Retry-After")
 
+    await directory.heartbeat(alive)
     creations = asyncio.gather(*(create(token) for token in tokens for _ in range(20)))
     probes = []
     while not creations.done():
         async with client.session.get("/healthz", timeout=aiohttp.ClientTimeout(total=5)) as answer:
             probes.append(answer.status)
+        await directory.heartbeat(alive)
         await asyncio.sleep(0.05)
     answers = await creations
     assert set(probes) == {200}
