@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import inputs
+import psutil
 import pytest
 import terraform_cli
 import yaml
@@ -185,6 +186,18 @@ def test_the_web_client_of_the_release_is_published(sandbox: Sandbox) -> None:
     bucket = sandbox.outputs["edge"]["web_bucket"]
     listed = sandbox.account.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
     assert {"index.html", "config.json"} < {found["Key"] for found in listed}
+
+
+def test_all_of_it_is_still_there_after_the_sandbox_was_down_and_after_it_was_killed(sandbox: Sandbox) -> None:
+    sandbox.mjctl("sandbox", "down")
+    sandbox.mjctl("sandbox", "up")
+    for emulator in sandbox.mjctl("sandbox", "status")["emulators"]:
+        process = psutil.Process(emulator["pid"])
+        process.kill()
+        process.wait(10)
+    sandbox.mjctl("sandbox", "up")
+    planned = sandbox.mjctl("plan", "--all-regions")
+    assert {one["outcome"] for one in planned["regions"]} == {"unchanged"}
 
 
 def test_what_is_not_emulated_is_what_the_document_lists(sandbox: Sandbox) -> None:
