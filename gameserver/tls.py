@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from importlib import resources
 
 from gameserver.settings import Settings, SettingsError
 
@@ -17,6 +18,24 @@ def client_context(settings: Settings) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=settings.tls_ca_file or None)
     except OSError as error:
         raise SettingsError(f"GAMESERVER_TLS_CA_FILE: {settings.tls_ca_file}: {error.strerror or error}") from error
+
+
+def database_context(settings: Settings) -> ssl.SSLContext | None:
+    """As `verifying_context`, for PostgreSQL: Aurora's certificates are signed by roots that no system trusts.
+
+    Those of Amazon RDS count where GAMESERVER_TLS_CA_FILE names no others, and for the database alone.
+
+    Raises:
+        SettingsError: as `client_context`.
+    """
+    context = verifying_context(settings)
+    if context is not None and not settings.tls_ca_file:
+        context.load_verify_locations(cadata=_rds_roots())
+    return context
+
+
+def _rds_roots() -> str:
+    return resources.files("gameserver").joinpath("certificates", "rds.pem").read_text(encoding="ascii")
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:

@@ -13,7 +13,7 @@ import structlog
 from gameserver import secrets
 from gameserver.aws import AwsClients
 from gameserver.settings import Settings, SettingsError
-from gameserver.tls import verifying_context
+from gameserver.tls import database_context
 
 log = structlog.get_logger()
 
@@ -115,7 +115,7 @@ def connection_options(settings: Settings, aws: AwsClients) -> dict[str, Any]:
         "database": settings.database_name,
         "user": settings.database_user,
         "password": password,
-        "ssl": verifying_context(settings) or False,
+        "ssl": database_context(settings) or False,
         "timeout": _CONNECT_SECONDS,
         "server_settings": {"application_name": "gameserver"},
     }

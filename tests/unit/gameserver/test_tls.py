@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ssl
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gameserver.settings import Settings, SettingsError
-from gameserver.tls import client_context, server_context, verifying_context
+from gameserver.tls import client_context, database_context, server_context, verifying_context
 from mjctl.local import certificates
 from mjctl.local.layout import Layout
+from mjctl.models.config_file import load_environment
+from mjctl.models.workspace import Workspace
 
 BASICS = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
 REQUIRED = {**BASICS, "GAMESERVER_TLS_REQUIRED": "true"}
@@ -95,3 +99,40 @@ def test_a_key_of_another_certificate_is_a_settings_error(layout: Layout) -> Non
                 tls_key_file=str(layout.tls_authority_key),
             )
         )
+
+
+class TestTheDatabaseOnAws:
+    def test_its_roots_are_trusted_there_and_nowhere_else(self) -> None:
+        settings = Settings.from_env(REQUIRED)
+        found = database_context(settings)
+        assert found is not None
+        assert found.check_hostname
+        assert found.verify_mode is ssl.CERT_REQUIRED
+        assert "Amazon RDS eu-west-1 Root CA RSA2048 G1" in names(found)
+        assert not [name for name in names(client_context(settings)) if "RDS" in name]
+
+    def test_every_region_of_production_has_one_that_lasts(self) -> None:
+        found = database_context(Settings.from_env(REQUIRED))
+        assert found is not None
+        roots = {name: one for one in found.get_ca_certs() if "RDS" in (name := common_name(one))}
+        production = load_environment(Workspace.discover(Path(__file__)), "prod")
+        for region in production.regions:
+            root = roots[f"Amazon RDS {region} Root CA RSA2048 G1"]
+            assert ssl.cert_time_to_seconds(str(root["notAfter"])) > time.time() + 10 * 365 * 86_400
+
+    def test_a_named_authority_stands_for_all(self, layout: Layout) -> None:
+        settings = Settings.from_env({**REQUIRED, "GAMESERVER_TLS_CA_FILE": str(layout.tls_authority)})
+        found = database_context(settings)
+        assert found is not None
+        assert len(found.get_ca_certs()) == 1
+
+    def test_nothing_is_encrypted_where_it_is_not_asked_for(self) -> None:
+        assert database_context(Settings.from_env(BASICS)) is None
+
+
+def names(context: ssl.SSLContext) -> list[str]:
+    return [common_name(one) for one in context.get_ca_certs()]
+
+
+def common_name(certificate: Any) -> str:
+    return next((value for part in certificate["subject"] for key, value in part if key == "commonName"), "")
