@@ -26,7 +26,7 @@ test-slow: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m slow tests
 
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
-	CHECKOV=$(VENV)-checkov/bin/checkov $(BIN)/python -m pytest -m infra tests
+	CHECKOV=$(VENV)-checkov/bin/checkov $(BIN)/python -m pytest -m infra $(PYTEST_OPTIONS) tests
 
 bench-backup: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/backup.py
