@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, YesOption, chosen_regions
-from mjctl.models.errors import UsageError
+from mjctl.cli.failover_render import Step, WriterMove, emit
+from mjctl.models.errors import Interrupted, MjctlError, NotFoundError, UnreachableError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.cli.regions import Target
+    from mjctl.fleet.failover import Traffic
+    from mjctl.fleet.failover_writer import GlobalDatabase
     from mjctl.models.check import CheckResult
     from mjctl.models.contract import Contract
 
@@ -23,6 +26,26 @@ def failover(
     env: EnvOption = "local",
     restore: Annotated[
         bool, typer.Option("--restore", envvar="MJCTL_RESTORE", help="Let the region take matches again.")
+    ] = False,
+    to_region: Annotated[
+        str | None,
+        typer.Option(
+            "--to-region",
+            envvar="MJCTL_TO_REGION",
+            help="Where the database's writer goes; else the copy least behind.",
+        ),
+    ] = None,
+    allow_data_loss: Annotated[
+        bool,
+        typer.Option(
+            "--allow-data-loss",
+            envvar="MJCTL_FAILOVER_ALLOW_DATA_LOSS",
+            help="The region is gone: its writer is replaced, and rows not yet copied are lost.",
+        ),
+    ] = False,
+    with_writer: Annotated[
+        bool,
+        typer.Option("--with-writer", envvar="MJCTL_WITH_WRITER", help="With --restore: move the writer back first."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", envvar="MJCTL_DRY_RUN", help="Probe the other regions, and move nobody.")
@@ -36,55 +59,215 @@ def failover(
     """Send the players of a region to the others, after a real log-in and a real match there; --restore undoes it.
 
     The region's API takes no new matches and names the other regions; running matches are played to their end. On the
-    target `local` accounts and results stay with their region. On AWS the others are looked at, as `mjctl health` does,
-    and DNS leaves the region out within minutes. Exit code 3 when the probes afterwards fail.
+    target `local` accounts and results stay with their region. On AWS the others are looked at, as `mjctl health` does;
+    if the region writes to the global database, another one takes the writer first, without loss of data unless
+    --allow-data-loss; then DNS leaves the region out within minutes. If the writer cannot move, players stay where they
+    are. Exit code 3 when the probes afterwards fail; that of the error when a step failed.
 
     Example: mjctl failover --region us-east-1 --dry-run
     """
     from mjctl.cli.regions import Target
-    from mjctl.fleet.failover import close, empty, successors, traffic
+    from mjctl.fleet.failover import successors
 
-    if restore and dry_run:
-        raise UsageError("--restore and --dry-run exclude each other")
+    _check_options(restore=restore, dry_run=dry_run, with_writer=with_writer, moves=bool(to_region or allow_data_loss))
     target = Target(env, None, output)
     (name,) = chosen_regions(target.environment, [region]) or (region,)
     contract = _deployed(target, name)
     if restore:
-        _restore(target, contract, yes)
+        _restore(target, contract, with_writer, yes)
         return
     others = {other: one for other, one in target.contracts.items() if other != name}
-    unfit = _unfit(_probe(target, others)) + _left_already(others)
+    unfit = _unfit(_probe(target, others, without=_gone_with(contract) if allow_data_loss else ())) + _left_already(
+        others
+    )
     elsewhere = successors(target.contracts, name, unfit)
-    before = asyncio.run(traffic(contract))
-    takers = ", ".join(one.region for one in elsewhere)
+    writer = _writer_to_move(name, elsewhere, to_region, allow_data_loss)
+    takers = [one.region for one in elsewhere]
+    planned = f"players of {name} to {', '.join(takers)}"
     if dry_run:
-        _emit(target, {"action": "none", "region": name, "elsewhere": takers.split(", "), "traffic": before})
+        steps = [Step("writer", "planned", writer.summary)] if writer else []
+        steps.append(Step("traffic", "planned", planned))
+        before = _traffic(contract, may_be_gone=allow_data_loss)
+        emit(target, "none", name, takers, before, steps, writer=writer)
         return
-    target.session.confirm(f"Send the players of {target.environment.name} {name} to {takers}?", yes=yes)
-    asyncio.run(close(contract, elsewhere))
+    question = f"Send the {planned} in {target.environment.name}?"
+    if writer:
+        question = f"Move the {writer.summary}; then send the {planned} in {target.environment.name}?"
+    target.session.confirm(question, yes=yes)
+    _leave(target, contract, elsewhere, writer, wait, may_be_gone=allow_data_loss)
+
+
+def _check_options(*, restore: bool, dry_run: bool, with_writer: bool, moves: bool) -> None:
+    if restore and dry_run:
+        raise UsageError("--restore and --dry-run exclude each other")
+    if restore and moves:
+        raise UsageError(
+            "--restore takes neither --to-region nor --allow-data-loss",
+            hint="--restore --with-writer moves the writer back to the region, without loss of data",
+        )
+    if with_writer and not restore:
+        raise UsageError("--with-writer belongs to --restore", hint="a failover moves the writer by itself")
+
+
+def _leave(
+    target: Target,
+    contract: Contract,
+    elsewhere: Sequence[Contract],
+    writer: WriterMove | None,
+    wait: float,
+    *,
+    may_be_gone: bool,
+) -> None:
+    """The writer first: if it cannot move, nothing has changed. Traffic that moved first would leave players where
+    nothing can be written, or have to be moved back through caches of DNS."""
+    from mjctl.fleet.failover import close, empty
 
     def say(text: str) -> None:
         target.session.err.print(text, markup=False)
 
-    left = asyncio.run(empty(contract, wait, say))
-    probes = _probe(target, {one.region: one for one in elsewhere})
+    name, takers = contract.region, [one.region for one in elsewhere]
+    steps, error = [], None
+    if writer:
+        step, error = _move(target, {one.region: one for one in elsewhere}[writer.to.region], writer)
+        steps.append(step)
+    traffic = Step("traffic", "skipped", f"players stay in {name}")
+    if error is None:
+        try:
+            asyncio.run(close(contract, elsewhere))
+            traffic = Step("traffic", "done", f"players of {name} to {', '.join(takers)}")
+        except MjctlError as failed:
+            traffic, error = Step("traffic", "failed", str(failed)), failed
+    steps.append(traffic)
+    if error:
+        emit(target, "failed", name, [], _traffic(contract, may_be_gone=True), steps, writer=writer)
+        _fail(target, error)
+    left = _traffic(contract, may_be_gone=may_be_gone)
+    if left is not None and wait:
+        left = asyncio.run(empty(contract, wait, say))
+    without = _gone_with(contract) if may_be_gone else ()
+    probes = _probe(target, {one.region: one for one in elsewhere}, without=without)
     refused = _refuses(target, contract)
-    _emit(target, {"action": "closed", "region": name, "elsewhere": takers.split(", "), "traffic": left}, probes)
+    emit(target, "closed", name, takers, left, steps, probes, writer=writer)
     if _unfit(probes) or not refused:
         raise Exit(ExitCode.UNHEALTHY)
 
 
-def _restore(target: Target, contract: Contract, yes: bool) -> None:
+def _move(target: Target, contract: Contract, writer: WriterMove) -> tuple[Step, MjctlError | None]:
+    """Move the writer to the region of `contract`.
+
+    Raises:
+        Interrupted: while waiting; AWS goes on by itself.
+    """
+    from mjctl.fleet import failover_writer
+
+    def say(text: str) -> None:
+        target.session.err.print(text, markup=False)
+
+    try:
+        asyncio.run(failover_writer.move(contract, writer.database, writer.to, lossy=writer.lossy, say=say))
+    except MjctlError as error:
+        return Step("writer", "failed", str(error)), error
+    except KeyboardInterrupt:
+        raise Interrupted(
+            "interrupted while the writer moves; AWS goes on with it if it was asked already, players were not moved",
+            where=f"global cluster {writer.database.name}",
+            hint=failover_writer.look_hint(contract, writer.database.name),
+        ) from None
+    return Step("writer", "done", writer.summary), None
+
+
+def _fail(target: Target, error: MjctlError) -> NoReturn:
+    target.session.err.print(f"{error.what}" + (f" ({error.where})" if error.where else ""), markup=False)
+    if error.hint:
+        target.session.err.print(error.hint, markup=False)
+    raise Exit(error.exit_code)
+
+
+def _writer_to_move(
+    leaving: str, elsewhere: Sequence[Contract], to_region: str | None, lossy: bool
+) -> WriterMove | None:
+    """None where the region does not write: it need not move then."""
+    from mjctl.fleet import failover_writer
+
+    # A region that stays is asked: the one that is left may not answer.
+    database = asyncio.run(failover_writer.look(elsewhere[0]))
+    if database is None or database.writer != leaving:
+        if to_region:
+            raise UsageError(
+                f"{leaving} does not write to a global database, so --to-region has nothing to move",
+                hint=f"the writer is in {database.writer}" if database else "the database has one region only",
+            )
+        return None
+    fit = {one.region: one for one in elsewhere}
+    database = asyncio.run(failover_writer.with_lags(database, fit))
+    under_way = database.copy_in(database.moving_to) if database.moving_to in fit else None
+    if under_way and to_region in (None, under_way.region):
+        return WriterMove(database, under_way, lossy)
+    return WriterMove(database, failover_writer.choose(database, fit, to_region), lossy)
+
+
+def _restore(target: Target, contract: Contract, with_writer: bool, yes: bool) -> None:
+    from mjctl.fleet import failover_writer
     from mjctl.fleet.failover import reopen, traffic
 
-    target.session.confirm(f"Let {target.environment.name} {contract.region} take matches again?", yes=yes)
+    name = contract.region
+    database = asyncio.run(failover_writer.look(contract))
+    writer: WriterMove | None = None
+    if with_writer:
+        if database is None:
+            raise UsageError("--with-writer: the database has one region only", where=f"region {name}")
+        if database.writer != name:
+            database = asyncio.run(failover_writer.with_lags(database, {name: contract}))
+            writer = WriterMove(database, failover_writer.choose(database, [name], name), lossy=False)
+    question = f"Let {target.environment.name} {name} take matches again?"
+    target.session.confirm(f"Move the {writer.summary}; then: {question}" if writer else question, yes=yes)
+    steps: list[Step] = []
+    if writer:
+        step, error = _move(target, contract, writer)
+        steps.append(step)
+        if error:
+            steps.append(Step("traffic", "skipped", f"{name} is left out as before"))
+            emit(target, "failed", name, [], asyncio.run(traffic(contract)), steps, writer=writer)
+            _fail(target, error)
+    elif database:
+        steps.append(Step("writer", "unchanged", _writer_advice(contract, database)))
     was_closed = asyncio.run(reopen(contract))
-    probes = _probe(target, {contract.region: contract})
-    action = "restored" if was_closed else "none"
-    now = asyncio.run(traffic(contract))
-    _emit(target, {"action": action, "region": contract.region, "elsewhere": [], "traffic": now}, probes)
+    action = "restored" if was_closed or writer else "none"
+    said = f"{name} takes players again" if was_closed else f"{name} was not left out"
+    steps.append(Step("traffic", "done" if was_closed else "unchanged", said))
+    probes = _probe(target, {name: contract})
+    emit(target, action, name, [], asyncio.run(traffic(contract)), steps, probes, writer=writer)
     if _unfit(probes):
         raise Exit(ExitCode.UNHEALTHY)
+
+
+def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
+    """Terraform gives the primary region's functions the address at which its own cluster takes writes."""
+    primary = contract.managed.primary_region if contract.managed else None
+    at = f"the writer of {database.name} is in {database.writer}"
+    if database.writer == primary:
+        return f"{at}, the primary region: it is where it belongs"
+    return (
+        f"{at}; it belongs to the primary region {primary}, where functions expect to write: "
+        f"`mjctl failover --env {contract.environment} --region {primary} --restore --with-writer` moves it back"
+    )
+
+
+def _gone_with(contract: Contract) -> tuple[str, ...]:
+    """What the other regions need not show when this one is lost: players' accounts live in the primary region."""
+    is_primary = contract.managed is not None and contract.managed.primary_region == contract.region
+    return ("identity",) if is_primary else ()
+
+
+def _traffic(contract: Contract, *, may_be_gone: bool) -> Traffic | None:
+    from mjctl.fleet.failover import traffic
+
+    try:
+        return asyncio.run(traffic(contract))
+    except (UnreachableError, NotFoundError):
+        if may_be_gone:
+            return None
+        raise
 
 
 def _deployed(target: Target, region: str) -> Contract:
@@ -96,11 +279,11 @@ def _deployed(target: Target, region: str) -> Contract:
 
 def _refuses(target: Target, contract: Contract) -> bool:
     """Whether the region takes no new match any more; on AWS, whether DNS was told so."""
-    from mjctl.fleet.failover import traffic
+    from mjctl.fleet import dns
 
     if contract.managed is not None:
-        return asyncio.run(traffic(contract)).closed_to is not None
-    return any(one.evidence.get("closed") for one in _probe(target, {contract.region: contract}, ["match"]))
+        return asyncio.run(dns.is_left(contract, contract.managed))
+    return any(one.evidence.get("closed") for one in _probe(target, {contract.region: contract}, only=["match"]))
 
 
 def _left_already(contracts: Mapping[str, Contract]) -> list[str]:
@@ -114,14 +297,20 @@ def _left_already(contracts: Mapping[str, Contract]) -> list[str]:
     ]
 
 
-def _probe(target: Target, contracts: Mapping[str, Contract], only: Sequence[str] | None = None) -> list[CheckResult]:
+def _probe(
+    target: Target,
+    contracts: Mapping[str, Contract],
+    *,
+    only: Sequence[str] | None = None,
+    without: Sequence[str] = (),
+) -> list[CheckResult]:
     """Whether each region is fit: a real log-in and a real match, or what health says of it."""
     from mjctl.fleet.failover import probes_of
     from mjctl.health.runner import run_health
 
     if not contracts:
         return []
-    only = only or probes_of(next(iter(contracts.values())))
+    only = [name for name in only or probes_of(next(iter(contracts.values()))) if name not in without]
     folders = {name: target.workspace.region_dir(target.environment.name, name) / "secrets" for name in contracts}
     report = asyncio.run(run_health(target.environment.name, contracts, folders, only=only))
     return list(report.results)
@@ -135,25 +324,3 @@ def _unfit(probes: Sequence[CheckResult]) -> list[str]:
             one.region for one in probes if one.status == "fail" or (one.name in closed and one.status != "pass")
         )
     )
-
-
-def _emit(target: Target, said: dict[str, Any], probes: Sequence[CheckResult] = ()) -> None:
-    from rich.text import Text
-
-    words = {"none": "nothing was changed", "closed": "takes no new matches", "restored": "takes matches again"}
-    traffic = said["traffic"]
-    lines = [Text.assemble((said["region"], "bold"), f": {words[said['action']]}")]
-    if said["elsewhere"]:
-        verb = "would be sent" if said["action"] == "none" else "are sent"
-        lines.append(Text(f"players {verb} to {', '.join(said['elsewhere'])}"))
-    lines.append(Text(f"{traffic.matches} matches with {traffic.players} players are played in {said['region']}"))
-    for one in probes:
-        lines.append(Text(f"{one.region} {one.name}: {one.status}, {one.summary}"))
-    document = {
-        **said,
-        "traffic": {"matches": traffic.matches, "players": traffic.players},
-        "probes": [
-            {"region": one.region, "name": one.name, "status": one.status, "summary": one.summary} for one in probes
-        ],
-    }
-    target.session.emit(Text("\n").join(lines), data=document)

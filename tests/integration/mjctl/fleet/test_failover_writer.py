@@ -1,0 +1,201 @@
+"""The writer of an Aurora global database moves with the players: looked at in the emulated RDS and Route 53."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from mjctl.fleet import failover_writer
+from mjctl.models.exit_codes import ExitCode
+from mjctl.sandbox.emulators import Emulators
+from tests.integration.mjctl import production
+from tests.integration.mjctl.conftest import CommandLine
+from tests.integration.mjctl.production import NAME, OTHER_REGION, REGION
+
+GLOBAL = f"{NAME}-global"
+
+
+class World:
+    """Two regions on one emulated AWS, whose databases are one global cluster written in REGION."""
+
+    def __init__(self, emulators: Emulators) -> None:
+        self.emulators = emulators
+        regions = {region: production.build(emulators, region) for region in (REGION, OTHER_REGION)}
+        rds, there = (emulators.client("rds", region) for region in (REGION, OTHER_REGION))
+        name = f"{NAME}-{OTHER_REGION}"
+        for instance in there.describe_db_instances()["DBInstances"]:
+            there.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+        there.delete_db_cluster(DBClusterIdentifier=name, SkipFinalSnapshot=True)
+        own = rds.describe_db_clusters(DBClusterIdentifier=f"{NAME}-{REGION}")["DBClusters"][0]["DBClusterArn"]
+        rds.create_global_cluster(GlobalClusterIdentifier=GLOBAL, SourceDBClusterIdentifier=own)
+        there.create_db_cluster(
+            DBClusterIdentifier=name,
+            Engine="aurora-postgresql",
+            EngineVersion="16.8",
+            GlobalClusterIdentifier=GLOBAL,
+        )
+        for number, zone in enumerate("ab", 1):
+            there.create_db_instance(
+                DBInstanceIdentifier=f"{name}-{number}",
+                DBClusterIdentifier=name,
+                DBInstanceClass="db.r7g.large",
+                Engine="aurora-postgresql",
+                AvailabilityZone=f"{OTHER_REGION}{zone}",
+            )
+        self.contracts = {
+            region: built.contract.model_copy(
+                update={
+                    "managed": built.contract.managed.model_copy(update={"database_global_cluster": GLOBAL})
+                    if built.contract.managed
+                    else None
+                }
+            )
+            for region, built in regions.items()
+        }
+
+    def writer(self) -> str:
+        answer = self.emulators.client("rds", REGION).describe_global_clusters(GlobalClusterIdentifier=GLOBAL)
+        (arn,) = [one["DBClusterArn"] for one in answer["GlobalClusters"][0]["GlobalClusterMembers"] if one["IsWriter"]]
+        return str(arn.split(":")[3])
+
+    def left(self) -> set[str]:
+        checks = self.emulators.client("route53", REGION).list_health_checks()["HealthChecks"]
+        configs = [check["HealthCheckConfig"] for check in checks]
+        return {one["AlarmIdentifier"]["Region"] for one in configs if one.get("Inverted")}
+
+    def lag(self, region: str, milliseconds: float) -> None:
+        self.emulators.client("cloudwatch", region).put_metric_data(
+            Namespace="AWS/RDS",
+            MetricData=[
+                {
+                    "MetricName": "AuroraGlobalDBReplicationLag",
+                    "Dimensions": [{"Name": "DBClusterIdentifier", "Value": f"{NAME}-{region}"}],
+                    "Timestamp": datetime.now(UTC),
+                    "Value": milliseconds,
+                }
+            ],
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with Emulators(tmp_path_factory.mktemp("emulators")) as running:
+        yield World(running)
+
+
+@pytest.fixture
+def mjctl(
+    world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> CommandLine:
+    command = CommandLine(world.contracts, capsys)
+    monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))
+    return command
+
+
+def steps(document: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(one["step"], one["outcome"]) for one in document["steps"]]
+
+
+def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: CommandLine, world: World) -> None:
+    world.lag(OTHER_REGION, 120)
+    ran = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
+    assert ran.code == ExitCode.OK, ran.err
+    document = ran.json()
+    assert steps(document) == [("writer", "planned"), ("traffic", "planned")]
+    assert (document["writer"]["from"], document["writer"]["to"]) == (REGION, OTHER_REGION)
+    assert document["writer"]["copies"] == [{"region": OTHER_REGION, "in_sync": True, "lag_ms": 120.0}]
+    assert document["writer"]["data_loss_allowed"] is False
+    assert (world.writer(), world.left()) == (REGION, set())
+
+
+def test_players_stay_where_the_writer_cannot_move(
+    mjctl: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The emulated RDS refuses a target that is no member, as it would one in the wrong state."""
+    choose = failover_writer.choose
+
+    def stranger(*given: Any) -> failover_writer.Copy:
+        found = choose(*given)
+        return failover_writer.Copy(found.region, f"{found.arn}-stranger", found.writes, found.in_sync)
+
+    monkeypatch.setattr(failover_writer, "choose", stranger)
+    ran = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
+    assert ran.code not in (ExitCode.OK, ExitCode.INTERNAL), ran.err
+    assert steps(ran.json()) == [("writer", "failed"), ("traffic", "skipped")]
+    assert (world.writer(), world.left()) == (REGION, set())
+
+
+def test_an_interrupted_wait_says_how_to_look_and_moves_nobody(
+    mjctl: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(failover_writer, "_written_there", interrupted)
+    ran = mjctl("failover", "--region", REGION, "--yes")
+    assert ran.code == ExitCode.INTERRUPTED
+    assert f"describe-global-clusters --global-cluster-identifier {GLOBAL}" in " ".join(ran.err.split())
+    assert (world.writer(), world.left()) == (OTHER_REGION, set()), "AWS goes on by itself"
+    world.emulators.client("rds", OTHER_REGION).switchover_global_cluster(
+        GlobalClusterIdentifier=GLOBAL,
+        TargetDbClusterIdentifier=f"arn:aws:rds:{REGION}:{world.emulators.account_id}:cluster:{NAME}-{REGION}",
+    )
+    assert world.writer() == REGION
+
+
+def test_writer_and_players_leave_and_come_back(mjctl: CommandLine, world: World) -> None:
+    left = mjctl("failover", "--region", REGION, "--to-region", OTHER_REGION, "--yes", "-o", "json")
+    assert left.code == ExitCode.OK, left.err
+    assert steps(left.json()) == [("writer", "done"), ("traffic", "done")]
+    assert (world.writer(), world.left()) == (OTHER_REGION, {REGION})
+
+    opened = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
+    assert opened.code == ExitCode.OK, opened.err
+    assert steps(opened.json()) == [("writer", "unchanged"), ("traffic", "done")]
+    assert "--restore --with-writer" in opened.json()["steps"][0]["summary"]
+    assert (world.writer(), world.left()) == (OTHER_REGION, set())
+
+    again = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
+    assert steps(again.json()) == [("traffic", "done")], "the writer has left already"
+
+    back = mjctl("failover", "--region", REGION, "--restore", "--with-writer", "--yes", "-o", "json")
+    assert back.code == ExitCode.OK, back.err
+    assert steps(back.json()) == [("writer", "done"), ("traffic", "done")]
+    assert (world.writer(), world.left()) == (REGION, set())
+
+
+def test_a_region_that_is_gone_is_left_with_loss_of_data(mjctl: CommandLine, world: World) -> None:
+    """Its fleet does not answer, and players' accounts went with it."""
+    gone = world.contracts[REGION]
+    nowhere = dict.fromkeys((*gone.aws.service_endpoint_urls, "ecs", "rds"), "http://127.0.0.1:1")
+    route53 = {"route_53": gone.aws.service_endpoint_urls.get("route_53", str(gone.aws.endpoint_url))}
+    access = gone.aws.model_copy(update={"service_endpoint_urls": {**nowhere, **route53}})
+    mjctl.add(REGION, gone.model_copy(update={"aws": access}))
+    planned = mjctl("failover", "--region", REGION, "--dry-run", "--yes")
+    assert planned.code == ExitCode.UNREACHABLE, "without the flag a silent region is an error"
+
+    ran = mjctl("failover", "--region", REGION, "--allow-data-loss", "--yes", "-o", "json")
+    assert ran.code == ExitCode.OK, ran.err
+    document = ran.json()
+    assert steps(document) == [("writer", "done"), ("traffic", "done")]
+    assert document["writer"]["data_loss_allowed"] is True
+    assert document["traffic"] is None
+    assert "identity" not in {one["name"] for one in document["probes"]}
+    assert (world.writer(), world.left()) == (OTHER_REGION, {REGION})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--restore", "--to-region", OTHER_REGION),
+        ("--restore", "--allow-data-loss"),
+        ("--with-writer",),
+        ("--restore", "--dry-run"),
+    ],
+)
+def test_options_that_exclude_each_other(mjctl: CommandLine, options: tuple[str, ...]) -> None:
+    assert mjctl("failover", "--region", REGION, *options).code == ExitCode.USAGE

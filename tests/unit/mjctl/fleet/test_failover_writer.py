@@ -1,0 +1,60 @@
+"""Which copy of the database is to write, from what RDS and CloudWatch say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mjctl.fleet.failover_writer import Copy, GlobalDatabase, choose, read
+from mjctl.models.errors import ConflictError, NotFoundError
+
+
+def arn(region: str) -> str:
+    return f"arn:aws:rds:{region}:123456789012:cluster:arena-{region}"
+
+
+def copy(region: str, lag_ms: float | None, *, in_sync: bool = True) -> Copy:
+    return Copy(region, arn(region), writes=False, in_sync=in_sync, lag_ms=lag_ms)
+
+
+def database(*copies: Copy) -> GlobalDatabase:
+    writer = Copy("us-east-1", arn("us-east-1"), writes=True, in_sync=True)
+    return GlobalDatabase("arena-global", "available", (writer, *copies))
+
+
+def test_the_copy_least_behind_is_taken_and_one_without_a_figure_last() -> None:
+    known = database(copy("ap-south-1", None), copy("eu-west-1", 900), copy("us-west-2", 80))
+    assert choose(known, ["ap-south-1", "eu-west-1", "us-west-2"]).region == "us-west-2"
+    assert choose(known, ["ap-south-1", "eu-west-1"]).region == "eu-west-1", "us-west-2 is not fit"
+    assert choose(known, ["ap-south-1"]).region == "ap-south-1"
+    assert choose(known, ["ap-south-1", "eu-west-1"], "ap-south-1").region == "ap-south-1", "as asked"
+
+
+def test_a_copy_that_is_not_in_step_is_never_taken() -> None:
+    known = database(copy("eu-west-1", 10, in_sync=False))
+    with pytest.raises(ConflictError, match="no fit region"):
+        choose(known, ["eu-west-1"])
+    with pytest.raises(ConflictError, match="cannot take the writer"):
+        choose(known, ["eu-west-1"], "eu-west-1")
+
+
+def test_a_region_without_a_copy_is_not_found() -> None:
+    with pytest.raises(NotFoundError, match="no copy") as caught:
+        choose(database(copy("eu-west-1", 10)), ["eu-west-1"], "sa-east-1")
+    assert "eu-west-1" in str(caught.value.hint)
+
+
+def test_a_move_under_way_names_its_target() -> None:
+    answer: dict[str, Any] = {
+        "GlobalClusterIdentifier": "arena-global",
+        "Status": "switching-over",
+        "GlobalClusterMembers": [
+            {"DBClusterArn": arn("us-east-1"), "IsWriter": True},
+            {"DBClusterArn": arn("eu-west-1"), "IsWriter": False, "SynchronizationStatus": "pending-resync"},
+        ],
+        "FailoverState": {"Status": "switching-over", "ToDbClusterArn": arn("eu-west-1")},
+    }
+    seen = read(answer)
+    assert (seen.writer, seen.moving_to, seen.status) == ("us-east-1", "eu-west-1", "switching-over")
+    assert [one.in_sync for one in seen.copies] == [True, False]
