@@ -198,12 +198,12 @@ def _writer_to_move(
                 hint=f"the writer is in {database.writer}" if database else "the database has one region only",
             )
         return None
-    fit = {one.region: one for one in elsewhere}
+    fit, primary = {one.region: one for one in elsewhere}, _primary(elsewhere[0])
     database = asyncio.run(failover_writer.with_lags(database, fit))
     under_way = database.copy_in(database.moving_to) if database.moving_to in fit else None
     if under_way and to_region in (None, under_way.region):
-        return WriterMove(database, under_way, lossy)
-    return WriterMove(database, failover_writer.choose(database, fit, to_region), lossy)
+        return WriterMove(database, under_way, lossy, primary)
+    return WriterMove(database, failover_writer.choose(database, fit, to_region), lossy, primary)
 
 
 def _restore(target: Target, contract: Contract, with_writer: bool, yes: bool) -> None:
@@ -218,7 +218,8 @@ def _restore(target: Target, contract: Contract, with_writer: bool, yes: bool) -
             raise UsageError("--with-writer: the database has one region only", where=f"region {name}")
         if database.writer != name:
             database = asyncio.run(failover_writer.with_lags(database, {name: contract}))
-            writer = WriterMove(database, failover_writer.choose(database, [name], name), lossy=False)
+            copy = failover_writer.choose(database, [name], name)
+            writer = WriterMove(database, copy, lossy=False, primary=_primary(contract))
     question = f"Let {target.environment.name} {name} take matches again?"
     target.session.confirm(f"Move the {writer.summary}; then: {question}" if writer else question, yes=yes)
     steps: list[Step] = []
@@ -241,9 +242,13 @@ def _restore(target: Target, contract: Contract, with_writer: bool, yes: bool) -
         raise Exit(ExitCode.UNHEALTHY)
 
 
+def _primary(contract: Contract) -> str:
+    return contract.managed.primary_region if contract.managed else contract.region
+
+
 def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
     """Terraform gives the primary region's functions the address at which its own cluster takes writes."""
-    primary = contract.managed.primary_region if contract.managed else None
+    primary = _primary(contract)
     at = f"the writer of {database.name} is in {database.writer}"
     if database.writer == primary:
         return f"{at}, the primary region: it is where it belongs"
@@ -255,8 +260,7 @@ def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
 
 def _gone_with(contract: Contract) -> tuple[str, ...]:
     """What the other regions need not show when this one is lost: players' accounts live in the primary region."""
-    is_primary = contract.managed is not None and contract.managed.primary_region == contract.region
-    return ("identity",) if is_primary else ()
+    return ("identity",) if contract.managed and _primary(contract) == contract.region else ()
 
 
 def _traffic(contract: Contract, *, may_be_gone: bool) -> Traffic | None:

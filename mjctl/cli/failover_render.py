@@ -24,17 +24,23 @@ class Step:
 
 @dataclass(frozen=True)
 class WriterMove:
-    """Where the database's writer is and where it is to go."""
+    """Where the database's writer is and where it is to go; `primary`: the region whose functions expect to write."""
 
     database: GlobalDatabase
     to: Copy
     lossy: bool
+    primary: str
 
     @property
     def summary(self) -> str:
         how = "failover, rows not yet copied are lost" if self.lossy else "switchover, no row is lost"
-        lag = "lag unknown" if self.to.lag_ms is None else f"{self.to.lag_ms:.0f} ms behind"
-        return f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({lag}): {how}"
+        return (
+            f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({_lag(self.to)}): {how}"
+        )
+
+
+def _lag(copy: Copy) -> str:
+    return "lag unknown" if copy.lag_ms is None else f"{copy.lag_ms:.0f} ms behind"
 
 
 _WORDS = {
@@ -61,14 +67,18 @@ def emit(
 
     lines = [Text.assemble((region, "bold"), f": {_WORDS[action]}")]
     lines += [Text(f"{one.step}: {one.outcome}, {one.summary}") for one in steps]
+    if writer:
+        lines += [Text(f"copy in {one.region}: {_lag(one)}") for one in writer.database.copies if not one.writes]
     if elsewhere:
         lines.append(Text(f"players {'would be' if action == 'none' else 'are'} sent to {', '.join(elsewhere)}"))
     if traffic:
         lines.append(Text(f"{traffic.matches} matches with {traffic.players} players are played in {region}"))
     else:
         lines.append(Text(f"{region} does not say what is played there"))
-    if writer:
-        lines.append(Text(_afterwards(writer, region)))
+    moved = any(one.step == "writer" and one.outcome in ("planned", "done") for one in steps)
+    note = _afterwards(writer) if writer and moved else None
+    if note:
+        lines.append(Text(note))
     lines += [Text(f"{one.region} {one.name}: {one.status}, {one.summary}") for one in probes]
     document = {
         "action": action,
@@ -77,6 +87,7 @@ def emit(
         "traffic": {"matches": traffic.matches, "players": traffic.players} if traffic else None,
         "steps": [asdict(one) for one in steps],
         "writer": _writer_data(writer) if writer else None,
+        "note": note,
         "probes": [
             {"region": one.region, "name": one.name, "status": one.status, "summary": one.summary} for one in probes
         ],
@@ -98,16 +109,12 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
     }
 
 
-def _afterwards(writer: WriterMove, region: str) -> str:
-    lags = ", ".join(
-        f"{one.region} {'unknown' if one.lag_ms is None else f'{one.lag_ms:.0f} ms'}"
-        for one in writer.database.copies
-        if not one.writes and one.region != region
-    )
-    told = f"lag of the copies: {lags}\n" if lags else ""
-    if writer.to.region == region:
-        return told + f"functions of {region} write to their own cluster again"
-    return told + (
-        "until the writer is back, functions keep the database addresses Terraform gave them: see `failover` in "
-        "docs/aws.md"
+def _afterwards(writer: WriterMove) -> str:
+    """Terraform gives functions the database's address by their region's role, not by where the writer is."""
+    if writer.to.region == writer.primary:
+        return f"functions of {writer.primary} write to their own cluster again"
+    return (
+        f"until the writer is back in {writer.primary}, functions there and in {writer.to.region} cannot write to "
+        "PostgreSQL: their addresses follow aws.primary_region; events wait in the queue `persistence` and its dead "
+        "letters (docs/aws.md, Leaving a region). `mjctl deploy` does not move the writer back"
     )

@@ -72,6 +72,11 @@ locals {
       actions   = ["sns:ListSubscriptionsByTopic"]
       resources = ["arn:aws:sns:${local.own}:${var.name}-*"]
     }
+    # Of any region: the copy that takes over is elsewhere.
+    MoveWriter = {
+      actions   = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
+      resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
+    }
     QueueKey = {
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [var.kms_key_arn]

@@ -109,6 +109,9 @@ def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: Comm
     assert (document["writer"]["from"], document["writer"]["to"]) == (REGION, OTHER_REGION)
     assert document["writer"]["copies"] == [{"region": OTHER_REGION, "in_sync": True, "lag_ms": 120.0}]
     assert document["writer"]["data_loss_allowed"] is False
+    assert "cannot write" in document["note"], "what does not work while the writer is elsewhere is said before"
+    told = mjctl("failover", "--region", REGION, "--dry-run")
+    assert f"copy in {OTHER_REGION}: 120 ms behind" in told.out
     assert (world.writer(), world.left()) == (REGION, set())
 
 
@@ -126,6 +129,7 @@ def test_players_stay_where_the_writer_cannot_move(
     ran = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
     assert ran.code not in (ExitCode.OK, ExitCode.INTERNAL), ran.err
     assert steps(ran.json()) == [("writer", "failed"), ("traffic", "skipped")]
+    assert ran.json()["note"] is None
     assert (world.writer(), world.left()) == (REGION, set())
 
 
