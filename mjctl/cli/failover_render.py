@@ -110,11 +110,11 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
 
 
 def _afterwards(writer: WriterMove) -> str:
-    """Terraform gives functions the database's address by their region's role, not by where the writer is."""
-    if writer.to.region == writer.primary:
-        return f"functions of {writer.primary} write to their own cluster again"
+    """A region's functions reach the database by the address that the last deploy gave them."""
+    home = writer.to.region == writer.primary
+    setting = "remove aws.database.writer_region" if home else f"set aws.database.writer_region: {writer.to.region}"
     return (
-        f"until the writer is back in {writer.primary}, functions there and in {writer.to.region} cannot write to "
-        "PostgreSQL: their addresses follow aws.primary_region; events wait in the queue `persistence` and its dead "
-        "letters (docs/aws.md, Leaving a region). `mjctl deploy` does not move the writer back"
+        f"until the next deploy, functions in {writer.database.writer} and {writer.to.region} cannot write to "
+        f"PostgreSQL; events wait in the queue `persistence` and its dead letters. Now {setting} in the environment's "
+        "file, run `mjctl deploy`, then `mjctl queue redrive` (docs/aws.md, Leaving a region)"
     )

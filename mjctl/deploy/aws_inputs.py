@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mjctl.models.aws_settings import DatabaseSize
 from mjctl.models.environment import Environment
 
 # How far a service may grow when the file does not say.
@@ -83,7 +84,7 @@ def region(
         "aws_service_endpoint_urls": dict(service_endpoint_urls or {}),
         "backup": {"copy_region": environment.backup_copy_region(name), "lock": account.backup.lock},
         "cache": account.cache.given(),
-        "database": account.database.given(),
+        "database": _database(account.database, name),
         "foundation": dict(contract),
         "functions": {
             "package": {"architecture": package.architecture, "path": package.path, "sha256": package.sha256}
@@ -117,6 +118,13 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
         "routing": account.routing,
         "shield_advanced": account.shield_advanced,
     }
+
+
+def _database(size: DatabaseSize, region: str) -> dict[str, Any]:
+    """Every region is told whether it has the writer, once the file says where a failover has put it."""
+    given = size.given()
+    writer = given.pop("writer_region", None)
+    return given if writer is None else {**given, "writer": writer == region}
 
 
 def tasks(environment: Environment, region: str, servers_per_zone: int) -> dict[str, int]:

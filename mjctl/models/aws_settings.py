@@ -70,6 +70,9 @@ class DatabaseSize(_Section):
     capacity: Capacity | None = None
     instance_class: str | None = None
     instances: int | None = Field(default=None, ge=2, le=15)
+    writer_region: _RegionName | None = Field(
+        default=None, description="where `mjctl failover` has put the writer; by default primary_region"
+    )
 
 
 class TaskSize(_Section):

@@ -182,6 +182,9 @@ class Environment(_Section):
             raise ValueError(f"aws: target {self.target} needs it: account_id and domain at least")
         if self.primary_region not in self.regions:
             raise ValueError(f"aws.primary_region: {self.primary_region} is not among regions")
+        writer = self.aws.database.writer_region
+        if writer is not None and writer not in self.regions:
+            raise ValueError(f"aws.database.writer_region: {writer} is not among regions")
         if len(f"{self.project}-{self.name}") > 22:
             raise ValueError("project and the file's name are too long together: 22 characters with the hyphen between")
         for region in self.regions:

@@ -1,6 +1,7 @@
 locals {
   identifier    = "${var.name}-${var.region}"
   is_primary    = var.role == "primary"
+  is_writer     = coalesce(var.writer, local.is_primary)
   major_version = split(".", var.global.engine_version)[0]
   zones         = sort(keys(var.subnet_ids))
   instances     = { for index in range(var.instances) : tostring(index + 1) => local.zones[index % length(local.zones)] }
@@ -61,7 +62,8 @@ resource "aws_rds_cluster" "main" {
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.main.name
   db_subnet_group_name            = aws_db_subnet_group.main.name
   deletion_protection             = var.deletion_protection
-  enable_global_write_forwarding  = local.is_primary ? null : true
+  # For the primary it counts once a failover has made it a copy.
+  enable_global_write_forwarding  = var.global.global_cluster_id == null ? null : true
   enabled_cloudwatch_logs_exports = ["postgresql"]
   engine                          = "aurora-postgresql"
   engine_version                  = var.global.engine_version

@@ -9,8 +9,8 @@ output "cluster_id" {
 }
 
 output "endpoint" {
-  description = "Host that takes reads and writes; a secondary forwards writes to the primary region."
-  value       = local.is_primary ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint
+  description = "Host that takes reads and writes; where the writer is not, readers forward writes to it."
+  value       = local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint
 
   # The host answers once an instance exists.
   depends_on = [aws_rds_cluster_instance.main]

@@ -90,7 +90,7 @@ variable "region" {
 }
 
 variable "role" {
-  description = "`primary` takes the writes; `secondary` follows in another region and forwards writes."
+  description = "How the cluster was made: `primary` with the database in it, `secondary` as its copy in another region."
   type        = string
   default     = "primary"
 
@@ -118,4 +118,10 @@ variable "subnet_ids" {
 variable "vpc_id" {
   description = "VPC of the subnets."
   type        = string
+}
+
+variable "writer" {
+  description = "Whether the global cluster is written here now; null while that is where the primary is. Say so after a failover."
+  type        = bool
+  default     = null
 }

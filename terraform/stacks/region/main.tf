@@ -141,6 +141,7 @@ module "database" {
   role                  = local.is_primary ? "primary" : "secondary"
   subnet_ids            = module.network.data_subnet_ids
   vpc_id                = module.network.vpc_id
+  writer                = var.database.writer
 }
 
 module "backup" {

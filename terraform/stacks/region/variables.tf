@@ -35,12 +35,13 @@ variable "cache" {
 }
 
 variable "database" {
-  description = "Aurora instances of this region; `capacity` only with instance_class db.serverless."
+  description = "Aurora instances of this region; `capacity` only with instance_class db.serverless. `writer`: whether the global cluster is written here, null for in the primary region."
   type = object({
     backup_retention_days = optional(number, 14)
     capacity              = optional(object({ max = number, min = number }))
     instance_class        = optional(string, "db.r7g.large")
     instances             = optional(number, 2)
+    writer                = optional(bool)
   })
   default = {}
 }

@@ -69,6 +69,34 @@ run "follows_in_a_secondary_region" {
   }
 }
 
+run "is_written_where_a_failover_has_put_the_writer" {
+  command = plan
+
+  variables {
+    global = {
+      database_name     = "game"
+      engine_version    = "16.8"
+      global_cluster_id = "arena-prod-global"
+      password_version  = 1
+      secret_arn        = "arn:aws:secretsmanager:us-east-1:123456789012:secret:x-AbCdEf"
+      username          = "game"
+    }
+    role   = "secondary"
+    writer = true
+  }
+
+  override_resource {
+    target          = aws_rds_cluster.main
+    override_during = plan
+    values          = { endpoint = "writer.example.com", reader_endpoint = "reader.example.com" }
+  }
+
+  assert {
+    condition     = output.endpoint == "writer.example.com"
+    error_message = "A copy that became the writer is reached by its own endpoint."
+  }
+}
+
 run "refuses_a_secondary_without_a_global_cluster" {
   command = plan
 

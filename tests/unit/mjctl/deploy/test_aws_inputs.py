@@ -62,6 +62,16 @@ def test_sizes_of_the_file_are_handed_on() -> None:
     assert dev["edge"]["price_class"] == "PriceClass_100"
 
 
+def test_after_a_failover_each_region_is_told_whether_it_has_the_writer() -> None:
+    found = environment("prod")
+    database = found.account.database.model_copy(update={"writer_region": "eu-west-1"})
+    moved = found.model_copy(update={"aws": found.account.model_copy(update={"database": database})})
+    writers = {
+        name: aws_inputs.region(moved, name, contract(moved), PACKAGE)["database"]["writer"] for name in moved.regions
+    }
+    assert writers == {"us-east-1": False, "eu-west-1": True, "ap-northeast-1": False}
+
+
 def test_the_pipeline_gets_roles_only_where_there_is_one() -> None:
     assert variables("dev")["foundation"]["ci"] is None
     ci = variables("prod")["foundation"]["ci"]
