@@ -6,8 +6,9 @@ A command that is added to the tree must be added to COMMANDS, or the first test
 from __future__ import annotations
 
 import json
-import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,22 @@ def assert_one_screen(stderr: str) -> None:
     assert len(stderr.splitlines()) <= 30, stderr
 
 
+def begun(operator: Operator, *arguments: str) -> subprocess.Popen[str]:
+    """A command line that has come as far as mjctl's own first function: before that, signals are Python's."""
+    program = "import sys; from mjctl.__main__ import main; print('begun', file=sys.stderr, flush=True); main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        env=operator.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline() == "begun\n"
+    return process
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
@@ -230,14 +247,13 @@ class TestEverythingIsDown:
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"destroy"}))
 def test_stopped_at_any_moment(name: str, operator: Operator) -> None:
     """By Ctrl-C while it begins, and by what a pipeline sends while it works; no lock is left."""
-    for sent, after in ((signal.SIGINT, 0.08), (signal.SIGTERM, 0.4)):
-        process = operator.start(*line(name))
+    for sent, after in ((signal.SIGINT, 0.03), (signal.SIGTERM, 0.3)):
+        process = begun(operator, *line(name))
         time.sleep(after)
         process.send_signal(sent)
         _, stderr = process.communicate(timeout=60)
-        # What Python says of a signal that came before it had begun with mjctl is Python's own.
-        assert not re.search(r'mjctl/__main__\.py", line \d+, in main', stderr), stderr
-        # A command that was done before it heard the signal has its own code; Python that has not begun dies of it.
+        assert "Traceback" not in stderr, stderr
+        # A command that was done before it heard the signal has its own code, or dies of it while Python ends.
         assert process.returncode in (*ExitCode, -sent), (process.returncode, stderr)
         assert process.returncode != ExitCode.INTERNAL, stderr
     if name == "sandbox up":
