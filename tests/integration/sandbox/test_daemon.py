@@ -19,6 +19,8 @@ import pytest
 from mjctl.models.errors import ConflictError, DependencyError, UnreachableError
 from mjctl.sandbox import bookkeeping, daemon
 
+pytestmark = pytest.mark.infra
+
 REGION = "eu-west-1"
 
 

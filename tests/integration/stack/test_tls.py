@@ -286,6 +286,7 @@ def test_a_certificate_near_its_end_is_replaced_by_the_next_deploy(
     assert len(changes) > 8, "every process takes up the new one"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_off_and_on_again_keeps_every_match(secure: Secure, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = secure.layout.tls_authority.read_bytes()

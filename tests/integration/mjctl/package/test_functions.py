@@ -19,6 +19,8 @@ from mjctl.package import functions
 from mjctl.package.functions import FunctionPackage, build_functions, lambda_runtime, local_runtime
 from mjctl.sandbox.emulators import Emulators
 
+pytestmark = pytest.mark.infra
+
 PROJECT = Path(__file__).parents[4]
 HANDLERS = {
     "api": {"routeKey": "GET /none", "requestContext": {"requestId": "r-1", "http": {"sourceIp": "192.0.2.1"}}},

@@ -26,6 +26,8 @@ from mjctl.models.errors import DependencyError, MjctlError
 from mjctl.package.image import Image, Registry, find_docker, push_image, record
 from mjctl.sandbox.emulators import Emulators
 
+pytestmark = pytest.mark.infra
+
 PROJECT = Path(__file__).parents[4]
 REGION = "us-east-1"
 REVISION = "560855beb41e2316"
