@@ -51,7 +51,8 @@ async def newest(clients: AwsClients, metrics: Mapping[str, Metric]) -> dict[str
         "get_metric_data",
         MetricDataQueries=queries,
         StartTime=now - _LOOK_BACK,
-        EndTime=now,
+        # Past the end of this minute: figures that came within this second count too.
+        EndTime=now + timedelta(seconds=_PERIOD_SECONDS),
         ScanBy="TimestampDescending",
     )
     return {
