@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from mjctl.aws.error_codes import DENIED_CODES, EXPIRED_CODES
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
 from mjctl.models.workspace import Workspace
@@ -19,19 +20,8 @@ _EMULATED_KEYS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_MAX_ATTEMPTS": "5",
 }
-_DENIED = frozenset(
-    {
-        "403",
-        "AccessDenied",
-        "AccessDeniedException",
-        "ExpiredToken",
-        "ExpiredTokenException",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "SignatureDoesNotMatch",
-        "UnrecognizedClientException",
-    }
-)
+# S3 answers a HEAD with the bare status.
+_DENIED = DENIED_CODES | EXPIRED_CODES | {"403"}
 _NOT_MODIFIED = ("304", "NotModified")
 # Making a client is not thread-safe in boto3.
 _making = threading.Lock()

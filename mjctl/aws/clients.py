@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from mjctl.aws.error_codes import DENIED_CODES, EXPIRED_CODES
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
 
@@ -33,22 +34,6 @@ _NOT_FOUND_CODES = frozenset(
         "ServiceNotFoundException",
         "TargetGroupNotFound",
         "WAFNonexistentItemException",
-    }
-)
-_EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-_DENIED_CODES = frozenset(
-    {
-        "AccessDenied",
-        "AccessDeniedException",
-        "AuthFailure",
-        "AuthorizationError",
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "MissingAuthenticationToken",
-        "SignatureDoesNotMatch",
-        "UnauthorizedOperation",
-        "UnrecognizedClientException",
     }
 )
 _THROTTLED_CODES = frozenset(
@@ -175,13 +160,13 @@ class AwsClients:
 
     def _refusal(self, answer: Mapping[str, Any], where: str) -> MjctlError:
         code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
-        if code in _EXPIRED_CODES:
+        if code in EXPIRED_CODES:
             return PermissionDeniedError(
                 f"the AWS session has expired: {code}: {message}",
                 where=where,
                 hint="get a fresh one (`aws sso login`, or the pipeline's log-in step), then repeat the command",
             )
-        if code in _DENIED_CODES:
+        if code in DENIED_CODES:
             return PermissionDeniedError(
                 f"AWS refused the call: {code}: {message}",
                 where=where,
