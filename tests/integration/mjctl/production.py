@@ -257,6 +257,8 @@ def _function(client: Any, name: str) -> str:
         Handler="api.handler",
         Code={"ZipFile": packed({"api.py": "def handler(event, context):\n    return {}\n"})},
     )
+    client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
     return name
 
 
