@@ -83,7 +83,8 @@ class GameProcess:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        # What follows the last newline is a line that is being written.
+        return [json.loads(line) for line in self.log_path.read_text().split("\n")[:-1]]
 
     def get(self, path: str) -> tuple[int, str]:
         try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -181,7 +182,9 @@ async def test_a_first_message_that_is_no_hello_is_refused(arena: Any, data: byt
         assert (await _answer(ws, Refused)).code == "bad_message"
 
 
-async def test_a_malformed_input_ends_only_its_own_connection(arena: Any, issuer: Any, player: Any) -> None:
+async def test_a_malformed_input_ends_only_its_own_connection(
+    arena: Any, issuer: Any, player: Any, eventually: Any
+) -> None:
     server, spec, url = arena
     good = await player("good").join((spec.match_id, url))
     async with _socket(url) as ws:
@@ -189,8 +192,11 @@ async def test_a_malformed_input_ends_only_its_own_connection(arena: Any, issuer
         await ws.send_bytes(b"\xff" * 50)
         assert (await _answer(ws, Refused)).code == "bad_message"
     frames = good.samples.frames
-    await asyncio.sleep(0.3)
-    assert good.samples.frames > frames
+
+    async def plays_on() -> bool:
+        return bool(good.samples.frames > frames)
+
+    await eventually(plays_on)
     assert good.reconnects == 0
     assert server.host.metrics.protocol_errors == 1
 
@@ -211,9 +217,16 @@ async def test_a_flood_is_dropped_and_then_refused(arena: Any, issuer: Any) -> N
     server, spec, url = arena
     async with _socket(url) as ws:
         await _hello(ws, spec.match_id, issuer.token("ada"))
-        for number in range(20 * MAX_INPUTS_PER_SECOND):
-            await ws.send_bytes(MSGPACK.encode(Input(number + 1, [0.0, 0.0])))
-        assert (await _answer(ws, Refused)).code == "rate_limited"
+        answer = asyncio.create_task(_answer(ws, Refused))
+        # However long a busy machine takes to send as much in one second as is a flood.
+        for number in itertools.count(1):
+            if answer.done():
+                break
+            with suppress(ConnectionError):
+                await ws.send_bytes(MSGPACK.encode(Input(number, [0.0, 0.0])))
+            if number % 100 == 0:
+                await asyncio.sleep(0)
+        assert (await answer).code == "rate_limited"
     assert server.host.metrics.inputs <= 3 * MAX_INPUTS_PER_SECOND
 
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from gameserver.client import Bot, MatchReport
+from gameserver.client import Bot, Connection, MatchReport
 from gameserver.cluster import keys
 from gameserver.cluster.directory import Directory
 from gameserver.server.host import UnplayableError
@@ -60,9 +60,23 @@ def events(aws: Any) -> Iterator[Events]:
         client.close()
 
 
-async def _play(player: Any, spec: Any, url: str, players: int) -> list[asyncio.Task[MatchReport]]:
-    seats = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
-    return [asyncio.create_task(Bot(seat).play()) for seat in seats]
+Playing = list[asyncio.Task[MatchReport]]
+
+
+async def _play(player: Any, spec: Any, url: str, players: int, *, others: bool = True) -> Playing:
+    """Bots in a match that is well under way: each has seen points acknowledged and, where there are `others`, knows
+    another server, since there is no API to ask here."""
+    seats: list[Connection] = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
+    playing = [asyncio.create_task(Bot(seat).play()) for seat in seats]
+
+    def under_way(seat: Connection) -> bool:
+        scored = any(event.type == "player.scored" for event in seat.events.values())
+        return scored and (bool(seat._alternates) or not others)
+
+    while not all(map(under_way, seats)):
+        assert not any(bot.done() for bot in playing), "the match has ended before it was under way"
+        await asyncio.sleep(0.02)
+    return playing
 
 
 def _finished(redis: Redis, match_id: str) -> Callable[[], Awaitable[bool]]:
@@ -88,9 +102,8 @@ async def test_a_killed_owner_loses_nothing_that_was_acknowledged(
 ) -> None:
     aws = {"aws_endpoint_url": events.endpoint, "events_topic_arn": events.topic_arn}
     owner, other = await spawn(**aws), await spawn(zone="us-east-1b", **aws)
-    spec = await new_match(owner.settings.server_id, seconds=3.0)
+    spec = await new_match(owner.settings.server_id, seconds=6.0)
     playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 4)
-    await asyncio.sleep(1.5)
     owner.signal(signal.SIGKILL)
     reports = await asyncio.gather(*playing)
     await eventually(_finished(redis, spec.match_id))
@@ -115,9 +128,8 @@ async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
     spawn: Any, new_match: Any, player: Any, redis: Redis, eventually: Any
 ) -> None:
     owner, other = await spawn(), await spawn()
-    spec = await new_match(owner.settings.server_id, seconds=4.0)
+    spec = await new_match(owner.settings.server_id, seconds=6.0)
     playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 2)
-    await asyncio.sleep(0.8)
     owner.signal(signal.SIGSTOP)
 
     async def taken_over() -> bool:
@@ -127,7 +139,10 @@ async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
     owner.signal(signal.SIGCONT)
     reports = await asyncio.gather(*playing)
 
-    assert b"match_fenced" in owner.log.read_bytes()
+    async def fenced() -> bool:
+        return b"match_fenced" in owner.log.read_bytes()
+
+    await eventually(fenced)
     _check_acknowledged(reports)
     for report in reports:
         assert [event.sequence for event in report.events] == sorted({event.sequence for event in report.events})
@@ -136,9 +151,8 @@ async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
 
 async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: Any, player: Any) -> None:
     owner, other = await spawn(), await spawn()
-    spec = await new_match(owner.settings.server_id, seconds=2.0)
+    spec = await new_match(owner.settings.server_id, seconds=5.0)
     playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 3)
-    await asyncio.sleep(0.8)
     owner.signal(signal.SIGTERM)
     assert await owner.wait() == 0
     reports = await asyncio.gather(*playing)
@@ -151,9 +165,8 @@ async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: A
 
 async def test_a_server_alone_goes_on_with_its_matches_after_a_restart(spawn: Any, new_match: Any, player: Any) -> None:
     first = await spawn(server_id="game-alone")
-    spec = await new_match("game-alone", seconds=2.0)
-    playing = await _play(player, spec, f"ws://127.0.0.1:{first.settings.port}", 2)
-    await asyncio.sleep(0.5)
+    spec = await new_match("game-alone", seconds=5.0)
+    playing = await _play(player, spec, f"ws://127.0.0.1:{first.settings.port}", 2, others=False)
     first.signal(signal.SIGKILL)
     await first.wait()
     await spawn(server_id="game-alone", port=first.settings.port)
@@ -164,9 +177,8 @@ async def test_a_match_outlives_a_redis_that_forgets_everything(
     start: Any, new_match: Any, player: Any, redis: Redis, directory: Directory, eventually: Any
 ) -> None:
     server = await start()
-    spec = await new_match(server.host.identity.server_id, seconds=2.0)
-    playing = await _play(player, spec, server.host.identity.url, 2)
-    await asyncio.sleep(0.5)
+    spec = await new_match(server.host.identity.server_id, seconds=5.0)
+    playing = await _play(player, spec, server.host.identity.url, 2, others=False)
     await redis.flushdb()
     reports = await asyncio.gather(*playing)
     _check_acknowledged(reports)
@@ -180,7 +192,7 @@ async def test_a_match_that_ended_but_was_not_published_is_finished_by_another_s
     unreachable = {"aws_endpoint_url": "http://127.0.0.1:9", "events_topic_arn": events.topic_arn}
     owner = await spawn(**unreachable)
     spec = await new_match(owner.settings.server_id, seconds=0.5)
-    [report] = await asyncio.gather(*await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 1))
+    report = await Bot(await player("ada").join((spec.match_id, f"ws://127.0.0.1:{owner.settings.port}"))).play()
     owner.signal(signal.SIGKILL)
     await spawn(aws_endpoint_url=events.endpoint, events_topic_arn=events.topic_arn)
     await eventually(_finished(redis, spec.match_id))

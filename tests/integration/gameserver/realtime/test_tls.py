@@ -63,7 +63,7 @@ async def test_a_match_is_played_over_wss(start: Any, new_match: Any, seat: Any,
     server = await start(**tls)
     url = server.host.identity.url
     assert url.startswith("wss://127.0.0.1:")
-    spec = await new_match(server.host.identity.server_id, seconds=2.0)
+    spec = await new_match(server.host.identity.server_id, seconds=4.0)
     connections = [await seat(f"p{number}").join((spec.match_id, url)) for number in range(4)]
     reports = await asyncio.gather(*(Bot(connection).play() for connection in connections))
     assert len({str(report.result) for report in reports}) == 1

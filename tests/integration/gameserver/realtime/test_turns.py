@@ -13,44 +13,55 @@ from gameserver.protocol import Frame
 from gameserver.rules.noughts import EMPTY, Board, Place
 
 
-async def _until(seat: Connection, marks: int) -> Board:
-    """The board as `seat` sees it, once it shows so many marks."""
-    async for update in seat.updates():
-        seen = update.changes if isinstance(update, Frame) else update.state
-        if seen is None:
-            continue
-        board = msgspec.convert(seen, Board)
-        if 9 - board.cells.count(EMPTY) >= marks and len(board.present) == 2:
-            return board
-    raise AssertionError("the match ended first")
+class Table:
+    """Both seats, and the board as each sees it; every update is looked at, also while a server dies."""
+
+    def __init__(self, seats: list[Connection]) -> None:
+        self.seats = seats
+        self._boards: dict[int, Board] = {}
+        self._watching = [asyncio.create_task(self._watch(number, seat)) for number, seat in enumerate(seats)]
+
+    async def _watch(self, number: int, seat: Connection) -> None:
+        async for update in seat.updates():
+            seen = update.changes if isinstance(update, Frame) else update.state
+            if seen is not None:
+                self._boards[number] = msgspec.convert(seen, Board)
+
+    def _shows(self, number: int, marks: int) -> bool:
+        board = self._boards.get(number)
+        return board is not None and 9 - board.cells.count(EMPTY) >= marks and len(board.present) == 2
+
+    async def move(self, number: int, cell: int) -> None:
+        """One move, sent again until both players see it: an input to a dying server is lost."""
+        async with asyncio.timeout(50):
+            while not all(self._shows(seat, number + 1) for seat in range(2)):
+                self.seats[number % 2].send_input(Place(cell))
+                await asyncio.sleep(0.1)
+
+    async def closed(self) -> None:
+        """Every update has been seen. Raises what went wrong at a seat."""
+        await asyncio.gather(*self._watching)
 
 
-async def _move(seats: list[Connection], number: int, cell: int) -> None:
-    """One move, sent again until both players see it: an input to a dying server is lost."""
-    for _ in range(100):
-        seats[number % 2].send_input(Place(cell))
-        try:
-            async with asyncio.timeout(0.5):
-                await asyncio.gather(*(_until(seat, number + 1) for seat in seats))
-        except TimeoutError:
-            continue
-        return
-    raise AssertionError(f"move {number} was never seen")
-
-
-async def test_a_game_by_turns_outlives_its_server(spawn: Any, new_match: Any, player: Any) -> None:
+async def test_a_game_by_turns_outlives_its_server(spawn: Any, new_match: Any, player: Any, eventually: Any) -> None:
     owner, other = await spawn(), await spawn()
     spec = await new_match(owner.settings.server_id, seconds=60.0, seats=2, rules="noughts")
     url = f"ws://127.0.0.1:{owner.settings.port}"
     seats = [await player(name).join((spec.match_id, url)) for name in ("ada", "bob")]
+    table = Table(seats)
     for number, cell in enumerate([0, 3, 1]):
-        await _move(seats, number, cell)
-    # Two heartbeats: by then the owner has told its clients where to go without it, as there is no API to ask here.
-    await asyncio.sleep(1.2)
+        await table.move(number, cell)
+
+    async def know_the_way() -> bool:
+        # There is no API to ask here: the owner tells its clients of the other server.
+        return all(seat._alternates for seat in seats)
+
+    await eventually(know_the_way)
     owner.signal(signal.SIGKILL)
-    await _move(seats, 3, 4)
+    await table.move(3, 4)
     seats[0].send_input(Place(2))
     result = await seats[0].result()
+    await table.closed()
     assert result["reason"] == "finished"
     assert [(p["player_id"], p["score"], p["rank"]) for p in result["players"]] == [("ada", 1, 1), ("bob", 0, 2)]
     assert seats[0].info.server_id == other.settings.server_id
