@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import EnvOption, EveryRegionOption, Exit, OutputFormat, OutputOption, RegionOption, YesOption
 from mjctl.cli.deploy_run import JUnitOption
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.exit_codes import ExitCode
@@ -74,6 +74,7 @@ def create(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Back up tables, database and cache of each region: whole, or not at all.
@@ -86,7 +87,7 @@ def create(
     from mjctl.cli.backup_render import created_lines, managed_table, planned_table
     from mjctl.cli.regions import Target, conclude, regions_document, rows_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if kind is By.MANAGED:
         from mjctl.backup import managed
 
@@ -118,6 +119,7 @@ def list_backups(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Every backup of each region, and what runs that were stopped have left.
@@ -129,7 +131,7 @@ def list_backups(
     from mjctl.cli.backup_render import backup_table, managed_table
     from mjctl.cli.regions import Target, conclude, rows_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if kind is By.MANAGED:
         from mjctl.backup import managed
 
@@ -149,6 +151,7 @@ def show(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Parts, counts and sizes of one backup, and which keys open it.
@@ -160,7 +163,7 @@ def show(
     from mjctl.cli.backup_render import shown
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     outcomes = actions.where_found(target, lambda contract: operations.find(contract, location, backup))
     conclude(target.session, outcomes, shown(outcomes), regions_document(outcomes, operations.entry_document))
@@ -176,6 +179,7 @@ def verify(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Read a backup back whole: signature, every byte of every object, every count. Exit code 14 when anything differs.
@@ -187,7 +191,7 @@ def verify(
     from mjctl.cli.backup_render import verify_lines
     from mjctl.cli.regions import Target, conclude, rows_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     with actions.Progress(target) as progress:
         outcomes = actions.where_found(
@@ -283,6 +287,7 @@ def prune(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Remove backups that the policy does not keep, and what stopped runs have left. Shows the plan, then asks.
@@ -295,7 +300,7 @@ def prune(
     from mjctl.cli.regions import Target
     from mjctl.models.backup import RetentionPolicy
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     given = (keep_last, keep_daily, keep_weekly, keep_monthly)
     keep = target.environment.backup.keep
     policy = (
@@ -316,6 +321,7 @@ def drill(
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Prove a backup: restore it into a scratch copy, compare, check the copy, remove it. Exit code 14 when not proven.
@@ -327,7 +333,7 @@ def drill(
     from mjctl.cli.backup_render import drill_report
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     with actions.Progress(target) as progress:
 
@@ -361,6 +367,7 @@ def discard(
     yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Remove a copy that `restore --into` made, or that a killed drill has left; without NAME list them.
@@ -372,7 +379,7 @@ def discard(
     from mjctl.cli.backup_render import region_lines
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if name is None:
         found = actions.in_regions(target, operations.copies)
         text = region_lines(found, lambda names: ", ".join(names) or "no copy")

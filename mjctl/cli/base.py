@@ -49,6 +49,9 @@ RegionOption = Annotated[
 AllRegionsOption = Annotated[
     bool, typer.Option("--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every region of the environment.")
 ]
+EveryRegionOption = Annotated[
+    bool, typer.Option("--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every deployed region, as without --region.")
+]
 OutputOption = Annotated[
     OutputFormat,
     typer.Option("--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs."),

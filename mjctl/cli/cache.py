@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import EnvOption, EveryRegionOption, OutputFormat, OutputOption, RegionOption, YesOption
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +24,12 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Count what would 
 
 
 @app.command()
-def stats(env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT) -> None:
+def stats(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
     """Memory, hit ratio, evictions and clients; keys and memory of each namespace; the largest keys.
 
     A large cache is sampled, and the figures then say within what they are right 19 times out of 20.
@@ -35,7 +40,7 @@ def stats(env: EnvOption = "local", region: RegionOption = None, output: OutputO
     from mjctl.cli.cache_render import stats_document, stats_tables
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, operations.stats)
     conclude(target.session, outcomes, stats_tables(outcomes), regions_document(outcomes, stats_document))
 
@@ -47,6 +52,7 @@ def hot(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Keys at most, a region.")] = 20,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """The keys that are read most, watched for some seconds; what servers answer from their own memory does not count.
@@ -57,7 +63,7 @@ def hot(
     from mjctl.cli.cache_render import hot_document, hot_table
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.hot_keys(contract, seconds=seconds, limit=limit))
     conclude(target.session, outcomes, hot_table(outcomes), regions_document(outcomes, hot_document))
     for outcome in outcomes:
@@ -74,6 +80,7 @@ def keys(
     sizes: Annotated[bool, typer.Option("--sizes", help="Ask for each key's memory too.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """List keys by pattern, with the time each has left.
@@ -84,7 +91,7 @@ def keys(
     from mjctl.cli.cache_render import key_table
     from mjctl.cli.regions import Target, conclude
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.list_keys(contract, pattern, limit=limit, sizes=sizes))
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
@@ -97,6 +104,7 @@ def get(
     key: KeyArgument,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """The value of one key, as JSON; not of a cache that only the ops function reaches.
@@ -107,7 +115,7 @@ def get(
     from mjctl.cli.cache_render import value_text
     from mjctl.cli.regions import Target, conclude
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.get(contract, key))
     _require_some(target, outcomes, key, lambda value: value.found)
     conclude(target.session, outcomes, value_text(outcomes))
@@ -118,6 +126,7 @@ def ttl(
     key: KeyArgument,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Seconds that one key has left.
@@ -128,7 +137,7 @@ def ttl(
     from mjctl.cli.cache_render import lines
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.ttl(contract, key))
     _require_some(target, outcomes, key, lambda value: value is not None)
     text = lines(outcomes, lambda left: "not there" if left is None else f"{left:.1f} s")
@@ -142,6 +151,7 @@ def expire(
     *,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Set how long one key has left.
@@ -152,7 +162,7 @@ def expire(
     from mjctl.cli.cache_render import lines
     from mjctl.cli.regions import Target, conclude, regions_document
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.expire(contract, key, seconds))
     _require_some(target, outcomes, key, bool)
     text = lines(outcomes, lambda found: f"expires in {seconds:g} s" if found else "not there")
@@ -182,6 +192,7 @@ def invalidate(
     ] = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Invalidate one key, a pattern or a namespace; afterwards no server answers with an old value.
@@ -199,7 +210,7 @@ def invalidate(
         raise UsageError("give exactly one of KEY, --pattern and --namespace")
     if resume is not None and (pattern is None or len(region or ()) != 1):
         raise UsageError("--resume goes with --pattern and one --region: those of the run that was interrupted")
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if pattern is not None:
         if operations.matches_everything(pattern) and not dry_run:
             target.session.confirm(f"`{pattern}` is the whole cache of {target.scope}. Invalidate it?", yes=yes)
@@ -225,6 +236,7 @@ def flush(
     yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Empty the whole cache; matches, leases and the other volatile state of the game stay.
@@ -236,7 +248,7 @@ def flush(
     from mjctl.cli.regions import Target, conclude, regions_document
     from mjctl.cli.tables import counted
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if not dry_run:
         target.session.confirm(f"Flush the whole cache of {target.scope}?", yes=yes)
     with _Progress(target, "flushing") as progress:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import EnvOption, Exit, OutputFormat, RegionOption
+from mjctl.cli.base import EnvOption, EveryRegionOption, Exit, OutputFormat, RegionOption
 from mjctl.cli.deploy_run import JUnitOption
 from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
@@ -37,6 +37,7 @@ def health(
     *,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     only: Annotated[
         list[str] | None,
         typer.Option("--only", envvar="MJCTL_ONLY", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
@@ -83,7 +84,9 @@ def health(
         )
     # Told before any state is read.
     Thresholds().with_overrides(threshold or ())
-    target = Target(env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT)
+    target = Target(
+        env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT, all_regions=all_regions
+    )
     promise = target.environment.backup.recovery_point_seconds
     bounds = Thresholds.promising(promise).with_overrides(threshold or ())
     if watch:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, RegionOption
+from mjctl.cli.base import EnvOption, EveryRegionOption, Exit, OutputFormat, OutputOption, RegionOption
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -37,6 +37,7 @@ def loadtest(
     ] = 30.0,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Let bots sign up and really play, measure, then look whether every match was kept, once.
@@ -52,7 +53,7 @@ def loadtest(
     from mjctl.loadtest.model import document
     from mjctl.loadtest.run import run_loadtest
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     plan = _plan(target.environment, players, duration, mode, matches_of, settle)
     with PlayProgress(target.session.err, plan.players * len(target.contracts)) as progress:
         outcomes = _with_quick_loop(run_loadtest(target.contracts, plan, on_progress=progress.update))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import EnvOption, EveryRegionOption, OutputFormat, OutputOption, RegionOption, YesOption
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,10 @@ DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be
 
 @app.command("list")
 def list_queues(
-    env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Depth, messages in flight, age of the oldest and dead letters of every queue.
 
@@ -33,7 +36,7 @@ def list_queues(
     from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.queues.operations import list_queues as service
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
     conclude(target.session, outcomes, _queue_table(outcomes), rows_document("queues", outcomes))
 
@@ -46,6 +49,7 @@ def peek(
     bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Look at dead letters without consuming them. Each look counts as one more delivery of the letter.
@@ -56,7 +60,7 @@ def peek(
     from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.queues import operations
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = asyncio.run(
         in_each_region(target.contracts, lambda contract: operations.peek(contract, name, limit=limit))
     )
@@ -74,6 +78,7 @@ def redrive(
     ] = 50.0,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Send dead letters to their queue again; a letter is deleted only after the queue has taken it.
@@ -84,7 +89,7 @@ def redrive(
     from mjctl.cli.regions import Target, conclude
     from mjctl.queues import operations
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     with target.session.progress() as progress:
         task = progress.add_task("redriving", total=None)
         moved_by_region: dict[str, int] = {}
@@ -113,6 +118,7 @@ def purge(
     yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Delete every dead letter of a queue, for good.
@@ -124,7 +130,7 @@ def purge(
     from mjctl.cli.tables import counted
     from mjctl.queues import operations
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     if not dry_run:
         target.session.confirm(f"Delete every dead letter of `{name}` in {target.scope}?", yes=yes)
     outcomes = asyncio.run(

@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 class Target:
     """The deployed regions a command was pointed at. Streams are in `session`."""
 
-    def __init__(self, env: str, region: list[str] | None, output: OutputFormat) -> None:
+    def __init__(self, env: str, region: list[str] | None, output: OutputFormat, *, all_regions: bool = False) -> None:
         from mjctl.terraform.contracts import deployed_contracts
 
         self.session: Session = open_session(output)
         workspace, environment = open_environment(env)
         self.workspace: Workspace = workspace
         self.environment: Environment = environment
+        chosen = chosen_regions(environment, region, all_regions)
+        # What is not deployed cannot be operated: all are all that are there.
         self.contracts: Mapping[str, Contract] = deployed_contracts(
-            workspace, environment, chosen_regions(environment, region)
+            workspace, environment, () if all_regions else chosen
         )
 
     @property

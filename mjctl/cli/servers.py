@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import (
+    AllRegionsOption,
+    EnvOption,
+    EveryRegionOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+)
 from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, MessageOption
 from mjctl.models.errors import UsageError
 
@@ -39,7 +47,10 @@ def _group() -> None:
 
 @app.command("list")
 def list_servers(
-    env: EnvOption = "local", region: RegionOption = None, output: OutputOption = OutputFormat.TEXT
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Every game server: zone, state, process or task, players, matches, uptime, and unexpected ends so far.
 
@@ -51,7 +62,7 @@ def list_servers(
     from mjctl.cli.regions import Target, conclude, rows_document
     from mjctl.fleet.listing import list_servers as service
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
     conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
 
@@ -61,6 +72,7 @@ def drain(
     names: ServerArguments,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -73,7 +85,7 @@ def drain(
     """
     from mjctl.fleet.control import drain as service
 
-    _exchange(service, "Take out of service", names, env, region, yes, output)
+    _exchange(service, "Take out of service", names, env, region, all_regions, yes, output)
 
 
 @app.command()
@@ -81,6 +93,7 @@ def restart(
     names: OptionalServerArguments = None,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
@@ -92,7 +105,7 @@ def restart(
     """
     from mjctl.fleet.control import restart as service
 
-    _exchange(service, "Restart", names or [], env, region, yes, output)
+    _exchange(service, "Restart", names or [], env, region, all_regions, yes, output)
 
 
 @app.command()
@@ -106,6 +119,7 @@ def scale(
     ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: AllRegionsOption = False,
     auto_approve: AutoApproveOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
@@ -124,7 +138,7 @@ def scale(
     if (servers_per_zone is None) == (not reset):
         raise UsageError("give either the number of servers a zone or --reset", hint="mjctl servers scale 2")
     run = open_run("servers scale", env, output)
-    regions = wanted_regions(run.environment, region, False)
+    regions = wanted_regions(run.environment, region, all_regions)
     count = servers_per_zone or run.environment.game.servers_per_zone
     with run.held(regions, lock_timeout, message):
         intents = [run.intents.scaled(name, count) for name in regions]
@@ -142,6 +156,7 @@ def _exchange(
     names: Sequence[str],
     env: str,
     region: list[str] | None,
+    all_regions: bool,
     yes: bool,
     output: OutputFormat,
 ) -> None:
@@ -149,7 +164,7 @@ def _exchange(
     from mjctl.cli.regions import Target
     from mjctl.cli.tables import plain_table
 
-    target = Target(env, region, output)
+    target = Target(env, region, output, all_regions=all_regions)
     target.session.confirm(f"{verb} {', '.join(names) or 'every server'} in {target.scope}?", yes=yes)
 
     def say(text: str) -> None:

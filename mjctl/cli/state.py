@@ -69,6 +69,7 @@ def status(
 def history(
     env: EnvOption = "local",
     region: RegionOption = None,
+    all_regions: AllRegionsOption = False,
     limit: Annotated[
         int, typer.Option("--limit", "-n", min=1, max=10_000, envvar="MJCTL_LIMIT", help="Runs at most.")
     ] = 20,
@@ -82,7 +83,7 @@ def history(
     from mjctl.deploy.history import History
 
     run = open_run("history", env, output)
-    regions = chosen_regions(run.environment, region)
+    regions = chosen_regions(run.environment, region, all_regions)
     records = History(run.workspace, run.environment).records()
     shown = [one for one in records if not regions or set(regions) & set(one.names)][:limit]
     document = history_document(run.environment.name, shown)

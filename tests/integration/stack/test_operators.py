@@ -106,3 +106,13 @@ def test_watching_goes_on_until_it_is_interrupted(operator: Operator) -> None:
     watching.send_signal(signal.SIGINT)
     watching.communicate(timeout=30)
     assert watching.returncode == ExitCode.INTERRUPTED
+
+
+def test_all_regions_are_those_that_are_deployed(operator: Operator) -> None:
+    status = operator.run("status", "--all-regions", "--output", "json").json()
+    deployed = [one["region"] for one in status["regions"] if one["state"] == "deployed"]
+    assert REGION in deployed
+    for line in (("cache", "stats"), ("health", "--only", "redis")):
+        everywhere = operator.run(*line, "--all-regions", "--output", "json")
+        assert everywhere.code == ExitCode.OK, everywhere.stderr
+        assert [one["region"] for one in everywhere.json()["regions"]] == deployed
