@@ -75,7 +75,7 @@ async def test_a_faulty_check_is_a_finding_and_not_a_crash(context: RegionContex
 async def test_a_hung_check_does_not_hold_back_the_others(
     make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checks = [Check("hung", hang, timeout_seconds=0.05), Check("a", fine), Check("b", fine)]
+    checks = [Check("hung", hang, timeout_seconds=1), Check("a", fine), Check("b", fine)]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
     heard: list[str] = []
     contracts = {name: make_contract(name) for name in ("us-east-1", "eu-west-1")}
@@ -182,7 +182,7 @@ async def test_a_dependency_that_hangs_in_one_of_ten_regions_delays_nobody_else(
         async with context.http.get(f"http://127.0.0.1:{port}/") as answer:
             return passed(str(answer.status))
 
-    checks = [Check("hangs", ask, timeout_seconds=0.5), *(Check(f"part/{number}", fine) for number in range(19))]
+    checks = [Check("hangs", ask, timeout_seconds=2), *(Check(f"part/{number}", fine) for number in range(19))]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
     heard: list[tuple[str, str]] = []
     contracts = {f"region-{number}": make_contract(f"region-{number}") for number in range(10)}
@@ -199,7 +199,7 @@ async def test_a_dependency_that_hangs_in_one_of_ten_regions_delays_nobody_else(
     assert len(heard) == 200
     assert heard[-1] == ("region-3", "hangs")
     failing = [(item.region, item.summary) for item in report.results if item.status is CheckStatus.FAIL]
-    assert failing == [("region-3", "no answer within 0.5 s")]
+    assert failing == [("region-3", "no answer within 2 s")]
 
 
 async def test_a_region_whose_parts_all_hang_takes_nobodys_turn(
@@ -208,7 +208,7 @@ async def test_a_region_whose_parts_all_hang_takes_nobodys_turn(
     async def ask(context: RegionContext) -> Finding:
         return await (hang if context.contract.region == "lost" else fine)(context)
 
-    checks = [Check(f"part/{number}", ask, timeout_seconds=0.2) for number in range(40)]
+    checks = [Check(f"part/{number}", ask, timeout_seconds=1) for number in range(40)]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
     heard: list[str] = []
     contracts = {name: make_contract(name) for name in ("lost", "well")}
