@@ -124,6 +124,9 @@ class CheckDocument(_Part):
     region: str
     name: str
     status: Literal["pass", "warn", "fail", "skip"]
+    severity: Literal["critical", "major", "minor"] = Field(
+        description="what a failure means: players cannot play; a spare or a safeguard is missing; operators see less"
+    )
     summary: str
     hint: str | None
     duration_seconds: float

@@ -31,6 +31,7 @@ class HealthOutput(StrEnum):
 class FailOn(StrEnum):
     FAIL = "fail"
     WARN = "warn"
+    CRITICAL = "critical"
 
 
 def health(
@@ -43,7 +44,12 @@ def health(
         typer.Option("--only", envvar="MJCTL_ONLY", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
     ] = None,
     fail_on: Annotated[
-        FailOn, typer.Option("--fail-on", envvar="MJCTL_FAIL_ON", help="Which findings end with exit code 3.")
+        FailOn,
+        typer.Option(
+            "--fail-on",
+            envvar="MJCTL_FAIL_ON",
+            help="What ends with exit code 3: failures, also warnings, or critical failures alone.",
+        ),
     ] = FailOn.FAIL,
     threshold: Annotated[
         list[str] | None,
@@ -68,9 +74,11 @@ def health(
 ) -> None:
     """Look at every part of every deployed region; a real log-in and a real short match are part of it.
 
-    Exit code 3 when a check failed (with --fail-on warn: or warned). On AWS: the service and its tasks in each zone,
-    targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway, certificate, keys, firewall,
-    CDN and the age of each backup. What cannot be looked at is said to be skipped, and never passes.
+    Exit code 3 when a check failed (with --fail-on warn: or warned). A failure is critical when players cannot log in
+    or play, major when a spare or a safeguard is missing, minor when operators see less. On AWS: the service and its
+    tasks in each zone, targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway,
+    certificate, keys, firewall, CDN and the age of each backup. What cannot be looked at is said to be skipped, and
+    never passes.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -103,9 +111,14 @@ def health(
         from mjctl.cli.reports import health_junit, write_report
 
         write_report(junit, health_junit(report.environment, report.results))
-    failing = {"fail", "warn"} if fail_on is FailOn.WARN else {"fail"}
-    if report.status in failing:
+    if _counts_as_failing(report, fail_on):
         raise Exit(ExitCode.UNHEALTHY)
+
+
+def _counts_as_failing(report: HealthReport, fail_on: FailOn) -> bool:
+    if fail_on is FailOn.CRITICAL:
+        return any(item.status == "fail" and item.severity == "critical" for item in report.results)
+    return report.status in ({"fail", "warn"} if fail_on is FailOn.WARN else {"fail"})
 
 
 def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = False) -> HealthReport:
@@ -180,22 +193,31 @@ def render(report: HealthReport) -> Group:
 
 
 def _advice(report: HealthReport) -> list[object]:
-    """What to do, each advice once with the checks that it is for."""
+    """What to do, each advice once with the checks that it is for; what keeps players from playing comes first."""
     from rich.text import Text
 
     from mjctl.health.model import worst
 
     checks: dict[tuple[str, str], list[CheckResult]] = {}
-    for item in report.results:
+    for item in sorted(report.results, key=_gravity):
         if item.hint and item.status in ("warn", "fail"):
             checks.setdefault((item.region, item.hint), []).append(item)
     return [
         Text.assemble(
-            (f"{region} {', '.join(item.name for item in items)}: ", _STYLES[worst(item.status for item in items)]),
+            (f"{region} {', '.join(map(_named, items))}: ", _STYLES[worst(item.status for item in items)]),
             hint,
         )
         for (region, hint), items in checks.items()
     ]
+
+
+def _gravity(item: CheckResult) -> int:
+    """Less is graver: failures by severity, then warnings."""
+    return ("critical", "major", "minor").index(item.severity) if item.status == "fail" else 3
+
+
+def _named(item: CheckResult) -> str:
+    return f"{item.name} ({item.severity})" if item.status == "fail" else item.name
 
 
 def _table(results: list[CheckResult]) -> object:

@@ -123,7 +123,7 @@ def health_junit(environment: str, results: Sequence[CheckResult], command: str 
         (
             f"{environment}/{region}",
             [
-                (one.name, one.duration_seconds, words.get(one.status, ""), one.summary)
+                (one.name, one.duration_seconds, words.get(one.status, ""), _said(one))
                 for one in results
                 if one.region == region
             ],
@@ -131,6 +131,10 @@ def health_junit(environment: str, results: Sequence[CheckResult], command: str 
         for region in regions
     ]
     return _junit(f"mjctl {command}", suites)
+
+
+def _said(one: CheckResult) -> str:
+    return f"{one.severity}: {one.summary}" if one.status == "fail" else one.summary
 
 
 def _junit(name: str, suites: Sequence[tuple[str, Sequence[tuple[str, float, str, str]]]]) -> str:

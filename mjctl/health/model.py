@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mjctl.aws.clients import AwsClients
-from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UsageError
 
@@ -168,6 +168,7 @@ class Check:
     name: str
     run: CheckFunction
     timeout_seconds: float = 3.0
+    severity: Severity = Severity.MAJOR
 
 
 @dataclass(frozen=True)
@@ -208,6 +209,7 @@ class HealthReport:
                     "region": item.region,
                     "name": item.name,
                     "status": item.status,
+                    "severity": item.severity,
                     "summary": item.summary,
                     "hint": item.hint,
                     "duration_seconds": round(item.duration_seconds, 3),

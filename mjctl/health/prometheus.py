@@ -1,6 +1,6 @@
 """A health report as Prometheus reads it, through a file (node_exporter's textfile collector) or a push gateway.
 
-An alert needs one line: `mjctl_health_check_status > 1`.
+An alert needs one line: `mjctl_health_check_status > 1`; `{severity="critical"}` in it is what wakes somebody.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ def _metrics(report: HealthReport) -> Iterator[Metric]:
     from prometheus_client.metrics_core import GaugeMetricFamily
 
     labels = ["environment", "region", "check"]
-    status = GaugeMetricFamily("mjctl_health_check_status", f"What a check found: {_MEANING}", labels=labels)
+    status = GaugeMetricFamily(
+        "mjctl_health_check_status", f"What a check found: {_MEANING}", labels=[*labels, "severity"]
+    )
     seconds = GaugeMetricFamily("mjctl_health_check_duration_seconds", "How long a check took", labels=labels)
     figure = GaugeMetricFamily("mjctl_health_figure", "A number that a check measured", labels=[*labels, "figure"])
     for item in report.results:
         of = [report.environment, item.region, item.name]
-        status.add_metric(of, _VALUES[item.status])
+        status.add_metric([*of, item.severity.value], _VALUES[item.status])
         seconds.add_metric(of, item.duration_seconds)
         for name, value in _figures(item):
             figure.add_metric([*of, name], value)

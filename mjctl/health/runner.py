@@ -160,4 +160,5 @@ def _result(check: Check, region: str, finding: Finding, seconds: float) -> Chec
         hint=finding.hint,
         duration_seconds=seconds,
         evidence=finding.evidence,
+        severity=check.severity,
     )

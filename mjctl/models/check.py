@@ -14,6 +14,17 @@ class CheckStatus(StrEnum):
     SKIP = "skip"
 
 
+class Severity(StrEnum):
+    """What the failure of a check means, whatever was measured."""
+
+    CRITICAL = "critical"
+    """Players of the region cannot log in, start a match or play on."""
+    MAJOR = "major"
+    """Play goes on, but something is late, unprotected or without its spare: the next failure may be critical."""
+    MINOR = "minor"
+    """Those who operate the region see or hear less."""
+
+
 @dataclass(frozen=True)
 class CheckResult:
     """One finding about one part of one region. `evidence` is what was measured, JSON-serialisable, without secrets."""
@@ -25,3 +36,4 @@ class CheckResult:
     hint: str | None = None
     duration_seconds: float = 0.0
     evidence: Mapping[str, object] = field(default_factory=dict)
+    severity: Severity = Severity.MAJOR

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from mjctl.aws.clients import unreachable
 from mjctl.aws.tls import ssl_context
 from mjctl.health.model import Check, Finding, RegionContext, passed, warned
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
 _DAY_SECONDS = 86_400
@@ -20,7 +21,7 @@ _WARN_DAYS = 30
 def checks(contract: Contract) -> Iterator[Check]:
     # A public authority's certificates are renewed by who issued them.
     if contract.ca_file:
-        yield Check("certificate", check_certificate)
+        yield Check("certificate", check_certificate, severity=Severity.CRITICAL)
 
 
 async def check_certificate(context: RegionContext) -> Finding:

@@ -9,17 +9,18 @@ from datetime import UTC, datetime
 from mjctl.aws.ecs import Deployment, Service, Task, read_service, read_tasks
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, skipped, warned
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.fleet.kind != "ecs":
         return
-    yield Check("service", check_service, AWS_CHECK_SECONDS)
+    yield Check("service", check_service, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("zones", check_zones, AWS_CHECK_SECONDS)
     yield Check("scaling", check_scaling, AWS_CHECK_SECONDS)
     if contract.managed is not None:
-        yield Check("targets", check_targets, AWS_CHECK_SECONDS)
+        yield Check("targets", check_targets, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
 
 
 async def check_service(context: RegionContext) -> Finding:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
@@ -15,12 +16,12 @@ from mjctl.models.errors import ConfigError
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.managed is None:
         return
-    yield Check("gateway", check_gateway, AWS_CHECK_SECONDS)
-    yield Check("certificate", check_certificate, AWS_CHECK_SECONDS)
+    yield Check("gateway", check_gateway, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
+    yield Check("certificate", check_certificate, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     if contract.region == contract.managed.primary_region:
         # One distribution for all regions: one of them answers for it.
-        yield Check("cdn", check_cdn, AWS_CHECK_SECONDS)
+        yield Check("cdn", check_cdn, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
 
 
 async def check_gateway(context: RegionContext) -> Finding:

@@ -24,7 +24,7 @@ from mjctl.health.model import (
     skipped,
     warned,
 )
-from mjctl.models.check import CheckStatus
+from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Process
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def checks(contract: Contract) -> Iterator[Check]:
             yield Check(f"process/{process.name}", _process(process))
     for server in contract.fleet.servers:
         yield Check(f"server/{server.id}", _server(server.id, server.ops_url))
-    yield Check("api", check_api, 3.0 if contract.managed is None else AWS_CHECK_SECONDS)
+    yield Check("api", check_api, 3.0 if contract.managed is None else AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     for process in contract.fleet.processes:
         if process.role == "worker":
             yield Check("worker", _worker(process))

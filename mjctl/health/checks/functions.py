@@ -6,18 +6,23 @@ from collections.abc import Iterator
 
 from mjctl.aws.queues import queue_depth
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
+
+# Players wait for these; the persistence function's work waits in its queue.
+_FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.managed is None:
         return
     for purpose, name in contract.managed.functions.items():
-        yield Check(f"function/{purpose}", _function(name), AWS_CHECK_SECONDS)
+        severity = _FUNCTION_SEVERITY.get(purpose, Severity.MAJOR)
+        yield Check(f"function/{purpose}", _function(name), AWS_CHECK_SECONDS, severity)
     for purpose, queue in contract.managed.dead_letter_queues.items():
         yield Check(f"dead-letters/function-{purpose}", _dead_letters(queue), AWS_CHECK_SECONDS)
-    yield Check("alarms", check_alarms, AWS_CHECK_SECONDS)
-    yield Check("alarm-topic", check_alarm_topic, AWS_CHECK_SECONDS)
+    yield Check("alarms", check_alarms, AWS_CHECK_SECONDS, Severity.MINOR)
+    yield Check("alarm-topic", check_alarm_topic, AWS_CHECK_SECONDS, Severity.MINOR)
 
 
 def _function(name: str) -> CheckFunction:

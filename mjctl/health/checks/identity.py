@@ -18,14 +18,15 @@ from mjctl.health.model import (
     skipped,
     warned,
 )
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    yield Check("identity", check_identity, AWS_CHECK_SECONDS)
+    yield Check("identity", check_identity, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     for key in contract.keys:
-        yield Check(f"key/{key}", _key(key), AWS_CHECK_SECONDS)
+        yield Check(f"key/{key}", _key(key), AWS_CHECK_SECONDS, Severity.CRITICAL)
 
 
 async def check_identity(context: RegionContext) -> Finding:

@@ -22,7 +22,7 @@ from mjctl.health.model import (
     warned,
     worst,
 )
-from mjctl.models.check import CheckStatus
+from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
@@ -33,11 +33,11 @@ _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.cache.access == "ops_function":
-        yield Check("redis", check_redis, _INVOKE_SECONDS)
+        yield Check("redis", check_redis, _INVOKE_SECONDS, severity=Severity.CRITICAL)
     if contract.managed is None:
         return
-    yield Check("cache", check_cache, AWS_CHECK_SECONDS)
-    yield Check("database", check_database, AWS_CHECK_SECONDS)
+    yield Check("cache", check_cache, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
+    yield Check("database", check_database, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.managed.database_global_cluster:
         yield Check("database-regions", check_database_regions, AWS_CHECK_SECONDS)
     if contract.database.secret.startswith("arn:"):

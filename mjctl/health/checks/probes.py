@@ -14,6 +14,7 @@ from mjctl.aws.tls import private_context
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, skipped, warned
+from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 
@@ -29,8 +30,8 @@ _CALL_TIMEOUT_SECONDS = 4.0
 
 
 def checks(_contract: Contract) -> Iterator[Check]:
-    yield Check("login", check_login, timeout_seconds=8)
-    yield Check("match", check_match, timeout_seconds=_MATCH_TIMEOUT_SECONDS)
+    yield Check("login", check_login, timeout_seconds=8, severity=Severity.CRITICAL)
+    yield Check("match", check_match, timeout_seconds=_MATCH_TIMEOUT_SECONDS, severity=Severity.CRITICAL)
 
 
 async def check_login(context: RegionContext) -> Finding:

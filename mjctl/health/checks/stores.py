@@ -20,17 +20,17 @@ from mjctl.health.model import (
     warned,
     worst,
 )
-from mjctl.models.check import CheckStatus
+from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.cache.access == "direct":
-        yield Check("redis", check_redis)
+        yield Check("redis", check_redis, severity=Severity.CRITICAL)
     if contract.database.access == "direct":
-        yield Check("database", check_database, timeout_seconds=4)
+        yield Check("database", check_database, timeout_seconds=4, severity=Severity.CRITICAL)
     for key in contract.tables:
-        yield Check(f"table/{key}", _table(key), AWS_CHECK_SECONDS)
+        yield Check(f"table/{key}", _table(key), AWS_CHECK_SECONDS, Severity.CRITICAL)
 
 
 async def check_redis(context: RegionContext) -> Finding:

@@ -54,6 +54,17 @@ class TestHealth:
         assert mjctl(*warning).code == ExitCode.OK
         assert mjctl(*warning, "--fail-on", "warn").code == ExitCode.UNHEALTHY
 
+    def test_fail_on_critical(self, mjctl: Any, without_cache: Contract) -> None:
+        too_many = ("health", "--only", "queue", "--threshold", "queue_depth_fail=0", "--fail-on")
+        ran = mjctl(*too_many, "fail")
+        assert ran.code == ExitCode.UNHEALTHY
+        assert "queue/persistence (major): " in ran.out
+        assert mjctl(*too_many, "critical").code == ExitCode.OK
+        mjctl.add("eu-west-1", without_cache)
+        ran = mjctl("health", *PARTS, "--fail-on", "critical", "--output", "json")
+        assert ran.code == ExitCode.UNHEALTHY
+        assert {check["name"]: check["severity"] for check in ran.json()["checks"]}["redis"] == "critical"
+
     def test_a_name_or_threshold_that_does_not_exist(self, mjctl: Any) -> None:
         assert mjctl("health", "--only", "nosuch").code == ExitCode.NOT_FOUND
         assert mjctl("health", "--threshold", "nosuch=1").code == ExitCode.USAGE

@@ -99,6 +99,9 @@ def test_health_as_junit_counts_failures_and_skips() -> None:
     root = ET.fromstring(health_junit("prod", checks))  # noqa: S314 - our own text
     first, second = root
     assert (first.get("tests"), first.get("failures"), second.get("skipped")) == ("2", "1", "1")
+    failure = first.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "major: refused[0m"
 
 
 def test_a_report_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mjctl.health.model import HealthReport
 from mjctl.health.prometheus import render
-from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.check import CheckResult, CheckStatus, Severity
 
 
 def result(name: str, status: CheckStatus, region: str = "us-east-1", **evidence: object) -> CheckResult:
@@ -53,3 +53,13 @@ def test_only_numbers_of_the_evidence_are_figures() -> None:
 def test_a_name_with_special_characters_survives() -> None:
     odd = 'table/"odd\\name"'
     assert samples(result(odd, CheckStatus.PASS))["mjctl_health_check_status", "us-east-1", odd] == 0
+
+
+def test_an_alert_can_tell_what_keeps_players_from_playing() -> None:
+    login = CheckResult("login", "us-east-1", CheckStatus.FAIL, "refused", severity=Severity.CRITICAL)
+    text = render(HealthReport("prod", "2026-11-24T12:00:00+00:00", 1.5, (login, result("backup", CheckStatus.FAIL))))
+    (status,) = [one for one in text_string_to_metric_families(text) if one.name == "mjctl_health_check_status"]
+    assert {one.labels["check"]: one.labels["severity"] for one in status.samples} == {
+        "login": "critical",
+        "backup": "major",
+    }

@@ -1,0 +1,45 @@
+"""How grave the failure of each check is."""
+
+from __future__ import annotations
+
+from mjctl.health.registry import checks_for
+from mjctl.models.check import Severity
+from tests.unit.mjctl.conftest import MakeContract
+
+MANAGED = {
+    "alarm_prefix": "arena-test-",
+    "alarm_topic": "arn:aws:sns:us-east-1:000000000000:arena-test-alarms",
+    "api_id": "api",
+    "cache_group": "arena-test-us-east-1",
+    "certificate": "arn:aws:acm:us-east-1:000000000000:certificate/1",
+    "database_cluster": "arena-test-us-east-1",
+    "database_global_cluster": "arena-test-global",
+    "dead_letter_queues": {"api": "arena-test-api-function-dlq"},
+    "functions": {"api": "arena-test-api", "persistence": "arena-test-persistence"},
+    "load_balancer": "app/arena-test-game/1",
+    "primary_region": "us-east-1",
+    "target_group": "arn:aws:elasticloadbalancing:us-east-1:000000000000:targetgroup/arena-test/1",
+    "web_acl": "arn:aws:wafv2:us-east-1:000000000000:regional/webacl/arena-test/1",
+    "web_domain": "arena.example.com",
+}
+
+
+def test_what_keeps_players_from_playing_is_critical_and_a_missing_spare_is_not(make_contract: MakeContract) -> None:
+    contract = make_contract(
+        target="aws",
+        fleet={"kind": "ecs", "cluster": "arena-test", "service": "arena-test-game"},
+        backup={"vault_name": "arena-test-us-east-1"},
+        managed=MANAGED,
+    )
+    found: dict[Severity, set[str]] = {severity: set() for severity in Severity}
+    for check in checks_for(contract):
+        found[check.severity].add(check.name)
+    assert found[Severity.CRITICAL] == {
+        *("api", "login", "match", "redis", "cache", "database", "table/matches", "identity", "key/data"),
+        *("service", "targets", "gateway", "certificate", "cdn", "function/api"),
+    }
+    assert found[Severity.MAJOR] == {
+        *("zones", "scaling", "database-regions", "queue/persistence", "dead-letters/persistence", "topic/events"),
+        *("function/persistence", "dead-letters/function-api", "firewall", "backup"),
+    }
+    assert found[Severity.MINOR] == {"alarms", "alarm-topic"}
