@@ -40,7 +40,7 @@ class Operator:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MJCTL_")}
         return {**kept, "MJCTL_HOME": str(self.home)}
 
-    def run(self, *arguments: str, timeout: float = 120, **environment: str) -> Ran:
+    def run(self, *arguments: str, timeout: float = 240, **environment: str) -> Ran:
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
             env={**self.environment, **environment},

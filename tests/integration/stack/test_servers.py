@@ -36,7 +36,7 @@ def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
             "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", seconds,
             "--output", "json",
         )  # fmt: skip
-        eventually(lambda: sum(one["matches"] or 0 for one in servers(operator).values()) >= 3, 30, "three matches run")
+        eventually(lambda: sum(one["matches"] or 0 for one in servers(operator).values()) >= 3, 60, "three matches run")
         return running
 
     return play
@@ -55,7 +55,7 @@ def assert_no_match_dropped(running: subprocess.Popen[str]) -> dict[str, Any]:
 def test_every_server_is_restarted_under_players_and_no_match_drops(
     operator: Operator, playing: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    eventually(lambda: all_ready(operator), 30, "every server is ready")
+    eventually(lambda: all_ready(operator), 60, "every server is ready")
     before = servers(operator)
     running = playing("15")
     ran = operator.run("servers", "restart", "--region", REGION, "--yes", "--output", "json")
@@ -73,7 +73,7 @@ def test_every_server_is_restarted_under_players_and_no_match_drops(
 def test_a_drained_server_stays_out_until_it_is_wanted_again(
     operator: Operator, playing: Callable[[str], subprocess.Popen[str]]
 ) -> None:
-    eventually(lambda: all_ready(operator), 30, "every server is ready")
+    eventually(lambda: all_ready(operator), 60, "every server is ready")
     running = playing("8")
     ran = operator.run("servers", "drain", FIRST, "--region", REGION, "--yes")
     assert ran.code == ExitCode.OK, ran.stderr

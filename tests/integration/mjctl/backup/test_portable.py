@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import boto3
 import pytest
@@ -159,7 +160,7 @@ def test_a_backup_does_not_open_without_its_key(backup: BackupCommand, filled: R
 
 def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Region) -> None:
     """A writer that keeps two rows in step is never seen between its two tables."""
-    stop = False
+    stop, written = False, asyncio.Event()
 
     async def write() -> None:
         connection = await filled.connect()
@@ -173,6 +174,7 @@ def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Regio
                     "INSERT INTO match_players (match_id, player_id) VALUES ($1, 'writer')", f"w{number}"
                 )
             number += 1
+            written.set()
         await connection.close()
 
     async def create_meanwhile() -> None:
@@ -181,7 +183,7 @@ def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Regio
         from mjctl.backup.create import Selection
 
         writing = asyncio.create_task(write())
-        await asyncio.sleep(0.1)
+        await written.wait()
         await operations.create(filled.contract, Selection(), None)
         stop = True
         await writing
@@ -195,13 +197,16 @@ def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Regio
     assert matches[0] > 0
 
 
-def test_what_has_expired_meanwhile_stays_gone(backup: BackupCommand, filled: Region) -> None:
-    soon = str(int(time.time()) + 1)
-    gone = {"match_id": {"S": "gone"}, "expires_at": {"N": soon}}
+def test_what_has_expired_meanwhile_stays_gone(
+    backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends_at = int(time.time()) + 3600
+    gone = {"match_id": {"S": "gone"}, "expires_at": {"N": str(ends_at)}}
     filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=gone)
     backup.create()
     asyncio.run(filled.empty())
-    time.sleep(1.2)
+    # An hour later.
+    monkeypatch.setattr("mjctl.backup.tally.time", SimpleNamespace(time=lambda: ends_at + 1))
     report = backup.json("restore")
     assert report["equal"] is True
     (part,) = [part for part in report["parts"] if part["name"] == "matches"]

@@ -33,7 +33,7 @@ archive.CHUNK_BYTES = 2000
 put = DirectoryStore.put
 
 async def slowly(self, name, data):
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     await put(self, name, data)
 
 DirectoryStore.put = slowly
@@ -115,7 +115,7 @@ def test_ctrl_c_leaves_nothing(filled: Region) -> None:
     with _child(filled.contract) as child:
         _half_way(filled, "")
         child.send_signal(signal.SIGINT)
-        assert child.wait(20) == 130
+        assert child.wait(60) == 130
     assert list(filled.store.iterdir()) == []
 
 
@@ -254,7 +254,7 @@ def _child(contract: Contract) -> Iterator[subprocess.Popen[str]]:
 
 def _half_way(region: Region, whole: str) -> str:
     """Wait until the child has stored some of its objects; its backup's id."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         folders = [path for path in region.store.glob("*") if path.name != whole]
         if folders and len(list(folders[0].iterdir())) >= 3:

@@ -16,7 +16,7 @@ import redis
 from mjctl.local import daemon, leftovers, lifecycle
 from mjctl.local.inventory import observe
 from mjctl.local.ports import allocate, is_free
-from mjctl.local.probe import probe
+from mjctl.local.probe import probe, probe_all
 from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
 
@@ -77,7 +77,7 @@ def test_a_killed_process_comes_back_and_is_recorded(region: Region) -> None:
 
 def test_a_hung_process_comes_back_and_is_recorded(region: Region) -> None:
     # The watchdog may not have seen it well yet: then it gives it `start_seconds`.
-    lifecycle.start(region.spec("redis", start_seconds=3))
+    lifecycle.start(region.spec("redis", start_seconds=10))
     pid = region.pid("redis")
     region.eventually(lambda: region.client.process("redis").state == "RUNNING")
     os.kill(pid, signal.SIGSTOP)
@@ -175,7 +175,8 @@ def test_rolling_processes_are_replaced_one_after_another(region: Region) -> Non
         replacement.start()
     fewest = len(names)
     while any(replacement.is_alive() for replacement in replacements):
-        fewest = min(fewest, sum(probe(region.spec(name).live) is None for name in names))
+        answers = probe_all({name: region.spec(name).live for name in names}, 10)
+        fewest = min(fewest, sum(reason is None for reason in answers.values()))
     assert fewest >= 1
     for name in names:
         assert lifecycle.remove(region.layout, name, "owner-2") == f"{name}: stopped"
