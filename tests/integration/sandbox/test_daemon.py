@@ -68,6 +68,21 @@ def held(sandbox: daemon.RunningSandbox) -> dict[str, Any]:
     }
 
 
+def await_saved(folder: Path) -> None:
+    """Until what `fill` has made is in the files of the states, each of which is replaced every few seconds."""
+    state = folder / "sandbox" / "state"
+    parts = {
+        "ministack/state/sqs.json": (b"kept",),
+        "ministack/state/ec2.json": (b"kept",),
+        "moto/moto.pickle": (b"kept/game", b"ecs:service:DesiredCount", b"yes"),
+    }
+    end = time.monotonic() + 60
+    for name, words in parts.items():
+        while not (path := state / name).exists() or any(word not in path.read_bytes() for word in words):
+            assert time.monotonic() < end, f"{name} was not saved"
+            time.sleep(0.1)
+
+
 def kill(emulator: daemon.EmulatorProcess) -> None:
     process = psutil.Process(emulator.pid)
     process.kill()
@@ -125,7 +140,7 @@ def test_what_is_killed_comes_back_with_what_it_had_saved(folder: Path) -> None:
     sandbox = daemon.start(folder).sandbox
     fill(sandbox)
     before = held(sandbox)
-    time.sleep(4)
+    await_saved(folder)
     moto = next(one for one in sandbox.emulators if one.name == "moto")
     kill(moto)
     assert daemon.running(folder) is None
