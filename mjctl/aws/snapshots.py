@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,6 +10,9 @@ from urllib.parse import urlsplit
 from mjctl.aws.clients import AwsClients
 from mjctl.models.backup import ManagedBackup
 from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
+
+_BACKUP_LOOKS, _BACKUP_PAUSE_SECONDS = 150, 2.0
 
 TABLES, CLUSTER, CACHE, VAULT = "dynamodb", "rds", "elasticache", "backup"
 
@@ -45,6 +49,18 @@ async def cache_of(contract: Contract, clients: AwsClients) -> str | None:
 async def back_up_table(clients: AwsClients, table: str, name: str) -> ManagedBackup:
     answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=name)
     return _table_entry(table, answer["BackupDetails"])
+
+
+async def await_table_backup(clients: AwsClients, backup_arn: str) -> None:
+    """Raises UnreachableError when the backup cannot be restored from after five minutes."""
+    for _ in range(_BACKUP_LOOKS):
+        answer = await clients.call("dynamodb", "describe_backup", BackupArn=backup_arn)
+        if answer["BackupDescription"]["BackupDetails"]["BackupStatus"] == "AVAILABLE":
+            return
+        await asyncio.sleep(_BACKUP_PAUSE_SECONDS)
+    raise UnreachableError(
+        f"the backup was not available after {_BACKUP_LOOKS * _BACKUP_PAUSE_SECONDS:g} s", where=backup_arn
+    )
 
 
 async def table_backups(clients: AwsClients, table: str) -> list[ManagedBackup]:

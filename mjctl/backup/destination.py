@@ -106,10 +106,11 @@ class Destination:
         for name in await tables.names(self.clients, f"{_table_prefix(self.contract)}{self.scratch}."):
             await tables.drop(self.clients, name)
             removed.append(f"table {name}")
-        for name in await database.names(self.contract, self.clients, self.database):
-            if name == self.database:
-                await database.drop(self.contract, self.clients, name)
-                removed.append(f"database {name}")
+        if self.contract.database.access == "direct":
+            for name in await database.names(self.contract, self.clients, self.database):
+                if name == self.database:
+                    await database.drop(self.contract, self.clients, name)
+                    removed.append(f"database {name}")
         if self.contract.cache.access == "direct":
             async with open_cache(self.contract, self.clients, timeout_seconds=TIMEOUT_SECONDS) as redis:
                 for name in await cache.namespaces(redis, [f"{_namespace_prefix(self.scratch)}*"]):
@@ -119,11 +120,11 @@ class Destination:
 
 
 async def copies(contract: Contract, clients: AwsClients) -> list[str]:
-    """Names of the scratch copies of which something is there."""
-    found = {
-        name.removeprefix(_DATABASE_PREFIX).replace("_", "-")
-        for name in await database.names(contract, clients, _DATABASE_PREFIX)
-    }
+    """Names of the scratch copies of which something is there; a private database has none that were made from here."""
+    found: set[str] = set()
+    if contract.database.access == "direct":
+        databases = await database.names(contract, clients, _DATABASE_PREFIX)
+        found = {name.removeprefix(_DATABASE_PREFIX).replace("_", "-") for name in databases}
     prefix = _table_prefix(contract)
     found |= {name.removeprefix(prefix).split(".", 1)[0] for name in await tables.names(clients, prefix)}
     return sorted(found)

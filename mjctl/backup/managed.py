@@ -40,6 +40,8 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
 
 PREFIX = "mjctl-"
+# DynamoDB restores small tables in minutes and large ones in an hour or more.
+_RESTORE_SECONDS = 5_400.0
 
 
 @dataclass(frozen=True)
@@ -183,27 +185,30 @@ async def remove(contract: Contract, names: Sequence[str]) -> None:
                 await clients.call("elasticache", "delete_snapshot", SnapshotName=item.backup_id)
 
 
-async def drill(contract: Contract, run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]]) -> DrillReport:
-    """Restore the newest run's table backups into a scratch copy, read them whole, check and remove them.
+async def drill(
+    contract: Contract, wanted: str, run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]]
+) -> DrillReport:
+    """Restore the table backups of one run (`latest`: the newest) into a scratch copy, read them whole, check and
+    remove them.
 
     AWS tells no count and no digest of its backups: `archived` is what the live table holds now, and a copy counts as
     equal when its own items can all be read and there are some (or the live table is empty too).
 
     Raises:
-        NotFoundError: there is no managed backup yet.
+        NotFoundError: there is no such managed backup.
     """
     started = time.perf_counter()
     with backup_clients(contract) as clients:
         copy = Destination(contract, clients, f"drill-{secrets.token_hex(4)}")
-        run = _run_of(await list_backups(contract), "latest", contract)
+        run = _run_of(await list_backups(contract), wanted, contract)
         by_table = {table.name: key for key, table in contract.tables.items()}
         chosen = [item for item in run if item.service == snapshots.TABLES and item.resource in by_table]
-        compared: list[Comparison] = []
+        compared: Sequence[Comparison] = ()
         checks: Sequence[CheckResult] = ()
         error: str | None = None
         try:
-            for item in chosen:
-                compared.append(await _rehearse(clients, item, by_table[item.resource], copy))
+            # At the same time: AWS takes minutes for a table, however small it is.
+            compared = await first_error([_rehearse(clients, item, by_table[item.resource], copy) for item in chosen])
             scratch = {
                 key: contract.tables[key].model_copy(update={"name": copy.table(key)}) for key in by_table.values()
             }
@@ -226,8 +231,9 @@ async def drill(contract: Contract, run_checks: Callable[[Contract], Awaitable[S
 async def _rehearse(clients: AwsClients, item: ManagedBackup, key: str, copy: Destination) -> Comparison:
     started = time.perf_counter()
     live = await tables.count(clients, item.resource) or 0
+    await snapshots.await_table_backup(clients, snapshots.arn(item))
     await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))
-    await tables.await_active(clients, copy.table(key))
+    await tables.await_active(clients, copy.table(key), timeout_seconds=_RESTORE_SECONDS)
     found = await tables.count(clients, copy.table(key)) or 0
     # AWS restores no expiry; it is set again as on the live table, after the count.
     await tables.set_expiry(clients, copy.table(key), await tables.describe(clients, item.resource))

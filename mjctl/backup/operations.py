@@ -33,11 +33,16 @@ from mjctl.models.backup import (
     VerifyReport,
 )
 from mjctl.models.contract import Contract
-from mjctl.models.errors import NotFoundError
+from mjctl.models.errors import NotFoundError, RefusedError
 
 
 async def plan_create(contract: Contract, selection: Selection) -> list[Planned]:
-    """What a backup of this region would hold now."""
+    """What a backup of this region would hold now.
+
+    Raises:
+        RefusedError: a chosen store cannot be reached from here by anybody.
+    """
+    _refuse_what_is_private(contract, selection)
     with backup_clients(contract) as clients:
         return await creation.plan(contract, clients, selection)
 
@@ -50,7 +55,12 @@ async def create(
     copy_to: Contract | None = None,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> Manifest:
-    """Back the region up; with `copy_to` also into the store of, and for the key of, that region."""
+    """Back the region up; with `copy_to` also into the store of, and for the key of, that region.
+
+    Raises:
+        RefusedError: a chosen store cannot be reached from here by anybody.
+    """
+    _refuse_what_is_private(contract, selection)
     with backup_clients(contract) as clients:
         store = open_store(contract, clients, location)
         manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
@@ -62,6 +72,16 @@ async def create(
                 target = open_store(copy_to, theirs, location)
                 await creation.copy(manifest, keys, store, target, Unlocker(copy_to, theirs))
         return manifest
+
+
+def _refuse_what_is_private(contract: Contract, selection: Selection) -> None:
+    if Kind.CACHE in selection.kinds and contract.cache.access != "direct":
+        raise RefusedError(
+            "the cache is private and cannot be read from here, so a portable backup would lack it",
+            where=f"{contract.environment}, {contract.region}",
+            hint="`--kind managed` has AWS back up everything; `--only table` (and, from inside the VPC, `--only"
+            " database`) makes a portable one without the cache",
+        )
 
 
 async def catalog(contract: Contract, location: str | None) -> list[BackupEntry]:

@@ -7,6 +7,7 @@ one moment matters, AWS's own point-in-time recovery has it (`--kind managed`).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ _WRITERS = 8
 _BATCH_WRITE_LIMIT = 25
 _MOST_ATTEMPTS = 10
 _SETS = frozenset({"SS", "NS", "BS"})
-_ACTIVE_LOOKS, _ACTIVE_PAUSE_SECONDS = 240, 0.5
+_ACTIVE_SECONDS, _LONGEST_PAUSE_SECONDS = 120.0, 10.0
 
 Item = dict[str, Any]
 
@@ -127,13 +128,14 @@ async def create(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> 
     await await_active(clients, table)
 
 
-async def await_active(clients: AwsClients, table: str) -> None:
-    """Raises UnreachableError when the table is not ready after two minutes."""
-    for _ in range(_ACTIVE_LOOKS):
-        if await _status(clients, table) == "ACTIVE":
-            return
-        await asyncio.sleep(_ACTIVE_PAUSE_SECONDS)
-    raise UnreachableError(f"the table was not ready after {_ACTIVE_LOOKS * _ACTIVE_PAUSE_SECONDS:g} s", where=table)
+async def await_active(clients: AwsClients, table: str, *, timeout_seconds: float = _ACTIVE_SECONDS) -> None:
+    """Raises UnreachableError when the table is not ready by then."""
+    started, pause = time.monotonic(), 0.2
+    while await _status(clients, table) != "ACTIVE":
+        if time.monotonic() - started > timeout_seconds:
+            raise UnreachableError(f"the table was not ready after {timeout_seconds:g} s", where=table)
+        await asyncio.sleep(pause)
+        pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def set_expiry(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> None:

@@ -341,7 +341,7 @@ def drill(
             if kind is By.MANAGED:
                 from mjctl.backup import managed
 
-                return managed.drill(contract, actions.checks_of(target, "table/*"))
+                return managed.drill(contract, backup, actions.checks_of(target, "table/*"))
             return operations.drill(
                 contract,
                 location,

@@ -25,6 +25,10 @@ async def check_backup(context: RegionContext) -> Finding:
     """
     contract = context.contract
     make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes one"
+    if vault := contract.backup.vault_name:
+        make = (
+            f"AWS Backup's plan makes them: `aws backup list-backup-jobs --by-backup-vault-name {vault}` says why not"
+        )
     portable = await _newest_portable(context)
     points = await recovery_points(context.clients, contract.backup.vault_name) if contract.backup.vault_name else []
     managed = [

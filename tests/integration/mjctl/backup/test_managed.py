@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from mjctl.models.backup import ManagedBackup
-from mjctl.models.contract import Backup
+from mjctl.models.contract import Backup, Contract
 from tests.integration.mjctl.backup.conftest import ITEMS, BackupCommand, Region
 
 MANAGED = ("--kind", "managed")
@@ -119,6 +119,40 @@ def test_a_drill_reads_the_copies_and_removes_them(backup: BackupCommand, filled
     assert {part["name"]: part["found"] for part in report["parts"]}["matches"] == ITEMS
     assert {check["status"] for check in report["checks"]} == {"pass"}
     assert filled.dynamodb().list_tables()["TableNames"] == tables
+
+
+def as_from_outside_the_vpc(region: Region) -> Contract:
+    """The region as the production stacks publish it: neither database nor cache can be reached from here."""
+    contract = region.contract
+    return contract.model_copy(
+        update={
+            "database": contract.database.model_copy(update={"access": "private", "host": "127.0.0.1", "port": 1}),
+            "cache": contract.cache.model_copy(update={"access": "ops_function", "url": "redis://127.0.0.1:1"}),
+        }
+    )
+
+
+def test_a_drill_needs_no_way_into_the_vpc(backup: BackupCommand, filled: Region) -> None:
+    first = backup.json("create", *MANAGED)["backups"][0]["backup_id"]
+    backup.json("create", *MANAGED)
+    backup.contracts = {filled.contract.region: as_from_outside_the_vpc(filled)}
+    tables = filled.dynamodb().list_tables()["TableNames"]
+    (report,) = backup.json("drill", first, *MANAGED)["regions"]
+    assert (report["proven"], report["backup_id"]) == (True, first)
+    assert filled.dynamodb().list_tables()["TableNames"] == tables
+    backup.json("restore", *MANAGED, "--into", "old")
+    assert backup.json("discard")["regions"][0]["copies"] == ["old"]
+    assert backup("discard", "old", "--yes").code == 0
+    assert filled.dynamodb().list_tables()["TableNames"] == tables
+
+
+def test_a_portable_backup_from_outside_the_vpc_names_the_way_that_works(backup: BackupCommand, region: Region) -> None:
+    backup.contracts = {region.contract.region: as_from_outside_the_vpc(region)}
+    ran = backup("create")
+    assert ran.code == 12
+    assert "--kind managed" in ran.err
+    assert backup("create", "--dry-run").code == 12
+    assert backup("create", "--only", "table").code == 0
 
 
 @pytest.mark.parametrize(
