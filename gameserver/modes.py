@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from gameserver.rules import load_rules
-from gameserver.settings import Settings, SettingsError
+from gameserver.protocol import CODECS
+from gameserver.rules import Rules, load_rules
+from gameserver.settings import Mode, Settings, SettingsError
 
 
 def check_modes(settings: Settings) -> None:
-    """Make one world of each mode.
+    """Make one world of each mode, and all that a match needs of it.
 
     Raises:
-        SettingsError: the rules of a mode are not installed, or do not take its seats.
+        SettingsError: the rules of a mode are not installed, do not take its seats, lack a method, or have types that
+            the protocol cannot carry.
     """
     for mode in settings.modes:
         try:
-            load_rules(mode.rules)(seed=0, seats=mode.seats, tick_rate_hz=settings.tick_rate_hz)
-        except (LookupError, ValueError) as error:
-            raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {error}") from error
+            _check(mode, settings.tick_rate_hz)
+        except Exception as error:
+            # The rules are a studio's own code: whatever it raises, this mode cannot be played.
+            told = str(error) if isinstance(error, LookupError | ValueError) else f"{type(error).__name__}: {error}"
+            raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {told}") from error
+
+
+def _check(mode: Mode, tick_rate_hz: int) -> None:
+    rules = load_rules(mode.rules)
+    missing = [name for name in _METHODS if not callable(getattr(rules, name, None))]
+    if missing:
+        raise LookupError(f"the rules {mode.rules!r} lack {', '.join(missing)}")
+    world = rules(seed=0, seats=mode.seats, tick_rate_hz=tick_rate_hz)
+    for codec in CODECS.values():
+        codec.input_decoder(rules.action_type)
+        codec.encode([world.view(), world.dump()])
+
+
+_METHODS = sorted(name for name, value in vars(Rules).items() if callable(value) and not name.startswith("_"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 
@@ -63,14 +64,49 @@ class Rules(Protocol):
         """Replace the state by what `dump` returned, decoded again. Raises: ValueError, msgspec.ValidationError."""
 
 
+class Pilot(Protocol):
+    """Plays a game as a bot, for `mjctl health` and `mjctl loadtest`: what a module may define as `pilot`.
+
+    It sees what a client sees: `Rules.view` and `Rules.changes` as they come out of the protocol, decoded without a
+    type. What it raises ends the bot's play.
+    """
+
+    def __init__(self, slot: int) -> None: ...
+
+    def look(self, view: Any) -> None:
+        """All there is; replaces what was known."""
+
+    def learn(self, changes: Any) -> None:
+        """What changed since."""
+
+    def decide(self) -> Any:
+        """What to do now, asked after each frame; None to do nothing."""
+
+
 def load_rules(name: str) -> type[Rules]:
     """The rules called `name`: a module here, or a dotted module of the studio's own.
 
     Raises:
-        LookupError: there is no such module, or it defines no `rules`.
+        LookupError: there is no such module, it cannot be imported, or it defines no `rules`.
     """
-    target = name if "." in name else f"{__name__}.{name}"
     try:
-        return cast("type[Rules]", importlib.import_module(target).rules)
-    except (ImportError, AttributeError) as error:
-        raise LookupError(f"no rules called {name!r}: {error}") from error
+        return cast("type[Rules]", _module(name).rules)
+    except Exception as error:
+        # A studio's module may fail in any way while it is imported.
+        raise LookupError(f"no rules called {name!r}: {_words(error)}") from error
+
+
+def load_pilot(name: str) -> type[Pilot] | None:
+    """The pilot of the rules called `name`, or None where there is none, or no such module on this machine."""
+    try:
+        return cast("type[Pilot] | None", getattr(_module(name), "pilot", None))
+    except ImportError:
+        return None
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(name if "." in name else f"{__name__}.{name}")
+
+
+def _words(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"

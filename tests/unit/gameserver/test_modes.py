@@ -1,0 +1,97 @@
+"""What a studio's module may have wrong is told in one line when a process starts, and not to its first player."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from gameserver.modes import check_modes
+from gameserver.rules import load_pilot
+from gameserver.settings import DEFAULT_MODES, Mode, Settings, SettingsError
+
+GOOD = """
+from typing import Annotated, Any
+from msgspec import Meta
+
+
+class Countdown:
+    action_type: Any = Annotated[int, Meta(ge=0, le=9)]
+
+    def __init__(self, *, seed, seats, tick_rate_hz):
+        if seats < 2:
+            raise ValueError("needs two players")
+
+    def add_player(self, slot): ...
+    def remove_player(self, slot): ...
+    def apply(self, slot, action): ...
+    def step(self): return []
+    def changes(self): return None
+    def view(self): return {"left": 3}
+    def scores(self): return {}
+    def finished(self): return False
+    def replay(self, event): ...
+    def dump(self): return [3]
+    def load(self, state): ...
+
+
+rules = Countdown
+"""
+
+
+class Studio:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def module(self, text: str) -> str:
+        """A module of the studio's own; returns its dotted name."""
+        package = f"studio_{uuid.uuid4().hex}"
+        (self._folder / package).mkdir()
+        (self._folder / package / "game.py").write_text(text)
+        return f"{package}.game"
+
+
+@pytest.fixture
+def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    monkeypatch.syspath_prepend(tmp_path)
+    return Studio(tmp_path)
+
+
+def _settings(*modes: Mode) -> Settings:
+    return Settings(project="p", environment="e", region="r", modes=modes)
+
+
+def test_the_bundled_modes_and_a_module_from_elsewhere_are_accepted(studio: Studio) -> None:
+    check_modes(_settings(*DEFAULT_MODES, Mode("duel", 2, 300, "noughts"), Mode("count", 2, 5, studio.module(GOOD))))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("def step(self): return []", "def step(self) return []", "SyntaxError"),
+        ("rules = Countdown", "rules = Countdwon", "name 'Countdwon' is not defined"),
+        ("rules = Countdown", "rule = Countdown", "has no attribute 'rules'"),
+        ("def load(self, state): ...", "", "lack load"),
+        ("*, seed, seats, tick_rate_hz", "seed, seats", "unexpected keyword argument 'tick_rate_hz'"),
+        ("seats < 2", "seats < 3", "needs two players"),
+        ("Annotated[int, Meta(ge=0, le=9)]", "object()", "object"),
+        ("return [3]", "return object()", "Encoding objects of type object is unsupported"),
+        ("from msgspec import Meta", "from msgspeck import Meta", "No module named 'msgspeck'"),
+    ],
+)
+def test_what_cannot_be_played_is_named_in_one_line(studio: Studio, right: str, wrong: str, told: str) -> None:
+    assert right in GOOD
+    broken = studio.module(GOOD.replace(right, wrong))
+    with pytest.raises(SettingsError) as raised:
+        check_modes(_settings(Mode("count", 2, 5, broken)))
+    text = str(raised.value)
+    assert text.startswith("GAMESERVER_MODES: mode 'count' cannot be played: ")
+    assert told in text
+    assert "\n" not in text
+
+
+def test_a_pilot_is_optional_and_so_is_the_module_where_only_bots_run(studio: Studio) -> None:
+    assert load_pilot(studio.module(GOOD)) is None
+    assert load_pilot(studio.module(f"{GOOD}\n\nclass Pilot: ...\n\n\npilot = Pilot\n")) is not None
+    assert load_pilot("studio_that_is.elsewhere") is None
