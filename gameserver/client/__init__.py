@@ -10,12 +10,23 @@ Errors:
     ApiError        the API refused, or could not be reached (`status` 0)
     JoinRefused     the game server refused for good; `code` is one of `protocol.RefusalCode`
     ConnectionLost  no server took the player (back) in time
+    PilotError      the pilot that the rules bring for bots has a fault
 """
 
 from __future__ import annotations
 
 from gameserver.client.api import ApiError, GameClient, MatchTicket
-from gameserver.client.bot import Bot, MatchReport
+from gameserver.client.bot import Bot, MatchReport, PilotError
 from gameserver.client.connection import Connection, ConnectionLost, JoinRefused
 
-__all__ = ["ApiError", "Bot", "Connection", "ConnectionLost", "GameClient", "JoinRefused", "MatchReport", "MatchTicket"]
+__all__ = [
+    "ApiError",
+    "Bot",
+    "Connection",
+    "ConnectionLost",
+    "GameClient",
+    "JoinRefused",
+    "MatchReport",
+    "MatchTicket",
+    "PilotError",
+]

@@ -1,15 +1,18 @@
-"""A player that plays the bundled arena: runs to the most rewarding pick-up until time is up."""
+"""A player that plays until the match has ended, as the pilot of its rules decides."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from gameserver.client.connection import Connection, Interruption, Update
+from gameserver.client.pilots import pilot_of
 from gameserver.protocol import Event, Frame
-from gameserver.rules.arena import Changes, Move, PickUp, View
+
+
+class PilotError(Exception):
+    """The rules' own pilot failed, by a fault in it."""
 
 
 @dataclass(frozen=True)
@@ -27,67 +30,59 @@ class MatchReport:
 
 
 class Bot:
-    """Plays on `connection`, one input for each frame."""
+    """Plays on `connection`, at most one input for each frame. Rules without a pilot are only watched."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._places: dict[int, tuple[int, int]] = {}
-        self._pick_ups: dict[int, PickUp] = {}
-        self._target: PickUp | None = None
 
     async def play(self) -> MatchReport:
-        """Play until the match has ended. Raises: JoinRefused, ConnectionLost."""
+        """Play until the match has ended. Raises: JoinRefused, ConnectionLost, PilotError."""
         connection = self._connection
-        self._look(connection.state)
-        connection.on_update = self._on_update
+        failed: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         try:
-            result = await connection.result()
+            pilot = pilot_of(connection.info.rules)(connection.info.slot)
+            pilot.look(connection.state)
+        except Exception as error:
+            raise _pilot_error(connection, error) from error
+
+        def on_update(update: Update) -> None:
+            try:
+                if not isinstance(update, Frame):
+                    pilot.look(update.state)
+                elif update.changes is not None:
+                    pilot.learn(update.changes)
+                action = pilot.decide()
+            except Exception as error:
+                connection.on_update = None
+                failed.set_exception(_pilot_error(connection, error))
+                return
+            if action is not None:
+                connection.send_input(action)
+
+        connection.on_update = on_update
+        ended: asyncio.Future[dict[str, Any]] = asyncio.ensure_future(connection.result())
+        try:
+            await asyncio.wait([ended, failed], return_when=asyncio.FIRST_COMPLETED)
+            return _report(connection, (failed if failed.done() else ended).result())
         finally:
             connection.on_update = None
-        samples = connection.samples
-        return MatchReport(
-            match_id=connection.match_id,
-            result=result,
-            latency_ms=list(samples.latency_ms),
-            frames=samples.frames,
-            inputs=samples.inputs,
-            reconnects=connection.reconnects,
-            interruptions=samples.interruptions,
-            events=[connection.events[sequence] for sequence in sorted(connection.events)],
-        )
+            ended.cancel()
+            failed.cancel()
 
-    def _on_update(self, update: Update) -> None:
-        if not isinstance(update, Frame):
-            self._look(update.state)
-        elif update.changes is not None:
-            self._apply(msgspec.convert(update.changes, Changes))
-        self._connection.send_input(self._decide())
 
-    def _look(self, state: Any) -> None:
-        view = msgspec.convert(state, View, strict=False)
-        self._places = {slot: (x, y) for slot, (x, y, _) in view.players.items()}
-        self._pick_ups = {pick_up.id: pick_up for pick_up in view.pick_ups}
-        self._target = None
+def _report(connection: Connection, result: dict[str, Any]) -> MatchReport:
+    samples = connection.samples
+    return MatchReport(
+        match_id=connection.match_id,
+        result=result,
+        latency_ms=list(samples.latency_ms),
+        frames=samples.frames,
+        inputs=samples.inputs,
+        reconnects=connection.reconnects,
+        interruptions=samples.interruptions,
+        events=[connection.events[sequence] for sequence in sorted(connection.events)],
+    )
 
-    def _apply(self, changes: Changes) -> None:
-        moved = changes.moved
-        for index in range(0, len(moved), 3):
-            self._places[moved[index]] = (moved[index + 1], moved[index + 2])
-        for taken in changes.taken:
-            self._pick_ups.pop(taken, None)
-            if self._target is not None and self._target.id == taken:
-                self._target = None
-        for pick_up in changes.spawned:
-            self._pick_ups[pick_up.id] = pick_up
 
-    def _decide(self) -> Move:
-        place = self._places.get(self._connection.info.slot)
-        if place is None or not self._pick_ups:
-            return Move(0.0, 0.0)
-        x, y = place
-        if self._target is None:
-            # Points for the way: a rich one may be farther off.
-            self._target = min(self._pick_ups.values(), key=lambda p: (abs(p.x - x) + abs(p.y - y)) / p.points)
-        dx, dy = self._target.x - x, self._target.y - y
-        longest = max(abs(dx), abs(dy))
-        return Move(dx / longest, dy / longest) if longest > 1 else Move(0.0, 0.0)
+def _pilot_error(connection: Connection, error: Exception) -> PilotError:
+    return PilotError(f"the pilot of the rules {connection.info.rules!r} failed: {type(error).__name__}: {error}")

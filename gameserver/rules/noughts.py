@@ -109,4 +109,24 @@ class NoughtsAndCrosses:
         self._changed = True
 
 
+class FirstFreeCell:
+    """Bots take turns from the top left; see `gameserver.rules.Pilot`."""
+
+    def __init__(self, slot: int) -> None:
+        self._slot = slot
+        self._board = Board([EMPTY] * _CELLS)
+
+    def look(self, view: Any) -> None:
+        self._board = msgspec.convert(view, Board)
+
+    def learn(self, changes: Any) -> None:
+        self.look(changes)
+
+    def decide(self) -> Place | None:
+        board = self._board
+        mine = board.turn == self._slot and len(board.present) == SEATS
+        return Place(board.cells.index(EMPTY)) if mine and EMPTY in board.cells else None
+
+
 rules = NoughtsAndCrosses
+pilot = FirstFreeCell

@@ -16,7 +16,7 @@ from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, skipped, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
-from mjctl.models.errors import UnreachableError
+from mjctl.models.errors import ConfigError, UnreachableError
 
 if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
@@ -110,12 +110,14 @@ async def check_match(context: RegionContext) -> Finding:
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
+    # Rules without a pilot: the players only watch, and nothing of theirs can be timed.
+    latency = "without inputs, "
     if samples:
         evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
         evidence["latency_max_ms"] = round(samples[-1], 2)
+        latency = f"latency p50 {evidence['latency_p50_ms']} ms, "
     return passed(
-        f"played on {ticket.server_id}, latency p50 {evidence.get('latency_p50_ms', '?')} ms, "
-        f"result in PostgreSQL and DynamoDB {kept_ms} ms after its end",
+        f"played on {ticket.server_id}, {latency}result in PostgreSQL and DynamoDB {kept_ms} ms after its end",
         **evidence,
     )
 
@@ -203,10 +205,12 @@ async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:
 @asynccontextmanager
 async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
     """Turn what the game's client raises into an error for people."""
-    from gameserver.client import ApiError, ConnectionLost, JoinRefused
+    from gameserver.client import ApiError, ConnectionLost, JoinRefused, PilotError
 
     try:
         yield
+    except PilotError as error:
+        raise ConfigError(str(error), hint="mend the pilot of the rules that the mode `probe` names") from error
     except ApiError as error:
         api = context.contract.endpoints.api
         if error.status == 0:
