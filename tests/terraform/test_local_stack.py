@@ -148,7 +148,7 @@ def test_a_region_lives_and_dies(stack: Stack) -> None:
     assert [server.id for server in contract.fleet.servers] == list(SERVERS)
     for process in contract.fleet.processes:
         if process.health.startswith("http"):
-            assert probe(process.health) is None, process.name
+            assert probe(process.health, 10) is None, process.name
     assert stack.plan().returncode == PLAN_IS_EMPTY
 
     assert stack.replaced(revision="2") == {"api", "worker", *SERVERS}

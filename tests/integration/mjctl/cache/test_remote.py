@@ -133,10 +133,16 @@ async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, set
     await operations.ttl(private, "profile:p1")
     sts = boto3.client("sts", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     caller = sts.get_caller_identity()["Arn"]
-    (asked,) = logged(settings, "operation")
-    assert (asked["command"], asked["key"], asked["operator"]) == ("ttl", "p1", caller)
-    (ended,) = logged(settings, "operation_ended")
-    assert (ended["outcome"], ended["operator"], ended["request_id"]) == ("done", caller, asked["request_id"])
+    for _ in range(20):
+        asked = [line for line in logged(settings, "operation") if line["key"] == "p1"]
+        requests = {line["request_id"] for line in asked}
+        ended = [line for line in logged(settings, "operation_ended") if line["request_id"] in requests]
+        if ended:
+            break
+        # The emulator takes what a function says a moment too late for a part of the next invocation's log.
+        await operations.ttl(private, "profile:other")
+    assert [(one["command"], one["operator"]) for one in asked] == [("ttl", caller)]
+    assert [(one["outcome"], one["operator"]) for one in ended] == [("done", caller)]
 
 
 async def test_the_functions_user_reaches_the_cache_and_no_running_match(
