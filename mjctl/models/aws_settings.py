@@ -33,6 +33,7 @@ class Subjects(_Section):
     """Who may take the pipeline's roles: values of the OIDC token's `sub`, e.g. repo:studio/arena:pull_request."""
 
     deploy: tuple[str, ...] = Field(min_length=1)
+    drill: tuple[str, ...] = Field(default=(), description="none: the pipeline rehearses no restores")
     plan: tuple[str, ...] = Field(min_length=1)
 
 

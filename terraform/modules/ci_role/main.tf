@@ -1,5 +1,11 @@
 locals {
-  subjects = { deploy = var.subjects.deploy, plan = setunion(var.subjects.deploy, var.subjects.plan) }
+  subjects = merge(
+    { deploy = var.subjects.deploy, plan = setunion(var.subjects.deploy, var.subjects.plan) },
+    { for purpose, subjects in { drill = var.subjects.drill } : purpose => subjects if length(subjects) > 0 },
+  )
+
+  # Six characters of AWS's own end the name.
+  master_secret = "arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-database-master-??????"
 
   # Services whose resources the stacks make. Their actions take no useful resource before the resource exists, so region and
   # account bound them; IAM and KMS, through which more could be had, are bound by name or tag below.
@@ -125,6 +131,108 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 
+# A plan reads the database's master password for the write-only argument that it goes to, though it shows it nowhere.
+data "aws_iam_policy_document" "plan" {
+  statement {
+    sid       = "MasterSecret"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [local.master_secret]
+  }
+
+  statement {
+    sid       = "MasterSecretKey"
+    actions   = ["kms:Decrypt"]
+    resources = ["arn:aws:kms:*:${var.account_id}:key/*"]
+
+    condition {
+      test     = "StringLike"
+      variable = "kms:ViaService"
+      values   = ["secretsmanager.*.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringLike"
+      variable = "kms:EncryptionContext:SecretARN"
+      values   = [local.master_secret]
+    }
+  }
+}
+
+# `mjctl backup create` and `drill` with --kind managed: no backup and no live table can be removed or written with it.
+data "aws_iam_policy_document" "drill" {
+  #checkov:skip=CKV_AWS_356:the statement on every resource only lists, and says why at its place
+  statement {
+    sid       = "ReadStates"
+    actions   = ["s3:GetObject"]
+    resources = ["arn:aws:s3:::${var.state_bucket}/${var.name}/*"]
+  }
+
+  statement {
+    sid       = "StateKey"
+    actions   = ["kms:Decrypt"]
+    resources = [var.kms_key_arn]
+  }
+
+  # Waiver `*`: these take no resource.
+  statement {
+    sid = "WaivedList"
+    actions = [
+      "dynamodb:ListBackups", "dynamodb:ListTables", "elasticache:DescribeReplicationGroups",
+      "elasticache:DescribeSnapshots", "rds:DescribeDBClusterSnapshots", "rds:DescribeDBClusters",
+    ]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "LookAtVault"
+    actions   = ["backup:ListRecoveryPointsByBackupVault"]
+    resources = ["arn:aws:backup:*:${var.account_id}:backup-vault:${var.name}-*"]
+  }
+
+  statement {
+    sid = "BackUp"
+    actions = [
+      "dynamodb:CreateBackup", "dynamodb:DescribeBackup", "dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable",
+      "dynamodb:DescribeTimeToLive", "dynamodb:Scan", "elasticache:CreateSnapshot", "rds:CreateDBClusterSnapshot",
+    ]
+    resources = [
+      "arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-*",
+      "arn:aws:elasticache:*:${var.account_id}:replicationgroup:${var.name}-*",
+      "arn:aws:elasticache:*:${var.account_id}:snapshot:mjctl-*",
+      "arn:aws:rds:*:${var.account_id}:cluster-snapshot:mjctl-*",
+      "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*",
+    ]
+  }
+
+  statement {
+    sid       = "RestoreFrom"
+    actions   = ["dynamodb:RestoreTableFromBackup"]
+    resources = ["arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-*/backup/*"]
+  }
+
+  # What a restore asks for on its target, besides what a drill does with it.
+  statement {
+    sid = "ScratchCopies"
+    actions = [
+      "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:DeleteTable", "dynamodb:GetItem", "dynamodb:PutItem",
+      "dynamodb:Query", "dynamodb:RestoreTableFromBackup", "dynamodb:UpdateItem", "dynamodb:UpdateTimeToLive",
+    ]
+    resources = ["arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-scratch.*"]
+  }
+
+  statement {
+    sid       = "KeysOfTheStores"
+    actions   = ["kms:CreateGrant", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+    resources = ["arn:aws:kms:*:${var.account_id}:key/*"]
+
+    condition {
+      test     = "StringLike"
+      variable = "kms:ViaService"
+      values   = ["dynamodb.*.amazonaws.com", "elasticache.*.amazonaws.com", "rds.*.amazonaws.com"]
+    }
+  }
+}
+
 resource "aws_iam_policy" "state" {
   name   = "${var.name}-ci-state"
   policy = data.aws_iam_policy_document.state.json
@@ -133,6 +241,18 @@ resource "aws_iam_policy" "state" {
 resource "aws_iam_policy" "deploy" {
   name   = "${var.name}-ci-deploy"
   policy = data.aws_iam_policy_document.deploy.json
+}
+
+resource "aws_iam_policy" "drill" {
+  count = contains(keys(local.subjects), "drill") ? 1 : 0
+
+  name   = "${var.name}-ci-drill"
+  policy = data.aws_iam_policy_document.drill.json
+}
+
+resource "aws_iam_policy" "plan" {
+  name   = "${var.name}-ci-plan"
+  policy = data.aws_iam_policy_document.plan.json
 }
 
 resource "aws_iam_role" "ci" {
@@ -146,7 +266,7 @@ resource "aws_iam_role" "ci" {
 }
 
 resource "aws_iam_role_policy_attachment" "state" {
-  for_each = local.subjects
+  for_each = toset(["deploy", "plan"])
 
   role       = aws_iam_role.ci[each.key].name
   policy_arn = aws_iam_policy.state.arn
@@ -155,6 +275,18 @@ resource "aws_iam_role_policy_attachment" "state" {
 resource "aws_iam_role_policy_attachment" "deploy" {
   role       = aws_iam_role.ci["deploy"].name
   policy_arn = aws_iam_policy.deploy.arn
+}
+
+resource "aws_iam_role_policy_attachment" "drill" {
+  count = contains(keys(local.subjects), "drill") ? 1 : 0
+
+  role       = aws_iam_role.ci["drill"].name
+  policy_arn = aws_iam_policy.drill[0].arn
+}
+
+resource "aws_iam_role_policy_attachment" "master_secret" {
+  role       = aws_iam_role.ci["plan"].name
+  policy_arn = aws_iam_policy.plan.arn
 }
 
 resource "aws_iam_role_policy_attachment" "plan" {

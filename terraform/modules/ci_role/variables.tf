@@ -30,15 +30,16 @@ variable "state_bucket" {
 }
 
 variable "subjects" {
-  description = "Claims `sub` that may take each role: `plan` reads, `deploy` changes, e.g. repo:studio/arena:environment:prod."
+  description = "Claims `sub` that may take each role: `plan` reads, `deploy` changes, `drill` rehearses restores (none: no such role), e.g. repo:studio/arena:environment:prod."
   type = object({
     deploy = set(string)
+    drill  = optional(set(string), [])
     plan   = set(string)
   })
 
   validation {
-    condition     = alltrue([for subject in setunion(var.subjects.deploy, var.subjects.plan) : !startswith(subject, "*") && can(regex("^repo:[^*:]+/[^*:]+:", subject))])
-    error_message = "subjects must name owner and repository without a wildcard, e.g. repo:studio/arena:environment:prod."
+    condition     = alltrue([for subject in setunion(var.subjects.deploy, var.subjects.drill, var.subjects.plan) : !startswith(subject, "*") && can(regex("^(repo|project_path):[^*:]+/[^*:]+:", subject))])
+    error_message = "subjects must name owner and repository without a wildcard, e.g. repo:studio/arena:environment:prod, or on GitLab project_path:studio/arena:ref_type:branch:ref:main."
   }
 
   validation {

@@ -9,12 +9,12 @@ variable "account_id" {
 }
 
 variable "ci" {
-  description = "Pipeline that deploys by OIDC; null makes no roles. `subjects`: who may take the roles `plan` and `deploy`."
+  description = "Pipeline that deploys by OIDC; null makes no roles. `subjects`: who may take the roles `plan`, `deploy` and `drill`."
   type = object({
     issuer            = optional(string, "token.actions.githubusercontent.com")
     state_bucket      = string
     state_kms_key_arn = string
-    subjects          = object({ deploy = set(string), plan = set(string) })
+    subjects          = object({ deploy = set(string), drill = optional(set(string), []), plan = set(string) })
   })
   default = null
 }

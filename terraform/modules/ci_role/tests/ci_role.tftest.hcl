@@ -23,6 +23,60 @@ run "separates_reading_from_changing" {
   }
 }
 
+run "makes_no_role_for_drills_that_nobody_runs" {
+  command = plan
+
+  assert {
+    condition     = length(aws_iam_policy.drill) == 0
+    error_message = "Without a subject there is no role `drill`."
+  }
+}
+
+run "drills_remove_nothing_but_scratch_copies" {
+  command = plan
+
+  variables {
+    subjects = { deploy = ["repo:studio/arena:environment:prod"], drill = ["repo:studio/arena:ref:refs/heads/main"], plan = [] }
+  }
+
+  assert {
+    condition     = keys(aws_iam_role.ci) == ["deploy", "drill", "plan"] && keys(aws_iam_role_policy_attachment.state) == ["deploy", "plan"]
+    error_message = "The role `drill` is there, and does not write states."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.drill.statement :
+      statement.sid == "ScratchCopies" ? tolist(statement.resources) == tolist(["arn:aws:dynamodb:*:123456789012:table/arena-prod-scratch.*"]) : !anytrue([for action in statement.actions : strcontains(action, "Delete") || strcontains(action, "Put")])
+    ])
+    error_message = "What the role `drill` removes and writes are scratch copies."
+  }
+}
+
+run "takes_the_subjects_of_gitlab" {
+  command = plan
+
+  variables {
+    issuer   = "gitlab.com"
+    subjects = { deploy = ["project_path:studio/arena:ref_type:branch:ref:main"], plan = ["project_path:studio/arena:ref_type:branch:ref:*"] }
+  }
+
+  assert {
+    condition     = aws_iam_openid_connect_provider.ci.url == "https://gitlab.com"
+    error_message = "The provider is that of the issuer."
+  }
+}
+
+run "refuses_a_wildcard_subject_for_drills_too" {
+  command = plan
+
+  variables {
+    subjects = { deploy = ["repo:studio/arena:environment:prod"], drill = ["repo:*:pull_request"], plan = [] }
+  }
+
+  expect_failures = [var.subjects]
+}
+
 run "refuses_a_wildcard_subject" {
   command = plan
 

@@ -68,6 +68,42 @@ def test_the_four_workflows_are_there() -> None:
     assert [path.stem for path in WORKFLOWS] == ["deploy", "drift", "drill", "plan"]
 
 
+def subject_of(document: dict[str, Any], job: dict[str, Any], environment: str) -> str:
+    """The claim `sub` of a job's OIDC token, as GitHub makes it."""
+    if "environment" in job:
+        return f"repo:studio/arena:environment:{environment}"
+    # YAML 1.1 reads the key `on` as true.
+    return (
+        "repo:studio/arena:pull_request"
+        if "pull_request" in document[True]
+        else "repo:studio/arena:ref:refs/heads/main"
+    )
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_takes_a_role_that_its_environment_gives_it(path: Path) -> None:
+    document = yaml.safe_load(path.read_text())
+    (job,) = document["jobs"].values()
+    matrix = job.get("strategy", {}).get("matrix", {})
+    (log_in,) = [step for step in job["steps"] if "configure-aws-credentials" in step.get("uses", "")]
+    role = log_in["with"]["role-to-assume"]
+    if "include" in matrix:
+        assert role == "${{ matrix.role }}"
+        chosen = {one["environment"]: one["role"] for one in matrix["include"]}
+    else:
+        chosen = dict.fromkeys(matrix.get("environment", [job["env"]["MJCTL_ENV"]]), role)
+    assert chosen
+    for environment, variable in chosen.items():
+        found = re.fullmatch(r"\$\{\{ vars\.MJCTL_(PLAN|DEPLOY|DRILL)_ROLE(?:_(\w+))? \}\}", variable)
+        assert found, variable
+        # A variable of the repository is of one environment; one without a name belongs to the GitHub environment.
+        assert (found[2] or "").lower() == ("" if "environment" in job else environment)
+        config = yaml.safe_load((PROJECT / "configs" / f"{environment}.yaml").read_text())
+        subjects = config["aws"]["pipeline"]["subjects"]
+        assert subject_of(document, job, environment) in subjects[found[1].lower()]
+        assert f"`{variable.removeprefix('${{ vars.').removesuffix(' }}')}`" in (PROJECT / "docs" / "ci.md").read_text()
+
+
 def test_the_page_shows_command_lines_that_work() -> None:
     text = (PROJECT / "docs" / "ci.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)

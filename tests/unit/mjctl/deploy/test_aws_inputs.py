@@ -76,7 +76,9 @@ def test_the_pipeline_gets_roles_only_where_there_is_one() -> None:
     assert variables("dev")["foundation"]["ci"] is None
     ci = variables("prod")["foundation"]["ci"]
     assert ci["state_bucket"] == "states"
-    assert ci["subjects"]["plan"] == ["repo:studio/arena:pull_request"]
+    assert ci["subjects"]["plan"] == ["repo:studio/arena:pull_request", "repo:studio/arena:ref:refs/heads/main"]
+    assert ci["subjects"]["drill"] == []
+    assert variables("staging")["foundation"]["ci"]["subjects"]["drill"] == ["repo:studio/arena:ref:refs/heads/main"]
 
 
 def test_only_a_real_account_is_protected_by_itself() -> None:
