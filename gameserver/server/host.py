@@ -23,6 +23,7 @@ from gameserver.protocol import Hello, RefusalCode, sanitise_name
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
 from gameserver.server.identity import Identity
+from gameserver.server.journal import player_came, player_went
 from gameserver.server.metrics import Gauges, Metrics
 from gameserver.server.relay import Relay, RelayError
 from gameserver.server.restoring import Unreadable, restore
@@ -152,6 +153,7 @@ class MatchHost:
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        player_went(connection)
 
     def admit(self, connection: Connection, hello: Hello) -> None:
         room = self.rooms.get(hello.match_id)
@@ -206,10 +208,12 @@ class MatchHost:
             connection.refuse(code, str(error))
         else:
             self.metrics.joins += 1
+            player_came(connection, back=False)
 
     def _resume(self, room: Room, connection: Connection, token: str) -> bool:
-        resumed = room.resume(connection, token)
-        self.metrics.resumes += resumed
+        if resumed := room.resume(connection, token):
+            self.metrics.resumes += 1
+            player_came(connection, back=True)
         return resumed
 
     # Matches
