@@ -133,6 +133,10 @@ class App {
       return choice;
     });
     byId("modes").replaceChildren(...choices);
+    // A studio's own game has a client of its own.
+    const none = choices.length === 0;
+    byId("modes-empty").hidden = !none;
+    for (const id of ["quick-match", "new-match", "play-again"]) byId(id).disabled = none;
   }
 
   async #openLobby(message = "") {

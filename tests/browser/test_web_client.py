@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -321,3 +322,18 @@ def test_motion_between_ticks(new_page: Any) -> None:
     assert seen["speed"] == SPEED_PER_SECOND
     assert seen["places"] == [100, 106.5, 119.5, 126]
     assert (seen["score"], seen["left"], seen["effects"]) == (5, 9, 1)
+
+
+def test_a_region_without_a_mode_for_the_page_says_so(new_page: Any) -> None:
+    page = new_page(**DESKTOP)
+    page.route("**/config.json", lambda route: route.fulfill(json={"api": "", "modes": []}))
+    page.reload()
+    page.get_by_role("button", name="Create account").first.click()
+    page.get_by_label("Player name").fill("Ada")
+    page.get_by_label("E-mail").fill(f"ada-{uuid.uuid4().hex[:10]}@example.com")
+    page.get_by_label("Password").fill("correct Horse 7 battery")
+    page.locator("#account-form [type=submit]").click()
+    page.get_by_role("heading", name="Hello, Ada").wait_for()
+    assert page.locator("#modes-empty").is_visible()
+    assert page.get_by_role("button", name="Quick match").is_disabled()
+    assert page.get_by_role("button", name="Start a new match").is_disabled()
