@@ -3,11 +3,19 @@
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
+# The base decides over the compiler's version; nothing of it comes into the last stage.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && rm -rf /var/lib/apt/lists/*
 RUN python -m venv /opt/game
-COPY gameserver/requirements.txt /tmp/requirements.txt
+COPY gameserver/requirements.txt gameserver/compile-requirements.txt /tmp/
 RUN /opt/game/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary=:all: --requirement /tmp/requirements.txt \
-    && /opt/game/bin/pip uninstall --yes pip
-COPY gameserver /opt/game/app/gameserver
+    --requirement /tmp/compile-requirements.txt
+COPY gameserver /tmp/source/gameserver
+WORKDIR /tmp/source
+RUN /opt/game/bin/python -m gameserver.compilation /opt/game/app \
+    && /opt/game/bin/pip uninstall --yes cython setuptools pip
 # The root file system is read-only: what is not compiled now would be compiled at every start.
 RUN find /opt/game/app -name __pycache__ -prune -exec rm -r {} + \
     && /opt/game/bin/python -m compileall -q /opt/game \

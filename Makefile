@@ -58,9 +58,12 @@ fuzz: $(VENV)/.tests-installed
 requirements: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt
-	{ head -1 gameserver/requirements.txt; $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-header --no-annotate --no-emit-index-url -c $(VENV)/constraints.txt gameserver/requirements.in; } > $(VENV)/requirements.txt
-	mv $(VENV)/requirements.txt gameserver/requirements.txt
+	for name in requirements compile-requirements; do \
+	  { echo "# Exact versions with the hashes of their archives. Written by \`make requirements\` from $$name.in; do not edit."; \
+	    $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	      --no-emit-index-url -c $(VENV)/constraints.txt gameserver/$$name.in; } > $(VENV)/$$name.txt \
+	  && mv $(VENV)/$$name.txt gameserver/$$name.txt || exit 1; \
+	done
 
 lint: $(VENV)/.tests-installed
 	$(BIN)/ruff check .
@@ -74,7 +77,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,engine,sandbox,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[local,engine,sandbox,compiled,test]'
 	touch $@
 
 # On its own: it pins other versions of what mjctl uses.

@@ -32,7 +32,8 @@ class Gauges:
 class Metrics:
     """Counts since the start; `lateness`: seconds by which recent ticks came after their deadline.
 
-    `input_to_state`: seconds from the arrival of an input to the frame that shows it, of one input in about 60.
+    `input_to_state`: seconds that an input can at most have waited here for the frame that shows it: from when its
+    socket was read before, of one input in about 60.
     """
 
     started_at: float = field(default_factory=time.monotonic)
@@ -134,7 +135,9 @@ class Collector:
         metrics = self._metrics
         yield _quantiles("gameserver_tick_lateness_seconds", "Lateness of recent ticks", metrics.lateness)
         yield _quantiles(
-            "gameserver_input_to_state_seconds", "From an input to the frame that shows it", metrics.input_to_state
+            "gameserver_input_to_state_seconds",
+            "The most that an input has waited here for the frame that shows it",
+            metrics.input_to_state,
         )
 
 

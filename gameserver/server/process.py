@@ -17,7 +17,7 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gameserver import draining, ecs, logs
+from gameserver import draining, ecs, logs, match
 from gameserver.auth import TokenVerifier
 from gameserver.aws import AwsClients
 from gameserver.cluster.directory import Directory
@@ -28,6 +28,7 @@ from gameserver.crypto import Sealer
 from gameserver.modes import check_modes
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
 from gameserver.redis_connection import open_redis
+from gameserver.server import garbage
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import MatchHost
@@ -76,7 +77,9 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with GameServer.started(settings) as server:
-        log.info("serving", url=server.host.identity.url, ops_port=server.ops_port)
+        garbage.spare_players()
+        compiled = not match.__file__.endswith(".py")
+        log.info("serving", url=server.host.identity.url, ops_port=server.ops_port, compiled=compiled)
         server.on_failure = stop.set
         await stop.wait()
         log.info("draining", matches=len(server.host.rooms), players=server.host.players)
@@ -187,6 +190,7 @@ class GameServer:
             "commits": self.host.committer.run(),
             "events": self.host.publisher.run(),
             "status": self._report(),
+            "garbage": garbage.collect(idle=lambda: not self.host.connections),
         }
         if self._protection is not None:
             work["protection"] = self._protection.run()

@@ -27,7 +27,7 @@ from gameserver.protocol import (
     Welcome,
 )
 from gameserver.server.chat import Chat, NotSaid
-from gameserver.server.connection import HEADER, Connection, encode_shared, payload_size
+from gameserver.server.connection import Connection, encode_shared, payload_size
 from gameserver.server.metrics import Metrics
 
 log = structlog.get_logger()
@@ -69,7 +69,7 @@ class Room:
         hurry: asks the committer not to wait for its next round.
 
     Attributes:
-        sampled_at: when an input came (time.monotonic()) whose way to the next frame is measured; 0: none.
+        sampled: the next frame is one of those whose inputs' waiting is measured.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Room:
         self.match = match
         self.outbox = outbox
         self.closing = False
-        self.sampled_at = 0.0
+        self.sampled = False
         self._origin = origin
         self._metrics = metrics
         self._hurry = hurry
@@ -93,6 +93,7 @@ class Room:
         self._stored_at = time.monotonic()
         self._snapshot_at = self._stored_at - random.random() * origin.snapshot_seconds
         self._end_stored = match.end_taken
+        self._read_at = self._stored_at
 
     @property
     def match_id(self) -> str:
@@ -166,8 +167,17 @@ class Room:
     # Ticks
 
     def tick(self, now_ms: int) -> None:
-        """One tick: advance, and tell every client. Stands still while nothing can be stored for a whole lease."""
-        if self.closing or time.monotonic() - self._stored_at > self._origin.lease_seconds:
+        """One tick: read what the players sent, advance, and tell every client.
+
+        The match stands still while nothing can be stored for a whole lease.
+        """
+        now = time.monotonic()
+        for audience in self._audience.values():
+            # A copy, as whoever has hung up leaves the audience.
+            for connection in list(audience):
+                connection.read()
+        read_before, self._read_at = self._read_at, now
+        if self.closing or now - self._stored_at > self._origin.lease_seconds:
             return
         try:
             message = self.match.tick(now_ms)
@@ -178,9 +188,9 @@ class Room:
         if message is not None:
             self._metrics.inputs += len(message.acks) // 2
             self._broadcast(message)
-            if self.sampled_at:
-                self._metrics.input_to_state.append(time.monotonic() - self.sampled_at)
-                self.sampled_at = 0.0
+            if self.sampled:
+                self.sampled = False
+                self._metrics.input_to_state.append(time.monotonic() - read_before)
         if self.match.ended and not self._end_stored:
             self._store_soon()
 
@@ -191,13 +201,12 @@ class Room:
                 continue
             buffer = encode_shared(codec, message)
             size = payload_size(buffer)
-            kind = audience[0].message_type
             behind: list[Connection] = []
             for connection in audience:
                 if connection.behind:
                     behind.append(connection)
                 else:
-                    connection.push(kind, buffer, HEADER)
+                    connection.push(buffer)
             sent = len(audience) - len(behind)
             metrics.frames_sent += sent
             metrics.bytes_sent += sent * size
@@ -320,6 +329,7 @@ class Room:
             connection.close()
         else:
             self._audience.setdefault(connection.codec, []).append(connection)
+            connection.hold()
 
     def _finish(self) -> None:
         self._end_stored = True

@@ -1,6 +1,7 @@
 """`make bench-game`: players that one core of our game server sustains, beside Colyseus 0.18, in one run.
 
-Our server runs as shipped: JWT joins, validation, rate limits, leases, snapshots, events and metrics are on. Colyseus
+Our server runs as its image holds it, compiled: JWT joins, validation, rate limits, leases, snapshots, events and
+metrics are on (`--uncompiled`: as the local stack runs it). Colyseus
 runs the same arena and nothing else, tuned (see game/peer/server.mjs). One core belongs to the server, another to the
 load generator, Redis and the emulated AWS. Per server and room size: joins per second, CPU per client-second and memory
 per connection at one common count of players, then the most players with a p99 latency below 100 ms at 19.5 ticks a
@@ -26,8 +27,9 @@ from typing import Any
 from game import machine
 from game.generator import Generator, build
 from game.search import Plan, Result, Search
-from game.servers import Colyseus, OurServer, install_peer, versions
+from game.servers import Colyseus, OurServer, compiled_in, install_peer, versions
 from game.services import Services
+from gameserver.compilation import compile_into
 
 MAIN_ROOM = 10
 SIDE_ROOMS = (4, 40)
@@ -121,6 +123,7 @@ def make_tokens(services: Services, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one repetition, rooms of 10, shorter windows")
+    parser.add_argument("--uncompiled", action="store_true", help="our server as plain Python")
     parser.add_argument("--repetitions", type=int, default=3, help="of the rooms of 10")
     parser.add_argument("--side-repetitions", type=int, default=1, help="of the rooms of 4 and 40")
     parser.add_argument("--first", type=int, default=1000, help="players at which costs are compared")
@@ -145,6 +148,8 @@ def main() -> None:
         folder = Path(name)
         tokens = folder / "tokens"
         make_tokens(services, tokens)
+        if not options.uncompiled:
+            compile_into(compiled_in(folder))
         setup = Setup(folder, services, build(folder), tokens, server_core, generator_core)
         for room_size, repetitions in rooms.items():
             if repetitions:
@@ -163,6 +168,7 @@ def main() -> None:
         **summaries,
         "repetitions": rooms,
         "equal_count": options.first,
+        "compiled": not options.uncompiled,
         "seconds": round(time.monotonic() - started),
         "machine": machine.describe(),
         "versions": {**versions(), "store": redis_version},

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,7 @@ _MATCH_SECONDS = 3600.0
 
 
 class OurServer:
-    """`gameserver serve` as shipped: JWT, limits, leases, snapshots, events to SNS and metrics are on."""
+    """`gameserver serve` as its image holds it, compiled: JWT, limits, leases, snapshots, events and metrics are on."""
 
     name = "ours"
     protocol = "mj1"
@@ -64,12 +65,19 @@ class OurServer:
             "GAMESERVER_TICK_RATE_HZ": str(TICK_RATE_HZ),
             # The one setting that differs: how many it takes is what is measured, not where it says no.
             "GAMESERVER_MAX_PLAYERS": "20000",
+            "PYTHONPATH": str(compiled_in(folder)),
         }
         log = folder / "ours.log"
         self.process = machine.start(
-            [sys.executable, "-m", "gameserver", "serve"], core=core, log=log, environment=environment
+            # -P: not the package of the tree that this is started in.
+            [sys.executable, "-P", "-m", "gameserver", "serve"],
+            core=core,
+            log=log,
+            environment=environment,
         )
         machine.await_port(self._ops_port, self.process, log)
+        if compiled_in(folder).exists() and not re.search(r'"compiled": ?true', log.read_text()):
+            raise RuntimeError(f"the compiled game server was not taken; see {log}")
         while self._get("/readyz")[0] != 200:
             time.sleep(0.05)
 
@@ -111,6 +119,11 @@ class OurServer:
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, ""
+
+
+def compiled_in(folder: Path) -> Path:
+    """Where the compiled game server lies, if it was compiled."""
+    return folder / "compiled"
 
 
 class Colyseus:

@@ -16,7 +16,7 @@ from gameserver.match import (
     needs_snapshot,
 )
 from gameserver.protocol import Frame, Full
-from gameserver.rules.arena import Move
+from gameserver.rules.arena import Arena, Move
 
 HZ = 20
 NOW = 1_700_000_000_000
@@ -267,13 +267,13 @@ def test_a_damaged_snapshot_is_refused(snapshot: bytes) -> None:
 
 
 def test_a_state_that_the_rules_do_not_take_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    match = _match()
-    snapshot = match.snapshot()
+    snapshot = _match().snapshot()
 
-    def fail(*_: Any) -> None:
-        raise KeyError("boards")
+    class Others(Arena):
+        def load(self, state: Any) -> None:
+            raise KeyError("boards")
 
-    monkeypatch.setattr(type(match.rules), "load", fail)
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Others)
     with pytest.raises(ValueError, match="damaged state: KeyError: 'boards'"):
         Match.restore(_spec(), HZ, snapshot)
 

@@ -41,12 +41,18 @@ from redis.asyncio import Redis
 from gameserver.client import GameClient
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
+from gameserver.server.loop import new_event_loop
 from gameserver.server.process import GameServer
 from gameserver.settings import Settings
 
 CLIENT_ID = "realtime-tests"
 _DATABASES = itertools.count(100)
 _START_SECONDS = 20.0
+
+
+def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Servers in this process run on the loop that they have as processes."""
+    return {"game": new_event_loop}
 
 
 class Issuer:

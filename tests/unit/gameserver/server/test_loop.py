@@ -69,6 +69,40 @@ def test_a_reader_that_another_one_removed_is_not_called() -> None:
             one.close()
 
 
+def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    got: list[bytes] = []
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, GameLoop)
+        assert loop.hold(ours.fileno()) is None
+        loop.add_reader(ours, lambda: got.append(ours.recv(1)))
+        reader = loop.hold(ours.fileno())
+        assert reader is not None
+        assert loop.hold(ours.fileno()) is reader
+        theirs.send(b"abc")
+        await asyncio.sleep(0.02)
+        assert got == []
+        reader()
+        assert got == [b"a"]
+        loop.release(ours.fileno())
+        loop.release(ours.fileno())
+        while len(got) < 3:  # noqa: ASYNC110 - nothing but the loop itself can tell
+            await asyncio.sleep(0)
+        loop.hold(ours.fileno())
+        assert loop.remove_reader(ours)
+        loop.release(ours.fileno())
+        # Nothing is left of the hold: the next reader of the same number is watched.
+        loop.add_reader(ours, lambda: got.append(ours.recv(1)))
+        theirs.send(b"d")
+        while len(got) < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    _run(work())
+    assert got == [b"a", b"b", b"c", b"d"]
+
+
 def test_servers_and_clients_of_asyncio_work_on_it() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.read(5))

@@ -111,41 +111,55 @@ def test_only_the_game_server_goes_to_docker() -> None:
     assert all(source.startswith("gameserver") for source in copied)
 
 
+@pytest.mark.parametrize("purpose", ["requirements", "compile-requirements"])
 class TestRequirements:
     """What the image and the functions install is what pyproject.toml asks for, each archive by its hash."""
 
     @staticmethod
-    def wanted() -> list[Requirement]:
-        lines = (PROJECT / "gameserver" / "requirements.in").read_text(encoding="utf-8").splitlines()
-        return [Requirement(line) for line in lines if line and not line.startswith("#")]
-
-    @staticmethod
-    def locked() -> dict[str, str]:
-        text = (PROJECT / "gameserver" / "requirements.txt").read_text(encoding="utf-8")
+    def locked(purpose: str) -> dict[str, str]:
+        text = (PROJECT / "gameserver" / f"{purpose}.txt").read_text(encoding="utf-8")
         return {canonicalize_name(name): version for name, version in re.findall(r"(?m)^([\w.-]+)==([\w.]+)", text)}
 
-    def test_every_one_is_locked_within_what_pyproject_allows(self) -> None:
+    def test_every_one_is_locked_within_what_pyproject_allows(self, purpose: str) -> None:
         project = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        allowed = {canonicalize_name(one.name): one for one in map(Requirement, project["dependencies"])}
-        for wanted in self.wanted():
-            name = canonicalize_name(wanted.name)
-            assert not wanted.specifier, wanted
-            assert wanted.extras == allowed[name].extras, wanted
-            assert allowed[name].specifier.contains(self.locked()[name]), f"run `make requirements`: {wanted}"
+        named = [*project["dependencies"], *project["optional-dependencies"]["compiled"]]
+        allowed = {canonicalize_name(one.name): one for one in map(Requirement, named)}
+        for one in wanted(purpose):
+            name = canonicalize_name(one.name)
+            assert not one.specifier, one
+            assert one.extras == allowed[name].extras, one
+            assert allowed[name].specifier.contains(self.locked(purpose)[name]), f"run `make requirements`: {one}"
 
-    def test_every_one_has_hashes(self) -> None:
-        text = (PROJECT / "gameserver" / "requirements.txt").read_text(encoding="utf-8")
+    def test_every_one_has_hashes(self, purpose: str) -> None:
+        text = (PROJECT / "gameserver" / f"{purpose}.txt").read_text(encoding="utf-8")
         blocks = re.split(r"(?m)^(?=[a-z])", text)[1:]
-        assert len(blocks) == len(self.locked())
+        assert len(blocks) == len(self.locked(purpose))
         assert [block for block in blocks if "--hash=sha256:" not in block] == []
 
+
+def wanted(purpose: str) -> list[Requirement]:
+    lines = (PROJECT / "gameserver" / f"{purpose}.in").read_text(encoding="utf-8").splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+class TestImports:
     def test_every_package_that_the_game_server_imports_is_wanted(self) -> None:
-        names = {"PyJWT": "jwt", "prometheus-client": "prometheus_client"}
-        wanted = {names.get(one.name, one.name) for one in self.wanted()} | {"botocore"}
+        names = {"PyJWT": "jwt", "prometheus-client": "prometheus_client", "cython": "Cython"}
+        every = [*wanted("requirements"), *wanted("compile-requirements")]
+        installed = {names.get(one.name, one.name) for one in every} | {"botocore"}
         imported = set()
         for file in (PROJECT / "gameserver").rglob("*.py"):
             imported |= set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", file.read_text(encoding="utf-8")))
         import sys
 
         foreign = {name for name in imported - {"gameserver"} if name not in sys.stdlib_module_names}
-        assert {name for name in foreign if not name.startswith("mypy_boto3")} <= wanted
+        assert {name for name in foreign if not name.startswith("mypy_boto3")} <= installed
+
+
+def test_the_image_holds_the_compiled_game_server_and_no_compiler() -> None:
+    _, build, last = stages()
+    steps = [one.value for one in build if one.name == "RUN"]
+    assert [step for step in steps if "-m gameserver.compilation /opt/game/app" in step and "uninstall" in step]
+    assert not [one for one in last if one.name == "RUN"]
+    (copied,) = [one.value for one in last if one.name == "COPY"]
+    assert copied == "--from=build /opt/game /opt/game"

@@ -1,0 +1,26 @@
+# Types for `gameserver.compilation`, which makes C of arena.py.
+
+cimport cython
+
+cdef long _CELL, _CELLS
+
+cdef class Runner:
+    cdef public double x, y, heading_x, heading_y
+    cdef public long score, shown_x, shown_y
+
+cdef class Arena:
+    cdef public object _random, _changes
+    cdef public double _stride
+    cdef public long _wanted, _next_pick_up
+    cdef public dict _runners, _pick_ups, _cells
+
+    @cython.locals(runner=Runner, x=double, y=double, stride=double, square=double)
+    cpdef apply(self, slot, action)
+
+    @cython.locals(
+        events=list, moved=list, cells=dict, near=list,
+        runner=Runner, x=double, y=double, edge=double, place_x=long, place_y=long,
+    )
+    cpdef step(self)
+
+    cpdef changes(self)

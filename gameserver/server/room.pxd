@@ -1,0 +1,22 @@
+# Types for `gameserver.compilation`, which makes C of room.py.
+
+cimport cython
+
+from gameserver.match cimport Match
+from gameserver.server.connection cimport Connection
+
+cdef class Room:
+    cdef public Match match
+    cdef public object outbox
+    cdef public bint closing, sampled, _urgent, _end_stored
+    cdef public double _stored_at, _snapshot_at, _read_at
+    cdef public object _origin, _metrics, _hurry, _chat, _in_flight
+    cdef public set _saying
+    cdef public dict _by_slot, _audience
+    cdef public list _waiting, _pending
+
+    @cython.locals(connection=Connection, audience=list, now=double, read_before=double)
+    cpdef tick(self, now_ms)
+
+    @cython.locals(connection=Connection, audience=list, behind=list, buffer=bytearray, sent=long, size=long)
+    cpdef _broadcast(self, message)

@@ -1,0 +1,68 @@
+"""The compiled game server, as its image holds it, passes the tests of the modules that were compiled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gameserver import compilation
+
+pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]
+PROJECT = Path(__file__).parents[3]
+_TESTS = (
+    "tests/unit/gameserver/test_match.py",
+    "tests/unit/gameserver/rules",
+    "tests/unit/gameserver/server",
+    "tests/integration/gameserver/realtime",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("compiled")
+    compilation.compile_into(made)
+    return made
+
+
+def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    # -P: not the tree that the process is started in, but what stands on the path.
+    path = os.pathsep.join((str(folder), str(PROJECT)))
+    return subprocess.run(
+        [sys.executable, "-P", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_every_module_with_types_is_compiled_and_taken(folder: Path) -> None:
+    modules = compilation.modules()
+    assert {"gameserver.match", "gameserver.server.connection", "gameserver.server.room"} <= set(modules)
+    code = f"import importlib; [print(importlib.import_module(name).__file__) for name in {modules!r}]"
+    done = _run(folder, "-c", code)
+    assert done.returncode == 0, done.stderr
+    files = [Path(line) for line in done.stdout.split()]
+    assert [file.is_relative_to(folder) and file.suffix != ".py" for file in files] == [True] * len(modules)
+    assert not [path for path in folder.rglob("*") if path.suffix in {".c", ".o"}]
+
+
+def test_it_does_what_the_uncompiled_one_does(folder: Path) -> None:
+    done = _run(folder, "-m", "pytest", "-q", "-m", "not slow and not infra", "-p", "no:cacheprovider", *_TESTS)
+    assert done.returncode == 0, done.stdout[-5000:]
+
+
+def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "gameserver"
+    broken.mkdir()
+    (broken / "__init__.py").touch()
+    (broken / "hot.py").write_text("class Hot:\n    pass\n")
+    (broken / "hot.pxd").write_text("cdef class Hot:\n    cdef public NoSuchType heat\n")
+    monkeypatch.setattr(compilation, "SOURCE", broken)
+    with pytest.raises(compilation.CompilationError, match="gameserver does not compile"):
+        compilation.compile_into(tmp_path / "made")
