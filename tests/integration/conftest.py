@@ -44,7 +44,7 @@ from mjctl.local.spec import Kind, ProcessSpec
 
 REGION = "us-east-1"
 DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _READY = {
     "redis": "redis://127.0.0.1:{}",
     "postgres": "postgres://127.0.0.1:{}/game",
@@ -94,7 +94,7 @@ class GameProcess:
             with error:
                 return error.code, error.read().decode()
 
-    def await_status(self, path: str, status: int, seconds: float = 20) -> str:
+    def await_status(self, path: str, status: int, seconds: float = 60) -> str:
         end = time.monotonic() + seconds
         while True:
             found, body = self.get(path)
@@ -103,7 +103,7 @@ class GameProcess:
             assert time.monotonic() < end, f"{path} answers {found}, not {status}: {body}"
             time.sleep(0.05)
 
-    def await_log(self, event: str, count: int = 1, seconds: float = 20) -> None:
+    def await_log(self, event: str, count: int = 1, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while sum(line["event"] == event for line in self.log) < count:
             assert time.monotonic() < end, f"{event} was not logged {count} times"
@@ -111,7 +111,7 @@ class GameProcess:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 MakeSettings = Callable[..., Settings]
@@ -200,7 +200,7 @@ def run_game(tmp_path_factory: pytest.TempPathFactory) -> RunGame:
             )
         game = GameProcess(process, path)
         try:
-            end = time.monotonic() + 20
+            end = time.monotonic() + 60
             while not (found := re.search(r'"port":(\d+)', path.read_text())):
                 assert process.poll() is None, path.read_text()
                 assert time.monotonic() < end, path.read_text()

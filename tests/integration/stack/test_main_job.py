@@ -36,9 +36,7 @@ def test_a_second_deploy_has_nothing_to_do(operator: Operator) -> None:
 
 
 def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> None:
-    ran = operator.run(
-        "loadtest", "--region", REGION, "--players", "6", "--duration", "12", "--output", "json", timeout=110
-    )
+    ran = operator.run("loadtest", "--region", REGION, "--players", "6", "--duration", "12", "--output", "json")
     assert ran.code == ExitCode.OK, ran.stderr
     report = ran.json()
     assert report["matches"]["ended"] >= 1
@@ -98,7 +96,7 @@ def test_an_interrupted_deploy_leaves_no_lock_and_the_next_one_completes(fresh: 
     eventually(state.exists, 60, "the apply has begun")
     time.sleep(1)
     running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=60)
+    _, stderr = running.communicate(timeout=120)
     assert running.returncode == ExitCode.INTERRUPTED, stderr
     assert not list(state.parent.glob(".*.lock.info"))
     assert "Traceback" not in stderr
@@ -115,7 +113,7 @@ def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator
     eventually((fresh.home / "local" / "eu-west-1" / "run").exists, 60, "the apply has begun")
     time.sleep(1.5)
     running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=60)
+    running.communicate(timeout=120)
     ran = fresh.run("destroy", "--region", "eu-west-1", "--auto-approve")
     assert ran.code == ExitCode.OK, ran.stderr
     assert fresh.processes() == []

@@ -94,7 +94,7 @@ def test_a_load_test_survives_the_loss_of_a_server(operator: Operator) -> None:
     eventually(lambda: ports.matches() == 3, 60, "three matches are played")
     busiest = max(ports.statuses(), key=lambda one: one["matches"])
     os.kill(busiest["pid"], signal.SIGKILL)
-    stdout, stderr = running.communicate(timeout=90)
+    stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == ExitCode.OK, stdout + stderr
     report = json.loads(stdout)
     assert report["matches"] == {"started": 3, "ended": 3}
@@ -112,7 +112,7 @@ def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:
     )
     eventually(lambda: ports.joins() >= joins + 4, 60, "both bots have played one match and joined the next")
     running.send_signal(signal.SIGINT)
-    stdout, stderr = running.communicate(timeout=30)
+    stdout, stderr = running.communicate(timeout=120)
     assert running.returncode == ExitCode.INTERRUPTED, stderr
     report = json.loads(stdout)
     assert report["interrupted"] is True
@@ -128,7 +128,7 @@ def test_watching_goes_on_until_it_is_interrupted(operator: Operator) -> None:
     while rounds < 2:
         rounds += watching.stdout.readline().startswith("healthy")
     watching.send_signal(signal.SIGINT)
-    watching.communicate(timeout=30)
+    watching.communicate(timeout=120)
     assert watching.returncode == ExitCode.INTERRUPTED
 
 

@@ -43,7 +43,7 @@ def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
 
 
 def assert_no_match_dropped(running: subprocess.Popen[str]) -> dict[str, Any]:
-    stdout, stderr = running.communicate(timeout=110)
+    stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == ExitCode.OK, stdout + stderr
     report = dict(json.loads(stdout))
     assert report["matches"]["started"] == report["matches"]["ended"] >= 3

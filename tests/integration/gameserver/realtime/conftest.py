@@ -47,7 +47,7 @@ from gameserver.settings import Settings
 
 CLIENT_ID = "realtime-tests"
 _DATABASES = itertools.count(100)
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -114,7 +114,7 @@ class ServerProcess:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def wait(self, seconds: float = 20.0) -> int:
+    async def wait(self, seconds: float = 60.0) -> int:
         return await asyncio.to_thread(self._process.wait, seconds)
 
     def stop(self) -> None:
@@ -254,7 +254,7 @@ def eventually() -> Callable[..., Awaitable[None]]:
     return _eventually
 
 
-async def _eventually(condition: Condition, seconds: float = 10.0) -> None:
+async def _eventually(condition: Condition, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not await condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -39,7 +39,7 @@ async def test_a_line_is_told_to_all_and_stored_sealed(
                 return error.status not in (0, 503)
             return True
 
-        await eventually(ready, 20)
+        await eventually(ready, 60)
         players = {}
         for client, name in ((ada, "Ada"), (bob, "Bob")):
             email = f"{name.lower()}-chat@example.com"
@@ -76,7 +76,7 @@ async def test_a_line_is_told_to_all_and_stored_sealed(
                 rows[:] = await connection.fetch("SELECT * FROM chat_messages WHERE match_id = $1", ticket.match_id)
             return bool(rows)
 
-        await eventually(stored, 20)
+        await eventually(stored, 60)
         [row] = rows
         assert (row["sequence"], row["player_id"]) == (event.sequence, players["Ada"])
         assert SECRET.encode() not in row["sealed"]

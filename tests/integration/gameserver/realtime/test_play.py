@@ -43,7 +43,7 @@ async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: 
                 return error.status not in (0, 503)
             return True
 
-        await eventually(ready, 20)
+        await eventually(ready, 60)
         await ada.sign_up("ada@example.com", "Correct-horse-battery-1", "Ada")
         await bob.sign_up("bob@example.com", "Correct-horse-battery-2", "Bob")
         await ada.log_in("ada@example.com", "Correct-horse-battery-1")
@@ -57,7 +57,7 @@ async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: 
         async def stored() -> bool:
             return bool((await ada.match(ticket.match_id))["result"])
 
-        await eventually(stored, 20)
+        await eventually(stored, 60)
         answer = await ada.match(ticket.match_id)
         assert answer["state"] == "ended"
         assert {p["player_id"]: p["score"] for p in answer["result"]["players"]} == {
@@ -68,4 +68,4 @@ async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: 
         async def counted() -> bool:
             return int((await bob.profile())["matches"]) == 1
 
-        await eventually(counted, 20)
+        await eventually(counted, 60)

@@ -107,7 +107,7 @@ def test_of_many_at_once_one_has_it(account: Account) -> None:
                     overlaps.append(number)
                     return
                 entered.append(number)
-                done.wait(10)
+                done.wait(60)
                 inside.release()
         except HeldElsewhere:
             refused.release()
@@ -117,7 +117,7 @@ def test_of_many_at_once_one_has_it(account: Account) -> None:
     for thread in threads:
         thread.start()
     for _ in range(7):
-        assert refused.acquire(timeout=20)
+        assert refused.acquire(timeout=60)
     done.set()
     for thread in threads:
         thread.join()
@@ -153,7 +153,7 @@ def test_a_held_lock_is_renewed(account: Account, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(RemoteLock, "write", counted)
     with lock.held({"purpose": "long"}):
-        assert renewed.wait(20)
+        assert renewed.wait(60)
         assert lock.holder() is not None
     assert lock.holder() is None
 
