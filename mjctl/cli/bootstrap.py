@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mjctl.cli.base import EnvOption, OutputFormat, OutputOption
 from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, Run, open_run
@@ -86,9 +86,11 @@ async def _by_terraform(
 
 
 def _emit(run: Run, made: Bootstrap, result: RegionResult) -> None:
+    from mjctl.cli.documents import BootstrapDocument
     from mjctl.deploy.bootstrap import STATE_KEY
 
     account = made.account
+    outcome: Literal["unchanged", "changed", "made"]
     outcome = "unchanged" if result.outcome == "unchanged" and made.moved else "changed" if made.found else "made"
     told = {
         "unchanged": "is there already, and as it should be",
@@ -97,13 +99,13 @@ def _emit(run: Run, made: Bootstrap, result: RegionResult) -> None:
     }[outcome]
     run.session.emit(
         f"The state bucket {account.bucket} ({account.state_region()}) {told}.",
-        data={
-            "environment": run.environment.name,
-            "account_id": account.account_id,
-            "outcome": outcome,
-            "bucket": account.bucket,
-            "region": account.state_region(),
-            "kms_key_arn": account.state_key_arn(),
-            "state": f"s3://{account.bucket}/{STATE_KEY}",
-        },
+        data=BootstrapDocument(
+            environment=run.environment.name,
+            account_id=account.account_id,
+            outcome=outcome,
+            bucket=account.bucket,
+            region=account.state_region(),
+            kms_key_arn=account.state_key_arn(),
+            state=f"s3://{account.bucket}/{STATE_KEY}",
+        ),
     )

@@ -1,4 +1,4 @@
-"""The JSON documents of the commands that change regions. docs/schemas/ publishes them:
+"""The JSON documents of the commands that pipelines read. docs/schemas/ publishes them:
 `python -m mjctl.cli.documents docs/schemas`; a test holds the files and the commands to it."""
 
 from __future__ import annotations
@@ -151,7 +151,137 @@ class HealthDocument(_Part):
     checks: tuple[CheckDocument, ...]
 
 
-PUBLISHED: Mapping[str, type[BaseModel]] = {"run": RunDocument, "history": HistoryDocument, "health": HealthDocument}
+class BootstrapDocument(_Part):
+    """bootstrap."""
+
+    environment: str
+    account_id: str
+    outcome: Literal["unchanged", "changed", "made"]
+    bucket: str
+    region: str
+    kms_key_arn: str
+    state: str = Field(description="where the bucket's own state lies, s3://...")
+
+
+class FunctionsDocument(_Part):
+    path: str
+    sha256_base64: str = Field(description="as Terraform's source_code_hash wants it")
+    architecture: str
+    python: str
+    zipped_bytes: int
+    unzipped_bytes: int
+    made: bool = Field(description="false: the archive of this code was there")
+
+
+class ImageDocument(_Part):
+    repository: str
+    revision: str
+    digest: str
+    made: bool = Field(description="false: the image of this code was in the registry")
+    reference: str
+
+
+class PackageDocument(_Part):
+    """package."""
+
+    environment: str
+    revision: str = Field(description="digest of the game's code")
+    functions: FunctionsDocument
+    image: ImageDocument | None = Field(description="null without --push")
+
+
+class EmulatorDocument(_Part):
+    """A running emulator."""
+
+    name: str
+    state: Literal["up"]
+    version: str
+    pid: int
+    url: str
+    memory_bytes: int
+    uptime_seconds: float
+    log: str
+
+
+class StoppedEmulatorDocument(_Part):
+    name: str
+    state: Literal["down"]
+
+
+class SandboxUpDocument(_Part):
+    """sandbox up."""
+
+    environment: str
+    account_id: str
+    started: tuple[str, ...] = Field(description="emulators that were not running before")
+    state_kept: bool = Field(description="what was deployed before is there again")
+    emulators: tuple[EmulatorDocument, ...]
+    variables: dict[str, str] = Field(description="for the AWS CLI, boto3 and Terraform")
+
+
+class SandboxDownDocument(_Part):
+    """sandbox down."""
+
+    environment: str
+    stopped: tuple[str, ...]
+    forgotten: tuple[str, ...] = Field(description="stacks that were deployed, with --forget")
+
+
+class SandboxStatusDocument(_Part):
+    """sandbox status."""
+
+    environment: str
+    state: Literal["up", "partly up", "down"]
+    emulators: tuple[EmulatorDocument | StoppedEmulatorDocument, ...]
+
+
+class DrillPartDocument(_Part):
+    kind: Literal["table", "database", "cache"]
+    name: str
+    target: str
+    archived: int
+    expired: int
+    expiring: int
+    durable: int
+    found: int
+    equal: bool
+    seconds: float
+
+
+class DrillDocument(_Part):
+    region: str
+    backup_id: str
+    proven: bool
+    scratch: str
+    removed: bool
+    error: str | None
+    seconds: dict[str, float]
+    parts: tuple[DrillPartDocument, ...]
+    checks: tuple[CheckDocument, ...]
+
+
+class FailedRegionDocument(_Part):
+    region: str
+    error: ErrorDocument
+
+
+class DrillsDocument(_Part):
+    """backup drill."""
+
+    regions: tuple[DrillDocument | FailedRegionDocument, ...]
+
+
+PUBLISHED: Mapping[str, type[BaseModel]] = {
+    "backup-drill": DrillsDocument,
+    "bootstrap": BootstrapDocument,
+    "health": HealthDocument,
+    "history": HistoryDocument,
+    "package": PackageDocument,
+    "run": RunDocument,
+    "sandbox-down": SandboxDownDocument,
+    "sandbox-status": SandboxStatusDocument,
+    "sandbox-up": SandboxUpDocument,
+}
 
 
 def run_document(

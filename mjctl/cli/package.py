@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -85,20 +85,18 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
 
 
 def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image | None) -> None:
+    from mjctl.cli.documents import FunctionsDocument, ImageDocument, PackageDocument
     from mjctl.cli.tables import human_bytes, plain_table
 
     table = plain_table("", "STATE", "WHAT", "DIGEST", ">SIZE")
     size = human_bytes(functions.zipped_bytes)
     table.add_row("functions", _state(functions.made), str(functions.path), functions.sha256_base64, size)
-    document: dict[str, Any] = {
-        "environment": run.environment.name,
-        "revision": release.game,
-        "functions": asdict(functions),
-        "image": None,
-    }
+    pushed = None
     if image is not None:
         table.add_row("image", _state(image.made), image.repository, image.digest, "")
-        document["image"] = {**asdict(image), "reference": image.reference}
+        pushed = ImageDocument(**asdict(image), reference=image.reference)
+    made = FunctionsDocument(**{**asdict(functions), "path": str(functions.path)})
+    document = PackageDocument(environment=run.environment.name, revision=release.game, functions=made, image=pushed)
     run.session.emit(table, data=document)
 
 

@@ -38,6 +38,7 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
 
     Example: mjctl sandbox up --env sandbox
     """
+    from mjctl.cli.documents import EmulatorDocument, SandboxUpDocument
     from mjctl.sandbox.daemon import start
 
     session, environment, folder = _open(env, output)
@@ -50,14 +51,14 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
         return
     session.emit(
         None,
-        data={
-            "environment": environment.name,
-            "account_id": started.sandbox.account_id,
-            "started": started.began,
-            "state_kept": started.kept,
-            "emulators": [_document(emulator) for emulator in started.sandbox.emulators],
-            "variables": variables,
-        },
+        data=SandboxUpDocument(
+            environment=environment.name,
+            account_id=started.sandbox.account_id,
+            started=started.began,
+            state_kept=started.kept,
+            emulators=tuple(EmulatorDocument(**_document(emulator)) for emulator in started.sandbox.emulators),
+            variables=variables,
+        ),
     )
 
 
@@ -75,6 +76,7 @@ def down(
 
     Example: mjctl sandbox down --env sandbox
     """
+    from mjctl.cli.documents import SandboxDownDocument
     from mjctl.sandbox import bookkeeping
     from mjctl.sandbox.daemon import stop
 
@@ -91,7 +93,9 @@ def down(
         session.err.print("What was deployed is kept; `mjctl sandbox up` brings it back.")
     session.emit(
         None,
-        data={"environment": environment.name, "stopped": stopped, "forgotten": units if forget else ()},
+        data=SandboxDownDocument(
+            environment=environment.name, stopped=tuple(stopped), forgotten=tuple(units) if forget else ()
+        ),
     )
 
 
@@ -101,6 +105,7 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
 
     Example: mjctl sandbox status --env sandbox --output json
     """
+    from mjctl.cli.documents import SandboxStatusDocument
     from mjctl.cli.tables import human_bytes, human_seconds, plain_table
     from mjctl.sandbox.daemon import NAMES, alive_emulators
 
@@ -121,7 +126,10 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
             row.get("url", "-"),
         )
     state = {0: "down", len(NAMES): "up"}.get(len(alive), "partly up")
-    session.emit(table, data={"environment": environment.name, "state": state, "emulators": rows})
+    document = SandboxStatusDocument.model_validate(
+        {"environment": environment.name, "state": state, "emulators": rows}
+    )
+    session.emit(table, data=document)
     if state == "partly up":
         session.err.print("`mjctl sandbox up` starts what is missing, with the state that it has saved.")
 

@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from mjctl.cli.documents import DrillsDocument
 from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
 from tests.integration.mjctl.backup.conftest import BackupCommand, Region
@@ -156,7 +157,9 @@ def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Regio
     backup.create()
     before = asyncio.run(filled.everything()), _traces(filled)
     junit = filled.store.parent / "drill.xml"
-    (report,) = backup.json("drill", "--junit", str(junit))["regions"]
+    document = backup.json("drill", "--junit", str(junit))
+    assert DrillsDocument.model_validate(document).regions[0].region == filled.contract.region
+    (report,) = document["regions"]
     suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314  our own file
     assert (suite.get("tests"), suite.get("failures")) == (str(len(report["parts"]) + len(report["checks"]) + 1), "0")
     assert report["proven"] is True
