@@ -216,7 +216,7 @@ class DistributedCache:
             self._redis,
             pattern,
             walks,
-            wanted=self._stale_test,
+            before=self._current_generation,
             on_progress=on_progress,
             max_keys_per_second=max_keys_per_second,
             resume_token=resume_token,
@@ -322,15 +322,9 @@ class DistributedCache:
             # Read, because nobody else may be left to do so, and asyncio would complain of it.
             task.exception()
 
-    async def _stale_test(self, namespace: str) -> Callable[[bytes], bool]:
-        """Whether a physical key belongs to a generation before the one that holds now; those never come back."""
-        current = int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
-
-        def stale(physical: bytes) -> bool:
-            generation = keys.split_value_key(physical)[1]
-            return generation.isdecimal() and int(generation) < current
-
-        return stale
+    async def _current_generation(self, namespace: str) -> int:
+        """The one that holds now; those before it never come back."""
+        return int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
 
     async def _register(self, namespace: str, *, again: bool = False) -> None:
         """Name the namespace in the set of all; `again` when Redis has shown that it may have forgotten."""

@@ -126,3 +126,27 @@ NEXT_GENERATION: Final = (
     + _BREAK_NEAR
     + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )
+
+# No KEYS. ARGV: cursor, glob over physical keys, work (1 for a key looked at, 2 more for one removed), COUNT of a SCAN,
+# a generation (only keys of earlier ones) or nothing, 1 to remove what is found
+# -> {the next cursor, keys looked at, keys removed, names of keys found and not removed}
+# While the table shrinks one SCAN may find any number of keys, more than Lua can pass at once.
+SWEEP: Final = """
+local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
+local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+repeat
+  local answer = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', count)
+  cursor, scanned = answer[1], scanned + count
+  for _, key in ipairs(answer[2]) do
+    local g = before and tonumber(string.match(key, '^cache:{[^}]*}:(%d+):'))
+    if not before or (g and g < before) then found[#found + 1] = key end
+  end
+  if ARGV[6] == '1' then
+    for first = 1, #found, 1000 do
+      removed = removed + redis.call('UNLINK', unpack(found, first, math.min(first + 999, #found)))
+    end
+    found = {}
+  end
+until cursor == '0' or scanned + 2 * removed >= work
+return {cursor, scanned, removed, found}
+"""

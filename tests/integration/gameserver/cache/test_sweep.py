@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import pytest
 from redis.asyncio import Redis
 
-from gameserver.cache import MISS, DistributedCache, SweepProgress
+from gameserver.cache import MISS, DistributedCache, SweepProgress, scripts, sweep
 
 MakeCache = Callable[..., DistributedCache]
 
@@ -60,16 +61,42 @@ async def test_a_cancelled_sweep_resumes(filled: DistributedCache) -> None:
     def stop_midway(progress: SweepProgress) -> None:
         told.append(progress)
         if progress.removed > 1000:
-            sweep.cancel()
+            task.cancel()
 
-    sweep = asyncio.create_task(filled.invalidate_pattern("profile:*", on_progress=stop_midway))
+    task = asyncio.create_task(filled.invalidate_pattern("profile:*", on_progress=stop_midway))
     with pytest.raises(asyncio.CancelledError):
-        await sweep
+        await task
     left = len([key async for key in filled.scan("profile:*")])
-    assert 0 < left < 3000
+    assert left == 3000 - told[-1].removed
     done = await filled.invalidate_pattern("profile:*", resume_token=told[-1].resume_token)
     assert done.removed == left
     assert (await filled.invalidate_pattern("profile:*", dry_run=True)).matched == 0
+
+
+async def test_a_step_of_matches_alone_looks_at_fewer_keys(
+    cache: DistributedCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Removing a key takes twice as long as looking at it, and a step must stay short."""
+    for limit in ("SCAN_COUNT", "_MAX_SCAN_COUNT"):
+        monkeypatch.setattr(sweep, limit, 3000)
+    generation = await cache.invalidate_namespace("all")
+    pipeline = redis.pipeline(transaction=False)
+    for number in range(3000):
+        pipeline.set(f"cache:{{all}}:{generation}:{number}", b"\x01", ex=300)
+    await pipeline.execute()
+    removed = [0]
+    await cache.invalidate_pattern("all:*", on_progress=lambda progress: removed.append(progress.removed))
+    assert removed[-1] == 3000
+    assert max(after - before for before, after in itertools.pairwise(removed)) < 1500
+
+
+async def test_a_step_removes_more_than_lua_can_pass_at_once(filled: DistributedCache, redis: Redis) -> None:
+    """One SCAN may find that many while a table shrinks."""
+    await redis.mset({f"cache:{{many}}:1:{number}": 1 for number in range(10_000)})
+    step = redis.register_script(scripts.SWEEP)
+    assert await step(args=[0, "cache:{many}:*", 1, 100_000, 1, 1]) == [b"0", 100_000, 0, []]
+    assert await step(args=[0, "cache:{many}:*", 1, 100_000, "", 1]) == [b"0", 100_000, 10_000, []]
+    assert await redis.keys("cache:{many}:*") == []
 
 
 async def test_the_pace_limit_holds(filled: DistributedCache) -> None:
