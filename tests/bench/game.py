@@ -1,11 +1,11 @@
 """`make bench-game`: players that one core of our game server sustains, beside Colyseus 0.18, in one run.
 
 Our server runs as its image holds it, compiled: JWT joins, validation, rate limits, leases, snapshots, events and
-metrics are on (`--uncompiled`: as the local stack runs it). Colyseus
-runs the same arena and nothing else, tuned (see game/peer/server.mjs). One core belongs to the server, another to the
-load generator, Redis and the emulated AWS. Per server and room size: joins per second, CPU per client-second and memory
-per connection at one common count of players, then the most players with a p99 latency below 100 ms at 19.5 ticks a
-second or more (game/search.py). Repetitions alternate between the servers. The last line is one JSON object.
+metrics are on (`--uncompiled`: as the local stack runs it). Colyseus runs the same arena and nothing else, tuned (see
+game/peer/server.mjs). One core belongs to the server, another to the load generator, Redis and the emulated AWS. Per
+server and room size: joins per second, CPU per client-second and memory per connection at one common count of players,
+then the most players with a p99 latency below 100 ms at 19.5 ticks a second or more (game/search.py). Repetitions
+alternate between the servers. The last line is one JSON object.
 
 About 11 minutes; `--quick`, about 2.
 """
@@ -29,6 +29,7 @@ from game.generator import Generator, build
 from game.search import Plan, Result, Search
 from game.servers import Colyseus, OurServer, compiled_in, install_peer, versions
 from game.services import Services
+
 from gameserver.compilation import compile_into
 
 MAIN_ROOM = 10
