@@ -83,6 +83,15 @@ def fill(redis: SyncRedis, namespace: str, prefix: str, count: int) -> None:
         pipeline.execute()
 
 
+def settle(redis: SyncRedis) -> None:
+    """Wait for the rewrite of the append-only file that filling began, which takes a core for some seconds."""
+    while True:
+        info: Any = redis.info("persistence")
+        if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
+            return
+        time.sleep(0.05)
+
+
 def generation(redis: SyncRedis, namespace: str) -> str:
     found = redis.get(generation_key(namespace))
     assert isinstance(found, bytes)
@@ -151,6 +160,7 @@ def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
         fill(redis, "bench", "keep", KEPT)
         prefix = f"{value_prefix('bench')}{generation(redis, 'bench')}:"
         watched = f"{prefix}keep:{KEPT // 2}"
+        settle(redis)
         idle = LiveClient(port, watched)
         time.sleep(2)
         found: dict[str, list[dict[str, float]]] = {"idle": [{**idle.stop(), "keys_per_second": 0}]}
@@ -160,6 +170,7 @@ def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
         for round_ in range(rounds):
             for name in sorted(ways, reverse=bool(round_ % 2)):
                 fill(redis, "bench", "drop", DROPPED)
+                settle(redis)
                 client = LiveClient(port, watched)
                 start = time.perf_counter()
                 ways[name]()
@@ -243,7 +254,7 @@ def say(text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--reads", type=int, default=1_000_000)
     for hidden in ("--role", "--key", "--port"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
