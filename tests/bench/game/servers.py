@@ -74,12 +74,16 @@ class OurServer:
             log=log,
             environment=environment,
         )
-        machine.await_port(self._ops_port, self.process, log)
-        while self._get("/readyz")[0] != 200:
-            time.sleep(0.05)
-        loaded = Path(f"/proc/{self.process.pid}/maps").read_text()
-        if compiled_in(folder).exists() and str(compiled_in(folder) / "gameserver" / "match.") not in loaded:
-            raise RuntimeError("the compiled game server was not taken")
+        try:
+            machine.await_port(self._ops_port, self.process, log)
+            while self._get("/readyz")[0] != 200:
+                time.sleep(0.05)
+            loaded = Path(f"/proc/{self.process.pid}/maps").read_text()
+            if compiled_in(folder).exists() and str(compiled_in(folder) / "gameserver" / "match.") not in loaded:
+                raise RuntimeError("the compiled game server was not taken")
+        except BaseException:
+            self.close()
+            raise
 
     def make_room(self, generator: Generator, rooms: int) -> None:
         """Create matches as the API does; it is another process in earnest, so it does not count here."""
