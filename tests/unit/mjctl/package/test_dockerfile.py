@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +22,8 @@ from mjctl.package.image import PLATFORM
 PROJECT = Path(__file__).parents[4]
 SERVICE = PROJECT / "terraform" / "modules" / "game_service"
 TASK = (SERVICE / "main.tf").read_text(encoding="utf-8")
-HADOLINT = shutil.which("hadolint")
+# Beside the Python that runs this, whether or not its environment is on the PATH.
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,6 @@ class TestImports:
         imported = set()
         for file in (PROJECT / "gameserver").rglob("*.py"):
             imported |= set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", file.read_text(encoding="utf-8")))
-        import sys
-
         foreign = {name for name in imported - {"gameserver"} if name not in sys.stdlib_module_names}
         assert {name for name in foreign if not name.startswith("mypy_boto3")} <= installed
 
