@@ -39,17 +39,19 @@ def compile_into(folder: Path) -> Path:
     """Write the copy into `folder`; returns its path, which goes on PYTHONPATH as `folder`. About 20 s.
 
     Raises:
-        CompilationError: no compiler, no Cython, or a module that they do not take.
-        FileExistsError: `folder` has such a package already.
+        CompilationError: no compiler, no Cython, a module that they do not take, or `folder` has a package already.
+            Nothing of it is left in `folder`.
     """
     try:
         from Cython.Build import cythonize
         from Cython.Compiler.Errors import CompileError
         from setuptools import Distribution, Extension
-        from setuptools.errors import BaseError
+        from setuptools.errors import BaseError, CCompilerError
     except ImportError as error:
         raise CompilationError(f"{error.name} is not installed: pip install 'mjctl[compiled]'") from error
     copy = folder / SOURCE.name
+    if copy.exists():
+        raise CompilationError(f"{copy} is there already: give another folder, or remove it")
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     sources = {name: folder.joinpath(*name.split(".")).with_suffix(".py") for name in modules(copy)}
     extensions = [Extension(name, [str(path)], extra_compile_args=["-O3"]) for name, path in sources.items()]
@@ -61,9 +63,11 @@ def compile_into(folder: Path) -> Path:
         build.build_lib, build.build_temp, build.parallel = str(folder), str(folder / "build"), True
         build.ensure_finalized()
         build.run()
-    except (CompileError, BaseError) as error:
+    except (CompileError, BaseError, CCompilerError) as error:
+        shutil.rmtree(copy)
         raise CompilationError(f"{SOURCE.name} does not compile: {error}") from error
-    shutil.rmtree(folder / "build", ignore_errors=True)
+    finally:
+        shutil.rmtree(folder / "build", ignore_errors=True)
     for path in sources.values():
         path.with_suffix(".c").unlink()
     return copy

@@ -39,4 +39,5 @@ async def collect(idle: Callable[[], bool]) -> None:
         if idle() or began - looked_at >= _PATIENCE_SECONDS:
             found = gc.collect()
             looked_at = time.monotonic()
-            log.info("garbage_collected", objects=found, seconds=round(looked_at - began, 3))
+            if found:
+                log.info("garbage_collected", objects=found, seconds=round(looked_at - began, 3))

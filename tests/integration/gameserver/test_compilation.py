@@ -66,3 +66,26 @@ def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(compilation, "SOURCE", broken)
     with pytest.raises(compilation.CompilationError, match="gameserver does not compile"):
         compilation.compile_into(tmp_path / "made")
+    assert not [*(tmp_path / "made").iterdir()]
+
+
+def test_without_a_compiler_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "gameserver.compilation", str(tmp_path)],
+        cwd=PROJECT,
+        env={**os.environ, "CC": "/no/such/compiler"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "/no/such/compiler" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_folder_that_has_one_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "gameserver").mkdir()
+    with pytest.raises(compilation.CompilationError, match="is there already"):
+        compilation.compile_into(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["gameserver"]
