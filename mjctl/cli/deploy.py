@@ -82,16 +82,12 @@ def plan(
     with run.held(units, lock_timeout, message):
         if folder is not None:
             folder.prepare()
-        planned = run.phase(
-            lambda deployment: plan_known(
-                deployment, run.intents, units, release, details=_detailed(summary_file), folder=folder
-            )
-        )
+        planned = run.phase(lambda deployment: plan_known(deployment, run.intents, units, release, folder=folder))
         if folder is None:
             discard(planned)
     results = [one.result for one in planned]
     code = emit_results(run, results, pending=True)
-    write_reports(run, code, results, planned, release, summary_file, junit)
+    write_reports(run, code, results, release, summary_file, junit)
     end(ExitCode.OK if allow_changes and code is ExitCode.CHANGES_PENDING else code)
 
 
@@ -119,11 +115,11 @@ def drift(
     units = _looked_at(run, chosen_regions(run.environment, region, all_regions))
     with run.held(units, lock_timeout):
         intents = [run.intents.applied(unit) for unit in units]
-        planned = run.phase(lambda deployment: deployment.plan(intents, details=_detailed(summary_file)))
+        planned = run.phase(lambda deployment: deployment.plan(intents))
         discard(planned)
     results = [overlook(one.result, run.environment.drift.ignore) for one in planned]
     code = emit_results(run, results, pending=True)
-    write_reports(run, code, results, planned, None, summary_file, junit)
+    write_reports(run, code, results, None, summary_file, junit)
     end(code)
 
 
@@ -201,10 +197,10 @@ def deploy(
     units = run.intents.units(regions)
     with run.held(units, lock_timeout, message):
         kept = PlanFolder(plans.resolve()) if plans is not None else None
-        planned = _plans(run, units, release, kept, _detailed(summary_file))
+        planned = _plans(run, units, release, kept)
         results = roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
     code = emit_results(run, results)
-    write_reports(run, code, results, planned, release, summary_file, junit)
+    write_reports(run, code, results, release, summary_file, junit)
     end(code)
 
 
@@ -319,9 +315,7 @@ def _rolled_back(result: RegionResult) -> RegionResult:
     return replace(result, outcome=Outcome.ROLLED_BACK) if went_through else result
 
 
-def _plans(
-    run: Run, units: Sequence[str], release: Release, folder: PlanFolder | None, detailed: bool
-) -> list[Planned]:
+def _plans(run: Run, units: Sequence[str], release: Release, folder: PlanFolder | None) -> list[Planned]:
     """Plans made now, or those that lie in `folder`."""
     from mjctl.deploy.staged import plan_known
 
@@ -329,11 +323,7 @@ def _plans(
     if folder is not None:
         intents = [run.intents.wanted(unit, release) for unit in units]
         return run.phase(lambda deployment: deployment.take(intents, folder))
-    return run.phase(lambda deployment: plan_known(deployment, run.intents, units, release, details=detailed))
-
-
-def _detailed(summary_file: Path | None) -> bool:
-    return summary_file is not None
+    return run.phase(lambda deployment: plan_known(deployment, run.intents, units, release))
 
 
 def _looked_at(run: Run, regions: Sequence[str]) -> tuple[str, ...]:

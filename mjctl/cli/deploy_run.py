@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -197,11 +197,21 @@ class Run:
         started = time.monotonic()
         try:
             results = work()
-        except MjctlError as error:
-            history.finish(record, [], error.exit_code, time.monotonic() - started)
+        except BaseException as error:
+            with suppress(MjctlError):
+                # What ended the work is the error to show, not that the history cannot be written as well.
+                history.finish(record, [], _code_of(error), time.monotonic() - started)
             raise
         history.finish(record, results, exit_code(results), time.monotonic() - started)
         return results
+
+
+def _code_of(error: BaseException) -> ExitCode:
+    from mjctl.models.errors import MjctlError
+
+    if isinstance(error, MjctlError):
+        return error.exit_code
+    return ExitCode.INTERRUPTED if isinstance(error, KeyboardInterrupt) else ExitCode.INTERNAL
 
 
 def open_run(command: str, env: str, output: OutputFormat) -> Run:

@@ -77,8 +77,8 @@ def health(
     Exit code 3 when a check failed (with --fail-on warn: or warned). A failure is critical when players cannot log in
     or play, major when a spare or a safeguard is missing, minor when operators see less. On AWS: the service and its
     tasks in each zone, targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway,
-    certificate, keys, firewall, CDN and the age of each backup. What cannot be looked at is said to be skipped, and
-    never passes.
+    certificate, keys, firewall, CDN and the age of each backup. A check that cannot look is skipped and never counts
+    as passed. If no check could look at a region, the region is not healthy: exit code 3.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -116,6 +116,9 @@ def health(
 
 
 def _counts_as_failing(report: HealthReport, fail_on: FailOn) -> bool:
+    if report.unobserved or not report.results:
+        # Nothing failed because nothing was looked at.
+        return True
     if fail_on is FailOn.CRITICAL:
         return any(item.status == "fail" and item.severity == "critical" for item in report.results)
     return report.status in ({"fail", "warn"} if fail_on is FailOn.WARN else {"fail"})
@@ -180,11 +183,13 @@ def render(report: HealthReport) -> Group:
     verdict = {
         CheckStatus.FAIL: "UNHEALTHY",
         CheckStatus.WARN: "healthy, with warnings",
-        CheckStatus.SKIP: "nothing was looked at",
     }.get(report.status, "healthy")
+    if report.unobserved and report.status is not CheckStatus.FAIL:
+        verdict = f"UNKNOWN: no check looked at {', '.join(report.unobserved)}"
+    style = _STYLES["fail" if not report.healthy else report.status]
     parts.append(
         Text.assemble(
-            (verdict, _STYLES[report.status] + " bold"),
+            (verdict, f"{style} bold"),
             f"  {counted(len(report.results), 'check')} in {report.duration_seconds:.1f} s: {counts}",
             (f"  {report.started_at}", "dim"),
         )

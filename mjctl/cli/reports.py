@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
-from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.deployment import Change, Hidden, Outcome, RegionResult
 from mjctl.models.errors import PermissionDeniedError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.cli.deploy_run import Run
-    from mjctl.deploy.executor import Planned
     from mjctl.models.check import CheckResult
     from mjctl.models.release import Release
-    from mjctl.terraform.details import ResourceDetail
 
 # GitHub refuses a comment of 65,536 characters and more.
 MAX_CHARACTERS = 65_000
@@ -30,7 +28,6 @@ def write_reports(
     run: Run,
     code: ExitCode,
     results: Sequence[RegionResult],
-    planned: Sequence[Planned],
     release: Release | None,
     summary_file: Path | None,
     junit: Path | None,
@@ -41,8 +38,7 @@ def write_reports(
         PermissionDeniedError: a file cannot be written.
     """
     if summary_file is not None:
-        details = {one.stack.region: one.details for one in planned}
-        write_report(summary_file, summary(run.command, run.environment.name, code, results, details, release))
+        write_report(summary_file, summary(run.command, run.environment.name, code, results, release))
     if junit is not None:
         write_report(junit, deploy_junit(run.command, run.environment.name, results))
 
@@ -73,7 +69,6 @@ def summary(
     environment: str,
     code: ExitCode,
     results: Sequence[RegionResult],
-    details: dict[str, tuple[ResourceDetail, ...]],
     release: Release | None,
 ) -> str:
     """Markdown of fewer than MAX_CHARACTERS: a table of the regions, then each region's errors and changes, folded."""
@@ -88,7 +83,7 @@ def summary(
     ]
     head += [_row(result) for result in results]
     head += [""]
-    sections = [section for result in results for section in _sections(result, details.get(result.region, ()))]
+    sections = [section for result in results for section in _sections(result)]
     return _bounded("\n".join(head) + "\n", sections)
 
 
@@ -184,7 +179,7 @@ def _row(result: RegionResult) -> str:
     )
 
 
-def _sections(result: RegionResult, details: Sequence[ResourceDetail]) -> Iterable[str]:
+def _sections(result: RegionResult) -> Iterable[str]:
     if result.error is not None:
         text = result.error.what[:_LONGEST_ERROR]
         hint = f"\nnext: {result.error.hint}" if result.error.hint else ""
@@ -193,8 +188,7 @@ def _sections(result: RegionResult, details: Sequence[ResourceDetail]) -> Iterab
         lines = "\n".join(f"- `{one.address}` {one.what}" for one in result.violations)
         yield f"### {result.region}: data would be lost\n\n{lines}\n"
     if result.changes:
-        by_address = {one.address: one for one in details}
-        blocks = [_block(one.address, one.action, one.reason, by_address.get(one.address)) for one in result.changes]
+        blocks = [_block(one) for one in result.changes]
         count = len(result.changes)
         yield _folded(f"{result.region}: {count} change{'s' if count != 1 else ''}", _fenced("\n".join(blocks), "diff"))
     if result.ignored:
@@ -202,16 +196,16 @@ def _sections(result: RegionResult, details: Sequence[ResourceDetail]) -> Iterab
         yield _folded(f"{result.region}: {len(result.ignored)} overlooked", names)
 
 
-def _block(address: str, action: str, reason: str | None, detail: ResourceDetail | None) -> str:
-    why = f"  # {reason.replace('_', ' ')}" if reason else ""
-    lines = [f"{_SIGN.get(action, '?')} {address}{why}"]
-    for one in detail.attributes if detail else ():
+def _block(change: Change) -> str:
+    why = f"  # {change.reason.replace('_', ' ')}" if change.reason else ""
+    lines = [f"{_SIGN.get(change.action, '?')} {change.address}{why}"]
+    for one in change.attributes:
         lines.append(f"    {one.path}: {_value(one.before)} -> {_value(one.after)}")
     return "\n".join(lines)
 
 
 def _value(value: Any) -> str:
-    text = value if isinstance(value, str) and value.startswith("(") else json.dumps(value)
+    text = str(value) if isinstance(value, Hidden) else json.dumps(value)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
 
 

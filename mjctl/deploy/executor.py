@@ -14,15 +14,16 @@ from typing import Protocol, TypeVar
 
 from mjctl.deploy import inputs, policy
 from mjctl.deploy.artifacts import PlanFolder
+from mjctl.deploy.faults import as_error
 from mjctl.deploy.intents import Intent
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
 from mjctl.deploy.settled import confirm_rollout
 from mjctl.models.deployment import Change, Outcome, Phase, RegionResult
 from mjctl.models.environment import Environment
-from mjctl.models.errors import Interrupted, MjctlError
+from mjctl.models.errors import Interrupted
 from mjctl.models.workspace import Workspace
 from mjctl.terraform import operations
-from mjctl.terraform.details import ResourceDetail, resource_details
+from mjctl.terraform.details import planned_changes
 from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
 from mjctl.terraform.lock import OnWait, region_lock
 from mjctl.terraform.operations import PlanResult
@@ -48,12 +49,11 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True)
 class Planned:
-    """A region whose plan lies ready. `result` is how it stands if nobody applies it; `details` are for reports."""
+    """A region's plan, None where it could not be made. `result` is the region's result if the plan is not applied."""
 
     intent: Intent
     plan: PlanResult | None
     result: RegionResult
-    details: tuple[ResourceDetail, ...] = ()
 
     @property
     def stack(self) -> Stack:
@@ -118,12 +118,11 @@ class Deployment:
         intents: Sequence[Intent],
         *,
         destroy: bool = False,
-        details: bool = False,
         folder: PlanFolder | None = None,
     ) -> list[Planned]:
-        """Plan each region as its intent says. `details` asks for every attribute, masked; `folder` keeps the plans."""
+        """Plan each region as its intent says; `folder` keeps the plans."""
         await self._init(intents)
-        return await self._each(intents, lambda one: self._plan_one(one, destroy, details, folder))
+        return await self._each(intents, lambda one: self._plan_one(one, destroy, folder))
 
     async def take(self, intents: Sequence[Intent], folder: PlanFolder) -> list[Planned]:
         """The plans that lie in `folder`, each verified against its intent. One that does not fit refuses them all.
@@ -142,8 +141,16 @@ class Deployment:
     async def destroy(self, planned: Sequence[Planned]) -> list[RegionResult]:
         """Apply plans made by `plan(destroy=True)` and remove what is left on this machine."""
         results = await self._each(planned, self._destroy)
-        await asyncio.to_thread(self.store.prune)
+        await self.remove_old_code(results)
         return results
+
+    async def remove_old_code(self, results: Sequence[RegionResult]) -> None:
+        """Remove code that no region needs. A failure is only noted: the regions' results are worth more."""
+        try:
+            await asyncio.to_thread(self.store.prune)
+        except Exception as error:
+            for result in results[:1]:
+                self._reporter.note(result.region, f"the code of old releases was not removed: {error}")
 
     def finish(self, result: RegionResult) -> RegionResult:
         self._reporter.finished(result)
@@ -154,12 +161,12 @@ class Deployment:
             self._reporter.phase(one.region, Phase.INIT)
             await operations.init(self._runner, one.stack)
 
-    async def _plan_one(self, intent: Intent, destroy: bool, details: bool, folder: PlanFolder | None) -> Planned:
+    async def _plan_one(self, intent: Intent, destroy: bool, folder: PlanFolder | None) -> Planned:
         stack = intent.stack
         self._reporter.phase(stack.region, Phase.PLAN)
         started = time.monotonic()
         saved = folder.saved(stack, Binding(revision=intent.revision or "")) if folder else None
-        shown: tuple[ResourceDetail, ...] = ()
+        shown: list[Change] = []
         try:
             plan = await operations.plan(
                 self._runner,
@@ -169,13 +176,15 @@ class Deployment:
                 destroy=destroy,
                 saved=saved,
             )
-            if details and plan.pending:
-                shown = tuple(resource_details(await operations.show(self._runner, stack, plan.saved)))
+            if plan.pending and not destroy:
+                shown = planned_changes(await operations.show(self._runner, stack, plan.saved))
             if folder is not None:
                 folder.keep_variables(stack, intent.variables)
-        except MjctlError as error:
-            return Planned(intent, None, self.finish(_failed(stack.region, error, started)))
-        result = _planned_result(intent, plan, time.monotonic() - started)
+            result = _planned_result(intent, plan, shown, time.monotonic() - started)
+        except Exception as error:
+            # Terraform may have written the plan already, and a plan holds secrets.
+            (saved or operations.own_plan(stack)).remove()
+            return Planned(intent, None, self.finish(_failed(stack, error, started)))
         if destroy:
             # That everything goes is what was asked for.
             result = replace(result, violations=())
@@ -183,32 +192,35 @@ class Deployment:
             self.finish(result)
             if folder is None:
                 plan.saved.remove()
-        return Planned(intent, plan, result, shown)
+        return Planned(intent, plan, result)
 
     async def _take_one(self, intent: Intent, saved: SavedPlan) -> Planned:
-        """What a kept plan would do comes from the plan itself."""
+        """Read from a kept plan what it would do."""
         shown = await operations.show(self._runner, intent.stack, saved)
-        details = tuple(resource_details(shown))
-        counts = {action: sum(one.action == action for one in details) for action in ("create", "update", "delete")}
-        replaced = sum(one.action == "replace" for one in details)
+        changes = planned_changes(shown)
+        counts = {action: sum(one.action == action for one in changes) for action in ("create", "update", "delete")}
+        replaced = sum(one.action == "replace" for one in changes)
         plan = PlanResult(
-            tuple(PlannedChange(one.address, one.action, one.reason) for one in details),
+            tuple(PlannedChange(one.address, one.action, one.reason, one.resource_type) for one in changes),
             ChangeSummary(counts["create"] + replaced, counts["update"], counts["delete"] + replaced, "plan"),
             saved,
             pending=bool(shown["applyable"]),
         )
-        return Planned(intent, plan, _planned_result(intent, plan, 0.0), details)
+        return Planned(intent, plan, _planned_result(intent, plan, changes, 0.0))
 
     async def _apply(self, planned: Planned) -> RegionResult:
         intent, plan = planned.intent, planned.plan
         stack = intent.stack
-        if plan is None or not plan.pending:
-            # The code can be new although nothing that runs has changed: the region is at that revision then.
-            self._remember(intent)
+        if plan is None:
+            # Nothing was applied, so what is recorded of the region stays true.
             return planned.result
-        self._reporter.phase(stack.region, Phase.APPLY)
         started = time.monotonic()
         try:
+            if not plan.pending:
+                # The code can be new although nothing that runs has changed: the region is at that revision then.
+                self._remember(intent)
+                return planned.result
+            self._reporter.phase(stack.region, Phase.APPLY)
             if not self._allow_data_loss:
                 policy.require([planned.result])
             if intent.release is not None:
@@ -219,8 +231,8 @@ class Deployment:
             )
             await asyncio.to_thread(confirm_rollout, stack)
             self._remember(intent)
-        except MjctlError as error:
-            failed = _failed(stack.region, error, started, planned.result.seconds)
+        except Exception as error:
+            failed = _failed(stack, error, started, planned.result.seconds)
             # Who stops a deploy says nothing against its revision.
             refused = None if failed.outcome is Outcome.INTERRUPTED else intent.revision
             return self.finish(replace(failed, refused=refused))
@@ -242,6 +254,8 @@ class Deployment:
 
     async def _destroy(self, planned: Planned) -> RegionResult:
         stack, plan = planned.stack, planned.plan
+        if plan is None and not planned.result.ok:
+            return planned.result
         self._reporter.phase(stack.region, Phase.DESTROY)
         started = time.monotonic()
         removed = 0
@@ -253,8 +267,8 @@ class Deployment:
                 removed = summary.remove
             await asyncio.to_thread(inputs.remove_remains, stack)
             RegionReleases(stack).forget()
-        except MjctlError as error:
-            return self.finish(_failed(stack.region, error, started, planned.result.seconds))
+        except Exception as error:
+            return self.finish(_failed(stack, error, started, planned.result.seconds))
         return self.finish(
             RegionResult(
                 stack.region,
@@ -275,8 +289,17 @@ class Deployment:
         return await asyncio.gather(*(limited(item) for item in items))
 
 
-def _planned_result(intent: Intent, plan: PlanResult, seconds: float) -> RegionResult:
-    changes = tuple(Change(found.address, found.action, found.reason) for found in plan.changes)
+def _planned_result(intent: Intent, plan: PlanResult, shown: Sequence[Change], seconds: float) -> RegionResult:
+    """The result of a plan. `shown` adds to each change of the stream what plan JSON knows of it."""
+    known = {(one.address, one.action): one for one in shown}
+    changes = tuple(
+        replace(
+            known.get((found.address, found.action), Change(found.address, found.action)),
+            reason=found.reason,
+            resource_type=found.resource_type,
+        )
+        for found in plan.changes
+    )
     return RegionResult(
         intent.region,
         Outcome.PLANNED if plan.pending else Outcome.UNCHANGED,
@@ -290,6 +313,7 @@ def _planned_result(intent: Intent, plan: PlanResult, seconds: float) -> RegionR
     )
 
 
-def _failed(region: str, error: MjctlError, started: float, before: float = 0.0) -> RegionResult:
+def _failed(stack: Stack, cause: Exception, started: float, before: float = 0.0) -> RegionResult:
+    error = as_error(cause, stack)
     outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
-    return RegionResult(region, outcome, seconds=before + time.monotonic() - started, error=error)
+    return RegionResult(stack.region, outcome, seconds=before + time.monotonic() - started, error=error)

@@ -1,4 +1,14 @@
-"""The health gate: a region that was changed is watched before anything else is."""
+"""The health gate: a region that was changed is watched before anything else is changed.
+
+What counts as evidence of a look:
+    A failed check counts against the region; `max_failures` of them are allowed.
+    A skipped check counts neither way: its part serves no one by design, e.g. the API on an emulated AWS.
+    A check that AWS throttled counts neither way, and its part may be broken.
+
+A look is good if no more than `max_failures` checks failed, at least one critical check was observed, and no critical
+check was throttled. A look that is neither good nor bad proves nothing, so it is repeated. A region that cannot be
+observed in several looks in a row is not healthy.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +17,15 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.deployment import Verdict
 from mjctl.models.errors import Interrupted
 from mjctl.terraform.runner import Cancellation
 
-# One look can meet a passing disturbance; two in a row are a state.
+# Fail only after two consecutive bad looks, so that one transient error does not reject a region.
 _LOOKS_IN_A_ROW = 2
+# With the pauses doubled from one look to the next, AWS has half a minute to stop throttling.
+_UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0
 _SHOWN = 5
 
@@ -31,33 +43,51 @@ class Gate:
     max_failures: int = 0
 
     async def watch(self, region: str, say: Callable[[str], None], cancellation: Cancellation) -> Verdict:
-        """Look again and again until the soak time is over, or two looks in a row have failed.
+        """Look until the soak time is over and the last look was good, or until the region is not healthy.
 
         Raises:
             Interrupted: the run was cancelled meanwhile.
         """
         started = time.monotonic()
-        looks, in_a_row = 0, 0
-        failing: tuple[str, ...] = ()
+        looks, bad, unproven = 0, 0, 0
         while True:
             results = await _unless_cancelled(self.look(region), region, cancellation)
             looks += 1
-            found = [one for one in results if one.status is CheckStatus.FAIL]
             seconds = time.monotonic() - started
-            if len(found) > self.max_failures:
-                in_a_row += 1
-                failing = tuple(f"{one.name}: {one.summary}" for one in found[:_SHOWN])
-                say(f"look {looks}: {len(found)} of {len(results)} checks fail: {failing[0]}")
-                if in_a_row >= _LOOKS_IN_A_ROW:
+            failed = [check for check in results if check.status is CheckStatus.FAIL]
+            missing = _missing_evidence(results)
+            observed = sum(check.observed for check in results)
+            if len(failed) > self.max_failures:
+                bad, unproven = bad + 1, 0
+                failing = tuple(f"{check.name}: {check.summary}" for check in failed[:_SHOWN])
+                say(f"look {looks}: {len(failed)} of {observed} observed checks fail: {failing[0]}")
+                if bad >= _LOOKS_IN_A_ROW:
                     return Verdict(False, looks, seconds, failing)
+            elif missing:
+                # Bad looks before and after this one still follow each other: `bad` is kept.
+                unproven += 1
+                say(f"look {looks} proves nothing: {missing[0]}")
+                if unproven >= _UNPROVEN_IN_A_ROW:
+                    return Verdict(False, looks, seconds, missing)
             else:
-                in_a_row = 0
-                say(f"look {looks}: {len(results) - len(found)} of {len(results)} checks are well")
+                bad = unproven = 0
+                say(f"look {looks}: {observed - len(failed)} of {observed} observed checks are good")
                 if seconds >= self.soak_seconds:
                     return Verdict(True, looks, seconds)
             left = self.soak_seconds - seconds
-            pause = _PAUSE_SECONDS if in_a_row else min(_PAUSE_SECONDS, max(0.0, left))
-            await _unless_cancelled(asyncio.sleep(pause, ()), region, cancellation)
+            pause = _PAUSE_SECONDS if bad or unproven else min(_PAUSE_SECONDS, max(0.0, left))
+            await _unless_cancelled(asyncio.sleep(pause * 2 ** max(0, unproven - 1), ()), region, cancellation)
+
+
+def _missing_evidence(results: Sequence[CheckResult]) -> tuple[str, ...]:
+    """Say why these results cannot prove that the region is healthy; () if they can."""
+    critical = [check for check in results if check.severity is Severity.CRITICAL]
+    throttled = [check for check in critical if not check.observed and check.status is not CheckStatus.SKIP]
+    if throttled:
+        return tuple(f"{check.name}: {check.summary}" for check in throttled[:_SHOWN])
+    if any(check.observed for check in critical):
+        return ()
+    return (f"none of {len(critical)} critical checks was observed: all were skipped",)
 
 
 async def _unless_cancelled(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from mjctl.deploy.executor import Deployment, Planned, discard
+from mjctl.deploy.faults import as_error
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.intents import Intent, Intents
 from mjctl.deploy.releases import RegionReleases
@@ -66,14 +67,25 @@ class Rollout:
                 discard([by_region[region] for region in wave])
                 found = [not_started(self._deployment, by_region[region]) for region in wave]
             results.update({one.region: one for one in found})
-        await asyncio.to_thread(self._deployment.store.prune)
-        return [results[region] for region in by_region]
+        in_order = [results[region] for region in by_region]
+        await self._deployment.remove_old_code(in_order)
+        return in_order
 
     async def _wave(self, planned: Sequence[Planned], unserved: Collection[str]) -> list[RegionResult]:
         applied = await self._deployment.apply(planned)
         return list(await asyncio.gather(*(self._judge(one, one.region not in unserved) for one in applied)))
 
     async def _judge(self, result: RegionResult, visible: bool) -> RegionResult:
+        """Watch one region and, where that is asked for, roll it back. A fault here must not reach other regions."""
+        try:
+            return await self._judged(result, visible)
+        except Exception as error:
+            fault = as_error(error, self._intents.stack(result.region))
+            return self._deployment.finish(
+                replace(result, outcome=Outcome.FAILED, error=_both(result.error, fault) if result.error else fault)
+            )
+
+    async def _judged(self, result: RegionResult, visible: bool) -> RegionResult:
         if result.ok and self._gate is not None and not visible:
             self._deployment.reporter.note(result.region, "is not watched yet: no player reaches it before the edge")
         elif result.ok and self._gate is not None:
@@ -164,6 +176,7 @@ async def restore(deployment: Deployment, intents: Sequence[Intent]) -> list[Reg
     """Plan and apply in one go: nobody is asked between, a bad revision is running."""
     planned = await deployment.plan(intents)
     try:
+        # Where the plan could not be made, `apply` changes nothing and returns the plan's error.
         return await deployment.apply(planned)
     finally:
         discard(planned)

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from mjctl.deploy.artifacts import PlanFolder
 from mjctl.deploy.executor import Deployment, Planned, discard
+from mjctl.deploy.faults import as_error
 from mjctl.deploy.intents import Intent, Intents
 from mjctl.deploy.production import ProductionIntents
 from mjctl.deploy.rollout import Rollout, not_started
@@ -23,7 +24,6 @@ async def plan_known(
     units: Sequence[str],
     release: Release,
     *,
-    details: bool = False,
     folder: PlanFolder | None = None,
 ) -> list[Planned]:
     """Plan every unit that can be planned now; the others are `waiting`.
@@ -41,7 +41,7 @@ async def plan_known(
             hint="deploy once without kept plans: `mjctl deploy` shows each stage as it plans it",
         )
     ready = [await asyncio.to_thread(intents.wanted, unit, release) for unit in units if not waits[unit]]
-    made = {one.stack.region: one for one in await deployment.plan(ready, details=details, folder=folder)}
+    made = {one.stack.region: one for one in await deployment.plan(ready, folder=folder)}
     return [made.get(unit) or _waiting(deployment, intents, unit, waits[unit]) for unit in units]
 
 
@@ -118,8 +118,9 @@ class StagedRollout:
         game_dir = self._deployment.store.game_dir(self._release)
         try:
             published = await asyncio.to_thread(publish_at, self._intents.stack(EDGE), self._environment, game_dir)
-        except MjctlError as error:
-            return self._deployment.finish(replace(result, outcome=Outcome.FAILED, error=error))
+        except Exception as error:
+            fault = as_error(error, self._intents.stack(EDGE))
+            return self._deployment.finish(replace(result, outcome=Outcome.FAILED, error=fault))
         if published is not None and (changed := len(published.uploaded) + len(published.removed)):
             self._deployment.reporter.note(EDGE, f"web client: {changed} files published")
         return result
@@ -132,8 +133,8 @@ class StagedRollout:
             unit = one.stack.region
             try:
                 intent = await asyncio.to_thread(self._intents.wanted, unit, self._release)
-            except MjctlError as error:
-                current[unit] = self._failed(one, error)
+            except Exception as error:
+                current[unit] = self._failed(one, as_error(error, one.stack))
                 continue
             if one.plan is not None and intent.variables == one.intent.variables:
                 current[unit] = one

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import socket
+from pathlib import Path
 
 from mjctl.models.environment import Environment
 from mjctl.models.errors import LockedError
@@ -15,6 +16,8 @@ from mjctl.terraform.lock import held_by
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.runner import Cancellation, Runner
 from mjctl.terraform.stack import Stack
+
+_DAMAGED = "damaged"
 
 
 async def unlock_region(workspace: Workspace, environment: Environment, region: str, lock_id: str | None) -> str:
@@ -42,7 +45,8 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
     note = remote.lock()
     if note is None:
         return f"nothing to unlock: no lock is left on {stack.region}"
-    found, who = str(note.get("ID", "")), str(note.get("Who", "somebody"))
+    # A damaged note names no id; the operator then confirms with this word.
+    found, who = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
     if lock_id is None and who != f"{getpass.getuser()}@{socket.gethostname()}":
         raise LockedError(
             f"the state is locked by {who} since {note.get('Created', 'an unknown time')}, on another machine",
@@ -66,12 +70,28 @@ async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
     note = stack.state_file.with_name(f".{stack.state_file.name}.lock.info")
     if lock_id is None and not note.exists():
         return "nothing to unlock: no lock is left on this region"
-    found = lock_id or json.loads(note.read_text(encoding="utf-8"))["ID"]
+    found = lock_id or _noted_id(note)
     if _kernel_lock_is_free(stack):
         note.unlink(missing_ok=True)
-        return f"lock {found} was a leftover of a run that is gone; removed"
+        named = f"lock {found}" if found else "a damaged lock note"
+        return f"{named} was a leftover of a run that is gone; removed"
+    if not found:
+        raise LockedError(
+            "a Terraform process holds the state, and its lock note is damaged",
+            where=f"{stack.where}, {note}",
+            hint="wait until that process has ended, or end it; then repeat `mjctl unlock`",
+        )
     await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, found)
     return f"lock {found} removed"
+
+
+def _noted_id(note: Path) -> str:
+    """Return the lock's id; "" if the note is empty or damaged, as a power failure leaves it."""
+    try:
+        found = json.loads(note.read_bytes())
+        return str(found["ID"])
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return ""
 
 
 def _kernel_lock_is_free(stack: Stack) -> bool:

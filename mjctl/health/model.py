@@ -85,6 +85,7 @@ class Finding:
     summary: str
     hint: str | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
+    throttled: bool = False
 
 
 def passed(summary: str, **evidence: object) -> Finding:
@@ -191,12 +192,23 @@ class HealthReport:
     def regions(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(result.region for result in self.results))
 
+    @property
+    def unobserved(self) -> tuple[str, ...]:
+        """Regions of which no check looked at anything: all were skipped or throttled."""
+        observed = {result.region for result in self.results if result.observed}
+        return tuple(region for region in self.regions if region not in observed)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing failed and every region was observed. Without evidence a region is not healthy."""
+        return bool(self.results) and not self.unobserved and self.status is not CheckStatus.FAIL
+
     def to_json(self) -> dict[str, object]:
         """The document of `mjctl health --output json`."""
         return {
             "environment": self.environment,
             "status": self.status,
-            "healthy": self.status in (CheckStatus.PASS, CheckStatus.WARN),
+            "healthy": self.healthy,
             "started_at": self.started_at,
             "duration_seconds": round(self.duration_seconds, 3),
             "counts": {status.value: self.count(status) for status in CheckStatus},

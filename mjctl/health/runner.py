@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -145,7 +146,8 @@ def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
     hint = error.hint
     if isinstance(error, ThrottledError):
         # Neither well nor broken: it was not looked at.
-        return warned(f"not looked at: {error.what}", hint=hint or "look again in a minute")
+        finding = warned(f"not looked at: {error.what}", hint=hint or "look again in a minute")
+        return replace(finding, throttled=True)
     if hint is None or isinstance(error, UnreachableError):
         hint = f"`mjctl deploy {scope}` puts back what is gone; logs say why"
     return failed(f"{error.what} ({place})" if place else error.what, hint=hint)
@@ -161,4 +163,5 @@ def _result(check: Check, region: str, finding: Finding, seconds: float) -> Chec
         duration_seconds=seconds,
         evidence=finding.evidence,
         severity=check.severity,
+        throttled=finding.throttled,
     )

@@ -37,3 +37,10 @@ class CheckResult:
     duration_seconds: float = 0.0
     evidence: Mapping[str, object] = field(default_factory=dict)
     severity: Severity = Severity.MAJOR
+    throttled: bool = False
+    """AWS refused the question for now: the check warns, and says nothing of its part."""
+
+    @property
+    def observed(self) -> bool:
+        """Whether the part was looked at. A skipped or throttled check is no evidence that the part is well."""
+        return self.status is not CheckStatus.SKIP and not self.throttled

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
+from typing import Any
 
 from mjctl.models.errors import MjctlError
 
@@ -42,13 +43,51 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Hidden(Enum):
+    """Stands in a plan for a value that is not shown. It equals no string, so a value cannot be mistaken for it."""
+
+    SENSITIVE = "(sensitive)"
+    UNKNOWN = "(known after apply)"
+    SEVERAL = "(several values)"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class AttributeChange:
+    """One attribute's old and new value.
+
+    Attributes:
+        path: `a.b[0]`; a key that is no plain word is quoted: `tags["a b"]`.
+        before, after: A JSON value, None where there is no value, or `Hidden`.
+    """
+
+    path: str
+    before: Any
+    after: Any
+
+
 @dataclass(frozen=True)
 class Change:
-    """One resource's planned change. `action`: create, update, replace, delete or read."""
+    """One resource's planned change.
+
+    Attributes:
+        action: create, update, replace, delete, forget, read, move or import. `forget`: the resource stays in the
+            world and Terraform no longer manages it.
+        reason: Terraform's own word for why, e.g. `cannot_update`.
+        resource_type: Terraform's own word, e.g. `aws_kms_key`. An address is not parsed for it: a key of `for_each`
+            may hold any character.
+        attributes: What changes in the resource, secrets masked.
+        forced_by: Paths of the attributes that cannot be changed in place.
+    """
 
     address: str
     action: str
     reason: str | None = None
+    resource_type: str = ""
+    attributes: tuple[AttributeChange, ...] = ()
+    forced_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,6 +140,11 @@ class RegionResult:
     ignored: tuple[Change, ...] = ()
     waits_for: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
+
+    @property
+    def forget(self) -> int:
+        """How many resources stay in the world and are no longer managed. Terraform's own summary omits them."""
+        return sum(change.action == "forget" for change in self.changes)
 
     @property
     def ok(self) -> bool:

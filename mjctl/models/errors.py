@@ -12,6 +12,7 @@ MjctlError
 ├── RefusedError          12
 ├── NotFoundError         13
 ├── VerificationError     14
+├── InternalError         1
 └── Interrupted          130
 """
 
@@ -81,6 +82,12 @@ class NotFoundError(MjctlError):
 
 class VerificationError(MjctlError):
     exit_code = ExitCode.VERIFICATION
+
+
+class InternalError(MjctlError):
+    """A fault in mjctl itself that concerned one region only: the others went on."""
+
+    exit_code = ExitCode.INTERNAL
 
 
 class Interrupted(MjctlError):

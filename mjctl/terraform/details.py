@@ -2,92 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-MASK = "(sensitive)"
-UNKNOWN = "(known after apply)"
-SEVERAL = "(several values)"
+from mjctl.models.deployment import AttributeChange, Change, Hidden
+
+# https://developer.hashicorp.com/terraform/internals/json-format#change-representation
 _ACTIONS = {
     ("create",): "create",
     ("update",): "update",
     ("delete",): "delete",
     ("read",): "read",
+    ("forget",): "forget",
     ("delete", "create"): "replace",
     ("create", "delete"): "replace",
+    # A new object is made and the old one stays in the world.
+    ("create", "forget"): "forget",
 }
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+# What is longer is shown as one text: nothing in a plan that a person reads nests deeper.
+_DEEPEST_JSON = 12
 
 
-@dataclass(frozen=True)
-class AttributeChange:
-    """`path` is `a.b[0]`; `before` and `after` are JSON values, None where there is none, or a mask."""
+def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
+    """Return the changes in Terraform's plan JSON, without the resources that need no change.
 
-    path: str
-    before: Any
-    after: Any
-
-
-@dataclass(frozen=True)
-class ResourceDetail:
-    """`action`: create, update, replace, delete or read, as in `Change`; `reason` is Terraform's word for why."""
-
-    address: str
-    action: str
-    reason: str | None
-    attributes: tuple[AttributeChange, ...]
-
-
-def resource_details(shown: Mapping[str, Any]) -> list[ResourceDetail]:
-    """The changes in Terraform's plan JSON; what needs no change is left out.
-
-    A value is masked on both sides where the provider or a variable marks either as sensitive: what was a secret
-    yesterday may well be one today.
+    A value is masked on both sides where the provider or a variable marks either as sensitive: a value that was a
+    secret before the change may still be one.
     """
     return [
-        _detail(found, action)
+        _change(found, action)
         for found in shown.get("resource_changes", ())
         if (action := _ACTIONS.get(tuple(found["change"]["actions"]))) is not None
     ]
 
 
-def _detail(found: Mapping[str, Any], action: str) -> ResourceDetail:
-    change = found["change"]
+def _change(found: Mapping[str, Any], action: str) -> Change:
+    return Change(
+        found["address"],
+        action,
+        found.get("action_reason"),
+        found["type"],
+        _attributes(found["change"]),
+        tuple(map(_path, found["change"].get("replace_paths", ()))),
+    )
+
+
+@dataclass(frozen=True)
+class _Secret:
+    """A value that must not be shown. It is kept only to see whether it changes."""
+
+    value: Any = field(repr=False)
+
+
+def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
     marks = (change.get("before_sensitive"), change.get("after_sensitive"))
-    before = dict(_leaves(_masked(change.get("before"), *marks)))
-    after = dict(_leaves(_masked(change.get("after"), *marks)))
+    before = dict(_leaves(_masked(change.get("before"), marks)))
+    after = dict(_leaves(_masked(change.get("after"), marks)))
     for path in _unknown(change.get("after_unknown")):
-        # Of a whole that is not known yet no part is: its present parts are one change, not as many removals.
-        parts = [one for one in before if one.startswith((f"{path}.", f"{path}["))]
+        # While a whole value is unknown, its parts are too: they are one change, and not as many removals.
+        parts = [known for known in before if known.startswith((f"{path}.", f"{path}["))]
         for part in parts:
             del before[part]
         if parts:
-            before[path] = SEVERAL
-        after[path] = UNKNOWN
-    attributes = [
-        AttributeChange(path, before.get(path), after.get(path))
+            before[path] = Hidden.SEVERAL
+        after[path] = Hidden.UNKNOWN
+    return tuple(
+        changed
         for path in dict.fromkeys([*before, *after])
-        if before.get(path) != after.get(path) or MASK in (before.get(path), after.get(path))
-    ]
-    return ResourceDetail(found["address"], action, found.get("action_reason"), tuple(attributes))
+        if before.get(path) != after.get(path)
+        for changed in _parts(path, before.get(path), after.get(path))
+    )
 
 
-def _masked(value: Any, *marks: Any) -> Any:
+def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
+    """Split a change of one JSON text into another, e.g. of a policy, into the parts that differ."""
+    old, new = _decoded(before), _decoded(after)
+    if old is None or new is None or type(old) is not type(new):
+        yield AttributeChange(path, _hidden(before), _hidden(after))
+        return
+    olds, news = dict(_leaves(old, path)), dict(_leaves(new, path))
+    differing = [part for part in dict.fromkeys([*olds, *news]) if olds.get(part) != news.get(part)]
+    for part in differing:
+        yield AttributeChange(part, olds.get(part), news.get(part))
+    if not differing:
+        # The same document in another spelling.
+        yield AttributeChange(path, before, after)
+
+
+def _decoded(value: Any) -> Any:
+    """A JSON object or list that stands in a text; None for anything else."""
+    if not isinstance(value, str) or not value.startswith(("{", "[")):
+        return None
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return document if _depth(document) <= _DEEPEST_JSON else None
+
+
+def _depth(value: Any, limit: int = _DEEPEST_JSON + 1) -> int:
+    if limit == 0 or not isinstance(value, dict | list):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max((_depth(part, limit - 1) for part in inner), default=0)
+
+
+def _hidden(value: Any) -> Any:
+    return Hidden.SENSITIVE if isinstance(value, _Secret) else value
+
+
+def _masked(value: Any, marks: Sequence[Any]) -> Any:
     for sensitive in marks:
         value = _masked_by(value, sensitive)
     return value
 
 
 def _masked_by(value: Any, sensitive: Any) -> Any:
-    """`sensitive` has the shape of `value`, with True in place of what is secret."""
-    if sensitive is True:
-        return None if value is None else MASK
+    """Mask `value` by `sensitive`, which has the same shape with True in the place of each secret."""
+    if value is None or isinstance(value, _Secret) or not _any_true(sensitive):
+        return value
     if isinstance(value, dict) and isinstance(sensitive, dict):
         return {key: _masked_by(inner, sensitive.get(key)) for key, inner in value.items()}
     if isinstance(value, list) and isinstance(sensitive, list):
         marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
         return [_masked_by(inner, mark) for inner, mark in zip(value, marks, strict=False)]
-    return value
+    # The whole is secret, or the value had another shape before the change: no part of it can be told apart.
+    return _Secret(value)
+
+
+def _any_true(sensitive: Any) -> bool:
+    if isinstance(sensitive, dict):
+        return any(map(_any_true, sensitive.values()))
+    if isinstance(sensitive, list):
+        return any(map(_any_true, sensitive))
+    return sensitive is True
 
 
 def _unknown(marks: Any) -> Iterator[str]:
@@ -98,9 +150,25 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """`{"a": {"b": [1]}}` gives `("a.b[0]", 1)`; None gives nothing."""
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from _leaves(inner, _joined(path, key))
     elif isinstance(value, list):
         for number, inner in enumerate(value):
-            yield from _leaves(inner, f"{path}[{number}]")
+            yield from _leaves(inner, _joined(path, number))
     elif value is not None:
         yield path, value
+
+
+def _joined(path: str, key: object) -> str:
+    if isinstance(key, int):
+        return f"{path}[{key}]"
+    if not _PLAIN_KEY.fullmatch(str(key)):
+        # As JSON, so that no key can break a line or hide what follows it.
+        return f"{path}[{json.dumps(key)}]"
+    return f"{path}.{key}" if path else str(key)
+
+
+def _path(steps: Sequence[object]) -> str:
+    path = ""
+    for step in steps:
+        path = _joined(path, step)
+    return path

@@ -10,15 +10,18 @@ from mjctl.models.errors import DependencyError
 
 # Minor versions only add; another major may mean anything.
 _UI_MAJOR = "1"
+# The stream calls `removed { lifecycle { destroy = false } }` "remove"; plan JSON calls it "forget".
+_ACTION_NAMES = {"remove": "forget"}
 
 
 @dataclass(frozen=True)
 class PlannedChange:
-    """`action`: create, update, replace, delete, read, move, import or noop."""
+    """`action`: create, update, replace, delete, forget, read, move, import or noop."""
 
     address: str
     action: str
     reason: str | None = None
+    resource_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,8 +143,9 @@ def _version(message: dict[str, Any]) -> None:
 
 
 def _planned_change(message: dict[str, Any]) -> PlannedChange:
-    change = message["change"]
-    return PlannedChange(change["resource"]["addr"], change["action"], change.get("reason"))
+    change, resource = message["change"], message["change"]["resource"]
+    action = _ACTION_NAMES.get(change["action"], change["action"])
+    return PlannedChange(resource["addr"], action, change.get("reason"), resource["resource_type"])
 
 
 def _resource_drift(message: dict[str, Any]) -> ResourceDrift:

@@ -27,6 +27,11 @@ class PlanResult:
     pending: bool
 
 
+def own_plan(stack: Stack) -> SavedPlan:
+    """Return the plan file that is used unless the caller names another."""
+    return SavedPlan(stack.terraform_dir / "plan.tfplan")
+
+
 async def init(runner: Runner, stack: Stack) -> bool:
     """Initialise the stack's data folder unless that was done already for this code, backend and engine.
 
@@ -70,7 +75,7 @@ async def plan(
         TerraformError, LockedError, Interrupted: see Runner.run.
     """
     write_private(stack.variables_file, json.dumps(variables, indent=2, sort_keys=True))
-    saved = saved or SavedPlan(stack.terraform_dir / "plan.tfplan")
+    saved = saved or own_plan(stack)
     saved.remove()
     changes: list[PlannedChange] = []
 

@@ -14,7 +14,7 @@ from mjctl.deploy.gate import Gate
 from mjctl.deploy.intents import LocalIntents
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
 from mjctl.deploy.rollout import Rollout, RolloutPlan
-from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.config_file import load_environment
 from mjctl.models.deployment import Phase, RegionResult
 from mjctl.models.environment import Environment
@@ -153,7 +153,7 @@ class Project:
     async def _look(self, region: str) -> list[CheckResult]:
         self.looks.append(region)
         status = CheckStatus.FAIL if self.word(region) in self.sick else CheckStatus.PASS
-        return [CheckResult("login", region, status, f"runs {self.word(region)}")]
+        return [CheckResult("login", region, status, f"runs {self.word(region)}", severity=Severity.CRITICAL)]
 
 
 @pytest.fixture

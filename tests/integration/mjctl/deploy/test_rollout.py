@@ -7,13 +7,22 @@ from typing import Any
 
 import pytest
 
-from mjctl.cli.deploy_run import exit_code
+from mjctl.cli.deploy_run import Run, exit_code
 from mjctl.deploy.executor import Deployment
+from mjctl.deploy.history import History
 from mjctl.deploy.releases import Standing
-from mjctl.deploy.rollout import RolloutPlan, Strategy
-from mjctl.models.deployment import Outcome, Violation
-from mjctl.models.errors import ConflictError, NotFoundError, RefusedError
+from mjctl.deploy.rollout import RolloutPlan, Strategy, restore
+from mjctl.models.deployment import AttributeChange, Outcome, Violation
+from mjctl.models.errors import (
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedError,
+    TerraformError,
+    VerificationError,
+)
 from mjctl.models.exit_codes import ExitCode
+from mjctl.terraform import operations
 from mjctl.terraform.engine import find_engine
 from mjctl.terraform.runner import Cancellation, Runner
 
@@ -167,3 +176,187 @@ async def test_history_of_releases_is_private(project: Any) -> None:
     assert json.loads(path.read_text())[0]["standing"] == "applied"
     for folder in ("", "game", "code"):
         assert (project.workspace.environment_dir("test") / "releases" / folder).stat().st_mode & 0o077 == 0
+
+
+@pytest.fixture
+def plan_fails_for(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Game digests that no plan can be made of any more, as when AWS throttles or the session has expired."""
+    refused: set[str] = set()
+    plan = operations.plan
+
+    async def throttled(runner: Any, stack: Any, variables: Any, *arguments: Any, **options: Any) -> Any:
+        if variables["revision"] in refused:
+            raise TerraformError("terraform plan failed: throttled", where=stack.where)
+        return await plan(runner, stack, variables, *arguments, **options)
+
+    monkeypatch.setattr(operations, "plan", throttled)
+    return refused
+
+
+async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: Any, plan_fails_for: set[str]) -> None:
+    good = project.write("one")
+    await project.deploy(regions=["us-east-1"])
+    plan_fails_for.add(project.store.of_working_tree().game)
+    bad = project.write("two")
+    project.sick.add("two")
+
+    results = await project.deploy(CANARY, regions=["us-east-1"], gated=True)
+    assert outcomes(results) == ["unhealthy"]
+    assert "the rollback did not help: terraform plan failed: throttled" in results["us-east-1"].error.what
+    releases = project.releases("us-east-1")
+    assert (releases.current().revision, releases.current().standing) == (bad, Standing.UNHEALTHY)
+    assert project.word("us-east-1") == "two", "what is recorded is what runs"
+    entry = releases.last_good(other_than=bad)
+    assert entry.revision == good
+
+    # The same when a person asks for it: the run fails, and the records stay.
+    (again,) = await restore(project.deployment, [project.intents.earlier("us-east-1", entry)])
+    assert (again.outcome, exit_code([again])) == (Outcome.FAILED, ExitCode.FAILED)
+    assert releases.current().revision == bad
+
+    plan_fails_for.clear()
+    (back,) = await restore(project.deployment, [project.intents.earlier("us-east-1", entry)])
+    assert (back.outcome, releases.current().revision, project.word("us-east-1")) == (Outcome.APPLIED, good, "one")
+
+
+async def test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planned(
+    project: Any, plan_fails_for: set[str]
+) -> None:
+    good = project.write("one")
+    await project.deploy(regions=["us-east-1"])
+    plan_fails_for.add(project.store.of_working_tree().game)
+    bad = project.write("two", broken=True)
+    results = await project.deploy(CANARY, regions=["us-east-1"])
+    assert outcomes(results) == ["failed"]
+    assert project.releases("us-east-1").attempted() == bad
+    assert project.releases("us-east-1").current().revision == good
+
+
+@pytest.mark.parametrize("where", ["plan", "apply"])
+async def test_a_fault_of_our_own_in_one_region_does_not_interrupt_the_others(
+    project: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    work = getattr(operations, where)
+
+    async def faulty(runner: Any, stack: Any, *arguments: Any, **options: Any) -> Any:
+        if stack.region == "eu-west-1":
+            raise KeyError("a key that nobody expected to be missing")
+        return await work(runner, stack, *arguments, **options)
+
+    monkeypatch.setattr(operations, where, faulty)
+    results = await project.deploy()
+    assert outcomes(results) == ["applied", "failed", "applied"]
+    assert exit_code(list(results.values())) is ExitCode.PARTIAL
+    error = results["eu-west-1"].error
+    assert (error.exit_code, error.what) == (ExitCode.INTERNAL, "mjctl itself has failed: KeyError")
+    log = project.intents.stack("eu-west-1").log_file
+    assert str(log) in error.hint
+    assert "a key that nobody expected" in log.read_text()
+    assert log.stat().st_mode & 0o077 == 0
+    assert not list(project.workspace.home.rglob("*.tfplan"))
+
+
+async def test_a_fault_in_the_gate_of_one_region_does_not_interrupt_the_others(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = type(project)._look
+
+    async def faulty(self: Any, region: str) -> Any:
+        if region == "eu-west-1":
+            raise OSError("too many open files")
+        return await look(self, region)
+
+    monkeypatch.setattr(type(project), "_look", faulty)
+    results = await project.deploy(RolloutPlan(rollback=True), gated=True)
+    assert outcomes(results) == ["applied", "failed", "applied"]
+    assert results["us-east-1"].verdict.healthy
+    assert "OSError" in results["eu-west-1"].error.what
+
+
+async def test_old_code_that_cannot_be_removed_does_not_hide_the_results(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Any) -> None:
+        raise PermissionDeniedError("AWS refuses: AccessDenied")
+
+    monkeypatch.setattr("mjctl.deploy.releases.ReleaseStore.prune", refuse)
+    assert outcomes(await project.deploy()) == ["applied"] * 3
+    assert any("not removed: AWS refuses" in note for note in project.said.notes)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyError("x"), ExitCode.INTERNAL),
+        (TerraformError("broken"), ExitCode.FAILED),
+        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
+    ],
+    ids=["fault", "terraform", "ctrl-c"],
+)
+def test_the_history_says_how_every_run_ended(project: Any, error: BaseException, code: ExitCode) -> None:
+    run = Run("deploy", Any, project.workspace, project.environment)
+
+    def work() -> Any:
+        raise error
+
+    with pytest.raises(type(error)):
+        run.recorded(["us-east-1"], work)
+    (record,) = History(project.workspace, project.environment).records()
+    assert record.exit_code == code
+    assert record.seconds is not None
+
+
+async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = project.write("one")
+    await project.deploy(regions=["us-east-1"])
+
+    def taken_back(_: Any) -> None:
+        raise VerificationError("the game servers run game:1, not game:2")
+
+    monkeypatch.setattr("mjctl.deploy.executor.confirm_rollout", taken_back)
+    bad = project.write("two")
+    results = await project.deploy(regions=["us-east-1"])
+    assert outcomes(results) == ["failed"]
+    assert "game:1, not game:2" in results["us-east-1"].error.what
+    assert results["us-east-1"].refused == bad
+    assert project.releases("us-east-1").current().revision == good
+    assert project.releases("us-east-1").attempted() == bad
+
+
+async def test_a_rollback_passes_over_a_revision_that_the_gate_refused(project: Any) -> None:
+    good = project.write("one")
+    await project.deploy(regions=["us-east-1"])
+    project.write("two")
+    project.sick.add("two")
+    await project.deploy(regions=["us-east-1"], gated=True)
+    newest = project.write("three")
+    await project.deploy(regions=["us-east-1"])
+    assert project.releases("us-east-1").last_good(other_than=newest).revision == good
+
+
+async def test_a_resource_that_is_forgotten_is_counted_and_stays(project: Any) -> None:
+    await project.deploy(regions=["us-east-1"])
+    source = project.workspace.project_dir / "terraform" / "stacks" / "local" / "main.tf"
+    kept = source.read_text().replace(
+        'resource "terraform_data" "size" {\n  input = var.game.servers_per_zone\n}\n', ""
+    )
+    removed = "removed {\n  from = terraform_data.size\n  lifecycle {\n    destroy = false\n  }\n}\n"
+    source.write_text(kept + removed)
+    (planned,) = await project.plan(["us-east-1"])
+    assert [(change.address, change.action) for change in planned.result.changes] == [("terraform_data.size", "forget")]
+    assert planned.result.forget == 1
+    assert planned.result.remove == 0
+    (result,) = await project.deployment.apply([planned])
+    assert result.outcome is Outcome.APPLIED
+
+
+async def test_a_plan_has_the_values_that_change(project: Any) -> None:
+    await project.deploy(regions=["us-east-1"])
+    before = project.store.of_working_tree().game
+    project.write("two")
+    (planned,) = await project.plan(["us-east-1"])
+    (change,) = planned.result.changes
+    assert (change.action, change.resource_type) == ("replace", "terraform_data")
+    assert change.forced_by == ("triggers_replace",)
+    after = project.store.of_working_tree().game
+    assert AttributeChange("triggers_replace[0]", before, after) in change.attributes

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,35 @@ def test_the_lock_of_a_run_that_died_is_taken_over(account: Account, monkeypatch
         assert found is not None
         assert found["purpose"] == "mine"
     assert lock.holder() is None
+
+
+def test_of_two_runs_that_find_the_same_dead_lock_one_has_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = RemoteLock(account, "test/both.mjctl-lock")
+    lock.write(json.dumps({"purpose": "the run that died"}).encode())
+    monkeypatch.setattr(remote_lock, "DEAD_AFTER_SECONDS", -1.0)
+    read = RemoteLock._read
+
+    def read_and_lose_the_race(self: RemoteLock) -> Any:
+        found = read(self)
+        self.write(json.dumps({"purpose": "the quicker run"}).encode(), IfMatch=found.etag)
+        return found
+
+    monkeypatch.setattr(RemoteLock, "_read", read_and_lose_the_race)
+    with pytest.raises(HeldElsewhere), lock.held({"purpose": "the slower run"}):
+        pytest.fail("both runs hold the lock")
+    monkeypatch.undo()
+    holder = lock.holder()
+    assert holder is not None
+    assert holder["purpose"] == "the quicker run"
+
+
+def test_a_run_that_lost_its_lock_does_not_remove_the_next_ones(account: Account) -> None:
+    lock = RemoteLock(account, "test/lost.mjctl-lock")
+    with lock.held({"purpose": "the run that was taken for dead"}):
+        lock.write(json.dumps({"purpose": "the next run"}).encode())
+    holder = lock.holder()
+    assert holder is not None
+    assert holder["purpose"] == "the next run"
 
 
 def test_a_held_lock_is_renewed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,3 +241,29 @@ def test_health_names_the_expired_session_at_each_part(mjctl: Any, contract: Con
     assert {one["status"] for one in found} == {"fail"}
     assert all("session has expired" in one["summary"] for one in found), [one["summary"] for one in found]
     assert all("aws sso login" in one["hint"] for one in found)
+
+
+@pytest.mark.parametrize("fail_on", ["fail", "warn", "critical"])
+def test_health_without_any_observed_check_is_not_healthy(
+    mjctl: Any, contract: Contract, aws_that_refuses: Aws, fail_on: str
+) -> None:
+    values = production(contract, aws_that_refuses.url).model_dump()
+    # As on an emulated AWS, which serves no players: these checks are skipped.
+    unserved = Contract.parse({**values, "endpoints": {**values["endpoints"], "served": False}})
+    mjctl.contracts = {contract.region: unserved}
+    ran = mjctl("health", "--only", "login", "--only", "match", "--fail-on", fail_on, "-o", "json")
+    assert ran.code == ExitCode.UNHEALTHY
+    document = ran.json()
+    assert (document["status"], document["healthy"]) == ("skip", False)
+    assert f"UNKNOWN: no check looked at {contract.region}" in mjctl("health", "--only", "login").out
+
+
+def test_health_of_which_everything_was_throttled_is_not_healthy(
+    mjctl: Any, contract: Contract, aws_that_refuses: Aws
+) -> None:
+    aws_that_refuses.refusal = THROTTLED
+    mjctl.contracts = {contract.region: production(contract, aws_that_refuses.url)}
+    ran = mjctl("health", "--only", "table", "-o", "json")
+    assert ran.code == ExitCode.UNHEALTHY
+    document = ran.json()
+    assert (document["status"], document["healthy"]) == ("warn", False)

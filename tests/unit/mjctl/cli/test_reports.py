@@ -9,24 +9,22 @@ from mjctl.cli.documents import PUBLISHED, HealthDocument, RunDocument, run_docu
 from mjctl.cli.reports import MAX_CHARACTERS, deploy_junit, health_junit, summary, write_report
 from mjctl.health.model import HealthReport
 from mjctl.models.check import CheckResult, CheckStatus
-from mjctl.models.deployment import Change, Outcome, RegionResult, Verdict, Violation
+from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult, Verdict, Violation
 from mjctl.models.errors import PermissionDeniedError, TerraformError
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.details import MASK, AttributeChange, ResourceDetail
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 RELEASE = Release("game", "terraform", "config", "abc+changes")
-DETAIL = ResourceDetail(
-    "x.y", "update", None, (AttributeChange("password", MASK, MASK), AttributeChange("n", 1, "`2`"))
-)
+MASK = Hidden.SENSITIVE
+CHANGE = Change("x.y", "update", attributes=(AttributeChange("password", MASK, MASK), AttributeChange("n", 1, "`2`")))
 RESULTS = [
     RegionResult(
         "us-east-1",
         Outcome.ROLLED_BACK,
         change=1,
-        changes=(Change("x.y", "update"),),
+        changes=(CHANGE,),
         seconds=12.3,
         revision="good",
         refused="bad",
@@ -38,7 +36,7 @@ RESULTS = [
 
 
 def test_the_summary_has_regions_health_errors_and_masked_changes() -> None:
-    text = summary("deploy", "prod", ExitCode.UNHEALTHY, RESULTS, {"us-east-1": (DETAIL,)}, RELEASE)
+    text = summary("deploy", "prod", ExitCode.UNHEALTHY, RESULTS, RELEASE)
     assert f"Revision `{RELEASE.revision}`, commit `abc+changes`" in text
     assert "| us-east-1 | rolled back | 0 | 1 | 0 | 12.3 | `good` (refused `bad`) | unhealthy" in text
     assert "login: refused \\| really" in text
@@ -50,7 +48,7 @@ def test_the_summary_has_regions_health_errors_and_masked_changes() -> None:
 
 def test_the_summary_says_what_a_unit_waits_for() -> None:
     waiting = RegionResult("edge", Outcome.WAITING, waits_for=("us-east-1", "eu-west-1"))
-    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, [waiting], {}, RELEASE)
+    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, [waiting], RELEASE)
     assert "| edge | waiting for us-east-1, eu-west-1 |" in text
 
 
@@ -58,7 +56,7 @@ def test_the_summary_says_what_a_unit_waits_for() -> None:
 def test_a_summary_fits_a_comment_however_much_there_is(count: int) -> None:
     changes = tuple(Change(f"module.part.resource.number_{number}", "create") for number in range(count))
     results = [RegionResult(f"region-{n}", Outcome.PLANNED, add=count, changes=changes) for n in range(30)]
-    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, results, {}, None)
+    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, results, None)
     assert len(text) < MAX_CHARACTERS
     assert all(f"| region-{n} | planned |" in text for n in range(30))
     assert "left out" in text
@@ -87,7 +85,7 @@ def test_a_plan_that_loses_data_is_a_failure_by_name() -> None:
     failure = root.find("testsuite/testcase[@name='policy keeps-data']/failure")
     assert failure is not None
     assert failure.text == "module.database.aws_rds_cluster.this: replace: its rows would be lost"
-    assert "### us-east-1: data would be lost" in summary("plan", "prod", ExitCode.OK, results, {}, None)
+    assert "### us-east-1: data would be lost" in summary("plan", "prod", ExitCode.OK, results, None)
 
 
 def test_health_as_junit_counts_failures_and_skips() -> None:

@@ -50,3 +50,28 @@ def test_the_json_form_holds_every_finding_under_its_region() -> None:
         ("us-east-1", "redis", None),
         ("eu-west-1", "redis", "look"),
     ]
+
+
+PASS, WARN, FAIL, SKIP = CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL, CheckStatus.SKIP
+
+
+@pytest.mark.parametrize(
+    ("found", "healthy", "unobserved"),
+    [
+        ([("a", PASS, False), ("a", SKIP, False)], True, ()),
+        ([("a", WARN, False)], True, ()),
+        ([("a", PASS, False), ("a", FAIL, False)], False, ()),
+        ([("a", SKIP, False), ("a", SKIP, False)], False, ("a",)),
+        ([("a", WARN, True)], False, ("a",)),
+        ([("a", PASS, False), ("b", SKIP, False)], False, ("b",)),
+        ([], False, ()),
+    ],
+)
+def test_a_region_that_was_not_observed_is_not_healthy(
+    found: list[tuple[str, CheckStatus, bool]], healthy: bool, unobserved: tuple[str, ...]
+) -> None:
+    results = tuple(
+        CheckResult("x", region, status, "said", throttled=throttled) for region, status, throttled in found
+    )
+    report = HealthReport("prod", "now", 0.1, results)
+    assert (report.healthy, report.to_json()["healthy"], report.unobserved) == (healthy, healthy, unobserved)

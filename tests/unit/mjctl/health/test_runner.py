@@ -224,3 +224,12 @@ async def test_what_was_throttled_was_not_looked_at(context: RegionContext) -> N
 
     result = await run_check(Check("queue", check), context)
     assert (result.status, result.summary) == (CheckStatus.WARN, "not looked at: AWS throttles the call")
+
+
+async def test_a_throttled_check_warns_and_was_not_observed(context: RegionContext) -> None:
+    async def throttled(_: RegionContext) -> Finding:
+        raise ThrottledError("AWS throttles the call")
+
+    result = await run_check(Check("queue", throttled), context)
+    assert (result.status, result.throttled, result.observed) == (CheckStatus.WARN, True, False)
+    assert (await run_check(Check("queue", fine), context)).observed

@@ -16,7 +16,7 @@ from mjctl.terraform.events import (
     parse_line,
 )
 
-RESOURCE = {"addr": 'module.process["redis"].terraform_data.process'}
+RESOURCE = {"addr": 'module.process["redis"].terraform_data.process', "resource_type": "terraform_data"}
 
 
 def line(kind: str, **rest: object) -> str:
@@ -26,8 +26,16 @@ def line(kind: str, **rest: object) -> str:
 def test_a_planned_change() -> None:
     change = {"resource": RESOURCE, "action": "replace", "reason": "replace_by_triggers"}
     assert parse_line(line("planned_change", change=change)) == PlannedChange(
-        RESOURCE["addr"], "replace", "replace_by_triggers"
+        RESOURCE["addr"], "replace", "replace_by_triggers", "terraform_data"
     )
+
+
+def test_a_resource_that_is_only_forgotten_is_no_deletion() -> None:
+    # `removed { lifecycle { destroy = false } }`, as Terraform 1.11 sends it.
+    change = {"resource": RESOURCE, "action": "remove", "reason": "delete_because_no_resource_config"}
+    event = parse_line(line("planned_change", change=change))
+    assert isinstance(event, PlannedChange)
+    assert event.action == "forget"
 
 
 def test_provisioner_output_loses_its_line_end() -> None:
