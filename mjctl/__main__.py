@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
-from itertools import pairwise
+from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING
 
+from mjctl.cli.streams import protect_standard_streams
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -19,12 +21,18 @@ if TYPE_CHECKING:
 def main() -> None:
     """Entry point of the console script `mjctl`."""
     signal.signal(signal.SIGTERM, _as_ctrl_c)
+    streams = protect_standard_streams()
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         # Before the command had begun (modules were being read), or while it was already ending.
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         code = ExitCode.INTERRUPTED
+    failure = streams.finish()
+    if failure is not None:
+        # After the work: a result that could not be written must not look like a success.
+        print(f"error: cannot write to stdout: {failure.strerror}", file=sys.stderr)  # noqa: T201
+        code = code or ExitCode.PERMISSION
     sys.exit(code)
 
 
@@ -65,11 +73,8 @@ def run(argv: list[str]) -> int:
         code = _report(argv, _usage_error(error))
     except (KeyboardInterrupt, Abort):
         code = _report(argv, Interrupted("interrupted"))
-    except BrokenPipeError:
-        # The reader (head, less) has gone; point stdout elsewhere so that the interpreter's flush does not complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
-        code = _internal(error)
+        code = _internal(argv, error)
     finally:
         conclude(code)
     return code
@@ -95,25 +100,36 @@ def _usage_error(error: TyperException) -> UsageError:
     return UsageError(message.strip().rstrip("."), hint=f"`{command} --help` shows what there is")
 
 
-def _internal(error: Exception) -> int:
+def _internal(argv: list[str], error: Exception) -> int:
     """A fault of our own: the traceback goes to a private file, the person gets one screen."""
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="mjctl-crash-", suffix=".log", delete=False) as log:
-        log.write("".join(traceback.format_exception(error)))
-    print(  # noqa: T201
-        f"error: mjctl itself has failed: {type(error).__name__}\n  details: {log.name}\n"
-        "  next: please report it with that file",
-        file=sys.stderr,
-    )
-    return ExitCode.INTERNAL
+    from mjctl.models.errors import MjctlError
+
+    where = None
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="mjctl-crash-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as log:
+            log.write("".join(traceback.format_exception(error)))
+            where = log.name
+    except OSError as refused:
+        where = f"no folder for temporary files takes the details: {refused.strerror}"
+    what = f"mjctl itself has failed: {type(error).__name__}"
+    return _report(argv, MjctlError(what, where=where, hint="please report it with that file"))
 
 
 def _wants_json(argv: list[str]) -> bool:
-    flags = " ".join(argv).replace("=", " ").split()
-    asked = any(one in ("--output", "-o") and two == "json" for one, two in pairwise(flags))
-    return asked or "-ojson" in flags or os.environ.get("MJCTL_OUTPUT") == "json"
+    """Whether the command line, or else MJCTL_OUTPUT, asks for JSON. The parser may have refused the line."""
+    chosen = os.environ.get("MJCTL_OUTPUT", "text")
+    words = list(takewhile(lambda word: word != "--", argv))
+    for word, following in zip_longest(words, words[1:]):
+        if word == "--output" or re.fullmatch("-[a-zA-Z]*o", word):
+            chosen = following or chosen
+        elif match := re.fullmatch("--output=(.*)|-[a-np-zA-Z]*o(.+)", word):
+            chosen = match[1] or match[2] or chosen
+    return chosen == "json"
 
 
 if __name__ == "__main__":

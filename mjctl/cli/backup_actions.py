@@ -191,12 +191,12 @@ class Progress:
         return self._bar(f"verifying {region}: bytes")
 
     def _bar(self, text: str) -> Callable[[int], None]:
-        bar = self._bars.add_task(text, total=0)
+        bar = self._bars.add_task(text)
         done = 0
 
         def heard(count: int) -> None:
             nonlocal done
             done += count
-            self._bars.update(bar, completed=done, total=done)
+            self._bars.update(bar, completed=done)
 
         return heard

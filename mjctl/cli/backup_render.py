@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mjctl.cli.tables import counted, human_bytes, human_seconds, plain_table
+from mjctl.cli.printable import printable
+from mjctl.cli.tables import Column, DataTable, counted, human_age, human_bytes, plain_table, styled
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
-    from rich.table import Table
 
     from mjctl.aws.regions import RegionOutcome
     from mjctl.backup.managed import ManagedRestore
@@ -20,7 +20,9 @@ Outcomes = Sequence["RegionOutcome[Any]"]
 
 def region_lines(outcomes: Outcomes, text: Callable[[Any], str]) -> str:
     """`<region>: <text>`, a line a region that has a value."""
-    return "\n".join(f"{outcome.region}: {text(outcome.value)}" for outcome in outcomes if outcome.error is None)
+    return "\n".join(
+        printable(f"{outcome.region}: {text(outcome.value)}") for outcome in outcomes if outcome.error is None
+    )
 
 
 def created_lines(outcomes: Outcomes) -> str:
@@ -35,7 +37,7 @@ def created_lines(outcomes: Outcomes) -> str:
 _UNITS = {"database": "rows", "table": "items", "cache": "keys"}
 
 
-def planned_table(outcomes: Outcomes) -> Table:
+def planned_table(outcomes: Outcomes) -> DataTable:
     table = plain_table("REGION", "KIND", "PART", ">RECORDS")
     for outcome in outcomes:
         for part in outcome.value or ():
@@ -43,13 +45,21 @@ def planned_table(outcomes: Outcomes) -> Table:
     return table
 
 
-def backup_table(outcomes: Outcomes) -> Table:
-    from datetime import UTC, datetime
-
-    table = plain_table("REGION", "BACKUP", "STATE", ">AGE", ">ROWS", ">ITEMS", ">KEYS", ">SIZE", "")
+def backup_table(outcomes: Outcomes) -> DataTable:
+    table = DataTable(
+        Column("REGION", 2),
+        Column("BACKUP"),
+        Column("STATE"),
+        Column("MADE", 1, right=True),
+        Column("ROWS", 3, right=True),
+        Column("ITEMS", 4, right=True),
+        Column("KEYS", 5, right=True),
+        Column("SIZE", 2, right=True),
+        Column("REMARK", folds=True),
+    )
     for outcome in outcomes:
         for entry in outcome.value or ():
-            age = human_seconds((datetime.now(UTC) - entry.created_at).total_seconds())
+            age = human_age(entry.created_at)
             counts = entry.signed.manifest.counts() if entry.signed else {}
             cells = [str(counts.get(kind, "-")) for kind in _UNITS]
             remark = entry.problem or ("being written" if entry.in_use else "")
@@ -59,9 +69,8 @@ def backup_table(outcomes: Outcomes) -> Table:
     return table
 
 
-def _state(entry: BackupEntry) -> str:
-    style = {"complete": "green", "damaged": "red", "incomplete": "yellow"}[entry.state]
-    return f"[{style}]{entry.state}[/]"
+def _state(entry: BackupEntry) -> tuple[str, str]:
+    return entry.state, {"complete": "green", "damaged": "red", "incomplete": "yellow"}[entry.state]
 
 
 def shown(outcomes: Outcomes) -> Group:
@@ -75,96 +84,108 @@ def shown(outcomes: Outcomes) -> Group:
 
 
 def _shown(region: str, entry: BackupEntry) -> list[RenderableType]:
-    from rich.text import Text
-
-    blocks: list[RenderableType] = [Text(f"{region}: {entry.backup_id}, {entry.state}", style="bold")]
+    blocks: list[RenderableType] = [styled((f"{region}: {entry.backup_id}, {entry.state}", "bold"))]
     if entry.problem:
-        blocks.append(Text(entry.problem, style="red"))
+        blocks.append(styled((entry.problem, "red")))
     if entry.signed is None:
         return blocks
     manifest = entry.signed.manifest
     facts = (
-        ("made", f"{manifest.created_at} to {manifest.completed_at} by {manifest.created_by}"),
+        ("made", f"{human_age(manifest.created_at)} ({manifest.created_at}) by {manifest.created_by}"),
         ("of", f"{manifest.project}, {manifest.environment}, {manifest.region}"),
         ("schema", f"migration {manifest.database.get('migration')}, PostgreSQL {manifest.database.get('server')}"),
         ("opens with", ", ".join(f"{key.key_id} ({key.region})" for key in entry.signed.keys)),
         ("size", f"{human_bytes(manifest.stored_bytes)} of {human_bytes(manifest.raw_bytes)}"),
     )
-    blocks += [Text(f"  {name:<11}{value}") for name, value in facts]
-    table = plain_table("KIND", "PART", ">RECORDS", ">BYTES", ">STORED", ">OBJECTS")
+    blocks += [styled(f"  {name:<11}{value}") for name, value in facts]
+    table = DataTable(
+        Column("KIND", 1),
+        Column("PART"),
+        Column("RECORDS", right=True),
+        Column("BYTES", 2, right=True),
+        Column("STORED", 3, right=True),
+        Column("OBJECTS", 4, right=True),
+    )
     for part in manifest.parts:
         stored = human_bytes(sum(chunk.size for chunk in part.chunks))
         sizes = (human_bytes(part.raw_bytes), stored, str(len(part.chunks)))
-        table.add_row(part.kind, Text(part.name), str(part.records), *sizes)
+        table.add_row(part.kind, part.name, str(part.records), *sizes)
     return [*blocks, table]
 
 
 def verify_lines(outcomes: Outcomes) -> Group:
     from rich.console import Group
-    from rich.text import Text
 
-    lines: list[Text] = []
+    lines: list[RenderableType] = []
     for outcome in outcomes:
         for report in outcome.value or ():
             good = not report.problems
             read = f"{counted(report.objects, 'object')}, {human_bytes(report.bytes)} in {report.seconds:.1f} s"
             verdict = f"whole: {counted(report.records, 'record')}" if good else "DAMAGED"
             style = "green" if good else "red bold"
-            lines.append(Text.assemble(f"{outcome.region}: {report.backup_id} ", (verdict, style), f", {read}"))
-            lines += [Text(f"  {problem.object}: {problem.what}") for problem in report.problems]
+            lines.append(styled(f"{outcome.region}: {report.backup_id} ", (verdict, style), f", {read}"))
+            lines += [styled(f"  {problem.object}: {problem.what}") for problem in report.problems]
     return Group(*lines)
 
 
 def restore_plan(plan: RestorePlan) -> Group:
     from rich.console import Group
-    from rich.text import Text
 
-    table = plain_table("ACTION", "KIND", "PART", "TARGET", ">THERE NOW", ">IN THE BACKUP")
+    table = DataTable(
+        Column("ACTION"),
+        Column("KIND", 3),
+        Column("PART"),
+        Column("TARGET", 4),
+        Column("THERE NOW", 1, right=True),
+        Column("IN THE BACKUP", 1, right=True),
+    )
     for step in plan.steps:
         style = {"replace": "yellow", "fill": "green", "create": "green"}[step.action]
         there = "-" if step.there is None else str(step.there)
-        table.add_row(
-            Text(step.action, style=style),
-            step.part.kind,
-            Text(step.part.name),
-            Text(step.target),
-            there,
-            str(step.part.records),
-        )
-    head = Text(f"{plan.backup_id} ({plan.source}) into {plan.target}", style="bold")
-    return Group(head, table, *(Text(f"note: {note}", style="dim") for note in plan.notes))
+        table.add_row((step.action, style), step.part.kind, step.part.name, step.target, there, str(step.part.records))
+    head = styled((f"{plan.backup_id} ({plan.source}) into {plan.target}", "bold"))
+    return Group(head, table, *(styled((f"note: {note}", "dim")) for note in plan.notes))
 
 
 def restore_report(report: RestoreReport) -> Group:
     from rich.console import Group
-    from rich.text import Text
 
     verdict = ("equal", "green bold") if report.equal else ("DIFFERENT", "red bold")
-    head = Text.assemble(f"{report.backup_id} into {report.target}: ", verdict, f", {report.seconds:.1f} s")
+    head = styled(f"{report.backup_id} into {report.target}: ", verdict, f", {report.seconds:.1f} s")
     return Group(_comparisons(report.comparisons), head)
 
 
-def _comparisons(compared: Sequence[Comparison]) -> Table:
-    from rich.text import Text
-
-    headings = ("KIND", "PART", ">IN THE BACKUP", ">EXPIRED", ">EXPIRING", ">FOUND", "", ">SECONDS")
-    table = plain_table(*headings)
+def _comparisons(compared: Sequence[Comparison]) -> DataTable:
+    table = DataTable(
+        Column("KIND", 2),
+        Column("PART"),
+        Column("IN THE BACKUP", 1, right=True),
+        Column("EXPIRED", 3, right=True),
+        Column("EXPIRING", 3, right=True),
+        Column("FOUND", 1, right=True),
+        Column("RESULT"),
+        Column("SECONDS", 4, right=True),
+    )
     for item in compared:
-        verdict = Text("equal", style="green") if item.equal else Text("DIFFERENT", style="red")
+        verdict = ("equal", "green") if item.equal else ("DIFFERENT", "red")
         counts = (item.archived, item.expired, item.expiring, item.found)
-        table.add_row(item.kind, Text(item.name), *map(str, counts), verdict, f"{item.seconds:.1f}")
+        table.add_row(item.kind, item.name, *map(str, counts), verdict, f"{item.seconds:.1f}")
     return table
 
 
-def prune_table(outcomes: Outcomes) -> Table:
-    from rich.text import Text
-
-    table = plain_table("REGION", "BACKUP", "", "WHY", ">SIZE")
+def prune_table(outcomes: Outcomes) -> DataTable:
+    table = DataTable(
+        Column("REGION", 1),
+        Column("BACKUP"),
+        Column("DECISION"),
+        Column("SIZE", 2, right=True),
+        Column("WHY", folds=True),
+    )
     for outcome in outcomes:
         for item in outcome.value.decisions if outcome.value is not None else ():
-            verdict = Text("keep", style="green") if item.keep else Text("remove", style="red")
+            verdict = ("keep", "green") if item.keep else ("remove", "red")
             size = human_bytes(item.entry.size_bytes)
-            table.add_row(outcome.region, item.entry.backup_id, verdict, ", ".join(item.reasons), size)
+            table.add_row(outcome.region, item.entry.backup_id, verdict, size, ", ".join(item.reasons))
     return table
 
 
@@ -179,32 +200,38 @@ def drill_report(outcomes: Outcomes) -> Group:
 
 
 def _drill(region: str, report: DrillReport) -> list[RenderableType]:
-    from rich.text import Text
-
     styles = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
     checks = [
-        Text.assemble("  ", (check.status.value, styles[check.status]), f" {check.name}: {check.summary}")
+        styled("  ", (check.status.value, styles[check.status]), f" {check.name}: {check.summary}")
         for check in report.checks
     ]
     verdict = ("PROVEN", "green bold") if report.proven else ("NOT PROVEN", "red bold")
     took = ", ".join(f"{name} {value:.1f} s" for name, value in report.seconds.items())
     removed = "the copy is removed" if report.removed else f"the copy {report.scratch} is still there"
-    error = [Text(f"  {report.error}", style="red")] if report.error else []
-    head = Text.assemble(f"{region}: {report.backup_id} ", verdict, f", {removed} ({took})")
+    error = [styled((f"  {report.error}", "red"))] if report.error else []
+    head = styled(f"{region}: {report.backup_id} ", verdict, f", {removed} ({took})")
     return [_comparisons(report.comparisons), *checks, *error, head]
 
 
-def managed_table(outcomes: Outcomes) -> Table:
-    table = plain_table("REGION", "SERVICE", "RESOURCE", "BACKUP", "STATE", "MADE", ">SIZE")
+def managed_table(outcomes: Outcomes) -> DataTable:
+    table = DataTable(
+        Column("REGION", 4),
+        Column("SERVICE", 2),
+        Column("RESOURCE", 3),
+        Column("BACKUP"),
+        Column("STATE", 1),
+        Column("MADE", 1),
+        Column("SIZE", 5, right=True),
+    )
     for outcome in outcomes:
         for item in outcome.value or ():
-            made = item.created_at.isoformat(timespec="seconds") if item.created_at else "-"
+            made = human_age(item.created_at)
             size = "-" if item.size_bytes is None else human_bytes(item.size_bytes)
             table.add_row(outcome.region, item.service, item.resource, item.backup_id, item.state, made, size)
     return table
 
 
-def managed_restores(restores: Sequence[ManagedRestore]) -> Table:
+def managed_restores(restores: Sequence[ManagedRestore]) -> DataTable:
     table = plain_table("SERVICE", "FROM", "INTO")
     for item in restores:
         table.add_row(item.service, item.source, item.target)

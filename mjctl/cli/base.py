@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from mjctl.cli.global_options import chosen
+from mjctl.cli.json_output import print_json
+from mjctl.cli.printable import printable
 from mjctl.models.errors import NotFoundError, RefusedError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.progress import Progress
-
+    from mjctl.cli.console import SafeConsole
+    from mjctl.cli.progress import Progress
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
-
-# A CI log has no width of its own; rich would crop tables to 80 columns there.
-_WIDTH_OFF_A_TTY = 160
 
 
 class OutputFormat(StrEnum):
@@ -63,8 +60,8 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", envvar="MJCTL_YES", help
 class Session:
     """The streams of one run: data goes to `out`, everything else to `err`."""
 
-    out: Console
-    err: Console
+    out: SafeConsole
+    err: SafeConsole
     output: OutputFormat
     stdin: TextIO
 
@@ -80,20 +77,16 @@ class Session:
         elif renderable is not None:
             self.out.print(renderable)
 
-    def progress(self) -> Progress:
-        """A progress display on stderr, silent off a terminal and with --output json."""
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    def say(self, *lines: str) -> None:
+        """Print messages on stderr, one line each. They are escaped, and never folded: a command can be copied."""
+        for line in lines:
+            self.err.print(printable(line), soft_wrap=True)
 
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("[progress.description]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            console=self.err,
-            disable=not self.err.is_terminal,
-            transient=True,
-        )
+    def progress(self) -> Progress:
+        """A display of progress on stderr."""
+        from mjctl.cli.progress import Progress
+
+        return Progress(self.err)
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something that cannot be undone.
@@ -111,48 +104,22 @@ class Session:
             )
         # A question is no progress: --quiet does not hide it.
         self.err.quiet = False
-        self.err.print(f"{question} [bold]Only `yes` goes on:[/] ", end="")
+        self.err.print(f"{printable(question)} ", end="", soft_wrap=True)
+        self.err.print("Only `yes` goes on: ", style="bold", end="", soft_wrap=True)
         if self.stdin.readline().strip().lower() not in ("yes", "y"):
             raise RefusedError("not confirmed; nothing was changed")
 
 
-def print_json(data: object, stream: IO[str]) -> None:
-    json.dump(data, stream, indent=2, default=_jsonable)
-    stream.write("\n")
-    stream.flush()
-
-
-def _jsonable(value: Any) -> Any:
-    if hasattr(value, "model_dump"):
-        return value.model_dump(mode="json")
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: getattr(value, name) for name in value.__dataclass_fields__}
-    if isinstance(value, set | frozenset):
-        return sorted(value)
-    if isinstance(value, int):
-        return int(value)
-    return str(value)
-
-
 def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
     """Streams of this process. Colour and width follow the terminal; NO_COLOR is honoured."""
-    from rich.console import Console
+    from mjctl.cli.console import SafeConsole
 
     options = chosen()
-
-    def console(stream: TextIO, *, quiet: bool = False) -> Console:
-        width = None if stream.isatty() else int(os.environ.get("COLUMNS") or _WIDTH_OFF_A_TTY)
-        return Console(
-            file=stream,
-            width=width,
-            highlight=False,
-            soft_wrap=False,
-            quiet=quiet,
-            color_system=None if options.no_color else "auto",
-        )
-
     return Session(
-        out=console(sys.stdout), err=console(sys.stderr, quiet=options.quiet), output=output, stdin=sys.stdin
+        out=SafeConsole(sys.stdout, no_color=options.no_color),
+        err=SafeConsole(sys.stderr, no_color=options.no_color, quiet=options.quiet),
+        output=output,
+        stdin=sys.stdin,
     )
 
 

@@ -42,7 +42,7 @@ def bootstrap(
     wanted = prepare(run.workspace, run.environment)
 
     def say(text: str) -> None:
-        run.session.err.print(text, markup=False)
+        run.session.say(text)
 
     with region_lock(wanted.intent.stack, run.command, wait_seconds=lock_timeout, on_wait=say):
         # Once more, for another run may have finished while this one waited.

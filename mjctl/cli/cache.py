@@ -69,7 +69,7 @@ def hot(
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.missed_percent >= 1:
             missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys were not looked at"
-            target.session.err.print(missed, style="dim")
+            target.session.say(missed)
 
 
 @app.command()
@@ -96,7 +96,7 @@ def keys(
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.truncated:
-            target.session.err.print(f"{outcome.region}: there are more; raise --limit to see them", style="dim")
+            target.session.say(f"{outcome.region}: there are more; raise --limit to see them")
 
 
 @app.command()
@@ -118,7 +118,7 @@ def get(
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.get(contract, key))
     _require_some(target, outcomes, key, lambda value: value.found)
-    conclude(target.session, outcomes, value_text(outcomes))
+    conclude(target.session, outcomes, value_text(outcomes, target.session.out.encoding))
 
 
 @app.command()
@@ -326,13 +326,12 @@ class _Progress:
 
         def heard(progress: SweepProgress) -> None:
             self._last[region] = progress
-            self._bars.update(bar, completed=progress.scanned, total=max(progress.total, 1))
+            self._bars.update(bar, completed=progress.scanned, total=progress.total or None)
 
         return heard
 
     def tell_how_to_resume(self) -> None:
         for region, progress in self._last.items():
-            self._target.session.err.print(
-                f"{region}: stopped after {progress.removed} keys; the rest: --resume {progress.resume_token}",
-                markup=False,
+            self._target.session.say(
+                f"{region}: stopped after {progress.removed} keys; the rest: --resume {progress.resume_token}"
             )

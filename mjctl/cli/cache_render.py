@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
-from mjctl.cli.tables import counted, human_bytes, human_seconds, plain_table
+from mjctl.cli.json_output import json_for_people
+from mjctl.cli.printable import printable
+from mjctl.cli.tables import Column, DataTable, counted, human_bytes, human_seconds
 
 if TYPE_CHECKING:
     from gameserver.cache import CacheStats, HotKeys, PatternResult
@@ -28,23 +28,40 @@ def hot_document(found: HotKeys) -> dict[str, object]:
     return {**asdict(found), "missed_percent": round(found.missed_percent, 2)}
 
 
-def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> Table | Text:
-    table = plain_table("REGION", "KEY", ">BUSY SECONDS", ">FREQUENCY")
+def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> DataTable | Text:
+    table = DataTable(
+        Column("REGION", 2), Column("KEY"), Column("BUSY SECONDS", 1, right=True), Column("FREQUENCY", 3, right=True)
+    )
     for outcome in outcomes:
         for key in outcome.value.keys if outcome.value else ():
             busy = f"{key.busy_seconds}/{outcome.value.seconds}" if outcome.value and outcome.value.seconds else "-"
-            cells = outcome.region, key.name, busy, "-" if key.frequency is None else str(key.frequency)
-            # A key is foreign text: never read as markup.
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(outcome.region, key.name, busy, "-" if key.frequency is None else str(key.frequency))
     return table if table.row_count else Text("no key of the cache was read")
 
 
 def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
     """The server of each region in one table, the namespaces of all in another, the largest keys in a third."""
-    servers = plain_table(
-        "REGION", "SERVER", ">MEMORY", ">LIMIT", ">KEYS", ">HIT RATIO", ">EVICTED", ">EXPIRED", ">CLIENTS", ">UPTIME"
+    servers = DataTable(
+        Column("REGION"),
+        Column("SERVER", 6),
+        Column("MEMORY", 1, right=True),
+        Column("LIMIT", 2, right=True),
+        Column("KEYS", 2, right=True),
+        Column("HIT RATIO", 1, right=True),
+        Column("EVICTED", 3, right=True),
+        Column("EXPIRED", 5, right=True),
+        Column("CLIENTS", 4, right=True),
+        Column("UPTIME", 4, right=True),
     )
-    spaces = plain_table("REGION", "NAMESPACE", ">KEYS", ">MEMORY", ">STALE KEYS", ">GENERATION", "FIGURES")
+    spaces = DataTable(
+        Column("REGION", 2),
+        Column("NAMESPACE"),
+        Column("KEYS", 1, right=True),
+        Column("MEMORY", 1, right=True),
+        Column("STALE KEYS", 3, right=True),
+        Column("GENERATION", 4, right=True),
+        Column("FIGURES", 2),
+    )
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
@@ -76,8 +93,10 @@ def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
     return Group(servers, Text(), spaces, Text(), _largest(outcomes))
 
 
-def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> Table:
-    table = plain_table("REGION", "LARGEST KEYS", ">MEMORY", "FIGURES")
+def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
+    table = DataTable(
+        Column("REGION", 2), Column("LARGEST KEYS"), Column("MEMORY", 1, right=True), Column("FIGURES", 3)
+    )
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
@@ -85,30 +104,31 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> Table:
         larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
         for number, key in enumerate(stats.largest):
             figures = "exact" if not stats.estimated else larger if number == 0 else ""
-            table.add_row(Text(outcome.region), Text(key.name), Text(human_bytes(key.size_bytes)), Text(figures))
+            table.add_row(outcome.region, key.name, human_bytes(key.size_bytes), figures)
     return table
 
 
-def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> Table:
-    table = plain_table("REGION", "KEY", ">TTL", *([">MEMORY"] if sizes else []))
+def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> DataTable:
+    memory = [Column("MEMORY", 1, right=True)] if sizes else []
+    table = DataTable(Column("REGION", 3), Column("KEY"), Column("TTL", 2, right=True), *memory)
     for outcome in outcomes:
         for key in outcome.value.keys if outcome.value else ():
             cells = [outcome.region, key.name, human_seconds(key.ttl_seconds)]
             if sizes:
                 cells.append("-" if key.size_bytes is None else human_bytes(key.size_bytes))
-            # A key is foreign text: never read as markup.
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*cells)
     return table
 
 
-def value_text(outcomes: list[RegionOutcome[CachedValue]]) -> Text:
+def value_text(outcomes: list[RegionOutcome[CachedValue]], encoding: str) -> Text:
     """The bare JSON for one region, so that it can be piped; headed by the region for several."""
     answered = [(outcome.region, outcome.value) for outcome in outcomes if outcome.value is not None]
     parts = []
     for region, cached in answered:
-        shown = json.dumps(cached.value, indent=2, ensure_ascii=False, default=str) if cached.found else "not there"
+        shown = json_for_people(cached.value, encoding) if cached.found else "not there"
         parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
-    return Text("\n".join(parts))
+    # Never folded: a line break inside a string would not be JSON any more.
+    return Text("\n".join(parts), no_wrap=True, overflow="ignore")
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
@@ -125,4 +145,5 @@ def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
 
 def lines(outcomes: list[RegionOutcome[Any]], describe: Callable[[Any], str]) -> Text:
     """`<region>: <what happened>` for every region that did not fail."""
-    return Text("\n".join(f"{item.region}: {describe(item.value)}" for item in outcomes if item.error is None))
+    shown = (printable(f"{item.region}: {describe(item.value)}") for item in outcomes if item.error is None)
+    return Text("\n".join(shown))

@@ -120,7 +120,7 @@ class Run:
         stacks = [Stack.of_unit(self.workspace, self.environment, unit) for unit in units]
 
         def say(text: str) -> None:
-            self.session.err.print(text, markup=False)
+            self.session.say(text)
 
         return locked(stacks, self.command, message=message, wait_seconds=wait_seconds, on_wait=say)
 
@@ -171,7 +171,7 @@ class Run:
         for result in results:
             if result.waits_for:
                 said = f"{result.region}: changes are known once {' and '.join(result.waits_for)} is applied"
-                self.session.err.print(f"{said}; your answer holds for them too", markup=False)
+                self.session.say(f"{said}; your answer holds for them too")
         self.session.confirm(question, yes=False)
 
     def recorded(
@@ -326,7 +326,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
         run.session.out.print(changes_table(results))
     for result in results if pending else ():
         for broken in result.violations:
-            run.session.err.print(f"warning: {result.region}: {broken}", markup=False)
+            run.session.say(f"warning: {result.region}: {broken}")
     document = run_document(run.command, run.environment.name, code, results, addresses)
     run.session.emit(results_view(results, contracts), data=document.model_dump(mode="json"))
     if run.session.output is OutputFormat.TEXT:

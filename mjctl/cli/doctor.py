@@ -11,9 +11,7 @@ def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
 
     Example: mjctl doctor
     """
-    from rich.table import Table
-    from rich.text import Text
-
+    from mjctl.cli.tables import Column, DataTable
     from mjctl.doctor.machine import examine
     from mjctl.models.check import CheckStatus
     from mjctl.models.workspace import Workspace
@@ -21,11 +19,11 @@ def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
     session = open_session(output)
     results = examine(Workspace.discover())
     styles = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red", CheckStatus.SKIP: "dim"}
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = DataTable(Column("STATUS"), Column("CHECK"), Column("FINDING", folds=True), headless=True)
     for result in results:
-        table.add_row(Text(result.status, style=styles[result.status]), result.name, Text(result.summary))
+        table.add_row((result.status.value, styles[result.status]), result.name, result.summary)
         if result.hint:
-            table.add_row("", "", Text(f"next: {result.hint}", style="dim"))
+            table.add_row("", "", (f"next: {result.hint}", "dim"))
     session.emit(table, data={"checks": results})
     if any(result.status is CheckStatus.FAIL for result in results):
         raise Exit(ExitCode.DEPENDENCY)

@@ -123,7 +123,7 @@ def _leave(
     from mjctl.fleet.failover import close, empty
 
     def say(text: str) -> None:
-        target.session.err.print(text, markup=False)
+        target.session.say(text)
 
     name, takers = contract.region, [one.region for one in elsewhere]
     steps, error = [], None
@@ -161,7 +161,7 @@ def _move(target: Target, contract: Contract, writer: WriterMove) -> tuple[Step,
     from mjctl.fleet import failover_writer
 
     def say(text: str) -> None:
-        target.session.err.print(text, markup=False)
+        target.session.say(text)
 
     try:
         asyncio.run(failover_writer.move(contract, writer.database, writer.to, lossy=writer.lossy, say=say))
@@ -177,9 +177,9 @@ def _move(target: Target, contract: Contract, writer: WriterMove) -> tuple[Step,
 
 
 def _fail(target: Target, error: MjctlError) -> NoReturn:
-    target.session.err.print(f"{error.what}" + (f" ({error.where})" if error.where else ""), markup=False)
+    target.session.say(str(error))
     if error.hint:
-        target.session.err.print(error.hint, markup=False)
+        target.session.say(error.hint)
     raise Exit(error.exit_code)
 
 

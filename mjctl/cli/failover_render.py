@@ -65,21 +65,25 @@ def emit(
     """Print the outcome, every step of it, and what is played in the region; `traffic` None: it did not say."""
     from rich.text import Text
 
-    lines = [Text.assemble((region, "bold"), f": {_WORDS[action]}")]
-    lines += [Text(f"{one.step}: {one.outcome}, {one.summary}") for one in steps]
+    from mjctl.cli.tables import counted, styled
+
+    lines = [styled((region, "bold"), f": {_WORDS[action]}")]
+    lines += [styled(f"{one.step}: {one.outcome}, {one.summary}") for one in steps]
     if writer:
-        lines += [Text(f"copy in {one.region}: {_lag(one)}") for one in writer.database.copies if not one.writes]
+        lines += [styled(f"copy in {one.region}: {_lag(one)}") for one in writer.database.copies if not one.writes]
     if elsewhere:
-        lines.append(Text(f"players {'would be' if action == 'none' else 'are'} sent to {', '.join(elsewhere)}"))
+        lines.append(styled(f"players {'would be' if action == 'none' else 'are'} sent to {', '.join(elsewhere)}"))
     if traffic:
-        lines.append(Text(f"{traffic.matches} matches with {traffic.players} players are played in {region}"))
+        lines.append(
+            styled(f"{counted(traffic.matches, 'match')} with {counted(traffic.players, 'player')} in {region}")
+        )
     else:
-        lines.append(Text(f"{region} does not say what is played there"))
+        lines.append(styled(f"{region} does not say what is played there"))
     moved = any(one.step == "writer" and one.outcome in ("planned", "done") for one in steps)
     note = _afterwards(writer) if writer and moved else None
     if note:
-        lines.append(Text(note))
-    lines += [Text(f"{one.region} {one.name}: {one.status}, {one.summary}") for one in probes]
+        lines.append(styled(note))
+    lines += [styled(f"{one.region} {one.name}: {one.status}, {one.summary}") for one in probes]
     document = {
         "action": action,
         "region": region,

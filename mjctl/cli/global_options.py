@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from mjctl.cli.json_output import forget_json
+from mjctl.cli.printable import printable
 from mjctl.models.errors import PermissionDeniedError, UsageError
 
 FLAGS = ("--no-color", "--quiet", "--verbose")
@@ -27,9 +30,14 @@ class GlobalOptions:
     log: TextIO | None = None
 
     def note(self, text: str) -> None:
-        """Write one line to the log file, if there is one."""
+        """Write one line to the log file, if there is one. A disk that fills up later does not stop the work."""
         if self.log is not None:
-            self.log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {text}\n")
+            with suppress(OSError):
+                self.write(text)
+
+    def write(self, text: str) -> None:
+        if self.log is not None:
+            self.log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {printable(text)}\n")
             self.log.flush()
 
 
@@ -50,8 +58,10 @@ def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, l
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other")
     log = _private_append(log_file) if log_file is not None else None
-    _CHOSEN.set(GlobalOptions(no_color, quiet, verbose, log))
-    chosen().note(f"mjctl {' '.join(sys.argv[1:])}")
+    options = GlobalOptions(no_color, quiet, verbose, log)
+    with _explained(log_file):
+        options.write(f"mjctl {' '.join(sys.argv[1:])}")
+    _CHOSEN.set(options)
 
 
 def conclude(code: int) -> None:
@@ -59,8 +69,10 @@ def conclude(code: int) -> None:
     options = chosen()
     options.note(f"exit code {int(code)}")
     if options.log is not None:
-        options.log.close()
+        with suppress(OSError):
+            options.log.close()
     _CHOSEN.set(GlobalOptions())
+    forget_json()
 
 
 def hoist(argv: Sequence[str]) -> list[str]:
@@ -81,8 +93,19 @@ def hoist(argv: Sequence[str]) -> list[str]:
 
 
 def _private_append(path: Path) -> TextIO:
+    with _explained(path):
+        return os.fdopen(
+            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
+            "a",
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+
+
+@contextmanager
+def _explained(path: Path | None) -> Iterator[None]:
     try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8")
+        yield
     except OSError as error:
         raise PermissionDeniedError(
             f"the log file cannot be written: {error.strerror}", where=str(path), hint="name another file"

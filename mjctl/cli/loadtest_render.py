@@ -6,15 +6,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.status import Status
 from rich.text import Text
 
-from mjctl.cli.tables import plain_table
+from mjctl.cli.tables import Column, DataTable, styled
 from mjctl.loadtest.model import Percentiles, Tally
 
 if TYPE_CHECKING:
     from mjctl.aws.regions import RegionOutcome
+    from mjctl.cli.console import SafeConsole
     from mjctl.loadtest.model import LoadReport
 
 _LINE_INTERVAL_SECONDS = 10.0
@@ -23,10 +24,10 @@ _LINE_INTERVAL_SECONDS = 10.0
 class PlayProgress:
     """On a terminal one line that changes; in a log a line every ten seconds."""
 
-    def __init__(self, console: Console, bots: int) -> None:
+    def __init__(self, console: SafeConsole, bots: int) -> None:
         self._console = console
         self._bots = bots
-        self._status = Status("signing up", console=console) if console.is_terminal else None
+        self._status = Status("signing up", console=console) if console.draws else None
         self._started = time.monotonic()
         self._next_line = self._started
 
@@ -52,7 +53,7 @@ class PlayProgress:
             self._status.update(line)
         elif time.monotonic() >= self._next_line:
             self._next_line += _LINE_INTERVAL_SECONDS
-            self._console.print(line, markup=False)
+            self._console.print(line)
 
 
 def render(outcomes: list[RegionOutcome[LoadReport]]) -> Group:
@@ -66,7 +67,7 @@ def render(outcomes: list[RegionOutcome[LoadReport]]) -> Group:
 
 def _block(report: LoadReport) -> list[RenderableType]:
     plan, tally = report.plan, report.tally
-    head = Text.assemble(
+    head = styled(
         (report.region, "bold"),
         f"  {len(tally.signed_up)} bots, `{plan.mode}` in groups of {plan.players_per_match}, "
         f"{tally.playing_seconds:.1f} s of play, run {plan.run_id}",
@@ -77,7 +78,7 @@ def _block(report: LoadReport) -> list[RenderableType]:
         + (f"; {tally.throttled} calls put off by the API's limits" if tally.throttled else "")
     )
     parts: list[RenderableType] = [head, facts, _latencies(tally)]
-    parts += [Text(f"{count} x {error}", style="red") for error, count in tally.errors.most_common(10)]
+    parts += [styled((f"{count} x {error}", "red")) for error, count in tally.errors.most_common(10)]
     if tally.interrupted:
         parts.append(Text("interrupted: this is what there was until then", style="yellow"))
     parts.append(_verdict(report))
@@ -85,7 +86,14 @@ def _block(report: LoadReport) -> list[RenderableType]:
 
 
 def _latencies(tally: Tally) -> RenderableType:
-    table = plain_table("LATENCY (ms)", ">SAMPLES", ">P50", ">P95", ">P99", ">MAX")
+    table = DataTable(
+        Column("LATENCY (ms)"),
+        Column("SAMPLES", 4, right=True),
+        Column("P50", 1, right=True),
+        Column("P95", 2, right=True),
+        Column("P99", 1, right=True),
+        Column("MAX", 3, right=True),
+    )
     rows = {"input to state": tally.input_to_state_ms}
     rows |= {f"API {name.replace('_', ' ')}": samples for name, samples in sorted(tally.api_ms.items())}
     for name, samples in rows.items():

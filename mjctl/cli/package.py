@@ -77,7 +77,7 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
     folder = run.workspace.environment_dir(run.environment.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "image.log").open("w", encoding="utf-8") as log:
-        run.session.err.print(f"{registry.url}:{release.game}; Docker's output goes to {log.name}", markup=False)
+        run.session.say(f"{registry.url}:{release.game}; Docker's output goes to {log.name}")
         dockerfile, source = run.workspace.project_dir / "Dockerfile", run.store.game_dir(release)
         image = push_image(registry, dockerfile, source, release.game, log, python_image)
     record(folder, image)
@@ -86,14 +86,20 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
 
 def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image | None) -> None:
     from mjctl.cli.documents import FunctionsDocument, ImageDocument, PackageDocument
-    from mjctl.cli.tables import human_bytes, plain_table
+    from mjctl.cli.tables import Column, DataTable, human_bytes
 
-    table = plain_table("", "STATE", "WHAT", "DIGEST", ">SIZE")
+    table = DataTable(
+        Column("PART"),
+        Column("STATE", 1),
+        Column("SIZE", 2, right=True),
+        Column("DIGEST", 3),
+        Column("WHERE", folds=True),
+    )
     size = human_bytes(functions.zipped_bytes)
-    table.add_row("functions", _state(functions.made), str(functions.path), functions.sha256_base64, size)
+    table.add_row("functions", _state(functions.made), size, functions.sha256_base64, str(functions.path))
     pushed = None
     if image is not None:
-        table.add_row("image", _state(image.made), image.repository, image.digest, "")
+        table.add_row("image", _state(image.made), "", image.digest, image.repository)
         pushed = ImageDocument(**asdict(image), reference=image.reference)
     made = FunctionsDocument(**{**asdict(functions), "path": str(functions.path)})
     document = PackageDocument(environment=run.environment.name, revision=release.game, functions=made, image=pushed)

@@ -10,9 +10,8 @@ import typer
 from mjctl.cli.base import EnvOption, EveryRegionOption, OutputFormat, OutputOption, RegionOption, YesOption
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mjctl.aws.regions import RegionOutcome
+    from mjctl.cli.tables import DataTable
     from mjctl.queues.operations import DeadLetter, QueueRow
 
 app = typer.Typer(no_args_is_help=True, help="Queues and their dead letters, over one or several regions.")
@@ -148,36 +147,47 @@ def purge(
     )
 
 
-def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> Table:
-    from mjctl.cli.tables import plain_table
+def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> DataTable:
+    from mjctl.cli.tables import Column, DataTable, human_seconds
 
-    table = plain_table("REGION", "QUEUE", ">WAITING", ">IN FLIGHT", ">OLDEST", ">DEAD LETTERS", ">DELIVERIES AT MOST")
+    table = DataTable(
+        Column("REGION"),
+        Column("QUEUE"),
+        Column("WAITING", 1, right=True),
+        Column("IN FLIGHT", 3, right=True),
+        Column("OLDEST", 2, right=True),
+        Column("DEAD LETTERS", 1, right=True),
+        Column("MAX DELIVERIES", 4, right=True),
+    )
     for outcome in outcomes:
         for row in outcome.value or ():
-            age = "-" if row.oldest_age_seconds is None else f"{row.oldest_age_seconds:.0f} s"
-            dead = f"[red]{row.dead_letters}[/]" if row.dead_letters else "0"
-            table.add_row(
-                outcome.region, row.name, str(row.waiting), str(row.in_flight), age, dead, str(row.max_receive_count)
-            )
+            dead = (str(row.dead_letters), "red" if row.dead_letters else "")
+            age = human_seconds(row.oldest_age_seconds)
+            counts = str(row.waiting), str(row.in_flight), age, dead, str(row.max_receive_count)
+            table.add_row(outcome.region, row.name, *counts)
     return table
 
 
-def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool) -> Table:
+def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool) -> DataTable:
     from datetime import UTC, datetime
 
-    from rich.text import Text
+    from mjctl.cli.tables import Column, DataTable, human_age
 
-    from mjctl.cli.tables import plain_table
-
-    headings = ["REGION", "SENT", "TYPE", "EVENT", ">DELIVERIES", ">BYTES"]
-    table = plain_table(*headings, *(["BODY"] if bodies else []))
+    table = DataTable(
+        Column("REGION", 3),
+        Column("SENT", 1),
+        Column("TYPE", 2),
+        Column("EVENT"),
+        Column("DELIVERIES", 4, right=True),
+        Column("BYTES", 5, right=True),
+        *([Column("BODY", folds=True)] if bodies else []),
+    )
     for outcome in outcomes:
         for letter in outcome.value or ():
-            sent = datetime.fromtimestamp(letter.sent_at, UTC).isoformat(timespec="seconds")
+            sent = human_age(datetime.fromtimestamp(letter.sent_at, UTC))
             cells = [outcome.region, sent, letter.event_type or "?", letter.event_id or letter.message_id]
             cells += [str(letter.deliveries), str(letter.size_bytes), *([letter.body] if bodies else [])]
-            # A body is foreign text: never read as markup.
-            table.add_row(*(Text(cell) for cell in cells))
+            table.add_row(*cells)
     return table
 
 

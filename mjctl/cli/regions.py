@@ -87,9 +87,9 @@ def _errors(outcomes: Sequence[RegionOutcome[Any]]) -> list[dict[str, object]]:
 
 
 def _report_errors(session: Session, errors: Iterable[tuple[str, MjctlError]]) -> None:
-    from rich.text import Text
+    from mjctl.cli.tables import styled, whole_line
 
     for region, error in errors:
-        session.err.print(Text.assemble((f"{region}: ", "bold red"), str(error)))
+        session.err.print(whole_line((f"{region}: ", "bold red"), str(error)), soft_wrap=True)
         if error.hint:
-            session.err.print(Text(f"  {error.hint}", style="dim"))
+            session.err.print(styled((f"  next: {error.hint}", "dim")), soft_wrap=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mjctl.cli.global_options import chosen
+from mjctl.cli.printable import printable
 from mjctl.models.deployment import Outcome, Phase, RegionResult
 from mjctl.models.errors import MjctlError
 from mjctl.terraform.events import (
@@ -23,11 +24,12 @@ from mjctl.terraform.events import (
 )
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
-    from rich.table import Table
+    from rich.console import Group
     from rich.text import Text
 
     from mjctl.cli.base import Session
+    from mjctl.cli.console import SafeConsole
+    from mjctl.cli.tables import DataTable
     from mjctl.deploy.status import RegionStatus
     from mjctl.models.contract import Contract, Endpoints
 
@@ -44,26 +46,29 @@ _STYLE = {
     Outcome.INTERRUPTED: "yellow",
 }
 _SIGN = {"create": "+", "update": "~", "replace": "±", "delete": "-", "read": "<"}
+# Columns that a live row needs beside the step that runs: region, phase, counts, seconds and the gaps.
+_LIVE_COLUMNS = 52
 _DONE_WORD = {"create": "created", "update": "updated", "delete": "removed", "replace": "replaced", "read": "read"}
 
 
 def print_error(error: MjctlError, *, as_json: bool) -> None:
     """What happened, where, what next, on stderr; with --output json also the one document on stdout."""
-    from rich.console import Console
+    from mjctl.cli.console import SafeConsole
+    from mjctl.cli.json_output import json_is_printed, print_json
 
-    from mjctl.cli.base import print_json
-
-    console = Console(file=sys.stderr, highlight=False, soft_wrap=True, no_color=chosen().no_color or None)
-    console.print("[bold red]error:[/] ", end="")
-    console.print(error.what, markup=False)
-    if error.where:
-        console.print("  [dim]where:[/] ", end="")
-        console.print(error.where, markup=False)
-    if error.hint:
-        console.print("  [dim]next:[/]  ", end="")
-        console.print(error.hint, markup=False)
+    console = SafeConsole(sys.stderr, no_color=chosen().no_color)
+    parts = (("error: ", "bold red", error.what), ("  where: ", "dim", error.where), ("  next:  ", "dim", error.hint))
+    for label, style, text in parts:
+        if text:
+            console.print(label, style=style, end="", soft_wrap=True)
+            first, *more = text.split("\n")
+            # Not folded: the terminal wraps it, and a command in it can be copied.
+            console.print(printable(first), soft_wrap=True)
+            for line in more:
+                # Indented, so that no text from outside looks like a line of mjctl.
+                console.print(f"         {printable(line)}", soft_wrap=True)
     chosen().note(f"error: {error}")
-    if as_json:
+    if as_json and not json_is_printed():
         print_json({"error": error_data(error)}, sys.stdout)
 
 
@@ -118,13 +123,13 @@ class LogView:
             self.note(region, said)
 
     def note(self, region: str, text: str) -> None:
-        self._say(f"[{region}] {text}")
+        self._say(printable(f"[{region}] {text}"))
 
     def finished(self, result: RegionResult) -> None:
         self.note(result.region, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
 
     def message(self, text: str) -> None:
-        self._say(text)
+        self._say(printable(text))
 
     def _more(self, event: Event) -> str:
         if not self._verbose:
@@ -139,7 +144,7 @@ class LogView:
 class LiveView:
     """For a terminal: one row a region, updated in place, on stderr."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: SafeConsole) -> None:
         from rich.live import Live
 
         self._rows: dict[str, _Row] = {}
@@ -169,24 +174,32 @@ class LiveView:
         row.ended = time.monotonic()
 
     def message(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), soft_wrap=True)
 
     def _row(self, region: str) -> _Row:
         return self._rows.setdefault(region, _Row())
 
-    def _table(self) -> Table:
-        from rich.table import Table
-        from rich.text import Text
+    def _table(self) -> DataTable:
+        from mjctl.cli.tables import Column, DataTable
 
-        table = Table(box=None, pad_edge=False, show_header=False)
+        table = DataTable(
+            Column("REGION"),
+            Column("PHASE"),
+            Column("STEPS", 2),
+            Column("SECONDS", 1, right=True),
+            Column("NOW", 3),
+            headless=True,
+        )
+        # One line for each region: what does not fit is cut, and the next step replaces it within a second.
+        room = max(0, self._console.width - _LIVE_COLUMNS)
         for region, row in self._rows.items():
             said = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
             table.add_row(
-                Text(region, style="bold"),
-                Text(said, style=_STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
-                Text(f"{row.done}/{row.total}" if row.total else ""),
-                Text(f"{row.elapsed:.0f} s"),
-                Text(row.current[:80], style="dim"),
+                (region, "bold"),
+                (said, _STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
+                f"{row.done}/{row.total}" if row.total else "",
+                f"{row.elapsed:.0f} s",
+                (printable(row.current)[:room], "dim"),
             )
         return table
 
@@ -261,28 +274,25 @@ def view_for(session: Session) -> View:
     console = session.err
 
     def say(text: str) -> None:
-        console.print(text, markup=False)
+        console.print(text, soft_wrap=True)
 
-    live = console.is_terminal and not options.verbose and not options.quiet
+    live = console.draws and not options.verbose and not options.quiet
     view = LiveView(console) if live else LogView(say, verbose=options.verbose)
     return _Both(view, LogView(options.note, verbose=True)) if options.log is not None else view
 
 
-def changes_table(results: Sequence[RegionResult]) -> Table:
+def changes_table(results: Sequence[RegionResult]) -> DataTable:
     """Every planned change, region by region."""
-    from rich.table import Table
-    from rich.text import Text
+    from mjctl.cli.tables import Column, DataTable
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("region", "", "resource", "why"):
-        table.add_column(heading, header_style="dim")
+    table = DataTable(Column("REGION", 1), Column(""), Column("RESOURCE"), Column("WHY", folds=True))
     for result in results:
         for change in result.changes:
             table.add_row(
                 result.region,
                 _SIGN.get(change.action, "?"),
-                Text(short_address(change.address)),
-                Text((change.reason or "").replace("_", " ")),
+                short_address(change.address),
+                (change.reason or "").replace("_", " "),
             )
     return table
 
@@ -290,11 +300,12 @@ def changes_table(results: Sequence[RegionResult]) -> Table:
 def results_view(results: Sequence[RegionResult], contracts: Mapping[str, Contract]) -> Group:
     """How each region ended and, on lines of their own, where it is played: nothing there is ever cut off."""
     from rich.console import Group
-    from rich.text import Text
+
+    from mjctl.cli.tables import whole_line
 
     addresses = {region: contract.endpoints for region, contract in contracts.items()}
     pages = [f"play in {region}: {found.web}" for region, found in addresses.items() if found.web]
-    return Group(results_table(results, addresses), *(Text(page, overflow="fold") for page in pages))
+    return Group(results_table(results, addresses), *(whole_line(page) for page in pages))
 
 
 def trust_advice(contracts: Mapping[str, Contract]) -> list[str]:
@@ -314,14 +325,21 @@ def _trust_command(region: str, contract: Contract, authority: str) -> str:
     return f"certutil -d sql:$HOME/.pki/nssdb -A -t C,, -n mjctl-{contract.environment}-{region} -i {file}"
 
 
-def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> Table:
+def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpoints]) -> DataTable:
     """How each region ended; `addresses` are shown where known."""
-    from rich.table import Table
-    from rich.text import Text
+    from mjctl.cli.tables import Column, DataTable
 
-    table = Table(box=None, pad_edge=False)
-    for heading in ("region", "result", "add", "change", "remove", "seconds", "revision", "api", "health"):
-        table.add_column(heading, header_style="dim", no_wrap=heading != "health")
+    table = DataTable(
+        Column("REGION"),
+        Column("RESULT"),
+        Column("ADD", 2, right=True),
+        Column("CHANGE", 2, right=True),
+        Column("REMOVE", 2, right=True),
+        Column("SECONDS", 4, right=True),
+        Column("REVISION", 1),
+        Column("API", 3),
+        Column("HEALTH", folds=True),
+    )
     for result in results:
         table.add_row(
             result.region,
@@ -332,7 +350,7 @@ def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpo
             f"{result.seconds:.1f}",
             _revisions(result),
             addresses[result.region].api if result.region in addresses else "",
-            Text(str(result.verdict or "")),
+            str(result.verdict or ""),
         )
     return table
 
@@ -356,28 +374,35 @@ def _revisions(result: RegionResult) -> str:
     return result.revision or (f"refused {result.refused}" if result.refused else "")
 
 
-def status_table(found: Sequence[RegionStatus]) -> Table:
+def status_table(found: Sequence[RegionStatus]) -> DataTable:
     """One row a region."""
-    from rich.table import Table
-    from rich.text import Text
+    from mjctl.cli.tables import Column, DataTable, human_age
 
     styles = {"deployed": "green", "partial": "yellow", "damaged": "red", "absent": "dim"}
-    table = Table(box=None, pad_edge=False)
-    for heading in ("region", "state", "revision", "commit", "standing", "applied", "serial", "gone", "held by"):
-        table.add_column(heading, header_style="dim")
+    table = DataTable(
+        Column("REGION"),
+        Column("STATE"),
+        Column("REVISION", 2),
+        Column("COMMIT", 4),
+        Column("VERDICT", 3),
+        Column("APPLIED", 1),
+        Column("SERIAL", 6, right=True),
+        Column("MISSING PARTS", 1),
+        Column("HELD BY", folds=True),
+    )
     for one in found:
         held = ""
         if one.held_by:
             held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')}) {one.held_by.get('message') or ''}"
         table.add_row(
             one.region,
-            Text(one.state, style=styles[one.state]),
+            (one.state, styles[one.state]),
             one.revision or "",
             one.commit or "",
             one.standing or "",
-            one.applied_at or "",
+            human_age(one.applied_at),
             "" if one.serial is None else str(one.serial),
             ", ".join(one.gone),
-            Text(held),
+            held,
         )
     return table

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, YesOption
+from mjctl.cli.printable import printable
+from mjctl.cli.streams import reader_is_gone
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 EmulatorArgument = Annotated[str | None, typer.Argument(metavar="[EMULATOR]", help="ministack or moto; none: both.")]
 
 _FOLLOW_SECONDS = 0.3
+_TAB = "\t"
 
 app = typer.Typer(no_args_is_help=True, help="The emulated AWS of an environment whose target is sandbox.")
 
@@ -85,12 +88,12 @@ def down(
     if forget and units:
         session.confirm(f"Forget what is deployed in {environment.name}: {', '.join(units)}?", yes=yes)
     stopped = stop(folder)
-    session.err.print(f"Stopped {' and '.join(stopped)}." if stopped else "The sandbox was not up.", markup=False)
+    session.say(f"Stopped {' and '.join(stopped)}." if stopped else "The sandbox was not up.")
     if forget:
         bookkeeping.forget(folder)
-        session.err.print("Its contents and notes are removed; the next deploy begins with `mjctl bootstrap`.")
+        session.say("Its contents and notes are removed; the next deploy begins with `mjctl bootstrap`.")
     elif units:
-        session.err.print("What was deployed is kept; `mjctl sandbox up` brings it back.")
+        session.say("What was deployed is kept; `mjctl sandbox up` brings it back.")
     session.emit(
         None,
         data=SandboxDownDocument(
@@ -106,12 +109,20 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
     Example: mjctl sandbox status --env sandbox --output json
     """
     from mjctl.cli.documents import SandboxStatusDocument
-    from mjctl.cli.tables import human_bytes, human_seconds, plain_table
+    from mjctl.cli.tables import Column, DataTable, human_bytes, human_seconds
     from mjctl.sandbox.daemon import NAMES, alive_emulators
 
     session, environment, folder = _open(env, output)
     alive = alive_emulators(folder)
-    table = plain_table("EMULATOR", "STATE", "VERSION", ">PID", ">MEMORY", ">UPTIME", "ENDPOINT")
+    table = DataTable(
+        Column("EMULATOR"),
+        Column("STATE"),
+        Column("VERSION", 3),
+        Column("PID", 2, right=True),
+        Column("MEMORY", 2, right=True),
+        Column("UPTIME", 1, right=True),
+        Column("ENDPOINT", 1),
+    )
     rows: list[dict[str, Any]] = []
     for name in NAMES:
         row: dict[str, Any] = _document(alive[name]) if name in alive else {"name": name, "state": "down"}
@@ -131,7 +142,7 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
     )
     session.emit(table, data=document)
     if state == "partly up":
-        session.err.print("`mjctl sandbox up` starts what is missing, with the state that it has saved.")
+        session.say("`mjctl sandbox up` starts what is missing, with the state that it has saved.")
 
 
 @app.command()
@@ -157,7 +168,7 @@ def logs(
     if not found:
         raise NotFoundError("nothing was logged yet", where=str(folder), hint="`mjctl sandbox up`")
     positions = {name: _print_lines(session, name, file, 0, lines, emulator) for name, file in found.items()}
-    while follow:
+    while follow and not reader_is_gone(session.out.file):
         time.sleep(_FOLLOW_SECONDS)
         for name, file in found.items():
             positions[name] = _print_lines(session, name, file, positions[name], None, emulator)
@@ -172,7 +183,8 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
     text = whole.decode(errors="replace").splitlines()
     prefix = "" if emulator else f"{name} | "
     for line in text if last is None else text[len(text) - min(last, len(text)) :]:
-        session.out.file.write(f"{prefix}{line}\n")
+        # Logs hold what clients send: escaped, so that it cannot control the terminal.
+        session.out.file.write(f"{printable(prefix + line, keep=_TAB)}\n")
     session.out.file.flush()
     return begin + len(whole)
 
@@ -192,16 +204,15 @@ def _open(env: str, output: OutputFormat) -> tuple[Session, Environment, Path]:
 
 def _tell(session: Session, started: Started) -> None:
     if not started.began:
-        session.err.print("The sandbox is up already.")
+        session.say("The sandbox is up already.")
     elif len(started.began) < len(started.sandbox.emulators):
-        session.err.print(f"{started.began[0]} had ended; it runs again, with the state that it had saved.")
+        session.say(f"{started.began[0]} had ended; it runs again, with the state that it had saved.")
     else:
-        session.err.print(f"The sandbox is up{', with what was deployed there before' if started.kept else ''}.")
+        session.say(f"The sandbox is up{', with what was deployed there before' if started.kept else ''}.")
     if started.unread:
-        session.err.print(
+        session.say(
             f"What moto {started.unread} held is not there any more: this release cannot read it. `mjctl deploy` makes "
-            "it again.",
-            markup=False,
+            "it again."
         )
 
 

@@ -22,9 +22,8 @@ from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, MessageOp
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from mjctl.aws.regions import RegionOutcome
+    from mjctl.cli.tables import DataTable
     from mjctl.fleet.control import Say, ServerChange
     from mjctl.fleet.listing import ServerRow
     from mjctl.models.contract import Contract
@@ -33,9 +32,6 @@ ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER...", help=
 OptionalServerArguments = Annotated[
     list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
 ]
-
-# Enough to tell one from another; --output json has all of it.
-_TASK_SHOWN, _INCIDENT_SHOWN = 12, 60
 
 app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
 
@@ -162,13 +158,13 @@ def _exchange(
 ) -> None:
     """Ask, then work region after region: a change that goes wrong in one must not have begun in the next."""
     from mjctl.cli.regions import Target
-    from mjctl.cli.tables import plain_table
+    from mjctl.cli.tables import Column, DataTable
 
     target = Target(env, region, output, all_regions=all_regions)
     target.session.confirm(f"{verb} {', '.join(names) or 'every server'} in {target.scope}?", yes=yes)
 
     def say(text: str) -> None:
-        target.session.err.print(text, markup=False)
+        target.session.say(text)
 
     async def work() -> list[tuple[str, ServerChange]]:
         return [
@@ -176,19 +172,32 @@ def _exchange(
         ]
 
     changes = asyncio.run(work())
-    table = plain_table("REGION", "SERVER", "ZONE", "DONE", ">MATCHES", ">SECONDS")
+    table = DataTable(
+        Column("REGION", 3),
+        Column("SERVER"),
+        Column("ZONE", 2),
+        Column("DONE"),
+        Column("MATCHES", 1, right=True),
+        Column("SECONDS", 4, right=True),
+    )
     for name, one in changes:
         table.add_row(name, one.id, one.zone, one.action, str(one.matches), f"{one.seconds:.1f}")
     target.session.emit(table, data={"servers": [{"region": name, **asdict(one)} for name, one in changes]})
 
 
-def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
-    from rich.text import Text
+def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:
+    from mjctl.cli.tables import Column, DataTable, human_seconds
 
-    from mjctl.cli.tables import human_seconds, plain_table
-
-    table = plain_table(
-        "SERVER", "ZONE", "STATE", ">PID OR TASK", ">PLAYERS", ">MATCHES", ">UPTIME", ">INCIDENTS", "LAST INCIDENT"
+    table = DataTable(
+        Column("SERVER"),
+        Column("ZONE", 4),
+        Column("STATE"),
+        Column("PID OR TASK", 5, right=True),
+        Column("PLAYERS", 1, right=True),
+        Column("MATCHES", 2, right=True),
+        Column("UPTIME", 3, right=True),
+        Column("INCIDENTS", 2, right=True),
+        Column("LAST INCIDENT", 6, folds=True),
     )
     for outcome in outcomes:
         for row in outcome.value or ():
@@ -196,13 +205,13 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> Table:
             table.add_row(
                 row.id,
                 row.zone,
-                Text(row.state, style=style),
-                row.task[:_TASK_SHOWN] if row.task else _number(row.pid),
+                (row.state, style),
+                row.task or _number(row.pid),
                 f"{row.players}/{row.max_players}" if row.players is not None else "-",
                 _number(row.matches),
                 human_seconds(row.uptime_seconds),
                 str(row.incidents),
-                Text((row.last_incident or "")[:_INCIDENT_SHOWN]),
+                row.last_incident or "",
             )
     return table
 

@@ -13,8 +13,7 @@ from mjctl.models.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table
-
+    from mjctl.cli.tables import DataTable
     from mjctl.deploy.history import Record
 
 
@@ -30,8 +29,7 @@ def outputs(
 
     Example: mjctl outputs --region us-east-1 --output json
     """
-    from rich.table import Table
-
+    from mjctl.cli.tables import Column, DataTable
     from mjctl.terraform.contracts import deployed_contracts, shared_contracts
 
     run = open_run("outputs", env, output)
@@ -40,10 +38,10 @@ def outputs(
     published = {name: contract.model_dump(mode="json") for name, contract in contracts.items()}
     if not regions or all_regions:
         published |= shared_contracts(run.workspace, run.environment)
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = DataTable(Column("REGION", 1), Column("OUTPUT"), Column("VALUE", folds=True))
     for name, contract in published.items():
         for field, value in _leaves(contract):
-            table.add_row(name, field, str(value))
+            table.add_row(name, field, _plain(value))
     run.session.emit(table, data=published)
 
 
@@ -119,25 +117,46 @@ def unlock(
     run.session.emit(said, data={"environment": run.environment.name, "region": units[0], "result": said})
 
 
-def _history_table(records: Sequence[Record]) -> Table:
+def _plain(value: object) -> str:
+    """A published value in the words of its file: no Python in front of an operator."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ", ".join(map(_plain, value)) or "-" if isinstance(value, list | tuple) else str(value)
+
+
+def _history_table(records: Sequence[Record]) -> DataTable:
     from rich.text import Text
 
     from mjctl.cli.render import outcome_text
-    from mjctl.cli.tables import plain_table
+    from mjctl.cli.tables import Column, DataTable, human_age, styled
 
-    table = plain_table("AT", "COMMAND", "WHO", "REVISION", "COMMIT", ">SECONDS", ">CODE", "REGIONS", "MESSAGE")
+    table = DataTable(
+        Column("STARTED"),
+        Column("COMMAND"),
+        Column("WHO", 2),
+        Column("REVISION", 3),
+        Column("COMMIT", 5),
+        Column("SECONDS", 6, right=True),
+        Column("CODE", 4, right=True),
+        Column("REGIONS", 1),
+        Column("MESSAGE", folds=True),
+    )
     for one in records:
-        regions = Text(", ").join(Text.assemble(f"{part.region} ", outcome_text(part.outcome)) for part in one.regions)
+        regions = Text(", ").join(
+            styled(f"{part.region} ").append_text(outcome_text(part.outcome)) for part in one.regions
+        )
         table.add_row(
-            one.at,
+            human_age(one.at),
             one.command,
             one.who,
             one.revision or "",
             one.commit or "",
             "" if one.seconds is None else f"{one.seconds:.1f}",
             "" if one.exit_code is None else str(one.exit_code),
-            regions if one.regions else Text(f"{', '.join(one.names)}: no end is known", style="yellow"),
-            Text(one.message or ""),
+            regions if one.regions else (f"{', '.join(one.names)}: not finished", "yellow"),
+            one.message or "",
         )
     return table
 
