@@ -14,6 +14,7 @@ from mjctl.models.errors import Interrupted, MjctlError, NotFoundError, Unreacha
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from mjctl.aws.dns import RegionDns
     from mjctl.cli.regions import Target
     from mjctl.fleet.failover import Traffic
     from mjctl.fleet.failover_writer import GlobalDatabase
@@ -77,9 +78,8 @@ def failover(
         _restore(target, contract, with_writer, yes)
         return
     others = {other: one for other, one in target.contracts.items() if other != name}
-    unfit = _unfit(_probe(target, others, without=_gone_with(contract) if allow_data_loss else ())) + _left_already(
-        others
-    )
+    unfit = _unfit(_probe(target, others, without=_gone_with(contract) if allow_data_loss else ()))
+    unfit += [one.region for one in _dns(others) if one.named is False and one.region not in unfit]
     elsewhere = successors(target.contracts, name, unfit)
     writer = _writer_to_move(name, elsewhere, to_region, allow_data_loss)
     takers = [one.region for one in elsewhere]
@@ -88,7 +88,7 @@ def failover(
         steps = [Step("writer", "planned", writer.summary)] if writer else []
         steps.append(Step("traffic", "planned", planned))
         before = _traffic(contract, may_be_gone=allow_data_loss)
-        emit(target, "none", name, takers, before, steps, writer=writer)
+        emit(target, "none", name, takers, before, steps, writer=writer, dns=_dns(target.contracts))
         return
     question = f"Send the {planned} in {target.environment.name}?"
     if writer:
@@ -139,7 +139,8 @@ def _leave(
             traffic, error = Step("traffic", "failed", str(failed)), failed
     steps.append(traffic)
     if error:
-        emit(target, "failed", name, [], _traffic(contract, may_be_gone=True), steps, writer=writer)
+        now = _traffic(contract, may_be_gone=True)
+        emit(target, "failed", name, [], now, steps, writer=writer, dns=_dns(target.contracts, may_fail=True))
         _fail(target, error)
     left = _traffic(contract, may_be_gone=may_be_gone)
     if left is not None and wait:
@@ -147,7 +148,7 @@ def _leave(
     without = _gone_with(contract) if may_be_gone else ()
     probes = _probe(target, {one.region: one for one in elsewhere}, without=without)
     refused = _refuses(target, contract)
-    emit(target, "closed", name, takers, left, steps, probes, writer=writer)
+    emit(target, "closed", name, takers, left, steps, probes, writer=writer, dns=_dns(target.contracts))
     if _unfit(probes) or not refused:
         raise Exit(ExitCode.UNHEALTHY)
 
@@ -228,17 +229,22 @@ def _restore(target: Target, contract: Contract, with_writer: bool, yes: bool) -
         steps.append(step)
         if error:
             steps.append(Step("traffic", "skipped", f"{name} is left out as before"))
-            emit(target, "failed", name, [], asyncio.run(traffic(contract)), steps, writer=writer)
+            now = asyncio.run(traffic(contract))
+            emit(target, "failed", name, [], now, steps, writer=writer, dns=_dns({name: contract}, may_fail=True))
             _fail(target, error)
     elif database:
         steps.append(Step("writer", "unchanged", _writer_advice(contract, database)))
-    was_closed = asyncio.run(reopen(contract))
-    action = "restored" if was_closed or writer else "none"
-    said = f"{name} takes players again" if was_closed else f"{name} was not left out"
-    steps.append(Step("traffic", "done" if was_closed else "unchanged", said))
+    changed = asyncio.run(reopen(contract))
+    dns = _dns({name: contract})
+    action = "restored" if changed or writer else "none"
+    summary = f"{name} takes players again" if changed else f"{name} was not left out"
+    if changed and dns:
+        # The alarm decides again, and may still keep the region out.
+        summary = dns[0].summary
+    steps.append(Step("traffic", "done" if changed else "unchanged", summary))
     probes = _probe(target, {name: contract})
-    emit(target, action, name, [], asyncio.run(traffic(contract)), steps, probes, writer=writer)
-    if _unfit(probes):
+    emit(target, action, name, [], asyncio.run(traffic(contract)), steps, probes, writer=writer, dns=dns)
+    if _unfit(probes) or any(one.named is False for one in dns):
         raise Exit(ExitCode.UNHEALTHY)
 
 
@@ -282,23 +288,26 @@ def _deployed(target: Target, region: str) -> Contract:
 
 
 def _refuses(target: Target, contract: Contract) -> bool:
-    """Whether the region takes no new match any more; on AWS, whether DNS was told so."""
-    from mjctl.fleet import dns
-
+    """Whether the region takes no new match any more. On AWS: whether DNS leaves it out."""
     if contract.managed is not None:
-        return asyncio.run(dns.is_left(contract, contract.managed))
+        return all(one.named is False for one in _dns({contract.region: contract}))
     return any(one.evidence.get("closed") for one in _probe(target, {contract.region: contract}, only=["match"]))
 
 
-def _left_already(contracts: Mapping[str, Contract]) -> list[str]:
-    """Regions that DNS leaves out; where there is no DNS, the probe of a match has said so."""
-    from mjctl.fleet import dns
+def _dns(contracts: Mapping[str, Contract], *, may_fail: bool = False) -> list[RegionDns]:
+    """What Route 53 does with each region on AWS; empty for the target `local`, which has no DNS."""
+    from mjctl.aws.dns import region_dns
 
-    return [
-        name
-        for name, contract in contracts.items()
-        if contract.managed is not None and asyncio.run(dns.is_left(contract, contract.managed))
-    ]
+    async def look() -> list[RegionDns]:
+        managed = [(one, one.managed) for one in contracts.values() if one.managed is not None]
+        return list(await asyncio.gather(*(region_dns(*one) for one in managed)))
+
+    try:
+        return asyncio.run(look())
+    except MjctlError:
+        if may_fail:
+            return []
+        raise
 
 
 def _probe(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mjctl.aws.dns import RegionDns
     from mjctl.cli.regions import Target
     from mjctl.fleet.failover import Traffic
     from mjctl.fleet.failover_writer import Copy, GlobalDatabase
@@ -61,8 +62,13 @@ def emit(
     probes: Sequence[CheckResult] = (),
     *,
     writer: WriterMove | None = None,
+    dns: Sequence[RegionDns] = (),
 ) -> None:
-    """Print the outcome, every step of it, and what is played in the region; `traffic` None: it did not say."""
+    """Print the outcome, every step of it, what is played in the region, and whether DNS names each region.
+
+    Args:
+        traffic: What is played in the region. None if the region did not answer.
+    """
     from rich.text import Text
 
     from mjctl.cli.tables import counted, styled
@@ -79,6 +85,7 @@ def emit(
         )
     else:
         lines.append(styled(f"{region} does not say what is played there"))
+    lines += [styled(one.summary) for one in dns]
     moved = any(one.step == "writer" and one.outcome in ("planned", "done") for one in steps)
     note = _afterwards(writer) if writer and moved else None
     if note:
@@ -92,6 +99,7 @@ def emit(
         "steps": [asdict(one) for one in steps],
         "writer": _writer_data(writer) if writer else None,
         "note": note,
+        "dns": [one.to_json() for one in dns],
         "probes": [
             {"region": one.region, "name": one.name, "status": one.status, "summary": one.summary} for one in probes
         ],

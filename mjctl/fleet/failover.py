@@ -1,8 +1,8 @@
 """Moving players away from a region, and back.
 
 On `local` the region's API stops placing matches and names the other regions to whoever asks for one. On AWS all
-regions share one name, and DNS no longer says that it is this one (`dns`). Matches that run there are played to their
-end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
+regions share one name, and DNS no longer names this region (`mjctl.aws.dns`). Matches that run there are played to
+their end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gameserver import closure
+from mjctl.aws import dns
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache
-from mjctl.fleet import dns
 from mjctl.fleet.listing import list_servers
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError
@@ -58,7 +58,7 @@ async def traffic(contract: Contract) -> Traffic:
 
 async def _closed_to(contract: Contract) -> tuple[str, ...] | None:
     if contract.managed is not None:
-        return () if await dns.is_left(contract, contract.managed) else None
+        return () if (await dns.region_dns(contract, contract.managed)).excluded else None
     with AwsClients(contract) as clients:
         async with cache(contract, clients) as redis:
             closed = closure.decode(await redis.get(closure.KEY))
@@ -89,7 +89,7 @@ async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
         UnreachableError: the region's Redis does not answer: players that reach its API cannot be told.
     """
     if contract.managed is not None:
-        await dns.leave(contract, contract.managed, left=True)
+        await dns.set_excluded(contract, contract.managed, excluded=True)
         return
     alternatives = tuple(closure.Alternative(one.region, one.endpoints.api) for one in elsewhere)
     written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
@@ -105,7 +105,7 @@ async def reopen(contract: Contract) -> bool:
         UnreachableError: the region's Redis does not answer.
     """
     if contract.managed is not None:
-        return await dns.leave(contract, contract.managed, left=False)
+        return await dns.set_excluded(contract, contract.managed, excluded=False)
     with AwsClients(contract) as clients:
         async with cache(contract, clients) as redis:
             return bool(await redis.delete(closure.KEY))

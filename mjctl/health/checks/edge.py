@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from mjctl.aws.dns import region_dns
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed
-from mjctl.models.errors import ConfigError
+from mjctl.models.errors import ConfigError, NotFoundError
 
 
 def checks(contract: Contract) -> Iterator[Check]:
@@ -19,6 +20,7 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("gateway", check_gateway, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("certificate", check_certificate, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
+    yield Check("dns", check_dns, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.region == contract.managed.primary_region:
         # One distribution for all regions: one of them answers for it.
         yield Check("cdn", check_cdn, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
@@ -102,6 +104,28 @@ async def check_cdn(context: RegionContext) -> Finding:
     if found["Status"] != "Deployed":
         return warned(f"{found['Id']}: a change is on its way to the edges", hint="it takes minutes", **evidence)
     return passed(f"{domain} is served by {found['Id']}", **evidence)
+
+
+async def check_dns(context: RegionContext) -> Finding:
+    """Route 53 names the region to players, and its alarm decides that."""
+    contract = context.contract
+    scope = f"--env {contract.environment} --region {contract.region}"
+    restore = f"`mjctl failover {scope} --restore` lets its alarm decide again"
+    try:
+        dns = await region_dns(contract, _managed(context), context.clients)
+    except NotFoundError as error:
+        # The stack `edge` comes after the regions, so a new region is checked before it has a health check.
+        return warned(error.what, hint=error.hint or "", named=None)
+    evidence = dns.to_json()
+    if dns.inverted and not dns.lasting:
+        again = f"`mjctl failover {scope}` keeps it out whatever its alarm says; {restore}"
+        # An older mjctl, or a person, has inverted the health check: the region comes back when its alarm fires.
+        return (failed if dns.named else warned)(dns.summary, hint=again, **evidence)
+    if not dns.automatic:
+        return warned(dns.summary, hint=restore, **evidence)
+    if dns.named is False:
+        return failed(dns.summary, hint="the checks `service` and `targets` say why the alarm fires", **evidence)
+    return passed(dns.summary, **evidence)
 
 
 async def _distribution(context: RegionContext, domain: str) -> dict[str, Any] | None:

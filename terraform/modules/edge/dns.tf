@@ -27,6 +27,11 @@ resource "aws_route53_health_check" "region" {
   type                            = "CLOUDWATCH_METRIC"
 
   tags = { Name = "${var.name}-${each.key}" }
+
+  lifecycle {
+    # `mjctl failover` sets both to take a region out of DNS, and `--restore` resets them. A deploy must not do either.
+    ignore_changes = [disabled, invert_healthcheck]
+  }
 }
 
 resource "aws_route53_record" "api" {

@@ -66,6 +66,8 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
     client("sns").subscribe(TopicArn=events, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
     client("sns").subscribe(TopicArn=alarms, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
     _alarm(client("cloudwatch"), "server-5xx")
+    _alarm(client("cloudwatch"), "no-healthy-server")
+    set_alarm(emulators, region, "OK")
     function = _function(client("lambda"), f"{NAME}-api")
     secret = _secret(client("secretsmanager"), is_primary)
     pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
@@ -360,8 +362,48 @@ def _health_check(route53: Any, region: str) -> None:
         HealthCheckConfig={
             "Type": "CLOUDWATCH_METRIC",
             "AlarmIdentifier": {"Region": region, "Name": f"{NAME}-no-healthy-server"},
+            "InsufficientDataHealthStatus": "LastKnownStatus",
         },
     )
+
+
+def set_alarm(emulators: Emulators, region: str, state: str) -> None:
+    """Put the alarm that the region's health check follows into a state."""
+    emulators.client("cloudwatch", region).set_alarm_state(
+        AlarmName=f"{NAME}-no-healthy-server", StateValue=state, StateReason="test"
+    )
+
+
+def set_flags(emulators: Emulators, region: str, *, disabled: bool, inverted: bool) -> None:
+    """Set the flags of the region's health check, as an older mjctl or a person in the console would."""
+    route53 = emulators.client("route53", REGION)
+    (check,) = (
+        check
+        for check in route53.list_health_checks()["HealthChecks"]
+        if check["HealthCheckConfig"]["AlarmIdentifier"]["Region"] == region
+    )
+    route53.update_health_check(HealthCheckId=check["Id"], Disabled=disabled, Inverted=inverted)
+
+
+def named_by_dns(emulators: Emulators) -> set[str]:
+    """Answer as Route 53 would: the regions whose health check is healthy, and all regions if none is.
+
+    The emulator keeps health checks and alarms, and evaluates neither. This is AWS's text as a formula, and knows
+    nothing of mjctl's own table:
+    https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html
+    """
+    regions, healthy = set(), set()
+    for check in emulators.client("route53", REGION).list_health_checks()["HealthChecks"]:
+        config = check["HealthCheckConfig"]
+        alarm = config["AlarmIdentifier"]
+        cloudwatch = emulators.client("cloudwatch", alarm["Region"])
+        (found,) = cloudwatch.describe_alarms(AlarmNames=[alarm["Name"]])["MetricAlarms"]
+        # A disabled check counts as healthy; an alarm without data keeps the status before it, here: healthy.
+        status = bool(config.get("Disabled")) or found["StateValue"] != "ALARM"
+        regions.add(alarm["Region"])
+        if status is not bool(config.get("Inverted")):
+            healthy.add(alarm["Region"])
+    return healthy or regions
 
 
 def _gateway(gateway: Any) -> str:

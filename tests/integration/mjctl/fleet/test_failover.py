@@ -11,7 +11,15 @@ from mjctl.models.exit_codes import ExitCode
 from mjctl.sandbox.emulators import Emulators
 from tests.integration.mjctl import production
 from tests.integration.mjctl.conftest import CommandLine
-from tests.integration.mjctl.production import NAME, OTHER_REGION, REGION, Production
+from tests.integration.mjctl.production import (
+    NAME,
+    OTHER_REGION,
+    REGION,
+    Production,
+    named_by_dns,
+    set_alarm,
+    set_flags,
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,34 +47,80 @@ def mjctl(
     return command
 
 
-def inverted(emulators: Emulators) -> dict[str, bool]:
-    checks = emulators.client("route53", REGION).list_health_checks()["HealthChecks"]
-    configs = [check["HealthCheckConfig"] for check in checks]
-    return {one["AlarmIdentifier"]["Region"]: one.get("Inverted", False) for one in configs}
+@pytest.fixture(autouse=True)
+def as_deployed(emulators: Emulators, regions: dict[str, Production]) -> None:
+    for region in regions:
+        set_flags(emulators, region, disabled=False, inverted=False)
+        set_alarm(emulators, region, "OK")
 
 
 def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emulators) -> None:
     dry = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
     assert dry.code == ExitCode.OK, dry.err
     assert dry.json()["elsewhere"] == [OTHER_REGION]
-    assert inverted(emulators) == {REGION: False, OTHER_REGION: False}
+    assert named_by_dns(emulators) == {REGION, OTHER_REGION}
 
     left = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
     assert left.code == ExitCode.OK, left.err
     assert left.json()["action"] == "closed"
     assert {one["region"] for one in left.json()["probes"]} == {OTHER_REGION}
-    assert inverted(emulators) == {REGION: True, OTHER_REGION: False}
+    assert {one["region"]: one["named"] for one in left.json()["dns"]} == {REGION: False, OTHER_REGION: True}
+    assert named_by_dns(emulators) == {OTHER_REGION}
 
     both = mjctl("failover", "--region", OTHER_REGION, "--yes")
     assert both.code == ExitCode.CONFLICT, "the last region that DNS names must not be left"
-    assert inverted(emulators) == {REGION: True, OTHER_REGION: False}
+    assert named_by_dns(emulators) == {OTHER_REGION}
 
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert back.code == ExitCode.OK, back.err
     assert back.json()["action"] == "restored"
-    assert inverted(emulators) == {REGION: False, OTHER_REGION: False}
+    assert named_by_dns(emulators) == {REGION, OTHER_REGION}
     again = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert again.json()["action"] == "none"
+
+
+@pytest.mark.parametrize("before", ["OK", "ALARM", "INSUFFICIENT_DATA"])
+@pytest.mark.parametrize("old_form", [False, True])
+def test_a_region_that_was_left_stays_out_of_dns_in_every_state_of_its_alarm(
+    mjctl: Any, emulators: Emulators, before: str, old_form: bool
+) -> None:
+    """A sick region's alarm fires before or after an operator leaves the region, and its data stop."""
+    set_flags(emulators, REGION, disabled=False, inverted=old_form)
+    set_alarm(emulators, REGION, before)
+    left = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
+    assert left.code == ExitCode.OK, left.err
+    for state in ("OK", "ALARM", "INSUFFICIENT_DATA", "OK"):
+        set_alarm(emulators, REGION, state)
+        assert named_by_dns(emulators) == {OTHER_REGION}, state
+        rehearsed = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
+        assert {one["region"]: one["named"] for one in rehearsed.json()["dns"]}[REGION] is False, state
+
+
+def test_a_region_that_an_older_mjctl_left_is_restored(mjctl: Any, emulators: Emulators) -> None:
+    set_flags(emulators, REGION, disabled=False, inverted=True)
+    back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
+    assert back.code == ExitCode.OK, back.err
+    assert back.json()["action"] == "restored"
+    set_alarm(emulators, REGION, "OK")
+    assert named_by_dns(emulators) == {REGION, OTHER_REGION}
+    set_alarm(emulators, REGION, "ALARM")
+    assert named_by_dns(emulators) == {OTHER_REGION}, "the alarm decides again"
+
+
+def test_a_restored_region_whose_alarm_fires_is_not_reported_to_take_players(mjctl: Any, emulators: Emulators) -> None:
+    set_flags(emulators, REGION, disabled=True, inverted=True)
+    set_alarm(emulators, REGION, "ALARM")
+    back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
+    assert named_by_dns(emulators) == {OTHER_REGION}
+    assert back.code == ExitCode.UNHEALTHY, back.err
+    assert [one["summary"] for one in back.json()["steps"]] == [f"DNS leaves out {REGION}: its alarm is ALARM"]
+
+
+def test_players_are_not_sent_to_a_region_that_dns_leaves_out(mjctl: Any, emulators: Emulators) -> None:
+    set_alarm(emulators, OTHER_REGION, "ALARM")
+    ran = mjctl("failover", "--region", REGION, "--yes")
+    assert ran.code == ExitCode.CONFLICT
+    assert named_by_dns(emulators) == {REGION}
 
 
 def test_players_are_not_sent_to_a_region_that_is_not_well(
@@ -77,7 +131,7 @@ def test_players_are_not_sent_to_a_region_that_is_not_well(
     ran = mjctl("failover", "--region", REGION, "--yes")
     assert ran.code == ExitCode.CONFLICT
     assert "nowhere to go" in ran.err
-    assert inverted(emulators)[REGION] is False
+    assert named_by_dns(emulators) == {REGION, OTHER_REGION}
 
 
 def test_a_region_that_dns_does_not_know_is_said_to_be_so(mjctl: Any, emulators: Emulators) -> None:

@@ -53,7 +53,7 @@ async def test_a_region_that_is_well(region: Production, tmp_path: Path) -> None
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
-        **dict.fromkeys(("gateway", "certificate", "firewall", "cdn"), "pass"),
+        **dict.fromkeys(("gateway", "certificate", "firewall", "cdn", "dns"), "pass"),
     }
     assert all(item.hint for item in found.values() if item.status in ("warn", "fail"))
     assert f"also in {OTHER_REGION}" in found["table/matches"].summary
@@ -107,7 +107,7 @@ def _ring(region: Production) -> None:
 
 
 def _no_alarm(region: Production) -> None:
-    region.client("cloudwatch").delete_alarms(AlarmNames=[f"{NAME}-server-5xx"])
+    region.client("cloudwatch").delete_alarms(AlarmNames=[f"{NAME}-server-5xx", f"{NAME}-no-healthy-server"])
 
 
 def _unheard(region: Production) -> None:
@@ -194,9 +194,37 @@ def _distribution_off(region: Production) -> None:
 
 
 @pytest.mark.parametrize(
+    ("disabled", "inverted", "alarm", "status"),
+    [
+        (False, False, "OK", "pass"),
+        (False, False, "ALARM", "fail"),
+        (False, False, "INSUFFICIENT_DATA", "pass"),
+        (False, True, "OK", "warn"),
+        (False, True, "ALARM", "fail"),
+        (True, False, "OK", "warn"),
+        (True, False, "ALARM", "warn"),
+        (True, True, "OK", "warn"),
+        (True, True, "ALARM", "warn"),
+    ],
+)
+async def test_health_says_whether_dns_names_the_region(
+    region: Production, tmp_path: Path, disabled: bool, inverted: bool, alarm: str, status: str
+) -> None:
+    production.set_flags(region.emulators, REGION, disabled=disabled, inverted=inverted)
+    production.set_alarm(region.emulators, REGION, alarm)
+    found = (await look(region.contract, tmp_path, "dns"))["dns"]
+    assert found.status == status, found
+    if alarm != "INSUFFICIENT_DATA":
+        # The only region: Route 53 answers with it even if it is unhealthy, so ask the health check itself.
+        assert found.evidence["named"] is ((disabled or alarm == "OK") is not inverted)
+    production.set_flags(region.emulators, REGION, disabled=False, inverted=False)
+    production.set_alarm(region.emulators, REGION, "OK")
+
+
+@pytest.mark.parametrize(
     ("fault", "check", "status", "said"),
     [
-        (_ring, "alarms", "fail", "1 of 1 ring: server-5xx"),
+        (_ring, "alarms", "fail", "1 of 2 ring: server-5xx"),
         (_no_alarm, "alarms", "fail", "nobody would hear"),
         (_unheard, "alarm-topic", "warn", "nobody hears the alarms"),
         (_in_the_open, "firewall", "fail", "stands in the open"),

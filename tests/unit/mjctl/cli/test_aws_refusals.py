@@ -233,7 +233,7 @@ def test_credentials_that_are_not_there(
 
 def test_health_names_the_expired_session_at_each_part(mjctl: Any, contract: Contract, aws_that_refuses: Aws) -> None:
     mjctl.contracts = {contract.region: production(contract, aws_that_refuses.url)}
-    parts = ("service", "targets", "table", "queue", "topic", "key", "cache", "certificate", "firewall", "cdn")
+    parts = ("service", "targets", "table", "queue", "topic", "key", "cache", "certificate", "firewall", "cdn", "dns")
     ran = mjctl("health", *(word for part in parts for word in ("--only", part)), "-o", "json")
     assert ran.code == ExitCode.UNHEALTHY
     found = ran.json()["checks"]

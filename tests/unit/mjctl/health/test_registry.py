@@ -36,7 +36,7 @@ def test_what_keeps_players_from_playing_is_critical_and_a_missing_spare_is_not(
         found[check.severity].add(check.name)
     assert found[Severity.CRITICAL] == {
         *("api", "login", "match", "redis", "cache", "database", "table/matches", "identity", "key/data"),
-        *("service", "targets", "gateway", "certificate", "cdn", "function/api"),
+        *("service", "targets", "gateway", "certificate", "cdn", "dns", "function/api"),
     }
     assert found[Severity.MAJOR] == {
         *("zones", "scaling", "database-regions", "queue/persistence", "dead-letters/persistence", "topic/events"),
