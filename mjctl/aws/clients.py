@@ -80,11 +80,21 @@ class AwsClients:
     """boto3 clients of one region, and a thread pool of its own to call them from asyncio.
 
     The pool belongs to the region, so that a region whose API hangs cannot use up the threads of the others.
-    `timeout_seconds` bounds connecting and each read; `attempts` counts the first try. Use as a context manager.
+    Use it as a context manager.
+
+    Args:
+        timeout_seconds: Bounds connecting, and each read.
+        attempts: How often botocore tries a call, the first try included.
+        repeat_closed: Try a call a second time at once if the connection was refused or closed, or AWS answered with a
+            server error. A call that timed out is not repeated. For callers whose own time limit leaves no room for
+            botocore's retries, which wait and repeat timeouts too.
     """
 
-    def __init__(self, contract: Contract, *, timeout_seconds: float = 10.0, attempts: int = 3) -> None:
+    def __init__(
+        self, contract: Contract, *, timeout_seconds: float = 10.0, attempts: int = 3, repeat_closed: bool = False
+    ) -> None:
         self._contract = contract
+        self._repeat_closed = repeat_closed
         self._timeout = timeout_seconds
         self._attempts = attempts
         self._clients: dict[tuple[str, str], Any] = {}
@@ -127,6 +137,11 @@ class AwsClients:
 
         def invoke() -> dict[str, Any]:
             method: Callable[..., dict[str, Any]] = getattr(self.client(service, region), operation)
+            try:
+                return method(**parameters)
+            except Exception as error:
+                if not (self._repeat_closed and _failed_at_once(error)):
+                    raise
             return method(**parameters)
 
         try:
@@ -222,6 +237,14 @@ class AwsClients:
         # The name that AWS's own AWS_ENDPOINT_URL_<SERVICE> has, in lower case.
         name = session._session.get_service_model(service).service_id.replace(" ", "_").lower()
         return access.service_endpoint_urls.get(name, access.endpoint_url)
+
+
+def _failed_at_once(error: Exception) -> bool:
+    from botocore.exceptions import ClientError, ConnectionClosedError, EndpointConnectionError
+
+    if isinstance(error, ClientError):
+        return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) >= 500
+    return isinstance(error, (ConnectionClosedError, EndpointConnectionError))
 
 
 def unreachable(contract: Contract, part: str, address: str | None, cause: BaseException) -> UnreachableError:

@@ -215,7 +215,7 @@ async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) 
 
 def _changed_meanwhile(error: MjctlError) -> bool:
     response: Mapping[str, Any] = getattr(error.__cause__, "response", {})
-    return response.get("Error", {}).get("Code") == "HealthCheckVersionMismatch"
+    return bool(response.get("Error", {}).get("Code") == "HealthCheckVersionMismatch")
 
 
 async def _read(contract: Contract, managed: Managed, clients: AwsClients) -> RegionDns:

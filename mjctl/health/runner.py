@@ -95,7 +95,7 @@ async def _run_region(
     import aiohttp
 
     async with AsyncExitStack() as stack:
-        clients = stack.enter_context(AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1))
+        clients = stack.enter_context(_clients(contract))
         http = await stack.enter_async_context(
             aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, ssl=private_context(contract) or True),
@@ -114,6 +114,11 @@ async def _run_region(
             return result
 
         return list(await asyncio.gather(*(one(check) for check in checks)))
+
+
+def _clients(contract: Contract) -> AwsClients:
+    """Clients that give up before a check does, but not because of one connection that was reset."""
+    return AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1, repeat_closed=True)
 
 
 async def run_check(check: Check, context: RegionContext) -> CheckResult:

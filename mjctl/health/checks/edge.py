@@ -116,7 +116,7 @@ async def check_dns(context: RegionContext) -> Finding:
     except NotFoundError as error:
         # The stack `edge` comes after the regions, so a new region is checked before it has a health check.
         return warned(error.what, hint=error.hint or "", named=None)
-    evidence = dns.to_json()
+    evidence = {name: value for name, value in dns.to_json().items() if name not in ("region", "summary")}
     if dns.inverted and not dns.lasting:
         again = f"`mjctl failover {scope}` keeps it out whatever its alarm says; {restore}"
         # An older mjctl, or a person, has inverted the health check: the region comes back when its alarm fires.
