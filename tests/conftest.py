@@ -1,8 +1,103 @@
-"""Ctrl-C as a person's shell leaves it: what is started in the background ignores it, and whatever that starts."""
+"""What every test run shares: signals, the guard over services, the workers' shares, the budget of reruns."""
 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
+from typing import Any
 
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+from tests.guard import Guard
+
+# A shell starts background jobs with Ctrl-C ignored, and children inherit that. Tests send SIGINT to their children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+RERUNS = 2
+# The other tests of the stack share one region.
+_DEPLOY_THEIR_OWN_REGIONS = ("test_failover.py", "test_rollout.py", "test_tls.py", "test_unfinished.py")
+_ALLOWED = "reruns_allowed"
+_guard = pytest.StashKey[Guard]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rerun-list",
+        metavar="FILE",
+        help=f"Run a failed test once more, at most {RERUNS} tests in all runs that share FILE, which lists them.",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_guard] = Guard()
+    allowed = getattr(config, "workerinput", {}).get(_ALLOWED)
+    if allowed is None and config.option.rerun_list:
+        reruns = _RerunList(Path(config.option.rerun_list).absolute())
+        config.pluginmanager.register(reruns)
+        allowed = max(0, RERUNS - len(reruns.read()))
+    if allowed is not None:
+        config.option.reruns, config.option.max_suite_reruns = 1, allowed
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    config.stash[_guard].close()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    # The temporary folder has no public name outside of fixtures.
+    session.config.stash[_guard].cover(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the tests that deploy regions, which take longest, so that the workers end at about the same time."""
+    items.sort(key=lambda item: ("/stack/" not in item.nodeid, _file(item.nodeid) in _DEPLOY_THEIR_OWN_REGIONS))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    if config.option.dist != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return _ByRegion(config, log)
+
+
+class _ByRegion(LoadFileScheduling):
+    """Gives a worker whole files, and all tests that share the session's deployed region to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        shared = "/integration/stack/" in nodeid and _file(nodeid) not in _DEPLOY_THEIR_OWN_REGIONS
+        return "stack" if shared else super()._split_scope(nodeid)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.split("::", 1)[0].rsplit("/", 1)[-1]
+
+
+class _RerunList:
+    """Writes down each test that is run once more, and prints the list at the end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch()
+
+    def read(self) -> set[str]:
+        return set(self._path.read_text().splitlines())
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        # A worker of pytest-xdist receives the command line, not what was made of it.
+        node.workerinput[_ALLOWED] = node.config.option.max_suite_reruns
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.outcome == "rerun" and report.nodeid not in self.read():
+            with self._path.open("a") as listed:
+                listed.write(f"{report.nodeid}\n")
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        reruns = sorted(self.read())
+        terminalreporter.section(f"tests that were run once more so far: {len(reruns)} of {RERUNS} allowed")
+        for nodeid in reruns:
+            terminalreporter.line(nodeid)

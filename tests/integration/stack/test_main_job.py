@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -88,55 +87,3 @@ def test_a_cache_pattern_is_invalidated_with_the_right_count(operator: Operator)
     assert before >= 1
     assert count() == before
     assert count("--dry-run") == 0
-
-
-def test_an_interrupted_deploy_leaves_no_lock_and_the_next_one_completes(fresh: Operator) -> None:
-    running = fresh.start("deploy", "--region", "eu-west-1", "--auto-approve")
-    state = fresh.home / "local" / "eu-west-1" / "terraform" / "terraform.tfstate"
-    eventually(state.exists, 60, "the apply has begun")
-    time.sleep(1)
-    running.send_signal(signal.SIGINT)
-    _, stderr = running.communicate(timeout=120)
-    assert running.returncode == ExitCode.INTERRUPTED, stderr
-    assert not list(state.parent.glob(".*.lock.info"))
-    assert "Traceback" not in stderr
-    history = fresh.run("history", "--region", "eu-west-1", "--output", "json").json()
-    assert [region["refused"] for run in history["runs"] for region in run["regions"]] == [None]
-
-    ran = fresh.run("deploy", "--region", "eu-west-1", "--auto-approve")
-    assert ran.code == ExitCode.OK, ran.stderr
-    assert fresh.run("health", "--region", "eu-west-1").code == ExitCode.OK
-
-
-def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator) -> None:
-    running = fresh.start("deploy", "--region", "eu-west-1", "--auto-approve")
-    eventually((fresh.home / "local" / "eu-west-1" / "run").exists, 60, "the apply has begun")
-    time.sleep(1.5)
-    running.send_signal(signal.SIGTERM)
-    running.communicate(timeout=120)
-    ran = fresh.run("destroy", "--region", "eu-west-1", "--auto-approve")
-    assert ran.code == ExitCode.OK, ran.stderr
-    assert fresh.processes() == []
-
-
-def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
-    regions = ("--region", "us-east-1", "--region", "eu-west-1")
-    assert fresh.run("plan", *regions).code == ExitCode.CHANGES_PENDING
-    in_the_way = fresh.home / "local" / "eu-west-1" / "data" / "postgres"
-    in_the_way.write_text("a file where the database's folder must be")
-
-    ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
-    assert ran.code == ExitCode.PARTIAL, ran.stderr
-    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
-        "us-east-1": "applied",
-        "eu-west-1": "failed",
-    }
-    assert fresh.run("health", "--region", "us-east-1").code == ExitCode.OK
-
-    in_the_way.unlink()
-    ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
-    assert ran.code == ExitCode.OK, ran.stderr
-    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
-        "us-east-1": "unchanged",
-        "eu-west-1": "applied",
-    }

