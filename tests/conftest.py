@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from tests.guard import Guard
 
@@ -57,19 +56,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: ("/stack/" not in item.nodeid, _file(item.nodeid) in _DEPLOY_THEIR_OWN_REGIONS))
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     if config.option.dist != "loadfile":
         return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByRegion(LoadFileScheduling):
+        """Gives a worker whole files, and all tests that share the session's deployed region to one worker."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            shared = "/integration/stack/" in nodeid and _file(nodeid) not in _DEPLOY_THEIR_OWN_REGIONS
+            return "stack" if shared else str(super()._split_scope(nodeid))
+
     config.option.loadscopereorder = False
-    return _ByRegion(config, log)
-
-
-class _ByRegion(LoadFileScheduling):
-    """Gives a worker whole files, and all tests that share the session's deployed region to one worker."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        shared = "/integration/stack/" in nodeid and _file(nodeid) not in _DEPLOY_THEIR_OWN_REGIONS
-        return "stack" if shared else super()._split_scope(nodeid)
+    return ByRegion(config, log)
 
 
 def _file(nodeid: str) -> str:
