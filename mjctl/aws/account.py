@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from mjctl.aws.error_codes import DENIED_CODES, EXPIRED_CODES
+from mjctl.aws.error_codes import error_code
+from mjctl.aws.refusals import refusal
 from mjctl.models.environment import Environment
-from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
+from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, UnreachableError
 from mjctl.models.workspace import Workspace
 
 # Emulators take any; nothing that is sent to one may be worth something.
@@ -20,8 +21,6 @@ _EMULATED_KEYS = {
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_MAX_ATTEMPTS": "5",
 }
-# S3 answers a HEAD with the bare status.
-_DENIED = DENIED_CODES | EXPIRED_CODES | {"403"}
 _NOT_MODIFIED = ("304", "NotModified")
 # Making a client is not thread-safe in boto3.
 _making = threading.Lock()
@@ -124,26 +123,18 @@ class Account:
 
     def explain(self, error: Exception, part: str) -> MjctlError:
         """What an error of boto3 means to a person. Any other error is raised as it is."""
-        from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        from botocore.exceptions import BotoCoreError, ClientError
 
+        if isinstance(error, MjctlError):
+            return error
         where = f"{self.where}, {part}"
-        code = error_code(error)
-        if code == "NoSuchBucket":
+        if error_code(error) == "NoSuchBucket":
             return self.no_bucket()
-        if code in _DENIED:
-            return PermissionDeniedError(
-                f"AWS refuses: {error}",
-                where=where,
-                hint="check who you are (`aws sts get-caller-identity`) and that the session is fresh",
-            )
+        refused = refusal(error, where)
+        if refused is not None:
+            return refused
         if isinstance(error, ClientError):
             return UnreachableError(f"AWS answered: {error}", where=where)
-        if isinstance(error, NoCredentialsError):
-            return PermissionDeniedError(
-                "no AWS credentials were found",
-                where=where,
-                hint="sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
-            )
         if isinstance(error, BotoCoreError):
             again = f"`mjctl sandbox status --env {self.environment}`" if self.emulated else "check the network"
             return UnreachableError(f"AWS does not answer: {error}", where=where, hint=again)
@@ -181,12 +172,6 @@ def account_at(environment: Environment, endpoints: Mapping[str, str]) -> Accoun
         bucket=settings.state_bucket or f"{environment.project}-terraform-state-{settings.account_id}",
         variables=tuple(sorted({**_EMULATED_KEYS, **endpoints}.items())) if endpoints else (),
     )
-
-
-def error_code(error: Exception) -> str:
-    """The code in AWS's answer, "" for an error of another kind."""
-    response = getattr(error, "response", None)
-    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 @cache

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mjctl.aws.error_codes import DENIED_CODES, EXPIRED_CODES
+from mjctl.aws.refusals import refusal
 from mjctl.models.contract import Contract
-from mjctl.models.errors import MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
+from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
     import boto3
@@ -47,19 +47,6 @@ _THROTTLED_CODES = frozenset(
         "EC2ThrottledException",
     }
 )
-# What botocore raises before a request leaves: who asks is not settled.
-_NO_IDENTITY = frozenset(
-    {
-        "CredentialRetrievalError",
-        "NoCredentialsError",
-        "PartialCredentialsError",
-        "ProfileNotFound",
-        "SSOTokenLoadError",
-        "TokenRetrievalError",
-        "UnauthorizedSSOTokenError",
-    }
-)
-_SIGN_IN = "sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 # botocore's own texts are long and repeat the address.
 _SHORTLY = {
     "ConnectTimeoutError": "no connection in time",
@@ -127,7 +114,7 @@ class AwsClients:
         """Call one operation, e.g. `call("sqs", "get_queue_attributes", QueueUrl=...)`, off the event loop.
 
         Raises:
-            NotFoundError, PermissionDeniedError, UnreachableError: by what the API answered, or that it did not.
+            NotFoundError, UnreachableError: by what the API answered, or that it did not.
         """
         return await self.call_in(self._contract.region, service, operation, **parameters)
 
@@ -159,10 +146,11 @@ class AwsClients:
         where = f"{self._contract.environment}, {self._contract.region}, {operation}"
         if self._contract.aws.endpoint_url:
             where += f" at {self._contract.aws.endpoint_url}"
+        refused = refusal(error, where)
+        if refused is not None:
+            return refused
         if isinstance(error, ClientError):
             return self._refusal(error.response.get("Error", {}), where)
-        if type(error).__name__ in _NO_IDENTITY:
-            return PermissionDeniedError(f"no AWS credentials can be used: {error}", where=where, hint=_SIGN_IN)
         if isinstance(error, BotoCoreError):
             cause = _SHORTLY.get(type(error).__name__)
             return unreachable(
@@ -175,18 +163,6 @@ class AwsClients:
 
     def _refusal(self, answer: Mapping[str, Any], where: str) -> MjctlError:
         code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
-        if code in EXPIRED_CODES:
-            return PermissionDeniedError(
-                f"the AWS session has expired: {code}: {message}",
-                where=where,
-                hint="get a fresh one (`aws sso login`, or the pipeline's log-in step), then repeat the command",
-            )
-        if code in DENIED_CODES:
-            return PermissionDeniedError(
-                f"AWS refused the call: {code}: {message}",
-                where=where,
-                hint="check which identity you use (`aws sts get-caller-identity`) and what it may do",
-            )
         if code in _NOT_FOUND_CODES:
             return NotFoundError(
                 f"AWS does not know what was named: {message or code}",

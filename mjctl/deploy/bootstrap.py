@@ -12,7 +12,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.account import Account, error_code, open_account
+from mjctl.aws.account import Account, open_account
+from mjctl.aws.error_codes import error_code
 from mjctl.deploy.intents import Intent
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError

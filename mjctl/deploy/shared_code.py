@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from mjctl.aws.account import Account, error_code
+from mjctl.aws.account import Account
+from mjctl.aws.error_codes import error_code
 from mjctl.models.errors import VerificationError
 
 _PARTS = ("terraform", "gameserver")

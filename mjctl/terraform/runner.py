@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from mjctl.models.errors import Interrupted, LockedError, TerraformError
+from mjctl.aws.refusals import terraform_advice
+from mjctl.models.errors import Interrupted, LockedError, PermissionDeniedError, TerraformError
 from mjctl.terraform.engine import Engine
 from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, parse_line
 from mjctl.terraform.providers import provider_variables
@@ -78,6 +79,7 @@ class Runner:
 
         Raises:
             LockedError: another run holds the state's lock.
+            PermissionDeniedError: AWS did not accept Terraform's credentials.
             TerraformError: any other code than `good_codes`.
             Interrupted: the run was cancelled; Terraform has saved its state and released its lock.
         """
@@ -219,7 +221,7 @@ def _private_append(path: Path) -> IO[str]:
 
 def _failure(
     stack: Stack, command: str, outcome: Outcome, cancelled: bool
-) -> Interrupted | LockedError | TerraformError:
+) -> Interrupted | LockedError | PermissionDeniedError | TerraformError:
     errors = [found for found in outcome.diagnostics if found.severity == "error"]
     text = "\n".join(str(found) for found in errors) or outcome.stdout.strip()[-4000:]
     if "Error acquiring the state lock" in text:
@@ -233,6 +235,13 @@ def _failure(
     if outcome.code < 0:
         name = signal.Signals(-outcome.code).name
         text = f"terraform was killed by {name}: its state may be older than the world\n{text}"
+    advice = terraform_advice(text) if stack.account is not None and not stack.account.emulated else None
+    if advice is not None:
+        return PermissionDeniedError(
+            f"terraform {command} failed\n{text}".rstrip(),
+            where=stack.where,
+            hint=f"{advice}; the whole log: {stack.log_file}",
+        )
     return TerraformError(
         f"terraform {command} failed\n{text}".rstrip(),
         where=stack.where,

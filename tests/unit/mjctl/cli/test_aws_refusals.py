@@ -227,7 +227,8 @@ def test_credentials_that_are_not_there(
         monkeypatch.setenv("AWS_PROFILE", profile)
     monkeypatch.setattr(clients, "_session", None)
     mjctl.contracts = {contract.region: production(contract, None)}
-    check(mjctl(*arguments), ExitCode.PERMISSION, "no AWS credentials can be used", "aws sso login")
+    advice = "aws configure list-profiles" if profile else "aws sso login"
+    check(mjctl(*arguments), ExitCode.PERMISSION, "no AWS credentials can be used", advice)
     monkeypatch.setattr(clients, "_session", None)
 
 

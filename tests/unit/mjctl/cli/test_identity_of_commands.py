@@ -1,0 +1,124 @@
+"""Every command that touches AWS, with an identity that cannot be used: exit code 10, and the advice that cures it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from mjctl.aws import account as accounts
+from mjctl.cli.app import app
+from mjctl.models.exit_codes import ExitCode
+from mjctl.models.workspace import Workspace
+from tests.integration.mjctl.conftest import CommandLine
+from tests.unit.mjctl.aws.identities import break_identity
+
+REGION = "us-east-1"
+COMMANDS = {
+    "backup create": "-r us-east-1",
+    "backup discard": "x -r us-east-1 --yes",
+    "backup drill": "-r us-east-1",
+    "backup list": "-r us-east-1",
+    "backup prune": "-r us-east-1 --yes",
+    "backup restore": "x -r us-east-1 --yes",
+    "backup show": "x -r us-east-1",
+    "backup verify": "-r us-east-1",
+    "bootstrap": "--auto-approve",
+    "cache expire": "profile:p1 5 -r us-east-1",
+    "cache flush": "-r us-east-1 --yes",
+    "cache get": "profile:p1 -r us-east-1",
+    "cache hot": "-r us-east-1",
+    "cache invalidate": "profile:p1 -r us-east-1",
+    "cache keys": "-r us-east-1",
+    "cache stats": "-r us-east-1",
+    "cache ttl": "profile:p1 -r us-east-1",
+    "deploy": "-r us-east-1 --auto-approve",
+    "destroy": "-r us-east-1 --auto-approve",
+    "drift": "-r us-east-1",
+    "failover": "-r us-east-1 --yes",
+    "health": "-r us-east-1",
+    "history": "",
+    "loadtest": "-r us-east-1",
+    "outputs": "-r us-east-1",
+    "package": "--push",
+    "plan": "-r us-east-1",
+    "queue list": "-r us-east-1",
+    "queue peek": "persistence -r us-east-1",
+    "queue purge": "persistence -r us-east-1 --yes",
+    "queue redrive": "persistence -r us-east-1",
+    "rollback": "-r us-east-1 --auto-approve",
+    "servers drain": "game-1 -r us-east-1 --yes",
+    "servers list": "-r us-east-1",
+    "servers restart": "-r us-east-1 --yes",
+    "servers scale": "2 -r us-east-1 --auto-approve",
+    "status": "",
+    "unlock": "-r us-east-1",
+}
+# They read files and processes of this machine only.
+LOCAL = {
+    "completion",
+    "config schema",
+    "config show",
+    "config validate",
+    "doctor",
+    "sandbox down",
+    "sandbox logs",
+    "sandbox status",
+    "sandbox up",
+}
+# One of each kind of fault: a profile, a token, a process, a file.
+KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config cannot be parsed")
+
+
+@pytest.fixture
+def mjctl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CommandLine]:
+    monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MJCTL_PROJECT_DIR", str(Workspace.discover(Path(__file__)).project_dir))
+    forget = (accounts._client, accounts._account_of_credentials, accounts._key_of_bucket, accounts._region_of_bucket)
+    for cached in forget:
+        cached.cache_clear()
+    yield CommandLine({}, capsys)
+    for cached in forget:
+        cached.cache_clear()
+
+
+def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
+    if hasattr(command, "commands"):
+        for name, inner in command.commands.items():
+            yield from names(inner, (*path, name))
+    else:
+        yield " ".join(path)
+
+
+def test_every_command_is_listed_here() -> None:
+    assert set(names(typer.main.get_command(app))) == set(COMMANDS) | LOCAL
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_identity_that_cannot_be_used_is_said_by_every_command(
+    command: str, mjctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = KINDS[sorted(COMMANDS).index(command) % len(KINDS)]
+    refused(mjctl, command, break_identity(kind, tmp_path, monkeypatch))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("command", ["plan", "health", "status"])
+def test_every_kind_of_fault_is_said(
+    command: str, kind: str, mjctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(mjctl, command, break_identity(kind, tmp_path, monkeypatch))
+
+
+def refused(mjctl: Any, command: str, advice: str) -> None:
+    ran = mjctl(*command.split(), "--env", "prod", *COMMANDS[command].split())
+    shown = " ".join(ran.err.split())
+    assert ran.code == ExitCode.PERMISSION, shown
+    assert "no AWS credentials can be used" in shown
+    assert advice in shown
+    assert "network" not in shown
+    assert "Traceback" not in shown
+    assert "hunter2" not in shown
