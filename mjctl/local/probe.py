@@ -67,15 +67,18 @@ class _Question:
 
 
 _REFUSED = "certificate refused: "
+_ERROR_REPLIES = ("answered '-", 'answered "-')
 
 
 def answered(reason: str | None) -> bool:
-    """Whether a process gave a sign of life, by the verdict of `probe_all`.
+    """Tell from a verdict of `probe_all` whether the process is alive, even if it is not well.
 
-    One whose certificate is refused did: it may have ended with its time, or the authority's file been exchanged. To
-    restart the process would help nothing.
+    A process whose certificate is refused is alive: the certificate may have expired, or the authority's file may have
+    been replaced. So is a Redis that answers with an error: BUSY while a script runs, LOADING while it reads its data,
+    MISCONF while it cannot write to the disk. A restart would repair none of these.
+    https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
     """
-    return reason is None or reason.startswith(_REFUSED)
+    return reason is None or reason.startswith((_REFUSED, *_ERROR_REPLIES))
 
 
 def probe(address: str, timeout_seconds: float = 1.0, ca_file: Path | None = None) -> str | None:

@@ -1,7 +1,7 @@
 """What keeps a region's processes well: an event listener of supervisord that also asks each of them every second.
 
 supervisord brings back what has ended. A process that hangs does not end: after three unanswered questions in a row
-(the emulated AWS: twenty) the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
+(a data store: thirty) the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
 
 Usage: python -m mjctl.local.watchdog REGION_DIR SOCKET   (run by supervisord only)
 """
@@ -28,9 +28,11 @@ from mjctl.models.errors import UnreachableError
 _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _FAILURES = 3
-# The emulator serves large scans on one interpreter, beside whatever else runs on this machine: slow for seconds, and
-# killing it would lose what it has not saved.
-_FAILURES_OF = {"aws": 20}
+# A data store can be silent for seconds while it works: Redis runs a script (it refuses other commands only after
+# `busy-reply-threshold`, 5 s), PostgreSQL writes a checkpoint, the emulated AWS scans a table. To kill it loses what it
+# has not saved. At one question a second, 30 failures are 30 seconds without an answer.
+_DATA_STORE_FAILURES = 30
+_FAILURES_OF = dict.fromkeys(("redis", "postgres", "aws"), _DATA_STORE_FAILURES)
 
 
 @dataclass

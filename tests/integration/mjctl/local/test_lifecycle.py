@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,8 @@ import redis
 from mjctl.local import daemon, leftovers, lifecycle
 from mjctl.local.inventory import observe
 from mjctl.local.ports import allocate, is_free
-from mjctl.local.probe import probe, probe_all
+from mjctl.local.probe import answered, probe, probe_all
+from mjctl.local.spec import ProcessSpec
 from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
 
@@ -75,16 +77,59 @@ def test_a_killed_process_comes_back_and_is_recorded(region: Region) -> None:
     assert region.pid("redis") != pid
 
 
-def test_a_hung_process_comes_back_and_is_recorded(region: Region) -> None:
+@pytest.fixture
+def game(region: Region, tmp_path: Path) -> ProcessSpec:
+    """A process of the kind that the watchdog is quick with: a server that answers 200 to everything."""
+    package = tmp_path / "release" / "gameserver"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "__main__.py").write_text(
+        "import http.server, sys\n"
+        "class Handler(http.server.BaseHTTPRequestHandler):\n"
+        "    def do_GET(self):\n"
+        "        self.send_response(200)\n"
+        "        self.end_headers()\n"
+        "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()\n"
+    )
+    address = f"http://127.0.0.1:{region.ports['other']}/healthz"
     # The watchdog may not have seen it well yet: then it gives it `start_seconds`.
-    lifecycle.start(region.spec("redis", start_seconds=10))
-    pid = region.pid("redis")
-    region.eventually(lambda: region.client.process("redis").state == "RUNNING")
+    return region.spec(
+        "other", kind="gameserver", arguments=(str(region.ports["other"]),), ready=address, live=address,
+        environment={"PYTHONPATH": str(package.parent)}, start_seconds=10,
+    )  # fmt: skip
+
+
+def test_a_hung_process_comes_back_and_is_recorded(region: Region, game: ProcessSpec) -> None:
+    lifecycle.start(game)
+    pid = region.pid("other")
+    region.eventually(lambda: region.client.process("other").state == "RUNNING")
     os.kill(pid, signal.SIGSTOP)
-    region.eventually(lambda: bool(region.incidents_of("redis")) and probe(region.spec("redis").live) is None)
-    (incident,) = region.incidents_of("redis")
+    region.eventually(lambda: bool(region.incidents_of("other")) and probe(game.live) is None)
+    (incident,) = region.incidents_of("other")
     assert (incident.kind, incident.pid) == ("hung", pid)
-    assert region.pid("redis") != pid
+    assert region.pid("other") != pid
+
+
+def test_a_redis_that_is_busy_with_a_script_says_so_and_counts_as_alive(region: Region) -> None:
+    lifecycle.start(region.spec("redis"))
+    with connect(region) as client:
+        client.config_set("lua-time-limit", 50)
+    script = threading.Thread(target=_run_for_ever, args=(region,))
+    script.start()
+    try:
+        region.eventually(lambda: "BUSY" in (probe(region.spec("redis").live) or ""))
+        assert answered(probe(region.spec("redis").live))
+    finally:
+        with connect(region) as client:
+            client.script_kill()
+        script.join(60)
+    region.eventually(lambda: probe(region.spec("redis").live) is None)
+    assert region.incidents_of("redis") == []
+
+
+def _run_for_ever(region: Region) -> None:
+    with connect(region) as client, pytest.raises(redis.ResponseError):
+        client.eval("while true do end", 0)
 
 
 def test_the_watchdog_itself_comes_back(region: Region) -> None:

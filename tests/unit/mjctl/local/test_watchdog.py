@@ -10,7 +10,7 @@ import pytest
 
 from mjctl.local import watchdog as module
 from mjctl.local.layout import Layout
-from mjctl.local.spec import ProcessSpec, recorded
+from mjctl.local.spec import Kind, ProcessSpec, recorded
 from mjctl.local.supervisor import Incident, ProcessInfo, incidents
 from mjctl.local.watchdog import Watchdog, listen
 
@@ -83,16 +83,33 @@ def test_three_failures_in_a_row_are_one_hung_process(
     assert "no answer, 3 times in a row" in incident.detail
 
 
-def test_the_emulator_may_be_slow_for_longer(
-    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout, tmp_path: Path
+@pytest.mark.parametrize("kind", ["redis", "postgres", "aws"])
+def test_a_data_store_is_killed_only_after_30_s_without_an_answer(
+    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], tmp_path: Path, kind: Kind
 ) -> None:
     address = "http://127.0.0.1:1"
-    ProcessSpec("api", "aws", "owner", tmp_path, 1, ready=address, live=address).record()
+    ProcessSpec("api", kind, "owner", tmp_path, 1, ready=address, live=address).record()
     answers[:] = [None, "no answer"]
-    rounds(watchdog, 20)
+    rounds(watchdog, 30)
     assert supervisor.killed == []
     rounds(watchdog, 1)
     assert supervisor.killed == ["api"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "answered '-BUSY Redis is busy running a script. You can only call SCRIPT KI'",
+        "answered '-LOADING Redis is loading the dataset in memory'",
+    ],
+)
+def test_a_redis_that_is_busy_is_alive(
+    watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout, answer: str
+) -> None:
+    answers[:] = [None, answer]
+    rounds(watchdog, 100)
+    assert supervisor.killed == []
+    assert kinds(layout) == []
 
 
 def test_one_answer_between_failures_saves_it(
