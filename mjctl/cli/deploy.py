@@ -252,7 +252,7 @@ def _teardown(run: Run, regions: Sequence[str], everything: bool) -> Teardown:
 
     release = run.store.of_working_tree()
     if run.environment.target == "local":
-        return LocalTeardown([run.local.wanted(name, release) for name in regions])
+        return LocalTeardown([run.local.leaving(name, release) for name in regions])
     return ProductionTeardown.of(run.production, run.environment, release, regions, everything=everything)
 
 

@@ -278,6 +278,7 @@ def roll_out(
         discard(planned)
         return results
     try:
+        show_notes(run, results)
         if not run.allow_data_loss:
             require(results)
         run.confirm(planned, f"Apply these changes to {run.environment.name}: {', '.join(regions)}?", auto_approve)
@@ -324,6 +325,8 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     addresses = {region: contract.endpoints for region, contract in contracts.items()}
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
         run.session.out.print(changes_table(results))
+    if pending:
+        show_notes(run, results)
     for result in results if pending else ():
         for broken in result.violations:
             run.session.say(f"warning: {result.region}: {broken}")
@@ -334,6 +337,13 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
             # Not wrapped: it is there to be copied.
             run.session.out.print(line, soft_wrap=True, markup=False, highlight=False)
     return code
+
+
+def show_notes(run: Run, results: Sequence[RegionResult]) -> None:
+    """Print on stderr what was found in each region, and what its repair means."""
+    for result in results:
+        for note in result.notes:
+            run.session.err.print(f"note: {result.region}: {note}", markup=False, soft_wrap=True)
 
 
 def end(code: ExitCode) -> None:

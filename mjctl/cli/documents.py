@@ -75,6 +75,7 @@ class RegionDocument(_Part):
     violations: tuple[ViolationDocument, ...] = Field(description="planned changes that are not made unasked")
     waits_for: tuple[str, ...] = Field(description="what must be applied before the changes here can be known")
     ignored: tuple[ChangeDocument, ...] = Field(description="drift that the environment's file says to overlook")
+    notes: tuple[str, ...] = Field(description="what was found in the world, and what repairing it means")
     health: VerdictDocument | None
     error: ErrorDocument | None
     api: str | None
@@ -330,6 +331,7 @@ def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument
         ),
         waits_for=result.waits_for,
         ignored=tuple(map(_change, result.ignored)),
+        notes=result.notes,
         health=VerdictDocument(
             healthy=verdict.healthy, looks=verdict.looks, seconds=round(verdict.seconds, 2), failing=verdict.failing
         )

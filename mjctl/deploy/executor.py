@@ -187,7 +187,7 @@ class Deployment:
             return Planned(intent, None, self.finish(_failed(stack, error, started)))
         if destroy:
             # That everything goes is what was asked for.
-            result = replace(result, violations=())
+            result = replace(result, violations=(), notes=())
         if not plan.pending:
             self.finish(result)
             if folder is None:
@@ -310,6 +310,7 @@ def _planned_result(intent: Intent, plan: PlanResult, shown: Sequence[Change], s
         seconds,
         revision=intent.revision,
         violations=policy.violations(changes),
+        notes=intent.notes,
     )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mjctl.local import daemon, inventory, ports
+from mjctl.deploy.observation import CERTIFICATES, PARTS, Observation, observe, repairable
+from mjctl.local import daemon, ports
 from mjctl.local.layout import Layout
 from mjctl.models.environment import Environment
 from mjctl.models.release import Release
@@ -17,8 +18,6 @@ from mjctl.terraform.stack import Stack, write_private
 
 _EPOCHS = "epochs.json"
 _SCALE = "scale.json"
-_PARTS = ("supervisor", "data-plane")
-_CERTIFICATES = "certificates"
 _PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 
 
@@ -27,8 +26,12 @@ def server_names(zones: Sequence[str], servers_per_zone: int) -> list[str]:
     return [f"game-{zone}-{n}" for zone in zones for n in range(1, servers_per_zone + 1)]
 
 
-def local_variables(environment: Environment, stack: Stack, release: Release, game_dir: Path) -> dict[str, Any]:
+def local_variables(
+    environment: Environment, stack: Stack, release: Release, game_dir: Path, seen: Observation | None = None
+) -> dict[str, Any]:
     """Variables of terraform/stacks/local for one region, whose processes run the package in `game_dir`.
+
+    `seen`: what has changed in the region; None to look now.
 
     Raises:
         ConflictError: a pinned port is taken by another program.
@@ -48,10 +51,12 @@ def local_variables(environment: Environment, stack: Stack, release: Release, ga
         "revision": release.game,
         "release_dir": str(game_dir),
     }
-    return on_this_machine(environment, stack, variables)
+    return on_this_machine(environment, stack, variables, seen)
 
 
-def on_this_machine(environment: Environment, stack: Stack, variables: Mapping[str, Any]) -> dict[str, Any]:
+def on_this_machine(
+    environment: Environment, stack: Stack, variables: Mapping[str, Any], seen: Observation | None = None
+) -> dict[str, Any]:
     """The same variables with the ports and epochs that hold now.
 
     Raises:
@@ -66,7 +71,9 @@ def on_this_machine(environment: Environment, stack: Stack, variables: Mapping[s
     return {
         **variables,
         "ports": ports.allocate(stack.folder, region, names, pinned),
-        "epochs": epochs(stack, [*_PARTS, *_PROCESSES, *servers, *([_CERTIFICATES] if variables.get("tls") else [])]),
+        "epochs": epochs(
+            stack, [*PARTS, *_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], seen
+        ),
     }
 
 
@@ -84,36 +91,14 @@ def set_servers_per_zone(stack: Stack, count: int | None) -> None:
     stack.shelf.write(_SCALE, json.dumps({"servers_per_zone": count}))
 
 
-def epochs(stack: Stack, names: list[str]) -> dict[str, int]:
+def epochs(stack: Stack, names: list[str], seen: Observation | None = None) -> dict[str, int]:
     """One number a part, raised when the state says that the part exists and this machine says that it does not.
 
     Terraform's built-in provider has no refresh; this is the local target's. A plan then shows a replacement.
     """
     known = _decoded(Shelf(stack.folder).read(_EPOCHS))
-    gone = missing_parts(stack)
+    gone = repairable((seen or observe(stack)).gone, names)
     return {name: known.get(name, 0) + (1 if name in gone else 0) for name in names}
-
-
-def missing_parts(stack: Stack) -> frozenset[str]:
-    """Parts that the last apply has left running and that are no longer there, or certificates near their end."""
-    if not stack.exists():
-        return frozenset()
-    applied = (stack.applied_variables() or {}).get("epochs", {})
-    seen = inventory.observe(stack.folder)
-    if not seen.supervisor_alive:
-        return frozenset(applied) or frozenset({"supervisor"})
-    gone = {name for name in applied if name not in (*_PARTS, _CERTIFICATES) and not seen.exists(name)}
-    if not seen.data_plane_present:
-        gone.add("data-plane")
-    if _CERTIFICATES in applied and not _certificates_are_current(stack):
-        gone.add(_CERTIFICATES)
-    return frozenset(gone)
-
-
-def _certificates_are_current(stack: Stack) -> bool:
-    from mjctl.local.certificates import is_current
-
-    return is_current(Layout(stack.folder))
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:

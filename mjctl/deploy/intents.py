@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from mjctl.deploy import inputs
+from mjctl.deploy.observation import Observation, observe
 from mjctl.deploy.releases import Entry, RegionReleases, ReleaseStore
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
@@ -18,11 +19,15 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class Intent:
-    """`stack` names the Terraform code that is run; `release` is what the unit has afterwards."""
+    """`stack` names the Terraform code that is run; `release` is what the unit has afterwards.
+
+    `notes`: lines for people on what was found in the world and is repaired.
+    """
 
     stack: Stack
     variables: dict[str, Any]
     release: Release | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def region(self) -> str:
@@ -97,15 +102,31 @@ class LocalIntents(Intents):
     """Regions as processes on this machine."""
 
     def wanted(self, unit: str, release: Release) -> Intent:
+        return self._wanted(unit, release, observe(self.stack(unit)))
+
+    def leaving(self, unit: str, release: Release) -> Intent:
+        """As `wanted`, for a destroy: what the region holds is not compared with anything."""
+        return self._wanted(unit, release, Observation())
+
+    def _wanted(self, unit: str, release: Release, seen: Observation) -> Intent:
         stack = self.stack(unit)
         stack.prepare()
         game_dir = self._store.game_dir(release)
-        return Intent(stack, inputs.local_variables(self._environment, stack, release, game_dir), release)
+        variables = inputs.local_variables(self._environment, stack, release, game_dir, seen)
+        return Intent(stack, variables, release, _notes(seen))
 
     def applied(self, unit: str) -> Intent:
+        """As the base class; also:
+
+        Raises:
+            UnreachableError: a data store does not answer, so that no drift can be ruled out.
+        """
         intent = super().applied(unit)
-        epochs = inputs.epochs(intent.stack, list(intent.variables["epochs"]))
-        return replace(intent, variables={**intent.variables, "epochs": epochs})
+        seen = observe(intent.stack)
+        if seen.unseen is not None:
+            raise seen.unseen
+        epochs = inputs.epochs(intent.stack, list(intent.variables["epochs"]), seen)
+        return replace(intent, variables={**intent.variables, "epochs": epochs}, notes=_notes(seen))
 
     def earlier(self, unit: str, entry: Entry) -> Intent:
         stack = self._store.restored(self.stack(unit), entry)
@@ -113,9 +134,18 @@ class LocalIntents(Intents):
         scaled = inputs.servers_per_zone(stack)
         if scaled is not None:
             variables["game"] = {**variables["game"], "servers_per_zone": scaled}
-        return Intent(stack, inputs.on_this_machine(self._environment, stack, variables), entry.release)
+        seen = observe(stack)
+        return Intent(
+            stack, inputs.on_this_machine(self._environment, stack, variables, seen), entry.release, _notes(seen)
+        )
 
     def scaled(self, unit: str, count: int) -> Intent:
-        intent = self.applied(unit)
+        intent = super().applied(unit)
+        seen = observe(intent.stack)
         variables = {**intent.variables, "game": {**intent.variables["game"], "servers_per_zone": count}}
-        return replace(intent, variables=inputs.on_this_machine(self._environment, intent.stack, variables))
+        variables = inputs.on_this_machine(self._environment, intent.stack, variables, seen)
+        return replace(intent, variables=variables, notes=_notes(seen))
+
+
+def _notes(seen: Observation) -> tuple[str, ...]:
+    return (*seen.notes, str(seen.unseen)) if seen.unseen is not None else seen.notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mjctl.deploy.inputs import missing_parts
+from mjctl.deploy.observation import missing_parts
 from mjctl.deploy.releases import RegionReleases
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace

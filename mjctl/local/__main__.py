@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mjctl.local.layout import Layout, write_private
+from mjctl.local.layout import Layout, read_json, write_private
 from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -59,9 +59,16 @@ def _data_plane(values: Mapping[str, Any]) -> str:
 
     from mjctl.local import data_plane
 
+    if values.get("epoch") == 0:
+        return "data plane: nothing to repair"
     began = time.monotonic()
     spec = data_plane.DataPlaneSpec(
-        Path(values["definition"]), values["prefix"], values["endpoint"], values["region"], values.get("ca_file")
+        Path(values["definition"]),
+        values["prefix"],
+        values["endpoint"],
+        values["region"],
+        values.get("ca_file"),
+        read_json(Layout(Path(values["region_dir"])).data_plane).get("keys", {}),
     )
     try:
         manifest = data_plane.create(spec)

@@ -123,7 +123,8 @@ class RegionResult:
     `add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
     `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
     and given up. `ignored` are drifted resources that the environment's file says to overlook. `waits_for`: what must
-    be applied before this can be planned. `violations`: planned changes that are not made unasked.
+    be applied before this can be planned. `violations`: planned changes that are not made unasked. `notes`: lines for
+    people on what was found in the world and what repairing it means.
     """
 
     region: str
@@ -140,6 +141,7 @@ class RegionResult:
     ignored: tuple[Change, ...] = ()
     waits_for: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def forget(self) -> int:

@@ -10,6 +10,15 @@ locals {
   # A destroy must also work when the file is lost; any other plan is refused by the resource's postcondition.
   data_plane = try(jsondecode(file(terraform_data.data_plane.output.manifest)), local.lost_data_plane)
 
+  data_plane_input = {
+    ca_file    = local.ca_file
+    definition = abspath(local.data_plane_definition)
+    endpoint   = "${local.http}://${local.address.aws}"
+    prefix     = local.prefix
+    region     = var.region
+    region_dir = var.region_dir
+  }
+
   lost_data_plane = {
     account_id = ""
     identity   = { client_id = "", issuer = "", jwks_url = "", user_pool_id = "" }
@@ -42,21 +51,28 @@ resource "terraform_data" "data_plane" {
   }
 
   provisioner "local-exec" {
+    command     = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local data-plane"
+    environment = { MJCTL_INPUT = jsonencode(local.data_plane_input) }
+    quiet       = true
+  }
+
+  depends_on = [module.aws]
+}
+
+# Repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. Nothing gets another name
+# or id by it, so no process depends on this resource, and players notice nothing. At epoch 0 there is nothing to repair.
+resource "terraform_data" "data_plane_repair" {
+  triggers_replace = { epoch = lookup(var.epochs, "data-plane-repair", 0) }
+
+  provisioner "local-exec" {
     command = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local data-plane"
     environment = {
-      MJCTL_INPUT = jsonencode({
-        ca_file    = local.ca_file
-        definition = abspath(local.data_plane_definition)
-        endpoint   = "${local.http}://${local.address.aws}"
-        prefix     = local.prefix
-        region     = var.region
-        region_dir = var.region_dir
-      })
+      MJCTL_INPUT = jsonencode(merge(local.data_plane_input, { epoch = lookup(var.epochs, "data-plane-repair", 0) }))
     }
     quiet = true
   }
 
-  depends_on = [module.aws]
+  depends_on = [terraform_data.data_plane]
 }
 
 resource "terraform_data" "schema" {
@@ -65,6 +81,7 @@ resource "terraform_data" "schema" {
       for file in sort(fileset(local.migrations, "**/*.py")) : filesha256("${local.migrations}/${file}")
     ]))
     database = module.postgres.id
+    epoch    = lookup(var.epochs, "schema", 0)
   }
 
   lifecycle {

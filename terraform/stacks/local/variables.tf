@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "epochs" {
-  description = "Raised for a process (or `supervisor`, `data-plane`) that is gone although the state says it exists: it is then replaced."
+  description = "Raised for a process (or `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates`) that is gone or changed although the state says it exists: it is then replaced."
   type        = map(number)
   default     = {}
 }

@@ -1,0 +1,230 @@
+"""Every part of the data plane that is changed or deleted is reported, and `create` repairs it."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from mjctl.local import data_plane
+from mjctl.local.data_plane import DataPlaneSpec, Difference
+from tests.integration.conftest import DEFINITION, EmulatedAws
+
+
+@dataclasses.dataclass
+class Plane:
+    """A data plane of its own in the emulated AWS that the session shares."""
+
+    spec: DataPlaneSpec
+    manifest: dict[str, Any]
+
+    def client(self, service: str) -> Any:
+        return boto3.client(service, region_name=self.spec.region, endpoint_url=self.spec.endpoint)
+
+    @property
+    def known(self) -> DataPlaneSpec:
+        return dataclasses.replace(self.spec, known_keys=self.manifest["keys"])
+
+    def shown(self, found: tuple[Difference, ...]) -> list[str]:
+        return [str(item).replace(f"{self.spec.prefix}-", "") for item in found]
+
+    def found(self) -> tuple[Difference, ...]:
+        return data_plane.differences(self.known)
+
+
+@pytest.fixture
+def plane(aws: EmulatedAws) -> Plane:
+    spec = DataPlaneSpec(DEFINITION, f"game-{secrets.token_hex(4)}", aws.endpoint, aws.region)
+    return Plane(spec, data_plane.create(spec))
+
+
+def _table_gone(plane: Plane) -> None:
+    plane.client("dynamodb").delete_table(TableName=plane.manifest["tables"]["matches"]["name"])
+
+
+def _index_gone(plane: Plane) -> None:
+    plane.client("dynamodb").update_table(
+        TableName=plane.manifest["tables"]["matches"]["name"],
+        GlobalSecondaryIndexUpdates=[{"Delete": {"IndexName": "by_state"}}],
+    )
+
+
+def _ttl_off(plane: Plane) -> None:
+    plane.client("dynamodb").update_time_to_live(
+        TableName=plane.manifest["tables"]["players"]["name"],
+        TimeToLiveSpecification={"Enabled": False, "AttributeName": "expires_at"},
+    )
+
+
+def _queue_gone(plane: Plane) -> None:
+    plane.client("sqs").delete_queue(QueueUrl=plane.manifest["queues"]["persistence"]["url"])
+
+
+def _set(attribute: str, value: str, queue: str = "persistence") -> Callable[[Plane], None]:
+    def fault(plane: Plane) -> None:
+        sqs = plane.client("sqs")
+        url = sqs.get_queue_url(QueueName=f"{plane.spec.prefix}-{queue}")["QueueUrl"]
+        sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: value})
+
+    return fault
+
+
+def _topic_gone(plane: Plane) -> None:
+    plane.client("sns").delete_topic(TopicArn=plane.manifest["topics"]["events"])
+
+
+def _subscription(plane: Plane) -> str:
+    topic = plane.manifest["topics"]["events"]
+    (found,) = plane.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    return str(found["SubscriptionArn"])
+
+
+def _unsubscribed(plane: Plane) -> None:
+    plane.client("sns").unsubscribe(SubscriptionArn=_subscription(plane))
+
+
+def _not_raw(plane: Plane) -> None:
+    plane.client("sns").set_subscription_attributes(
+        SubscriptionArn=_subscription(plane), AttributeName="RawMessageDelivery", AttributeValue="false"
+    )
+
+
+def _pool_gone(plane: Plane) -> None:
+    plane.client("cognito-idp").delete_user_pool(UserPoolId=plane.manifest["identity"]["user_pool_id"])
+
+
+def _weak_passwords(plane: Plane) -> None:
+    plane.client("cognito-idp").update_user_pool(
+        UserPoolId=plane.manifest["identity"]["user_pool_id"],
+        Policies={"PasswordPolicy": {"MinimumLength": 6}},
+    )
+
+
+def _app_client_gone(plane: Plane) -> None:
+    identity = plane.manifest["identity"]
+    plane.client("cognito-idp").delete_user_pool_client(
+        UserPoolId=identity["user_pool_id"], ClientId=identity["client_id"]
+    )
+
+
+def _long_tokens(plane: Plane) -> None:
+    identity = plane.manifest["identity"]
+    plane.client("cognito-idp").update_user_pool_client(
+        UserPoolId=identity["user_pool_id"], ClientId=identity["client_id"], AccessTokenValidity=24
+    )
+
+
+def _key_disabled(plane: Plane) -> None:
+    plane.client("kms").disable_key(KeyId=plane.manifest["keys"]["data"])
+
+
+def _key_to_be_deleted(plane: Plane) -> None:
+    plane.client("kms").schedule_key_deletion(KeyId=plane.manifest["keys"]["data"], PendingWindowInDays=7)
+
+
+def _key_never_rotated(plane: Plane) -> None:
+    plane.client("kms").disable_key_rotation(KeyId=plane.manifest["keys"]["data"])
+
+
+def _alias_gone(plane: Plane) -> None:
+    plane.client("kms").delete_alias(AliasName=f"alias/{plane.spec.prefix}-data")
+
+
+def _alias_elsewhere(plane: Plane) -> None:
+    kms = plane.client("kms")
+    other = kms.create_key(Description="another key")["KeyMetadata"]["KeyId"]
+    kms.update_alias(AliasName=f"alias/{plane.spec.prefix}-data", TargetKeyId=other)
+
+
+# Faults that do not hide each other, in one plane, to spend one walk on many.
+FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
+    {
+        _queue_gone: "queue persistence is missing: it is made again, empty",
+        _set("MessageRetentionPeriod", "60", "persistence-dead-letter"): (
+            "queue persistence-dead-letter has MessageRetentionPeriod 60: it is set to 1209600"
+        ),
+        _table_gone: "table matches is missing: it is made again, empty",
+        _ttl_off: "table players does not expire items by expires_at: TTL is turned on",
+        _topic_gone: "topic events is missing: it is made again, with its subscriptions",
+        _weak_passwords: "user pool players has other rules for passwords: they are set as defined",
+        _key_disabled: "KMS key data is Disabled: it is enabled again",
+    },
+    {
+        _set("VisibilityTimeout", "7"): "queue persistence has VisibilityTimeout 7: it is set to 60",
+        _index_gone: "table matches has no index by_state: the index is made",
+        _unsubscribed: "topic events does not feed persistence: the queue is subscribed again",
+        _long_tokens: "app client game has other settings: they are set as defined",
+        _key_never_rotated: "KMS key data is never rotated: rotation is turned on",
+        _alias_gone: "KMS key data is not behind alias/data: the alias is set again",
+    },
+    {
+        _not_raw: "subscription of persistence to events has RawMessageDelivery false: it is set to true",
+        _alias_elsewhere: "KMS key data is not behind alias/data: the alias is set again",
+    },
+    {_key_to_be_deleted: "KMS key data is PendingDeletion: it is enabled again"},
+)
+
+
+def test_a_data_plane_that_is_as_defined_has_no_difference(plane: Plane) -> None:
+    assert plane.found() == ()
+    assert data_plane.create(plane.known) == plane.manifest
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_changes_are_reported_and_repaired_without_a_new_id(
+    plane: Plane, faults: dict[Callable[[Plane], None], str]
+) -> None:
+    for fault in faults:
+        fault(plane)
+    found = plane.found()
+    assert sorted(plane.shown(found)) == sorted(faults.values())
+    assert not any(item.new_id for item in found)
+    assert data_plane.create(plane.known) == plane.manifest
+    assert plane.found() == ()
+
+
+@pytest.mark.parametrize(
+    ("fault", "part", "lost", "field"),
+    [
+        (_pool_gone, "user pool", "the players' accounts are lost", "user_pool_id"),
+        (_app_client_gone, "app client", "players log in again", "client_id"),
+    ],
+)
+def test_a_lost_identity_is_made_anew_and_says_what_is_lost(
+    plane: Plane, fault: Callable[[Plane], None], part: str, lost: str, field: str
+) -> None:
+    fault(plane)
+    (difference,) = plane.found()
+    assert (difference.part.startswith(part), difference.found, difference.new_id) == (True, "is missing", True)
+    assert lost in difference.repair
+    repaired = data_plane.create(plane.known)
+    assert repaired["identity"][field] not in ("", plane.manifest["identity"][field])
+    assert plane.found() == ()
+
+
+def test_a_lost_key_is_replaced_and_says_what_cannot_be_read_any_more(plane: Plane, aws: EmulatedAws) -> None:
+    """No API deletes a key at once, so the key here is one that the emulator has never had."""
+    kms = plane.client("kms")
+    kms.delete_alias(AliasName=f"alias/{plane.spec.prefix}-data")
+    lost = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+    spec = dataclasses.replace(plane.spec, known_keys={"data": lost})
+    (difference,) = data_plane.differences(spec)
+    assert difference.new_id
+    assert "backups and sealed fields that were encrypted with it can no longer be read" in difference.repair
+    made = data_plane.create(spec)["keys"]["data"]
+    assert made not in (lost, plane.manifest["keys"]["data"])
+    assert data_plane.differences(dataclasses.replace(spec, known_keys={"data": made})) == ()
+
+
+def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
+    changed = tmp_path / "data-plane.yaml"
+    changed.write_text(
+        DEFINITION.read_text().replace("visibility_timeout_seconds: 60", "visibility_timeout_seconds: 90")
+    )
+    found = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
+    assert [(item.found, item.repair) for item in found] == [("has VisibilityTimeout 60", "it is set to 90")]
