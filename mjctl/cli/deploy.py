@@ -19,6 +19,7 @@ from mjctl.cli.deploy_run import (
     MessageOption,
     Run,
     SummaryFileOption,
+    deployed_units,
     emit_results,
     end,
     open_run,
@@ -112,12 +113,14 @@ def drift(
 
     run = open_run("drift", env, output)
     begin_reports(summary_file, junit)
-    units = _looked_at(run, chosen_regions(run.environment, region, all_regions))
+    chosen = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
+    regions, absent = deployed_units(run, chosen, named=bool(region))
+    units = (*regions, *_shared(run, chosen))
     with run.held(units, lock_timeout):
         intents = [run.intents.applied(unit) for unit in units]
         planned = run.phase(lambda deployment: deployment.plan(intents))
         discard(planned)
-    results = [overlook(one.result, run.environment.drift.ignore) for one in planned]
+    results = [overlook(one.result, run.environment.drift.ignore) for one in planned] + absent
     code = emit_results(run, results, pending=True)
     write_reports(run, code, results, None, summary_file, junit)
     end(code)
@@ -286,13 +289,14 @@ def rollback(
 
     run = open_run("rollback", env, output)
     run.allow_data_loss = allow_data_loss
-    regions = wanted_regions(run.environment, region, all_regions)
+    chosen = wanted_regions(run.environment, region, all_regions)
+    regions, absent = deployed_units(run, chosen, named=not all_regions)
     watch = health_gate(run, soak, max_failures, threshold or ()) if gate else None
     with run.held(regions, lock_timeout, message):
         intents = [_earlier(run, name, to) for name in regions]
         planned = run.phase(lambda deployment: deployment.plan(intents))
         results = roll_out(run, planned, RolloutPlan(), watch, auto_approve, message, None)
-    results = [_rolled_back(one) for one in results]
+    results = [_rolled_back(one) for one in results] + absent
     end(emit_results(run, results))
 
 
@@ -326,11 +330,10 @@ def _plans(run: Run, units: Sequence[str], release: Release, folder: PlanFolder 
     return run.phase(lambda deployment: plan_known(deployment, run.intents, units, release))
 
 
-def _looked_at(run: Run, regions: Sequence[str]) -> tuple[str, ...]:
-    """The regions named, else every deployed one; with all of them also what exists once."""
-    from mjctl.terraform.contracts import deployed_contracts, shared_contracts
+def _shared(run: Run, regions: Sequence[str]) -> tuple[str, ...]:
+    """What exists once, where every region is looked at."""
+    from mjctl.terraform.contracts import shared_contracts
 
-    chosen = regions or tuple(deployed_contracts(run.workspace, run.environment))
-    if regions and set(regions) != set(run.environment.regions):
-        return tuple(chosen)
-    return (*chosen, *shared_contracts(run.workspace, run.environment))
+    if set(regions) != set(run.environment.regions):
+        return ()
+    return tuple(shared_contracts(run.workspace, run.environment))

@@ -235,6 +235,35 @@ def wanted_regions(environment: Environment, region: list[str] | None, all_regio
     return regions
 
 
+def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[RegionResult]]:
+    """Return the units that were ever wholly deployed, and a result for each other one.
+
+    Units that the operator has `named` are all returned: that one of them is not deployed is then an error.
+
+    Raises:
+        NotFoundError: none of the units is deployed.
+    """
+    from mjctl.models.deployment import Outcome, RegionResult
+    from mjctl.models.errors import NotFoundError
+
+    if named:
+        return tuple(units), []
+    there = tuple(unit for unit in units if run.intents.stack(unit).applied_variables() is not None)
+    if not there:
+        raise NotFoundError(
+            f"not deployed: {', '.join(units)}",
+            where=f"environment {run.environment.name}",
+            hint=f"`mjctl deploy --env {run.environment.name} --region {units[0]}` brings up a region",
+        )
+    absent = []
+    for unit in units:
+        if unit not in there:
+            half = run.intents.stack(unit).exists()
+            notes = (f"half deployed: `mjctl deploy --env {run.environment.name} --region {unit}` finishes it",)
+            absent.append(RegionResult(unit, Outcome.NOT_DEPLOYED, notes=notes if half else ()))
+    return there, absent
+
+
 def exit_code(results: Sequence[RegionResult]) -> ExitCode:
     """0 when all went well; 130 when stopped; 3 when the health gate refused a region; 4 when some went well; the
     cause's own code when all failed alike."""
@@ -242,7 +271,7 @@ def exit_code(results: Sequence[RegionResult]) -> ExitCode:
         return ExitCode.INTERRUPTED
     if any(result.verdict is not None and not result.verdict.healthy for result in results):
         return ExitCode.UNHEALTHY
-    failed = [result for result in results if not result.ok and result.outcome != "not_started"]
+    failed = [result for result in results if not result.ok and result.outcome not in ("not_started", "not_deployed")]
     if not failed:
         return ExitCode.OK
     if any(result.ok for result in results):

@@ -60,6 +60,7 @@ class RegionDocument(_Part):
         "applied",
         "destroyed",
         "not_started",
+        "not_deployed",
         "unhealthy",
         "rolled_back",
         "failed",

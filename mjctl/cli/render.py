@@ -40,6 +40,7 @@ _STYLE = {
     Outcome.APPLIED: "green",
     Outcome.DESTROYED: "green",
     Outcome.NOT_STARTED: "dim",
+    Outcome.NOT_DEPLOYED: "dim",
     Outcome.UNHEALTHY: "red",
     Outcome.ROLLED_BACK: "yellow",
     Outcome.FAILED: "red",

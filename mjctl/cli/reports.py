@@ -94,8 +94,9 @@ def deploy_junit(command: str, environment: str, results: Sequence[RegionResult]
     def steps(result: RegionResult) -> Iterable[tuple[str, float, str, str]]:
         error = str(result.error.what) if result.error else ""
         gate = result.verdict.seconds if result.verdict else 0.0
-        if result.outcome is Outcome.NOT_STARTED:
-            yield command, 0.0, "skipped", "an earlier region stopped the rollout"
+        if result.outcome in (Outcome.NOT_STARTED, Outcome.NOT_DEPLOYED):
+            stopped = result.outcome is Outcome.NOT_STARTED
+            yield command, 0.0, "skipped", "an earlier region stopped the rollout" if stopped else "not deployed"
             return
         yield command, max(0.0, result.seconds - gate), "failure" if error else "", error
         if result.changes:

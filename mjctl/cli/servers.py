@@ -127,14 +127,15 @@ def scale(
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
-    from mjctl.cli.deploy_run import emit_results, end, open_run, roll_out, wanted_regions
+    from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out, wanted_regions
     from mjctl.deploy import inputs
     from mjctl.deploy.rollout import RolloutPlan
 
     if (servers_per_zone is None) == (not reset):
         raise UsageError("give either the number of servers a zone or --reset", hint="mjctl servers scale 2")
     run = open_run("servers scale", env, output)
-    regions = wanted_regions(run.environment, region, all_regions)
+    chosen = wanted_regions(run.environment, region, all_regions)
+    regions, absent = deployed_units(run, chosen, named=not all_regions)
     count = servers_per_zone or run.environment.game.servers_per_zone
     with run.held(regions, lock_timeout, message):
         intents = [run.intents.scaled(name, count) for name in regions]
@@ -143,7 +144,7 @@ def scale(
         for result in results:
             if result.ok:
                 inputs.set_servers_per_zone(run.intents.stack(result.region), servers_per_zone)
-    end(emit_results(run, results))
+    end(emit_results(run, [*results, *absent]))
 
 
 def _exchange(

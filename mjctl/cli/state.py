@@ -34,7 +34,8 @@ def outputs(
 
     run = open_run("outputs", env, output)
     regions = chosen_regions(run.environment, region, all_regions)
-    contracts = deployed_contracts(run.workspace, run.environment, regions)
+    # `--all-regions` means every deployed region: a region that is not deployed publishes nothing.
+    contracts = deployed_contracts(run.workspace, run.environment, () if all_regions else regions)
     published = {name: contract.model_dump(mode="json") for name, contract in contracts.items()}
     if not regions or all_regions:
         published |= shared_contracts(run.workspace, run.environment)

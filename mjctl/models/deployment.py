@@ -27,6 +27,7 @@ class Outcome(StrEnum):
 
     `planned`: changes are known and were not applied. `waiting`: what it needs is published by a stack that must be
     applied first, so its changes are not known yet. `not_started`: an earlier region stopped the rollout.
+    `not_deployed`: the command was meant for every region, and this region has nothing to work on.
     `unhealthy`: applied, and refused by the health gate. `rolled_back`: brought back to its last good revision after
     it had failed or turned unhealthy, or because a person asked for it.
     """
@@ -37,6 +38,7 @@ class Outcome(StrEnum):
     APPLIED = "applied"
     DESTROYED = "destroyed"
     NOT_STARTED = "not_started"
+    NOT_DEPLOYED = "not_deployed"
     UNHEALTHY = "unhealthy"
     ROLLED_BACK = "rolled_back"
     FAILED = "failed"
