@@ -87,7 +87,9 @@ def observe(stack: Stack) -> Observation:
         try:
             if not _answered(stack, "postgres", lambda: _has_schema(contract)):
                 gone.add(SCHEMA)
-                notes.append("the database has no schema: it is made again, empty; `mjctl backup restore` fills it")
+                notes.append(
+                    "the database has no schema: a deploy makes it again, empty; `mjctl backup restore` fills it"
+                )
         except MjctlError as error:
             unseen = unseen or error
     return Observation(frozenset(gone), tuple(notes), unseen)

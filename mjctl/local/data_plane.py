@@ -65,7 +65,7 @@ class Difference:
     new_id: bool = False
 
     def __str__(self) -> str:
-        return f"{self.part} {self.found}: {self.repair}"
+        return f"{self.part} {self.found}: a deploy {self.repair}"
 
 
 def create(spec: DataPlaneSpec) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class _Walk:
         try:
             table: Mapping[str, Any] = dynamodb.describe_table(TableName=name)["Table"]
         except dynamodb.exceptions.ResourceNotFoundException:
-            if not self._differs(f"table {name}", "is missing", "it is made again, empty"):
+            if not self._differs(f"table {name}", "is missing", "makes it again, empty"):
                 return identity
             request: dict[str, Any] = {
                 "TableName": name,
@@ -170,7 +170,7 @@ class _Walk:
         there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", ())}
         for index in indexes:
             missing = index["IndexName"] not in there
-            if missing and self._differs(f"table {name}", f"has no index {index['IndexName']}", "the index is made"):
+            if missing and self._differs(f"table {name}", f"has no index {index['IndexName']}", "makes the index"):
                 # One index a call: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
                 dynamodb.update_table(
                     TableName=name,
@@ -185,7 +185,7 @@ class _Walk:
         dynamodb = self._clients.dynamodb
         current = dynamodb.describe_time_to_live(TableName=name)["TimeToLiveDescription"]
         on = current.get("TimeToLiveStatus") in ("ENABLED", "ENABLING") and current.get("AttributeName") == attribute
-        if not on and self._differs(f"table {name}", f"does not expire items by {attribute}", "TTL is turned on"):
+        if not on and self._differs(f"table {name}", f"does not expire items by {attribute}", "turns TTL on"):
             wanted = {"Enabled": True, "AttributeName": attribute}
             dynamodb.update_time_to_live(TableName=name, TimeToLiveSpecification=wanted)  # type: ignore[arg-type]
 
@@ -209,7 +209,7 @@ class _Walk:
             url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
         except sqs.exceptions.QueueDoesNotExist:
             url = f"{self._spec.endpoint}/{ACCOUNT_ID}/{name}"
-            if self._differs(f"queue {name}", "is missing", "it is made again, empty"):
+            if self._differs(f"queue {name}", "is missing", "makes it again, empty"):
                 url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
         else:
             current = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
@@ -217,7 +217,7 @@ class _Walk:
                 found = current.get(attribute)  # type: ignore[call-overload]
                 if same_attribute(found, wanted):
                     continue
-                if self._differs(f"queue {name}", f"has {attribute} {found or 'unset'}", f"it is set to {wanted}"):
+                if self._differs(f"queue {name}", f"has {attribute} {found or 'unset'}", f"sets it to {wanted}"):
                     sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: wanted})  # type: ignore[dict-item]
         # A queue that was made when the emulator had another port still names that port.
         return {
@@ -231,7 +231,7 @@ class _Walk:
         try:
             sns.get_topic_attributes(TopicArn=arn)
         except sns.exceptions.NotFoundException:
-            if not self._differs(f"topic {name}", "is missing", "it is made again, with its subscriptions"):
+            if not self._differs(f"topic {name}", "is missing", "makes it again, with its subscriptions"):
                 return arn
             sns.create_topic(Name=name)
         pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
@@ -245,13 +245,13 @@ class _Walk:
     def _subscription(self, name: str, topic: str, queue: str, raw: str, subscription: str | None) -> None:
         sns, target = self._clients.sns, queue.rsplit(":", 1)[-1]
         if subscription is None:
-            if self._differs(f"topic {name}", f"does not feed {target}", "the queue is subscribed again"):
+            if self._differs(f"topic {name}", f"does not feed {target}", "subscribes the queue again"):
                 sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": raw})
             return
         current = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
         found = str(current.get("RawMessageDelivery", "false")).lower()
         if found != raw and self._differs(
-            f"subscription of {target} to {name}", f"has RawMessageDelivery {found}", f"it is set to {raw}"
+            f"subscription of {target} to {name}", f"has RawMessageDelivery {found}", f"sets it to {raw}"
         ):
             # Subscribe returns a subscription that exists as it is: only this call changes its attributes.
             # https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
@@ -264,7 +264,7 @@ class _Walk:
         settings = pool_settings(values)
         pool_id = next((pool["Id"] for pool in self._pools() if pool.get("Name") == pool_name), "")
         if not pool_id:
-            lost = "a new one is made; the players' accounts are lost, and players sign up again"
+            lost = "makes a new one; the players' accounts are lost, and players sign up again"
             if not self._differs(f"user pool {pool_name}", "is missing", lost, new_id=True):
                 return {}
             created = cognito.create_user_pool(
@@ -273,7 +273,7 @@ class _Walk:
             pool_id = created["UserPool"]["Id"]
         pool: Mapping[str, Any] = cognito.describe_user_pool(UserPoolId=pool_id)["UserPool"]
         if not covers(pool, settings) and self._differs(
-            f"user pool {pool_name}", "has other rules for passwords", "they are set as defined"
+            f"user pool {pool_name}", "has other rules for passwords", "sets them as defined"
         ):
             # It resets what is not named, so everything that the definition sets is named.
             # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html
@@ -299,7 +299,7 @@ class _Walk:
         clients = [client for page in pages for client in page["UserPoolClients"]]
         found = next((client["ClientId"] for client in clients if client.get("ClientName") == name), None)
         if found is None:
-            lost = "a new one is made; players log in again"
+            lost = "makes a new one; players log in again"
             if not self._differs(f"app client {name}", "is missing", lost, new_id=True):
                 return ""
             created = cognito.create_user_pool_client(
@@ -308,7 +308,7 @@ class _Walk:
             return created["UserPoolClient"]["ClientId"]
         current = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=found)["UserPoolClient"]
         if not covers(current, settings) and self._differs(
-            f"app client {name}", "has other settings", "they are set as defined"
+            f"app client {name}", "has other settings", "sets them as defined"
         ):
             # As with the pool, what is not named is reset.
             # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPoolClient.html
@@ -323,8 +323,8 @@ class _Walk:
         found = self._described_key(self._spec.known_keys.get(key)) or behind_alias
         if found is None:
             lost = (
-                "its material cannot be recovered, so backups and sealed fields that were encrypted with it can no "
-                "longer be read; a new key is made for new data"
+                "makes a new key for new data; the old key's material cannot be recovered, so backups and sealed "
+                "fields that were encrypted with it can no longer be read"
             )
             if not self._differs(f"KMS key {name}", "is gone", lost, new_id=True):
                 return ""
@@ -334,7 +334,7 @@ class _Walk:
         if behind_alias is None or behind_alias["Arn"] != arn:
             # A key that was just made has no alias either, and is reported once.
             is_new = any(item.part == f"KMS key {name}" and item.new_id for item in self.found)
-            if is_new or self._differs(f"KMS key {name}", f"is not behind {alias}", "the alias is set again"):
+            if is_new or self._differs(f"KMS key {name}", f"is not behind {alias}", "sets the alias again"):
                 if behind_alias is not None:
                     kms.update_alias(AliasName=alias, TargetKeyId=arn)
                 else:
@@ -344,7 +344,7 @@ class _Walk:
     def _usable(self, name: str, arn: str, state: str) -> None:
         """The key can be used, and is rotated. A key whose deletion is scheduled is still whole."""
         kms = self._clients.kms
-        if state != "Enabled" and self._differs(f"KMS key {name}", f"is {state}", "it is enabled again"):
+        if state != "Enabled" and self._differs(f"KMS key {name}", f"is {state}", "enables it again"):
             # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html leaves the key disabled.
             if state == "PendingDeletion":
                 kms.cancel_key_deletion(KeyId=arn)
@@ -353,7 +353,7 @@ class _Walk:
             # AWS answers for the rotation of an enabled key only.
             return
         rotated = kms.get_key_rotation_status(KeyId=arn).get("KeyRotationEnabled")
-        if not rotated and self._differs(f"KMS key {name}", "is never rotated", "rotation is turned on"):
+        if not rotated and self._differs(f"KMS key {name}", "is never rotated", "turns rotation on"):
             kms.enable_key_rotation(KeyId=arn)
 
     def _described_key(self, key_id: str | None) -> Mapping[str, Any] | None:

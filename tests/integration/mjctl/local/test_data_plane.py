@@ -144,29 +144,29 @@ def _alias_elsewhere(plane: Plane) -> None:
 # Faults that do not hide each other, in one plane, to spend one walk on many.
 FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
     {
-        _queue_gone: "queue persistence is missing: it is made again, empty",
+        _queue_gone: "queue persistence is missing: a deploy makes it again, empty",
         _set("MessageRetentionPeriod", "60", "persistence-dead-letter"): (
-            "queue persistence-dead-letter has MessageRetentionPeriod 60: it is set to 1209600"
+            "queue persistence-dead-letter has MessageRetentionPeriod 60: a deploy sets it to 1209600"
         ),
-        _table_gone: "table matches is missing: it is made again, empty",
-        _ttl_off: "table players does not expire items by expires_at: TTL is turned on",
-        _topic_gone: "topic events is missing: it is made again, with its subscriptions",
-        _weak_passwords: "user pool players has other rules for passwords: they are set as defined",
-        _key_disabled: "KMS key data is Disabled: it is enabled again",
+        _table_gone: "table matches is missing: a deploy makes it again, empty",
+        _ttl_off: "table players does not expire items by expires_at: a deploy turns TTL on",
+        _topic_gone: "topic events is missing: a deploy makes it again, with its subscriptions",
+        _weak_passwords: "user pool players has other rules for passwords: a deploy sets them as defined",
+        _key_disabled: "KMS key data is Disabled: a deploy enables it again",
     },
     {
-        _set("VisibilityTimeout", "7"): "queue persistence has VisibilityTimeout 7: it is set to 60",
-        _index_gone: "table matches has no index by_state: the index is made",
-        _unsubscribed: "topic events does not feed persistence: the queue is subscribed again",
-        _long_tokens: "app client game has other settings: they are set as defined",
-        _key_never_rotated: "KMS key data is never rotated: rotation is turned on",
-        _alias_gone: "KMS key data is not behind alias/data: the alias is set again",
+        _set("VisibilityTimeout", "7"): "queue persistence has VisibilityTimeout 7: a deploy sets it to 60",
+        _index_gone: "table matches has no index by_state: a deploy makes the index",
+        _unsubscribed: "topic events does not feed persistence: a deploy subscribes the queue again",
+        _long_tokens: "app client game has other settings: a deploy sets them as defined",
+        _key_never_rotated: "KMS key data is never rotated: a deploy turns rotation on",
+        _alias_gone: "KMS key data is not behind alias/data: a deploy sets the alias again",
     },
     {
-        _not_raw: "subscription of persistence to events has RawMessageDelivery false: it is set to true",
-        _alias_elsewhere: "KMS key data is not behind alias/data: the alias is set again",
+        _not_raw: "subscription of persistence to events has RawMessageDelivery false: a deploy sets it to true",
+        _alias_elsewhere: "KMS key data is not behind alias/data: a deploy sets the alias again",
     },
-    {_key_to_be_deleted: "KMS key data is PendingDeletion: it is enabled again"},
+    {_key_to_be_deleted: "KMS key data is PendingDeletion: a deploy enables it again"},
 )
 
 
@@ -227,4 +227,4 @@ def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
         DEFINITION.read_text().replace("visibility_timeout_seconds: 60", "visibility_timeout_seconds: 90")
     )
     found = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
-    assert [(item.found, item.repair) for item in found] == [("has VisibilityTimeout 60", "it is set to 90")]
+    assert [(item.found, item.repair) for item in found] == [("has VisibilityTimeout 60", "sets it to 90")]
