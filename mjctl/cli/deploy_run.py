@@ -372,7 +372,7 @@ def show_notes(run: Run, results: Sequence[RegionResult]) -> None:
     """Print on stderr what was found in each region, and what its repair means."""
     for result in results:
         for note in result.notes:
-            run.session.err.print(f"note: {result.region}: {note}", markup=False, soft_wrap=True)
+            run.session.say(f"note: {result.region}: {note}")
 
 
 def end(code: ExitCode) -> None:
