@@ -14,6 +14,7 @@ from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOpti
 from mjctl.cli.deploy_run import (
     AllowDataLossOption,
     AutoApproveOption,
+    BriefOption,
     JUnitOption,
     LockTimeoutOption,
     MessageOption,
@@ -61,6 +62,7 @@ def plan(
     ] = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
+    brief: BriefOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
@@ -75,6 +77,7 @@ def plan(
     from mjctl.deploy.staged import plan_known
 
     run = open_run("plan", env, output)
+    run.brief = brief
     run.only_planned = out is None
     begin_reports(summary_file, junit)
     units = run.intents.units(wanted_regions(run.environment, region, all_regions))
@@ -98,6 +101,7 @@ def drift(
     all_regions: AllRegionsOption = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
+    brief: BriefOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
 ) -> None:
@@ -112,6 +116,7 @@ def drift(
     from mjctl.deploy.executor import discard
 
     run = open_run("drift", env, output)
+    run.brief = brief
     begin_reports(summary_file, junit)
     chosen = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
     regions, absent = deployed_units(run, chosen, named=bool(region))
@@ -169,6 +174,7 @@ def deploy(
     ] = None,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
+    brief: BriefOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
@@ -185,6 +191,7 @@ def deploy(
     from mjctl.deploy.rollout import RolloutPlan, Strategy
 
     run = open_run("deploy", env, output)
+    run.brief = brief
     run.allow_data_loss = allow_data_loss
     begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
@@ -275,6 +282,7 @@ def rollback(
     soak: SoakOption = 0,
     max_failures: MaxFailuresOption = 0,
     threshold: GateThresholdOption = None,
+    brief: BriefOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
@@ -288,6 +296,7 @@ def rollback(
     from mjctl.deploy.rollout import RolloutPlan
 
     run = open_run("rollback", env, output)
+    run.brief = brief
     run.allow_data_loss = allow_data_loss
     chosen = wanted_regions(run.environment, region, all_regions)
     regions, absent = deployed_units(run, chosen, named=not all_regions)

@@ -59,6 +59,9 @@ AllowDataLossOption = Annotated[
         help="Apply a plan although it deletes or replaces what holds players' data.",
     ),
 ]
+BriefOption = Annotated[
+    bool, typer.Option("--brief", envvar="MJCTL_BRIEF", help="Show the names of changed resources without values.")
+]
 SummaryFileOption = Annotated[
     Path | None,
     typer.Option(
@@ -80,6 +83,7 @@ class Run:
     environment: Environment
     allow_data_loss: bool = False
     only_planned: bool = False
+    brief: bool = False
 
     @cached_property
     def engine(self) -> Engine:
@@ -162,12 +166,12 @@ class Run:
         Raises:
             RefusedError: the answer was no, or there is nobody to ask.
         """
-        from mjctl.cli.render import changes_table
+        from mjctl.cli.plan_view import PlanView
 
         results = [one.result for one in planned]
         if auto_approve or not any(result.changes or result.outcome == "waiting" for result in results):
             return
-        self.session.err.print(changes_table(results))
+        self.session.err.print(PlanView(results, brief=self.brief))
         for result in results:
             if result.waits_for:
                 said = f"{result.region}: changes are known once {' and '.join(result.waits_for)} is applied"
@@ -342,7 +346,8 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     `pending`: changes that were not applied end with CHANGES_PENDING.
     """
     from mjctl.cli.documents import run_document
-    from mjctl.cli.render import changes_table, print_error, results_view, trust_advice
+    from mjctl.cli.plan_view import PlanView
+    from mjctl.cli.render import print_error, results_view, trust_advice
 
     for result in results:
         if result.error:
@@ -353,7 +358,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     contracts = {} if pending else _contracts(run, results)
     addresses = {region: contract.endpoints for region, contract in contracts.items()}
     if pending and any(result.changes for result in results) and run.session.output is OutputFormat.TEXT:
-        run.session.out.print(changes_table(results))
+        run.session.out.print(PlanView(results, brief=run.brief))
     if pending:
         show_notes(run, results)
     for result in results if pending else ():

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mjctl.deploy.history import Record
 from mjctl.models.contract import Endpoints
-from mjctl.models.deployment import Change, RegionResult
+from mjctl.models.deployment import AttributeChange, Change, Hidden, RegionResult
 from mjctl.models.errors import MjctlError
 from mjctl.models.exit_codes import ExitCode
 
@@ -22,10 +22,24 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class AttributeDocument(_Part):
+    """One attribute that changes. A value that is hidden is null here."""
+
+    path: str = Field(description='`a.b[0]`; a key that is no plain word is quoted: `tags["a b"]`')
+    before: object
+    after: object
+    sensitive: bool = Field(description="both values are secret and not shown")
+    before_hidden: bool = Field(description="there is an old value, which is not shown")
+    known_after_apply: bool = Field(description="the new value is not known before the apply")
+
+
 class ChangeDocument(_Part):
     address: str
     action: Literal["create", "update", "replace", "delete", "read", "move", "import", "forget"]
     reason: str | None
+    resource_type: str
+    forced_by: tuple[str, ...] = Field(description="paths of the attributes that cannot be changed in place")
+    attributes: tuple[AttributeDocument, ...]
 
 
 class ViolationDocument(_Part):
@@ -69,6 +83,7 @@ class RegionDocument(_Part):
     add: int
     change: int
     remove: int
+    forget: int = Field(description="resources that stay in the world and are no longer managed")
     seconds: float
     revision: str | None = Field(description="what runs in the region afterwards, as far as it is known")
     refused: str | None = Field(description="the revision that was tried and given up")
@@ -323,6 +338,7 @@ def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument
         add=result.add,
         change=result.change,
         remove=result.remove,
+        forget=result.forget,
         seconds=round(result.seconds, 2),
         revision=result.revision,
         refused=result.refused,
@@ -345,7 +361,28 @@ def _region(result: RegionResult, endpoints: Endpoints | None) -> RegionDocument
 
 
 def _change(change: Change) -> ChangeDocument:
-    return ChangeDocument.model_validate({"address": change.address, "action": change.action, "reason": change.reason})
+    return ChangeDocument.model_validate(
+        {
+            "address": change.address,
+            "action": change.action,
+            "reason": change.reason,
+            "resource_type": change.resource_type,
+            "forced_by": change.forced_by,
+            "attributes": tuple(map(_attribute, change.attributes)),
+        }
+    )
+
+
+def _attribute(attribute: AttributeChange) -> AttributeDocument:
+    before, after = attribute.before, attribute.after
+    return AttributeDocument(
+        path=attribute.path,
+        before=None if isinstance(before, Hidden) else before,
+        after=None if isinstance(after, Hidden) else after,
+        sensitive=Hidden.SENSITIVE in (before, after),
+        before_hidden=isinstance(before, Hidden),
+        known_after_apply=after is Hidden.UNKNOWN,
+    )
 
 
 def _error(error: MjctlError) -> ErrorDocument:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mjctl.cli.changes import SIGN
 from mjctl.cli.global_options import chosen
 from mjctl.cli.printable import printable
 from mjctl.models.deployment import Outcome, Phase, RegionResult
@@ -46,7 +47,6 @@ _STYLE = {
     Outcome.FAILED: "red",
     Outcome.INTERRUPTED: "yellow",
 }
-_SIGN = {"create": "+", "update": "~", "replace": "±", "delete": "-", "read": "<"}
 # Columns that a live row needs beside the step that runs: region, phase, counts, seconds and the gaps.
 _LIVE_COLUMNS = 52
 _DONE_WORD = {"create": "created", "update": "updated", "delete": "removed", "replace": "replaced", "read": "read"}
@@ -136,7 +136,7 @@ class LogView:
         if not self._verbose:
             return ""
         if isinstance(event, PlannedChange):
-            return f"planned: {_SIGN.get(event.action, '?')} {event.address} {event.reason or ''}".rstrip()
+            return f"planned: {SIGN.get(event.action, '?')} {event.address} {event.reason or ''}".rstrip()
         if isinstance(event, OperationStarted):
             return f"{event.address}: {event.action} begins"
         return str(event) if isinstance(event, Diagnostic) else ""
@@ -282,22 +282,6 @@ def view_for(session: Session) -> View:
     return _Both(view, LogView(options.note, verbose=True)) if options.log is not None else view
 
 
-def changes_table(results: Sequence[RegionResult]) -> DataTable:
-    """Every planned change, region by region."""
-    from mjctl.cli.tables import Column, DataTable
-
-    table = DataTable(Column("REGION", 1), Column(""), Column("RESOURCE"), Column("WHY", folds=True))
-    for result in results:
-        for change in result.changes:
-            table.add_row(
-                result.region,
-                _SIGN.get(change.action, "?"),
-                short_address(change.address),
-                (change.reason or "").replace("_", " "),
-            )
-    return table
-
-
 def results_view(results: Sequence[RegionResult], contracts: Mapping[str, Contract]) -> Group:
     """How each region ended and, on lines of their own, where it is played: nothing there is ever cut off."""
     from rich.console import Group
@@ -330,16 +314,20 @@ def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpo
     """How each region ended; `addresses` are shown where known."""
     from mjctl.cli.tables import Column, DataTable
 
+    # A column that no row fills would only ask what is missing: health without a gate, for example.
+    forgotten = any(result.forget for result in results)
+    watched = any(result.verdict for result in results)
     table = DataTable(
         Column("REGION"),
         Column("RESULT"),
         Column("ADD", 2, right=True),
         Column("CHANGE", 2, right=True),
         Column("REMOVE", 2, right=True),
+        *([Column("FORGET", 2, right=True)] if forgotten else []),
         Column("SECONDS", 4, right=True),
         Column("REVISION", 1),
         Column("API", 3),
-        Column("HEALTH", folds=True),
+        *([Column("HEALTH", folds=True)] if watched else []),
     )
     for result in results:
         table.add_row(
@@ -348,10 +336,11 @@ def results_table(results: Sequence[RegionResult], addresses: Mapping[str, Endpo
             str(result.add),
             str(result.change),
             str(result.remove),
+            *([str(result.forget)] if forgotten else []),
             f"{result.seconds:.1f}",
             _revisions(result),
             addresses[result.region].api if result.region in addresses else "",
-            str(result.verdict or ""),
+            *([str(result.verdict or "")] if watched else []),
         )
     return table
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from mjctl.models.deployment import Change, Hidden, Outcome, RegionResult
+from mjctl.cli.markdown import summary
+from mjctl.models.deployment import Outcome, RegionResult
 from mjctl.models.errors import PermissionDeniedError
 from mjctl.models.exit_codes import ExitCode
 
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
     from mjctl.cli.deploy_run import Run
     from mjctl.models.check import CheckResult
     from mjctl.models.release import Release
-
-# GitHub refuses a comment of 65,536 characters and more.
-MAX_CHARACTERS = 65_000
-_LONGEST_VALUE = 200
-_LONGEST_ERROR = 4_000
-_SIGN = {"create": "+", "update": "~", "replace": "±", "delete": "-", "read": "<"}
 
 
 def write_reports(
@@ -62,29 +56,6 @@ def write_report(path: Path, text: str) -> None:
         raise PermissionDeniedError(
             f"the report cannot be written: {error.strerror}", where=str(path), hint="name another file"
         ) from None
-
-
-def summary(
-    command: str,
-    environment: str,
-    code: ExitCode,
-    results: Sequence[RegionResult],
-    release: Release | None,
-) -> str:
-    """Markdown of fewer than MAX_CHARACTERS: a table of the regions, then each region's errors and changes, folded."""
-    head = [f"## mjctl {command}: `{environment}`", ""]
-    if release is not None:
-        commit = f", commit `{release.commit}`" if release.commit else ""
-        head += [f"Revision `{release.revision}`{commit}.", ""]
-    head += [f"**{_verdict(code)}** (exit code {int(code)})", ""]
-    head += [
-        "| region | result | add | change | remove | seconds | runs | health |",
-        "|---|---|--:|--:|--:|--:|---|---|",
-    ]
-    head += [_row(result) for result in results]
-    head += [""]
-    sections = [section for result in results for section in _sections(result)]
-    return _bounded("\n".join(head) + "\n", sections)
 
 
 def deploy_junit(command: str, environment: str, results: Sequence[RegionResult]) -> str:
@@ -156,90 +127,3 @@ def _junit(name: str, suites: Sequence[tuple[str, Sequence[tuple[str, float, str
                 ET.SubElement(case, "system-out").text = clean
     ET.indent(root)
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _verdict(code: ExitCode) -> str:
-    meanings = {
-        ExitCode.OK: "Done",
-        ExitCode.CHANGES_PENDING: "Changes pending",
-        ExitCode.UNHEALTHY: "Stopped: a region is unhealthy",
-    }
-    return meanings.get(code, code.name.replace("_", " ").capitalize())
-
-
-def _row(result: RegionResult) -> str:
-    refused = f" (refused `{result.refused}`)" if result.refused else ""
-    runs = f"`{result.revision}`" if result.revision else ""
-    outcome = str(result.outcome).replace("_", " ")
-    if result.waits_for:
-        outcome += f" for {', '.join(result.waits_for)}"
-    health = _cell(str(result.verdict)) if result.verdict else ""
-    return (
-        f"| {result.region} | {outcome} | {result.add} | {result.change} | {result.remove} "
-        f"| {result.seconds:.1f} | {runs}{refused} | {health} |"
-    )
-
-
-def _sections(result: RegionResult) -> Iterable[str]:
-    if result.error is not None:
-        text = result.error.what[:_LONGEST_ERROR]
-        hint = f"\nnext: {result.error.hint}" if result.error.hint else ""
-        yield f"### {result.region}: error\n\n{_fenced(text + hint)}\n"
-    if result.violations:
-        lines = "\n".join(f"- `{one.address}` {one.what}" for one in result.violations)
-        yield f"### {result.region}: data would be lost\n\n{lines}\n"
-    if result.changes:
-        blocks = [_block(one) for one in result.changes]
-        count = len(result.changes)
-        yield _folded(f"{result.region}: {count} change{'s' if count != 1 else ''}", _fenced("\n".join(blocks), "diff"))
-    if result.ignored:
-        names = "\n".join(f"- `{one.address}` {one.action}" for one in result.ignored)
-        yield _folded(f"{result.region}: {len(result.ignored)} overlooked", names)
-
-
-def _block(change: Change) -> str:
-    why = f"  # {change.reason.replace('_', ' ')}" if change.reason else ""
-    lines = [f"{_SIGN.get(change.action, '?')} {change.address}{why}"]
-    for one in change.attributes:
-        lines.append(f"    {one.path}: {_value(one.before)} -> {_value(one.after)}")
-    return "\n".join(lines)
-
-
-def _value(value: Any) -> str:
-    text = str(value) if isinstance(value, Hidden) else json.dumps(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}... ({len(text)} characters)"
-
-
-def _fenced(text: str, language: str = "") -> str:
-    """A code block whose fence is longer than any in the text."""
-    longest = max((len(run) for run in _runs(text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
-def _runs(text: str) -> Iterable[str]:
-    import re
-
-    return re.findall(r"`+", text)
-
-
-def _folded(title: str, body: str) -> str:
-    return f"<details><summary>{title}</summary>\n\n{body}\n\n</details>\n"
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())[:300]
-
-
-def _bounded(head: str, sections: Sequence[str], limit: int = MAX_CHARACTERS) -> str:
-    """`head` and as many sections as fit; one that does not is named, so that nobody takes its absence for nothing."""
-    text, left_out = head[:limit], 0
-    reserve = 200
-    for section in sections:
-        if len(text) + len(section) + reserve < limit:
-            text += f"\n{section}"
-        else:
-            left_out += 1
-    if left_out:
-        text += f"\n_{left_out} section(s) left out, too long for a comment: the job's log has them._\n"
-    return text

@@ -6,17 +6,16 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from mjctl.cli.documents import PUBLISHED, HealthDocument, RunDocument, run_document, schema
-from mjctl.cli.reports import MAX_CHARACTERS, deploy_junit, health_junit, summary, write_report
+from mjctl.cli.markdown import summary
+from mjctl.cli.reports import deploy_junit, health_junit, write_report
 from mjctl.health.model import HealthReport
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult, Verdict, Violation
 from mjctl.models.errors import PermissionDeniedError, TerraformError
 from mjctl.models.exit_codes import ExitCode
-from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
-RELEASE = Release("game", "terraform", "config", "abc+changes")
 MASK = Hidden.SENSITIVE
 CHANGE = Change("x.y", "update", attributes=(AttributeChange("password", MASK, MASK), AttributeChange("n", 1, "`2`")))
 RESULTS = [
@@ -33,34 +32,6 @@ RESULTS = [
     RegionResult("eu-west-1", Outcome.NOT_STARTED, revision="good"),
     RegionResult("ap-south-1", Outcome.FAILED, error=TerraformError("broken <here>\nand ``` there", hint="mend it")),
 ]
-
-
-def test_the_summary_has_regions_health_errors_and_masked_changes() -> None:
-    text = summary("deploy", "prod", ExitCode.UNHEALTHY, RESULTS, RELEASE)
-    assert f"Revision `{RELEASE.revision}`, commit `abc+changes`" in text
-    assert "| us-east-1 | rolled back | 0 | 1 | 0 | 12.3 | `good` (refused `bad`) | unhealthy" in text
-    assert "login: refused \\| really" in text
-    assert "| eu-west-1 | not started |" in text
-    assert "<details><summary>us-east-1: 1 change</summary>" in text
-    assert f"password: {MASK} -> {MASK}" in text
-    assert "````\nbroken" in text, "a fence longer than the one in the text"
-
-
-def test_the_summary_says_what_a_unit_waits_for() -> None:
-    waiting = RegionResult("edge", Outcome.WAITING, waits_for=("us-east-1", "eu-west-1"))
-    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, [waiting], RELEASE)
-    assert "| edge | waiting for us-east-1, eu-west-1 |" in text
-
-
-@pytest.mark.parametrize("count", [100, 5_000])
-def test_a_summary_fits_a_comment_however_much_there_is(count: int) -> None:
-    changes = tuple(Change(f"module.part.resource.number_{number}", "create") for number in range(count))
-    results = [RegionResult(f"region-{n}", Outcome.PLANNED, add=count, changes=changes) for n in range(30)]
-    text = summary("plan", "prod", ExitCode.CHANGES_PENDING, results, None)
-    assert len(text) < MAX_CHARACTERS
-    assert all(f"| region-{n} | planned |" in text for n in range(30))
-    assert "left out" in text
-    assert text.count("<details>") == text.count("</details>")
 
 
 def test_junit_has_a_suite_a_region_and_a_case_a_step() -> None:
@@ -117,6 +88,45 @@ def test_every_outcome_fits_the_published_document() -> None:
     results = [RegionResult("us-east-1", outcome) for outcome in Outcome]
     document = run_document("deploy", "local", ExitCode.OK, [*results, *RESULTS], {}).model_dump(mode="json")
     assert len(RunDocument.model_validate(document).regions) == len(Outcome) + len(RESULTS)
+
+
+def test_a_change_in_the_document_has_its_values_and_no_secret() -> None:
+    change = Change(
+        "x.y",
+        "replace",
+        "cannot_update",
+        "aws_x",
+        (
+            AttributeChange("password", MASK, MASK),
+            AttributeChange("n", 1, 2),
+            AttributeChange("id", "a", Hidden.UNKNOWN),
+            AttributeChange("all", Hidden.SEVERAL, Hidden.UNKNOWN),
+            AttributeChange("text", "(sensitive)", None),
+        ),
+        ("n",),
+    )
+    result = RegionResult("us-east-1", Outcome.PLANNED, changes=(change, Change("z", "forget")))
+    (region,) = run_document("plan", "local", ExitCode.OK, [result], {}).model_dump(mode="json")["regions"]
+    assert region["forget"] == 1
+    found = {one["path"]: one for one in region["changes"][0]["attributes"]}
+    assert found["n"] == {
+        "path": "n",
+        "before": 1,
+        "after": 2,
+        "sensitive": False,
+        "before_hidden": False,
+        "known_after_apply": False,
+    }
+    assert (found["password"]["before"], found["password"]["after"], found["password"]["sensitive"]) == (
+        None,
+        None,
+        True,
+    )
+    assert (found["id"]["before"], found["id"]["after"], found["id"]["known_after_apply"]) == ("a", None, True)
+    assert (found["all"]["before"], found["all"]["before_hidden"]) == (None, True)
+    assert (found["text"]["before"], found["text"]["sensitive"]) == ("(sensitive)", False)
+    assert region["changes"][0]["forced_by"] == ["n"]
+    assert region["changes"][0]["resource_type"] == "aws_x"
 
 
 def test_health_fits_the_published_document() -> None:
