@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mjctl.aws.refusals import refusal
@@ -118,21 +117,51 @@ class AwsClients:
         """
         return await self.call_in(self._contract.region, service, operation, **parameters)
 
+    async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call a listing operation until its last page, and return the answer as if it had one page.
+
+        Every call of an operation that AWS cuts into pages goes through here, or a region with many resources looks
+        like a region with few. botocore knows how each operation continues.
+
+        Raises:
+            As `call`.
+        """
+        loop = asyncio.get_running_loop()
+
+        def invoke() -> dict[str, Any]:
+            pages = self.client(service).get_paginator(operation).paginate(**parameters)
+            whole: dict[str, Any] = pages.build_full_result()
+            return whole
+
+        return await self._explained(loop.run_in_executor(self._pool, self._repeating(invoke)), service, operation)
+
     async def call_in(self, region: str, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """As `call`, of another region: some parts of an environment exist in one region only."""
         loop = asyncio.get_running_loop()
 
         def invoke() -> dict[str, Any]:
             method: Callable[..., dict[str, Any]] = getattr(self.client(service, region), operation)
-            try:
-                return method(**parameters)
-            except Exception as error:
-                if not (self._repeat_closed and _failed_at_once(error)):
-                    raise
             return method(**parameters)
 
+        return await self._explained(loop.run_in_executor(self._pool, self._repeating(invoke)), service, operation)
+
+    def _repeating(self, invoke: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+        if not self._repeat_closed:
+            return invoke
+
+        def twice() -> dict[str, Any]:
+            try:
+                return invoke()
+            except Exception as error:
+                if not _failed_at_once(error):
+                    raise
+            return invoke()
+
+        return twice
+
+    async def _explained(self, answer: asyncio.Future[dict[str, Any]], service: str, operation: str) -> dict[str, Any]:
         try:
-            return await loop.run_in_executor(self._pool, partial(invoke))
+            return await answer
         except Exception as error:
             translated = self.explain(error, f"{service}:{operation}")
             if translated is None:

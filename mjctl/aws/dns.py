@@ -232,7 +232,7 @@ async def _read(contract: Contract, managed: Managed, clients: AwsClients) -> Re
 async def _alarm_state(managed: Managed, clients: AwsClients) -> AlarmState | None:
     """The region's own CloudWatch is asked, and may be down together with the region."""
     try:
-        answer = await clients.call("cloudwatch", "describe_alarms", AlarmNames=[f"{managed.alarm_prefix}{_ALARM}"])
+        answer = await clients.call_all("cloudwatch", "describe_alarms", AlarmNames=[f"{managed.alarm_prefix}{_ALARM}"])
     except (UnreachableError, NotFoundError, PermissionDeniedError):
         return None
     return next((AlarmState(item["StateValue"]) for item in answer.get("MetricAlarms", ())), None)
@@ -240,15 +240,10 @@ async def _alarm_state(managed: Managed, clients: AwsClients) -> AlarmState | No
 
 async def _health_check(contract: Contract, managed: Managed, clients: AwsClients) -> dict[str, Any]:
     alarm = f"{managed.alarm_prefix}{_ALARM}"
-    marker: dict[str, str] = {}
-    while True:
-        page = await clients.call("route53", "list_health_checks", **marker)
-        for item in page["HealthChecks"]:
-            if item["HealthCheckConfig"].get("AlarmIdentifier") == {"Region": contract.region, "Name": alarm}:
-                return dict(item)
-        if not page.get("IsTruncated"):
-            break
-        marker = {"Marker": page["NextMarker"]}
+    answer = await clients.call_all("route53", "list_health_checks")
+    for item in answer["HealthChecks"]:
+        if item["HealthCheckConfig"].get("AlarmIdentifier") == {"Region": contract.region, "Name": alarm}:
+            return dict(item)
     raise NotFoundError(
         f"no health check of Route 53 follows the alarm {alarm}",
         where=f"{contract.environment}, {contract.region}",

@@ -95,14 +95,8 @@ async def read_service(contract: Contract, clients: AwsClients) -> Service:
 async def read_tasks(contract: Contract, clients: AwsClients) -> list[Task]:
     """The service's tasks that are to run, in the order of their zones."""
     cluster = cluster_arn(contract)
-    arns: list[str] = []
-    token: dict[str, str] = {}
-    while True:
-        page = await clients.call("ecs", "list_tasks", cluster=cluster, serviceName=contract.fleet.service, **token)
-        arns += page["taskArns"]
-        if not page.get("nextToken"):
-            break
-        token = {"nextToken": page["nextToken"]}
+    listed = await clients.call_all("ecs", "list_tasks", cluster=cluster, serviceName=contract.fleet.service)
+    arns: list[str] = listed["taskArns"]
     answers = await asyncio.gather(
         *(
             clients.call("ecs", "describe_tasks", cluster=cluster, tasks=arns[start : start + _TASKS_PER_CALL])

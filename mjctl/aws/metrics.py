@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from mjctl.aws.clients import AwsClients
 
 _PERIOD_SECONDS = 60
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+_METRICS_PER_CALL = 500
 _LOOK_BACK = timedelta(minutes=15)
 
 
@@ -23,12 +26,14 @@ class Metric:
 
 
 async def newest(clients: AwsClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """The newest value of each metric in the last 15 minutes, by the caller's name for it; absent where there is none.
+    """Return each metric's newest value of the last 15 minutes, by the caller's name. One without data is absent."""
+    names = list(metrics)
+    parts = [names[start : start + _METRICS_PER_CALL] for start in range(0, len(names), _METRICS_PER_CALL)]
+    answers = await asyncio.gather(*(_newest(clients, {name: metrics[name] for name in part}) for part in parts))
+    return {name: value for answer in answers for name, value in answer.items()}
 
-    500 metrics at most, one call.
-    """
-    if not metrics:
-        return {}
+
+async def _newest(clients: AwsClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
     names = list(metrics)
     now = datetime.now(UTC)
     queries = [
@@ -46,7 +51,7 @@ async def newest(clients: AwsClients, metrics: Mapping[str, Metric]) -> dict[str
         }
         for index, metric in enumerate(metrics.values())
     ]
-    answer = await clients.call(
+    answer = await clients.call_all(
         "cloudwatch",
         "get_metric_data",
         MetricDataQueries=queries,
@@ -55,8 +60,9 @@ async def newest(clients: AwsClients, metrics: Mapping[str, Metric]) -> dict[str
         EndTime=now + timedelta(seconds=_PERIOD_SECONDS),
         ScanBy="TimestampDescending",
     )
-    return {
-        names[int(result["Id"].removeprefix("m"))]: float(result["Values"][0])
-        for result in answer["MetricDataResults"]
-        if result.get("Values")
-    }
+    found: dict[str, float] = {}
+    for result in answer["MetricDataResults"]:
+        if result.get("Values"):
+            # The values of one metric may be spread over pages, the newest first.
+            found.setdefault(names[int(result["Id"].removeprefix("m"))], float(result["Values"][0]))
+    return found

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mjctl.aws.clients import AwsClients
@@ -185,17 +185,11 @@ class S3Store:
             raise self._clients.explain(error, "s3:get_object") or error from error
 
     async def list(self) -> list[StoredObject]:
-        found: list[StoredObject] = []
-        more: dict[str, Any] = {}
-        while True:
-            answer = await self._clients.call("s3", "list_objects_v2", Bucket=self._bucket, Prefix=self._prefix, **more)
-            found += [
-                StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
-                for item in answer.get("Contents", [])
-            ]
-            if not answer.get("IsTruncated"):
-                return found
-            more = {"ContinuationToken": answer["NextContinuationToken"]}
+        answer = await self._clients.call_all("s3", "list_objects_v2", Bucket=self._bucket, Prefix=self._prefix)
+        return [
+            StoredObject(item["Key"].removeprefix(self._prefix), item["Size"], item["LastModified"])
+            for item in answer.get("Contents", [])
+        ]
 
     async def delete(self, names: Iterable[str]) -> None:
         keys = [self._prefix + name for name in names]

@@ -25,7 +25,7 @@ async def cluster_of(contract: Contract, clients: AwsClients) -> str | None:
     """Identifier of the Aurora cluster that the contract's host belongs to; a local PostgreSQL is none."""
     if contract.target == "local":
         return None
-    answer = await clients.call("rds", "describe_db_clusters")
+    answer = await clients.call_all("rds", "describe_db_clusters")
     for cluster in answer["DBClusters"]:
         if contract.database.host in (cluster.get("Endpoint"), cluster.get("ReaderEndpoint")):
             return str(cluster["DBClusterIdentifier"])
@@ -37,7 +37,7 @@ async def cache_of(contract: Contract, clients: AwsClients) -> str | None:
     if contract.target == "local":
         return None
     host = urlsplit(contract.cache.url).hostname
-    answer = await clients.call("elasticache", "describe_replication_groups")
+    answer = await clients.call_all("elasticache", "describe_replication_groups")
     for group in answer["ReplicationGroups"]:
         endpoints = [group.get("ConfigurationEndpoint"), *(node.get("PrimaryEndpoint") for node in group["NodeGroups"])]
         named = contract.cache.secret == f"iam:{group['ReplicationGroupId']}"
@@ -64,14 +64,8 @@ async def await_table_backup(clients: AwsClients, backup_arn: str) -> None:
 
 
 async def table_backups(clients: AwsClients, table: str) -> list[ManagedBackup]:
-    found: list[ManagedBackup] = []
-    start: dict[str, Any] = {}
-    while True:
-        answer = await clients.call("dynamodb", "list_backups", TableName=table, **start)
-        found += [_table_entry(table, item) for item in answer["BackupSummaries"]]
-        if not answer.get("LastEvaluatedBackupArn"):
-            return found
-        start = {"ExclusiveStartBackupArn": answer["LastEvaluatedBackupArn"]}
+    answer = await clients.call_all("dynamodb", "list_backups", TableName=table)
+    return [_table_entry(table, item) for item in answer["BackupSummaries"]]
 
 
 def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
@@ -102,7 +96,7 @@ async def snapshot_cluster(clients: AwsClients, cluster: str, name: str) -> Mana
 
 
 async def cluster_snapshots(clients: AwsClients, cluster: str) -> list[ManagedBackup]:
-    answer = await clients.call("rds", "describe_db_cluster_snapshots", DBClusterIdentifier=cluster)
+    answer = await clients.call_all("rds", "describe_db_cluster_snapshots", DBClusterIdentifier=cluster)
     return [_cluster_entry(item) for item in answer["DBClusterSnapshots"]]
 
 
@@ -124,7 +118,7 @@ async def snapshot_cache(clients: AwsClients, group: str, name: str) -> ManagedB
 
 
 async def cache_snapshots(clients: AwsClients, group: str) -> list[ManagedBackup]:
-    answer = await clients.call("elasticache", "describe_snapshots", ReplicationGroupId=group)
+    answer = await clients.call_all("elasticache", "describe_snapshots", ReplicationGroupId=group)
     return [_cache_entry(group, item) for item in answer["Snapshots"]]
 
 
@@ -137,25 +131,19 @@ def _cache_entry(group: str, item: dict[str, Any]) -> ManagedBackup:
 
 
 async def recovery_points(clients: AwsClients, vault: str) -> list[ManagedBackup]:
-    found: list[ManagedBackup] = []
-    start: dict[str, Any] = {}
-    while True:
-        answer = await clients.call("backup", "list_recovery_points_by_backup_vault", BackupVaultName=vault, **start)
-        found += [
-            ManagedBackup(
-                VAULT,
-                item["ResourceArn"],
-                item["RecoveryPointArn"].rsplit(":", 1)[-1],
-                item["Status"].lower(),
-                item["CreationDate"],
-                item.get("BackupSizeInBytes"),
-                {"arn": item["RecoveryPointArn"], "vault": vault},
-            )
-            for item in answer["RecoveryPoints"]
-        ]
-        if not answer.get("NextToken"):
-            return found
-        start = {"NextToken": answer["NextToken"]}
+    answer = await clients.call_all("backup", "list_recovery_points_by_backup_vault", BackupVaultName=vault)
+    return [
+        ManagedBackup(
+            VAULT,
+            item["ResourceArn"],
+            item["RecoveryPointArn"].rsplit(":", 1)[-1],
+            item["Status"].lower(),
+            item["CreationDate"],
+            item.get("BackupSizeInBytes"),
+            {"arn": item["RecoveryPointArn"], "vault": vault},
+        )
+        for item in answer["RecoveryPoints"]
+    ]
 
 
 async def restore_table(clients: AwsClients, backup_arn: str, target: str) -> None:

@@ -159,14 +159,8 @@ async def exists(clients: AwsClients, table: str) -> bool:
 
 async def names(clients: AwsClients, prefix: str) -> list[str]:
     """Tables whose name begins with `prefix`."""
-    found: list[str] = []
-    start: dict[str, Any] = {}
-    while True:
-        answer = await clients.call("dynamodb", "list_tables", **start)
-        found += [name for name in answer["TableNames"] if name.startswith(prefix)]
-        if "LastEvaluatedTableName" not in answer:
-            return found
-        start = {"ExclusiveStartTableName": answer["LastEvaluatedTableName"]}
+    answer = await clients.call_all("dynamodb", "list_tables")
+    return [name for name in answer["TableNames"] if name.startswith(prefix)]
 
 
 async def drop(clients: AwsClients, table: str) -> None:

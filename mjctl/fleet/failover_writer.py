@@ -209,7 +209,7 @@ async def _look_closely(clients: AwsClients, name: str, copy: Copy) -> tuple[Glo
     """The global database, and the status of the copy's own cluster."""
     database, answer = await asyncio.gather(
         _look(clients, name),
-        clients.call("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
+        clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
     )
     return database, answer["DBClusters"][0]["Status"]
 
@@ -223,7 +223,7 @@ def look_hint(contract: Contract, name: str) -> str:
 
 
 async def _look(clients: AwsClients, name: str) -> GlobalDatabase:
-    answer = await clients.call("rds", "describe_global_clusters", GlobalClusterIdentifier=name)
+    answer = await clients.call_all("rds", "describe_global_clusters", GlobalClusterIdentifier=name)
     return read(answer["GlobalClusters"][0])
 
 

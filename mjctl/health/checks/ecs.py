@@ -112,7 +112,7 @@ async def check_zones(context: RegionContext) -> Finding:
 async def check_scaling(context: RegionContext) -> Finding:
     """Autoscaling exists, and has room above."""
     fleet = context.contract.fleet
-    answer = await context.clients.call(
+    answer = await context.clients.call_all(
         "application-autoscaling",
         "describe_scalable_targets",
         ServiceNamespace="ecs",

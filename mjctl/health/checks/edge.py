@@ -30,8 +30,8 @@ async def check_gateway(context: RegionContext) -> Finding:
     """The HTTP API has routes, and a stage on which they are deployed."""
     api = _managed(context).api_id
     stages, routes = await asyncio.gather(
-        context.clients.call("apigatewayv2", "get_stages", ApiId=api),
-        context.clients.call("apigatewayv2", "get_routes", ApiId=api),
+        context.clients.call_all("apigatewayv2", "get_stages", ApiId=api),
+        context.clients.call_all("apigatewayv2", "get_routes", ApiId=api),
     )
     deployed = [stage["StageName"] for stage in stages["Items"] if stage.get("AutoDeploy") or stage.get("DeploymentId")]
     evidence = {"api": api, "stages": deployed, "routes": len(routes["Items"])}
@@ -129,15 +129,11 @@ async def check_dns(context: RegionContext) -> Finding:
 
 
 async def _distribution(context: RegionContext, domain: str) -> dict[str, Any] | None:
-    marker: dict[str, str] = {}
-    while True:
-        page = (await context.clients.call("cloudfront", "list_distributions", **marker))["DistributionList"]
-        for item in page.get("Items", ()):
-            if domain in item.get("Aliases", {}).get("Items", ()):
-                return dict(item)
-        if not page.get("IsTruncated"):
-            return None
-        marker = {"Marker": page["NextMarker"]}
+    answer = await context.clients.call_all("cloudfront", "list_distributions")
+    for item in answer.get("DistributionList", {}).get("Items", ()):
+        if domain in item.get("Aliases", {}).get("Items", ()):
+            return dict(item)
+    return None
 
 
 def _managed(context: RegionContext) -> Managed:

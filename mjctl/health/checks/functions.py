@@ -29,7 +29,7 @@ def _function(name: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         found = await context.clients.call("lambda", "get_function_configuration", FunctionName=name)
         state, update = found.get("State", "Unknown"), found.get("LastUpdateStatus", "Unknown")
-        mappings = (await context.clients.call("lambda", "list_event_source_mappings", FunctionName=name))[
+        mappings = (await context.clients.call_all("lambda", "list_event_source_mappings", FunctionName=name))[
             "EventSourceMappings"
         ]
         feeds = {str(item["EventSourceArn"]).rsplit(":", 1)[-1]: item.get("State", "") for item in mappings}
@@ -78,16 +78,10 @@ async def check_alarms(context: RegionContext) -> Finding:
     """No alarm of the region rings."""
     managed = context.contract.managed
     prefix = managed.alarm_prefix if managed else ""
-    states: dict[str, str] = {}
-    token: dict[str, str] = {}
-    while True:
-        page = await context.clients.call(
-            "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"], **token
-        )
-        states |= {item["AlarmName"]: item["StateValue"] for item in page["MetricAlarms"]}
-        if not page.get("NextToken"):
-            break
-        token = {"NextToken": page["NextToken"]}
+    answer = await context.clients.call_all(
+        "cloudwatch", "describe_alarms", AlarmNamePrefix=prefix, AlarmTypes=["MetricAlarm"]
+    )
+    states = {item["AlarmName"]: item["StateValue"] for item in answer["MetricAlarms"]}
     ringing = [name.removeprefix(prefix) for name, state in states.items() if state == "ALARM"]
     silent = sum(state == "INSUFFICIENT_DATA" for state in states.values())
     evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent}
@@ -110,14 +104,8 @@ async def check_alarm_topic(context: RegionContext) -> Finding:
     """Somebody hears the alarms."""
     managed = context.contract.managed
     topic = managed.alarm_topic if managed else ""
-    subscriptions: list[dict[str, str]] = []
-    token: dict[str, str] = {}
-    while True:
-        page = await context.clients.call("sns", "list_subscriptions_by_topic", TopicArn=topic, **token)
-        subscriptions += page.get("Subscriptions", [])
-        if not page.get("NextToken"):
-            break
-        token = {"NextToken": page["NextToken"]}
+    answer = await context.clients.call_all("sns", "list_subscriptions_by_topic", TopicArn=topic)
+    subscriptions: list[dict[str, str]] = answer["Subscriptions"]
     pending = [one for one in subscriptions if not one.get("SubscriptionArn", "").startswith("arn:")]
     heard = len(subscriptions) - len(pending)
     evidence = {"subscriptions": len(subscriptions), "pending": len(pending)}

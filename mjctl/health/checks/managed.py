@@ -77,7 +77,7 @@ async def check_redis(context: RegionContext) -> Finding:
 async def check_cache(context: RegionContext) -> Finding:
     """ElastiCache: status, replicas and their zones, automatic failover, memory and replication lag of every node."""
     managed = _managed(context)
-    answer = await context.clients.call(
+    answer = await context.clients.call_all(
         "elasticache", "describe_replication_groups", ReplicationGroupId=managed.cache_group
     )
     group = answer["ReplicationGroups"][0]
@@ -143,8 +143,8 @@ async def check_database(context: RegionContext) -> Finding:
     name = managed.database_cluster
     lag_of = Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})
     clusters, answer, figures = await asyncio.gather(
-        context.clients.call("rds", "describe_db_clusters", DBClusterIdentifier=name),
-        context.clients.call("rds", "describe_db_instances", Filters=[{"Name": "db-cluster-id", "Values": [name]}]),
+        context.clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=name),
+        context.clients.call_all("rds", "describe_db_instances", Filters=[{"Name": "db-cluster-id", "Values": [name]}]),
         newest(context.clients, {"lag": lag_of}),
     )
     cluster = clusters["DBClusters"][0]
@@ -195,7 +195,7 @@ async def check_database(context: RegionContext) -> Finding:
 async def check_database_regions(context: RegionContext) -> Finding:
     """The global cluster: this region belongs to it, one region writes, and how far the others are behind."""
     managed = _managed(context)
-    answer = await context.clients.call(
+    answer = await context.clients.call_all(
         "rds", "describe_global_clusters", GlobalClusterIdentifier=managed.database_global_cluster
     )
     cluster = answer["GlobalClusters"][0]

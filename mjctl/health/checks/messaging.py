@@ -65,14 +65,8 @@ def _topic(key: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         contract = context.contract
         arn = contract.topics[key]
-        subscriptions: list[dict[str, str]] = []
-        token: dict[str, str] = {}
-        while True:
-            page = await context.clients.call("sns", "list_subscriptions_by_topic", TopicArn=arn, **token)
-            subscriptions.extend(page.get("Subscriptions", []))
-            if not page.get("NextToken"):
-                break
-            token = {"NextToken": page["NextToken"]}
+        answer = await context.clients.call_all("sns", "list_subscriptions_by_topic", TopicArn=arn)
+        subscriptions: list[dict[str, str]] = answer["Subscriptions"]
         endpoints = {item.get("Endpoint") for item in subscriptions}
         fed = [name for name, queue in contract.queues.items() if queue.arn in endpoints]
         if not fed:

@@ -73,11 +73,12 @@ class FakeClients(AwsClients):
         alarm = {"Region": contract.region, "Name": "arena-it-no-healthy-server"}
         self.config: dict[str, Any] = {"AlarmIdentifier": alarm, "Inverted": False}
 
+    async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        assert operation == "list_health_checks"
+        item = {"Id": "id", "HealthCheckVersion": self.version, "HealthCheckConfig": dict(self.config)}
+        return {"HealthChecks": [item]}
+
     async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        if operation == "list_health_checks":
-            first = {"HealthChecks": [], "IsTruncated": True, "NextMarker": "2"}
-            item = {"Id": "id", "HealthCheckVersion": self.version, "HealthCheckConfig": dict(self.config)}
-            return {"HealthChecks": [item]} if parameters.get("Marker") == "2" else first
         assert operation == "update_health_check"
         if self.conflicts:
             self.conflicts -= 1
