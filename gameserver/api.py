@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
@@ -23,7 +22,7 @@ from gameserver.cors import cross_origin
 from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Response
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
-from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
+from gameserver.hosting import Handler, Readiness, listen, operations_routes, stop_signal
 from gameserver.modes import check_modes
 from gameserver.settings import Settings
 from gameserver.tls import server_context
@@ -35,9 +34,9 @@ REQUESTS = Counter("gameserver_api_requests_total", "Requests by route and statu
 SECONDS = Histogram("gameserver_api_request_seconds", "Time to answer, by route", ("method", "route"))
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
+_CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large"}
+_TOO_LARGE = f"the body must be at most {MAX_BODY_BYTES} bytes"
 _INTERNAL = ApiError(500, "internal", "the request failed, its id is in the x-request-id header")
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def run(settings: Settings) -> int:
@@ -88,7 +87,8 @@ def application(services: Services) -> web.Application:
             player_id = await _authorised(request, verifier)
             structlog.contextvars.bind_contextvars(player_id=player_id)
         asked = Request(
-            body=await _body(request),
+            # Read already, within its time limit: see `hosting.body_in_time`.
+            body=await request.read(),
             path=dict(request.match_info),
             query=dict(request.query),
             player_id=player_id,
@@ -119,13 +119,6 @@ async def _authorised(request: web.Request, verifier: TokenVerifier) -> str:
         raise ApiError(401, "unauthorized", str(error)) from error
 
 
-async def _body(request: web.Request) -> bytes:
-    try:
-        return await request.read()
-    except web.HTTPRequestEntityTooLarge:
-        raise ApiError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes") from None
-
-
 def _as_json(response: Response) -> web.Response:
     return web.Response(
         status=response.status, body=msgspec.json.encode(response.body), content_type="application/json"
@@ -147,8 +140,9 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
             log.warning("request_failed", code=error.code, cause=repr(error.__cause__))
         return _error(error)
     except web.HTTPException as error:
-        code = {404: "not_found", 405: "method_not_allowed"}.get(error.status, "bad_request")
-        response = _error(ApiError(error.status, code, error.reason.lower()))
+        code = _CODES.get(error.status, "bad_request")
+        message = _TOO_LARGE if error.status == 413 else error.reason.lower()
+        response = _error(ApiError(error.status, code, message))
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response

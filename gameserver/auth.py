@@ -80,7 +80,8 @@ class TokenVerifier:
             raise InvalidToken("the token is too long")
         try:
             header = jwt.get_unverified_header(token)
-        except jwt.InvalidTokenError:
+        except (jwt.InvalidTokenError, RecursionError):
+            # RecursionError: 3 KB of opening brackets where a header should be.
             raise InvalidToken("the token is malformed") from None
         if header.get("alg") != "RS256":
             raise InvalidToken("the token is not signed with RS256")

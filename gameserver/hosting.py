@@ -19,6 +19,19 @@ _FRESH_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
 
+_BODY_SECONDS = 10.0
+"""Time for a request's body: 16 KiB at 13 kbit/s."""
+
+_IDLE_SECONDS = 75.0
+"""Time between a connection's start, or its last answer, and the end of the next request's headers. It must be longer
+than the 60 s for which a load balancer keeps an idle connection, else the load balancer uses closed connections.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html"""
+
+_LINGER_SECONDS = 2.0
+"""Time for the rest of a body that nothing has read, after the answer."""
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
 
 class Readiness:
     """Whether each dependency answers now.
@@ -82,6 +95,40 @@ def stop_signal() -> asyncio.Event:
     return stopping
 
 
+@web.middleware
+async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Read the body before the handler runs, so that a client cannot keep a request open by a body that never ends.
+
+    Raises:
+        aiohttp.web.HTTPRequestTimeout: the body has not arrived within 10 s.
+        aiohttp.web.HTTPRequestEntityTooLarge: the body is larger than the application's `client_max_size`.
+        aiohttp.web.HTTPBadRequest: the client has gone, or the body's encoding is wrong.
+    """
+    if request.can_read_body:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                await request.read()
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(reason=f"the body must arrive within {_BODY_SECONDS:g} s") from None
+        except (ConnectionError, web.RequestPayloadError):
+            raise web.HTTPBadRequest(reason="the body is incomplete") from None
+    return await handler(request)
+
+
+def make_runner(application: web.Application) -> web.AppRunner:
+    """Return a runner of `application` whose connections have time limits for headers and bodies."""
+    # The last one is the innermost: the application's own middlewares turn its errors into their answers.
+    application.middlewares.append(body_in_time)
+    return web.AppRunner(
+        application,
+        access_log=None,
+        shutdown_timeout=_GRACE_SECONDS,
+        keepalive_timeout=_IDLE_SECONDS,
+        lingering_time=_LINGER_SECONDS,
+        handle_signals=False,
+    )
+
+
 async def listen(
     application: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None = None
 ) -> web.AppRunner:
@@ -92,9 +139,7 @@ async def listen(
     Raises:
         OSError: the port is in use.
     """
-    runner = web.AppRunner(
-        application, access_log=None, shutdown_timeout=_GRACE_SECONDS, keepalive_timeout=75, handle_signals=False
-    )
+    runner = make_runner(application)
     await runner.setup()
     await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
     log.info("listening", host=runner.addresses[0][0], port=runner.addresses[0][1])

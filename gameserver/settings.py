@@ -42,6 +42,10 @@ class Settings:
     `tls_required`: every connection that the process opens is encrypted and its peer verified (`tls_ca_file`, else what
     the system trusts); an address in clear ends it at its start. With `tls_certificate_file` and `tls_key_file` its own
     listeners speak TLS, and nothing else; without, something in front of it does.
+
+    `unjoined_percent`: bound of the connections that have not joined a match, in percent of `max_players` (and at least
+    16). `unjoined_per_address`: their bound for each peer address; 0 sets none. Behind a load balancer the peer address
+    is the load balancer's, so a server there needs 0.
     """
 
     project: str
@@ -73,6 +77,8 @@ class Settings:
     cors_allow_origins: tuple[str, ...] = ()
     tick_rate_hz: int = 20
     max_players: int = 2000
+    unjoined_percent: int = 25
+    unjoined_per_address: int = 100
     lease_seconds: float = 1.5
     snapshot_interval_seconds: float = 0.25
     modes: tuple[Mode, ...] = DEFAULT_MODES
@@ -188,6 +194,8 @@ _FIELDS: dict[str, Any] = {
     "cors_allow_origins": _origins,
     "tick_rate_hz": int,
     "max_players": int,
+    "unjoined_percent": int,
+    "unjoined_per_address": int,
     "lease_seconds": float,
     "snapshot_interval_seconds": float,
     "modes": _modes,

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gameserver.closure import Alternative
+from gameserver.protocol import UNDECODABLE
 
 T = TypeVar("T")
 
@@ -78,7 +79,7 @@ class Request:
             return msgspec.json.decode(self.body, type=kind)
         except msgspec.ValidationError as error:
             raise ApiError(400, "invalid_request", str(error)) from None
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except UNDECODABLE:
             raise ApiError(400, "invalid_request", "the body is not valid JSON") from None
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from gameserver.protocol import UNDECODABLE
+
 Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 Milliseconds = Annotated[int, Meta(ge=0)]
@@ -111,7 +113,7 @@ def parse_message(body: str | bytes) -> tuple[list[Event], list[PoisonEvent]]:
     """
     try:
         bodies = _bodies_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         return [], [PoisonEvent(str(error))]
     events: list[Event] = []
     poison: list[PoisonEvent] = []
@@ -135,7 +137,7 @@ def parse(body: str | bytes | msgspec.Raw) -> Event:
         if kind is None:
             raise PoisonEvent("unknown event type")
         payload = msgspec.json.decode(envelope.payload, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNDECODABLE as error:
         raise PoisonEvent(str(error)) from error
     if envelope.event_id != f"{envelope.match_id}:{envelope.sequence}":
         raise PoisonEvent("event_id is not <match_id>:<sequence>")

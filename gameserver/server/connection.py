@@ -59,6 +59,7 @@ class Admission(Protocol):
     metrics: Metrics
 
     def opened(self, connection: Connection) -> None: ...
+    def joined(self, connection: Connection) -> None: ...
     def closed(self, connection: Connection) -> None: ...
     def admit(self, connection: Connection, hello: Hello) -> None: ...
 
@@ -136,12 +137,16 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         # Every input of every player comes through here: it is written out instead of divided into functions.
+        # picows delivers all frames of its buffer, also those after we have closed the connection.
+        if not self.open:
+            return
+        # Control frames and fragments count too: a flood of PINGs costs as much as a flood of inputs.
+        self._received += 1
+        if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
+            return
         kind = frame.msg_type
         if kind != self.message_type or not frame.fin:
             self._on_other(transport, frame, kind)
-            return
-        self._received += 1
-        if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
             return
         seat = self.seat
         if seat is None:
@@ -167,7 +172,10 @@ class Connection(WSListener):
 
     def _on_other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:
         if kind is WSMsgType.PING:
-            transport.send_pong(frame.get_payload_as_bytes())
+            # RFC 6455, 5.5.3 allows to answer only the newest of several PINGs. A client that does not read gets none,
+            # so that its answers do not pile up in our buffer.
+            if not self.paused:
+                transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -201,12 +209,14 @@ class Connection(WSListener):
     def seated(self, room: Room, seat: Seat) -> None:
         """From now on messages are inputs of `seat`."""
         self.room, self.seat = room, seat
+        self._server.joined(self)
         self._decode = self.codec.input_decoder(room.match.action_type).raw
         self._match = room.match
 
     def relayed(self, relay: Relay) -> None:
         """From now on messages go to another server."""
         self._relay = relay
+        self._server.joined(self)
 
     def hold(self) -> None:
         """From now on messages wait in the socket until `read`, where the loop can do that.
@@ -223,6 +233,11 @@ class Connection(WSListener):
         """Take the messages that have come, if the connection is held."""
         if self._read_socket is not None:
             self._read_socket()
+
+    @property
+    def descriptor(self) -> int:
+        """The number of the connection's socket; -1 once it is closed."""
+        return _descriptor(self._transport) if self._transport is not None else -1
 
     def push(self, buffer: bytearray) -> None:
         """Send what `encode_shared` has prepared, without a copy. Nothing happens once the connection is closed."""
@@ -261,7 +276,7 @@ class Connection(WSListener):
             asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._cut)
 
     def abort(self) -> None:
-        """Drop a client that does not read; what is buffered for it is lost."""
+        """Drop a client that does not read, or that floods; what is buffered for it is lost."""
         if self._transport is not None:
             self.open = False
             self._metrics.clients_dropped += 1
@@ -304,8 +319,9 @@ class Connection(WSListener):
         self._metrics.inputs_dropped += 1
         self._dropped += 1
         if self._dropped > _DROP_ALLOWANCE:
-            self._metrics.clients_dropped += 1
             self.refuse(RefusalCode.RATE_LIMITED, f"more than {MAX_INPUTS_PER_SECOND} messages a second")
+            # Not after the usual grace: until then the flood would go on.
+            self.abort()
         return False
 
     def _measure(self) -> None:

@@ -24,6 +24,7 @@ from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
 from gameserver.server.identity import Identity
 from gameserver.server.journal import player_came, player_went
+from gameserver.server.listener import UnjoinedLimit
 from gameserver.server.metrics import Gauges, Metrics
 from gameserver.server.relay import Relay, RelayError
 from gameserver.server.restoring import Unreadable, restore
@@ -32,8 +33,8 @@ from gameserver.server.scheduler import TickScheduler
 
 log = structlog.get_logger()
 
-_CONNECTIONS_PER_PLAYER: Final = 1.25
-"""Connections beyond the players' own: those that are just coming, going, or turned away."""
+_JOINED_PER_PLACE: Final = 1.25
+"""Players beyond `max_players`: returning players, and players whom the API sent here before it knew the load."""
 
 _OPEN_PATIENCE_SECONDS: Final = 3.0
 """How long a client is kept waiting for a match whose owner has just died."""
@@ -77,6 +78,7 @@ class MatchHost:
         verifier: TokenVerifier,
         snapshot_seconds: float,
         lease_seconds: float,
+        unjoined: UnjoinedLimit,
         relay_tls: ssl.SSLContext | None = None,
         sealer: Sealer | None = None,
     ) -> None:
@@ -95,6 +97,9 @@ class MatchHost:
         self._relay_tls = relay_tls
         self._scheduler = TickScheduler(identity.tick_rate_hz, self.metrics)
         self._connections: set[Connection] = set()
+        self._joined: set[Connection] = set()
+        self._unjoined = unjoined
+        unjoined.metrics = self.metrics
         self._adopting: dict[str, asyncio.Task[Room]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._listed: set[str] = set()
@@ -148,14 +153,21 @@ class MatchHost:
 
     def opened(self, connection: Connection) -> None:
         self._connections.add(connection)
-        if len(self._connections) > self.identity.max_players * _CONNECTIONS_PER_PLAYER + 16:
-            connection.refuse(RefusalCode.UNAVAILABLE, "the server is full")
+
+    def joined(self, connection: Connection) -> None:
+        self._joined.add(connection)
+        self._unjoined.forget(connection.descriptor)
 
     def closed(self, connection: Connection) -> None:
         self._connections.discard(connection)
+        self._joined.discard(connection)
         player_went(connection)
 
     def admit(self, connection: Connection, hello: Hello) -> None:
+        if len(self._joined) >= self.identity.max_players * _JOINED_PER_PLACE:
+            connection.refuse(RefusalCode.UNAVAILABLE, "the server is full")
+            return
+        self._unjoined.greeted(connection.descriptor)
         room = self.rooms.get(hello.match_id)
         # A returning player needs no second look at the access token, which may have expired in the meantime.
         if room is not None and hello.resume and self._resume(room, connection, hello.resume):

@@ -44,6 +44,7 @@ class Metrics:
     inputs_dropped: int = 0
     frames_skipped: int = 0
     clients_dropped: int = 0
+    unjoined_closed: int = 0
     protocol_errors: int = 0
     chat_lines: int = 0
     chat_unsaid: int = 0
@@ -87,6 +88,7 @@ _COUNTERS = {
     "inputs_dropped": "Inputs dropped because a player sent too many",
     "frames_skipped": "Frames not sent because a client's buffer was full",
     "clients_dropped": "Clients disconnected for being too slow or sending too much",
+    "unjoined_closed": "Connections closed before they joined, because there were too many of them",
     "protocol_errors": "Malformed messages",
     "chat_lines": "Chat lines told to the players of a match",
     "chat_unsaid": "Chat lines told to nobody: too many, empty, or the key to seal them was away",

@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import structlog
@@ -25,6 +25,7 @@ from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
 from gameserver.crypto import Sealer
+from gameserver.hosting import make_runner
 from gameserver.modes import check_modes
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
 from gameserver.redis_connection import open_redis
@@ -33,6 +34,7 @@ from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
 from gameserver.server.host import MatchHost
 from gameserver.server.identity import Identity
+from gameserver.server.listener import LimitedListener, UnjoinedLimit
 from gameserver.server.loop import new_event_loop
 from gameserver.server.ops import OpsApp
 from gameserver.server.relay import RELAYED_HEADER
@@ -52,6 +54,9 @@ _REDIS_TIMEOUT_SECONDS: Final = 1.0
 _REPORT_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 0.2
 _HAND_OVER_SECONDS: Final = 5.0
+_TLS_HANDSHAKE_SECONDS: Final = 5.0
+
+_Socket = TypeVar("_Socket", bound=socket.socket)
 
 
 def run(settings: Settings) -> int:
@@ -122,6 +127,7 @@ class GameServer:
             snapshot_seconds=settings.snapshot_interval_seconds,
             lease_seconds=settings.lease_seconds,
             sealer=Sealer(settings, aws) if settings.data_key_arn else None,
+            unjoined=listeners.play.limit,
         )
         self.caretaker = Caretaker(
             self.host,
@@ -144,10 +150,10 @@ class GameServer:
     async def started(cls, settings: Settings) -> AsyncIterator[GameServer]:
         """A server that accepts players; stops at the end, without handing anything over unless `drain` was called."""
         aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
-        listeners = _Sockets(settings.host, settings.port, settings.ops_port)
+        listeners = _Sockets(settings)
         redis = open_redis(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
         server = cls(settings, redis, aws, listeners)
-        ops = web.AppRunner(OpsApp(server.host, server.caretaker).application(), access_log=None)
+        ops = make_runner(OpsApp(server.host, server.caretaker).application())
         try:
             await server._start(ops)
             yield server
@@ -180,6 +186,9 @@ class GameServer:
             max_frame_size=MAX_CLIENT_FRAME_BYTES,
             read_buffer_init_size=_READ_BUFFER_BYTES,
             enable_auto_pong=False,
+            # It accepts through the listening socket's own `accept`, which the limit of unjoined connections needs.
+            use_aiofastnet=True,
+            ssl_handshake_timeout=None if self._tls is None else _TLS_HANDSHAKE_SECONDS,
         )
         await ops.setup()
         await web.SockSite(ops, self._listeners.ops, ssl_context=self._tls).start()
@@ -242,9 +251,12 @@ class _Sockets:
         SettingsError: a port is taken or may not be used.
     """
 
-    def __init__(self, host: str, port: int, ops_port: int) -> None:
-        self.play = _bind(host, port, "GAMESERVER_PORT")
-        self.ops = _bind(host, ops_port, "GAMESERVER_OPS_PORT")
+    def __init__(self, settings: Settings) -> None:
+        self.play = _bind(LimitedListener, settings.host, settings.port, "GAMESERVER_PORT")
+        self.play.limit = UnjoinedLimit.of(
+            settings.max_players, settings.unjoined_percent, settings.unjoined_per_address
+        )
+        self.ops = _bind(socket.socket, settings.host, settings.ops_port, "GAMESERVER_OPS_PORT")
         self.port: int = self.play.getsockname()[1]
         self.ops_port: int = self.ops.getsockname()[1]
 
@@ -274,8 +286,8 @@ def _own_address(settings: Settings) -> str:
         return address
 
 
-def _bind(host: str, port: int, variable: str) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+def _bind(kind: type[_Socket], host: str, port: int, variable: str) -> _Socket:
+    sock = kind(socket.AF_INET6 if ":" in host else socket.AF_INET)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))

@@ -2,8 +2,9 @@
 
 1. atheris (libFuzzer) feeds bytes to every decoder and what they let through to a match of both bundled games, for
    `--seconds` (600) with 512 MB at most. Coverage is that of our own Python; msgspec's C is only exercised.
-2. A hostile client hammers a real server from a process of its own, in every way below, while a good one plays:
-   the good one's input-to-frame latency and the gaps between its frames, beside the same without the hostile one.
+2. A hostile client attacks a real server from a process of its own, in the ways that `BadClient.hammer` lists, while a
+   good client plays. The result holds the good client's input-to-frame latency and frame rate, with and without the
+   attack. `make bench-flood` measures floods at full speed.
 
 The last line is one JSON object. Exit code 1: a crash, or the server did not outlive it. `pip install atheris` first.
 """
@@ -145,7 +146,7 @@ def run_fuzzer(folder: Path, seconds: int) -> dict[str, Any]:
 
 
 class BadClient:
-    """Every way of being a nuisance, over raw sockets; told on standard input whom to hurt."""
+    """A hostile client over raw sockets. It reads the address and the match to attack from standard input."""
 
     def __init__(self, port: int, match_id: str, token: str) -> None:
         self._port = port
@@ -160,6 +161,8 @@ class BadClient:
             self.oversized_frame,
             self.bad_token,
             self.flood,
+            self.control_frames,
+            self.fragments,
             self.malformed_inputs,
             self.read_nothing,
         ]
@@ -195,6 +198,18 @@ class BadClient:
         with self._seated() as sock:
             for number in range(3000):
                 sock.sendall(_frame(MSGPACK.encode(Input(number + 1, Move(1.0, 0.0)))))
+
+    def control_frames(self) -> None:
+        with self._open(MSGPACK) as sock:
+            for _ in range(3000):
+                # PING and PONG: empty, masked with zeros.
+                sock.sendall(b"\x89\x80" + bytes(4) + b"\x8a\x80" + bytes(4))
+
+    def fragments(self) -> None:
+        with self._open(MSGPACK) as sock:
+            # The first fragment of a binary message, and continuations that never end it.
+            sock.sendall((b"\x02\x81" + bytes(4) + b"a") + (b"\x00\x81" + bytes(4) + b"a") * 1000)
+            sock.recv(1000)
 
     def malformed_inputs(self) -> None:
         with self._seated() as sock:

@@ -70,6 +70,8 @@ module "game_service" {
   environment = merge(local.settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
+    # Every player comes from an address of the load balancer. The web ACL limits requests for each real address.
+    GAMESERVER_UNJOINED_PER_ADDRESS = "0"
   })
   network = {
     cidr               = module.network.cidr

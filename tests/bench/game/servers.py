@@ -36,12 +36,12 @@ class OurServer:
     name = "ours"
     protocol = "mj1"
 
-    def __init__(self, services: Services, folder: Path, room_size: int, core: int) -> None:
+    def __init__(self, services: Services, folder: Path, room_size: int, core: int, *, limits: bool = False) -> None:
         self._services = services
         self._room_size = room_size
         self._rooms = folder / "rooms"
         services.reset()
-        self.port, self._ops_port = machine.free_port(), machine.free_port()
+        self.port, self.ops_port = machine.free_port(), machine.free_port()
         key = data_plane.ACCESS_KEY
         environment = {
             "AWS_ENDPOINT_URL": services.aws_endpoint,
@@ -56,16 +56,18 @@ class OurServer:
             "GAMESERVER_SERVER_ID": "bench",
             "GAMESERVER_CACHE_URL": services.redis_url,
             "GAMESERVER_PORT": str(self.port),
-            "GAMESERVER_OPS_PORT": str(self._ops_port),
+            "GAMESERVER_OPS_PORT": str(self.ops_port),
             "GAMESERVER_EVENTS_TOPIC_ARN": services.topic_arn,
             "GAMESERVER_ISSUER": services.issuer.url,
             "GAMESERVER_CLIENT_ID": CLIENT_ID,
             "GAMESERVER_JWKS_URL": f"{services.issuer.url}/jwks.json",
             "GAMESERVER_TICK_RATE_HZ": str(TICK_RATE_HZ),
-            # The one setting that differs: how many it takes is what is measured, not where it says no.
-            "GAMESERVER_MAX_PLAYERS": "20000",
             "PYTHONPATH": str(compiled_in(folder)),
         }
+        if not limits:
+            # The benchmark measures how many players a server sustains, not where it refuses them. All its players
+            # come from one address.
+            environment |= {"GAMESERVER_MAX_PLAYERS": "20000", "GAMESERVER_UNJOINED_PER_ADDRESS": "0"}
         log = folder / "ours.log"
         self.process = machine.start(
             # -P: not the package of the tree that this is started in.
@@ -75,7 +77,7 @@ class OurServer:
             environment=environment,
         )
         try:
-            machine.await_port(self._ops_port, self.process, log)
+            machine.await_port(self.ops_port, self.process, log)
             while self._get("/readyz")[0] != 200:
                 time.sleep(0.05)
             loaded = Path(f"/proc/{self.process.pid}/maps").read_text()
@@ -118,7 +120,7 @@ class OurServer:
 
     def _get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._ops_port}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ops_port}{path}", timeout=10) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -183,6 +183,10 @@ async def test_bodies_are_limited(client: Client) -> None:
     async with client.session.post("/v1/login", data=b"\xff not json") as reply:
         assert reply.status == 400
         assert (await reply.json())["error"]["code"] == "invalid_request"
+    deep = b'{"email": "a@example.com", "password": "x", "zz": ' + b"[" * 8000 + b"]" * 8000 + b"}"
+    async with client.session.post("/v1/login", data=deep) as reply:
+        assert reply.status == 400
+        assert (await reply.json())["error"]["code"] == "invalid_request"
 
 
 async def test_unknown_addresses(client: Client) -> None:

@@ -117,12 +117,14 @@ async def test_forged_tokens(pool: UserPool, verifier: TokenVerifier) -> None:
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     head, payload, signature = pool.token().split(".")
     none_head = base64.urlsafe_b64encode(b'{"alg":"none","kid":"first"}').decode().rstrip("=")
+    deep_head = base64.urlsafe_b64encode(b"[" * 3000).decode()
     other_payload = pool.token(sub="someone-else").split(".")[1]
     modulus = str(public.public_numbers().n).encode()
     forged = [
         pool.token(key=stranger),
         pool.token(key=modulus, algorithm="HS256"),
         f"{none_head}.{payload}.",
+        f"{deep_head}.{payload}.{signature}",
         f"{head}.{other_payload}.{signature}",
         f"{head}.{payload}.",
         "",

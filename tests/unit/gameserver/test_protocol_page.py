@@ -13,7 +13,11 @@ from picows import WSCloseCode
 from gameserver import protocol
 from gameserver.protocol import ClientMessage, Hello, Input, RefusalCode, ServerMessage
 from gameserver.rules.arena import Move
+from gameserver.server import connection
+from gameserver.server.listener import UnjoinedLimit
+from gameserver.settings import Settings
 
+DEFAULTS = Settings(project="p", environment="e", region="r")
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()
 EXAMPLES = [line for block in re.findall(r"```json\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
 
@@ -61,6 +65,11 @@ def test_close_codes_are_those_of_websocket() -> None:
         f"| Seats of a match | {protocol.MAX_SEATS} |",
         f"cut to {protocol.MAX_NAME_LENGTH}",
         f"{protocol.MAX_INPUTS_PER_SECOND} on average, {2 * protocol.MAX_INPUTS_PER_SECOND} in one second",
+        f"after {connection._DROP_ALLOWANCE} dropped ones `rate_limited`",
+        f"while {connection._HIGH_WATER_BYTES // 1024} KiB wait for the client",
+        f"| Time for the first message | {connection._HELLO_SECONDS:g} s |",
+        f"in total | {DEFAULTS.unjoined_percent} % of the places, at least {UnjoinedLimit.of(0, 0, 0).total} |",
+        f"from one address | {DEFAULTS.unjoined_per_address} |",
         f"at least {protocol.HEARTBEAT_HZ} times a second",
         f"0 to {2**32 - 1}",
         f"0 to {2**53 - 1}",

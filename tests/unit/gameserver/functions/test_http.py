@@ -27,7 +27,18 @@ def test_unfit_names_are_refused(raw: str) -> None:
     assert (caught.value.status, caught.value.code) == (400, "invalid_display_name")
 
 
-@pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"\xff", 400), (b"[]", 400), (b"x" * 16_385, 413)])
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"\xff", 400),
+        (b"[]", 400),
+        (b'{"a": 1, "zz": ' + b"[" * 8000 + b"]" * 8000 + b"}", 400),
+        (b'{"zz": ' + b'{"a":' * 2500, 400),
+        (b"x" * 16_385, 413),
+    ],
+    ids=["cut", "not-utf-8", "list", "deep lists", "deep maps", "long"],
+)
 def test_bodies(body: bytes, status: int) -> None:
     with pytest.raises(ApiError) as caught:
         Request(body=body).json(dict[str, int])

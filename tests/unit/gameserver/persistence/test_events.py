@@ -69,6 +69,15 @@ def test_whatever_arrives_is_an_event_or_poison(body: str | bytes) -> None:
     assert poison or body in ("[]", b"[]")
 
 
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"payload": ['])
+def test_deep_nesting_is_poison(opening: str) -> None:
+    for body in (opening * 5000, json.dumps({**SCORED, "payload": "deep"}).replace('"deep"', opening * 5000)):
+        with pytest.raises(PoisonEvent):
+            parse(body)
+        events, poison = parse_message(body)
+        assert (events, len(poison)) == ([], 1)
+
+
 def test_a_message_holds_one_event_or_many() -> None:
     one, other = json.dumps(SCORED), json.dumps({**SCORED, "event_id": "m1:5", "sequence": 5})
     assert parse_message(one) == ([parse(one)], [])
