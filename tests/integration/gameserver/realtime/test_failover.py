@@ -10,14 +10,17 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import boto3
 import msgspec
 import pytest
 from redis.asyncio import Redis
 
+from gameserver import draining
 from gameserver.client import Bot, Connection, MatchReport
 from gameserver.cluster import keys
 from gameserver.cluster.directory import Directory
+from gameserver.protocol import MSGPACK, Hello, Redirect, Welcome
 from gameserver.server.host import UnplayableError
 
 
@@ -161,6 +164,44 @@ async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: A
         [interruption] = report.interruptions
         assert interruption.from_server == owner.settings.server_id
         assert interruption.to_server == other.settings.server_id
+
+
+async def _redirect(url: str, match_id: str, token: str, seated: asyncio.Event) -> Redirect:
+    """Join by a plain WebSocket, and return what the server says when it sends its players away."""
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=("mj1.msgpack",)) as ws:
+        await ws.send_bytes(MSGPACK.encode(Hello(match_id, token)))
+        while True:
+            message = MSGPACK.decode_server(await ws.receive_bytes())
+            if isinstance(message, Welcome):
+                seated.set()
+            elif isinstance(message, Redirect):
+                return message
+
+
+@pytest.mark.parametrize("asked_by", ["signal", "operator"])
+async def test_a_drain_hands_over_long_before_the_lease_ends(
+    spawn: Any, new_match: Any, player: Any, issuer: Any, redis: Redis, eventually: Any, asked_by: str
+) -> None:
+    """After a crash, a match waits for the end of its lease. With a lease of ten minutes, only a hand-over saves it."""
+    owner, other = await spawn(lease_seconds=600.0), await spawn(lease_seconds=600.0)
+    name, url = owner.settings.server_id, f"ws://127.0.0.1:{owner.settings.port}/play"
+    spec = await new_match(name, seconds=5.0)
+    playing = await _play(player, spec, url, 2)
+    seated = asyncio.Event()
+    redirect = asyncio.create_task(_redirect(url, spec.match_id, issuer.token("watcher"), seated))
+    await asyncio.wait_for(seated.wait(), 60)
+    assert await redis.get(keys.lease(spec.match_id)) == f"{name}:1".encode()
+    if asked_by == "signal":
+        owner.signal(signal.SIGTERM)
+    else:
+        await draining.request(redis, name)
+    assert await asyncio.wait_for(redirect, 60) == Redirect(f"ws://127.0.0.1:{other.settings.port}/play", "drain")
+    reports = await asyncio.gather(*playing)
+    _check_acknowledged(reports)
+    assert [report.interruptions[-1].to_server for report in reports] == [other.settings.server_id] * 2
+    if asked_by == "signal":
+        assert await owner.wait() == 0
+        assert b"hand_over_incomplete" not in owner.log.read_bytes()
 
 
 async def test_a_server_alone_goes_on_with_its_matches_after_a_restart(spawn: Any, new_match: Any, player: Any) -> None:
