@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -64,8 +65,23 @@ async def oldest_message_seconds(clients: AwsClients, arn: str, depth: QueueDept
 
 
 async def receive(clients: AwsClients, url: str, *, limit: int, hold_seconds: int) -> list[dict[str, Any]]:
-    """Up to `limit` messages, hidden from other readers for `hold_seconds`; fewer when the queue runs dry."""
+    """Receive up to `limit` messages and hide them from other readers for `hold_seconds`.
+
+    Returns: fewer messages when the queue runs dry. When a call fails, the messages received before are released.
+    """
     messages: list[dict[str, Any]] = []
+    try:
+        await _receive_into(messages, clients, url, limit, hold_seconds)
+    except BaseException:
+        with suppress(MjctlError):
+            await release(clients, url, messages)
+        raise
+    return messages
+
+
+async def _receive_into(
+    messages: list[dict[str, Any]], clients: AwsClients, url: str, limit: int, hold_seconds: int
+) -> None:
     while len(messages) < limit:
         answer = await clients.call(
             "sqs",
@@ -80,13 +96,12 @@ async def receive(clients: AwsClients, url: str, *, limit: int, hold_seconds: in
         )
         batch = answer.get("Messages", [])
         if not batch:
-            break
+            return
         messages.extend(batch)
-    return messages
 
 
 async def release(clients: AwsClients, url: str, messages: list[dict[str, Any]]) -> None:
-    """Give received messages back at once."""
+    """Make received messages visible to other readers at once."""
     await asyncio.gather(
         *(
             clients.call(

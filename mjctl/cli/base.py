@@ -53,7 +53,23 @@ OutputOption = Annotated[
     OutputFormat,
     typer.Option("--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs."),
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", envvar="MJCTL_YES", help="Do not ask for confirmation.")]
+NamedRegionsOption = Annotated[
+    bool,
+    typer.Option(
+        "--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every deployed region. Give either --region or this option."
+    ),
+]
+# The only definition: every command that asks accepts both names, so that the hint is right for all of them.
+YesOption = Annotated[
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        "--auto-approve",
+        envvar=["MJCTL_YES", "MJCTL_AUTO_APPROVE"],
+        help="Do not ask for confirmation.",
+    ),
+]
 
 
 @dataclass
@@ -88,11 +104,15 @@ class Session:
 
         return Progress(self.err)
 
-    def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something that cannot be undone.
+    def confirm(self, question: str, *, yes: bool, name: str | None = None) -> None:
+        """Ask before a change that cannot be undone.
+
+        Args:
+            yes: the command line has confirmed the change already (--yes).
+            name: the word that the operator must type, the environment's name. By default the word is `yes`.
 
         Raises:
-            RefusedError: the answer was no, or there is nobody to ask and `yes` was not given.
+            RefusedError: the answer is another word, or there is no terminal to ask at and `yes` is false.
         """
         if yes:
             return
@@ -100,14 +120,16 @@ class Session:
             raise RefusedError(
                 "not confirmed, and there is no terminal to ask at",
                 where=question,
-                hint="repeat the command with --yes (deploy and destroy: --auto-approve)",
+                hint="repeat the command with --yes",
             )
         # A question is no progress: --quiet does not hide it.
         self.err.quiet = False
+        wanted = name or "yes"
+        request = f"Type the environment's name, {name}, to confirm:" if name else "Type yes to confirm:"
         self.err.print(f"{printable(question)} ", end="", soft_wrap=True)
-        self.err.print("Only `yes` goes on: ", style="bold", end="", soft_wrap=True)
-        if self.stdin.readline().strip().lower() not in ("yes", "y"):
-            raise RefusedError("not confirmed; nothing was changed")
+        self.err.print(f"{request} ", style="bold", end="", soft_wrap=True)
+        if self.stdin.readline().strip() != wanted:
+            raise RefusedError(f"the answer was not `{wanted}`; nothing was changed")
 
 
 def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
@@ -152,3 +174,20 @@ def chosen_regions(environment: Environment, region: list[str] | None, all_regio
     if all_regions:
         return tuple(environment.regions)
     return tuple(name for name in environment.regions if name in named)
+
+
+def wanted_regions(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
+    """The regions that a command was asked for, where it must be told: it changes them.
+
+    Raises:
+        UsageError: neither --region nor --all-regions was given, or both were.
+        NotFoundError: a region that the environment does not have.
+    """
+    regions = chosen_regions(environment, region, all_regions)
+    if not regions:
+        raise UsageError(
+            "this command needs to know which regions to change",
+            where=f"environment {environment.name}: {', '.join(environment.regions)}",
+            hint="add --region NAME (repeatable) or --all-regions",
+        )
+    return regions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption
-from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, Run, open_run
+from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, YesOption
+from mjctl.cli.deploy_run import LockTimeoutOption, Run, open_run
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def bootstrap(
     env: EnvOption = "local",
-    auto_approve: AutoApproveOption = False,
+    auto_approve: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
 ) -> None:

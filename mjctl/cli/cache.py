@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, EveryRegionOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import (
+    EnvOption,
+    EveryRegionOption,
+    NamedRegionsOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+)
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -192,14 +200,14 @@ def invalidate(
     ] = None,
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: EveryRegionOption = False,
+    all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Invalidate one key, a pattern or a namespace; afterwards no server answers with an old value.
 
     A pattern may be interrupted: it stops within seconds and prints the token with which --resume goes on.
 
-    Example: mjctl cache invalidate --pattern 'profile:*' --dry-run
+    Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """
     from mjctl.cache import operations
     from mjctl.cli.cache_render import lines
@@ -210,7 +218,7 @@ def invalidate(
         raise UsageError("give exactly one of KEY, --pattern and --namespace")
     if resume is not None and (pattern is None or len(region or ()) != 1):
         raise UsageError("--resume goes with --pattern and one --region: those of the run that was interrupted")
-    target = Target(env, region, output, all_regions=all_regions)
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if pattern is not None:
         if operations.matches_everything(pattern) and not dry_run:
             target.session.confirm(f"`{pattern}` is the whole cache of {target.scope}. Invalidate it?", yes=yes)
@@ -236,7 +244,7 @@ def flush(
     yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: EveryRegionOption = False,
+    all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Empty the whole cache; matches, leases and the other volatile state of the game stay.
@@ -248,9 +256,13 @@ def flush(
     from mjctl.cli.regions import Target, conclude, regions_document
     from mjctl.cli.tables import counted
 
-    target = Target(env, region, output, all_regions=all_regions)
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not dry_run:
-        target.session.confirm(f"Flush the whole cache of {target.scope}?", yes=yes)
+        target.session.confirm(
+            f"Flush the whole cache of {target.scope}?",
+            yes=yes,
+            name=target.environment.name if target.environment.stores_players_data else None,
+        )
     with _Progress(target, "flushing") as progress:
         outcomes = _in_regions(
             target,

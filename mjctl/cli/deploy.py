@@ -10,10 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
+from mjctl.cli.base import (
+    AllRegionsOption,
+    EnvOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+    chosen_regions,
+    wanted_regions,
+)
 from mjctl.cli.deploy_run import (
     AllowDataLossOption,
-    AutoApproveOption,
     BriefOption,
     JUnitOption,
     LockTimeoutOption,
@@ -25,7 +33,6 @@ from mjctl.cli.deploy_run import (
     end,
     open_run,
     roll_out,
-    wanted_regions,
 )
 from mjctl.cli.gate import GateThresholdOption, MaxFailuresOption, SoakOption, health_gate
 from mjctl.models.errors import UsageError
@@ -135,7 +142,7 @@ def deploy(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
-    auto_approve: AutoApproveOption = False,
+    auto_approve: YesOption = False,
     allow_data_loss: AllowDataLossOption = False,
     strategy: Annotated[
         StrategyName,
@@ -218,7 +225,7 @@ def destroy(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
-    auto_approve: AutoApproveOption = False,
+    auto_approve: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
@@ -241,11 +248,14 @@ def destroy(
         results = [one.result for one in planned]
         try:
             if all(result.ok for result in results):
-                if not auto_approve:
-                    going = [result for result in results if result.region in teardown.going]
-                    count = sum(result.remove for result in going)
-                    where = f"{run.environment.name}: {', '.join(result.region for result in going)}"
-                    run.session.confirm(f"Destroy {count} resources of {where}? Their data is lost.", yes=False)
+                going = [result for result in results if result.region in teardown.going]
+                count = sum(result.remove for result in going)
+                where = f"{run.environment.name}: {', '.join(result.region for result in going)}"
+                run.session.confirm(
+                    f"Destroy {count} resources of {where}? Their data is lost.",
+                    yes=auto_approve,
+                    name=run.environment.name if run.environment.stores_players_data else None,
+                )
                 results = run.recorded(
                     [result.region for result in results],
                     lambda: run.phase(lambda deployment: teardown.run(deployment, planned)),
@@ -274,7 +284,7 @@ def rollback(
         str | None,
         typer.Option("--to", envvar="MJCTL_TO", help="The revision, or how it begins; by default the last good one."),
     ] = None,
-    auto_approve: AutoApproveOption = False,
+    auto_approve: YesOption = False,
     allow_data_loss: AllowDataLossOption = False,
     gate: Annotated[
         bool, typer.Option("--gate/--no-gate", envvar="MJCTL_GATE", help="Check the region's health afterwards.")

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session
-from mjctl.models.errors import UsageError
+from mjctl.cli.base import Exit, OutputFormat, Session, open_environment, open_session
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -36,9 +35,6 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-AutoApproveOption = Annotated[
-    bool, typer.Option("--auto-approve", envvar="MJCTL_AUTO_APPROVE", help="Do not ask before the change.")
-]
 LockTimeoutOption = Annotated[
     float, typer.Option("--lock-timeout", envvar="MJCTL_LOCK_TIMEOUT", min=0, help="Seconds to wait for a held region.")
 ]
@@ -221,22 +217,6 @@ def _code_of(error: BaseException) -> ExitCode:
 def open_run(command: str, env: str, output: OutputFormat) -> Run:
     workspace, environment = open_environment(env)
     return Run(command, open_session(output), workspace, environment)
-
-
-def wanted_regions(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
-    """The regions named.
-
-    Raises:
-        UsageError: none was.
-    """
-    regions = chosen_regions(environment, region, all_regions)
-    if not regions:
-        raise UsageError(
-            "which regions?",
-            where=f"environment {environment.name}: {', '.join(environment.regions)}",
-            hint="--region NAME (repeatable) or --all-regions",
-        )
-    return regions
 
 
 def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[RegionResult]]:

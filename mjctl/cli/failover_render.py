@@ -128,5 +128,5 @@ def _afterwards(writer: WriterMove) -> str:
     return (
         f"until the next deploy, functions in {writer.database.writer} and {writer.to.region} cannot write to "
         f"PostgreSQL; events wait in the queue `persistence` and its dead letters. Now {setting} in the environment's "
-        "file, run `mjctl deploy`, then `mjctl queue redrive` (docs/aws.md, Leaving a region)"
+        "file, run `mjctl deploy`, then `mjctl queue redrive persistence --all-regions` (docs/aws.md, Leaving a region)"
     )

@@ -7,14 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.base import EnvOption, EveryRegionOption, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.base import (
+    EnvOption,
+    EveryRegionOption,
+    Exit,
+    NamedRegionsOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+)
+from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.aws.regions import RegionOutcome
     from mjctl.cli.tables import DataTable
-    from mjctl.queues.operations import DeadLetter, QueueRow
+    from mjctl.queues.dead_letters import DeadLetter
+    from mjctl.queues.operations import QueueRow
+    from mjctl.queues.redrive import RedriveResult
 
-app = typer.Typer(no_args_is_help=True, help="Queues and their dead letters, over one or several regions.")
+app = typer.Typer(no_args_is_help=True, help="Queues and their dead-letter messages, over one or several regions.")
 
 NameArgument = Annotated[str, typer.Argument(help="Name of the queue, as `mjctl queue list` shows it.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
@@ -27,7 +39,7 @@ def list_queues(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Depth, messages in flight, age of the oldest and dead letters of every queue.
+    """Show depth, messages in flight, age of the oldest message and dead-letter messages of every queue.
 
     Example: mjctl queue list --region us-east-1
     """
@@ -44,25 +56,23 @@ def list_queues(
 def peek(
     name: NameArgument,
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Letters at most, a region.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Messages at most in each region.")] = 10,
     bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Look at dead letters without consuming them. Each look counts as one more delivery of the letter.
+    """Look at dead-letter messages without consuming them. SQS counts each look as one more delivery.
 
     Example: mjctl queue peek persistence --limit 5
     """
     from mjctl.aws.regions import in_each_region
     from mjctl.cli.regions import Target, conclude, rows_document
-    from mjctl.queues import operations
+    from mjctl.queues.dead_letters import peek as service
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = asyncio.run(
-        in_each_region(target.contracts, lambda contract: operations.peek(contract, name, limit=limit))
-    )
+    outcomes = asyncio.run(in_each_region(target.contracts, lambda contract: service(contract, name, limit=limit)))
     document = rows_document("letters", outcomes, lambda letter: _letter_document(letter, bodies))
     conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
 
@@ -71,42 +81,57 @@ def peek(
 def redrive(
     name: NameArgument,
     *,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Letters at most, a region.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Messages at most in each region.")] = None,
     per_second: Annotated[
         float, typer.Option("--per-second", min=0.1, help="Pace, so that the worker is not flooded.")
     ] = 50.0,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: EveryRegionOption = False,
+    all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Send dead letters to their queue again; a letter is deleted only after the queue has taken it.
+    """Send dead-letter messages to their queue again. A message is deleted only after the queue has accepted it.
 
-    Example: mjctl queue redrive persistence --per-second 20
+    Example: mjctl queue redrive persistence --region us-east-1 --per-second 20
     """
     from mjctl.aws.regions import in_each_region
     from mjctl.cli.regions import Target, conclude
-    from mjctl.queues import operations
+    from mjctl.cli.tables import counted
+    from mjctl.queues.redrive import count_dead
+    from mjctl.queues.redrive import redrive as service
 
-    target = Target(env, region, output, all_regions=all_regions)
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
+    if not (dry_run or yes):
+        counts = asyncio.run(in_each_region(target.contracts, lambda contract: count_dead(contract, name)))
+        if all(item.error for item in counts):
+            conclude(target.session, counts, None)
+        found = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
+        target.session.confirm(
+            f"Send {counted(found, 'dead-letter message')} of `{name}` in {target.scope} to the queue again?", yes=yes
+        )
     with target.session.progress() as progress:
         task = progress.add_task("redriving", total=None)
         moved_by_region: dict[str, int] = {}
 
-        async def one(contract: Any) -> operations.RedriveResult:
-            def heard(moved: int) -> None:
+        async def in_region(contract: Any) -> RedriveResult:
+            def on_progress(moved: int) -> None:
                 moved_by_region[contract.region] = moved
                 progress.update(task, completed=sum(moved_by_region.values()))
 
-            return await operations.redrive(contract, name, limit=limit, per_second=per_second, on_progress=heard)
+            return await service(
+                contract, name, limit=limit, per_second=per_second, dry_run=dry_run, on_progress=on_progress
+            )
 
-        outcomes = asyncio.run(in_each_region(target.contracts, one))
-    lines = [
-        f"{item.region}: {item.value.moved} sent again, {item.value.failed} refused, {item.value.remaining} remain"
-        for item in outcomes
-        if item.value is not None
-    ]
+        outcomes = asyncio.run(in_each_region(target.contracts, in_region))
+    lines = [f"{item.region}: {_redriven(item.value)}" for item in outcomes if item.value is not None]
+    for item in outcomes:
+        for reason in item.value.refusals if item.value else ():
+            target.session.say(f"{item.region}: SQS refused a message: {reason}")
     conclude(target.session, outcomes, "\n".join(lines))
+    if any(item.value is not None and (item.value.failed or item.value.not_deleted) for item in outcomes):
+        raise Exit(ExitCode.VERIFICATION)
 
 
 @app.command()
@@ -117,10 +142,10 @@ def purge(
     yes: YesOption = False,
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: EveryRegionOption = False,
+    all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Delete every dead letter of a queue, for good.
+    """Delete every dead-letter message of a queue, for good.
 
     Example: mjctl queue purge persistence --region us-east-1 --dry-run
     """
@@ -129,15 +154,17 @@ def purge(
     from mjctl.cli.tables import counted
     from mjctl.queues import operations
 
-    target = Target(env, region, output, all_regions=all_regions)
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not dry_run:
-        target.session.confirm(f"Delete every dead letter of `{name}` in {target.scope}?", yes=yes)
+        target.session.confirm(f"Delete every dead-letter message of `{name}` in {target.scope}?", yes=yes)
     outcomes = asyncio.run(
         in_each_region(target.contracts, lambda contract: operations.purge(contract, name, dry_run=dry_run))
     )
     done = "would be deleted" if dry_run else "deleted"
     lines = [
-        f"{item.region}: {counted(item.value, 'dead letter')} {done}" for item in outcomes if item.value is not None
+        f"{item.region}: {counted(item.value, 'dead-letter message')} {done}"
+        for item in outcomes
+        if item.value is not None
     ]
     conclude(
         target.session,
@@ -145,6 +172,17 @@ def purge(
         "\n".join(lines),
         regions_document(outcomes, lambda count: {"letters": count, "dry_run": dry_run}),
     )
+
+
+def _redriven(result: RedriveResult) -> str:
+    from mjctl.cli.tables import counted
+
+    if result.dry_run:
+        return f"{counted(result.moved, 'dead-letter message')} would be sent again"
+    parts = [f"{result.moved} sent again", f"{result.failed} refused", f"{result.remaining} remain"]
+    if result.not_deleted:
+        parts.insert(1, f"{result.not_deleted} sent again but still dead-letter messages too")
+    return ", ".join(parts)
 
 
 def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> DataTable:

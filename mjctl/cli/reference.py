@@ -58,7 +58,8 @@ def _options(rows: list[str]) -> list[str]:
 
 def _row(parameter: Any) -> str:
     names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
-    envvar = f"`{parameter.envvar}`" if getattr(parameter, "envvar", None) else ""
+    variables = getattr(parameter, "envvar", None) or []
+    envvar = ", ".join(f"`{name}`" for name in ([variables] if isinstance(variables, str) else variables))
     default = parameter.default
     unset = default is None or default is False or callable(default) or default in ((), [])
     shown = "" if unset or "UNSET" in str(default) else f"`{getattr(default, 'value', default)}`"

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session
+from mjctl.cli.base import Exit, OutputFormat, Session, chosen_regions, open_environment, open_session, wanted_regions
 from mjctl.models.errors import MjctlError
 from mjctl.models.exit_codes import ExitCode
 
@@ -20,15 +20,29 @@ if TYPE_CHECKING:
 class Target:
     """The deployed regions a command was pointed at. Streams are in `session`."""
 
-    def __init__(self, env: str, region: list[str] | None, output: OutputFormat, *, all_regions: bool = False) -> None:
+    def __init__(
+        self,
+        env: str,
+        region: list[str] | None,
+        output: OutputFormat,
+        *,
+        all_regions: bool = False,
+        must_be_named: bool = False,
+    ) -> None:
+        """Read the contracts of the regions.
+
+        Args:
+            must_be_named: refuse a command line with neither --region nor --all-regions.
+        """
         from mjctl.terraform.contracts import deployed_contracts
 
         self.session: Session = open_session(output)
         workspace, environment = open_environment(env)
         self.workspace: Workspace = workspace
         self.environment: Environment = environment
-        chosen = chosen_regions(environment, region, all_regions)
-        # What is not deployed cannot be operated: all are all that are there.
+        choose = wanted_regions if must_be_named else chosen_regions
+        chosen = choose(environment, region, all_regions)
+        # `--all-regions` means every deployed region: a region that is not deployed cannot be operated.
         self.contracts: Mapping[str, Contract] = deployed_contracts(
             workspace, environment, () if all_regions else chosen
         )

@@ -17,8 +17,9 @@ from mjctl.cli.base import (
     OutputOption,
     RegionOption,
     YesOption,
+    wanted_regions,
 )
-from mjctl.cli.deploy_run import AutoApproveOption, LockTimeoutOption, MessageOption
+from mjctl.cli.deploy_run import LockTimeoutOption, MessageOption
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def scale(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
-    auto_approve: AutoApproveOption = False,
+    auto_approve: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
@@ -127,7 +128,7 @@ def scale(
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
-    from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out, wanted_regions
+    from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out
     from mjctl.deploy import inputs
     from mjctl.deploy.rollout import RolloutPlan
 

@@ -139,6 +139,11 @@ class Environment(_Section):
     backup: BackupSettings = BackupSettings()
     local: LocalSettings = LocalSettings()
     drift: Drift = Drift()
+    players_data: bool | None = Field(
+        default=None,
+        description="the environment stores data of real players, so that `destroy` and `cache flush` ask for its "
+        "name and not only for `yes`; by default true for the target aws and false for the others",
+    )
     aws: AwsSettings | None = Field(default=None, description="needed by the targets aws and sandbox")
 
     @property
@@ -147,6 +152,11 @@ class Environment(_Section):
         if self.aws is None:
             raise ValueError(f"environment {self.name} has no section `aws`")
         return self.aws
+
+    @property
+    def stores_players_data(self) -> bool:
+        """Whether the environment stores data of real players: the file's `players_data`, else target aws does."""
+        return self.target == "aws" if self.players_data is None else self.players_data
 
     @property
     def primary_region(self) -> str:

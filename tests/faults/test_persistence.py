@@ -21,7 +21,8 @@ from gameserver.functions.services import Services
 from gameserver.persistence.results import Stats
 from gameserver.settings import Settings
 from mjctl.models.contract import Contract
-from mjctl.queues.operations import peek, redrive
+from mjctl.queues.dead_letters import peek
+from mjctl.queues.redrive import redrive
 
 MATCHES, EVENTS_PER_MATCH, POISON = 1_000, 10, 20
 PLAYERS = [f"player-{number}" for number in range(50)]

@@ -106,7 +106,9 @@ async def check_match(context: RegionContext) -> Finding:
     if not await _await_profile(context, players[0], more_than=before):
         return failed(
             "the result is stored, but the player's profile still answers without it",
-            hint="a stale cache: `mjctl cache invalidate --namespace profile`, and look at the worker's log",
+            hint="a stale cache: `mjctl cache invalidate --namespace profile "
+            f"--env {context.contract.environment} --region {context.contract.region}` clears it; "
+            "the worker's log says why it was not invalidated",
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)

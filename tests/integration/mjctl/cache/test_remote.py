@@ -118,7 +118,7 @@ def test_ctrl_c_says_how_to_go_on(
         return hear
 
     mjctl.contracts = {private.region: private}
-    sweep = ("cache", "invalidate", "--pattern", "big:*", "--max-keys-per-second", "500")
+    sweep = ("cache", "invalidate", "--all-regions", "--pattern", "big:*", "--max-keys-per-second", "500")
     with monkeypatch.context() as patch:
         patch.setattr(Progress, "of", interrupt_after_the_first)
         ran = mjctl(*sweep)

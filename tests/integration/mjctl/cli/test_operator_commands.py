@@ -106,24 +106,24 @@ class TestCache:
 
     def test_invalidate_by_pattern_says_how_many(self, mjctl: Any, cache: Any) -> None:
         for arguments, counted in (("--dry-run",), 3), ((), 3), ((), 0):
-            ran = mjctl("cache", "invalidate", "--pattern", "profile:*", *arguments, "-o", "json")
+            ran = mjctl("cache", "invalidate", "--all-regions", "--pattern", "profile:*", *arguments, "-o", "json")
             assert ran.json()["regions"][0]["matched"] == counted
         assert cache.get("profile", "p1") is None
 
     def test_everything_is_guarded(self, mjctl: Any, cache: Any) -> None:
-        for arguments in (("invalidate", "--pattern", "*:*"), ("flush",)):
+        for arguments in (("invalidate", "--all-regions", "--pattern", "*:*"), ("flush", "--all-regions")):
             ran = mjctl("cache", *arguments)
             assert ran.code == ExitCode.REFUSED
             assert "--yes" in ran.err
         assert cache.get("profile", "p1") is not None
-        assert mjctl("cache", "flush", "--dry-run").code == ExitCode.OK
+        assert mjctl("cache", "flush", "--all-regions", "--dry-run").code == ExitCode.OK
         assert cache.get("profile", "p1") is not None
-        assert mjctl("cache", "flush", "--yes").code == ExitCode.OK
+        assert mjctl("cache", "flush", "--all-regions", "--yes").code == ExitCode.OK
         assert cache.get("profile", "p1") is None
 
     @pytest.mark.parametrize("arguments", [(), ("a:b", "--pattern", "c:*"), ("--namespace", "a", "--pattern", "c:*")])
     def test_exactly_one_thing_is_invalidated(self, mjctl: Any, arguments: tuple[str, ...]) -> None:
-        assert mjctl("cache", "invalidate", *arguments).code == ExitCode.USAGE
+        assert mjctl("cache", "invalidate", "--all-regions", *arguments).code == ExitCode.USAGE
 
     def test_a_redis_that_is_down_fails_alone_or_with_all(
         self, mjctl: Any, cache: Any, contract: Contract, without_cache: Contract
@@ -180,16 +180,16 @@ class TestQueue:
         assert "Ann" in mjctl("queue", "peek", "persistence", "--bodies").out
 
     def test_redrive_then_the_queue_has_it(self, mjctl: Any, dead_letter: None) -> None:
-        (moved,) = mjctl("queue", "redrive", "persistence", "-o", "json").json()["regions"]
+        (moved,) = mjctl("queue", "redrive", "persistence", "--all-regions", "--yes", "-o", "json").json()["regions"]
         assert (moved["moved"], moved["remaining"]) == (1, 0)
         (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
         assert (queue["waiting"], queue["dead_letters"]) == (1, 0)
 
     def test_purge_is_guarded(self, mjctl: Any, dead_letter: None) -> None:
-        assert mjctl("queue", "purge", "persistence").code == ExitCode.REFUSED
-        (dry,) = mjctl("queue", "purge", "persistence", "--dry-run", "-o", "json").json()["regions"]
+        assert mjctl("queue", "purge", "persistence", "--all-regions").code == ExitCode.REFUSED
+        (dry,) = mjctl("queue", "purge", "persistence", "--all-regions", "--dry-run", "-o", "json").json()["regions"]
         assert dry["letters"] == 1
-        assert mjctl("queue", "purge", "persistence", "--yes").code == ExitCode.OK
+        assert mjctl("queue", "purge", "persistence", "--all-regions", "--yes").code == ExitCode.OK
         (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
         assert queue["dead_letters"] == 0
 

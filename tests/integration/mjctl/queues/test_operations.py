@@ -10,7 +10,9 @@ import pytest
 from gameserver.settings import Settings
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
-from mjctl.queues.operations import list_queues, peek, purge, redrive
+from mjctl.queues.dead_letters import peek
+from mjctl.queues.operations import list_queues, purge
+from mjctl.queues.redrive import redrive
 
 
 @pytest.fixture

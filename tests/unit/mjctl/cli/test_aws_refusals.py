@@ -26,21 +26,22 @@ COMMANDS = (
     ("cache", "keys"),
     ("cache", "ttl", "profile:p1"),
     ("cache", "expire", "profile:p1", "5"),
-    ("cache", "invalidate", "profile:p1"),
-    ("cache", "invalidate", "--pattern", "profile:*"),
-    ("cache", "invalidate", "--namespace", "profile"),
-    ("cache", "flush", "--yes"),
+    ("cache", "invalidate", "profile:p1", "--all-regions"),
+    ("cache", "invalidate", "--pattern", "profile:*", "--all-regions"),
+    ("cache", "invalidate", "--namespace", "profile", "--all-regions"),
+    ("cache", "flush", "--all-regions", "--yes"),
     ("queue", "list"),
     ("queue", "peek", "persistence"),
-    ("queue", "redrive", "persistence"),
-    ("queue", "purge", "persistence", "--yes"),
+    ("queue", "redrive", "persistence", "--all-regions"),
+    ("queue", "redrive", "persistence", "--all-regions", "--yes"),
+    ("queue", "purge", "persistence", "--all-regions", "--yes"),
     ("servers", "list"),
     ("servers", "drain", "game-1", "--yes"),
     ("servers", "restart", "--yes"),
     ("failover", "--region", "us-east-1", "--restore", "--yes"),
 )
 # One of each service: sts by query, sqs by JSON, ecs by JSON with another content type.
-FEW = (COMMANDS[0], COMMANDS[9], COMMANDS[13])
+FEW = (COMMANDS[0], COMMANDS[9], COMMANDS[14])
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""Looking at dead-letter messages without consuming them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.queues import receive, release
+from mjctl.models.contract import Contract
+from mjctl.queues.operations import HOLD_SECONDS, find_queue
+
+_MAX_PEEK = 1000
+# Of an event id or type that is not a string, as much as identifies it.
+_MAX_SHOWN = 60
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One message that the worker could not handle in `max_receive_count` deliveries.
+
+    Attributes:
+        event_id: the id of the first event in the message, and how many more there are; None if the body holds none.
+        event_type: the common type of the message's events, or "several"; None if no event names one.
+        sent_at: Unix time of the original message.
+        deliveries: how often the message was received, a look with `peek` included.
+        body: the message as it was sent. It may hold players' names.
+    """
+
+    message_id: str
+    event_id: str | None
+    event_type: str | None
+    sent_at: float
+    deliveries: int
+    size_bytes: int
+    body: str
+
+
+async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]:
+    """Look at up to `limit` dead-letter messages and release them; they stay in the dead-letter queue.
+
+    Raises:
+        NotFoundError: the region has no such queue.
+    """
+    url = find_queue(contract, name).dead_letter.url
+    with AwsClients(contract) as clients:
+        messages = await receive(clients, url, limit=min(limit, _MAX_PEEK), hold_seconds=HOLD_SECONDS)
+        await release(clients, url, messages)
+    return [describe(message) for message in messages]
+
+
+def describe(message: dict[str, Any]) -> DeadLetter:
+    """Describe a received message, whatever its body holds: no body is too odd to be shown."""
+    body = str(message["Body"])
+    events = _events(body)
+    ids = [_as_text(event.get("event_id")) for event in events]
+    types = {_as_text(event.get("type")) for event in events}
+    first = next((shown for shown in ids if shown is not None), None)
+    attributes = message.get("Attributes", {})
+    return DeadLetter(
+        message_id=message["MessageId"],
+        event_id=f"{first or '?'} +{len(ids) - 1}" if len(ids) > 1 else first,
+        event_type="several" if len(types) > 1 else next(iter(types), None),
+        sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
+        deliveries=int(attributes.get("ApproximateReceiveCount", 0)),
+        size_bytes=len(body.encode("utf-8", "surrogatepass")),
+        body=body,
+    )
+
+
+def _as_text(value: Any) -> str | None:
+    """A string as it is; any other JSON value as JSON, shortened; None for a value that is absent or null."""
+    if value is None or isinstance(value, str):
+        return value
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        return "?"
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
+
+
+def _events(body: str) -> list[dict[str, Any]]:
+    """The JSON objects in a body that holds one event or an array of them; [] for any other body."""
+    try:
+        decoded = json.loads(body)
+    # Nested a thousand deep, JSON exhausts the decoder's stack.
+    except (ValueError, RecursionError):
+        return []
+    return [event for event in (decoded if isinstance(decoded, list) else [decoded]) if isinstance(event, dict)]

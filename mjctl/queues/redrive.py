@@ -1,0 +1,223 @@
+"""Sending dead-letter messages back to their queue."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.queues import queue_depth, receive, release
+from mjctl.models.contract import Contract, Queue
+from mjctl.models.errors import MjctlError
+from mjctl.queues.operations import HOLD_SECONDS, find_queue
+
+# SendMessageBatch takes 10 entries and 1 MiB (1,048,576 bytes) in total since August 2025, before that 256 KiB
+# (262,144 bytes), which some partitions and emulators still enforce:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
+# A batch stays below the smaller limit. A message that is larger than that travels alone.
+MAX_BATCH_MESSAGES = 10
+MAX_BATCH_BYTES = 250_000
+_ATTRIBUTE_PARTS = frozenset({"DataType", "StringValue", "BinaryValue"})
+
+
+@dataclass(frozen=True)
+class RedriveResult:
+    """What a redrive did.
+
+    Attributes:
+        moved: messages that the queue accepted and that the dead-letter queue no longer holds.
+        failed: messages that the queue refused; they are dead-letter messages still, visible again at once.
+        not_deleted: messages that the queue accepted but that could not be deleted from the dead-letter queue. They
+            are in both queues; the persistence function tolerates the second delivery.
+        refusals: the distinct reasons that SQS gave for the refused messages.
+        remaining: SQS's approximate count of dead-letter messages afterwards.
+        dry_run: nothing was moved; `moved` counts the messages that would be sent.
+    """
+
+    moved: int
+    failed: int
+    remaining: int
+    not_deleted: int = 0
+    refusals: tuple[str, ...] = ()
+    dry_run: bool = False
+
+
+async def count_dead(contract: Contract, name: str) -> int:
+    """SQS's approximate count of a queue's dead-letter messages.
+
+    Raises:
+        NotFoundError: the region has no such queue.
+    """
+    with AwsClients(contract) as clients:
+        return (await queue_depth(clients, find_queue(contract, name).dead_letter.url)).total
+
+
+async def redrive(
+    contract: Contract,
+    name: str,
+    *,
+    limit: int | None = None,
+    per_second: float = 50.0,
+    dry_run: bool = False,
+    on_progress: Callable[[int], None] | None = None,
+) -> RedriveResult:
+    """Send dead-letter messages to their queue again, at most as many as there are now, at `per_second`.
+
+    A message is deleted only after the queue has accepted it. An interruption in between leaves it in both queues,
+    which the persistence function tolerates; no message is lost. (SQS's own StartMessageMoveTask reports no single
+    failure.)
+
+    Raises:
+        NotFoundError: the region has no such queue.
+        UnreachableError, PermissionDeniedError: SQS stopped answering; the messages not sent are released.
+    """
+    queue = find_queue(contract, name)
+    with AwsClients(contract) as clients:
+        # A message that fails again returns to the dead-letter queue while this runs. Without this bound it would
+        # be sent for ever.
+        dead = (await queue_depth(clients, queue.dead_letter.url)).total
+        goal = dead if limit is None else min(dead, limit)
+        if dry_run:
+            return RedriveResult(goal, 0, dead, dry_run=True)
+        run = _Redrive(clients, queue, goal)
+        try:
+            await run.work(per_second, on_progress)
+        finally:
+            # If SQS does not answer, the messages become visible by themselves after HOLD_SECONDS.
+            with suppress(MjctlError):
+                await release(clients, queue.dead_letter.url, list(run.held.values()))
+        remaining = (await queue_depth(clients, queue.dead_letter.url)).total
+        return RedriveResult(run.moved, len(run.refused), remaining, len(run.not_deleted), tuple(sorted(run.refusals)))
+
+
+def batches(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Split received messages so that each part fits into one SendMessageBatch, by count and by bytes."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for message in messages:
+        more = message_bytes(message)
+        if batch and (len(batch) == MAX_BATCH_MESSAGES or size + more > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(message)
+        size += more
+    if batch:
+        yield batch
+
+
+def message_bytes(message: dict[str, Any]) -> int:
+    """The size that SQS counts: the body, and the name, type and value of each attribute."""
+    size = len(message["Body"].encode("utf-8", "surrogatepass"))
+    for name, attribute in message.get("MessageAttributes", {}).items():
+        size += len(name.encode()) + len(attribute.get("DataType", "").encode())
+        size += len(attribute.get("StringValue", "").encode("utf-8", "surrogatepass"))
+        size += len(attribute.get("BinaryValue", b""))
+    return size
+
+
+@dataclass
+class _Redrive:
+    """One run over one dead-letter queue.
+
+    Attributes:
+        held: messages that this run hides from other readers, by message id.
+        refused: ids of the messages that the queue did not take. They stay hidden until the run ends: released at
+            once, they would be received again and take the turns of the others.
+        not_deleted: ids of the messages that the queue took and the dead-letter queue did not give up.
+    """
+
+    clients: AwsClients
+    queue: Queue
+    goal: int
+    moved: int = 0
+    held: dict[str, dict[str, Any]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+    not_deleted: set[str] = field(default_factory=set)
+    refusals: set[str] = field(default_factory=set)
+
+    @property
+    def handled(self) -> int:
+        return self.moved + len(self.refused) + len(self.not_deleted)
+
+    async def work(self, per_second: float, on_progress: Callable[[int], None] | None) -> None:
+        started = time.monotonic()
+        dead = self.queue.dead_letter.url
+        while self.handled < self.goal:
+            wanted = min(MAX_BATCH_MESSAGES, self.goal - self.handled)
+            received = await receive(self.clients, dead, limit=wanted, hold_seconds=HOLD_SECONDS)
+            # The newest receipt handle is the one that SQS accepts.
+            self.held.update((message["MessageId"], message) for message in received)
+            known = self.refused | self.not_deleted
+            fresh = [message for message in received if message["MessageId"] not in known]
+            if not fresh:
+                break
+            for batch in batches(fresh):
+                await self._move(batch)
+                if on_progress is not None:
+                    on_progress(self.moved)
+            await asyncio.sleep(max(0.0, started + self.moved / per_second - time.monotonic()))
+
+    async def _move(self, batch: list[dict[str, Any]]) -> None:
+        accepted = await self._send(batch)
+        self.refused |= {message["MessageId"] for message in batch} - {message["MessageId"] for message in accepted}
+        left = await self._delete(accepted)
+        if left:
+            left = await self._delete(left)
+        self.not_deleted |= {message["MessageId"] for message in left}
+        self.moved += len(accepted) - len(left)
+
+    async def _send(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Send a batch. Returns: the messages that the queue accepted."""
+        try:
+            answer = await self.clients.call(
+                "sqs",
+                "send_message_batch",
+                QueueUrl=self.queue.url,
+                Entries=[_entry(str(number), message) for number, message in enumerate(batch)],
+            )
+        except MjctlError as error:
+            if not _concerns_a_message(error):
+                raise
+            # SQS refuses a whole request for one message that is too large: find that message by sending halves.
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                return await self._send(batch[:middle]) + await self._send(batch[middle:])
+            self.refusals.add(error.what)
+            return []
+        for item in answer.get("Failed", []):
+            self.refusals.add(": ".join(filter(None, (item.get("Code"), item.get("Message")))) or "no reason given")
+        return [batch[int(item["Id"])] for item in answer.get("Successful", [])]
+
+    async def _delete(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Delete messages from the dead-letter queue. Returns: the messages that are still there."""
+        if not messages:
+            return []
+        answer = await self.clients.call(
+            "sqs",
+            "delete_message_batch",
+            QueueUrl=self.queue.dead_letter.url,
+            Entries=[
+                {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]}
+                for number, message in enumerate(messages)
+            ],
+        )
+        for item in answer.get("Successful", []):
+            self.held.pop(messages[int(item["Id"])]["MessageId"], None)
+        return [messages[int(item["Id"])] for item in answer.get("Failed", [])]
+
+
+def _entry(entry_id: str, message: dict[str, Any]) -> dict[str, Any]:
+    attributes = {
+        name: {part: value for part, value in attribute.items() if part in _ATTRIBUTE_PARTS}
+        for name, attribute in message.get("MessageAttributes", {}).items()
+    }
+    return {"Id": entry_id, "MessageBody": message["Body"], "MessageAttributes": attributes}
+
+
+def _concerns_a_message(error: MjctlError) -> bool:
+    """Whether SQS refused a request because of a message in it, and not because of the caller or the service."""
+    return any(code in error.what for code in ("TooLong", "InvalidMessageContents", "InvalidParameterValue"))

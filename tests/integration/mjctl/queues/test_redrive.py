@@ -1,0 +1,291 @@
+"""Redrive when SQS refuses: what happens to each message, and how batches are split."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from gameserver.settings import Settings
+from mjctl.aws.clients import AwsClients
+from mjctl.aws.queues import queue_depth
+from mjctl.models.contract import Contract
+from mjctl.models.errors import UnreachableError
+from mjctl.queues.redrive import MAX_BATCH_BYTES, batches, message_bytes, redrive
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def sqs(settings: Settings) -> Any:
+    return boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+
+
+@pytest.fixture
+def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
+    """Replace one operation of SQS: `replacement(forward, parameters)`. Returns the list of the calls made."""
+    original = AwsClients.call
+
+    def install(operation: str, replacement: Call) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        async def call(self: AwsClients, service: str, name: str, **parameters: Any) -> dict[str, Any]:
+            async def forward(**changed: Any) -> dict[str, Any]:
+                return await original(self, service, name, **{**parameters, **changed})
+
+            if name != operation:
+                return await forward()
+            calls.append(parameters)
+            answer: dict[str, Any] = await replacement(forward, parameters)
+            return answer
+
+        monkeypatch.setattr(AwsClients, "call", call)
+        return calls
+
+    return install
+
+
+def bury(sqs: Any, contract: Contract, bodies: list[str]) -> None:
+    for body in bodies:
+        sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
+
+
+def drain(sqs: Any, url: str) -> list[str]:
+    """The bodies of all visible messages of a queue; it deletes none."""
+    found: list[str] = []
+    while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages"):
+        found += [message["Body"] for message in messages]
+    return sorted(found)
+
+
+async def refuse_odd(forward: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+    """SQS takes the entries whose body ends in an even digit and refuses the others, in one answer."""
+    entries = parameters["Entries"]
+    good = [entry for entry in entries if int(entry["MessageBody"][-1]) % 2 == 0]
+    answer = await forward(Entries=good) if good else {}
+    failed = [
+        {"Id": entry["Id"], "SenderFault": True, "Code": "InvalidMessageContents", "Message": "odd"}
+        for entry in entries
+        if entry not in good
+    ]
+    return {**answer, "Failed": failed}
+
+
+async def test_a_message_is_deleted_only_after_the_queue_has_accepted_that_message(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    queue = contract.queues["persistence"]
+    bury(sqs, contract, [f"m{number}" for number in range(8)])
+    intercept("send_message_batch", refuse_odd)
+    result = await redrive(contract, "persistence", per_second=1000)
+    assert (result.moved, result.failed, result.not_deleted, result.remaining) == (4, 4, 0, 4)
+    assert result.refusals == ("InvalidMessageContents: odd",)
+    # Visible at once, not after the hold of a minute.
+    assert drain(sqs, queue.dead_letter.url) == ["m1", "m3", "m5", "m7"]
+    assert drain(sqs, queue.url) == ["m0", "m2", "m4", "m6"]
+
+
+async def test_refused_messages_do_not_take_the_turns_of_the_others(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    bury(sqs, contract, [f"m{number}" for number in (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 2, 4)])
+    intercept("send_message_batch", refuse_odd)
+    result = await redrive(contract, "persistence", per_second=1000)
+    assert (result.moved, result.failed) == (2, 12)
+    assert drain(sqs, contract.queues["persistence"].url) == ["m2", "m4"]
+
+
+async def test_a_call_that_fails_releases_every_message_that_was_not_sent(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    bury(sqs, contract, [f"m{number}" for number in range(6)])
+
+    async def away(*_: Any) -> None:
+        raise UnreachableError("no answer")
+
+    intercept("send_message_batch", away)
+    with pytest.raises(UnreachableError):
+        await redrive(contract, "persistence", per_second=1000)
+    assert len(drain(sqs, contract.queues["persistence"].dead_letter.url)) == 6
+
+
+async def test_ctrl_c_releases_every_message_that_was_not_sent(contract: Contract, sqs: Any, intercept: Any) -> None:
+    bury(sqs, contract, [f"m{number}" for number in range(6)])
+    sending = asyncio.Event()
+
+    async def hang(*_: Any) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    intercept("send_message_batch", hang)
+    running = asyncio.create_task(redrive(contract, "persistence", per_second=1000))
+    await sending.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert len(drain(sqs, contract.queues["persistence"].dead_letter.url)) == 6
+
+
+async def test_a_message_that_cannot_be_deleted_is_sent_once_and_counted(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    bury(sqs, contract, ["m0", "m1"])
+
+    async def refuse(_forward: Call, parameters: dict[str, Any]) -> dict[str, Any]:
+        return {"Failed": [{"Id": entry["Id"], "Code": "InternalError"} for entry in parameters["Entries"]]}
+
+    calls = intercept("delete_message_batch", refuse)
+    result = await redrive(contract, "persistence", per_second=1000)
+    assert (result.moved, result.failed, result.not_deleted, result.remaining) == (0, 0, 2, 2)
+    assert len(calls) == 2, "once again"
+    assert drain(sqs, contract.queues["persistence"].url) == ["m0", "m1"]
+
+
+async def test_eight_messages_of_200_kb_go_one_by_one(contract: Contract, sqs: Any, intercept: Any) -> None:
+    bury(sqs, contract, [f"{number}{'x' * 200_000}" for number in range(8)])
+
+    async def send(forward: Call, _parameters: dict[str, Any]) -> Any:
+        return await forward()
+
+    calls = intercept("send_message_batch", send)
+    result = await redrive(contract, "persistence", per_second=1000)
+    assert (result.moved, result.failed, result.remaining) == (8, 0, 0)
+    assert all(sum(len(entry["MessageBody"]) for entry in call["Entries"]) <= MAX_BATCH_BYTES for call in calls)
+
+
+async def test_one_message_that_no_call_can_carry_does_not_hold_up_the_others(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    """SQS refuses the whole request, not the entry, when a message is too large for its limit."""
+    bury(sqs, contract, ["large", *(f"m{number}" for number in range(5))])
+
+    async def limited(forward: Call, parameters: dict[str, Any]) -> Any:
+        if any(entry["MessageBody"] == "large" for entry in parameters["Entries"]):
+            raise UnreachableError("AWS answered with BatchRequestTooLong: Batch requests cannot be longer than 262144")
+        return await forward()
+
+    intercept("send_message_batch", limited)
+    result = await redrive(contract, "persistence", per_second=1000)
+    assert (result.moved, result.failed) == (5, 1)
+    assert "TooLong" in result.refusals[0]
+    assert drain(sqs, contract.queues["persistence"].dead_letter.url) == ["large"]
+
+
+async def test_a_dry_run_receives_no_message(contract: Contract, sqs: Any, intercept: Any) -> None:
+    bury(sqs, contract, ["m0", "m1", "m2"])
+
+    async def receive(*_: Any) -> None:
+        pytest.fail("a dry run must not receive: each receive counts as a delivery")
+
+    intercept("receive_message", receive)
+    result = await redrive(contract, "persistence", limit=2, dry_run=True)
+    assert (result.moved, result.remaining, result.dry_run) == (2, 3, True)
+
+
+def message(body: str, **attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"MessageId": body[:8], "Body": body, "MessageAttributes": attributes}
+
+
+def test_batches_keep_the_limits_of_count_and_of_bytes() -> None:
+    small = [message("x") for _ in range(23)]
+    assert [len(batch) for batch in batches(small)] == [10, 10, 3]
+    assert [len(batch) for batch in batches([message("x" * 60_000) for _ in range(10)])] == [4, 4, 2]
+    mixed = [message("x"), message("x" * 900_000), message("x")]
+    assert [len(batch) for batch in batches(mixed)] == [1, 1, 1]
+    assert list(batches([])) == []
+
+
+def test_attributes_and_characters_of_several_bytes_count() -> None:
+    assert message_bytes(message("é")) == 2
+    assert message_bytes(message("x", k={"DataType": "Binary", "BinaryValue": b"1234"})) == 1 + 1 + 6 + 4
+    assert message_bytes(message("\ud800")) == 3
+
+
+async def test_the_command_asks_and_dry_run_does_not(mjctl: Any, contract: Contract, sqs: Any) -> None:
+    bury(sqs, contract, ["m0", "m1"])
+    refused = mjctl("queue", "redrive", "persistence", "--all-regions")
+    assert refused.code == 12
+    assert "2 dead-letter messages" in refused.err
+    (dry,) = mjctl("queue", "redrive", "persistence", "--all-regions", "--dry-run", "-o", "json").json()["regions"]
+    assert (dry["moved"], dry["dry_run"]) == (2, True)
+    assert (
+        "2 dead-letter messages would be sent"
+        in mjctl("queue", "redrive", "persistence", "-r", contract.region, "--dry-run").out
+    )
+
+
+async def test_the_command_ends_with_14_and_names_the_reason_of_a_refusal(
+    mjctl: Any, contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    bury(sqs, contract, ["m1", "m2"])
+    intercept("send_message_batch", refuse_odd)
+    ran = await asyncio.to_thread(mjctl, "queue", "redrive", "persistence", "--all-regions", "--yes")
+    assert ran.code == 14
+    assert "1 sent again, 1 refused" in ran.out
+    assert "InvalidMessageContents: odd" in ran.err
+
+
+async def peeked(sqs: Any, contract: Contract, body: str) -> Any:
+    from mjctl.queues.dead_letters import peek
+
+    bury(sqs, contract, [body])
+    return await peek(contract, "persistence", limit=10)
+
+
+ODD_BODIES = [
+    '{"type": []}',
+    '{"event_id": 5, "type": true}',
+    '{"event_id": {"a": 1}, "type": null}',
+    '[{"type": {}}, {"type": []}, {"event_id": 1}]',
+    "[" * 100_000,
+    '{"event_id": ' + "[" * 500 + "]" * 500 + "}",
+    '{"event_id": "\\ud800", "type": "\\udfff"}',
+    '{"event_id": "a\\u001b]0;t\\u0007b"}',
+    "null",
+    "NaN",
+    "9" * 5000,
+    "not JSON",
+]
+
+
+async def test_peek_shows_every_message_whatever_its_body(mjctl: Any, sqs: Any, contract: Contract) -> None:
+    bury(sqs, contract, ODD_BODIES)
+    for options in ((), ("--bodies",)):
+        shown = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options, "-o", "json")
+        assert shown.code == 0, shown.err
+        assert len(json.loads(shown.out)["letters"]) == len(ODD_BODIES)
+        text = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options)
+        assert text.code == 0, text.err
+        text.out.encode()
+
+
+async def test_peek_names_ids_and_types_that_are_not_strings(sqs: Any, contract: Contract) -> None:
+    (shown,) = await peeked(sqs, contract, '{"event_id": 5, "type": []}')
+    assert (shown.event_id, shown.event_type) == ("5", "[]")
+
+
+async def test_nothing_stays_hidden_after_a_peek_whose_second_call_fails(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
+    from mjctl.queues.dead_letters import peek
+
+    bury(sqs, contract, [f"m{number}" for number in range(12)])
+    answered = 0
+
+    async def once(forward: Call, _parameters: dict[str, Any]) -> Any:
+        nonlocal answered
+        answered += 1
+        if answered > 1:
+            raise UnreachableError("no answer")
+        return await forward()
+
+    intercept("receive_message", once)
+    with pytest.raises(UnreachableError):
+        await peek(contract, "persistence", limit=12)
+    with AwsClients(contract) as clients:
+        depth = await queue_depth(clients, contract.queues["persistence"].dead_letter.url)
+    assert (depth.waiting, depth.in_flight) == (12, 0)

@@ -1,0 +1,186 @@
+"""Commands that ask before a change: both option names, the words that confirm, and regions that must be named."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from mjctl.__main__ import run
+from mjctl.cli.app import app
+from mjctl.cli.base import OutputFormat, Session
+from mjctl.cli.console import SafeConsole
+from mjctl.models.contract import Contract
+from mjctl.models.environment import Environment
+from mjctl.models.errors import RefusedError
+from mjctl.models.exit_codes import ExitCode
+from tests.integration.mjctl.conftest import CommandLine
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A session whose operator types the given answer."""
+    monkeypatch.delenv("CI", raising=False)
+
+    def make(answer: str, *, terminal: bool = True) -> Session:
+        kind = Terminal if terminal else io.StringIO
+        return Session(SafeConsole(io.StringIO()), SafeConsole(kind()), OutputFormat.TEXT, kind(answer))
+
+    return make
+
+
+def printed(session: Session) -> str:
+    assert isinstance(session.err.file, io.StringIO)
+    return session.err.file.getvalue()
+
+
+@pytest.mark.parametrize("answer", ["yes\n", " yes \n"])
+def test_yes_confirms(at_a_terminal: Any, answer: str) -> None:
+    session = at_a_terminal(answer)
+    session.confirm("Flush [red]it[/]?", yes=False)
+    assert "[red]" in printed(session)
+
+
+@pytest.mark.parametrize("answer", ["y\n", "Y\n", "no\n", "\n", "", "yes please\n", "prod\n"])
+def test_only_yes_confirms(at_a_terminal: Any, answer: str) -> None:
+    with pytest.raises(RefusedError, match="nothing was changed"):
+        at_a_terminal(answer).confirm("Flush?", yes=False)
+
+
+@pytest.mark.parametrize("answer", ["yes\n", "y\n", "Prod\n", "prod2\n", ""])
+def test_where_players_data_is_at_stake_only_the_name_confirms(at_a_terminal: Any, answer: str) -> None:
+    session = at_a_terminal(answer)
+    with pytest.raises(RefusedError, match="nothing was changed"):
+        session.confirm("Destroy?", yes=False, name="prod")
+    assert "prod" in printed(session)
+
+
+def test_the_typed_name_confirms(at_a_terminal: Any) -> None:
+    at_a_terminal("prod\n").confirm("Destroy?", yes=False, name="prod")
+
+
+@pytest.mark.parametrize("name", [None, "prod"])
+def test_without_a_terminal_no_answer_is_read(at_a_terminal: Any, name: str | None) -> None:
+    session = at_a_terminal("yes\nprod\n", terminal=False)
+    with pytest.raises(RefusedError) as refused:
+        session.confirm("Destroy?", yes=False, name=name)
+    assert refused.value.exit_code == ExitCode.REFUSED
+    assert "--yes" in (refused.value.hint or "")
+    session.confirm("Destroy?", yes=True, name=name)
+
+
+def commands(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if not hasattr(tree, "commands"):
+        yield " ".join(path), tree
+        return
+    for name, command in tree.commands.items():
+        yield from commands(command, (*path, name))
+
+
+ASKING = {
+    name: command
+    for name, command in commands(get_command(app))
+    if {"--yes", "--auto-approve"} & {word for parameter in command.params for word in parameter.opts}
+}
+
+
+def test_every_command_that_asks_accepts_both_names() -> None:
+    assert {"deploy", "destroy", "rollback", "bootstrap", "servers scale", "cache flush", "queue redrive"} <= set(
+        ASKING
+    )
+    for name, command in ASKING.items():
+        (option,) = [parameter for parameter in command.params if "--yes" in parameter.opts]
+        assert set(option.opts) == {"--yes", "-y", "--auto-approve"}, name
+
+
+@pytest.mark.parametrize("variable", ["MJCTL_YES", "MJCTL_AUTO_APPROVE"])
+def test_both_variables_confirm(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "1")
+    for name, command in ASKING.items():
+        (option,) = [parameter for parameter in command.params if "--yes" in parameter.opts]
+        with command.make_context(name, [], resilient_parsing=True) as context:
+            assert option.value_from_envvar(context), name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("cache", "flush", "--yes"),
+        ("cache", "invalidate", "profile:1"),
+        ("cache", "invalidate", "--pattern", "*"),
+        ("queue", "purge", "persistence", "--yes"),
+        ("queue", "redrive", "persistence", "--yes"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_remove_data_need_the_regions_named(
+    line: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: pytest.fail("regions were read"))
+    assert run(list(line)) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert "--region" in error
+    assert "--all-regions" in error
+
+
+def environment(target: str, **fields: Any) -> Environment:
+    zones = ["us-east-1a", "us-east-1b", "us-east-1c"]
+    aws = {"account_id": "123456789012", "domain": {"name": "a.example.com"}, "backup": {"copy_region": "eu-west-1"}}
+    return Environment.model_validate(
+        {
+            "name": "prod",
+            "project": "arena",
+            "target": target,
+            "regions": {"us-east-1": {"zones": zones}},
+            "aws": None if target == "local" else aws,
+            **fields,
+        }
+    )
+
+
+def test_which_environments_store_players_data() -> None:
+    assert environment("aws").stores_players_data
+    assert not environment("local").stores_players_data
+    assert not environment("sandbox").stores_players_data
+    assert environment("local", players_data=True).stores_players_data
+    assert not environment("aws", players_data=False).stores_players_data
+
+
+@pytest.mark.parametrize(("players_data", "answer"), [(True, "prod\n"), (False, "yes\n")])
+def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
+    players_data: bool,
+    answer: str,
+    make_contract: Any,
+    at_a_terminal: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = environment("local", players_data=players_data)
+    monkeypatch.setattr("mjctl.cli.regions.open_environment", lambda _: (tmp_path, made))
+    contract: Contract = make_contract()
+    command = CommandLine({contract.region: contract}, capsys)
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))
+    flushed: list[str] = []
+
+    async def flush(contract: Contract, **_: Any) -> int:
+        flushed.append(contract.region)
+        return 3
+
+    monkeypatch.setattr("mjctl.cache.operations.flush", flush)
+    for typed in ("prod\n" if answer == "yes\n" else "yes\n", "y\n"):
+        monkeypatch.setattr("mjctl.cli.regions.open_session", lambda _, typed=typed: at_a_terminal(typed))
+        assert command("cache", "flush", "--region", contract.region).code == ExitCode.REFUSED
+    assert not flushed
+    monkeypatch.setattr("mjctl.cli.regions.open_session", lambda _: at_a_terminal(answer))
+    assert command("cache", "flush", "--region", contract.region).code == ExitCode.OK
+    assert flushed == [contract.region]
