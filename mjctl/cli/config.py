@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.base import EnvOption, OutputFormat, OutputOption, open_environment, open_session
+from mjctl.cli.base import EnvOption, Exit, OutputFormat, OutputOption, open_environment, open_session
+from mjctl.models.errors import MjctlError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.models.environment import Environment
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -17,24 +22,41 @@ def validate(
     every: Annotated[bool, typer.Option("--all", help="Check every file in configs/.")] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Check an environment's file; errors name file, line and field.
+    """Check an environment's file; errors name file, line and field. With --all every bad file is reported.
 
     Example: mjctl config validate --env local
     """
+    from mjctl.cli.render import error_data, print_error
     from mjctl.models.config_file import environment_names
     from mjctl.models.workspace import Workspace
 
     session = open_session(output)
-    names = environment_names(Workspace.discover()) if every else [env]
-    checked = {name: open_environment(name)[1] for name in names}
-    lines = [
-        f"configs/{name}.yaml is valid: target {found.target}, "
-        f"{len(found.regions)} region{'s' if len(found.regions) != 1 else ''}"
-        for name, found in checked.items()
-    ]
-    session.emit(
-        "\n".join(lines), data={name: {"valid": True, "target": found.target} for name, found in checked.items()}
-    )
+    if not every:
+        checked = open_environment(env)[1]
+        session.emit(_valid(env, checked), data={env: {"valid": True, "target": checked.target}})
+        return
+    lines: list[str] = []
+    data: dict[str, dict[str, object]] = {}
+    code = ExitCode.OK
+    for name in environment_names(Workspace.discover()):
+        try:
+            checked = open_environment(name)[1]
+        except MjctlError as error:
+            data[name] = {"valid": False, "error": error_data(error)}
+            print_error(error, as_json=False)
+            code = ExitCode.CONFIG
+        else:
+            lines.append(_valid(name, checked))
+            data[name] = {"valid": True, "target": checked.target}
+    session.emit("\n".join(lines) or None, data=data)
+    if code is not ExitCode.OK:
+        raise Exit(code)
+
+
+def _valid(name: str, checked: Environment) -> str:
+    from mjctl.cli.tables import counted
+
+    return f"configs/{name}.yaml is valid: target {checked.target}, {counted(len(checked.regions), 'region')}"
 
 
 @app.command()

@@ -11,14 +11,13 @@ from typing import Any
 from mjctl.deploy.observation import CERTIFICATES, PARTS, Observation, observe, repairable
 from mjctl.local import daemon, ports
 from mjctl.local.layout import Layout
-from mjctl.models.environment import Environment
+from mjctl.models.environment import LOCAL_PROCESSES, Environment
 from mjctl.models.release import Release
 from mjctl.terraform.shelf import Shelf
 from mjctl.terraform.stack import Stack, write_private
 
 _EPOCHS = "epochs.json"
 _SCALE = "scale.json"
-_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 
 
 def server_names(zones: Sequence[str], servers_per_zone: int) -> list[str]:
@@ -64,7 +63,7 @@ def on_this_machine(
     """
     region = stack.region
     servers = server_names(variables["zones"], variables["game"]["servers_per_zone"])
-    names = [*_PROCESSES, *servers, *(f"{name}-ops" for name in servers)]
+    names = [*LOCAL_PROCESSES, *servers, *(f"{name}-ops" for name in servers)]
     pinned = {
         pin.split("/", 1)[1]: port for pin, port in environment.local.ports.items() if pin.startswith(f"{region}/")
     }
@@ -72,7 +71,7 @@ def on_this_machine(
         **variables,
         "ports": ports.allocate(stack.folder, region, names, pinned),
         "epochs": epochs(
-            stack, [*PARTS, *_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], seen
+            stack, [*PARTS, *LOCAL_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], seen
         ),
     }
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
+
+from mjctl.models.section import Section
 
 AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
 Arn = Annotated[str, StringConstraints(pattern=r"^arn:[a-z-]+:")]
@@ -16,20 +18,18 @@ Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
 _RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _AwsSection(Section):
     def given(self) -> dict[str, Any]:
         """Only what the file says, for a Terraform variable whose other attributes have defaults."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
-class Domain(_Section):
+class Domain(_AwsSection):
     name: DomainName
     zone_id: str | None = Field(default=None, description="public hosted zone, if it exists already; else one is made")
 
 
-class Subjects(_Section):
+class Subjects(_AwsSection):
     """Who may take the pipeline's roles: values of the OIDC token's `sub`, e.g. repo:studio/arena:pull_request."""
 
     deploy: tuple[str, ...] = Field(min_length=1)
@@ -37,14 +37,14 @@ class Subjects(_Section):
     plan: tuple[str, ...] = Field(min_length=1)
 
 
-class Pipeline(_Section):
+class Pipeline(_AwsSection):
     """The pipeline that logs in by OIDC."""
 
     issuer: str = "token.actions.githubusercontent.com"
     subjects: Subjects
 
 
-class BackupCopies(_Section):
+class BackupCopies(_AwsSection):
     """Copies that AWS Backup keeps in another region."""
 
     copy_region: _RegionName | None = Field(
@@ -53,20 +53,20 @@ class BackupCopies(_Section):
     lock: bool = Field(default=True, description="nobody deletes a recovery point early; not emulated, see docs")
 
 
-class CacheSize(_Section):
+class CacheSize(_AwsSection):
     node_type: str | None = None
     replicas: int | None = Field(default=None, ge=1, le=5)
     snapshot_retention_days: int | None = Field(default=None, ge=1, le=35)
 
 
-class Capacity(_Section):
+class Capacity(_AwsSection):
     """Aurora capacity units, with instance_class db.serverless."""
 
     min: float = Field(ge=0.5)
     max: float = Field(ge=1)
 
 
-class DatabaseSize(_Section):
+class DatabaseSize(_AwsSection):
     backup_retention_days: int | None = Field(default=None, ge=7, le=35)
     capacity: Capacity | None = None
     instance_class: str | None = None
@@ -76,7 +76,7 @@ class DatabaseSize(_Section):
     )
 
 
-class TaskSize(_Section):
+class TaskSize(_AwsSection):
     """A game server's task, and how far the service may grow."""
 
     cpu: int | None = None
@@ -84,11 +84,11 @@ class TaskSize(_Section):
     max_tasks_per_zone: int | None = Field(default=None, ge=1, description="by default ten times game.servers_per_zone")
 
 
-class NetworkShape(_Section):
+class NetworkShape(_AwsSection):
     nat: Literal["per_zone", "single"] | None = None
 
 
-class AwsSettings(_Section):
+class AwsSettings(_AwsSection):
     """One account's share of an environment."""
 
     account_id: AccountId = Field(description="credentials of another account are refused")

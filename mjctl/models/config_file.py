@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, NotFoundError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
+from mjctl.models.yaml_document import Document, read_document
 
 _MAX_BYTES = 1_000_000
+_MAX_PROBLEMS = 20
+_SCHEMA_HINT = "`mjctl config schema` describes every field"
+# A rule over several fields names the field in its message: `regions.us-east-1.zones: ...`.
+_FIELD = re.compile(r"([\w./-]+): ")
 
 
 def environment_names(workspace: Workspace) -> list[str]:
@@ -29,102 +33,67 @@ def load_environment(workspace: Workspace, name: str) -> Environment:
         ConfigError: it is not YAML, or a field does not fit; the message has file:line and the field's path.
     """
     path = workspace.configs_dir / f"{name}.yaml"
-    if "/" in name or not path.is_file():
+    if "/" in name or not _is_file(path):
         known = ", ".join(environment_names(workspace)) or "none"
+        shown = name if len(name) <= 40 else f"{name[:37]}..."
         raise NotFoundError(
-            f"no environment `{name}`",
-            where=str(path),
+            f"no environment `{shown}`",
+            where=str(workspace.configs_dir / f"{shown}.yaml"),
             hint=f"environments here: {known}; choose one with --env or MJCTL_ENV",
         )
-    text = _read(path)
-    root = _compose(path, text)
-    document = yaml.safe_load(text)
-    if not isinstance(document, dict):
+    document = read_document(path, _read(path))
+    if not isinstance(document.value, dict):
         raise ConfigError("an environment must be a YAML mapping", where=f"{path}:1", hint=_SCHEMA_HINT)
-    if "name" in document:
-        line = _line_of(root, ("name",))
+    if "name" in document.value:
+        line = document.line_of(("name",))
         raise ConfigError("`name` is the file's own name and must not stand in it", where=f"{path}:{line}")
     try:
-        return Environment.model_validate({"name": name, **document})
+        return Environment.model_validate({"name": name, **document.value})
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(_describe(path, root, problem) for problem in error.errors()),
-            where=str(path),
-            hint=_SCHEMA_HINT,
-        ) from None
+        problems = error.errors()
+        lines = [_describe(document, problem) for problem in problems[:_MAX_PROBLEMS]]
+        if len(problems) > _MAX_PROBLEMS:
+            lines.append(f"{len(problems) - _MAX_PROBLEMS} more problems")
+        raise ConfigError("\n".join(lines), where=str(path), hint=_SCHEMA_HINT) from None
 
 
-_SCHEMA_HINT = "`mjctl config schema` describes every field"
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # The name is longer than a file's name can be.
+        return False
 
 
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"the file is larger than {_MAX_BYTES} bytes", where=str(path))
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     except PermissionError:
         raise PermissionDeniedError("the environment's file cannot be read", where=str(path)) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"the file is not UTF-8 (byte {error.start})", where=str(path)) from None
-
-
-def _compose(path: Path, text: str) -> yaml.Node | None:
+    except OSError as error:
+        raise ConfigError(f"the environment's file cannot be read: {error.strerror}", where=str(path)) from None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        raise ConfigError(f"not valid YAML: {error.problem or error}", where=place) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {error}", where=str(path)) from None
-    _refuse_duplicates(path, root)
-    return root
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"the file is not UTF-8 (byte {error.start})", where=f"{path}:{line}") from None
 
 
-def _refuse_duplicates(path: Path, node: yaml.Node | None) -> None:
-    """PyYAML keeps the last of two equal keys and says nothing: a region given twice would lose its first form."""
-    if isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            line = key.start_mark.line + 1
-            if key.value in seen:
-                raise ConfigError(
-                    f"`{key.value}` stands twice (first on line {seen[key.value]})", where=f"{path}:{line}"
-                )
-            seen[key.value] = line
-            _refuse_duplicates(path, value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            _refuse_duplicates(path, value)
-
-
-def _describe(path: Path, root: yaml.Node | None, problem: Any) -> str:
+def _describe(document: Document, problem: Any) -> str:
     location = tuple(part for part in problem["loc"] if part != "[key]")
-    field = ".".join(str(part) for part in location)
     message = problem["msg"].removeprefix("Value error, ")
+    if not location and (named := _FIELD.match(message)):
+        location, message = tuple(named[1].split(".")), message[named.end() :]
+    place = f"{document.path}:{document.line_of(location)}"
+    field = ".".join(str(part) for part in location)
+    written = document.text_at(location)
     given = problem.get("input")
-    shown = f" (found {given!r})" if isinstance(given, str | int | float | bool) else ""
-    place = f"{path}:{_line_of(root, location)}"
-    return f"{place}: {field}: {message}{shown}" if field else f"{place}: {message}"
-
-
-def _line_of(node: yaml.Node | None, location: Sequence[Any]) -> int:
-    """The line of the deepest part of `location` that stands in the file."""
-    line = node.start_mark.line + 1 if node is not None else 1
-    for part in location:
-        step = _step_into(node, part)
-        if step is None:
-            break
-        node, line = step
-    return line
-
-
-def _step_into(node: yaml.Node | None, part: Any) -> tuple[yaml.Node, int] | None:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            if key.value == str(part):
-                return value, key.start_mark.line + 1
-    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-        value = node.value[part]
-        return value, value.start_mark.line + 1
-    return None
+    if written is not None and problem["loc"] and isinstance(given, str | int | float | bool):
+        message += f" (found `{written}`)"
+        if problem["type"] == "string_type":
+            message += f'; write it in quotes: "{written}"'
+    elif isinstance(given, str | int | float | bool) and problem["loc"]:
+        message += f" (found {given!r})"
+    return f"{place}: {field}: {message}" if field else f"{place}: {message}"

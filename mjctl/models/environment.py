@@ -6,9 +6,10 @@ from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from mjctl.models.aws_settings import AwsSettings
+from mjctl.models.section import Section
 
 # Physical names such as `<project>-<environment>-<region>-...` must stay within the 32 characters of a target group.
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$")]
@@ -19,6 +20,12 @@ ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][
 # The stacks of the production targets that exist once; every other unit is a region.
 FOUNDATION = "foundation"
 EDGE = "edge"
+
+# Each region of the target `local` has one of these, besides its game servers.
+LOCAL_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
+MAX_SERVERS_PER_ZONE = 50
+# The production stacks spread every part over three zones, so that the loss of one leaves a majority.
+_ZONES_ON_AWS = 3
 
 
 def _range_of_a_vpc(text: str) -> str:
@@ -31,11 +38,7 @@ def _range_of_a_vpc(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(_range_of_a_vpc)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Mode(_Section):
+class Mode(Section):
     """One way to play."""
 
     seats: int = Field(ge=1, le=100, description="players at most in one match")
@@ -43,10 +46,10 @@ class Mode(_Section):
     rules: str = "arena"
 
 
-class Game(_Section):
+class Game(Section):
     """The game servers of one region."""
 
-    servers_per_zone: int = Field(default=1, ge=1, le=50)
+    servers_per_zone: int = Field(default=1, ge=1, le=MAX_SERVERS_PER_ZONE)
     tick_rate_hz: int = Field(default=20, ge=1, le=60)
     max_players_per_server: int = Field(default=2000, ge=1, le=20000)
     modes: dict[str, Mode] = Field(
@@ -66,12 +69,13 @@ class Game(_Section):
         return self
 
 
-class LocalSettings(_Section):
+class LocalSettings(Section):
     """Only for the target `local`."""
 
     ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = Field(
         default_factory=dict,
-        description="pins `<region>/<process>` to a port, e.g. us-east-1/api: 8080; every other port is chosen free",
+        description="pins `<region>/<process>` to a port, e.g. us-east-1/api: 8080; every other port is chosen free. "
+        "Processes: redis, postgres, aws, api, worker, game-<zone>-<number> and game-<zone>-<number>-ops",
     )
     tls: bool = Field(
         default=False,
@@ -79,7 +83,7 @@ class LocalSettings(_Section):
     )
 
 
-class Drift(_Section):
+class Drift(Section):
     """What `mjctl drift` overlooks."""
 
     ignore: tuple[str, ...] = Field(
@@ -88,7 +92,7 @@ class Drift(_Section):
     )
 
 
-class Retention(_Section):
+class Retention(Section):
     """How many backups `mjctl backup prune` keeps: the newest, and the newest of so many days, weeks and months."""
 
     last: int = Field(default=3, ge=0)
@@ -97,7 +101,7 @@ class Retention(_Section):
     monthly: int = Field(default=12, ge=0)
 
 
-class BackupSettings(_Section):
+class BackupSettings(Section):
     """Portable backups."""
 
     store: str | None = Field(
@@ -114,8 +118,10 @@ class BackupSettings(_Section):
     keep: Retention = Retention()
 
 
-class Region(_Section):
-    zones: tuple[ZoneName, ...] = Field(min_length=3, max_length=6)
+class Region(Section):
+    zones: tuple[ZoneName, ...] = Field(
+        min_length=1, max_length=6, description="at least three on the targets aws and sandbox"
+    )
     cidr: Cidr | None = Field(
         default=None, description="range of the VPC on AWS; by default 10.10.0.0/16, 10.20.0.0/16 and so on"
     )
@@ -127,7 +133,7 @@ class Region(_Section):
         return self
 
 
-class Environment(_Section):
+class Environment(Section):
     """One environment; `name` is the file's name and stands nowhere in the file."""
 
     name: ShortName
@@ -216,7 +222,33 @@ class Environment(_Section):
             for zone in region.zones:
                 if not zone.startswith(name):
                     raise ValueError(f"regions.{name}.zones: {zone} is not a zone of {name}")
-        for pin in self.local.ports:
-            if pin.split("/", 1)[0] not in self.regions or "/" not in pin:
-                raise ValueError(f"local.ports.{pin}: expected <region>/<process> with one of this file's regions")
+            if self.target != "local" and len(region.zones) < _ZONES_ON_AWS:
+                raise ValueError(
+                    f"regions.{name}.zones: the target {self.target} needs {_ZONES_ON_AWS} zones or more in each region"
+                )
         return self
+
+    @model_validator(mode="after")
+    def _pins_are_usable(self) -> Environment:
+        owners: dict[int, str] = {}
+        for pin, port in self.local.ports.items():
+            region, slash, process = pin.partition("/")
+            if not slash or region not in self.regions:
+                raise ValueError(f"local.ports.{pin}: expected <region>/<process> with one of this file's regions")
+            if not self._is_process(region, process):
+                raise ValueError(
+                    f"local.ports.{pin}: {region} has no process `{process}`; it has "
+                    f"{', '.join(LOCAL_PROCESSES)}, game-<zone>-<number> and game-<zone>-<number>-ops"
+                )
+            if port in owners:
+                raise ValueError(f"local.ports.{pin}: port {port} is pinned for {owners[port]} too")
+            owners[port] = pin
+        return self
+
+    def _is_process(self, region: str, process: str) -> bool:
+        if process in LOCAL_PROCESSES:
+            return True
+        server, _, number = process.removesuffix("-ops").rpartition("-")
+        # `servers scale` may raise the number above the file's game.servers_per_zone.
+        known = server.removeprefix("game-") in self.regions[region].zones and server.startswith("game-")
+        return known and number.isdecimal() and number == str(int(number)) and 1 <= int(number) <= MAX_SERVERS_PER_ZONE

@@ -205,7 +205,7 @@ def test_attributes_and_characters_of_several_bytes_count() -> None:
     assert message_bytes(message("\ud800")) == 3
 
 
-async def test_the_command_asks_and_dry_run_does_not(mjctl: Any, contract: Contract, sqs: Any) -> None:
+def test_the_command_asks_and_dry_run_does_not(mjctl: Any, contract: Contract, sqs: Any) -> None:
     bury(sqs, contract, ["m0", "m1"])
     refused = mjctl("queue", "redrive", "persistence", "--all-regions")
     assert refused.code == 12

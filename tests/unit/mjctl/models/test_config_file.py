@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from mjctl.__main__ import run
 from mjctl.models.config_file import environment_names, load_environment
 from mjctl.models.errors import ConfigError, NotFoundError
+from mjctl.models.exit_codes import ExitCode
 from mjctl.models.workspace import Workspace
 
 GOOD = """\
@@ -15,6 +18,20 @@ regions:
   us-east-1:
     zones: [us-east-1a, us-east-1b, us-east-1c]
 """
+
+AWS = (
+    GOOD.replace("target: local", "target: aws")
+    + """\
+aws:
+  account_id: "123456789012"
+  domain: {name: arena.example.com}
+  backup: {copy_region: eu-west-1}
+"""
+)
+NESTED = "[" * 3000 + "]" * 3000
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{this}: &{this} [{','.join([f'*{that}'] * 9)}]\n" for this, that in zip("bcdefghij", "abcdefghi", strict=True)
+)
 
 
 @pytest.fixture
@@ -51,14 +68,23 @@ def test_the_shipped_environments_are_valid() -> None:
         (GOOD + "colour: red\n", 6, "colour"),
         (GOOD.replace("target: local", "target: moon"), 2, "target"),
         (GOOD.replace("us-east-1c]", "us-east-1b]"), 4, "distinct"),
-        (GOOD.replace(", us-east-1c]", "]"), 5, "zones"),
+        (GOOD.replace("[us-east-1a, us-east-1b, us-east-1c]", "[]"), 5, "zones"),
+        (AWS.replace(", us-east-1c]", "]"), 5, "3 zones or more"),
         (GOOD + "game:\n  tick_rate_hz: fast\n", 7, "game.tick_rate_hz"),
         (GOOD + "game:\n  tick_rate_hz: 61\n", 7, "less than or equal to 60"),
-        (GOOD.replace("target: local", "target: aws") + "local: {tls: true}\n", 1, "local.tls"),
-        (GOOD.replace("us-east-1c", "eu-west-1c"), 1, "not a zone of us-east-1"),
+        (GOOD.replace("target: local", "target: aws") + "local: {tls: true}\n", 6, "local.tls"),
+        (GOOD.replace("us-east-1c", "eu-west-1c"), 5, "not a zone of us-east-1"),
         (GOOD + "name: other\n", 6, "must not stand in it"),
         (GOOD + "project: twice\n", 6, "stands twice (first on line 1)"),
-        (GOOD + "local:\n  ports: {mars/api: 8080}\n", 1, "mars/api"),
+        (GOOD + "local:\n  ports: {mars/api: 8080}\n", 7, "mars/api"),
+        (GOOD + "local:\n  ports:\n    us-east-1/apii: 8080\n", 8, "no process `apii`"),
+        (GOOD + "local:\n  ports:\n    us-east-1/game-us-east-1d-1: 8080\n", 8, "no process"),
+        (GOOD + "local:\n  ports:\n    us-east-1/game-us-east-1a-51: 8080\n", 8, "no process"),
+        (
+            GOOD + "local:\n  ports:\n    us-east-1/api: 8080\n    us-east-1/worker: 8080\n",
+            9,
+            "pinned for us-east-1/api",
+        ),
         ("project: [\n", 2, "not valid YAML"),
         ("- a\n- b\n", 1, "mapping"),
         ("", 1, "mapping"),
@@ -100,3 +126,178 @@ def test_no_project_is_an_error_that_says_what_to_do(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigError) as caught:
         Workspace.discover()
     assert "MJCTL_PROJECT_DIR" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("concurrency: !Ref Foo", 6, "tag `!Ref`"),
+        ("concurrency: !include other.yaml", 6, "tag `!include`"),
+        ("game: !ENV\n  tick_rate_hz: 5", 6, "tag `!ENV`"),
+        ("game: !!python/object/apply:os.system [true]", 6, "tag `!!python/object"),
+        ("concurrency: !!set {a}", 6, "tag `!!set`"),
+        ("concurrency: !!binary aGk=", 6, "tag `!!binary`"),
+        ("concurrency: !!map text", 6, "tag `!!map`"),
+        ("concurrency: !!int abc", 6, "`abc` is not a whole number"),
+        ("concurrency: !!float abc", 6, "`abc` is not a number"),
+        ("concurrency: !!bool maybe", 6, "`maybe` is not true or false"),
+        ("concurrency: !!null 5", 6, "`5` is not null"),
+        ("concurrency: 2024-13-45", 6, "reads as a date|read by YAML as a date"),
+        ("concurrency: 2024-01-15", 6, "date"),
+        ("? [a]\n: 1", 6, "a key must be text"),
+        ("{{ project }}: 1", 6, "a key must be text"),
+        ("game: {{ game }}", 6, "a key must be text"),
+        ("game: &x\n  modes: *x", 7, "refers to the value that it is part of"),
+        ("drift: &x {ignore: [*x]}", 6, "refers to the value"),
+        (f"game: {NESTED}", 6, "nested more than"),
+        ("game:\n" + "".join(f"{' ' * depth}a:\n" for depth in range(1, 200)), 26, "nested more than"),
+        (LAUGHS, 5, "more than 20000 values"),
+        ("concurrency: " + "9" * 5000, 6, "more than 18 digits"),
+        ("concurrency: 0" + "7" * 6000, 6, "more than 18 digits"),
+        ("concurrency: 1.0e+400", 6, "not a finite number"),
+        ("concurrency: .inf", 6, "not a finite number"),
+        ("concurrency: .nan", 6, "not a finite number"),
+        ('concurrency: "\\UFFFFFFFF"', 6, "cannot be read"),
+        ("concurrency: \x01", 6, "not allowed"),
+        ("<<: 5", 6, "not valid YAML"),
+        ("--- \nproject: b", 6, "not valid YAML"),
+        ("concurrency: *nowhere", 6, "not valid YAML"),
+        ("concurrency: 010", 6, "010` is read by YAML as the number 8"),
+        ("concurrency: 0x10", 6, "read by YAML as the number 16"),
+        ("concurrency: 0b11", 6, "read by YAML as the number 3"),
+        ("concurrency: 1_0", 6, "read by YAML as the number 10"),
+        ("game:\n  modes:\n    a: {seats: 2, duration_seconds: 1:30}", 8, "read by YAML as the number 90"),
+        ("game:\n  modes:\n    a: {seats: 2, duration_seconds: 1:30.5}", 8, "read by YAML as the number 90.5"),
+        ("game:\n  modes:\n    a: {seats: 2, duration_seconds: 1_0.5}", 8, "read by YAML as the number 10.5"),
+        ("game:\n  servers_per_zone: yes", 7, "a number is needed"),
+        ("game:\n  servers_per_zone: on", 7, "found `on`"),
+        ("local:\n  ports: {us-east-1/api: yes}", 7, "a number is needed"),
+        ("game:\n  modes:\n    on: {seats: 2, duration_seconds: 2}", 8, "the key `on` is not text"),
+        ("game:\n  modes:\n    5: {seats: 2, duration_seconds: 2}", 8, "the key `5` is not text"),
+        ("game:\n  modes:\n    ~: {seats: 2, duration_seconds: 2}", 8, "the key `~` is not text"),
+        ("game:\n  modes:\n    2024-01-01: {seats: 2, duration_seconds: 2}", 8, "is not text"),
+        ("aws:\n  account_id: 123456789012", 7, 'write it in quotes: "123456789012"'),
+        ("aws:\n  account_id: 012345670123", 7, '"012345670123" in quotes'),
+    ],
+)
+def test_yaml_that_cannot_be_used_ends_with_file_and_line(
+    workspace: Workspace, text: str, line: int, words: str
+) -> None:
+    path = write(workspace, GOOD + text + "\n" if text != LAUGHS else LAUGHS)
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    shown = f"{caught.value.what} {caught.value.where}"
+    assert f"{path}:{line}" in shown
+    assert any(part in f"{shown} {caught.value.hint}" for part in words.split("|"))
+    assert len(shown) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("concurrency: 010", "write 8 or 10"),
+        ("concurrency: 1_0", "write 10"),
+        ("concurrency: 0x10", "write 16"),
+        ("drift: {ignore: [1:30]}", "write 90"),
+        ("game:\n  modes:\n    on: {seats: 2, duration_seconds: 2}", '"on"'),
+    ],
+)
+def test_the_advice_of_a_spelling_cures_it(workspace: Workspace, text: str, written: str) -> None:
+    write(workspace, GOOD + text + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    assert written in (caught.value.hint or "")
+
+
+def test_the_quotes_that_are_advised_make_the_file_valid(workspace: Workspace) -> None:
+    path = write(workspace, AWS.replace('"123456789012"', "123456789012"))
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    advised = caught.value.what.rpartition("write it in quotes: ")[2]
+    assert advised == '"123456789012"'
+    path.write_text(path.read_text().replace("123456789012", advised))
+    assert load_environment(workspace, "test").account.account_id == "123456789012"
+
+
+@pytest.mark.parametrize("text", ["concurrency: 8", "concurrency: +8", "local: {tls: yes}", "local: {tls: off}"])
+def test_plain_spellings_are_read(workspace: Workspace, text: str) -> None:
+    write(workspace, GOOD + text + "\n")
+    load_environment(workspace, "test")
+
+
+@pytest.mark.parametrize("number", ["1.5", "2", "90", "1e2", "+1.0e+2", "30.", "01.5"])
+def test_fractions_are_read_as_people_write_them(workspace: Workspace, number: str) -> None:
+    probe = "    probe: {seats: 2, duration_seconds: 2}\n"
+    write(workspace, GOOD + f"game:\n  modes:\n{probe}    a: {{seats: 2, duration_seconds: {number}}}\n")
+    made = load_environment(workspace, "test")
+    assert made.game.modes["a"].duration_seconds == float(number)
+
+
+def test_anchors_and_merge_keys_still_work(workspace: Workspace) -> None:
+    write(
+        workspace,
+        GOOD
+        + "game:\n  modes:\n    probe: &p {seats: 2, duration_seconds: 2}\n"
+        + "    quick: {<<: *p, seats: 4}\n    other: *p\n",
+    )
+    modes = load_environment(workspace, "test").game.modes
+    assert (modes["quick"].seats, modes["quick"].duration_seconds, modes["other"].seats) == (4, 2, 2)
+
+
+@pytest.mark.parametrize("zones", ["[us-east-1a]", "[us-east-1a, us-east-1b]"])
+def test_the_local_target_accepts_one_or_two_zones(workspace: Workspace, zones: str) -> None:
+    write(workspace, GOOD.replace("[us-east-1a, us-east-1b, us-east-1c]", zones))
+    assert load_environment(workspace, "test").regions["us-east-1"].zones
+
+
+def test_every_process_of_a_region_can_be_pinned(workspace: Workspace) -> None:
+    names = ["redis", "postgres", "aws", "api", "worker", "game-us-east-1a-1", "game-us-east-1c-50-ops"]
+    pins = "".join(f"    us-east-1/{name}: {8000 + number}\n" for number, name in enumerate(names))
+    write(workspace, GOOD + f"local:\n  ports:\n{pins}")
+    assert len(load_environment(workspace, "test").local.ports) == len(names)
+
+
+def test_a_file_of_wrong_bytes_names_the_line(workspace: Workspace) -> None:
+    path = workspace.configs_dir / "test.yaml"
+    path.write_bytes(GOOD.encode() + b"# \xff\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    assert caught.value.where == f"{path}:6"
+
+
+def test_a_list_of_thousands_of_wrong_values_is_one_screen(workspace: Workspace) -> None:
+    write(workspace, GOOD + "drift: {ignore: [" + ", ".join(["{a: 1}"] * 2000) + "]}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    assert len(caught.value.what.splitlines()) == 21
+    assert "1980 more problems" in caught.value.what
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 5000])
+def test_a_name_longer_than_any_file_is_an_unknown_environment(workspace: Workspace, name: str) -> None:
+    write(workspace, GOOD)
+    with pytest.raises(NotFoundError) as caught:
+        load_environment(workspace, name)
+    assert "test" in (caught.value.hint or "")
+    assert len(str(caught.value)) < 300
+
+
+def test_validate_all_reports_every_bad_file(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, text in {"good": GOOD, "one": GOOD + "colour: red\n", "two": "project: [\n", "zed": GOOD}.items():
+        write(workspace, text, name)
+    monkeypatch.setenv("MJCTL_PROJECT_DIR", str(workspace.project_dir))
+    assert run(["config", "validate", "--all"]) == ExitCode.CONFIG
+    text = capsys.readouterr()
+    assert text.out.splitlines() == [
+        f"configs/{name}.yaml is valid: target local, 1 region" for name in ("good", "zed")
+    ]
+    assert "one.yaml:6: colour" in text.err
+    assert "two.yaml:2" in text.err
+    assert run(["config", "validate", "--all", "--output", "json"]) == ExitCode.CONFIG
+    document = json.loads(capsys.readouterr().out)
+    assert {name: item["valid"] for name, item in document.items()} == {
+        "good": True, "one": False, "two": False, "zed": True,
+    }  # fmt: skip
+    assert document["two"]["error"]["code"] == ExitCode.CONFIG
