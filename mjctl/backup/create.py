@@ -18,6 +18,7 @@ from mjctl.backup import cache, database, tables
 from mjctl.backup.archive import PartWriter
 from mjctl.backup.keys import BackupKeys, Unlocker, new_keys
 from mjctl.backup.streams import first_error
+from mjctl.backup.tidy import tidy
 from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new_backup_id
 from mjctl.models.contract import Contract
 from mjctl.models.errors import VerificationError
@@ -129,8 +130,9 @@ async def create(
             )
             await commit(store, manifest, keys)
         except BaseException:
-            # Shielded: a second Ctrl-C must not stop the tidying up either.
-            await asyncio.shield(asyncio.ensure_future(_undo(writing)))
+            await tidy(
+                _undo(writing), f"removing the unfinished backup {backup_id}", leaves="`mjctl backup prune` removes it"
+            )
             raise
     await _confirm(store, backup_id)
     return manifest

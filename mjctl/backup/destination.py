@@ -9,6 +9,7 @@ from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache as open_cache
 from mjctl.backup import cache, database, tables
 from mjctl.backup.create import TIMEOUT_SECONDS
+from mjctl.backup.tidy import tidy
 from mjctl.models.backup import Kind, Manifest, Part
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UsageError
@@ -98,6 +99,13 @@ class Destination:
         for part in manifest.parts:
             if part.kind is Kind.TABLE and part.kind in kinds:
                 await tables.create(self.clients, self.table(part.name), part.schema)
+
+    async def tidy(self) -> None:
+        """Remove the copy, even if the command is interrupted meanwhile: it holds players' data."""
+        name = self.scratch
+        await tidy(
+            self.remove(), f"removing the scratch copy {name}", leaves=f"`mjctl backup discard {name}` removes the copy"
+        )
 
     async def remove(self) -> list[str]:
         """Remove whatever there is of the copy, made by this run or by one that was stopped; what was removed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -59,8 +58,7 @@ async def drill(
         error = str(failure)
     finally:
         removing = time.perf_counter()
-        # Shielded: Ctrl-C must not leave a copy of the players' data behind.
-        await asyncio.shield(asyncio.ensure_future(copy.remove()))
+        await copy.tidy()
         seconds["remove"] = time.perf_counter() - removing
     seconds["total"] = time.perf_counter() - started
     return DrillReport(

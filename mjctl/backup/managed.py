@@ -216,7 +216,7 @@ async def drill(
         except MjctlError as failure:
             error = str(failure)
         finally:
-            await asyncio.shield(asyncio.ensure_future(copy.remove()))
+            await copy.tidy()
     return DrillReport(
         backup_id=run[0].backup_id,
         scratch=copy.scratch or "",

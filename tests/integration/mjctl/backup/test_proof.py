@@ -38,8 +38,45 @@ async def slowly(self, name, data):
     await put(self, name, data)
 
 DirectoryStore.put = slowly
+
+delete = DirectoryStore.delete
+
+async def delete_slowly(self, names):
+    await asyncio.sleep(1)
+    await delete(self, names)
+
+DirectoryStore.delete = delete_slowly
+import mjctl.__main__, signal
+signal.signal(signal.SIGTERM, mjctl.__main__._as_ctrl_c)
 try:
     asyncio.run(operations.create(Contract.parse(json.load(sys.stdin)), Selection(), None))
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+# A child that rehearses the newest backup, and removes its scratch copy slowly.
+_DRILL_CHILD = """
+import asyncio, json, sys
+from mjctl.backup import operations, restore, tables
+from mjctl.models.contract import Contract
+
+execute, drop = restore.execute, tables.drop
+
+async def wait_after(*arguments, **options):
+    await execute(*arguments, **options)
+    await asyncio.sleep(60)
+
+async def drop_slowly(clients, name):
+    await asyncio.sleep(0.5)
+    await drop(clients, name)
+
+restore.execute, tables.drop = wait_after, drop_slowly
+
+async def no_checks(contract):
+    return ()
+
+try:
+    asyncio.run(operations.drill(Contract.parse(json.load(sys.stdin)), None, "latest", no_checks))
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -110,6 +147,42 @@ def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: Backup
     assert done["removed"] == [left]
     assert [path.name for path in filled.store.iterdir()] == [whole]
     assert backup.json("verify")["backups"][0]["problems"] == []
+
+
+@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_ctrl_c_does_not_stop_the_removal_of_half_a_backup(filled: Region, second: signal.Signals) -> None:
+    with _child(filled.contract, _CHILD) as child:
+        _half_way(filled, "")
+        _interrupt_twice(child, second, "removing the unfinished backup")
+        assert child.wait(60) == 130
+    assert list(filled.store.iterdir()) == []
+
+
+def test_a_second_ctrl_c_does_not_stop_the_removal_of_the_scratch_copy(backup: BackupCommand, filled: Region) -> None:
+    backup.create()
+    before = _traces(filled)
+    with _child(filled.contract, _DRILL_CHILD) as child:
+        end = time.monotonic() + 60
+        while _traces(filled) == before:
+            assert time.monotonic() < end, "the drill made no copy"
+            time.sleep(0.01)
+        said = _interrupt_twice(child, signal.SIGINT, "removing the scratch copy drill-")
+        assert child.wait(60) == 130
+    assert _traces(filled) == before
+    assert "mjctl backup discard drill-" in said, "the user learns how to remove what a kill would leave"
+
+
+def _interrupt_twice(child: subprocess.Popen[str], second: signal.Signals, announced: str) -> str:
+    """Send a first SIGINT, wait until the tidying up is announced, send the second signal; what stderr said."""
+    child.send_signal(signal.SIGINT)
+    assert child.stderr is not None
+    first = child.stderr.readline()
+    assert announced in first, first + child.stderr.read()
+    child.send_signal(second)
+    refused = child.stderr.readline()
+    assert refused.startswith("still removing"), refused + child.stderr.read()
+    child.send_signal(signal.SIGINT)
+    return first + refused
 
 
 def test_ctrl_c_leaves_nothing(filled: Region) -> None:
@@ -235,9 +308,9 @@ def _traces(region: Region) -> tuple[list[str], list[tuple[object, ...]], int]:
 
 
 @contextmanager
-def _child(contract: Contract) -> Iterator[subprocess.Popen[str]]:
+def _child(contract: Contract, program: str = _CHILD) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, "-c", _CHILD],
+        [sys.executable, "-c", program],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
