@@ -221,9 +221,9 @@ def _plane_factory() -> Callable[[data_plane.DataPlaneSpec], dict[str, Any]]:
 
     def create(spec: data_plane.DataPlaneSpec) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
-            made = clients.get(spec.region) or data_plane._Clients(spec)
+            made = clients.get(spec.region) or data_plane._Clients(spec, 60.0)
             clients[spec.region] = made
-            patch.setattr(data_plane, "_Clients", lambda _: made)
+            patch.setattr(data_plane, "_Clients", lambda *_: made)
             return data_plane.create(spec)
 
     return create
