@@ -11,12 +11,13 @@ a `Full` now and then, both with the `Event`s that have been stored for good sin
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Callable
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
+
+from gameserver.visible_text import shorten, visible
 
 VERSION: Final = 1
 
@@ -291,8 +292,5 @@ def choose_codec(offered: str) -> Codec | None:
 
 
 def sanitise_name(raw: str, fallback: str) -> str:
-    """A printable display name of at most `MAX_NAME_LENGTH` characters; `fallback` if nothing printable is left."""
-    normal = unicodedata.normalize("NFKC", raw)
-    printable = "".join(c for c in normal if c == " " or unicodedata.category(c)[0] in "LNPS")
-    name = " ".join(printable.split())[:MAX_NAME_LENGTH].strip()
-    return name or fallback
+    """Return a visible display name of at most `MAX_NAME_LENGTH` characters; `fallback` if nothing visible is left."""
+    return shorten(visible(raw), MAX_NAME_LENGTH) or fallback

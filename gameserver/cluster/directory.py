@@ -17,10 +17,13 @@ from gameserver.match import MatchSpec
 ALIVE_SECONDS = 2.0
 """A server whose last heartbeat is older than this counts as dead."""
 
-_PROMISE_SECONDS = 5.0
-"""How long a seat found by `find_open` is kept for the player who is on the way."""
+_PROMISE_SECONDS = 4.5
+"""How long a seat is kept for a player who is on the way. A player who never arrives blocks it for less than 5 s."""
 
 _OPEN_CANDIDATES = 8
+_OPEN_ATTEMPTS = 16
+"""Open matches that `create_unless_open` tries before it opens one more: each costs a few round trips."""
+
 _PICK_MEMORY_SECONDS = 1.0
 """How long a server's heartbeat may lag behind the matches that were just sent to it."""
 
@@ -54,6 +57,19 @@ if busy >= cjson.decode(spec).seats then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], now + ARGV[2])
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 return 1
+""")
+
+
+# KEYS open matches of a mode; ARGV match id, creation time in ms, ids of matches without a free seat. Lists the match,
+# unless another one is open: then the newest of those is returned, which is the one most likely to have a free seat.
+_LIST_UNLESS_OPEN = Script("""
+local full = {}
+for index = 3, #ARGV do full[ARGV[index]] = true end
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, 255, 'REV')) do
+  if id ~= ARGV[1] and not full[id] then return id end
+end
+redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
+return ARGV[1]
 """)
 
 
@@ -112,22 +128,52 @@ class Directory:
         self._recent_picks.append((now, best.id, seats))
         return best
 
+    def unpick(self, server: ServerInfo, seats: int) -> None:
+        """Take back a pick that came to nothing, so that it does not count as load."""
+        for pick in reversed(self._recent_picks):
+            if pick[1:] == (server.id, seats):
+                self._recent_picks.remove(pick)
+                return
+
     async def create_match(self, spec: MatchSpec) -> None:
         """Make the match known; its server adopts it when the first player comes, or by itself soon after."""
-        await self._redis.set(keys.spec(spec.match_id), msgspec.json.encode(spec), ex=keys.MATCH_TTL_SECONDS)
-        await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
+        await self._prepare(spec)
         if spec.seats > 1:
             await self._redis.zadd(keys.open_matches(spec.mode), {spec.match_id: spec.created_at_ms})
+
+    async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
+        """Make the match known, unless another one of its mode has a free seat: then keep that seat instead.
+
+        Returns the other match and its server, or None. Many callers at the same moment, in any number of processes,
+        so fill one match after the other. A new match keeps a seat for the caller.
+        """
+        await self._prepare(spec)
+        await self._promise(spec.match_id)
+        full: list[str] = []
+        while spec.seats > 1 and len(full) < _OPEN_ATTEMPTS:
+            listed = await _LIST_UNLESS_OPEN.run(
+                self._redis, [keys.open_matches(spec.mode)], spec.match_id, spec.created_at_ms, *full
+            )
+            candidate = _text(listed)
+            if candidate == spec.match_id:
+                return None
+            joined = await self._take_seat(spec.mode, candidate)
+            if joined is not None:
+                await self.forget(spec.match_id)
+                await self._redis.delete(keys.spec(spec.match_id), keys.seats(spec.match_id))
+                return joined
+            full.append(candidate)
+        if spec.seats > 1:
+            await self.open_seats(spec.mode, spec.match_id, spec.created_at_ms)
+        return None
 
     async def find_open(self, mode: str) -> tuple[MatchSpec, ServerInfo] | None:
         """A match with a free seat and a live owner, the oldest first. The seat is kept for a few seconds."""
         ids = await self._redis.zrange(keys.open_matches(mode), 0, _OPEN_CANDIDATES - 1)
         for match_id in map(_text, ids):
-            located = await self.locate(match_id)
-            if located is None:
-                await self.close_seats(mode, match_id)
-            elif located[1] is not None and await self._promise(match_id):
-                return located[0], located[1]
+            joined = await self._take_seat(mode, match_id)
+            if joined is not None:
+                return joined
         return None
 
     async def locate(self, match_id: str) -> tuple[MatchSpec, ServerInfo | None] | None:
@@ -180,6 +226,19 @@ class Directory:
     async def active_matches(self) -> list[str]:
         """Ids of all matches that have not been finished yet; for operators and tests."""
         return [_text(match_id) for match_id in await self._redis.zrange(keys.ACTIVE_MATCHES, 0, -1)]
+
+    async def _prepare(self, spec: MatchSpec) -> None:
+        await self._redis.set(keys.spec(spec.match_id), msgspec.json.encode(spec), ex=keys.MATCH_TTL_SECONDS)
+        await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
+
+    async def _take_seat(self, mode: str, match_id: str) -> tuple[MatchSpec, ServerInfo] | None:
+        """Keep a seat of the match, if one is free and a server is alive."""
+        located = await self.locate(match_id)
+        if located is None:
+            await self.close_seats(mode, match_id)
+        elif located[1] is not None and await self._promise(match_id):
+            return located[0], located[1]
+        return None
 
     async def _promise(self, match_id: str) -> bool:
         promised = await _PROMISE.run(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -12,12 +11,12 @@ import msgspec
 
 from gameserver.closure import Alternative
 from gameserver.protocol import UNDECODABLE
+from gameserver.visible_text import normalise, visible
 
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 16 * 1024
 MAX_NAME_LENGTH = 24
-_BLANKS = re.compile(r"\s+")
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 
 
@@ -93,10 +92,11 @@ def clean_display_name(raw: str) -> str:
     """Normalise a name that a player chose.
 
     Raises:
-        ApiError: 400; empty, longer than 24 characters, or with invisible characters.
+        ApiError: 400; empty, longer than 24 characters, or with characters that cannot be seen.
     """
-    name = _BLANKS.sub(" ", unicodedata.normalize("NFC", raw)).strip()
-    if not 1 <= len(name) <= MAX_NAME_LENGTH or not name.isprintable():
+    name = normalise(raw)
+    # The same rule as for the name that a client sends to a game server, which drops what this refuses.
+    if not 1 <= len(name) <= MAX_NAME_LENGTH or name != visible(raw):
         raise ApiError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name
 

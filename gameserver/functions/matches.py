@@ -44,10 +44,8 @@ async def create_match(request: Request, services: Services) -> Response:
     async with services.match_requests:
         await _refuse_if_closed(services)
         if asked.join == "open":
-            found = await services.directory.find_open(mode.name)
-            if found is not None:
-                return await _joinable(services, *found)
-        return await _create(services, mode, request.player_id)
+            return await _find_or_create(services, mode, request.player_id)
+        return await _create(services, mode, request.player_id, unless_open=False)
 
 
 async def get_match(request: Request, services: Services) -> Response:
@@ -75,13 +73,25 @@ async def _refuse_if_closed(services: Services) -> None:
         )
 
 
+async def _find_or_create(services: Services, mode: Mode, player_id: str) -> Response:
+    found = await services.directory.find_open(mode.name)
+    if found is None:
+        # One after the other in this process: else each of many players who come at once would set aside a server's
+        # places for a match of their own before they find the first one's. Between processes, Redis decides.
+        async with services.opening_match(mode.name):
+            found = await services.directory.find_open(mode.name)
+            if found is None:
+                return await _create(services, mode, player_id, unless_open=True)
+    return await _joinable(services, *found)
+
+
 async def _joinable(services: Services, spec: MatchSpec, server: ServerInfo) -> Response:
     record = await services.tables.match(spec.match_id)
     state = record.state if record is not None else "running"
     return Response(201, _ticket(spec.match_id, spec.mode, state, server))
 
 
-async def _create(services: Services, mode: Mode, player_id: str) -> Response:
+async def _create(services: Services, mode: Mode, player_id: str, *, unless_open: bool) -> Response:
     from gameserver.match import MatchSpec
 
     server = await services.directory.pick_server(mode.seats)
@@ -99,17 +109,22 @@ async def _create(services: Services, mode: Mode, player_id: str) -> Response:
         created_by=player_id,
         created_at_ms=created_at_ms,
     )
-    await services.directory.create_match(
-        MatchSpec(
-            match_id=match_id,
-            mode=mode.name,
-            seats=mode.seats,
-            duration_seconds=mode.duration_seconds,
-            rules=mode.rules,
-            created_at_ms=created_at_ms,
-            server_id=server.id,
-        )
+    spec = MatchSpec(
+        match_id=match_id,
+        mode=mode.name,
+        seats=mode.seats,
+        duration_seconds=mode.duration_seconds,
+        rules=mode.rules,
+        created_at_ms=created_at_ms,
+        server_id=server.id,
     )
+    if unless_open:
+        other = await services.directory.create_unless_open(spec)
+        if other is not None:
+            services.directory.unpick(server, mode.seats)
+            return await _joinable(services, *other)
+    else:
+        await services.directory.create_match(spec)
     return Response(201, _ticket(match_id, mode.name, "starting", server))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ class Services:
         self.matches_by_player = RateLimit(per_second=1, burst=20)
         # About a quarter of a second's work: whoever waits longer is better told so.
         self.match_requests = Admission(at_once=8, waiting=56)
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    def opening_match(self, mode: str) -> asyncio.Lock:
+        """The lock under which this process opens a match of `mode` for players who take any match."""
+        return self._opening.setdefault(mode, asyncio.Lock())
 
     @cached_property
     def redis(self) -> Redis:

@@ -7,7 +7,6 @@ leaves this process only to the match's players.
 from __future__ import annotations
 
 import time
-import unicodedata
 from collections.abc import Callable
 from typing import Final
 
@@ -15,6 +14,7 @@ import structlog
 
 from gameserver.crypto import KeyUnavailable, Place, Sealed, Sealer
 from gameserver.protocol import MAX_CHAT_LENGTH, UnsaidReason
+from gameserver.visible_text import shorten, visible
 
 log = structlog.get_logger()
 
@@ -75,6 +75,5 @@ def place_of(match_id: str, player_id: str) -> Place:
 
 
 def sanitise(raw: str) -> str:
-    """Printable text on one line, without what would turn or hide its neighbours; may be empty."""
-    normal = unicodedata.normalize("NFC", " ".join(raw.split()))
-    return "".join(c for c in normal if c == " " or unicodedata.category(c)[0] in "LMNPS")[:MAX_CHAT_LENGTH].strip()
+    """Return visible text on one line, without what would turn or hide its neighbours; it may be empty."""
+    return shorten(visible(raw), MAX_CHAT_LENGTH)

@@ -188,7 +188,7 @@ class Connection(WSListener):
         self._cancel_hello_timer()
         self._metrics.bytes_received += self._received_bytes
         if self.room is not None:
-            self.room.detach(self)
+            self.room.lost(self)
         if self._relay is not None:
             self._relay.close()
         self._server.closed(self)

@@ -38,6 +38,9 @@ _EVENT_INTERVAL_SECONDS: Final = 0.1
 _JOIN_UNTIL: Final = 0.8
 """Share of the match after which nobody is sent to it any more."""
 
+_UNWELCOMED_SECONDS: Final = 4.0
+"""A player whose connection ends before the welcome has this long to come back; then the seat is free again."""
+
 _SLOW_SECONDS: Final = 5.0
 """A client that has not drained its buffer for this long is dropped; it may come back with its resume token."""
 
@@ -153,6 +156,19 @@ class Room:
         if not self.closing and self.match.say(seat, sealed, _now_ms()):
             self._metrics.chat_lines += 1
             self._broadcast(ChatLine(seat.slot, text))
+
+    def lost(self, connection: Connection) -> None:
+        """The connection has ended. The seat stays, unless the player has never been welcomed to it."""
+        seat = connection.seat
+        unwelcomed = any(waiting is connection for waiting, _, _ in self._waiting)
+        self.detach(connection)
+        if seat is not None and unwelcomed:
+            asyncio.get_running_loop().call_later(_UNWELCOMED_SECONDS, self._free, seat)
+
+    def _free(self, seat: Seat) -> None:
+        if not (seat.connected or seat.left or self.closing or self.match.ended):
+            self.match.leave(seat.slot, _now_ms())
+            self._store_soon()
 
     def detach(self, connection: Connection) -> None:
         """The connection is gone; the seat stays."""

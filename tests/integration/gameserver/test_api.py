@@ -9,6 +9,7 @@ import json
 import signal
 import time
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -325,6 +326,17 @@ async def test_an_open_match_is_joined(client: Client, directory: Directory) -> 
     _, second = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
     _, third = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "new"})
     assert first["match_id"] == second["match_id"] != third["match_id"]
+
+
+async def test_players_who_come_at_the_same_moment_fill_one_match_after_the_other(
+    client: Client, directory: Directory
+) -> None:
+    await client.play_as("crowd@example.com")
+    # `sprint` seats ten; the region has room for three such matches.
+    calls = [client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"}) for _ in range(13)]
+    answers = await asyncio.gather(*calls)
+    assert [status for status, _ in answers] == [201] * 13
+    assert sorted(Counter(ticket["match_id"] for _, ticket in answers).values()) == [3, 10]
 
 
 async def test_a_closed_region_names_those_to_play_in(client: Client, directory: Directory, settings: Settings) -> None:

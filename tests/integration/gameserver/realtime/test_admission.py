@@ -147,6 +147,30 @@ async def test_a_returning_player_needs_only_the_resume_token(arena: Any, issuer
         assert [p.name for p in again.match.players] == ["Ada"]
 
 
+async def test_a_player_who_is_gone_before_the_welcome_frees_the_seat(
+    arena: Any, issuer: Any, player: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gameserver.server.room._UNWELCOMED_SECONDS", 0.2)
+    server, spec, url = arena
+    await player("ada").join((spec.match_id, url))
+    room = server.host.rooms[spec.match_id]
+    # Nothing is stored from here on, so no welcome is sent.
+    monkeypatch.setattr(server.host.committer, "_rooms", list)
+    async with _socket(url) as ws:
+        await ws.send_bytes(MSGPACK.encode(Hello(spec.match_id, issuer.token("bob"))))
+
+        async def seated() -> bool:
+            return bool(room.match.seated == 2)
+
+        await eventually(seated)
+
+    async def free() -> bool:
+        return bool(room.match.seated == 1)
+
+    await eventually(free)
+    assert [p.player_id for p in room.match.players()] == ["ada"]
+
+
 async def test_leaving_ends_the_match_of_a_single_player(arena: Any, issuer: Any) -> None:
     _, spec, url = arena
     async with _socket(url) as ws:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -18,7 +19,7 @@ from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.scripts import Script
 from gameserver.cluster.store import Advance, Commit, MatchStore, Outcome, encode_event
-from gameserver.match import MatchEvent
+from gameserver.match import MatchEvent, MatchSpec
 
 # No test waits for it: a lease that must have run out is ended by `_lapse`, so that none ends while it should hold.
 LEASE = 30.0
@@ -274,6 +275,51 @@ async def test_an_open_match_is_offered_as_often_as_it_has_seats(
     await store.commit([Commit(spec.match_id, token, 2, [], b"three players", seats_taken=3)])
     assert await directory.find_open("test") is not None
     assert await directory.find_open("other") is None
+
+
+async def test_seven_at_the_same_moment_get_two_matches_of_four_seats(redis: Redis, directory: Directory) -> None:
+    """Each of them has found no match, as in seven API processes: nothing but Redis keeps them apart."""
+    await directory.heartbeat(_server("s1", max_players=100))
+    looked = asyncio.Barrier(7)
+
+    async def quick_match(number: int) -> str:
+        mine = Directory(redis)
+        assert await mine.find_open("duel") is None
+        await looked.wait()
+        spec = MatchSpec(f"m{number}", "duel", 4, 60.0, "arena", time.time_ns() // 1_000_000, "s1")
+        found = await mine.create_unless_open(spec)
+        return spec.match_id if found is None else found[0].match_id
+
+    matches = Counter(await asyncio.gather(*map(quick_match, range(7))))
+    assert sorted(matches.values()) == [3, 4]
+    assert sorted(await directory.active_matches()) == sorted(matches)
+    for number in range(7):
+        kept = await redis.exists(keys.spec(f"m{number}"), keys.seats(f"m{number}"))
+        assert kept == (2 if f"m{number}" in matches else 0)
+    # The eighth takes the last seat, the ninth finds none.
+    last = await directory.find_open("duel")
+    assert last is not None
+    assert matches[last[0].match_id] == 3
+    assert await directory.find_open("duel") is None
+
+
+async def test_a_seat_that_was_kept_is_free_again_within_five_seconds(
+    redis: Redis, directory: Directory, new_match: Any
+) -> None:
+    await directory.heartbeat(_server("s1"))
+    spec = await new_match("s1", seats=2)
+    assert await directory.find_open("test") is not None
+    assert await directory.find_open("test") is not None
+    assert await directory.find_open("test") is None
+    # Two players who never arrive: their seats come back by Redis's clock alone.
+    started = time.monotonic()
+    while await directory.find_open("test") is None:
+        await directory.heartbeat(_server("s1"))
+        await asyncio.sleep(0.1)
+    assert 4 < time.monotonic() - started < 5 + 5
+    promised = [int(until) for name, until in (await redis.hgetall(keys.seats(spec.match_id))).items()]
+    seconds, _ = await redis.time()
+    assert max(promised) <= (seconds + 1) * 1000 + 5000
 
 
 async def test_a_match_whose_keys_are_gone_is_not_offered(directory: Directory, new_match: Any, redis: Redis) -> None:

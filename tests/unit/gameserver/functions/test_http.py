@@ -20,7 +20,21 @@ def test_names_are_normalised(raw: str, name: str) -> None:
     assert clean_display_name(raw) == name
 
 
-@pytest.mark.parametrize("raw", ["", "  \n", "x" * 25, "a\u202eb", "a\x00b", "zero\u200bwidth", "\ud800"])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "  \n",
+        "x" * 25,
+        "a\u202eb",
+        "a\x00b",
+        "zero\u200bwidth",
+        "\ud800",
+        "\u2800",
+        "Ada\u3164",
+        "e" + "\u0335" * 4,
+    ],
+)
 def test_unfit_names_are_refused(raw: str) -> None:
     with pytest.raises(ApiError) as caught:
         clean_display_name(raw)

@@ -1,0 +1,83 @@
+"""Text that players write for each other, reduced to what a reader can see. Used for names and for chat."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+_BLANKS: Final = re.compile(r"\s+")
+
+_JOINER: Final = "\u200d"
+_EMOJI_STYLE: Final = "\ufe0f"
+
+_BLANK_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+"""Characters that Unicode calls letters or symbols and every font draws as nothing."""
+
+_INVISIBLE_MARKS: Final = frozenset("\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
+
+_MARKS_AT_MOST: Final = 3
+"""Marks on one character. Arabic, Hebrew and Vietnamese need two or three; a hundred cover other lines."""
+
+
+def normalise(raw: str) -> str:
+    """Return `raw` in Unicode's form NFC, with single blanks between words and none at the ends."""
+    return _BLANKS.sub(" ", unicodedata.normalize("NFC", raw)).strip()
+
+
+def visible(raw: str) -> str:
+    """Return `raw` normalised and without what cannot be seen.
+
+    Removes control, format and bidirectional characters, unassigned code points, letters that are
+    drawn as nothing, and marks beyond three on one character. A joiner stays between two emoji, as in a family, and
+    nowhere else. The result is empty if nothing visible is left.
+    """
+    kept: list[str] = []
+    marks = 0
+    text = normalise(raw)
+    for index, character in enumerate(text):
+        if character == _JOINER:
+            if kept and _is_emoji(kept[-1]) and index + 1 < len(text) and _is_pictograph(text[index + 1]):
+                kept.append(character)
+            continue
+        if character == _EMOJI_STYLE:
+            if kept and (_is_pictograph(kept[-1]) or kept[-1] in "#*0123456789"):
+                kept.append(character)
+            continue
+        kind = unicodedata.category(character)
+        if kind[0] == "M":
+            # A mark needs something to stand on.
+            if kept and kept[-1] != " " and marks < _MARKS_AT_MOST and not _is_blank(character):
+                kept.append(character)
+                marks += 1
+            continue
+        if character == " " or (kind[0] in "LNPS" and not _is_blank(character)):
+            kept.append(character)
+            marks = 0
+    return normalise("".join(kept))
+
+
+def shorten(text: str, length: int) -> str:
+    """Return the first `length` characters of visible text, without half of a joined emoji at the end."""
+    return text[:length].rstrip(_JOINER + " ")
+
+
+def _is_blank(character: str) -> bool:
+    # Variation selectors other than the emoji style, also the supplementary ones.
+    return (
+        character in _BLANK_LETTERS
+        or character in _INVISIBLE_MARKS
+        or "\ufe00" <= character <= "\ufe0e"
+        or "\U000e0100" <= character <= "\U000e01ef"
+    )
+
+
+def _is_pictograph(character: str) -> bool:
+    """Whether the character can be part of a joined emoji: pictures, also the signs for woman, man, heart and skin."""
+    return (
+        unicodedata.category(character) == "So" and not _is_blank(character)
+    ) or "\U0001f3fb" <= character <= "\U0001f3ff"
+
+
+def _is_emoji(character: str) -> bool:
+    return character == _EMOJI_STYLE or _is_pictograph(character)
