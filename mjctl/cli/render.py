@@ -97,6 +97,9 @@ def provisioner_text(event: ProvisionerLine) -> str:
     name = short_address(event.address)
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
+    if event.text.lstrip().startswith("| "):
+        # The end of a process' log. The error repeats it, with its cause first.
+        return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 
 

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from mjctl.aws.refusals import terraform_advice
 from mjctl.models.errors import Interrupted, LockedError, PermissionDeniedError, TerraformError
+from mjctl.terraform.causes import cause, condensed
 from mjctl.terraform.engine import Engine
 from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, parse_line
 from mjctl.terraform.providers import provider_variables
@@ -223,7 +224,7 @@ def _failure(
     stack: Stack, command: str, outcome: Outcome, cancelled: bool
 ) -> Interrupted | LockedError | PermissionDeniedError | TerraformError:
     errors = [found for found in outcome.diagnostics if found.severity == "error"]
-    text = "\n".join(str(found) for found in errors) or outcome.stdout.strip()[-4000:]
+    text = condensed("\n".join(str(found) for found in errors)) or outcome.stdout.strip()[-4000:]
     if "Error acquiring the state lock" in text:
         return LockedError(
             f"another run holds the lock of the state\n{_lock_holder(text)}",
@@ -235,15 +236,17 @@ def _failure(
     if outcome.code < 0:
         name = signal.Signals(-outcome.code).name
         text = f"terraform was killed by {name}: its state may be older than the world\n{text}"
+    reason = cause(errors)
+    failed = f"terraform {command} failed: {reason}" if reason else f"terraform {command} failed"
     advice = terraform_advice(text) if stack.account is not None and not stack.account.emulated else None
     if advice is not None:
         return PermissionDeniedError(
-            f"terraform {command} failed\n{text}".rstrip(),
+            f"{failed}\n{text}".rstrip(),
             where=stack.where,
             hint=f"{advice}; the whole log: {stack.log_file}",
         )
     return TerraformError(
-        f"terraform {command} failed\n{text}".rstrip(),
+        f"{failed}\n{text}".rstrip(),
         where=stack.where,
         hint=f"the whole log: {stack.log_file}",
     )

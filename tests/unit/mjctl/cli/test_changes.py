@@ -182,3 +182,12 @@ def test_lines_fit_the_terminal(width: int) -> None:
     long = AttributeChange("policy", "x" * 900, "y" * 900)
     lines = shown_on_terminal(update("aws_iam_policy.x", long), width=width)
     assert max(map(len, lines)) <= width
+
+
+def test_the_log_of_a_process_that_died_is_not_shown_before_its_cause() -> None:
+    from mjctl.cli.render import provisioner_text
+    from mjctl.terraform.events import ProvisionerLine
+
+    address = "module.api.terraform_data.process"
+    assert provisioner_text(ProvisionerLine(address, '  |   File "<frozen importlib._bootstrap>", line 1')) == ""
+    assert provisioner_text(ProvisionerLine(address, "api: ready")) == "api: ready"

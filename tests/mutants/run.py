@@ -1,0 +1,144 @@
+"""Break the product one line at a time and see that a test fails.
+
+`make mutants` runs all, `python -m tests.mutants.run NAME...` some.
+
+Each mutant is applied to a copy of the checkout, so nothing here is ever left broken. A test that fails without any
+mutant proves nothing: the tests are run once on the unbroken copy first, unless `--no-baseline` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.mutants.mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv*", ".mjctl", "__pycache__", ".*_cache", "*.egg-info", "node_modules"
+)
+# A mutant can make a test wait for ever; that is a test that fails, though an expensive one.
+_SECONDS = 600
+_FAILED, _NO_TESTS = 1, 5
+
+
+class StaleMutantError(Exception):
+    """The text of a mutant is gone, or occurs more than once: the mutant tests nothing."""
+
+
+def broken(mutant: Mutant, root: Path = ROOT) -> str:
+    """Return the text of the mutant's file with the mutant applied.
+
+    Raises:
+        StaleMutantError: The old text does not occur exactly once, or a test file is missing.
+    """
+    path = root / mutant.file
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    count = text.count(mutant.old)
+    if count != 1:
+        raise StaleMutantError(f"{mutant.name}: the text occurs {count} times in {mutant.file}, it must occur once")
+    missing = [test for test in mutant.tests if not (root / test).exists()]
+    if missing:
+        raise StaleMutantError(f"{mutant.name}: there is no {', '.join(missing)}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="mutants to run; all by default")
+    parser.add_argument("--no-baseline", action="store_true", help="do not run the tests on the unbroken copy first")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"no mutant is named {', '.join(sorted(unknown))}")
+    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+    for mutant in chosen:
+        broken(mutant)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=_NOT_COPIED)
+        return _run(chosen, copy, baseline=not options.no_baseline)
+
+
+def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
+    tried = [mutant for mutant in chosen if not mutant.equivalent]
+    if baseline:
+        tests = sorted({test for mutant in tried for test in mutant.tests})
+        print(f"unbroken: {len(tests)} test files", flush=True)
+        if _pytest(copy, tests, stop=False) != 0:
+            print("the tests fail without a mutant: mend them first")
+            return 2
+    survivors = []
+    for mutant in chosen:
+        if mutant.equivalent:
+            print(f"equivalent {mutant.name:22} {mutant.equivalent}")
+            continue
+        started = time.monotonic()
+        caught = _is_caught(mutant, copy)
+        verdict, seconds = "caught" if caught else "SURVIVED", time.monotonic() - started
+        print(f"{verdict:10} {mutant.name:22} {seconds:5.0f} s  {mutant.breaks}", flush=True)
+        if not caught:
+            survivors.append(mutant)
+    print(f"{len(tried)} tried, {len(tried) - len(survivors)} caught, {len(chosen) - len(tried)} equivalent")
+    return 1 if survivors else 0
+
+
+def _is_caught(mutant: Mutant, copy: Path) -> bool:
+    path = copy / mutant.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(broken(mutant, copy), encoding="utf-8")
+    try:
+        code = _pytest(copy, mutant.tests, stop=True)
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        path.write_text(whole, encoding="utf-8")
+    if code not in (0, _FAILED, _NO_TESTS):
+        raise SystemExit(f"{mutant.name}: pytest ended with {code}: the mutant is no valid program, or the run broke")
+    return code == _FAILED
+
+
+def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> int:
+    """Run tests of the copy. Its folder comes first on the path, so that its packages are imported."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MJCTL_HOME": str(copy.parent / "home"),
+    }
+    markers = "not slow and not infra and not browser"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", "-m", markers, *tests]
+    ended = subprocess.run(
+        [*command, *(["-x"] if stop else [])],
+        cwd=copy,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS if stop else None,
+        check=False,
+    )
+    if not stop and ended.returncode:
+        print(ended.stdout[-4_000:])
+    if f"{copy}" not in _imported_from(copy, environment):
+        raise SystemExit("the tests do not import the copy: a mutant would change nothing")
+    return ended.returncode
+
+
+def _imported_from(copy: Path, environment: dict[str, str]) -> str:
+    script = "import gameserver, mjctl; print(gameserver.__file__, mjctl.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=True
+    )
+    return found.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,36 @@
+"""Every mutant still fits the code. That a test catches each is shown by `make mutants`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.mutants.mutants import MUTANTS, Mutant
+from tests.mutants.run import ROOT, StaleMutantError, broken
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_a_mutant_changes_the_code_it_names(mutant: Mutant) -> None:
+    whole = (ROOT / mutant.file).read_text(encoding="utf-8")
+    text = broken(mutant)
+    assert text != whole
+    compile(text, mutant.file, "exec")
+
+
+def test_names_are_unique() -> None:
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"old": "no such text"}, "occurs 0 times"),
+        ({"old": "def "}, "occurs"),
+        ({"file": "mjctl/nowhere.py"}, "occurs 0 times"),
+        ({"tests": ("tests/unit/test_nowhere.py",)}, "there is no tests/unit/test_nowhere.py"),
+    ],
+)
+def test_a_mutant_whose_text_or_test_is_gone_is_an_error(change: dict[str, object], said: str) -> None:
+    with pytest.raises(StaleMutantError, match=said):
+        broken(replace(MUTANTS[0], **change))  # type: ignore[arg-type]
