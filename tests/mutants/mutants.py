@@ -466,11 +466,11 @@ MUTANTS = (
     ),
     Mutant(
         "redrive-delete-all",
-        "deletes dead letters that the queue did not accept",
-        "mjctl/queues/operations.py",
-        "for number, message in enumerate(taken)",
-        "for number, message in enumerate(batch)",
-        (f"{MJCTL}/queues/test_operations.py",),
+        "deletes dead-letter messages that the queue did not accept",
+        "mjctl/queues/redrive.py",
+        "        left = await self._delete(accepted)\n",
+        "        left = await self._delete(batch)\n",
+        (f"{MJCTL}/queues/test_redrive.py",),
     ),
     Mutant(
         "drain-alone",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
     if baseline:
         tests = sorted({test for mutant in tried for test in mutant.tests})
         print(f"unbroken: {len(tests)} test files", flush=True)
-        if _pytest(copy, tests, stop=False) != 0:
+        if _pytest(copy, tests, stop=False)[0] != 0:
             print("the tests fail without a mutant: mend them first")
             return 2
     survivors = []
@@ -81,32 +82,38 @@ def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
             print(f"equivalent {mutant.name:22} {mutant.equivalent}")
             continue
         started = time.monotonic()
-        caught = _is_caught(mutant, copy)
-        verdict, seconds = "caught" if caught else "SURVIVED", time.monotonic() - started
-        print(f"{verdict:10} {mutant.name:22} {seconds:5.0f} s  {mutant.breaks}", flush=True)
+        caught = _caught_by(mutant, copy)
+        seconds = time.monotonic() - started
+        print(f"{'caught' if caught else 'SURVIVED':10} {mutant.name:22} {seconds:4.0f} s  {mutant.breaks}", flush=True)
+        if caught:
+            print(f"           by {caught}", flush=True)
         if not caught:
             survivors.append(mutant)
     print(f"{len(tried)} tried, {len(tried) - len(survivors)} caught, {len(chosen) - len(tried)} equivalent")
     return 1 if survivors else 0
 
 
-def _is_caught(mutant: Mutant, copy: Path) -> bool:
+def _caught_by(mutant: Mutant, copy: Path) -> str:
+    """Return the test that fails with the mutant; "" if none does."""
     path = copy / mutant.file
     whole = path.read_text(encoding="utf-8")
     path.write_text(broken(mutant, copy), encoding="utf-8")
     try:
-        code = _pytest(copy, mutant.tests, stop=True)
+        code, failed = _pytest(copy, mutant.tests, stop=True)
     except subprocess.TimeoutExpired:
-        return True
+        return f"a test that did not end within {_SECONDS} s"
     finally:
         path.write_text(whole, encoding="utf-8")
     if code not in (0, _FAILED, _NO_TESTS):
         raise SystemExit(f"{mutant.name}: pytest ended with {code}: the mutant is no valid program, or the run broke")
-    return code == _FAILED
+    return failed if code == _FAILED else ""
 
 
-def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> int:
-    """Run tests of the copy. Its folder comes first on the path, so that its packages are imported."""
+def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
+    """Run tests of the copy. Returns: pytest's exit code, and the first test that failed.
+
+    The copy's folder comes first on the path, so that its packages are imported and not those of the checkout.
+    """
     environment = {
         **os.environ,
         "PYTHONPATH": str(copy),
@@ -129,7 +136,8 @@ def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> int:
         print(ended.stdout[-4_000:])
     if f"{copy}" not in _imported_from(copy, environment):
         raise SystemExit("the tests do not import the copy: a mutant would change nothing")
-    return ended.returncode
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    return ended.returncode, found[1] if found else "a test"
 
 
 def _imported_from(copy: Path, environment: dict[str, str]) -> str:
