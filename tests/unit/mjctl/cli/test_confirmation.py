@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,22 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
     monkeypatch.setattr("mjctl.cli.regions.open_session", lambda _: at_a_terminal(answer))
     assert command("cache", "flush", "--region", contract.region).code == ExitCode.OK
     assert flushed == [contract.region]
+
+
+def test_the_question_before_a_deploy_shows_the_values(at_a_terminal: Any, tmp_path: Path) -> None:
+    from mjctl.cli.deploy_run import Run
+    from mjctl.deploy.executor import Planned
+    from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult
+
+    attributes = (
+        AttributeChange("desired_count", 3, 6),
+        AttributeChange("password", Hidden.SENSITIVE, Hidden.SENSITIVE),
+    )
+    change = Change("aws_ecs_service.game", "update", attributes=attributes)
+    planned: Any = Planned(Any, None, RegionResult("us-east-1", Outcome.PLANNED, changes=(change,)))
+    session = at_a_terminal("yes\n")
+    run: Any = Run("deploy", session, Any, Any)
+    run.confirm([planned], "Apply?", False)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", printed(session))
+    assert text.index("desired_count: 3 -> 6") < text.index("Apply?")
+    assert "password: (sensitive) -> (sensitive)" in text
