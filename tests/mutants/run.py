@@ -59,7 +59,8 @@ def main(arguments: Sequence[str]) -> int:
     unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
         parser.error(f"no mutant is named {', '.join(sorted(unknown))}")
-    chosen = [mutant for mutant in MUTANTS if not options.names or mutant.name in options.names]
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    chosen = [by_name[name] for name in options.names] or list(MUTANTS)
     for mutant in chosen:
         broken(mutant)
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
