@@ -289,7 +289,7 @@ def roll_out(
     regions = [one.region for one in results]
     if not all(result.ok for result in results):
         discard(planned)
-        return results
+        return [_not_applied(result) for result in results]
     try:
         show_notes(run, results)
         if not run.allow_data_loss:
@@ -318,6 +318,17 @@ def roll_out(
         if kept is not None:
             for one in planned:
                 kept.remove(one.stack)
+
+
+def _not_applied(result: RegionResult) -> RegionResult:
+    """A region with a good plan that is not applied, because another region has none."""
+    from dataclasses import replace
+
+    from mjctl.models.deployment import Outcome
+
+    if result.outcome not in (Outcome.PLANNED, Outcome.WAITING):
+        return result
+    return replace(result, outcome=Outcome.NOT_STARTED, add=0, change=0, remove=0, revision=None, waits_for=())
 
 
 def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = False) -> ExitCode:

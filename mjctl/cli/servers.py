@@ -131,6 +131,7 @@ def scale(
     from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out
     from mjctl.deploy import inputs
     from mjctl.deploy.rollout import RolloutPlan
+    from mjctl.models.deployment import Outcome
 
     if (servers_per_zone is None) == (not reset):
         raise UsageError("give either the number of servers a zone or --reset", hint="mjctl servers scale 2")
@@ -143,7 +144,8 @@ def scale(
         planned = run.phase(lambda deployment: deployment.plan(intents))
         results = roll_out(run, planned, RolloutPlan(), None, auto_approve, message, None)
         for result in results:
-            if result.ok:
+            # A plan that was not applied has not changed the number.
+            if result.outcome in (Outcome.APPLIED, Outcome.UNCHANGED):
                 inputs.set_servers_per_zone(run.intents.stack(result.region), servers_per_zone)
     end(emit_results(run, [*results, *absent]))
 
