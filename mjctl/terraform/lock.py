@@ -91,12 +91,20 @@ def _acquire_everywhere(
     waiting = _Waiting(stack, deadline, on_wait)
     while True:
         try:
-            held.enter_context(_remote_lock(stack.remote).held(note))
+            held.enter_context(_remote_lock(stack.remote).held(note, lambda: _say_lost(stack, on_wait)))
         except HeldElsewhere as other:
             waiting.look(other.holder)
             time.sleep(min(_REMOTE_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
         else:
             return
+
+
+def _say_lost(stack: Stack, say: OnWait | None) -> None:
+    if say is not None:
+        say(
+            f"warning: the lock of {stack.region} was lost, another run may work on it; Terraform's own lock still "
+            "guards the state"
+        )
 
 
 def _acquire(lock: FileLock, stack: Stack, holder: os.PathLike[str], deadline: float, on_wait: OnWait | None) -> None:
@@ -163,6 +171,6 @@ def _describe(holder: dict[str, object]) -> str:
     if not holder:
         return "by a process that has not said its name"
     why = f": {holder['message']}" if holder.get("message") else ""
-    return (
-        f"`{holder['purpose']}` by {holder['user']}@{holder['host']}, pid {holder['pid']}, since {holder['since']}{why}"
-    )
+    # Another version of mjctl, or a damaged file, may name less.
+    known = {name: holder.get(name, "?") for name in ("purpose", "user", "host", "pid", "since")}
+    return "`{purpose}` by {user}@{host}, pid {pid}, since {since}".format_map(known) + why

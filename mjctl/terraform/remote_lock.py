@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -44,15 +44,18 @@ class RemoteLock:
         self._key = key
 
     @contextmanager
-    def held(self, note: Mapping[str, object]) -> Iterator[None]:
+    def held(self, note: Mapping[str, object], on_lost: Callable[[], None] | None = None) -> Iterator[None]:
         """Hold the lock, with `note` for others to read.
+
+        Args:
+            on_lost: Called, in another thread, once another run has taken the lock over.
 
         Raises:
             HeldElsewhere: somebody else does.
         """
         body = json.dumps({**note, "lock": secrets.token_hex(8)}).encode()
         etag = self._take(body)
-        renewal = _Renewal(self, body, etag)
+        renewal = _Renewal(self, body, etag, on_lost)
         renewal.start()
         try:
             yield
@@ -100,8 +103,17 @@ class RemoteLock:
             if found is not None and found[0] == body:
                 self._account.client("s3").delete_object(Bucket=self._account.bucket, Key=self._key)
         except Exception as error:
-            if not isinstance(error, MjctlError) and not error_code(error):
-                raise
+            # A network that is down now must not hide how the run ended. Any other fault is raised.
+            self._account.explain(error, self._where)
+
+    def renewed(self, body: bytes, etag: str) -> str | None:
+        """Write the lock again. Returns: its ETag; None if another run holds it."""
+        now = self.write(body, IfMatch=etag)
+        if now is not None:
+            return now
+        # The answer to a renewal can be lost. The client then sends it again, and is refused for its own first write.
+        found = self._read()
+        return found.etag if found is not None and found.content == body else None
 
     def _read(self) -> _Found | None:
         try:
@@ -136,20 +148,23 @@ class _Found:
 class _Renewal(threading.Thread):
     """Renews a lock until it is stopped. A lost one is not taken back: Terraform's own still guards the state."""
 
-    def __init__(self, lock: RemoteLock, body: bytes, etag: str) -> None:
+    def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:
         super().__init__(name="lock-renewal", daemon=True)
         self._lock = lock
         self._body = body
         self._etag: str | None = etag
+        self._on_lost = on_lost
         self._stopped = threading.Event()
 
     def run(self) -> None:
         while self._etag is not None and not self._stopped.wait(RENEWED_EVERY_SECONDS):
             try:
-                self._etag = self._lock.write(self._body, IfMatch=self._etag)
+                self._etag = self._lock.renewed(self._body, self._etag)
             except MjctlError:
                 # The network may come back before the lock counts as dead.
                 continue
+        if self._etag is None and self._on_lost is not None:
+            self._on_lost()
 
     def stop(self) -> None:
         self._stopped.set()

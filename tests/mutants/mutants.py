@@ -22,7 +22,7 @@ class Mutant:
         file: Where the line is.
         old: The text to replace. It must occur exactly once in the file.
         new: The text that breaks it.
-        tests: Test files of which at least one test must fail.
+        tests: Test files, or tests, of which at least one must fail.
         equivalent: Why no test can notice, where that is so. Such a mutant is not run.
     """
 
@@ -412,7 +412,7 @@ MUTANTS = (
         "rlock-norenew",
         "does not renew its lock",
         "mjctl/terraform/remote_lock.py",
-        "self._etag = self._lock.write(self._body, IfMatch=self._etag)",
+        "self._etag = self._lock.renewed(self._body, self._etag)",
         "pass",
         (f"{MJCTL}/terraform/test_shared.py",),
     ),
@@ -430,7 +430,7 @@ MUTANTS = (
         "mjctl/deploy/executor.py",
         "            if not self._allow_data_loss:\n                policy.require([planned.result])\n",
         "",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed",),
     ),
     Mutant(
         "exec-confirm",
@@ -438,7 +438,7 @@ MUTANTS = (
         "mjctl/deploy/executor.py",
         "            await asyncio.to_thread(confirm_rollout, stack)\n",
         "",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_a_rollout_that_ecs_took_back_is_no_success",),
     ),
     Mutant(
         "rollback-unhealthy",
@@ -446,7 +446,7 @@ MUTANTS = (
         "mjctl/deploy/releases.py",
         "if entry.revision != other_than and entry.standing is not Standing.UNHEALTHY:",
         "if entry.revision != other_than:",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_a_rollback_passes_over_a_revision_that_the_gate_refused",),
     ),
     Mutant(
         "attempting",
@@ -454,7 +454,7 @@ MUTANTS = (
         "mjctl/deploy/releases.py",
         'self._shelf.write(_ATTEMPT, json.dumps({"revision": release.revision}))',
         "pass",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planned",),
     ),
     Mutant(
         "unlock-foreign",
@@ -532,7 +532,9 @@ MUTANTS = (
         "mjctl/deploy/executor.py",
         "            one.plan.saved.remove()\n",
         "            pass\n",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (
+            f"{MJCTL}/deploy/test_rollout.py::test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_not_touched",
+        ),
     ),
     Mutant(
         "record-without-plan",
@@ -540,7 +542,7 @@ MUTANTS = (
         "mjctl/deploy/executor.py",
         "if plan is None:\n",
         "if plan is None:\n            self._remember(intent)\n",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_a_rollback_whose_plan_fails_is_not_recorded_as_applied",),
     ),
     Mutant(
         "gate-throttled",
@@ -596,6 +598,6 @@ MUTANTS = (
         "mjctl/cli/deploy_run.py",
         "        except BaseException as error:\n            with suppress(MjctlError):",
         "        except MjctlError as error:\n            with suppress(MjctlError):",
-        (f"{MJCTL}/deploy/test_rollout.py",),
+        (f"{MJCTL}/deploy/test_rollout.py::test_the_history_says_how_every_run_ended",),
     ),
 )

@@ -169,6 +169,43 @@ def test_a_run_that_lost_its_lock_does_not_remove_the_next_ones(account: Account
     assert holder["purpose"] == "the next run"
 
 
+def test_a_renewal_whose_answer_was_lost_keeps_the_lock(account: Account) -> None:
+    lock = RemoteLock(account, "test/answer.mjctl-lock")
+    body = json.dumps({"purpose": "mine"}).encode()
+    first = lock.write(body)
+    assert first is not None
+    # The first renewal arrives, its answer does not: the client sends it again with the old ETag, and is refused.
+    other = lock.write(body + b" ")
+    assert other is not None
+    assert lock.renewed(body + b" ", first) == other
+
+
+def test_a_run_is_told_that_its_lock_was_lost(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_lock, "RENEWED_EVERY_SECONDS", 0.05)
+    lock = RemoteLock(account, "test/taken.mjctl-lock")
+    lost = threading.Event()
+    with lock.held({"purpose": "mine"}, lost.set):
+        lock.write(json.dumps({"purpose": "the next run"}).encode())
+        assert lost.wait(60)
+    kept = threading.Event()
+    with RemoteLock(account, "test/kept.mjctl-lock").held({"purpose": "mine"}, kept.set):
+        pass
+    assert not kept.is_set()
+
+
+def test_a_network_that_is_down_at_the_end_does_not_hide_how_a_run_ended(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from botocore.exceptions import EndpointConnectionError
+
+    def down(*_: Any, **__: Any) -> Any:
+        raise EndpointConnectionError(endpoint_url="https://s3.example")
+
+    with RemoteLock(account, "test/down.mjctl-lock").held({"purpose": "mine"}):
+        monkeypatch.setattr(Account, "read", down)
+    monkeypatch.undo()
+
+
 def test_a_held_lock_is_renewed(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_lock, "RENEWED_EVERY_SECONDS", 0.05)
     lock = RemoteLock(account, "test/renewed.mjctl-lock")
