@@ -8,6 +8,7 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import structlog
@@ -22,6 +23,8 @@ _FETCH_TIMEOUT_SECONDS = 3.0
 # Clocks of the user pool and of this machine.
 _LEEWAY_SECONDS = 5.0
 _MAX_TOKEN_LENGTH = 8192
+# No proxy of the shell can reach these.
+_THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class InvalidToken(Exception):
@@ -141,8 +144,10 @@ class TokenVerifier:
             self._fetch_again_at = time.monotonic() + _REFETCH_SECONDS
 
     def _download(self) -> str:
-        with urllib.request.urlopen(  # noqa: S310
-            self._jwks_url, timeout=_FETCH_TIMEOUT_SECONDS, context=self._ssl_context
-        ) as answer:
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=self._ssl_context)]
+        if urlsplit(self._jwks_url).hostname in _THIS_MACHINE:
+            handlers.append(urllib.request.ProxyHandler({}))
+        opener = urllib.request.build_opener(*handlers)
+        with opener.open(self._jwks_url, timeout=_FETCH_TIMEOUT_SECONDS) as answer:
             body: bytes = answer.read(1 << 20)
             return body.decode()

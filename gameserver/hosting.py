@@ -12,6 +12,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from gameserver.page_guard import Handler, without_pages
+
 log = structlog.get_logger()
 
 # An answer this fresh is given again: many probes must not become as many calls.
@@ -83,7 +85,8 @@ def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    return [web.get("/healthz", healthz), web.get("/readyz", readyz), web.get("/metrics", metrics)]
+    routes: dict[str, Handler] = {"/healthz": healthz, "/readyz": readyz, "/metrics": metrics}
+    return [web.get(path, without_pages(handler)) for path, handler in routes.items()]
 
 
 def stop_signal() -> asyncio.Event:

@@ -77,10 +77,11 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
     if not settings.cache_url:
         raise SettingsError("GAMESERVER_CACHE_URL is not set")
     url = settings.cache_url
-    if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
-        parts = urlsplit(url)
+    parts = urlsplit(url)
+    if settings.cache_secret is not None:
         # redis-py takes a user from the address or from the provider, not from both.
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
         group = settings.cache_secret.removeprefix("iam:")
         arguments["credential_provider"] = _IamCredentials(group, parts.username or "default", aws)
     elif settings.cache_secret is not None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from gameserver.page_guard import without_pages
 from gameserver.server.caretaker import Caretaker
 from gameserver.server.host import MatchHost
 from gameserver.server.metrics import render
@@ -25,10 +26,10 @@ class OpsApp:
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/status", self._status)
+        app.router.add_get("/healthz", without_pages(self._healthz))
+        app.router.add_get("/readyz", without_pages(self._readyz))
+        app.router.add_get("/metrics", without_pages(self._metrics))
+        app.router.add_get("/status", without_pages(self._status))
         return app
 
     async def _healthz(self, _: web.Request) -> web.Response:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 from mjctl.aws.error_codes import error_code
 from mjctl.aws.refusals import refusal
+from mjctl.local import emulated
+from mjctl.local.credentials import AwsKey
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, UnreachableError
 from mjctl.models.workspace import Workspace
 
-# Emulators take any; nothing that is sent to one may be worth something.
-_EMULATED_KEYS = {
+# What goes to an emulator: its own key, which `endpoints` of `account_at` has, and never the operator's.
+_EMULATED_SETTINGS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
     "AWS_EC2_METADATA_DISABLED": "true",
@@ -28,13 +30,17 @@ _making = threading.Lock()
 
 @dataclass(frozen=True)
 class Account:
-    """`region` holds the state bucket. `variables` send an SDK or Terraform to the emulators; () on the real AWS."""
+    """`region` holds the state bucket. `variables` send an SDK or Terraform to the emulators; () on the real AWS.
+
+    `key_file`: the file with the emulators' key; None on the real AWS.
+    """
 
     environment: str
     account_id: str
     region: str
     bucket: str
-    variables: tuple[tuple[str, str], ...] = ()
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    key_file: str | None = None
 
     @property
     def emulated(self) -> bool:
@@ -148,6 +154,7 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
         UnreachableError: the environment's sandbox is not up.
     """
     variables: Mapping[str, str] = {}
+    key_file = None
     if environment.target == "sandbox":
         from mjctl.sandbox.daemon import running
 
@@ -159,18 +166,25 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
                 hint=f"`mjctl sandbox up --env {environment.name}`",
             )
         variables = sandbox.endpoints
-    return account_at(environment, variables)
+        key_file = sandbox.key_file
+    return account_at(environment, variables, key_file)
 
 
-def account_at(environment: Environment, endpoints: Mapping[str, str]) -> Account:
-    """The environment's account at these emulators (variables AWS_ENDPOINT_URL...); {} is the real AWS."""
+def account_at(environment: Environment, endpoints: Mapping[str, str], key_file: str | None = None) -> Account:
+    """Return the environment's account at these emulators.
+
+    Args:
+        endpoints: Variables AWS_ENDPOINT_URL... and the emulators' key; {} is the real AWS.
+        key_file: Where the emulators' key is kept.
+    """
     settings = environment.account
     return Account(
         environment=environment.name,
         account_id=settings.account_id,
         region=environment.primary_region,
         bucket=settings.state_bucket or f"{environment.project}-terraform-state-{settings.account_id}",
-        variables=tuple(sorted({**_EMULATED_KEYS, **endpoints}.items())) if endpoints else (),
+        variables=tuple(sorted({**_EMULATED_SETTINGS, **endpoints}.items())) if endpoints else (),
+        key_file=key_file,
     )
 
 
@@ -220,14 +234,11 @@ def _client(account: Account, service: str, region: str) -> Any:
     if account.emulated:
         given = dict(account.variables)
         name = f"AWS_ENDPOINT_URL_{service.upper().replace('-', '_')}"
-        settings = {
-            "endpoint_url": given.get(name, account.endpoint_url),
-            "aws_access_key_id": given["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": given["AWS_SECRET_ACCESS_KEY"],
-        }
-        options["s3"] = {"addressing_style": "path"}
+        settings = {"endpoint_url": given.get(name, account.endpoint_url)}
+        key = AwsKey(given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"])
+        options |= {"s3": {"addressing_style": "path"}, "proxies": {}}
     with _making:
-        session: Any = boto3.Session()
+        session: Any = boto3.Session(botocore_session=emulated.session(key)) if account.emulated else boto3.Session()
         return session.client(
             service, region_name=region, config=Config(retries={"mode": "standard"}, **options), **settings
         )

@@ -6,9 +6,12 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mjctl.aws.refusals import refusal
+from mjctl.local import emulated
+from mjctl.local.credentials import AwsKey, read_aws_key
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 
@@ -55,7 +58,8 @@ _SHORTLY = {
 }
 # Making a client is not thread-safe in boto3, and one session reads the service models once for all regions.
 _session_lock = threading.Lock()
-_session: boto3.Session | None = None
+# By access key id; "" is the real AWS, with whatever credentials the operator's shell has.
+_sessions: dict[str, boto3.Session] = {}
 
 
 class ThrottledError(UnreachableError):
@@ -205,40 +209,56 @@ class AwsClients:
         return UnreachableError(f"AWS answered with {code}: {message}", where=where)
 
     def _make(self, service: str, region: str) -> Any:
-        global _session  # noqa: PLW0603
-        import boto3
         from botocore.config import Config
 
-        if _session is None:
-            _session = boto3.Session()
-        access = self._contract.aws
-        # An emulated AWS takes the account from a key id of twelve digits; real credentials never go to it.
-        emulated: dict[str, Any] = (
-            {"aws_access_key_id": access.account_id, "aws_secret_access_key": "emulated", "aws_session_token": None}
-            if access.endpoint_url
-            else {}
-        )
-        session: Any = _session
-        return session.client(
+        session: Any = self._session()
+        options: dict[str, Any] = {
+            "connect_timeout": min(self._timeout, 5.0),
+            "read_timeout": self._timeout,
+            "retries": {"mode": "standard", "total_max_attempts": self._attempts},
+            "max_pool_connections": 16,
+            "user_agent_extra": "mjctl",
+        }
+        client = session.client(
             service,
             region_name=region,
-            endpoint_url=self._endpoint(service),
+            endpoint_url=self._endpoint(session, service),
             verify=self._contract.ca_file,
-            config=Config(
-                connect_timeout=min(self._timeout, 5.0),
-                read_timeout=self._timeout,
-                retries={"mode": "standard", "total_max_attempts": self._attempts},
-                max_pool_connections=16,
-                user_agent_extra="mjctl",
-            ),
-            **emulated,
+            config=emulated.client_config(**options) if self.emulated else Config(**options),
         )
+        return emulated.sign_everything(client) if self.emulated else client
 
-    def _endpoint(self, service: str) -> str | None:
+    def _session(self) -> boto3.Session:
+        """The session with the operator's credentials; towards an emulated AWS, one that has its key alone."""
+        import boto3
+
+        key = self._emulators_key() if self.emulated else None
+        name = key.access_key_id if key else ""
+        if name not in _sessions:
+            _sessions[name] = boto3.Session(botocore_session=emulated.session(key)) if key else boto3.Session()
+        return _sessions[name]
+
+    def _emulators_key(self) -> AwsKey:
+        access = self._contract.aws
+        if access.secret is None:
+            # A region that an earlier version deployed: its emulated AWS takes any key.
+            return AwsKey(access.account_id, "emulated")
+        file = Path(access.secret.removeprefix("file:"))
+        key = read_aws_key(file)
+        if key is None:
+            raise NotFoundError(
+                "the key of the emulated AWS is missing",
+                where=str(file),
+                hint="`mjctl sandbox up` makes it again"
+                if self._contract.target == "sandbox"
+                else "`mjctl deploy` makes it again",
+            )
+        return key
+
+    def _endpoint(self, session: Any, service: str) -> str | None:
         access = self._contract.aws
         if not access.service_endpoint_urls:
             return access.endpoint_url
-        session: Any = _session
         # The name that AWS's own AWS_ENDPOINT_URL_<SERVICE> has, in lower case.
         name = session._session.get_service_model(service).service_id.replace(" ", "_").lower()
         return access.service_endpoint_urls.get(name, access.endpoint_url)

@@ -68,19 +68,21 @@ def region(
     *,
     servers_per_zone: int | None = None,
     endpoint_url: str | None = None,
+    key_file: str | None = None,
     service_endpoint_urls: Mapping[str, str] | None = None,
     state: StateStore | None = None,
 ) -> dict[str, Any]:
     """Variables of terraform/stacks/region. `contract` is foundation's; `servers_per_zone` overrules the file; with
     `state` the operators' role may read what was deployed.
 
-    The endpoints are those of an emulated AWS.
+    The endpoints and the key are those of an emulated AWS.
     """
     account = environment.account
     zones = list(environment.regions[name].zones)
     return {
         **_given(log_retention_days=account.log_retention_days),
         "aws_endpoint_url": endpoint_url,
+        "aws_secret": f"file:{key_file}" if key_file else None,
         "aws_service_endpoint_urls": dict(service_endpoint_urls or {}),
         "backup": {"copy_region": environment.backup_copy_region(name), "lock": account.backup.lock},
         "cache": account.cache.given(),

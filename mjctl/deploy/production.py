@@ -144,6 +144,7 @@ class ProductionIntents(Intents):
             replace(package, path=_seen_from(stack, Path(package.path))),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
+            key_file=self._account.key_file,
             service_endpoint_urls=self._account.service_endpoint_urls,
             state=self._state,
         )

@@ -58,17 +58,20 @@ def _data_plane(values: Mapping[str, Any]) -> str:
     from botocore.exceptions import BotoCoreError, ClientError
 
     from mjctl.local import data_plane
+    from mjctl.local.credentials import ensure_profile
 
     if values.get("epoch") == 0:
         return "data plane: nothing to repair"
     began = time.monotonic()
+    layout = Layout(Path(values["region_dir"]))
     spec = data_plane.DataPlaneSpec(
         Path(values["definition"]),
         values["prefix"],
         values["endpoint"],
         values["region"],
+        ensure_profile(layout),
         values.get("ca_file"),
-        read_json(Layout(Path(values["region_dir"])).data_plane).get("keys", {}),
+        read_json(layout.data_plane).get("keys", {}),
     )
     try:
         manifest = data_plane.create(spec)
@@ -76,9 +79,9 @@ def _data_plane(values: Mapping[str, Any]) -> str:
         raise UnreachableError(
             f"the data plane could not be created: {error}",
             where=spec.endpoint,
-            hint=f"see {Layout(Path(values['region_dir'])).log('aws')}",
+            hint=f"see {layout.log('aws')}",
         ) from error
-    write_private(Layout(Path(values["region_dir"])).data_plane, json.dumps(manifest, indent=2, sort_keys=True))
+    write_private(layout.data_plane, json.dumps(manifest, indent=2, sort_keys=True))
     counts = ", ".join(f"{len(manifest[part])} {part}" for part in ("tables", "queues", "topics", "keys"))
     return f"data plane: {counts} and the user pool after {time.monotonic() - began:.1f} s"
 

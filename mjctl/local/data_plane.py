@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from mjctl.local import emulated
+from mjctl.local.credentials import AwsKey
 from mjctl.local.data_plane_settings import (
     app_client_settings,
     covers,
@@ -31,9 +33,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# What the emulated AWS takes for its one account, whoever signs.
+# The one account of the emulated AWS, whichever key signs.
 ACCOUNT_ID = "000000000000"
-ACCESS_KEY = "local"
 
 _READ_SECONDS = 30.0
 _LOOK_SECONDS = 10.0
@@ -43,14 +44,16 @@ _LOOK_SECONDS = 10.0
 class DataPlaneSpec:
     """`definition`: path of data-plane.yaml; `prefix`: `<project>-<environment>`, before every physical name.
 
-    `ca_file`: the authority that vouches for an `https` endpoint. `known_keys`: ARNs of the KMS keys that were made
-    earlier, by their names in the definition: a key that lost its alias is still the key of the data.
+    `key`: what the emulated AWS asks for. `ca_file`: the authority that vouches for an `https` endpoint. `known_keys`:
+    ARNs of the KMS keys that were made earlier, by their names in the definition: a key that lost its alias is still
+    the key of the data.
     """
 
     definition: Path
     prefix: str
     endpoint: str
     region: str
+    key: AwsKey
     ca_file: str | None = None
     known_keys: Mapping[str, str] = field(default_factory=dict)
 
@@ -92,15 +95,9 @@ class _Clients:
     """One client per service, made without boto3's resources and with the emulator's own settings only."""
 
     def __init__(self, spec: DataPlaneSpec, read_seconds: float) -> None:
-        import botocore.session
-        from botocore.config import Config
-
-        session = botocore.session.Session()
-        session.set_config_variable("config_file", "/dev/null")
-        session.set_config_variable("credentials_file", "/dev/null")
-        config = Config(
-            retries={"total_max_attempts": 3, "mode": "standard"}, connect_timeout=5, read_timeout=read_seconds
-        )
+        session = emulated.session(spec.key)
+        retries = {"total_max_attempts": 3, "mode": "standard"}
+        config = emulated.client_config(retries=retries, connect_timeout=5, read_timeout=read_seconds)
 
         def client(service: str) -> Any:
             return session.create_client(
@@ -108,8 +105,6 @@ class _Clients:
                 region_name=spec.region,
                 endpoint_url=spec.endpoint,
                 verify=spec.ca_file,
-                aws_access_key_id=ACCESS_KEY,
-                aws_secret_access_key=ACCESS_KEY,
                 config=config,
             )
 

@@ -16,7 +16,11 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
+
+from mjctl.local.credentials import AwsKey, ensure_aws_key
+from mjctl.local.guard import AsgiGuard
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -163,8 +167,24 @@ def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], se
     return states, missed
 
 
-async def serve(port: int, application: Application | None = None) -> None:
-    """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT; `application` is ministack's own unless one wraps it."""
+def use_for_functions(key: AwsKey) -> None:
+    """Have the Lambda functions that ministack runs sign with `key`, instead of with their account's id."""
+    from ministack.core import lambda_runtime
+    from ministack.services import lambda_svc
+
+    def credentials(_: object) -> dict[str, str]:
+        return {**key.variables, "AWS_SESSION_TOKEN": ""}
+
+    lambda_runtime.execution_credentials = lambda_svc.execution_credentials = credentials
+
+
+async def serve(port: int, key: AwsKey, application: Application | None = None, *, persistent: bool = True) -> None:
+    """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT, for callers that have `key`.
+
+    Args:
+        application: ministack's own, unless another one wraps it.
+        persistent: Whether to save the state while it runs.
+    """
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
     from ministack.app import app
@@ -179,8 +199,9 @@ async def serve(port: int, application: Application | None = None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    use_for_functions(key)
     tracker = ChangeTracker(application or app)
-    saving = asyncio.create_task(save_changes(tracker))
+    saving = asyncio.create_task(save_changes(tracker) if persistent else asyncio.sleep(0))
     saving.add_done_callback(lambda task: _report(task, stopping))
 
     async def until_stopped() -> None:
@@ -189,7 +210,8 @@ async def serve(port: int, application: Application | None = None) -> None:
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
 
-    await hypercorn_serve(tracker, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
+    guarded = AsgiGuard(tracker, key.access_key_id)
+    await hypercorn_serve(guarded, config, shutdown_trigger=until_stopped)  # type: ignore[arg-type]
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
@@ -200,7 +222,8 @@ def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
 
 
 def main() -> int:
-    asyncio.run(serve(int(os.environ["GATEWAY_PORT"])))
+    key = ensure_aws_key(Path(os.environ["MJCTL_AWS_KEY_FILE"]))
+    asyncio.run(serve(int(os.environ["GATEWAY_PORT"]), key))
     return 0
 
 

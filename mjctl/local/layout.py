@@ -72,6 +72,24 @@ class Layout:
         return self.secrets / "database.json"
 
     @property
+    def cache_secret(self) -> Path:
+        return self.secrets / "cache.json"
+
+    @property
+    def redis_config(self) -> Path:
+        return self.secrets / "redis.conf"
+
+    @property
+    def aws_key(self) -> Path:
+        """The key that the emulated AWS asks for."""
+        return self.secrets / "aws.json"
+
+    @property
+    def aws_profile(self) -> Path:
+        """The same key as a credentials file of the AWS SDKs."""
+        return self.secrets / "aws-credentials"
+
+    @property
     def tls(self) -> Path:
         """Folder of the region's certificates and their keys."""
         return self.secrets / "tls"

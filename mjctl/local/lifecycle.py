@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mjctl.local import leftovers
+from mjctl.local.credentials import redis_password
 from mjctl.local.daemon import living
 from mjctl.local.layout import Layout, file_lock, read_json, write_private
 from mjctl.local.probe import probe
@@ -102,7 +103,7 @@ def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) ->
     deadline = time.monotonic() + spec.start_seconds
     ends: set[str] = set()
     next_look = time.monotonic() + 0.5
-    reason = probe(spec.ready, _PROBE_SECONDS, spec.layout.tls_authority)
+    reason = _ask(spec)
     while reason is not None:
         if time.monotonic() >= next_look:
             next_look += 0.5
@@ -116,7 +117,13 @@ def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) ->
         if time.monotonic() >= deadline:
             raise _not_ready(spec, log_start, f"not ready after {spec.start_seconds:g} s: {reason}")
         time.sleep(_POLL_SECONDS)
-        reason = probe(spec.ready, _PROBE_SECONDS, spec.layout.tls_authority)
+        reason = _ask(spec)
+
+
+def _ask(spec: ProcessSpec) -> str | None:
+    """Return why the process is not ready; None when it is."""
+    authority, password = spec.layout.tls_authority, redis_password(spec.layout)
+    return probe(spec.ready, _PROBE_SECONDS, authority, redis_password=password)
 
 
 def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableError:

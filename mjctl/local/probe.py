@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
+from mjctl.local.credentials import REDIS_USER
+
 # Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
 # SSLRequest: the length (8) and a magic number. Any live postmaster answers one byte, while it recovers too.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
@@ -45,7 +47,7 @@ class _Question:
     asked_first: bytes = b""
 
     @classmethod
-    def of(cls, address: str) -> _Question:
+    def of(cls, address: str, redis_password: str | None) -> _Question:
         parts = urlsplit(address)
         host, port, name = parts.hostname or "127.0.0.1", parts.port or 0, parts.path.strip("/")
         match parts.scheme:
@@ -53,8 +55,12 @@ class _Question:
                 head = f"GET {parts.path or '/'} HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n"
                 accepted = (b"HTTP/1.1 200", b"HTTP/1.0 200")
                 return cls(host, port, head.encode(), accepted, tls=parts.scheme == "https")
+            case "redis" | "rediss" if not name:
+                # One that asks for a password answers too.
+                return cls(host, port, b"PING\r\n", (b"+PONG", b"-NOAU"), tls=parts.scheme == "rediss")
             case "redis" | "rediss":
-                return cls(host, port, b"PING\r\n", (b"+PONG",), tls=parts.scheme == "rediss")
+                log_in = f"AUTH {REDIS_USER} {redis_password or '-'}\r\nPING\r\n"
+                return cls(host, port, log_in.encode(), (b"+OK\r\n+PONG",), tls=parts.scheme == "rediss")
             case "postgres" if not name:
                 return cls(host, port, _SSL_REQUEST, (b"N", b"S"), tls=False)
             case "postgres":
@@ -81,17 +87,28 @@ def answered(reason: str | None) -> bool:
     return reason is None or reason.startswith((_REFUSED, *_ERROR_REPLIES))
 
 
-def probe(address: str, timeout_seconds: float = 1.0, ca_file: Path | None = None) -> str | None:
+def probe(
+    address: str,
+    timeout_seconds: float = 1.0,
+    ca_file: Path | None = None,
+    *,
+    redis_password: str | None = None,
+) -> str | None:
     """Ask one process. None when it is well, else the reason; see `probe_all`."""
-    return probe_all({address: address}, timeout_seconds, ca_file)[address]
+    return probe_all({address: address}, timeout_seconds, ca_file, redis_password=redis_password)[address]
 
 
 def probe_all(
-    addresses: Mapping[str, str], timeout_seconds: float = 1.0, ca_file: Path | None = None
+    addresses: Mapping[str, str],
+    timeout_seconds: float = 1.0,
+    ca_file: Path | None = None,
+    *,
+    redis_password: str | None = None,
 ) -> dict[str, str | None]:
     """Ask every process at the same time.
 
-    `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (answers PING),
+    `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (alive: answers PING),
+    `redis://host:port/0` (ready: accepts `redis_password` and answers PING),
     `postgres://host:port` (alive: answers an SSL request) or `postgres://host:port/name` (ready: asks the user `name`
     of the database `name` to authenticate); with TLS `https`, `rediss`, `postgres+tls://host:port/name` and, to see
     whether it lives, `postgres+tls://name@host:port`: the certificate must be of the authority in `ca_file`.
@@ -103,7 +120,7 @@ def probe_all(
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
         for name, address in addresses.items():
-            question = _Question.of(address)
+            question = _Question.of(address, redis_password)
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             connection.setblocking(False)
             connection.connect_ex((question.host, question.port))

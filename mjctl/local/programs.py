@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from mjctl.local import postgres, tls
+from mjctl.local.credentials import ensure_profile, ensure_redis_user
 from mjctl.local.spec import ProcessSpec
 from mjctl.models.errors import DependencyError
 
@@ -81,8 +82,10 @@ def _redis(spec: ProcessSpec) -> Program:
         "save": "",
     }
     binary = redis_binary()
+    # Options on the command line come after the file, which holds only who may log in.
+    config = ensure_redis_user(spec.layout)
     if not spec.tls:
-        return Program(_redis_command(binary, options))
+        return Program(_redis_command(binary, config, options))
     options["port"] = "0"
     if tls.has_tls(binary):
         options |= {
@@ -92,15 +95,15 @@ def _redis(spec: ProcessSpec) -> Program:
             "tls-ca-cert-file": str(spec.layout.tls_authority),
             "tls-auth-clients": "no",
         }
-        return Program(_redis_command(binary, options))
+        return Program(_redis_command(binary, config, options))
     backend = tls.backend_socket("redis.", spec.port)
     options |= {"unixsocket": str(backend), "unixsocketperm": "700"}
-    server = _redis_command(binary, options)
+    server = _redis_command(binary, config, options)
     return Program(tls.terminated(spec.layout, spec.port, backend, server, postgres=False))
 
 
-def _redis_command(binary: Path, options: Mapping[str, str]) -> tuple[str, ...]:
-    return (str(binary), *(part for key, value in options.items() for part in (f"--{key}", value)))
+def _redis_command(binary: Path, config: Path, options: Mapping[str, str]) -> tuple[str, ...]:
+    return (str(binary), str(config), *(part for key, value in options.items() for part in (f"--{key}", value)))
 
 
 def _emulator(spec: ProcessSpec) -> Program:
@@ -112,8 +115,12 @@ def _emulator(spec: ProcessSpec) -> Program:
         )
     folder = spec.layout.data / "aws"
     folder.mkdir(mode=0o700, exist_ok=True)
+    ensure_profile(spec.layout)
     environment = {
+        # What the game uses, and nothing that runs code. STS says whose credentials a caller has.
+        "SERVICES": "cognito-idp,dynamodb,kms,sns,sqs,sts",
         **spec.environment,
+        "MJCTL_AWS_KEY_FILE": str(spec.layout.aws_key),
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(spec.port),
         "MINISTACK_HOST": "127.0.0.1",

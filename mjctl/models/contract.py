@@ -21,10 +21,12 @@ class AwsAccess(_Part):
     """How the AWS APIs of this region are reached.
 
     Only for an emulated AWS: `endpoint_url`, and `service_endpoint_urls` of services that another emulator answers, by
-    AWS's own names in lower case, e.g. `cloudwatch` or `application_auto_scaling`.
+    AWS's own names in lower case, e.g. `cloudwatch` or `application_auto_scaling`. `secret` refers to JSON with the key
+    that the emulated AWS asks for: `access_key_id` and `secret_access_key`.
     """
 
     endpoint_url: str | None = None
+    secret: str | None = None
     service_endpoint_urls: dict[str, str] = {}
     account_id: str
 

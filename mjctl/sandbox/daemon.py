@@ -22,6 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mjctl.local.credentials import ensure_aws_key, read_aws_key
 from mjctl.local.layout import file_lock, read_json, write_private
 from mjctl.local.ports import candidates, is_free
 from mjctl.models.errors import ConflictError, DependencyError, PermissionDeniedError, UnreachableError
@@ -64,11 +65,13 @@ class RunningSandbox:
 
     account_id: str
     emulators: tuple[EmulatorProcess, ...]
+    key_file: str
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        """Environment variables that send an SDK or the Terraform provider to the emulators."""
-        return endpoint_variables({emulator.name: emulator.url for emulator in self.emulators})
+        """Environment variables by which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        urls = {emulator.name: emulator.url for emulator in self.emulators}
+        return {**endpoint_variables(urls), **ensure_aws_key(Path(self.key_file)).variables}
 
     def url(self, emulator: str) -> str:
         """Endpoint of `ministack` or `moto`."""
@@ -90,9 +93,10 @@ class Started:
 def running(folder: Path) -> RunningSandbox | None:
     """The sandbox of the environment whose folder this is (`Workspace.environment_dir`); None unless all of it runs."""
     alive = alive_emulators(folder)
-    if len(alive) < len(NAMES):
+    if len(alive) < len(NAMES) or not _asks_for_key(folder):
         return None
-    return RunningSandbox(str(_record(folder).get("account_id", ACCOUNT_ID)), tuple(alive[name] for name in NAMES))
+    account_id = str(_record(folder).get("account_id", ACCOUNT_ID))
+    return RunningSandbox(account_id, tuple(alive[name] for name in NAMES), str(_key_file(folder)))
 
 
 def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
@@ -117,6 +121,9 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
     """
     _check_installed()
     with _locked(folder):
+        if not _asks_for_key(folder):
+            # Emulators that an earlier version started answer every caller. They save their states as they end.
+            _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))
         if alive and runs_for != account_id:
@@ -140,7 +147,7 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
         except BaseException:
             _end(process for name, process in _marked(folder) if name in missing)
             raise
-    sandbox = RunningSandbox(account_id, tuple(alive[name] for name in NAMES))
+    sandbox = RunningSandbox(account_id, tuple(alive[name] for name in NAMES), str(_key_file(folder)))
     return Started(sandbox, tuple(missing), kept, unread)
 
 
@@ -197,7 +204,8 @@ def _spawn(folder: Path, name: str, account_id: str) -> EmulatorProcess:
     state.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(state / "version", version(name))
     log = log_file(folder, name)
-    options = ["--account", account_id, "--state", str(state), "--detach", str(log)]
+    ensure_aws_key(_key_file(folder))
+    options = ["--account", account_id, "--state", str(state), "--key", str(_key_file(folder)), "--detach", str(log)]
     done = subprocess.run(
         [sys.executable, "-m", "mjctl.sandbox.serve", name, str(port), *options],
         env={
@@ -272,9 +280,19 @@ def _record(folder: Path) -> dict[str, Any]:
     return read_json(_record_file(folder))
 
 
+def _key_file(folder: Path) -> Path:
+    return folder / "sandbox" / "key.json"
+
+
+def _asks_for_key(folder: Path) -> bool:
+    """Whether the recorded emulators were started with a key."""
+    return bool(_record(folder).get("asks_for_key")) and read_aws_key(_key_file(folder)) is not None
+
+
 def _write_record(folder: Path, account_id: str, emulators: Mapping[str, EmulatorProcess]) -> None:
     entries = {name: asdict(emulator) for name, emulator in emulators.items()}
-    write_private(_record_file(folder), json.dumps({"account_id": account_id, "emulators": entries}, indent=2))
+    record = {"account_id": account_id, "asks_for_key": True, "emulators": entries}
+    write_private(_record_file(folder), json.dumps(record, indent=2))
 
 
 def _mark(folder: Path, name: str) -> str:

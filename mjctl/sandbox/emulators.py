@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from mjctl.local import emulated
+from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.serve import ACCOUNT_ID
 
@@ -48,6 +50,7 @@ class Emulators:
         self._corrected = corrected
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._ports: dict[str, int] = {}
+        self._session: Any = None
 
     def __enter__(self) -> Emulators:
         try:
@@ -74,21 +77,32 @@ class Emulators:
         return f"http://127.0.0.1:{self._ports[emulator]}"
 
     def endpoints(self) -> Mapping[str, str]:
-        """Environment variables that send an SDK or the Terraform provider to the emulators."""
-        return endpoint_variables({emulator: self.url(emulator) for emulator in self._ports})
+        """Environment variables by which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        return {**endpoint_variables({name: self.url(name) for name in self._ports}), **self.key.variables}
+
+    @property
+    def key_file(self) -> Path:
+        return self._folder / "key.json"
+
+    @property
+    def key(self) -> AwsKey:
+        """What the emulators ask their callers for."""
+        return ensure_aws_key(self.key_file)
 
     def client(self, service: str, region: str) -> Any:
         """A boto3 client of one service that asks the emulator the provider would ask."""
         import boto3
 
+        if self._session is None:
+            self._session = boto3.Session(botocore_session=emulated.session(self.key))
         variable = f"AWS_ENDPOINT_URL_{_ENDPOINT_NAMES.get(service, service).upper().replace('-', '_')}"
-        return boto3.client(
+        client = self._session.client(
             service,
             region_name=region,
             endpoint_url=self.endpoints().get(variable, self.url("ministack")),
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - an emulator takes any
+            config=emulated.client_config(),
         )
+        return emulated.sign_everything(client)
 
     def stop(self) -> None:
         """Stop what was started; again does nothing."""
@@ -104,7 +118,8 @@ class Emulators:
 
     def _start(self, emulator: str) -> None:
         port = _free_port()
-        command = [sys.executable, "-m", "mjctl.sandbox.serve", emulator, str(port)]
+        ensure_aws_key(self.key_file)
+        command = [sys.executable, "-m", "mjctl.sandbox.serve", emulator, str(port), "--key", str(self.key_file)]
         with self._log(emulator).open("wb") as log:
             self._processes[emulator] = subprocess.Popen(
                 command if self._corrected else [*command, "--uncorrected"],

@@ -14,12 +14,15 @@ import sys
 import threading
 from pathlib import Path
 
+from mjctl.local.credentials import AwsKey, ensure_aws_key
+from mjctl.local.guard import WsgiGuard
+
 ACCOUNT_ID = "123456789012"
 
 _SAVE_SECONDS = 2.0
 
 
-def _serve_ministack(port: int, account_id: str, state: Path | None, *, corrected: bool) -> None:
+def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool) -> None:
     os.environ.update(
         BIND_HOST="127.0.0.1",
         GATEWAY_PORT=str(port),
@@ -47,20 +50,17 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, *, correcte
         for correction in CORRECTIONS:
             correction.apply()
         app.app = AnswerOnce(app.app)
-    if state is not None:
-        from mjctl.local import emulator
+    from mjctl.local import emulator
 
-        # It would tell of every save, each second.
-        logging.getLogger("persistence").setLevel(logging.WARNING)
-        asyncio.run(emulator.serve(port, app.app))
-        return
-    sys.argv = ["ministack"]
-    app.main()
+    # It would report every save, each second.
+    logging.getLogger("persistence").setLevel(logging.WARNING)
+    asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None))
 
 
-def _serve_moto(port: int, account_id: str, state: Path | None, *, corrected: bool) -> None:
+def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, corrected: bool) -> None:
     os.environ.update(MOTO_ACCOUNT_ID=account_id, MOTO_IAM_LOAD_MANAGED_POLICIES="true")
-    from moto.server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
     from mjctl.sandbox.moto_state import MotoState
 
@@ -75,12 +75,15 @@ def _serve_moto(port: int, account_id: str, state: Path | None, *, corrected: bo
     kept = MotoState(state) if state is not None else None
     if kept is not None:
         kept.load()
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
+    application = WsgiGuard(DomainDispatcherApplication(create_backend_app), key.access_key_id)
+    server = make_server("127.0.0.1", port, application, threaded=True, request_handler=MotoRequestHandler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
     while not stop.wait(_SAVE_SECONDS if kept else None):
         if kept is not None:
             kept.save_if_changed()
-    server.stop()
+    server.shutdown()
+    thread.join()
     if kept is not None:
         kept.save()
 
@@ -108,13 +111,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("--account", default=ACCOUNT_ID, help="twelve digits")
     parser.add_argument("--detach", type=Path, metavar="LOG", help="go on as a daemon that writes to this file")
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the key that callers must have")
     parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state here over restarts")
     parser.add_argument("--uncorrected", action="store_true", help="as released; the tests compare the two")
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)
     serve = {"ministack": _serve_ministack, "moto": _serve_moto}[chosen.emulator]
-    serve(chosen.port, chosen.account, chosen.state, corrected=not chosen.uncorrected)
+    key = ensure_aws_key(chosen.key)
+    serve(chosen.port, chosen.account, chosen.state, key, corrected=not chosen.uncorrected)
 
 
 if __name__ == "__main__":

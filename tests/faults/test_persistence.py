@@ -109,7 +109,7 @@ class Workers:
         self._stack.push(running)
 
 
-def contract_of(settings: Settings, sqs: Any) -> Contract:
+def contract_of(settings: Settings, sqs: Any, aws_secret: str) -> Contract:
     """What `mjctl queue` needs to know of these services."""
     url = settings.persistence_queue_url
     arns = {
@@ -126,7 +126,11 @@ def contract_of(settings: Settings, sqs: Any) -> Contract:
             "target": "local",
             "region": settings.region,
             "zones": [f"{settings.region}a"],
-            "aws": {"endpoint_url": settings.aws_endpoint_url, "account_id": "000000000000"},
+            "aws": {
+                "endpoint_url": settings.aws_endpoint_url,
+                "account_id": "000000000000",
+                "secret": aws_secret,
+            },
             "endpoints": {"api": "http://127.0.0.1:1"},
             "cache": {"url": settings.cache_url},
             "database": {
@@ -209,11 +213,11 @@ async def assert_exact(services: Services, settings: Settings, played: list[Play
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_ten_thousand_events_with_a_worker_killed_every_second(
-    run_game: Any, make_settings: Any, capsys: pytest.CaptureFixture[str]
+    run_game: Any, make_settings: Any, aws: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = make_settings()
     sqs = boto3.client("sqs", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
-    contract = contract_of(settings, sqs)
+    contract = contract_of(settings, sqs, aws.secret)
     queue, dead = contract.queues["persistence"].url, contract.queues["persistence"].dead_letter
     sqs.set_queue_attributes(
         QueueUrl=queue,

@@ -26,7 +26,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ import pytest
 
 from gameserver.settings import Settings
 from mjctl.local import data_plane
+from mjctl.local.credentials import AwsKey, ensure_aws_key, redis_password
 from mjctl.local.layout import Layout
 from mjctl.local.probe import probe
 from mjctl.local.programs import prepare
@@ -48,7 +49,7 @@ _START_SECONDS = 90.0
 _READY = {
     "redis": "redis://127.0.0.1:{}",
     "postgres": "postgres://127.0.0.1:{}/game",
-    "aws": "http://127.0.0.1:{}/_ministack/health",
+    "aws": "http://127.0.0.1:{}/healthz",
 }
 _REDIS_DATABASES = 200
 _TEMPLATE = "migrated"
@@ -69,8 +70,15 @@ class Postgres:
 
 @dataclass(frozen=True)
 class EmulatedAws:
+    """`secret`: the file of its key, as a contract refers to it."""
+
     endpoint: str
+    secret: str
     region: str = REGION
+
+    @property
+    def key(self) -> AwsKey:
+        return ensure_aws_key(Path(self.secret.removeprefix("file:")))
 
 
 @dataclass
@@ -128,7 +136,7 @@ def services_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def redis_url(services_dir: Path) -> Iterator[str]:
     with _running(services_dir, "redis", ("--databases", str(_REDIS_DATABASES), "--appendonly", "no")) as port:
-        yield f"redis://127.0.0.1:{port}"
+        yield f"redis://:{redis_password(Layout(services_dir))}@127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
@@ -140,14 +148,17 @@ def postgres(services_dir: Path) -> Iterator[Postgres]:
 
 @pytest.fixture(scope="session")
 def aws(services_dir: Path) -> Iterator[EmulatedAws]:
-    with _running(services_dir, "aws") as port, pytest.MonkeyPatch.context() as patch:
+    # The tests stand in for all of AWS, with functions, backups and buckets.
+    every_service = {"SERVICES": ""}
+    with _running(services_dir, "aws", environment=every_service) as port, pytest.MonkeyPatch.context() as patch:
         endpoint = f"http://127.0.0.1:{port}"
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             patch.delenv(name)
-        patch.setenv("AWS_ACCESS_KEY_ID", data_plane.ACCESS_KEY)
-        patch.setenv("AWS_SECRET_ACCESS_KEY", data_plane.ACCESS_KEY)
+        emulated = EmulatedAws(endpoint, f"file:{Layout(services_dir).aws_key}")
+        for name, value in emulated.key.variables.items():
+            patch.setenv(name, value)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        yield EmulatedAws(endpoint)
+        yield emulated
 
 
 @pytest.fixture(scope="session")
@@ -163,7 +174,8 @@ def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeS
 
     def make(**overrides: Any) -> Settings:
         name = f"t{secrets.token_hex(4)}"
-        plane = create_plane(data_plane.DataPlaneSpec(DEFINITION, f"game-{name}", aws.endpoint, aws.region))
+        spec = data_plane.DataPlaneSpec(DEFINITION, f"game-{name}", aws.endpoint, aws.region, aws.key)
+        plane = create_plane(spec)
         _execute(postgres, f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}")
         identity = plane["identity"]
         return dataclasses.replace(
@@ -281,12 +293,16 @@ def _execute(postgres: Postgres, statement: str) -> None:
 
 
 @contextmanager
-def _running(region_dir: Path, kind: Kind, arguments: tuple[str, ...] = ()) -> Iterator[int]:
+def _running(
+    region_dir: Path, kind: Kind, arguments: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[int]:
     """Run one of the local stack's services exactly as that does; yield its port once it serves."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-    program = prepare(ProcessSpec(kind, kind, "tests", region_dir, port, ready="", live=""))
+    program = prepare(
+        ProcessSpec(kind, kind, "tests", region_dir, port, ready="", live="", environment=environment or {})
+    )
     log = Layout(region_dir).log(kind)
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -91,8 +91,8 @@ def client(sandbox: daemon.RunningSandbox, service: str) -> Any:
         service,
         region_name="us-east-1",
         endpoint_url=sandbox.url("ministack"),
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=sandbox.endpoints["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=sandbox.endpoints["AWS_SECRET_ACCESS_KEY"],
     )
 
 

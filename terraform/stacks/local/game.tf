@@ -3,10 +3,11 @@
 locals {
   base_environment = merge(
     {
-      GAMESERVER_PROJECT     = var.project
-      GAMESERVER_ENVIRONMENT = var.environment
-      GAMESERVER_REGION      = var.region
-      GAMESERVER_CACHE_URL   = "${local.redis}://${local.address.redis}/0"
+      GAMESERVER_PROJECT      = var.project
+      GAMESERVER_ENVIRONMENT  = var.environment
+      GAMESERVER_REGION       = var.region
+      GAMESERVER_CACHE_URL    = "${local.redis}://${local.address.redis}/0"
+      GAMESERVER_CACHE_SECRET = local.cache_secret
     },
     var.tls ? {
       GAMESERVER_TLS_REQUIRED         = "true"
@@ -24,15 +25,13 @@ locals {
     GAMESERVER_DATABASE_PORT   = tostring(var.ports.postgres)
     GAMESERVER_DATABASE_NAME   = "game"
     GAMESERVER_DATABASE_USER   = "game"
-    GAMESERVER_DATABASE_SECRET = "file:${var.region_dir}/secrets/database.json"
+    GAMESERVER_DATABASE_SECRET = local.database_secret
   })
 
   game_environment = merge(local.base_environment, {
-    # The emulated AWS takes any credentials; these keep the user's own out of it.
-    AWS_ACCESS_KEY_ID           = "local"
-    AWS_SECRET_ACCESS_KEY       = "local"
+    # The file has the region's own key. The emulated AWS takes no other, and the user's own never reaches it.
     AWS_CONFIG_FILE             = "/dev/null"
-    AWS_SHARED_CREDENTIALS_FILE = "/dev/null"
+    AWS_SHARED_CREDENTIALS_FILE = "${var.region_dir}/secrets/aws-credentials"
     AWS_EC2_METADATA_DISABLED   = "true"
     AWS_REGION                  = var.region
     AWS_DEFAULT_REGION          = var.region

@@ -18,6 +18,11 @@ locals {
   # As with local.data_plane, the file is read only once the resource exists.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
+  # Secrets by reference: the files are made by the processes that ask for them.
+  aws_secret      = "file:${var.region_dir}/secrets/aws.json"
+  cache_secret    = "file:${var.region_dir}/secrets/cache.json"
+  database_secret = "file:${var.region_dir}/secrets/database.json"
+
   # Schemes, and what verifies them.
   http      = var.tls ? "https" : "http"
   redis     = var.tls ? "rediss" : "redis"
@@ -97,7 +102,7 @@ module "redis" {
   region_dir  = var.region_dir
   port        = var.ports.redis
   tls         = var.tls
-  ready       = "${local.redis}://${local.address.redis}"
+  ready       = "${local.redis}://${local.address.redis}/0"
   live        = "${local.redis}://${local.address.redis}"
   incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "redis", 0) })
 }
@@ -124,8 +129,8 @@ module "aws" {
   region_dir  = var.region_dir
   port        = var.ports.aws
   tls         = var.tls
-  ready       = "${local.http}://${local.address.aws}/_ministack/health"
-  live        = "${local.http}://${local.address.aws}/_ministack/health"
+  ready       = "${local.http}://${local.address.aws}/healthz"
+  live        = "${local.http}://${local.address.aws}/healthz"
   environment = { MINISTACK_REGION = var.region }
   incarnation = merge(local.supervised, { epoch = lookup(var.epochs, "aws", 0) })
 }

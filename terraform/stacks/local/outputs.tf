@@ -9,15 +9,19 @@ output "contract" {
     zones       = var.zones
     ca_file     = local.ca_file
 
-    aws       = { endpoint_url = "${local.http}://${local.address.aws}", account_id = local.data_plane.account_id }
+    aws = {
+      endpoint_url = "${local.http}://${local.address.aws}"
+      account_id   = local.data_plane.account_id
+      secret       = local.aws_secret
+    }
     endpoints = { api = "${local.http}://${local.address.api}", web = "${local.http}://${local.address.api}" }
-    cache     = { url = "${local.redis}://${local.address.redis}/0", access = "direct" }
+    cache     = { url = "${local.redis}://${local.address.redis}/0", access = "direct", secret = local.cache_secret }
     database = {
       host   = "127.0.0.1"
       port   = var.ports.postgres
       name   = "game"
       user   = "game"
-      secret = "file:${var.region_dir}/secrets/database.json"
+      secret = local.database_secret
       tls    = var.tls
     }
     tables   = local.data_plane.tables
@@ -35,7 +39,7 @@ output "contract" {
         [
           { name = "redis", role = "cache", zone = null, health = "tcp://${local.address.redis}" },
           { name = "postgres", role = "database", zone = null, health = "tcp://${local.address.postgres}" },
-          { name = "aws", role = "aws", zone = null, health = "${local.http}://${local.address.aws}/_ministack/health" },
+          { name = "aws", role = "aws", zone = null, health = "${local.http}://${local.address.aws}/healthz" },
           { name = "api", role = "api", zone = null, health = "${local.http}://${local.address.api}/readyz" },
           { name = "worker", role = "worker", zone = null, health = "${local.http}://${local.address.worker}/readyz" },
         ],

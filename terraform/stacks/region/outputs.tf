@@ -7,7 +7,12 @@ output "contract" {
     target      = var.foundation.target
     region      = var.region
     zones       = var.network.zones
-    aws         = { account_id = local.account_id, endpoint_url = var.aws_endpoint_url, service_endpoint_urls = var.aws_service_endpoint_urls }
+    aws = {
+      account_id            = local.account_id
+      endpoint_url          = var.aws_endpoint_url
+      secret                = var.aws_secret
+      service_endpoint_urls = var.aws_service_endpoint_urls
+    }
     endpoints   = { api = "https://api.${var.foundation.dns.domain}", served = !local.is_sandbox }
     cache = {
       access           = "ops_function"

@@ -4,6 +4,12 @@ variable "aws_endpoint_url" {
   default     = null
 }
 
+variable "aws_secret" {
+  description = "Reference to the file with the key of an emulated AWS, for mjctl; null for the real one."
+  type        = string
+  default     = null
+}
+
 variable "aws_service_endpoint_urls" {
   description = "Endpoints of services that another emulator answers, by name in lower case, e.g. cloudwatch; for mjctl."
   type        = map(string)

@@ -23,7 +23,6 @@ from game.generator import Generator
 from game.services import CLIENT_ID, REGION, Services
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
-from mjctl.local import data_plane
 
 PEER = Path(__file__).parent / "peer"
 TICK_RATE_HZ = 20
@@ -42,12 +41,10 @@ class OurServer:
         self._rooms = folder / "rooms"
         services.reset()
         self.port, self.ops_port = machine.free_port(), machine.free_port()
-        key = data_plane.ACCESS_KEY
         environment = {
             "AWS_ENDPOINT_URL": services.aws_endpoint,
             "AWS_REGION": REGION,
-            "AWS_ACCESS_KEY_ID": key,
-            "AWS_SECRET_ACCESS_KEY": key,
+            **services.aws_key.variables,
             "AWS_EC2_METADATA_DISABLED": "true",
             "GAMESERVER_PROJECT": "game",
             "GAMESERVER_ENVIRONMENT": "bench",

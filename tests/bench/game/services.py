@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from game import machine
 from mjctl.local import data_plane
+from mjctl.local.credentials import ensure_profile, redis_password
 from mjctl.local.layout import Layout
 from mjctl.local.programs import prepare
 from mjctl.local.spec import Kind, ProcessSpec
@@ -87,10 +88,12 @@ class Services:
     def __enter__(self) -> Services:
         with ExitStack() as stack:
             stack.push(self._stack.__exit__)
-            self.redis_url = f"redis://127.0.0.1:{self._start('redis')}"
+            port = self._start("redis")
+            self.redis_url = f"redis://:{redis_password(self._layout)}@127.0.0.1:{port}"
             # It stands for a service that in earnest has machines of its own: the generator goes first.
             self.aws_endpoint = f"http://127.0.0.1:{self._start('aws', nice=10)}"
-            spec = data_plane.DataPlaneSpec(_DEFINITION, "game-bench", self.aws_endpoint, REGION)
+            self.aws_key = ensure_profile(self._layout)
+            spec = data_plane.DataPlaneSpec(_DEFINITION, "game-bench", self.aws_endpoint, REGION, self.aws_key)
             plane = data_plane.create(spec)
             self.topic_arn: str = plane["topics"]["events"]
             self._queue_url: str = plane["queues"]["persistence"]["url"]
@@ -107,13 +110,12 @@ class Services:
 
         with Redis.from_url(self.redis_url) as redis:
             redis.flushall()
-        key = data_plane.ACCESS_KEY
         sqs = boto3.client(
             "sqs",
             region_name=REGION,
             endpoint_url=self.aws_endpoint,
-            aws_access_key_id=key,
-            aws_secret_access_key=key,
+            aws_access_key_id=self.aws_key.access_key_id,
+            aws_secret_access_key=self.aws_key.secret_access_key,
         )
         sqs.purge_queue(QueueUrl=self._queue_url)
 

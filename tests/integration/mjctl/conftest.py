@@ -14,6 +14,7 @@ import pytest
 from gameserver.settings import Settings
 from mjctl.__main__ import run
 from mjctl.models.contract import Contract
+from tests.integration.conftest import EmulatedAws
 
 ACCOUNT = "000000000000"
 
@@ -24,7 +25,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 
 @pytest.fixture
-def contract(settings: Settings) -> Contract:
+def contract(settings: Settings, aws: EmulatedAws) -> Contract:
     """What a stack of these services would publish, without game servers, API and worker."""
     sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     queue_url = settings.persistence_queue_url
@@ -39,7 +40,7 @@ def contract(settings: Settings) -> Contract:
             "target": "local",
             "region": settings.region,
             "zones": [f"{settings.region}{letter}" for letter in "abc"],
-            "aws": {"endpoint_url": settings.aws_endpoint_url, "account_id": ACCOUNT},
+            "aws": {"endpoint_url": settings.aws_endpoint_url, "account_id": ACCOUNT, "secret": aws.secret},
             "endpoints": {"api": "http://127.0.0.1:1"},
             "cache": {"url": settings.cache_url},
             "database": {

@@ -88,6 +88,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "aws": {
                     "account_id": account,
                     "endpoint_url": emulators.url("ministack"),
+                    "secret": f"file:{emulators.key_file}",
                     "service_endpoint_urls": service_endpoints(emulators.endpoints()),
                 },
                 "endpoints": {"api": f"https://api.{DOMAIN}", "served": False},

@@ -35,8 +35,8 @@ def client(sandbox: daemon.RunningSandbox, service: str, emulator: str = "minist
         service,
         region_name=REGION,
         endpoint_url=sandbox.url(emulator),
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
+        aws_access_key_id=sandbox.endpoints["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=sandbox.endpoints["AWS_SECRET_ACCESS_KEY"],
     )
 
 

@@ -55,4 +55,4 @@ def test_an_emulator_that_is_not_installed_is_named(tmp_path: Path, monkeypatch:
 
 def test_without_moto_its_services_are_asked_of_ministack(tmp_path: Path) -> None:
     with Emulators(tmp_path, names=["ministack"]) as running:
-        assert running.endpoints() == {"AWS_ENDPOINT_URL": running.url("ministack")}
+        assert running.endpoints() == {"AWS_ENDPOINT_URL": running.url("ministack"), **running.key.variables}

@@ -336,6 +336,6 @@ async def test_each_table_and_the_database_must_have_a_backup(
 
 async def test_an_account_that_is_not_the_contracts_is_told_nothing(region: Production, tmp_path: Path) -> None:
     """Names alone could mean a service of the same name in the caller's own account."""
-    other: Any = region.contract.aws.model_copy(update={"account_id": "999999999999"})
+    other: Any = region.contract.aws.model_copy(update={"account_id": "999999999999", "secret": None})
     found = (await look(region.contract.model_copy(update={"aws": other}), tmp_path, "service"))["service"]
     assert found.status is CheckStatus.FAIL

@@ -17,6 +17,7 @@ from mjctl.local.spec import Kind, ProcessSpec
 from mjctl.local.supervisor import Incident, SupervisorClient, incidents
 
 PROCESSES: dict[str, Kind] = {"redis": "redis", "other": "redis", "postgres": "postgres", "aws": "aws"}
+READY = {"redis": "0", "postgres": "game"}
 _WAIT_SECONDS = 60.0
 
 
@@ -36,8 +37,8 @@ class Region:
 
     def spec(self, name: str, owner: str = "owner-1", **changes: Any) -> ProcessSpec:
         kind, port = PROCESSES[name], self.ports[name]
-        address = f"http://127.0.0.1:{port}/_ministack/health" if kind == "aws" else f"{kind}://127.0.0.1:{port}"
-        ready = f"{address}/game" if kind == "postgres" else address
+        address = f"http://127.0.0.1:{port}/healthz" if kind == "aws" else f"{kind}://127.0.0.1:{port}"
+        ready = f"{address}/{READY[kind]}" if kind in READY else address
         environment = {"MINISTACK_REGION": "us-east-1"} if kind == "aws" else {}
         spec = ProcessSpec(
             name, kind, owner, self.layout.region_dir, port, ready=ready, live=address, environment=environment

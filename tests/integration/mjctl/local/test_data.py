@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
-import boto3
 import pytest
 
 from mjctl.local import data_plane, lifecycle, postgres
+from mjctl.local.credentials import ensure_profile
 from mjctl.local.data_plane import DataPlaneSpec
+from mjctl.local.emulated import session, sign_everything
 from mjctl.local.inventory import observe
 from mjctl.local.layout import read_json, write_private
 from mjctl.local.probe import probe
@@ -96,19 +97,17 @@ def emulated(region: Region) -> Region:
 
 def create(region: Region) -> dict[str, Any]:
     endpoint = f"http://127.0.0.1:{region.ports['aws']}"
-    manifest = data_plane.create(DataPlaneSpec(DEFINITION, "arena-local", endpoint, "us-east-1"))
+    manifest = data_plane.create(
+        DataPlaneSpec(DEFINITION, "arena-local", endpoint, "us-east-1", ensure_profile(region.layout))
+    )
     write_private(region.layout.data_plane, json.dumps(manifest))
     return manifest
 
 
 def client(region: Region, service: str) -> Any:
-    return boto3.client(
-        service,
-        region_name="us-east-1",
-        endpoint_url=f"http://127.0.0.1:{region.ports['aws']}",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
-    )
+    endpoint = f"http://127.0.0.1:{region.ports['aws']}"
+    made = session(ensure_profile(region.layout))
+    return sign_everything(made.create_client(service, region_name="us-east-1", endpoint_url=endpoint))
 
 
 def test_the_data_plane_is_what_the_definition_says(emulated: Region) -> None:

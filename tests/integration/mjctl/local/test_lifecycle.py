@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from mjctl.local import daemon, leftovers, lifecycle
+from mjctl.local.credentials import redis_password
 from mjctl.local.inventory import observe
 from mjctl.local.ports import allocate, is_free
 from mjctl.local.probe import answered, probe, probe_all
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 
 def connect(region: Region, name: str = "redis") -> redis.Redis:
-    return redis.Redis(port=region.ports[name], socket_timeout=5, decode_responses=True)
+    password = redis_password(region.layout)
+    return redis.Redis(port=region.ports[name], password=password, socket_timeout=5, decode_responses=True)
 
 
 def test_a_process_is_ready_when_start_returns(region: Region) -> None:

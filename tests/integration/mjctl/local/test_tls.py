@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from mjctl.local import certificates, lifecycle, postgres, programs
+from mjctl.local.credentials import redis_password
 from mjctl.local.layout import Layout, read_json
 from mjctl.local.probe import probe, probe_all
 from mjctl.local.spec import ProcessSpec
@@ -31,7 +32,10 @@ def encrypted(region: Region, name: str, owner: str = "owner-1") -> ProcessSpec:
     if spec.kind == "postgres":
         ready, live = f"postgres+tls://127.0.0.1:{port}/game", f"postgres+tls://game@127.0.0.1:{port}"
     else:
-        ready = live = spec.ready.replace("redis://", "rediss://").replace("http://", "https://")
+        ready, live = (
+            address.replace("redis://", "rediss://").replace("http://", "https://")
+            for address in (spec.ready, spec.live)
+        )
     return replace(spec, tls=True, ready=ready, live=live)
 
 
@@ -57,12 +61,13 @@ def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def redis(region: Region, **options: Any) -> Redis:
     authority = str(region.layout.tls_authority)
     url = f"rediss://127.0.0.1:{region.ports['redis']}"
-    return Redis.from_url(url, **{"ssl_ca_certs": authority, "socket_timeout": 5, **options})
+    password = redis_password(region.layout)
+    return Redis.from_url(url, **{"ssl_ca_certs": authority, "password": password, "socket_timeout": 5, **options})
 
 
 def test_redis_keeps_its_keys_through_on_and_off(secure: Region, ending: str) -> None:
     lifecycle.start(secure.spec("redis", "in-clear"))
-    plain = Redis(port=secure.ports["redis"])
+    plain = Redis(port=secure.ports["redis"], password=redis_password(secure.layout))
     plain.set("kept", "7")
     lifecycle.start(encrypted(secure, "redis"))
     assert redis(secure).get("kept") == b"7"
@@ -101,7 +106,8 @@ def test_a_killed_redis_comes_back_behind_tls(secure: Region, ending: str) -> No
     secure.eventually(lambda: secure.client.process("redis").state == "RUNNING")
     os.kill(killed, signal.SIGKILL)
     secure.eventually(lambda: secure.pid_or_none("redis") not in (None, killed))
-    secure.eventually(lambda: probe(spec.ready, 1, secure.layout.tls_authority) is None)
+    password = redis_password(secure.layout)
+    secure.eventually(lambda: probe(spec.ready, 1, secure.layout.tls_authority, redis_password=password) is None)
     assert redis(secure).ping() is True
     assert [incident.kind for incident in secure.incidents_of("redis")] == ["exited"]
 

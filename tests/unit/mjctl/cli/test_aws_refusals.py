@@ -226,11 +226,11 @@ def test_credentials_that_are_not_there(
         monkeypatch.setenv(name, str(tmp_path / "nothing"))
     if profile is not None:
         monkeypatch.setenv("AWS_PROFILE", profile)
-    monkeypatch.setattr(clients, "_session", None)
+    monkeypatch.setattr(clients, "_sessions", {})
     mjctl.contracts = {contract.region: production(contract, None)}
     advice = "aws configure list-profiles" if profile else "aws sso login"
     check(mjctl(*arguments), ExitCode.PERMISSION, "no AWS credentials can be used", advice)
-    monkeypatch.setattr(clients, "_session", None)
+    monkeypatch.setattr(clients, "_sessions", {})
 
 
 def test_health_names_the_expired_session_at_each_part(mjctl: Any, contract: Contract, aws_that_refuses: Aws) -> None:

@@ -1,0 +1,42 @@
+"""Keeps web pages away from the operations routes: they are for programs on the machine and in the network."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def without_pages(handler: Handler) -> Handler:
+    """Answer 403 to what a browser sends for a page, and otherwise as `handler` does.
+
+    A listener on the loopback address also refuses a `Host` that is not a name of this machine. A page that uses DNS
+    rebinding sends its own name there, and its requests carry neither `Origin` nor a foreign `Sec-Fetch-Site`.
+    """
+
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") != "none":
+            return web.Response(status=403, text="this address is not for web pages\n")
+        if _on_loopback(request) and not _names_this_machine(request.host):
+            return web.Response(status=403, text="the Host header does not name this machine\n")
+        return await handler(request)
+
+    return guarded
+
+
+def _on_loopback(request: web.Request) -> bool:
+    address = request.get_extra_info("sockname")
+    return isinstance(address, tuple) and ipaddress.ip_address(address[0]).is_loopback
+
+
+def _names_this_machine(host: str) -> bool:
+    name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

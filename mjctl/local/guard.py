@@ -1,0 +1,158 @@
+"""Who may ask an emulated AWS: programs that have its key. Web pages and other users of this machine may not.
+
+An emulator checks no signature and answers every origin, so without this guard any web page in a browser on this
+machine, and any other user, could read the players' data and run code as the developer. The guard refuses
+
+- a `Host` other than this machine's own names, which is how DNS rebinding shows;
+- every request that a browser sends for a page (`Origin`, `Sec-Fetch-Site`), preflights included;
+- every request without the emulator's access key id, which is random and as long as a password.
+
+The two public documents need no key: `/healthz`, and the key set with which tokens are verified.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
+WsgiApplication = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+LIVENESS_PATH = "/healthz"
+
+_HOSTS = frozenset({"127.0.0.1", "localhost", "[::1]"})
+_KEY_SET = re.compile(r"/[a-z0-9-]+_[A-Za-z0-9]+/\.well-known/jwks\.json")
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-authentication-methods.html
+_CREDENTIAL = re.compile(r"\bCredential=([^/,\s]+)/")
+_CORS_PREFIX = "access-control-"
+_CODE = "UnrecognizedClientException"
+
+logger = logging.getLogger("mjctl.local.guard")
+
+
+def refusal(access_key_id: str, method: str, path: str, query: str, headers: Mapping[str, str]) -> str | None:
+    """Return why the request is refused; None if it may pass.
+
+    Args:
+        access_key_id: The id that callers must name.
+        headers: By lower-case name. A repeated header must have been joined, so that no copy goes unseen.
+    """
+    host = headers.get("host", "")
+    name = re.sub(r":\d+$", "", host).lower()
+    # Browsers resolve names below `localhost` to this machine only: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+    if name not in _HOSTS and not name.endswith(".localhost"):
+        return "its Host is not a name of this machine"
+    if "origin" in headers or headers.get("sec-fetch-site", "none") != "none":
+        return "it comes from a web page"
+    if method == "GET" and (path == LIVENESS_PATH or _KEY_SET.fullmatch(path)):
+        return None
+    found = _CREDENTIAL.search(headers.get("authorization", ""))
+    named = found[1] if found else ""
+    if not named and "X-Amz-Credential" in query:
+        named = parse_qs(query).get("X-Amz-Credential", [""])[0].partition("/")[0]
+    if not hmac.compare_digest(named.encode(), access_key_id.encode()):
+        return "it does not name the access key of this emulated AWS"
+    return None
+
+
+class AsgiGuard:
+    """Lets only requests that may pass reach `application`, and takes every CORS header out of its answers."""
+
+    def __init__(self, application: AsgiApplication, access_key_id: str) -> None:
+        self._application = application
+        self._access_key_id = access_key_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # No service in use has one.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        headers = _joined((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+        method, path = scope["method"], scope["path"]
+        query = scope.get("query_string", b"").decode("latin-1")
+        reason = refusal(self._access_key_id, method, path, query, headers)
+        if reason is not None:
+            kind, body = _answer(method, path, reason, headers)
+            await _respond(send, 403, body, [(b"content-type", kind.encode()), (b"x-amzn-errortype", _CODE.encode())])
+        elif path == LIVENESS_PATH:
+            await _respond(send, 200, b"", [])
+        else:
+            await self._application(scope, receive, _without_cors(send))
+
+
+class WsgiGuard:
+    """The same for an application of the older interface."""
+
+    def __init__(self, application: WsgiApplication, access_key_id: str) -> None:
+        self._application = application
+        self._access_key_id = access_key_id
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        headers = {
+            name.removeprefix("HTTP_").replace("_", "-").lower(): value
+            for name, value in environ.items()
+            if name.startswith("HTTP_") or name == "CONTENT_TYPE"
+        }
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "/")
+        reason = refusal(self._access_key_id, method, path, environ.get("QUERY_STRING", ""), headers)
+        if reason is not None:
+            kind, body = _answer(method, path, reason, headers)
+            fields = [("Content-Type", kind), ("Content-Length", str(len(body))), ("x-amzn-errortype", _CODE)]
+            start_response("403 Forbidden", fields)
+            return [body]
+        if path == LIVENESS_PATH:
+            start_response("200 OK", [("Content-Length", "0")])
+            return [b""]
+
+        def start(status: str, fields: list[tuple[str, str]], *rest: Any) -> Any:
+            kept = [(name, value) for name, value in fields if not name.lower().startswith(_CORS_PREFIX)]
+            return start_response(status, kept, *rest)
+
+        return self._application(environ, start)
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        joined[key] = f"{joined[key]}, {value}" if key in joined else value
+    return joined
+
+
+def _answer(method: str, path: str, reason: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
+    """The refusal in the form that the caller's SDK reads: content type and body."""
+    logger.warning("refused %s %r: %s", method, path[:200], reason)
+    message = f"The request was refused: {reason}."
+    if "json" in headers.get("content-type", ""):
+        return "application/x-amz-json-1.1", f'{{"__type": "{_CODE}", "message": "{message}"}}'.encode()
+    error = f"<Error><Code>{_CODE}</Code><Message>{message}</Message></Error>"
+    return "text/xml", f"<ErrorResponse>{error}</ErrorResponse>".encode()
+
+
+async def _respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+    length = (b"content-length", str(len(body)).encode())
+    await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _without_cors(send: Send) -> Send:
+    async def pass_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            prefix = _CORS_PREFIX.encode()
+            kept = [(name, value) for name, value in message.get("headers", []) if not name.lower().startswith(prefix)]
+            message = {**message, "headers": kept}
+        await send(message)
+
+    return pass_on

@@ -1,0 +1,158 @@
+"""The guard before an emulated AWS: who is refused, and why."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mjctl.local.guard import AsgiGuard, WsgiGuard, refusal
+
+KEY = "MJKEYOFTHISREGION"
+SIGNED = {
+    "host": "127.0.0.1:20001",
+    "authorization": f"AWS4-HMAC-SHA256 Credential={KEY}/20260101/us-east-1/kms/aws4_request, SignedHeaders=host",
+}
+KEY_SET = "/us-east-1_Ab3/.well-known/jwks.json"
+
+
+def reason(method: str = "POST", path: str = "/", query: str = "", **headers: str | None) -> str | None:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    kept = {name: value for name, value in {**SIGNED, **named}.items() if value is not None}
+    return refusal(KEY, method, path, query, kept)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:20001", "localhost:20001", "LOCALHOST", "[::1]:20001", "a.localhost:1"])
+def test_a_signed_request_to_a_name_of_this_machine_passes(host: str) -> None:
+    assert reason(host=host) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example:20001", "127.0.0.1.evil.example", "localhost.evil.example", "", "10.0.0.1", "xlocalhost"]
+)
+def test_another_host_is_refused_although_the_request_is_signed(host: str) -> None:
+    assert "Host" in str(reason(host=host))
+    assert "Host" in str(reason("GET", KEY_SET, host=host, authorization=None))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:20001"},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+        {"sec_fetch_site": "same-origin"},
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("OPTIONS", "/"), ("GET", KEY_SET), ("GET", "/healthz")])
+def test_what_a_browser_sends_for_a_page_is_refused(method: str, path: str, headers: dict[str, str]) -> None:
+    assert "web page" in str(reason(method, path, **headers))
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        None,
+        "",
+        KEY,
+        f"Bearer {KEY}",
+        SIGNED["authorization"].replace(KEY, "test"),
+        SIGNED["authorization"].replace(KEY, "000000000000"),
+        SIGNED["authorization"].replace(KEY, f"{KEY}X"),
+        SIGNED["authorization"].replace(KEY, KEY.lower()),
+        SIGNED["authorization"].replace(KEY, "\u00e9"),
+        SIGNED["authorization"].replace(KEY, "other") + f", Credential={KEY}/x",
+    ],
+)
+def test_without_the_key_nothing_but_the_public_documents_is_served(authorization: str | None) -> None:
+    assert "access key" in str(reason(authorization=authorization))
+    assert "access key" in str(reason("GET", "/", authorization=authorization))
+    assert reason("GET", KEY_SET, authorization=authorization) is None
+    assert reason("GET", "/healthz", authorization=authorization) is None
+    assert "access key" in str(reason("POST", KEY_SET, authorization=authorization))
+    assert "access key" in str(reason("GET", f"/x{KEY_SET}", authorization=authorization))
+
+
+def test_a_presigned_request_names_the_key_in_its_query() -> None:
+    assert reason("GET", "/", f"X-Amz-Credential={KEY}%2F20260101%2Fa", authorization=None) is None
+    assert reason("GET", "/", "X-Amz-Credential=test%2F20260101%2Fa", authorization=None) is not None
+
+
+async def answered(headers: dict[str, str], kind: str = "http") -> tuple[list[Any], list[Any]]:
+    """What a caller of the ASGI guard gets, and what reached the emulator behind it."""
+    sent: list[Any] = []
+    reached: list[Any] = []
+
+    async def emulator(scope: Any, receive: Any, send: Any) -> None:
+        reached.append(scope)
+        cors = [(b"Access-Control-Allow-Origin", b"*"), (b"access-control-allow-headers", b"*"), (b"x-kept", b"1")]
+        await send({"type": "http.response.start", "status": 200, "headers": cors})
+        await send({"type": "http.response.body", "body": b"secret"})
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": kind, "method": "POST", "path": "/", "query_string": b"", "headers": raw}
+    await AsgiGuard(emulator, KEY)(scope, receive, send)
+    return sent, reached
+
+
+async def test_the_emulators_own_cors_headers_never_get_out() -> None:
+    sent, reached = await answered(SIGNED)
+    assert len(reached) == 1
+    assert sent[0]["headers"] == [(b"x-kept", b"1")]
+
+
+async def test_a_second_copy_of_a_header_does_not_hide_the_first() -> None:
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def never(*_: Any) -> None:
+        raise AssertionError
+
+    pairs = [*SIGNED.items(), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "none"), ("host", "evil.example")]
+    raw = [(name.encode(), value.encode()) for name, value in pairs]
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": raw}
+    await AsgiGuard(never, KEY)(scope, never, send)
+    assert sent[0]["status"] == 403
+
+
+async def test_a_refusal_reaches_no_emulator_and_is_an_error_that_the_sdks_read() -> None:
+    sent, reached = await answered({**SIGNED, "authorization": "", "content-type": "application/x-amz-json-1.1"})
+    assert reached == []
+    assert sent[0]["status"] == 403
+    assert (b"x-amzn-errortype", b"UnrecognizedClientException") in sent[0]["headers"]
+    assert b'"__type": "UnrecognizedClientException"' in sent[1]["body"]
+    sent, reached = await answered({**SIGNED, "authorization": ""})
+    assert b"<Code>UnrecognizedClientException</Code>" in sent[1]["body"]
+
+
+async def test_no_websocket_is_opened() -> None:
+    sent, reached = await answered(SIGNED, "websocket")
+    assert (sent, reached) == ([{"type": "websocket.close", "code": 1008}], [])
+
+
+def test_the_older_interface_is_guarded_alike() -> None:
+    statuses: list[tuple[str, list[tuple[str, str]]]] = []
+
+    def emulator(_: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Access-Control-Allow-Origin", "*"), ("X-Kept", "1")])
+        return [b"secret"]
+
+    def start(status: str, headers: list[tuple[str, str]]) -> None:
+        statuses.append((status, headers))
+
+    guard = WsgiGuard(emulator, KEY)
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "HTTP_HOST": SIGNED["host"]}
+    assert b"access key" in b"".join(guard(dict(environ), start))
+    assert guard({**environ, "HTTP_AUTHORIZATION": SIGNED["authorization"]}, start) == [b"secret"]
+    assert [status for status, _ in statuses] == ["403 Forbidden", "200 OK"]
+    assert statuses[1][1] == [("X-Kept", "1")]
