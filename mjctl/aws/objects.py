@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mjctl.aws.clients import AwsClients
+from mjctl.models.account import expanded
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
 
@@ -80,7 +81,7 @@ def open_store(contract: Contract, clients: AwsClients, location: str | None = N
     if parts.scheme == "s3" and parts.netloc:
         return S3Store(clients, parts.netloc, str(PurePosixPath(parts.path.strip("/")) / own))
     if parts.scheme in ("", "file") and parts.path:
-        return DirectoryStore(Path(parts.path).expanduser().absolute() / own)
+        return DirectoryStore(expanded(parts.path).absolute() / own)
     raise UsageError(f"`{location}` is no backup store", hint="give s3://BUCKET/PREFIX or a directory")
 
 

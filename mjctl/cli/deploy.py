@@ -202,6 +202,7 @@ def deploy(
     run.allow_data_loss = allow_data_loss
     begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
+    run.check_machine(regions)
     if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
         raise UsageError(
             "--canary names one of the regions that are deployed, with --strategy canary",

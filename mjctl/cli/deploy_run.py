@@ -93,6 +93,19 @@ class Run:
 
         return ReleaseStore(self.workspace, self.environment)
 
+    def check_machine(self, regions: Sequence[str]) -> None:
+        """Stop before anything starts if this machine cannot run a local region.
+
+        Raises:
+            DependencyError: Something is missing; the message says what to install.
+        """
+        if self.environment.target == "local":
+            from mjctl.local.layout import Layout
+            from mjctl.local.unix_account import check_database_user
+
+            folders = (self.workspace.region_dir(self.environment.name, region) for region in regions)
+            check_database_user(Layout(folder) for folder in folders)
+
     @property
     def intents(self) -> Intents:
         return self.local if self.environment.target == "local" else self.production

@@ -7,7 +7,6 @@ state bucket, <project>-<environment>/history/<UTC>-<id>.jsonl, so that runs of 
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import secrets
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mjctl.models.account import user_name
 from mjctl.models.deployment import RegionResult
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
@@ -174,4 +174,4 @@ def _lines(text: str) -> list[dict[str, Any]]:
 def _who() -> str:
     """The person, or in CI the one whose push or click started the job."""
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
-    return f"{actor or getpass.getuser()}@{socket.gethostname()}"
+    return f"{actor or user_name()}@{socket.gethostname()}"

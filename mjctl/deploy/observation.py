@@ -157,15 +157,19 @@ def _answered(stack: Stack, process: str, look: Callable[[], _T]) -> _T:
 def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Difference, ...]:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from mjctl.local.credentials import AwsKey, read_aws_key
     from mjctl.local.data_plane import DataPlaneSpec, differences
 
+    layout = Layout(stack.folder)
     spec = DataPlaneSpec(
         definition=stack.source_dir.parents[1] / "modules" / "data_plane" / "data-plane.yaml",
         prefix=f"{contract.project}-{contract.environment}",
         endpoint=str(contract.aws.endpoint_url),
         region=contract.region,
+        # An emulated AWS that an earlier version started takes any key.
+        key=read_aws_key(layout.aws_key) or AwsKey("any", "any"),
         ca_file=contract.ca_file,
-        known_keys=read_json(Layout(stack.folder).data_plane).get("keys", {}),
+        known_keys=read_json(layout.data_plane).get("keys", {}),
     )
     try:
         return differences(spec)
@@ -173,7 +177,7 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         raise UnreachableError(
             f"the emulated AWS broke off, so the data plane was not compared: {error}",
             where=f"{stack.where}, {spec.endpoint}",
-            hint=f"its log says why: {Layout(stack.folder).log('aws')}",
+            hint=f"its log says why: {layout.log('aws')}",
         ) from error
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import socket
 from pathlib import Path
 
+from mjctl.models.account import user_name
 from mjctl.models.environment import Environment
 from mjctl.models.errors import LockedError
 from mjctl.models.workspace import Workspace
@@ -47,7 +47,7 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
         return f"nothing to unlock: no lock is left on {stack.region}"
     # A damaged note names no id; the operator then confirms with this word.
     found, who = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
-    if lock_id is None and who != f"{getpass.getuser()}@{socket.gethostname()}":
+    if lock_id is None and who != f"{user_name()}@{socket.gethostname()}":
         raise LockedError(
             f"the state is locked by {who} since {note.get('Created', 'an unknown time')}, on another machine",
             where=stack.where,

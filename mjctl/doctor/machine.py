@@ -103,8 +103,11 @@ def _redis() -> _Finding:
 
 
 def _postgresql() -> _Finding:
+    from mjctl.local.layout import Layout
     from mjctl.local.postgres import installations
+    from mjctl.local.unix_account import check_database_user
 
+    check_database_user([Layout(Path("/nonexistent"))])
     return CheckStatus.PASS, str(installations()[0]), None
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from mjctl.local import leftovers
 from mjctl.local.layout import Layout, read_json, socket_path, write_private
 from mjctl.local.supervisor import WATCHDOG, SupervisorClient
-from mjctl.local.supervisord_config import supervisor_config
+from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 15.0
@@ -111,7 +111,8 @@ def _spawn(layout: Layout, socket: Path) -> None:
             hint="pip install 'mjctl[local]'",
         )
     socket.unlink(missing_ok=True)
-    write_private(layout.supervisor_config, supervisor_config(layout, socket, _open_files()))
+    write_private(layout.supervisor_base_config, supervisor_config(layout, socket, _open_files()))
+    write_config(layout)
     # It opens its socket, leaves for a session of its own (Ctrl-C at the terminal must not reach it) and then returns.
     result = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],

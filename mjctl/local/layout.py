@@ -50,8 +50,13 @@ class Layout:
         return self.run / "supervisord.conf"
 
     @property
+    def supervisor_base_config(self) -> Path:
+        """What `supervisor_config` begins with; the rest are the files of `program_configs`."""
+        return self.run / "supervisord.base.conf"
+
+    @property
     def program_configs(self) -> Path:
-        """Folder of supervisord's `include`: one file per program."""
+        """Folder with one file per program, in the form of supervisord's configuration."""
         return self.run / "conf.d"
 
     @property

@@ -15,7 +15,7 @@ from mjctl.local.probe import probe
 from mjctl.local.programs import prepare
 from mjctl.local.spec import ProcessSpec, recorded
 from mjctl.local.supervisor import SupervisorClient
-from mjctl.local.supervisord_config import program_config
+from mjctl.local.supervisord_config import program_config, write_config
 from mjctl.models.errors import ConflictError, MjctlError, UnreachableError
 
 _POLL_SECONDS = 0.05
@@ -95,6 +95,7 @@ def _replace(client: SupervisorClient, spec: ProcessSpec) -> None:
         stop_seconds=spec.stop_seconds,
     )
     write_private(layout.program_configs / f"{spec.name}.conf", text)
+    write_config(layout)
     spec.record()
     client.add(spec.name)
 

@@ -16,8 +16,10 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mjctl.local.layout import Layout, file_lock, read_json, write_private
+from mjctl.local.layout import Layout, file_lock, private_runtime_dir, read_json, write_private
 from mjctl.local.tls import backend_socket, has_tls, terminated
+from mjctl.local.unix_account import lookup_variables
+from mjctl.models.account import home_folder
 from mjctl.models.errors import DependencyError, UnreachableError
 
 DATABASE = "game"
@@ -130,7 +132,8 @@ def _copy_template(binaries: Path, folder: Path) -> None:
 def cache_dir() -> Path:
     """Where results are kept that can be made again at any time."""
     named = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(named) if named.startswith("/") else Path.home() / ".cache") / "mjctl"
+    home = home_folder() or private_runtime_dir()
+    return (Path(named) if named.startswith("/") else home / ".cache") / "mjctl"
 
 
 def _initialise(binaries: Path, folder: Path) -> None:
@@ -157,7 +160,7 @@ def _single_user(binaries: Path, folder: Path, statements: str) -> None:
 
 
 def _run(command: list[str], stdin: str = "") -> None:
-    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+    environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", **lookup_variables()}
     result = subprocess.run(
         [*_unprivileged(), *command],
         input=stdin,
@@ -183,7 +186,9 @@ def _run(command: list[str], stdin: str = "") -> None:
 def _unprivileged() -> tuple[str, ...]:
     """A prefix that leaves root, which PostgreSQL refuses to run as; empty for any other user.
 
-    The one capability kept lets it reach data and binaries below folders that only root may enter.
+    The one capability kept lets it reach data and binaries below folders that only root may enter, such as root's own
+    home. PostgreSQL looks for its programs with access(2), which ignores the capabilities of any user but root, unless
+    the process has the secure bit `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
 
     Raises:
         DependencyError: this is root on a system without setpriv (util-linux).
@@ -198,7 +203,12 @@ def _unprivileged() -> tuple[str, ...]:
             hint="run mjctl as an ordinary user, or install util-linux",
         )
     identity = ("--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups")
-    kept = ("--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--bounding-set=-all,+dac_override")
+    kept = (
+        "--securebits=+no_setuid_fixup",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+        "--bounding-set=-all,+dac_override",
+    )
     return (setpriv, *identity, *kept)
 
 

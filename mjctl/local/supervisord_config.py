@@ -6,9 +6,10 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from mjctl.local.layout import Layout
+from mjctl.local.layout import Layout, file_lock, write_private
 from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 
@@ -18,7 +19,7 @@ _START_RETRIES = 100_000
 
 
 def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
-    """`supervisord.conf`: no program but the watchdog; the others come from `conf.d`, one by one.
+    """Return what every `supervisord.conf` of the region begins with: no program but the watchdog.
 
     `open_files`: the limit that every program inherits.
     """
@@ -49,9 +50,25 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
             "stderr_logfile_maxbytes": _LOG_BYTES,
             "stderr_logfile_backups": "1",
         },
-        "include": {"files": str(layout.program_configs / "*.conf")},
     }
     return "\n".join(_section(name, values) for name, values in sections.items())
+
+
+def write_config(layout: Layout) -> None:
+    """Write `supervisord.conf`: the beginning that the supervisor was started with, then every program of `conf.d`.
+
+    supervisord could include the folder, but it splits the folder's path at blanks and reads `[` as a glob pattern.
+    """
+    if not layout.supervisor_base_config.exists():
+        # A supervisor that an earlier version started does include the folder.
+        return
+    with file_lock(layout.run / "locks" / ".config"):
+        texts = [layout.supervisor_base_config.read_text()]
+        for path in sorted(layout.program_configs.glob("[!.]*.conf")):
+            # A program that is removed at this moment takes its file with it.
+            with suppress(FileNotFoundError):
+                texts.append(path.read_text())
+        write_private(layout.supervisor_config, "\n".join(texts))
 
 
 def program_config(

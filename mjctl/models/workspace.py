@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from mjctl.models.account import expanded
 from mjctl.models.errors import ConfigError
 
 _MARKS = ("configs", "terraform/stacks")
@@ -27,7 +28,7 @@ class Workspace:
         """
         named = os.environ.get("MJCTL_PROJECT_DIR")
         if named:
-            candidates = [Path(named).expanduser()]
+            candidates = [expanded(named)]
         else:
             here = (start or Path.cwd()).resolve()
             candidates = [here, *here.parents, Path(__file__).resolve().parents[2]]
@@ -35,7 +36,7 @@ class Workspace:
             if all((folder / mark).is_dir() for mark in _MARKS):
                 project_dir = folder.resolve()
                 home = os.environ.get("MJCTL_HOME")
-                return cls(project_dir, Path(home).expanduser().resolve() if home else project_dir / ".mjctl")
+                return cls(project_dir, expanded(home).resolve() if home else project_dir / ".mjctl")
         raise ConfigError(
             "no mjctl project found: no folder with configs/ and terraform/stacks/",
             where=str(candidates[0]),

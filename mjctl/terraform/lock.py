@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from contextlib import ExitStack, contextmanager
 
 from filelock import FileLock, Timeout
 
+from mjctl.models.account import user_name
 from mjctl.models.errors import LockedError
 from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.remote_state import RemoteState
@@ -151,7 +151,7 @@ def _self(purpose: str, message: str | None) -> dict[str, object]:
         "purpose": purpose,
         "message": message,
         "pid": os.getpid(),
-        "user": getpass.getuser(),
+        "user": user_name(),
         "host": socket.gethostname(),
         "program": os.path.basename(sys.argv[0]),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mjctl.models.account import expanded
 from mjctl.terraform.stack import write_private
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
@@ -24,7 +25,7 @@ def find_mirror() -> Path | None:
         return Path(named)
     for prefix in _PREFIXES:
         for pattern in (_PROVIDER, f"*/{_PROVIDER}", f"*/*/{_PROVIDER}"):
-            for found in sorted(Path(prefix).expanduser().glob(pattern)):
+            for found in sorted(expanded(prefix).glob(pattern)):
                 return found.parents[len(Path(_PROVIDER).parts) - 1]
     return None
 
@@ -46,7 +47,7 @@ def cli_configuration(mirror: Path | None) -> str:
 def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, str]:
     """Variables that a Terraform process needs beside `environment`; a provider is kept once, in `home`."""
     variables = {}
-    own = "TF_CLI_CONFIG_FILE" in environment or _OWN_FILE.expanduser().is_file()
+    own = "TF_CLI_CONFIG_FILE" in environment or expanded(_OWN_FILE).is_file()
     if not own and (mirror := find_mirror()) is not None:
         configuration = home / "terraform.rc"
         text = cli_configuration(mirror)

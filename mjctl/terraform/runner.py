@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from mjctl.aws.account import Account
 from mjctl.aws.refusals import terraform_advice
 from mjctl.models.errors import Interrupted, LockedError, PermissionDeniedError, TerraformError
 from mjctl.terraform.causes import cause, condensed
@@ -27,7 +28,18 @@ from mjctl.terraform.stack import Stack, explained_disk_errors
 # A message with a whole plan's outputs is far larger than asyncio's own limit of 64 KiB.
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
 # A caller's own settings would change what a command line says, so they are not passed on.
-_DROPPED = ("TF_CLI_ARGS", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR", "TF_LOG", "TF_INPUT", "TF_STATE")
+_DROPPED = (
+    "TF_CLI_ARGS",
+    "TF_VAR_",
+    "TF_WORKSPACE",
+    "TF_DATA_DIR",
+    "TF_LOG",
+    "TF_INPUT",
+    "TF_STATE",
+    "TF_REATTACH_PROVIDERS",
+)
+# What says where providers come from.
+_OF_PROVIDERS = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_", "TF_REGISTRY_")
 
 OnEvent = Callable[[Event], None]
 
@@ -153,11 +165,11 @@ def _interrupt(process: asyncio.subprocess.Process) -> None:
 def child_environment(stack: Stack) -> dict[str, str]:
     """The environment of a Terraform process: the caller's, less what would change the meaning of a command.
 
-    Towards an emulated account nothing of the caller's own AWS settings is kept.
+    A local region uses nothing of the shell's own settings for Terraform and AWS, and no proxy. An emulated account
+    keeps only the settings by which Terraform gets the AWS provider, and the proxies.
     """
     account = stack.account
-    dropped = (*_DROPPED, "AWS_") if account is not None and account.emulated else _DROPPED
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    kept = {name: value for name, value in os.environ.items() if _is_kept(name, account)}
     config = kept.get("TF_CLI_CONFIG_FILE")
     if config and not Path(config).is_file():
         del kept["TF_CLI_CONFIG_FILE"]
@@ -172,6 +184,15 @@ def child_environment(stack: Stack) -> dict[str, str]:
         "CHECKPOINT_DISABLE": "1",
         "MJCTL_PYTHON": sys.executable,
     }
+
+
+def _is_kept(name: str, account: Account | None) -> bool:
+    """Whether Terraform gets a variable of the shell. `account` is None for a local region."""
+    if account is None:
+        return not (name.startswith(("AWS_", "TF_")) or name.upper().endswith("_PROXY"))
+    if account.emulated:
+        return not name.startswith(("AWS_", "TF_")) or name.startswith(_OF_PROVIDERS)
+    return not name.startswith(_DROPPED)
 
 
 class _Collected:

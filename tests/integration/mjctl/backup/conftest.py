@@ -20,7 +20,7 @@ from mjctl.__main__ import run
 from mjctl.local import data_plane
 from mjctl.models.contract import Backup, Contract, Table
 from mjctl.models.environment import Environment
-from tests.integration.conftest import DEFINITION
+from tests.integration.conftest import DEFINITION, EmulatedAws
 from tests.integration.mjctl.conftest import Ran
 
 ROWS, ITEMS, KEYS = 3_000, 150, 300
@@ -158,11 +158,13 @@ def filled(region: Region) -> Region:
 
 
 @pytest.fixture
-def other_region(make_settings: Callable[..., Settings], region: Region, tmp_path: Path) -> Region:
+def other_region(
+    make_settings: Callable[..., Settings], aws: EmulatedAws, region: Region, tmp_path: Path
+) -> Region:
     """Another region of the same environment, with tables, database, cache and key of its own."""
     settings = make_settings()
     endpoint = settings.aws_endpoint_url or ""
-    plane = data_plane.create(data_plane.DataPlaneSpec(DEFINITION, settings.environment, endpoint, OTHER))
+    plane = data_plane.create(data_plane.DataPlaneSpec(DEFINITION, settings.environment, endpoint, OTHER, aws.key))
     own = {
         "region": OTHER,
         "cache": region.contract.cache.model_copy(update={"url": settings.cache_url}),

@@ -39,7 +39,7 @@ class Plane:
 
 @pytest.fixture
 def plane(aws: EmulatedAws) -> Plane:
-    spec = DataPlaneSpec(DEFINITION, f"game-{secrets.token_hex(4)}", aws.endpoint, aws.region)
+    spec = DataPlaneSpec(DEFINITION, f"game-{secrets.token_hex(4)}", aws.endpoint, aws.region, aws.key)
     return Plane(spec, data_plane.create(spec))
 
 

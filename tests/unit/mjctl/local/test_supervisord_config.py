@@ -13,7 +13,7 @@ from supervisor.datatypes import dict_of_key_value_pairs
 from supervisor.options import ServerOptions
 
 from mjctl.local.layout import Layout
-from mjctl.local.supervisord_config import program_config, supervisor_config
+from mjctl.local.supervisord_config import program_config, supervisor_config, write_config
 from mjctl.models.errors import ConfigError
 
 LAYOUT = Layout(Path("/somewhere/us-east-1"))
@@ -63,12 +63,14 @@ def test_what_the_format_cannot_hold_is_refused(value: str) -> None:
         render(["python"], {"VALUE": value})
 
 
-def test_supervisord_itself_accepts_both_files(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
+@pytest.mark.parametrize("folder", ["plain", "My Games (1)", "a [b] c", "a*?b", "été"])
+def test_supervisord_itself_accepts_both_files(tmp_path: Path, folder: str) -> None:
+    layout = Layout(tmp_path / folder)
     layout.create()
-    layout.supervisor_config.write_text(supervisor_config(layout, tmp_path / "a.sock", 1024))
+    layout.supervisor_base_config.write_text(supervisor_config(layout, tmp_path / "a.sock", 1024))
     text = program_config(layout, "api", ["/bin/sh", "-c", "exit 0"], {"A": "1"}, stop_signal="INT", stop_seconds=7)
     (layout.program_configs / "api.conf").write_text(text)
+    write_config(layout)
     options = ServerOptions()
     options.realize(["-c", str(layout.supervisor_config)])
     groups = {group.name: group for group in options.process_group_configs}

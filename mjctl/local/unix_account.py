@@ -1,0 +1,72 @@
+"""A user id without a passwd entry, as containers have: PostgreSQL's initdb refuses it, unless nss_wrapper names it.
+
+https://cwrap.org/nss_wrapper.html: a preloaded library that answers the look-ups of users from a file.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+from collections.abc import Iterable
+from pathlib import Path
+
+from mjctl.local.layout import Layout, private_runtime_dir, write_private
+from mjctl.models.errors import DependencyError
+
+_LIBRARY = "libnss_wrapper.so"
+_FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64")
+
+
+def has_entry() -> bool:
+    """Whether the system knows the user that runs this process."""
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
+
+
+def wrapper_library() -> Path | None:
+    """Return the file of nss_wrapper; None if it is not installed."""
+    for folder in _FOLDERS:
+        for pattern in (_LIBRARY, f"*/{_LIBRARY}", f"{_LIBRARY}.*", f"*/{_LIBRARY}.*"):
+            for found in sorted(Path(folder).glob(pattern)):
+                return found
+    return None
+
+
+def check_database_user(regions: Iterable[Layout]) -> None:
+    """Check that PostgreSQL can make the data of these regions as this user; a region that has data needs nothing.
+
+    Raises:
+        DependencyError: The user has no passwd entry, and nss_wrapper is not installed.
+    """
+    if has_entry() or wrapper_library() is not None:
+        return
+    if all((layout.data / "postgres" / "PG_VERSION").exists() for layout in regions):
+        return
+    raise DependencyError(
+        f"PostgreSQL cannot run as user id {os.geteuid()}, which has no passwd entry",
+        hint="install libnss_wrapper (Debian: apt-get install libnss-wrapper; Fedora: dnf install nss_wrapper), "
+        "or run mjctl as a user that /etc/passwd names",
+    )
+
+
+def lookup_variables() -> dict[str, str]:
+    """Return the variables by which a program finds a name for this user; {} where the system has one.
+
+    Raises:
+        DependencyError: As `check_database_user`.
+    """
+    if has_entry():
+        return {}
+    check_database_user([Layout(Path("/nonexistent"))])
+    folder = private_runtime_dir()
+    users, groups = folder / "passwd", folder / "group"
+    write_private(users, f"mjctl:x:{os.geteuid()}:{os.getegid()}:mjctl:/:/bin/sh\n")
+    write_private(groups, f"mjctl:x:{os.getegid()}:\n")
+    return {
+        "LD_PRELOAD": str(wrapper_library()),
+        "NSS_WRAPPER_PASSWD": str(users),
+        "NSS_WRAPPER_GROUP": str(groups),
+    }

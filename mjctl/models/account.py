@@ -1,0 +1,32 @@
+"""The user that runs this process, also where the system has no entry for it, as in many containers."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+
+
+def user_name() -> str:
+    """Return the user's name, or `uid-<number>` for a user id without a passwd entry."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # KeyError up to Python 3.12, OSError from 3.13.
+        return f"uid-{os.getuid()}"
+
+
+def home_folder() -> Path | None:
+    """Return the user's home folder; None if HOME is unset and there is no passwd entry."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return None
+
+
+def expanded(path: str | Path) -> Path:
+    """Replace a leading `~` by the user's home folder, where there is one; otherwise return the path as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)

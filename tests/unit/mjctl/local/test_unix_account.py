@@ -1,0 +1,66 @@
+"""A user id without a passwd entry: helped by nss_wrapper, or stopped before anything starts."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+from pathlib import Path
+
+import pytest
+
+from mjctl.local import unix_account
+from mjctl.local.layout import Layout
+from mjctl.models.errors import DependencyError
+from mjctl.models.exit_codes import ExitCode
+
+
+@pytest.fixture
+def unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """No passwd entry. Returns the one folder in which libraries are looked for."""
+
+    def missing(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", missing)
+    monkeypatch.setattr(unix_account, "_FOLDERS", (str(tmp_path / "lib"),))
+    (tmp_path / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
+    return tmp_path / "lib"
+
+
+def test_a_known_user_needs_nothing() -> None:
+    assert unix_account.has_entry()
+    assert unix_account.lookup_variables() == {}
+
+
+def test_without_the_library_the_advice_names_it(unknown: Path, tmp_path: Path) -> None:
+    with pytest.raises(DependencyError, match="has no passwd entry") as failed:
+        unix_account.check_database_user([Layout(tmp_path / "us-east-1")])
+    assert failed.value.exit_code is ExitCode.DEPENDENCY
+    assert "apt-get install libnss-wrapper" in str(failed.value.hint)
+    with pytest.raises(DependencyError):
+        unix_account.lookup_variables()
+
+
+def test_a_region_that_has_its_data_needs_no_library(unknown: Path, tmp_path: Path) -> None:
+    made, new = Layout(tmp_path / "made"), Layout(tmp_path / "new")
+    (made.data / "postgres").mkdir(parents=True)
+    (made.data / "postgres" / "PG_VERSION").write_text("18\n")
+    unix_account.check_database_user([made])
+    with pytest.raises(DependencyError):
+        unix_account.check_database_user([made, new])
+
+
+@pytest.mark.parametrize("name", ["libnss_wrapper.so", "x86_64-linux-gnu/libnss_wrapper.so.0"])
+def test_with_the_library_the_user_gets_a_name(
+    unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (unknown / name).touch()
+    monkeypatch.setattr(unix_account, "private_runtime_dir", lambda: tmp_path)
+    unix_account.check_database_user([Layout(tmp_path / "us-east-1")])
+    variables = unix_account.lookup_variables()
+    assert variables["LD_PRELOAD"] == str(unknown / name)
+    users = Path(variables["NSS_WRAPPER_PASSWD"])
+    assert users.read_text().split(":")[2:4] == [str(os.geteuid()), str(os.getegid())]
+    assert stat.S_IMODE(users.stat().st_mode) == 0o600
+    assert Path(variables["NSS_WRAPPER_GROUP"]).read_text().split(":")[2] == str(os.getegid())
