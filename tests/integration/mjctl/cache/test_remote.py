@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -152,7 +153,8 @@ async def test_the_functions_user_reaches_the_cache_and_no_running_match(
     (access,) = re.findall(r'ops = \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
     user = f"{settings.environment}-ops"
     await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")
-    url = settings.cache_url.replace("://", f"://{user}:only-for-this-test@")
+    parts = urlsplit(settings.cache_url)
+    url = parts._replace(netloc=f"{user}:only-for-this-test@{parts.netloc.rpartition('@')[2]}").geturl()
     await redis.set("{m:1}:lease", "server-1:7")
     try:
         async with Redis.from_url(url) as limited:
