@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from gameserver.page_guard import Handler, without_pages
+from gameserver.page_guard import without_pages
 
 log = structlog.get_logger()
 

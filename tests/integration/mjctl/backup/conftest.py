@@ -158,9 +158,7 @@ def filled(region: Region) -> Region:
 
 
 @pytest.fixture
-def other_region(
-    make_settings: Callable[..., Settings], aws: EmulatedAws, region: Region, tmp_path: Path
-) -> Region:
+def other_region(make_settings: Callable[..., Settings], aws: EmulatedAws, region: Region, tmp_path: Path) -> Region:
     """Another region of the same environment, with tables, database, cache and key of its own."""
     settings = make_settings()
     endpoint = settings.aws_endpoint_url or ""
