@@ -69,7 +69,7 @@ variable "rolling" {
 variable "start_seconds" {
   description = "How long the process may take to become ready."
   type        = number
-  default     = 30
+  default     = 90
 }
 
 variable "stop_seconds" {
