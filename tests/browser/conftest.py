@@ -134,7 +134,7 @@ class Player:
 NewPlayer = Callable[..., Player]
 
 
-def eventually(look: Callable[[], Any], what: str, seconds: float = 15) -> Any:
+def eventually(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """The first true answer of `look`."""
     end = time.monotonic() + seconds
     while not (found := look()):

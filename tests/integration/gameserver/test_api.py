@@ -363,6 +363,18 @@ async def test_no_capacity(client: Client, directory: Directory) -> None:
     assert answers[-1][1]["error"]["code"] == "no_capacity"
 
 
+async def test_one_player_who_asks_for_many_matches_is_slowed_down(
+    client: Client, directory: Directory, server: dict[str, str]
+) -> None:
+    await client.play_as("many@example.com")
+    async with alive(directory, {**server, "id": f"{server['id']}-big"}, max_players=100_000):
+        for _ in range(100):
+            status, answer = await client.call("POST", "/v1/matches", {"mode": "arena"})
+            if status != 201:
+                break
+    assert (status, answer["error"]["code"]) == (429, "too_many_requests")
+
+
 async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
     api: Any, client: Client, directory: Directory, server: dict[str, str]
 ) -> None:
