@@ -60,8 +60,7 @@ def processes_with(marks: list[bytes]) -> list[psutil.Process]:
     for process in psutil.process_iter():
         # Other users' environments cannot be read. A zombie has none.
         with suppress(psutil.Error, OSError):
-            environment = "\0".join(f"{name}={value}" for name, value in process.environ().items()).encode()
-            if any(mark in environment for mark in marks):
+            if any(mark in variable for variable in _variables(process) for mark in marks):
                 found.update({one.pid: one for one in (process, *process.children(recursive=True))})
     found.pop(os.getpid(), None)
     return list(found.values())
@@ -80,6 +79,11 @@ def end(marks: list[bytes]) -> None:
                 process.send_signal(signal.SIGCONT)
         asked.update(process.pid for process in processes)
         psutil.wait_procs(processes, timeout=_PATIENCE_SECONDS)
+
+
+def _variables(process: psutil.Process) -> list[bytes]:
+    # A shell that a person has opened in the temporary folder is not a service.
+    return [f"{name}={value}".encode() for name, value in process.environ().items() if name not in ("PWD", "OLDPWD")]
 
 
 def _bare_environment() -> dict[str, str]:

@@ -30,7 +30,7 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UnreachableError
 from mjctl.models.exit_codes import ExitCode
 
-from .conftest import Operator, Ran
+from .conftest import Operator, Ran, eventually
 
 PROJECT = Path(__file__).parents[3]
 REGION = "us-east-1"
@@ -290,8 +290,9 @@ def test_a_certificate_near_its_end_is_replaced_by_the_next_deploy(
 @pytest.mark.timeout(240)
 def test_off_and_on_again_keeps_every_match(secure: Secure, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = secure.layout.tls_authority.read_bytes()
+    assert secure.run("health").code == ExitCode.OK
+    eventually(lambda: bool(secure.matches_kept()), 60, "the match that health played is stored")
     kept = secure.matches_kept()
-    assert kept
     secure.configure(tls=False)
     secure.deploy()
     contract = secure.contract
