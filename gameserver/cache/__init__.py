@@ -15,7 +15,7 @@ A failover of Redis that loses acknowledged writes loses invalidations too; the 
 from gameserver.cache.blocking import SyncDistributedCache
 from gameserver.cache.distributed import DistributedCache
 from gameserver.cache.hot import HotKey, HotKeys
-from gameserver.cache.keys import MISS, CacheKey, PatternResult, SweepProgress
+from gameserver.cache.keys import MISS, CacheKey, ForeignValue, InvalidName, PatternResult, SweepProgress
 from gameserver.cache.stats import CacheCounters, CacheStats, LargeKey, NamespaceStats
 
 __all__ = [
@@ -24,8 +24,10 @@ __all__ = [
     "CacheKey",
     "CacheStats",
     "DistributedCache",
+    "ForeignValue",
     "HotKey",
     "HotKeys",
+    "InvalidName",
     "LargeKey",
     "NamespaceStats",
     "PatternResult",

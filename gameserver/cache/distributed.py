@@ -8,16 +8,18 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from gameserver.cache import hot, keys, scripts, sweep
 from gameserver.cache.client import RedisClient
 from gameserver.cache.hot import HotKeys
-from gameserver.cache.keys import MISS, CacheKey, Pattern, PatternResult, SweepProgress
+from gameserver.cache.keys import MISS, CacheKey, ForeignValue, InvalidName, Pattern, PatternResult, SweepProgress
 from gameserver.cache.near import OUTLIVE_SECONDS, NearCache, clock
 from gameserver.cache.stats import CacheCounters, CacheStats, collect
 
@@ -79,7 +81,7 @@ class DistributedCache:
         """Store `value`. A load of this key that is under way will not overwrite it.
 
         Raises:
-            ValueError: namespace, key or `ttl_seconds` out of range. TypeError: msgpack cannot hold the value.
+            InvalidName: namespace, key or `ttl_seconds` out of range. TypeError: msgpack cannot hold the value.
         """
         ttl_ms = self._ttl_ms(ttl_seconds)
         payload = msgspec.msgpack.encode(value)
@@ -146,7 +148,8 @@ class DistributedCache:
         """
         keys.check_namespace(namespace)
         generation: int
-        generation, wait = await self._next_generation(keys=self._control_keys(namespace), args=[_token()])
+        with_new = self._next_generation(keys=self._control_keys(namespace), args=[_token()])
+        generation, wait = await self._checked(with_new, namespace)
         await self._register(namespace, again=True)
         await _outlive_near(wait)
         return generation
@@ -168,18 +171,20 @@ class DistributedCache:
         changes and the matches are counted.
 
         Raises:
-            ValueError: malformed pattern or token.
+            InvalidName: malformed pattern or token.
+            ForeignValue: a control key of a namespace was overwritten.
         """
         parsed = Pattern.parse(pattern)
         walks = []
-        selected = parsed.select(await self.namespaces())
+        namespaces, foreign = await self._namespaces()
+        selected = parsed.select(namespaces)
         for namespace in selected:
-            generation = await self._redis.execute_command("GET", keys.generation_key(namespace))
+            generation = await self._generation(namespace)
             if generation is not None:
-                walks.append((namespace, parsed.physical(namespace, generation.decode())))
+                walks.append((namespace, parsed.physical(namespace, generation)))
             if not dry_run:
                 # Ends all loads under way first: one that read the old truth must not store it behind the sweep.
-                await self._redis.execute_command("INCR", keys.epoch_key(namespace))
+                await self._checked(self._redis.execute_command("INCR", keys.epoch_key(namespace)), namespace)
         waits: list[int] = []
         try:
             result = await sweep.walk(
@@ -197,7 +202,7 @@ class DistributedCache:
             for namespace in () if dry_run else selected:
                 waits.append(await self._break_near(keys=self._control_keys(namespace), args=[_token()]))
         await _outlive_near(any(waits))
-        return result
+        return replace(result, foreign_namespaces=foreign)
 
     async def reclaim(
         self,
@@ -227,10 +232,10 @@ class DistributedCache:
         """Yield the keys that match, in no order; with `sizes`, also the bytes that each takes in Redis."""
         parsed = Pattern.parse(pattern)
         for namespace in parsed.select(await self.namespaces()):
-            generation = await self._redis.execute_command("GET", keys.generation_key(namespace))
+            generation = await self._generation(namespace)
             if generation is None:
                 continue
-            async for batch in sweep.scan(self._redis, parsed.physical(namespace, generation.decode())):
+            async for batch in sweep.scan(self._redis, parsed.physical(namespace, generation)):
                 for entry in await sweep.describe(self._redis, batch, sizes):
                     yield entry
 
@@ -245,12 +250,29 @@ class DistributedCache:
         await self._redis.execute_command("PING")
 
     async def namespaces(self) -> list[str]:
-        names = await self._redis.execute_command("SMEMBERS", keys.NAMESPACES_KEY)
-        return sorted(name.decode() for name in names)
+        """The namespaces in use, sorted. Members of the set that are no namespaces are skipped."""
+        return (await self._namespaces())[0]
+
+    async def foreign_namespaces(self) -> int:
+        """How many members of the set of namespaces are none: `namespaces` skips them."""
+        return (await self._namespaces())[1]
+
+    async def _namespaces(self) -> tuple[list[str], int]:
+        members = await self._checked(self._redis.execute_command("SMEMBERS", keys.NAMESPACES_KEY))
+        return keys.split_namespaces(members)
+
+    async def _generation(self, namespace: str) -> str | None:
+        """The namespace's generation; None when it has none, and so no values."""
+        value = await self._checked(self._redis.execute_command("GET", keys.generation_key(namespace)), namespace)
+        if value is None:
+            return None
+        if not value.isdigit():
+            raise ForeignValue(keys.generation_key(namespace), "text")
+        return str(value.decode())
 
     async def stats(self) -> CacheStats:
         """Size, hit ratio and memory; per namespace exact below some 20,000 keys and estimated from a sample above."""
-        return await collect(self._redis, await self.namespaces())
+        return await collect(self._redis, *await self._namespaces())
 
     async def hot_keys(self, *, seconds: int = 5, limit: int = 20) -> HotKeys:
         """The keys that are read most, watched for `seconds`; what near-caches answer never reaches Redis."""
@@ -336,7 +358,43 @@ class DistributedCache:
     async def _call(self, script: Any, namespace: str, key: str, *arguments: Any, client: Any = None) -> Any:
         names = self._control_keys(keys.check_namespace(namespace))
         prefixes = keys.value_prefix(namespace), keys.lease_prefix(namespace)
-        return await script(keys=names, args=[*prefixes, keys.check_key(key), *arguments], client=client)
+        call = script(keys=names, args=[*prefixes, keys.check_key(key), *arguments], client=client)
+        return await (call if client is not None else self._checked(call, namespace, key))
+
+    async def _checked(self, call: Awaitable[Any], namespace: str | None = None, key: str | None = None) -> Any:
+        """Await a command of Redis; if it fails because of a value that the cache did not write, say which one.
+
+        Raises:
+            ForeignValue: a key that the command used has another type, or holds no number where one belongs.
+        """
+        try:
+            return await call
+        except ResponseError as error:
+            if (foreign := await self._find_foreign(namespace, key)) is None:
+                raise
+            raise foreign from error
+
+    async def _find_foreign(self, namespace: str | None, key: str | None) -> ForeignValue | None:
+        expected = {keys.NAMESPACES_KEY: "set"}
+        numbers: list[str] = []
+        if namespace is not None:
+            numbers = [keys.generation_key(namespace), keys.epoch_key(namespace)]
+            expected |= {**dict.fromkeys(numbers, "string"), keys.near_key(namespace): "hash"}
+        for name, kind in expected.items():
+            found = (await self._redis.execute_command("TYPE", name)).decode()
+            if found not in (kind, "none"):
+                return ForeignValue(name, f"a {found}")
+        for name in numbers:
+            value = await self._redis.execute_command("GET", name)
+            if value is not None and not value.isdigit():
+                return ForeignValue(name, "text")
+        generation = await self._redis.execute_command("GET", numbers[0]) if numbers and key is not None else None
+        if namespace is not None and generation is not None:
+            physical = f"{keys.value_prefix(namespace)}{generation.decode()}:{key}"
+            found = (await self._redis.execute_command("TYPE", physical)).decode()
+            if found not in ("string", "none"):
+                return ForeignValue(f"{namespace}:{key}", f"a {found}")
+        return None
 
     @staticmethod
     def _control_keys(namespace: str) -> list[str]:
@@ -360,7 +418,7 @@ async def _outlive_near(wait: object) -> None:
 
 def _milliseconds(seconds: float) -> int:
     if not 0 < seconds < 10**9:
-        raise ValueError("a time to live must be more than 0 seconds")
+        raise InvalidName("a time to live must be more than 0 and less than 1,000,000,000 seconds (31 years)")
     return max(1, int(seconds * 1000))
 
 

@@ -18,7 +18,6 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-_PREFIX: Final = b"cache:{"
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
     async for batch in _batches(redis, total):
         fresh = [key for key in batch if key not in sampled]
         sampled.update(fresh)
-        ours = [key for key in fresh if key.startswith(_PREFIX)]
+        ours = [key for key in fresh if split_value_key(key)]
         idle |= await _ask(redis, "IDLETIME", ours)
     # A policy of the LFU kind keeps no idle times: the server refuses that question, and answers the other.
-    frequencies = {} if idle else await _ask(redis, "FREQ", [key for key in sampled if key.startswith(_PREFIX)])
+    frequencies = {} if idle else await _ask(redis, "FREQ", [key for key in sampled if split_value_key(key)])
     candidates = sorted(idle, key=idle.__getitem__)[:_CANDIDATES]
     busy = dict.fromkeys(candidates, 0)
     for _ in range(seconds if idle else 0):
@@ -89,5 +88,5 @@ async def _ask(redis: RedisClient, question: str, keys: Sequence[bytes]) -> dict
 
 
 def _name(physical: bytes) -> str:
-    namespace, _, key = split_value_key(physical)
+    namespace, _, key = split_value_key(physical) or ("", "", "")
     return f"{namespace}:{key}"

@@ -14,13 +14,37 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from redis.exceptions import ResponseError
+
 NAMESPACES_KEY: Final = "cache-namespaces"
 MAX_KEY_BYTES: Final = 512
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}\Z")
+_VALUE_KEY = re.compile(rb"cache:\{([a-z0-9_-]{1,32})\}:([0-9]+):(.+)\Z", re.DOTALL)
+# An escaped character, or the beginning of a class that is negated in the way of fnmatch or of Redis.
+_ESCAPE_OR_NEGATION = re.compile(r"\\(.)|\[[!^]", re.DOTALL)
+
+
+class InvalidName(ValueError):
+    """A namespace, key, pattern, time to live or resume token that the caller gave is malformed."""
+
+
+class ForeignValue(ResponseError):
+    """Redis holds something under one of the cache's names that the cache did not write.
+
+    Attributes:
+        name: the logical key, or the physical name of a control key.
+        found: what Redis holds there, e.g. `a hash`.
+    """
+
+    def __init__(self, name: str, found: str) -> None:
+        super().__init__(f"`{name}` holds {found}, which the cache did not write")
+        self.name = name
+        self.found = found
 
 
 class _Miss(Enum):
@@ -71,6 +95,8 @@ class PatternResult:
 
     `resume_token`: it stopped because its time was up; the next one goes on from there, and not sooner than after
     `rest_seconds`, or together they are faster than the pace that was asked for.
+
+    `foreign_namespaces`: members of the cache's set of namespaces that are none, and were skipped.
     """
 
     pattern: str
@@ -85,6 +111,7 @@ class PatternResult:
     total: int = 0
     resume_token: str | None = None
     rest_seconds: float = 0.0
+    foreign_namespaces: int = 0
 
     @property
     def keys_per_second(self) -> float:
@@ -92,16 +119,20 @@ class PatternResult:
 
 
 def check_namespace(namespace: str) -> str:
-    """Return `namespace`, or raise ValueError: 1 to 32 characters of a-z, 0-9, `_` and `-`."""
+    """Return `namespace`, or raise InvalidName: 1 to 32 characters of a-z, 0-9, `_` and `-`."""
     if not _NAMESPACE.match(namespace):
-        raise ValueError(f"invalid cache namespace {namespace!r}: expected 1 to 32 of a-z, 0-9, _ and -")
+        raise InvalidName(f"invalid cache namespace {namespace!r}: expected 1 to 32 of a-z, 0-9, _ and -")
     return namespace
 
 
 def check_key(key: str) -> str:
-    """Return `key`, or raise ValueError: 1 to 512 bytes of UTF-8."""
-    if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
-        raise ValueError(f"invalid cache key: expected 1 to {MAX_KEY_BYTES} bytes")
+    """Return `key`, or raise InvalidName: 1 to 512 bytes of UTF-8."""
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError:
+        raise InvalidName("invalid cache key: it is not UTF-8; --pattern with ? reaches such keys") from None
+    if not 1 <= size <= MAX_KEY_BYTES:
+        raise InvalidName(f"invalid cache key: expected 1 to {MAX_KEY_BYTES} bytes")
     return key
 
 
@@ -127,7 +158,10 @@ def lease_prefix(namespace: str) -> str:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A glob over logical keys: `profile:*`, `prof*:a?c`; without a colon it names whole namespaces."""
+    """A glob over logical keys: `profile:*`, `prof*:a?c`; without a colon it names whole namespaces.
+
+    `!` or `^` after `[` negates a class, in the namespace and in the key alike.
+    """
 
     text: str
     namespace_glob: str
@@ -135,22 +169,48 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Raises ValueError for an empty pattern or part."""
+        """Raises InvalidName for an empty pattern or part."""
         namespace_glob, colon, key_glob = text.partition(":")
         if not namespace_glob or (colon and not key_glob):
-            raise ValueError(f"invalid pattern {text!r}: expected <namespace>:<key> with * and ? as wildcards")
+            raise InvalidName(f"invalid pattern {text!r}: expected <namespace>:<key> with * and ? as wildcards")
         return cls(text, namespace_glob, key_glob if colon else "*")
 
     def select(self, namespaces: list[str]) -> tuple[str, ...]:
-        # Redis negates a class with ^, fnmatch with !.
-        glob = self.namespace_glob.replace("[^", "[!")
+        # fnmatch negates a class with !, and has no backslash: a class of one character says the same.
+        glob = _ESCAPE_OR_NEGATION.sub(lambda part: f"[{part[1]}]" if part[1] else "[!", self.namespace_glob)
         return tuple(sorted(name for name in namespaces if fnmatch.fnmatchcase(name, glob)))
 
     def physical(self, namespace: str, generation: str) -> str:
-        return f"{value_prefix(namespace)}{generation}:{self.key_glob}"
+        # Redis negates a class with ^ only.
+        glob = _ESCAPE_OR_NEGATION.sub(lambda part: part[0] if part[1] else "[^", self.key_glob)
+        return f"{value_prefix(namespace)}{generation}:{glob}"
 
 
-def split_value_key(physical: bytes) -> tuple[str, str, str]:
-    """`cache:{ns}:gen:key` -> (ns, gen, key)."""
-    namespace, generation, key = physical.decode(errors="replace").removeprefix("cache:{").split(":", 2)
-    return namespace.removesuffix("}"), generation, key
+def split_value_key(physical: bytes) -> tuple[str, str, str] | None:
+    """`cache:{ns}:gen:key` -> (ns, gen, key); None for a key that the cache did not write.
+
+    Bytes that are not UTF-8 become lone surrogates, so that two binary keys never have the same name.
+    """
+    parts = _VALUE_KEY.match(physical)
+    if parts is None:
+        return None
+    namespace, generation, key = parts.groups()
+    return namespace.decode(), generation.decode(), key.decode(errors="surrogateescape")
+
+
+def is_foreign(physical: bytes) -> bool:
+    """Whether a key looks like one of the cache's values and is not."""
+    return physical.startswith(b"cache:") and not _VALUE_KEY.match(physical)
+
+
+def split_namespaces(members: Iterable[bytes]) -> tuple[list[str], int]:
+    """The namespaces among the members of NAMESPACES_KEY, sorted, and the number of members that are none."""
+    names = []
+    foreign = 0
+    for member in members:
+        name = member.decode(errors="replace")
+        if _NAMESPACE.match(name):
+            names.append(name)
+        else:
+            foreign += 1
+    return sorted(names), foreign

@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from redis.exceptions import ResponseError
+
 from gameserver.cache import keys, sweep
 from gameserver.cache.client import RedisClient
 
@@ -57,6 +59,9 @@ class CacheStats:
     """`estimated`: the namespaces' figures come from `sampled_keys` keys. `hits` and `misses` are the server's own
     since it started, and count every lookup of every client. `max_memory_bytes` 0 means no limit. `largest`: of the
     keys that were looked at; 19 times out of 20, at most `larger_share` of all keys are larger than the first of them.
+
+    `foreign_keys` begin with `cache:` and are none of the cache's; `foreign_namespaces` are members of its set of
+    namespaces that are none. Both are skipped.
     """
 
     namespaces: tuple[NamespaceStats, ...]
@@ -73,6 +78,8 @@ class CacheStats:
     clients: int
     server_version: str
     uptime_seconds: int
+    foreign_keys: int = 0
+    foreign_namespaces: int = 0
 
     @property
     def hit_ratio(self) -> float | None:
@@ -105,7 +112,7 @@ class _Tally:
         return 1.96 * total * math.sqrt(squares / (count * (count - 1))) / (seen / count)
 
 
-async def collect(redis: RedisClient, namespaces: Sequence[str]) -> CacheStats:
+async def collect(redis: RedisClient, namespaces: Sequence[str], foreign_namespaces: int = 0) -> CacheStats:
     """Ask the server for its figures and look at all keys or at a sample of them."""
     info: dict[str, Any] = await redis.execute_command("INFO")
     total = int(await redis.execute_command("DBSIZE"))
@@ -114,9 +121,10 @@ async def collect(redis: RedisClient, namespaces: Sequence[str]) -> CacheStats:
     batches = sweep.scan(redis, "*") if exact else windows(redis)
     tallies = {name: _Tally() for name in namespaces}
     largest: dict[str, int] = {}
-    sampled = 0
+    sampled = foreign = 0
     async for batch in batches:
         sampled += len(batch)
+        foreign += sum(map(keys.is_foreign, batch))
         await _count(redis, batch, generations, tallies, largest)
     scale = 1.0 if exact or not sampled else total / sampled
     return CacheStats(
@@ -144,12 +152,18 @@ async def collect(redis: RedisClient, namespaces: Sequence[str]) -> CacheStats:
         clients=int(info["connected_clients"]),
         server_version=str(info.get("valkey_version") or info.get("redis_version", "")),
         uptime_seconds=int(info["uptime_in_seconds"]),
+        foreign_keys=round(foreign * scale),
+        foreign_namespaces=foreign_namespaces,
     )
 
 
 async def _generation(redis: RedisClient, namespace: str) -> int | None:
-    value = await redis.execute_command("GET", keys.generation_key(namespace))
-    return None if value is None else int(value)
+    try:
+        value = await redis.execute_command("GET", keys.generation_key(namespace))
+        return None if value is None else int(value)
+    except (ResponseError, ValueError):
+        # Another type, or no number: the cache did not write it. All keys of the namespace count as stale then.
+        return None
 
 
 async def windows(redis: RedisClient) -> AsyncIterator[list[bytes]]:
@@ -167,7 +181,7 @@ async def _count(
     tallies: dict[str, _Tally],
     largest: dict[str, int],
 ) -> None:
-    values = [(key, *keys.split_value_key(key)) for key in batch if key.startswith(b"cache:{")]
+    values = [(key, *name) for key in batch if (name := keys.split_value_key(key)) is not None]
     pipeline = redis.pipeline(transaction=False)
     for value in values:
         pipeline.execute_command("MEMORY USAGE", value[0])

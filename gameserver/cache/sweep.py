@@ -20,7 +20,7 @@ from typing import Any
 
 from gameserver.cache import scripts
 from gameserver.cache.client import RedisClient
-from gameserver.cache.keys import CacheKey, PatternResult, SweepProgress, check_namespace, split_value_key
+from gameserver.cache.keys import CacheKey, InvalidName, PatternResult, SweepProgress, check_namespace, split_value_key
 
 # The work of one step, in keys looked at: a third of a millisecond of the server's time, which is this many keys on
 # Redis 7 and twice that on Valkey 9. 10,000 and more stall live clients by 20 ms and up (measured).
@@ -177,7 +177,7 @@ async def walk(
     `before(namespace)`: only keys of generations before the one that it answers.
 
     Raises:
-        ValueError: malformed resume token.
+        InvalidName: malformed resume token.
     """
     start = time.monotonic()
     first, cursor = _parse_resume_token(resume_token)
@@ -226,7 +226,7 @@ def _parse_resume_token(token: str | None) -> tuple[str, int]:
         return "", 0
     namespace, _, cursor = token.rpartition(":")
     if not cursor.isdecimal():
-        raise ValueError("malformed resume token")
+        raise InvalidName("malformed resume token")
     return check_namespace(namespace), int(cursor)
 
 
@@ -243,7 +243,7 @@ async def scan(redis: RedisClient, match: str) -> AsyncIterator[list[bytes]]:
 
 
 async def describe(redis: RedisClient, batch: Sequence[bytes], sizes: bool) -> list[CacheKey]:
-    """Time to live and, with `sizes`, memory of a batch of physical keys; without those gone since the scan."""
+    """Time to live and, with `sizes`, memory of a batch of physical keys; without keys that ended since the scan."""
     pipeline = redis.pipeline(transaction=False)
     for physical in batch:
         pipeline.execute_command("PTTL", physical)
@@ -254,7 +254,8 @@ async def describe(redis: RedisClient, batch: Sequence[bytes], sizes: bool) -> l
     bytes_used = answers[1::2] if sizes else [None] * len(batch)
     entries = []
     for physical, left, size in zip(batch, ttls, bytes_used, strict=True):
-        if left != -2:
-            namespace, _, key = split_value_key(physical)
+        name = split_value_key(physical)
+        if left != -2 and name is not None:
+            namespace, _, key = name
             entries.append(CacheKey(namespace, key, left / 1000 if left >= 0 else None, size))
     return entries

@@ -17,7 +17,7 @@ from msgspec import Meta
 from redis.exceptions import RedisError
 
 from gameserver import draining
-from gameserver.cache import DistributedCache, PatternResult
+from gameserver.cache import DistributedCache, ForeignValue, PatternResult
 from gameserver.functions.services import Services
 
 log = structlog.get_logger()
@@ -135,6 +135,8 @@ async def run(event: Any, services: Services, *, seconds: float) -> dict[str, An
         log.info("operation", **arguments)
         answer: dict[str, Any] = msgspec.to_builtins(await _run(command, services, seconds))
         outcome = "done"
+    except ForeignValue as error:
+        return {"error": {"code": "foreign_value", "message": str(error)}}
     except (msgspec.ValidationError, ValueError) as error:
         outcome = "refused"
         return {"error": {"code": "invalid_request", "message": str(error)}}

@@ -15,7 +15,7 @@ from typing import Any
 
 from mjctl.aws.clients import AwsClients, ThrottledError
 from mjctl.models.contract import Contract
-from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
+from mjctl.models.errors import ConfigError, ConflictError, MjctlError, UnreachableError, UsageError
 
 SLICE_SECONDS = 10.0
 """How long one invocation of a sweep works: Ctrl-C and the progress display are this late at most."""
@@ -57,6 +57,12 @@ class OpsFunction:
         if isinstance(error, Mapping):
             if error.get("code") == "invalid_request":
                 raise UsageError(f"the ops function does not take the command: {error.get('message')}")
+            if error.get("code") == "foreign_value":
+                raise ConflictError(
+                    f"the cache holds foreign data: {error.get('message')}",
+                    where=f"{self._contract.environment}, {self._contract.region}",
+                    hint="find the program that writes to this Redis, and delete the key",
+                )
             raise self._failure({"errorMessage": error.get("message")}, what="the ops function cannot use the cache")
         return result
 

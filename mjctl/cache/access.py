@@ -7,21 +7,39 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gameserver.cache import MISS, CacheKey, CacheStats, DistributedCache, HotKeys, PatternResult, SweepProgress
+import msgspec
+
+from gameserver.cache import (
+    MISS,
+    CacheKey,
+    CacheStats,
+    DistributedCache,
+    ForeignValue,
+    HotKeys,
+    InvalidName,
+    PatternResult,
+    SweepProgress,
+)
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache
 from mjctl.models.contract import Contract
-from mjctl.models.errors import UsageError
+from mjctl.models.errors import ConflictError, UsageError
 
 OnProgress = Callable[[SweepProgress], None]
 
 
 @dataclass(frozen=True)
 class KeyListing:
-    """Keys by name; `truncated` when the limit cut them off."""
+    """Keys by name.
+
+    Attributes:
+        truncated: the limit cut the list off.
+        foreign_namespaces: members of the cache's set of namespaces that are none, and were skipped.
+    """
 
     keys: tuple[CacheKey, ...]
     truncated: bool
+    foreign_namespaces: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,28 +83,39 @@ class Access(Protocol):
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int: ...
 
+    async def foreign_namespaces(self) -> int: ...
+
 
 class DirectCache(DistributedCache):
     """The cache over a connection to its Redis."""
 
     async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
         found: dict[str, CacheKey] = {}
+        foreign = await self.foreign_namespaces()
         async for key in self.scan(pattern, sizes=sizes):
             if key.name not in found and len(found) == limit:
-                return by_name(found, truncated=True)
+                return by_name(found, truncated=True, foreign_namespaces=foreign)
             found[key.name] = key
-        return by_name(found, truncated=False)
+        return by_name(found, truncated=False, foreign_namespaces=foreign)
 
     async def value(self, namespace: str, key: str) -> CachedValue:
+        """Read a value.
+
+        Raises:
+            ForeignValue: the key holds another type than text, or bytes that are not msgpack.
+        """
         name = f"{namespace}:{key}"
-        value = await self.get(namespace, key, default=MISS)
+        try:
+            value = await self.get(namespace, key, default=MISS)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ForeignValue(name, f"bytes that are not a value ({error})") from error
         if value is MISS:
             return CachedValue(name, found=False)
         return CachedValue(name, found=True, value=value, ttl_seconds=await self.ttl(namespace, key))
 
 
-def by_name(found: dict[str, CacheKey], *, truncated: bool) -> KeyListing:
-    return KeyListing(tuple(found[name] for name in sorted(found)), truncated)
+def by_name(found: dict[str, CacheKey], *, truncated: bool, foreign_namespaces: int = 0) -> KeyListing:
+    return KeyListing(tuple(found[name] for name in sorted(found)), truncated, foreign_namespaces)
 
 
 @asynccontextmanager
@@ -96,7 +125,8 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
     Raises:
         UnreachableError: Redis, or the ops function, does not answer.
         PermissionDeniedError: the ops function may not be invoked.
-        UsageError: a name or pattern is malformed.
+        UsageError: a name or pattern of the command line is malformed.
+        ConflictError: Redis holds something under the cache's names that the cache did not write.
     """
     if contract.cache.access == "ops_function":
         from mjctl.cache.remote import remote_cache
@@ -108,5 +138,19 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
         async with cache(contract, clients, timeout_seconds=10) as redis:
             try:
                 yield DirectCache(redis)
-            except ValueError as error:
+            except InvalidName as error:
                 raise UsageError(str(error)) from error
+            except ForeignValue as error:
+                raise ConflictError(
+                    f"the cache holds foreign data: {error}",
+                    where=f"{contract.environment}, {contract.region}",
+                    hint=_advice(contract, error.name),
+                ) from error
+
+
+def _advice(contract: Contract, name: str) -> str:
+    """How to remove a foreign value. A control key has no logical name, so that only redis-cli reaches it."""
+    if name.startswith("cache-"):
+        return f"find the program that writes to this Redis; `redis-cli del '{name}'` removes the key"
+    scope = f"--env {contract.environment} --region {contract.region}"
+    return f"`mjctl cache invalidate '{name}' {scope}` removes it"

@@ -21,6 +21,19 @@ class NamespaceResult:
     dry_run: bool
 
 
+@dataclass(frozen=True)
+class FlushResult:
+    """What a flush did.
+
+    Attributes:
+        keys: how many keys were removed, or would be.
+        foreign_namespaces: members of the cache's set of namespaces that are none, and were skipped.
+    """
+
+    keys: int
+    foreign_namespaces: int
+
+
 def matches_everything(pattern: str) -> bool:
     """Whether a pattern may spare nothing: it is made of wildcards only."""
     return not re.sub(r"\[[^]]*\]", "?", pattern).strip("*?:")
@@ -116,9 +129,10 @@ async def invalidate_pattern(
         )
 
 
-async def flush(contract: Contract, *, dry_run: bool, on_progress: OnProgress | None = None) -> int:
-    """Empty the cache, never the game's other keys; how many keys went, or would go."""
+async def flush(contract: Contract, *, dry_run: bool, on_progress: OnProgress | None = None) -> FlushResult:
+    """Empty the cache, never the game's other keys."""
     async with open_cache(contract) as opened:
         if dry_run:
-            return (await opened.invalidate_pattern("*", dry_run=True, on_progress=on_progress)).matched
-        return await opened.flush(on_progress=on_progress)
+            result = await opened.invalidate_pattern("*", dry_run=True, on_progress=on_progress)
+            return FlushResult(result.matched, result.foreign_namespaces)
+        return FlushResult(await opened.flush(on_progress=on_progress), await opened.foreign_namespaces())

@@ -44,6 +44,9 @@ class RemoteCache:
         found = msgspec.convert(answer["keys"], list[CacheKey])
         return by_name({key.name: key for key in found}, truncated=not answer["complete"])
 
+    async def foreign_namespaces(self) -> int:
+        return (await self.stats()).foreign_namespaces
+
     async def value(self, namespace: str, key: str) -> CachedValue:
         raise RefusedError(
             "values of a private cache are not shown: they are the players', and the ops function reads none",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -50,6 +51,7 @@ def stats(
 
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, operations.stats)
+    _say_skipped(target, outcomes)
     conclude(target.session, outcomes, stats_tables(outcomes), regions_document(outcomes, stats_document))
 
 
@@ -101,6 +103,7 @@ def keys(
 
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = _in_regions(target, lambda contract: operations.list_keys(contract, pattern, limit=limit, sizes=sizes))
+    _say_skipped(target, outcomes)
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.truncated:
@@ -269,8 +272,28 @@ def flush(
             lambda contract: operations.flush(contract, dry_run=dry_run, on_progress=progress.of(contract.region)),
         )
     word = "would be removed" if dry_run else "removed"
-    document = regions_document(outcomes, lambda count: {"keys": count, "dry_run": dry_run})
-    conclude(target.session, outcomes, lines(outcomes, lambda count: f"{counted(count, 'key')} {word}"), document)
+    document = regions_document(outcomes, lambda result: {**asdict(result), "dry_run": dry_run})
+    _say_skipped(target, outcomes)
+    conclude(
+        target.session, outcomes, lines(outcomes, lambda result: f"{counted(result.keys, 'key')} {word}"), document
+    )
+
+
+def _say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
+    """Say on stderr what a region's Redis holds under the cache's names that the cache did not write."""
+    from mjctl.cli.tables import counted
+
+    for outcome in outcomes:
+        foreign = [
+            counted(count, thing)
+            for thing, count in (
+                ("key", getattr(outcome.value, "foreign_keys", 0)),
+                ("namespace", getattr(outcome.value, "foreign_namespaces", 0)),
+            )
+            if count
+        ]
+        if foreign:
+            target.session.say(f"{outcome.region}: skipped {' and '.join(foreign)} that the cache did not write")
 
 
 def _invalidate_pattern(
@@ -297,6 +320,7 @@ def _invalidate_pattern(
         except KeyboardInterrupt:
             progress.tell_how_to_resume()
             raise
+    _say_skipped(target, outcomes)
     conclude(target.session, outcomes, pattern_lines(outcomes))
 
 

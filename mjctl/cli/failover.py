@@ -79,8 +79,11 @@ def failover(
         return
     others = {other: one for other, one in target.contracts.items() if other != name}
     unfit = _unfit(_probe(target, others, without=_gone_with(contract) if allow_data_loss else ()))
-    unfit += [one.region for one in _dns(others) if one.named is False and one.region not in unfit]
+    for answer in _dns(others):
+        if answer.named is False:
+            unfit.setdefault(answer.region, []).append("DNS leaves the region out")
     elsewhere = successors(target.contracts, name, unfit)
+    target.session.say(*(f"{other} is not fit: {reason}" for other, reasons in unfit.items() for reason in reasons))
     writer = _writer_to_move(name, elsewhere, to_region, allow_data_loss)
     takers = [one.region for one in elsewhere]
     planned = f"players of {name} to {', '.join(takers)}"
@@ -329,11 +332,13 @@ def _probe(
     return list(report.results)
 
 
-def _unfit(probes: Sequence[CheckResult]) -> list[str]:
-    """Regions in which a probe failed, or which are closed themselves (a match there warns of it)."""
-    closed = ("login", "match")
-    return list(
-        dict.fromkeys(
-            one.region for one in probes if one.status == "fail" or (one.name in closed and one.status != "pass")
-        )
-    )
+def _unfit(probes: Sequence[CheckResult]) -> dict[str, list[str]]:
+    """The regions that cannot take players, and for each the checks that say so.
+
+    A region that is closed itself is one of them: the probe of a match there warns of it.
+    """
+    found: dict[str, list[str]] = {}
+    for probe in probes:
+        if probe.status == "fail" or (probe.name in ("login", "match") and probe.status != "pass"):
+            found.setdefault(probe.region, []).append(f"check `{probe.name}`: {probe.summary}")
+    return found

@@ -78,7 +78,8 @@ def health(
     or play, major when a spare or a safeguard is missing, minor when operators see less. On AWS: the service and its
     tasks in each zone, targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway,
     certificate, keys, firewall, CDN and the age of each backup. A check that cannot look is skipped and never counts
-    as passed. If no check could look at a region, the region is not healthy: exit code 3.
+    as passed. If no check could look at a region, the region is not healthy: exit code 3. Nor is a region whose last
+    deploy was cut short (check `deployment`).
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -125,9 +126,12 @@ def _counts_as_failing(report: HealthReport, fail_on: FailOn) -> bool:
 
 
 def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = False) -> HealthReport:
+    from mjctl.deploy.status import unfinished_regions
+    from mjctl.health.checks.deployment import half_made
     from mjctl.health.registry import checks_for
     from mjctl.health.runner import run_health, select
 
+    unfinished = unfinished_regions(target.workspace, target.environment, target.regions)
     private_dirs = {
         name: target.workspace.region_dir(target.environment.name, name) / "secrets" for name in target.contracts
     }
@@ -146,6 +150,7 @@ def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = 
                 only=only,
                 thresholds=bounds,
                 on_result=heard,
+                known=[half_made(target.environment.name, name, holder) for name, holder in unfinished.items()],
             )
         )
 

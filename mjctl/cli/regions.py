@@ -42,6 +42,8 @@ class Target:
         self.environment: Environment = environment
         choose = wanted_regions if must_be_named else chosen_regions
         chosen = choose(environment, region, all_regions)
+        # All regions that the command line asks for, those that are not deployed among them.
+        self.regions = chosen or tuple(environment.regions)
         # `--all-regions` means every deployed region: a region that is not deployed cannot be operated.
         self.contracts: Mapping[str, Contract] = deployed_contracts(
             workspace, environment, () if all_regions else chosen

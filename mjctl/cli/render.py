@@ -367,7 +367,7 @@ def _revisions(result: RegionResult) -> str:
     return result.revision or (f"refused {result.refused}" if result.refused else "")
 
 
-def status_table(found: Sequence[RegionStatus]) -> DataTable:
+def status_table(found: Sequence[RegionStatus], failed_over: Sequence[str] = ()) -> DataTable:
     """One row a region."""
     from mjctl.cli.tables import Column, DataTable, human_age
 
@@ -389,7 +389,7 @@ def status_table(found: Sequence[RegionStatus]) -> DataTable:
             held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')}) {one.held_by.get('message') or ''}"
         table.add_row(
             one.region,
-            (one.state, styles[one.state]),
+            (f"{one.state}, failed over", "yellow") if one.region in failed_over else (one.state, styles[one.state]),
             one.revision or "",
             one.commit or "",
             one.standing or "",

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
 from mjctl.cli.deploy_run import open_run
+from mjctl.models.environment import EDGE, FOUNDATION
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from mjctl.aws.regions import RegionOutcome
+    from mjctl.cli.deploy_run import Run
     from mjctl.cli.tables import DataTable
     from mjctl.deploy.history import Record
+    from mjctl.deploy.status import RegionStatus
+    from mjctl.models.contract import Contract
 
 
 def outputs(
@@ -52,7 +59,7 @@ def status(
     all_regions: AllRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show each region's state: deployed or not, which revision, since when, by whom it is being worked on.
+    """Show each region's state: deployed or not, which revision, since when, who works on it, and where players go.
 
     Example: mjctl status --all-regions
     """
@@ -62,7 +69,57 @@ def status(
     run = open_run("status", env, output)
     units = chosen_regions(run.environment, region) if not all_regions else ()
     found = [region_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
-    run.session.emit(status_table(found), data={"environment": run.environment.name, "regions": found})
+    failovers = _failovers(run, found)
+    documents = [
+        {
+            **asdict(one),
+            "failed_over": None if failovers[one.region].error else failovers[one.region].value is not None,
+            "players_go_to": list(failovers[one.region].value or ()),
+        }
+        for one in found
+    ]
+    excluded = [region for region, outcome in failovers.items() if outcome.value is not None]
+    run.session.emit(status_table(found, excluded), data={"environment": run.environment.name, "regions": documents})
+    run.session.say(*_advice(run.environment.name, found, failovers))
+
+
+def _failovers(run: Run, found: Sequence[RegionStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
+    """For each unit where its players are sent; None: the region takes them, or it is no region, or not deployed."""
+    import asyncio
+
+    from mjctl.aws.regions import RegionOutcome, in_each_region
+    from mjctl.fleet.failover import closed_to
+    from mjctl.models.errors import NotFoundError
+    from mjctl.terraform.contracts import deployed_contracts
+
+    contracts: dict[str, Contract] = {}
+    for one in found:
+        if one.region in run.environment.regions and one.state != "absent":
+            # A region that is half made may have published nothing yet.
+            with suppress(NotFoundError):
+                contracts |= deployed_contracts(run.workspace, run.environment, [one.region])
+    outcomes = asyncio.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
+    return {one.region: RegionOutcome(one.region) for one in found} | {item.region: item for item in outcomes}
+
+
+def _advice(
+    environment: str,
+    found: Sequence[RegionStatus],
+    failovers: Mapping[str, RegionOutcome[tuple[str, ...] | None]],
+) -> list[str]:
+    """What to do about regions that are half made or failed over."""
+    said = []
+    for one in found:
+        scope = f"--env {environment} --region {one.region}"
+        elsewhere = failovers[one.region]
+        if one.state == "partial" and one.held_by is None and one.region not in (FOUNDATION, EDGE):
+            said.append(f"{one.region}: the last deploy was cut short; `mjctl deploy {scope}` finishes it")
+        if elsewhere.value is not None:
+            where = ", ".join(elsewhere.value) or "the other regions"
+            said.append(f"{one.region}: players go to {where}; `mjctl failover {scope} --restore` brings them back")
+        if elsewhere.error is not None:
+            said.append(f"{one.region}: cannot see whether players are sent elsewhere: {elsewhere.error.what}")
+    return said
 
 
 def history(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mjctl.deploy.observation import missing_parts
@@ -52,6 +53,22 @@ def region_status(workspace: Workspace, environment: Environment, region: str) -
         gone=gone,
         held_by=held_by(stack),
     )
+
+
+def unfinished_regions(
+    workspace: Workspace, environment: Environment, regions: Sequence[str]
+) -> dict[str, dict[str, object] | None]:
+    """The regions that are half made, each with the run that works on it now; None if that run was cut short.
+
+    Raises:
+        UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
+    """
+    found: dict[str, dict[str, object] | None] = {}
+    for region in regions:
+        stack = Stack.of_unit(workspace, environment, region)
+        if _state(stack, RegionReleases(stack), stack.applied_variables() is not None, ()) == "partial":
+            found[region] = held_by(stack)
+    return found
 
 
 def _state(stack: Stack, releases: RegionReleases, applied: bool, gone: tuple[str, ...]) -> str:

@@ -52,11 +52,17 @@ async def traffic(contract: Contract) -> Traffic:
         contract.region,
         sum(row.players or 0 for row in rows),
         sum(row.matches or 0 for row in rows),
-        await _closed_to(contract),
+        await closed_to(contract),
     )
 
 
-async def _closed_to(contract: Contract) -> tuple[str, ...] | None:
+async def closed_to(contract: Contract) -> tuple[str, ...] | None:
+    """The regions that a region's players are sent to, () where DNS decides; None: the region takes players.
+
+    Raises:
+        UnreachableError: its Redis, or AWS, does not answer.
+        NotFoundError: DNS has no health check of the region.
+    """
     if contract.managed is not None:
         return () if (await dns.region_dns(contract, contract.managed)).excluded else None
     with AwsClients(contract) as clients:
@@ -65,21 +71,32 @@ async def _closed_to(contract: Contract) -> tuple[str, ...] | None:
     return tuple(one.region for one in closed.elsewhere) if closed else None
 
 
-def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Sequence[str]) -> list[Contract]:
-    """The deployed regions that can take over from `leaving`, without those that are `unfit`.
+def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[str, Sequence[str]]) -> list[Contract]:
+    """The deployed regions that can take over from `leaving`.
+
+    Args:
+        unfit: the regions that cannot, and for each the findings that make it unfit.
 
     Raises:
         ConflictError: there is none, so the players would have nowhere to go.
     """
     left = [contract for name, contract in contracts.items() if name != leaving and name not in unfit]
-    if not left:
-        why = f"not fit: {', '.join(unfit)}" if unfit else "no other region is deployed"
+    if left:
+        return left
+    contract = contracts.get(leaving) or next(iter(contracts.values()))
+    if not unfit:
         raise ConflictError(
-            f"players of {leaving} would have nowhere to go: {why}",
+            f"players of {leaving} would have nowhere to go: no other region is deployed",
             where=f"region {leaving}",
-            hint="`mjctl health` shows what is wrong elsewhere; `mjctl deploy --region NAME` brings another region up",
+            hint=f"`mjctl deploy --env {contract.environment} --region NAME` brings another region up",
         )
-    return left
+    reasons = [f"{name} is not fit: {reason}" for name, found in unfit.items() for reason in found]
+    regions = " ".join(f"--region {name}" for name in unfit)
+    raise ConflictError(
+        "\n".join([f"players of {leaving} would have nowhere to go", *reasons]),
+        where=f"region {leaving}",
+        hint=f"`mjctl health --env {contract.environment} {regions}` says how to repair it",
+    )
 
 
 async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:

@@ -34,10 +34,14 @@ async def run_health(
     only: Sequence[str] = (),
     thresholds: Thresholds | None = None,
     on_result: Callable[[CheckResult], None] | None = None,
+    known: Sequence[CheckResult] = (),
 ) -> HealthReport:
     """Look at every part of every region.
 
-    `only` are globs over check names (`table/*`); `on_result` hears of each result as it comes.
+    Args:
+        only: globs over check names (`table/*`).
+        on_result: is called with each result as it comes.
+        known: results that the caller has already, e.g. of a region that is half made. They come first.
 
     Raises:
         NotFoundError: a glob of `only` fits no check.
@@ -46,9 +50,10 @@ async def run_health(
     started = time.perf_counter()
     _import_what_checks_use()
     chosen = {region: select(checks_for(contract), only) for region, contract in contracts.items()}
-    if only and not any(chosen.values()):
-        known = sorted({check.name for contract in contracts.values() for check in checks_for(contract)})
-        raise NotFoundError(f"no check is named {', '.join(only)}", hint=f"checks here: {', '.join(known)}")
+    known = [result for result in known if fits(result.name, only)]
+    if only and not any(chosen.values()) and not known:
+        names = sorted({check.name for contract in contracts.values() for check in checks_for(contract)})
+        raise NotFoundError(f"no check is named {', '.join(only)}", hint=f"checks here: {', '.join(names)}")
     results = await asyncio.gather(
         *(
             _run_region(contracts[region], checks, private_dirs[region], thresholds or Thresholds(), on_result)
@@ -59,7 +64,7 @@ async def run_health(
         environment=environment,
         started_at=started_at,
         duration_seconds=time.perf_counter() - started,
-        results=tuple(result for region in results for result in region),
+        results=(*known, *(result for region in results for result in region)),
     )
 
 
@@ -77,12 +82,13 @@ def _import_what_checks_use() -> None:
 
 def select(checks: Sequence[Check], only: Sequence[str]) -> list[Check]:
     """The checks whose name, or kind (the part before the slash), fits one of the globs; all when there is no glob."""
-    return [
-        check
-        for check in checks
-        if not only
-        or any(fnmatchcase(check.name, glob) or fnmatchcase(check.name.split("/", 1)[0], glob) for glob in only)
-    ]
+    return [check for check in checks if fits(check.name, only)]
+
+
+def fits(name: str, only: Sequence[str]) -> bool:
+    """Whether a check's name, or its kind, fits one of the globs; True when there is no glob."""
+    kind = name.split("/", 1)[0]
+    return not only or any(fnmatchcase(name, glob) or fnmatchcase(kind, glob) for glob in only)
 
 
 async def _run_region(
