@@ -137,8 +137,14 @@ class DistributedCache:
         return bool(found)
 
     async def ttl(self, namespace: str, key: str) -> float | None:
-        """Seconds that the key has left, or None when it is not there."""
+        """Seconds that the key has left, or None when it is not there.
+
+        Raises:
+            ForeignValue: the key never ends. Every value of the cache does.
+        """
         left: int = await self._call(self._ttl, namespace, key)
+        if left == -1:
+            raise ForeignValue(f"{namespace}:{key}", "a value without a time to live")
         return left / 1000 if left >= 0 else None
 
     async def invalidate_namespace(self, namespace: str) -> int:

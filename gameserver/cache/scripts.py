@@ -138,7 +138,7 @@ repeat
   local answer = redis.call('SCAN', cursor, 'MATCH', ARGV[2], 'COUNT', count)
   cursor, scanned = answer[1], scanned + count
   for _, key in ipairs(answer[2]) do
-    local g = before and tonumber(string.match(key, '^cache:{[^}]*}:(%d+):'))
+    local g = before and tonumber(string.match(key, '^cache:{[^}]*}:(%d+):.'))
     if not before or (g and g < before) then found[#found + 1] = key end
   end
   if ARGV[6] == '1' then

@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from gameserver import failures
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
 from gameserver.persistence.database import DatabaseUnavailable
 from gameserver.persistence.events import Event, MatchEnded, MatchStarted, parse_message
@@ -30,62 +31,74 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
     Returns:
         As Lambda returns it: {"batchItemFailures": [{"itemIdentifier"}]}. What is not named there is done. A message
         with an event that can never be accepted fails at each delivery, until the queue moves it to its dead-letter
-        queue; its other events are stored at the first.
+        queue; its other events are stored at the first. Why a message failed is kept for `mjctl queue peek`.
     """
     messages: dict[str, list[Event]] = {}
-    failed: set[str] = set()
+    failed: dict[str, str] = {}
     for record in batch["Records"]:
         messages[record["messageId"]], poison = parse_message(record["body"])
         for error in poison:
-            failed.add(record["messageId"])
+            failed.setdefault(record["messageId"], f"an event is not valid: {error}")
             EVENTS.labels("unknown", "poison").inc()
             log.error("poison_event", message_id=record["messageId"], cause=str(error))
     events = [event for found in messages.values() for event in found]
     unfinished = await _save(events, services)
     unfinished |= await _finish([event for event in events if event.event_id not in unfinished], services)
     for message_id, found in messages.items():
-        if any(event.event_id in unfinished for event in found):
-            failed.add(message_id)
+        for event in found:
+            if event.event_id in unfinished:
+                failed.setdefault(message_id, unfinished[event.event_id])
     for event in events:
         if event.event_id in unfinished:
             EVENTS.labels(event.type, "failed").inc()
         else:
             EVENTS.labels(event.type, "done").inc()
             EVENT_LAG.observe(max(0.0, time.time() - event.occurred_at_ms / 1000))
+    await _keep_causes(failed, services)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in messages if message_id in failed]}
 
 
-async def _save(events: list[Event], services: Services) -> set[str]:
-    """Write to PostgreSQL; return the ids of events that could not be written."""
+async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
+    """Keep why messages failed. It is for operators only, so the batch does not fail if it cannot be kept."""
+    from redis.exceptions import RedisError
+
+    try:
+        await failures.record(services.cache, causes)
+    except RedisError as error:
+        log.warning("causes_not_kept", cause=str(error))
+
+
+async def _save(events: list[Event], services: Services) -> dict[str, str]:
+    """Write to PostgreSQL. Returns: the ids of events that could not be written, each with the cause."""
     import asyncpg
 
     if not events:
-        return set()
+        return {}
     try:
         await services.results.apply(events)
     except DatabaseUnavailable as error:
         log.warning("database_unavailable", cause=str(error))
-        return {event.event_id for event in events}
+        return {event.event_id: f"PostgreSQL does not answer: {error}" for event in events}
     except asyncpg.PostgresError as error:
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
-            return {events[0].event_id}
+            return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
         # One of them spoils the transaction of all: each by itself, so that only that one fails.
-        rejected: set[str] = set()
+        rejected: dict[str, str] = {}
         for event in events:
             rejected |= await _save([event], services)
         return rejected
-    return set()
+    return {}
 
 
-async def _finish(events: list[Event], services: Services) -> set[str]:
+async def _finish(events: list[Event], services: Services) -> dict[str, str]:
     """What follows PostgreSQL; also for events that it had already, since the first attempt may have ended there.
 
-    Returns the ids of events that could not be finished.
+    Returns the ids of events that could not be finished, each with the cause.
     """
     from redis.exceptions import RedisError
 
-    unfinished: set[str] = set()
+    unfinished: dict[str, str] = {}
     stale: dict[str, list[tuple[str, str]]] = {}
     for event in events:
         try:
@@ -98,12 +111,12 @@ async def _finish(events: list[Event], services: Services) -> set[str]:
                     stale[event.event_id] = [*names, (LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)]
         except TablesUnavailable as error:
             log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
-            unfinished.add(event.event_id)
+            unfinished[event.event_id] = f"DynamoDB does not answer: {error}"
     if stale:
         try:
             # Of the whole batch at once: what is read through near-caches makes an invalidation wait.
             await services.cache.invalidate_many(name for names in stale.values() for name in names)
         except RedisError as error:
             log.warning("events_unfinished", event_ids=sorted(stale), cause=str(error))
-            unfinished |= stale.keys()
+            unfinished |= dict.fromkeys(stale, f"Redis does not answer: {error}")
     return unfinished

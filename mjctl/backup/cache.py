@@ -44,11 +44,15 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
         for physical in fresh:
             pipeline.execute_command("GET", physical)
             pipeline.execute_command("PEXPIRETIME", physical)
-        answers = await pipeline.execute()
+        answers = await pipeline.execute(raise_on_error=False)
+        for error in answers:
+            # WRONGTYPE: a hash or a list under a value's name. The cache did not write it, and cannot read it.
+            if isinstance(error, Exception) and not str(error).startswith("WRONGTYPE"):
+                raise error
         yield [
             encode_record(physical.removeprefix(prefix), payload, ends)
             for physical, payload, ends in zip(fresh, answers[::2], answers[1::2], strict=True)
-            if payload is not None
+            if isinstance(payload, bytes)
         ]
 
 

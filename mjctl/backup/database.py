@@ -284,7 +284,8 @@ async def _transaction(
         raise ConflictError(
             f"the game holds a lock for more than {_LOCK_SECONDS} s",
             where=where,
-            hint="stop what writes (`mjctl servers drain`, the worker), then repeat the command",
+            hint="repeat the command; if it fails again and another region is deployed, first send the players there: "
+            f"`mjctl failover --env {contract.environment} --region {contract.region} --wait 300`",
         ) from None
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.SyntaxOrAccessError) as error:
         raise ConflictError(f"PostgreSQL refuses: {error}", where=where) from error

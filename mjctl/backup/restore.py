@@ -222,7 +222,11 @@ def _notes(reader: ArchiveReader, to: Destination) -> tuple[str, ...]:
     manifest, contract = reader.manifest, to.contract
     notes = ["log-ins are not part of a backup: the user pool keeps the players' identities"]
     if to.scratch is None:
-        notes.append("stop what writes first (`mjctl servers drain`, the worker), or the comparison finds its writes")
+        scope = f"--env {contract.environment} --region {contract.region}"
+        notes.append(
+            "players go on writing during a restore, and the comparison reports their writes as differences; where "
+            f"another region is deployed, `mjctl failover {scope} --wait 300` sends the players there first"
+        )
     if (manifest.environment, manifest.project) != (contract.environment, contract.project):
         notes.append("contact fields stay sealed for their own environment: this one cannot open them")
     elif manifest.region != contract.region and contract.target == "local":

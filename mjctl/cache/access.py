@@ -102,7 +102,7 @@ class DirectCache(DistributedCache):
         """Read a value.
 
         Raises:
-            ForeignValue: the key holds another type than text, or bytes that are not msgpack.
+            ForeignValue: the key holds another type than text, bytes that are not msgpack, or has no time to live.
         """
         name = f"{namespace}:{key}"
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from gameserver.cache import CacheStats, HotKeys, PatternResult
+from gameserver.cache import CacheStats, ForeignValue, HotKeys, PatternResult
 from mjctl.cache.access import CachedValue, KeyListing, OnProgress, open_cache
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UsageError
@@ -95,7 +95,10 @@ async def invalidate_key(contract: Contract, name: str, *, dry_run: bool) -> boo
     namespace, key = split_name(name)
     async with open_cache(contract) as opened:
         if dry_run:
-            return await opened.ttl(namespace, key) is not None
+            try:
+                return await opened.ttl(namespace, key) is not None
+            except ForeignValue:
+                return True
         return await opened.invalidate(namespace, key)
 
 

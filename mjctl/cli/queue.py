@@ -63,7 +63,10 @@ def peek(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Look at dead-letter messages without consuming them. SQS counts each look as one more delivery.
+    """Look at dead-letter messages without consuming them, and at why they failed. A look counts as a delivery.
+
+    The worker keeps its last error for each message in the region's cache. Where only the ops function reaches the
+    cache, the error is not shown here; the worker's log has it.
 
     Example: mjctl queue peek persistence --limit 5
     """
@@ -218,13 +221,17 @@ def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool)
         Column("EVENT"),
         Column("DELIVERIES", 4, right=True),
         Column("BYTES", 5, right=True),
-        *([Column("BODY", folds=True)] if bodies else []),
+        Column("BODY" if bodies else "LAST ERROR", folds=True),
     )
     for outcome in outcomes:
         for letter in outcome.value or ():
             sent = human_age(datetime.fromtimestamp(letter.sent_at, UTC))
             cells = [outcome.region, sent, letter.event_type or "?", letter.event_id or letter.message_id]
-            cells += [str(letter.deliveries), str(letter.size_bytes), *([letter.body] if bodies else [])]
+            cells += [
+                str(letter.deliveries),
+                str(letter.size_bytes),
+                letter.body if bodies else letter.last_error or "not known",
+            ]
             table.add_row(*cells)
     return table
 

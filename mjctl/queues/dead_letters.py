@@ -6,9 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from gameserver.cache import DistributedCache
+from gameserver.failures import Failure, look_up
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.queues import receive, release
+from mjctl.aws.stores import cache
 from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
 _MAX_PEEK = 1000
@@ -25,6 +29,9 @@ class DeadLetter:
         event_type: the common type of the message's events, or "several"; None if no event names one.
         sent_at: Unix time of the original message.
         deliveries: how often the message was received, a look with `peek` included.
+        last_error: why the worker failed the last time; None where that is not known. The record is in the region's
+            cache, which this machine cannot read on AWS: there the worker's log has it.
+        failed_at: Unix time of that failure.
         body: the message as it was sent. It may hold players' names.
     """
 
@@ -34,6 +41,8 @@ class DeadLetter:
     sent_at: float
     deliveries: int
     size_bytes: int
+    last_error: str | None
+    failed_at: float | None
     body: str
 
 
@@ -47,10 +56,23 @@ async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]
     with AwsClients(contract) as clients:
         messages = await receive(clients, url, limit=min(limit, _MAX_PEEK), hold_seconds=HOLD_SECONDS)
         await release(clients, url, messages)
-    return [describe(message) for message in messages]
+        causes = await _causes(contract, clients, [message["MessageId"] for message in messages])
+    return [describe(message, causes.get(message["MessageId"])) for message in messages]
 
 
-def describe(message: dict[str, Any]) -> DeadLetter:
+async def _causes(contract: Contract, clients: AwsClients, message_ids: list[str]) -> dict[str, Failure]:
+    """Why messages failed, as far as the worker has kept it where this machine can read it."""
+    if not message_ids or contract.cache.access != "direct":
+        return {}
+    try:
+        async with cache(contract, clients) as redis:
+            return await look_up(DistributedCache(redis), message_ids)
+    except MjctlError:
+        # Without its cause a message is still worth showing.
+        return {}
+
+
+def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLetter:
     """Describe a received message, whatever its body holds: no body is too odd to be shown."""
     body = str(message["Body"])
     events = _events(body)
@@ -65,6 +87,8 @@ def describe(message: dict[str, Any]) -> DeadLetter:
         sent_at=int(attributes.get("SentTimestamp", 0)) / 1000,
         deliveries=int(attributes.get("ApproximateReceiveCount", 0)),
         size_bytes=len(body.encode("utf-8", "surrogatepass")),
+        last_error=failure.cause if failure else None,
+        failed_at=failure.at if failure else None,
         body=body,
     )
 

@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import pytest
 
+from gameserver import failures
 from gameserver.functions.services import Services
 from gameserver.persistence.results import Stats
 from gameserver.settings import Settings
@@ -48,11 +49,15 @@ class Queues:
         return sum(int(value) for value in attributes.values())
 
     def dead_letters(self) -> set[str]:
-        bodies: set[str] = set()
+        return set(self.dead_messages().values())
+
+    def dead_messages(self) -> dict[str, str]:
+        """Bodies of the dead-letter messages by message id."""
+        bodies: dict[str, str] = {}
         while messages := self.sqs.receive_message(
             QueueUrl=self.dead_letter_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
         ).get("Messages"):
-            bodies |= {message["Body"] for message in messages}
+            bodies |= {message["MessageId"]: message["Body"] for message in messages}
         return bodies
 
     async def drained(self, seconds: float = 40) -> None:
@@ -98,6 +103,16 @@ async def stats_of(settings: Settings, player_id: str) -> Stats:
         await services.close()
 
 
+async def causes_of(settings: Settings, message_ids: list[str]) -> dict[str, str]:
+    """Why the worker failed each message, as it kept it for `mjctl queue peek`."""
+    services = Services(settings)
+    try:
+        found = await failures.look_up(services.cache, message_ids)
+    finally:
+        await services.close()
+    return {message_id: failure.cause for message_id, failure in found.items()}
+
+
 async def states_of(settings: Settings, match_ids: list[str]) -> set[str]:
     services = Services(settings)
     try:
@@ -121,7 +136,11 @@ async def test_events_arrive_and_poison_ends_in_the_dead_letter_queue(
         assert json.loads(worker.await_status("/readyz", 200))["dependencies"] == {"stores": "ok", "queue": "ok"}
         metrics = worker.get("/metrics")[1]
         assert worker.stop() == 0
-    assert queues.dead_letters() == set(poison)
+    dead = queues.dead_messages()
+    assert set(dead.values()) == set(poison)
+    causes = await causes_of(settings, list(dead))
+    assert {dead[message_id]: cause for message_id, cause in causes.items()}[poison[2]].endswith("unknown event type")
+    assert len(causes) == 3
     assert await stats_of(settings, "p1") == Stats(25, 25, 175, 7)
     assert await states_of(settings, [match_id for match_id, _ in good]) == {"ended"}
     assert 'gameserver_persistence_events_total{outcome="done",type="match.ended"} 25.0' in metrics

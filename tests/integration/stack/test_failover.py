@@ -56,6 +56,8 @@ def test_players_are_sent_to_another_region_and_back(fresh: Operator) -> None:
     assert {one["status"] for one in moved.json()["probes"]} == {"pass"}
     playing.communicate(timeout=90)
 
+    state = fresh.run("status", "--region", LEFT, "--output", "json").json()["regions"][0]
+    assert (state["failed_over"], state["players_go_to"]) == (True, [OTHER])
     assert asyncio.run(create_match(api(LEFT))) == f"region_closed {{'{OTHER}': '{api(OTHER)}'}}"
     assert "closed" not in asyncio.run(create_match(api(OTHER)))
     health = fresh.run("health", "--region", LEFT, "--only", "match")

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.asyncio import Redis as AsyncRedis
 
 from gameserver.cache import SyncDistributedCache
+from mjctl.backup import cache as backup_cache
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
@@ -95,7 +97,7 @@ def test_a_value_of_another_type_is_named_with_its_type_and_the_advice_removes_i
 
 @pytest.mark.parametrize("value", [b"\xc1", b"\x81\xa1", b"", b"\x91" * 5000], ids=["unused", "cut", "empty", "deep"])
 def test_a_value_that_cannot_be_decoded_is_named(mjctl: Any, physical: Any, redis: Redis, value: bytes) -> None:
-    redis.set(physical(b"odd"), value)
+    redis.set(physical(b"odd"), value, ex=60)
     ran = mjctl("cache", "get", "profile:odd", "-o", "json")
     assert ran.code == ExitCode.CONFLICT
     assert "profile:odd" in ran.json()["error"]["what"]
@@ -161,7 +163,17 @@ def test_both_spellings_of_a_negated_class_work_in_namespace_and_key(mjctl: Any,
         assert [key["key"] for key in found["keys"]] == names, pattern
 
 
-@pytest.mark.parametrize("seconds", ["1e9", "1e300", "inf", "nan"])
+def test_a_value_that_never_ends_is_named_and_not_called_absent(mjctl: Any, physical: Any, redis: Redis) -> None:
+    redis.set(physical(b"odd"), b"\xc0")
+    for command in ("ttl", "get"):
+        ran = mjctl("cache", command, "profile:odd")
+        assert ran.code == ExitCode.CONFLICT
+        assert "without a time to live" in ran.err
+    dry = mjctl("cache", "invalidate", "profile:odd", "--all-regions", "--dry-run", "-o", "json")
+    assert regions(dry)["found"] is True
+
+
+@pytest.mark.parametrize("seconds", ["1e9", "1e300", "inf"])
 def test_a_time_to_live_out_of_range_names_the_range(mjctl: Any, physical: Any, seconds: str) -> None:
     ran = mjctl("cache", "expire", "profile:p1", seconds)
     assert ran.code == ExitCode.USAGE
@@ -175,3 +187,9 @@ def test_a_time_to_live_out_of_range_names_the_range(mjctl: Any, physical: Any, 
 )
 def test_a_slip_on_the_command_line_is_still_a_usage_error(mjctl: Any, littered: None, line: tuple[str, ...]) -> None:
     assert mjctl("cache", *line).code == ExitCode.USAGE
+
+
+async def test_a_backup_leaves_out_a_value_of_another_type(contract: Contract, physical: Any, redis: Redis) -> None:
+    redis.hset(physical(b"odd"), "field", "1")
+    async with AsyncRedis.from_url(contract.cache.url) as client:
+        assert await backup_cache.count(client, "profile") == 3

@@ -4,20 +4,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 
-from gameserver.settings import Settings
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
 from mjctl.queues.dead_letters import peek
 from mjctl.queues.operations import list_queues, purge
 from mjctl.queues.redrive import redrive
-
-
-@pytest.fixture
-def sqs(settings: Settings) -> Any:
-    return boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
 
 
 @pytest.fixture

@@ -3,55 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
 
-from gameserver.settings import Settings
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.queues import queue_depth
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 from mjctl.queues.redrive import MAX_BATCH_BYTES, batches, message_bytes, redrive
 
+from .conftest import bury
+
 Call = Callable[..., Any]
-
-
-@pytest.fixture
-def sqs(settings: Settings) -> Any:
-    return boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
-
-
-@pytest.fixture
-def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
-    """Replace one operation of SQS: `replacement(forward, parameters)`. Returns the list of the calls made."""
-    original = AwsClients.call
-
-    def install(operation: str, replacement: Call) -> list[dict[str, Any]]:
-        calls: list[dict[str, Any]] = []
-
-        async def call(self: AwsClients, service: str, name: str, **parameters: Any) -> dict[str, Any]:
-            async def forward(**changed: Any) -> dict[str, Any]:
-                return await original(self, service, name, **{**parameters, **changed})
-
-            if name != operation:
-                return await forward()
-            calls.append(parameters)
-            answer: dict[str, Any] = await replacement(forward, parameters)
-            return answer
-
-        monkeypatch.setattr(AwsClients, "call", call)
-        return calls
-
-    return install
-
-
-def bury(sqs: Any, contract: Contract, bodies: list[str]) -> None:
-    for body in bodies:
-        sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
 
 
 def drain(sqs: Any, url: str) -> list[str]:
@@ -227,65 +190,3 @@ async def test_the_command_ends_with_14_and_names_the_reason_of_a_refusal(
     assert ran.code == 14
     assert "1 sent again, 1 refused" in ran.out
     assert "InvalidMessageContents: odd" in ran.err
-
-
-async def peeked(sqs: Any, contract: Contract, body: str) -> Any:
-    from mjctl.queues.dead_letters import peek
-
-    bury(sqs, contract, [body])
-    return await peek(contract, "persistence", limit=10)
-
-
-ODD_BODIES = [
-    '{"type": []}',
-    '{"event_id": 5, "type": true}',
-    '{"event_id": {"a": 1}, "type": null}',
-    '[{"type": {}}, {"type": []}, {"event_id": 1}]',
-    "[" * 100_000,
-    '{"event_id": ' + "[" * 500 + "]" * 500 + "}",
-    '{"event_id": "\\ud800", "type": "\\udfff"}',
-    '{"event_id": "a\\u001b]0;t\\u0007b"}',
-    "null",
-    "NaN",
-    "9" * 5000,
-    "not JSON",
-]
-
-
-async def test_peek_shows_every_message_whatever_its_body(mjctl: Any, sqs: Any, contract: Contract) -> None:
-    bury(sqs, contract, ODD_BODIES)
-    for options in ((), ("--bodies",)):
-        shown = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options, "-o", "json")
-        assert shown.code == 0, shown.err
-        assert len(json.loads(shown.out)["letters"]) == len(ODD_BODIES)
-        text = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options)
-        assert text.code == 0, text.err
-        text.out.encode()
-
-
-async def test_peek_names_ids_and_types_that_are_not_strings(sqs: Any, contract: Contract) -> None:
-    (shown,) = await peeked(sqs, contract, '{"event_id": 5, "type": []}')
-    assert (shown.event_id, shown.event_type) == ("5", "[]")
-
-
-async def test_nothing_stays_hidden_after_a_peek_whose_second_call_fails(
-    contract: Contract, sqs: Any, intercept: Any
-) -> None:
-    from mjctl.queues.dead_letters import peek
-
-    bury(sqs, contract, [f"m{number}" for number in range(12)])
-    answered = 0
-
-    async def once(forward: Call, _parameters: dict[str, Any]) -> Any:
-        nonlocal answered
-        answered += 1
-        if answered > 1:
-            raise UnreachableError("no answer")
-        return await forward()
-
-    intercept("receive_message", once)
-    with pytest.raises(UnreachableError):
-        await peek(contract, "persistence", limit=12)
-    with AwsClients(contract) as clients:
-        depth = await queue_depth(clients, contract.queues["persistence"].dead_letter.url)
-    assert (depth.waiting, depth.in_flight) == (12, 0)

@@ -1,0 +1,54 @@
+"""`status` of a region whose players are sent elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mjctl.deploy.status import RegionStatus
+from mjctl.fleet.failover import close, reopen
+from mjctl.models.contract import Contract
+from mjctl.models.exit_codes import ExitCode
+
+
+@pytest.fixture
+def deployed(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
+    def status(_workspace: Any, _environment: Any, region: str) -> RegionStatus:
+        state = "deployed" if region == contract.region else "absent"
+        return RegionStatus(region, state, "r1", None, None, None, 1, (), None)
+
+    monkeypatch.setattr("mjctl.deploy.status.region_status", status)
+
+
+def region_of(ran: Any, name: str) -> dict[str, Any]:
+    (found,) = [one for one in ran.json()["regions"] if one["region"] == name]
+    return dict(found)
+
+
+def test_a_failed_over_region_is_shown_and_the_advice_brings_players_back(
+    mjctl: Any, contract: Contract, deployed: None
+) -> None:
+    open_region = region_of(mjctl("status", "-o", "json"), contract.region)
+    assert (open_region["failed_over"], open_region["players_go_to"]) == (False, [])
+    asyncio.run(close(contract, [contract.model_copy(update={"region": "eu-west-1"})]))
+    closed = region_of(mjctl("status", "-o", "json"), contract.region)
+    assert (closed["failed_over"], closed["players_go_to"]) == (True, ["eu-west-1"])
+    text = mjctl("status")
+    (line,) = [line for line in text.out.splitlines() if contract.region in line]
+    assert "deployed, failed over" in line
+    assert "players go to eu-west-1" in text.err
+    assert f"`mjctl failover --env local --region {contract.region} --restore`" in text.err
+    assert asyncio.run(reopen(contract))
+    assert "failed over" not in mjctl("status").out
+
+
+def test_a_redis_that_does_not_answer_leaves_it_open_and_ends_well(
+    mjctl: Any, contract: Contract, deployed: None, without_cache: Contract
+) -> None:
+    mjctl.contracts = {contract.region: without_cache}
+    ran = mjctl("status", "-o", "json")
+    assert ran.code == ExitCode.OK
+    assert region_of(ran, contract.region)["failed_over"] is None
+    assert "cannot see whether players are sent elsewhere" in ran.err

@@ -1,0 +1,50 @@
+"""SQS itself, and a way to make one of its operations fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+
+from gameserver.settings import Settings
+from mjctl.aws.clients import AwsClients
+from mjctl.models.contract import Contract
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def sqs(settings: Settings) -> Any:
+    return boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+
+
+@pytest.fixture
+def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
+    """Replace one operation of SQS: `replacement(forward, parameters)`. Returns the list of the calls made."""
+    original = AwsClients.call
+
+    def install(operation: str, replacement: Call) -> list[dict[str, Any]]:
+        calls: list[dict[str, Any]] = []
+
+        async def call(self: AwsClients, service: str, name: str, **parameters: Any) -> dict[str, Any]:
+            async def forward(**changed: Any) -> dict[str, Any]:
+                return await original(self, service, name, **{**parameters, **changed})
+
+            if name != operation:
+                return await forward()
+            calls.append(parameters)
+            answer: dict[str, Any] = await replacement(forward, parameters)
+            return answer
+
+        monkeypatch.setattr(AwsClients, "call", call)
+        return calls
+
+    return install
+
+
+def bury(sqs: Any, contract: Contract, bodies: list[str]) -> list[str]:
+    """Put messages into the dead-letter queue. Returns: their ids."""
+    url = contract.queues["persistence"].dead_letter.url
+    return [sqs.send_message(QueueUrl=url, MessageBody=body)["MessageId"] for body in bodies]
