@@ -272,7 +272,9 @@ class TestEverythingIsDown:
 WHEN_UP = {
     "bootstrap": ExitCode.UNREACHABLE,
     "failover": ExitCode.CONFLICT,
-    **dict.fromkeys(("backup discard", "backup restore", "backup show"), ExitCode.NOT_FOUND),
+    # There is nothing to roll back to, and no backup yet.
+    "rollback": ExitCode.NOT_FOUND,
+    **dict.fromkeys(("backup discard", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
     **dict.fromkeys(("cache expire", "cache get", "cache ttl"), ExitCode.NOT_FOUND),
 }
 
