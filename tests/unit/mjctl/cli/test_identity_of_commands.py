@@ -77,6 +77,8 @@ KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config
 def mjctl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[CommandLine]:
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(Workspace.discover(Path(__file__)).project_dir))
+    # The archive of the functions takes half a minute and needs no AWS.
+    monkeypatch.setattr("mjctl.deploy.packages.functions_of", lambda *_: None)
     forget = (accounts._client, accounts._account_of_credentials, accounts._key_of_bucket, accounts._region_of_bucket)
     for cached in forget:
         cached.cache_clear()
