@@ -15,8 +15,6 @@ from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from rich.console import Group
-
     from mjctl.cli.regions import Target
     from mjctl.health.model import HealthReport, Thresholds
     from mjctl.models.check import CheckResult
@@ -64,6 +62,9 @@ def health(
         float,
         typer.Option("--interval", min=0.5, envvar="MJCTL_INTERVAL", help="Seconds between two looks of --watch."),
     ] = 5.0,
+    problems: Annotated[
+        bool, typer.Option("--problems", envvar="MJCTL_PROBLEMS", help="Show only what did not pass; all of it counts.")
+    ] = False,
     junit: JUnitOption = None,
     output: Annotated[
         HealthOutput,
@@ -81,8 +82,11 @@ def health(
     as passed. If no check could look at a region, the region is not healthy: exit code 3. Nor is a region whose last
     deploy was cut short (check `deployment`).
 
+    Problems come first. --watch looks again until Ctrl-C, and shows the problems first on a screen that is too short.
+
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
+    from mjctl.cli.health_render import render
     from mjctl.cli.regions import Target
     from mjctl.health.model import Thresholds
 
@@ -99,7 +103,7 @@ def health(
     promise = target.environment.backup.recovery_point_seconds
     bounds = Thresholds.promising(promise).with_overrides(threshold or ())
     if watch:
-        _watch(target, only or [], bounds, interval)
+        _watch(target, only or [], bounds, interval, problems)
         return
     report = _look(target, only or [], bounds)
     if output is HealthOutput.PROMETHEUS:
@@ -107,7 +111,7 @@ def health(
 
         target.session.out.file.write(exposition(report))
     else:
-        target.session.emit(render(report), data=report.to_json())
+        target.session.emit(render(report, problems=problems), data=report.to_json())
     if junit is not None:
         from mjctl.cli.reports import health_junit, write_report
 
@@ -155,100 +159,30 @@ def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = 
         )
 
 
-def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float) -> None:
-    """Repeat until interrupted: in place on a terminal, one report after another elsewhere."""
+def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float, problems: bool) -> None:
+    """Repeat until interrupted: in place on a terminal, one report after another elsewhere.
+
+    Raises:
+        Exit: INTERRUPTED. Ctrl-C is how this ends, so no error is reported.
+    """
+    from contextlib import nullcontext
+
     from rich.live import Live
 
+    from mjctl.cli.health_render import render, screen
+    from mjctl.cli.streams import reader_is_gone
+
     out = target.session.out
-    if not out.is_terminal:
-        while True:
-            out.print(render(_look(target, only, bounds, quiet=True)))
-            out.file.flush()
-            time.sleep(interval)
-    with Live(console=out, auto_refresh=False, vertical_overflow="visible") as live:
-        while True:
-            live.update(render(_look(target, only, bounds, quiet=True)), refresh=True)
-            time.sleep(interval)
-
-
-def render(report: HealthReport) -> Group:
-    """One table a region, then what to do about each finding, then the verdict in one line."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from mjctl.cli.tables import counted
-    from mjctl.models.check import CheckStatus
-
-    parts: list[object] = []
-    for region in report.regions:
-        results = [item for item in report.results if item.region == region]
-        parts += [Text(f"{report.environment} {region}", style="bold"), _table(results), Text()]
-    parts += _advice(report)
-    counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
-    verdict = {
-        CheckStatus.FAIL: "UNHEALTHY",
-        CheckStatus.WARN: "healthy, with warnings",
-    }.get(report.status, "healthy")
-    if report.unobserved and report.status is not CheckStatus.FAIL:
-        verdict = f"UNKNOWN: no check looked at {', '.join(report.unobserved)}"
-    style = _STYLES["fail" if not report.healthy else report.status]
-    parts.append(
-        Text.assemble(
-            (verdict, f"{style} bold"),
-            f"  {counted(len(report.results), 'check')} in {report.duration_seconds:.1f} s: {counts}",
-            (f"  {report.started_at}", "dim"),
-        )
-    )
-    return Group(*parts)  # type: ignore[arg-type]
-
-
-def _advice(report: HealthReport) -> list[object]:
-    """What to do, each advice once with the checks that it is for; what keeps players from playing comes first."""
-    from rich.text import Text
-
-    from mjctl.health.model import worst
-
-    checks: dict[tuple[str, str], list[CheckResult]] = {}
-    for item in sorted(report.results, key=_gravity):
-        if item.hint and item.status in ("warn", "fail"):
-            checks.setdefault((item.region, item.hint), []).append(item)
-    return [
-        Text.assemble(
-            (f"{region} {', '.join(map(_named, items))}: ", _STYLES[worst(item.status for item in items)]),
-            hint,
-        )
-        for (region, hint), items in checks.items()
-    ]
-
-
-def _gravity(item: CheckResult) -> int:
-    """Less is graver: failures by severity, then warnings."""
-    return ("critical", "major", "minor").index(item.severity) if item.status == "fail" else 3
-
-
-def _named(item: CheckResult) -> str:
-    return f"{item.name} ({item.severity})" if item.status == "fail" else item.name
-
-
-def _table(results: list[CheckResult]) -> object:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column("status", no_wrap=True)
-    table.add_column("check", no_wrap=True)
-    table.add_column("finding", overflow="fold")
-    table.add_column("seconds", justify="right", no_wrap=True, style="dim")
-    for item in results:
-        table.add_row(
-            Text(_WORDS[item.status], style=_STYLES[item.status]),
-            Text(item.name),
-            Text(item.summary),
-            f"{item.duration_seconds:.2f} s",
-        )
-    return table
-
-
-# Words, not only colours: a CI log and a colour-blind reader see them too.
-_WORDS = {"pass": "ok", "warn": "warn", "fail": "FAIL", "skip": "skip"}
-_STYLES = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
+    live = Live(console=out, auto_refresh=False, vertical_overflow="crop") if out.draws else None
+    try:
+        with live or nullcontext():
+            while not reader_is_gone(out.file):
+                report = _look(target, only, bounds, quiet=True)
+                if live is not None:
+                    live.update(screen(report, out, problems=problems), refresh=True)
+                else:
+                    out.print(render(report, problems=problems))
+                    out.file.flush()
+                time.sleep(interval)
+    except KeyboardInterrupt:
+        raise Exit(ExitCode.INTERRUPTED) from None

@@ -1,0 +1,315 @@
+"""Every command on a real pseudo-terminal: 80x24, 40 and 200 columns, with and without colour.
+
+The commands come from the tree of commands: a new command fails `test_the_table_has_every_command` until it has a line
+in LINES. A command is run by a child of `terminal_server.py`, which has imported mjctl already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+from rich.cells import cell_len
+from typer.main import get_command
+
+from gameserver.cache import DistributedCache
+from mjctl.cli.app import app
+from mjctl.models.contract import Contract
+from mjctl.models.exit_codes import ExitCode
+
+from .conftest import REGION, Operator
+from .test_every_command import commands_of
+
+pytestmark = pytest.mark.stack
+
+SIZES = ((80, 24), (40, 24), (200, 50))
+COLOURS = ({}, {"NO_COLOR": "1"})
+# What a person's shell would give. Nothing of the machine that runs the tests may change how a command looks.
+DROPPED = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI", "TERM", "COLORTERM", "LC_ALL", "PYTHONIOENCODING")
+KEY = "profile:terminal"
+# A key that would retitle the terminal, clear it, reorder the line and add a line.
+EVIL_KEY = "profile:\x1b]0;owned\x07\x1b[2J\u202eevil\nus-east-1  profile:faked [red]"
+EVIL_SHOWN = r"profile:\x1b]0;owned\x07\x1b[2J\u202eevil\nus-east-1  profile:faked [red]"
+_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One command line.
+
+    Attributes:
+        arguments: What follows the command's name. `BACKUP` stands for the id of a backup.
+        codes: The exit codes that are right.
+        answers: What is typed when the command asks.
+        table: Whether stdout is a table, in which no name may be cut and no line may be too long.
+    """
+
+    arguments: tuple[str, ...] = ()
+    codes: tuple[ExitCode, ...] = (ExitCode.OK,)
+    answers: tuple[str, ...] = ()
+    table: bool = False
+    lane: str = "any"
+
+
+_HERE = ("--region", REGION)
+_NO = {"codes": (ExitCode.REFUSED,), "answers": ("no",)}
+_DONE_OR_REFUSED = {"codes": (ExitCode.OK, ExitCode.REFUSED), "answers": ("no",)}
+# Commands of one lane run one after another: they take the region's lock or change what the next one reads.
+_LOCK = {"lane": "lock"}
+_QUEUE = {"lane": "queue"}
+
+LINES: dict[str, list[Line]] = {
+    "plan": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), table=True, **_LOCK)],
+    "deploy": [Line(("--region", "eu-west-1"), **_NO, **_LOCK)],
+    "destroy": [Line(_HERE, **_NO, **_LOCK)],
+    "rollback": [Line((*_HERE, "--lock-timeout", "60"), (ExitCode.NOT_FOUND,), **_LOCK)],
+    "drift": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), table=True, **_LOCK)],
+    "outputs": [Line(table=True)],
+    "status": [Line(table=True, **_LOCK)],
+    "history": [Line(table=True)],
+    "unlock": [Line(_HERE, (ExitCode.OK, ExitCode.NOT_FOUND), **_LOCK)],
+    "failover": [Line(_HERE, (ExitCode.CONFLICT,))],
+    "health": [
+        Line(
+            ("--only", "redis", "--only", "server/*", "--only", "backup"), (ExitCode.OK, ExitCode.UNHEALTHY), table=True
+        ),
+        Line(("--only", "nosuch/*"), (ExitCode.UNHEALTHY, ExitCode.USAGE, ExitCode.NOT_FOUND)),
+    ],
+    "loadtest": [Line(("--players", "2", "--duration", "2", "--mode", "probe"))],
+    "doctor": [Line(codes=(ExitCode.OK, ExitCode.DEPENDENCY), table=True)],
+    "completion": [Line(("bash",))],
+    "backup create": [Line((*_HERE, "--only", "cache"), lane="backup")],
+    "backup list": [Line(table=True, lane="backup")],
+    "backup show": [Line(("BACKUP",), table=True)],
+    "backup verify": [Line(("BACKUP",))],
+    "backup restore": [Line(("BACKUP", *_HERE), **_DONE_OR_REFUSED)],
+    "backup prune": [Line(**_DONE_OR_REFUSED, lane="backup")],
+    "backup drill": [Line((*_HERE, "--only", "cache"), lane="drill")],
+    "backup discard": [Line(("scratch-none",), (ExitCode.REFUSED, ExitCode.NOT_FOUND), ("no",))],
+    "cache hot": [Line(("--seconds", "1"))],
+    "cache stats": [Line(table=True)],
+    "cache keys": [Line(("profile:*", "--sizes"), table=True)],
+    "cache get": [Line((KEY,)), Line(("profile:nosuch",), (ExitCode.NOT_FOUND,))],
+    "cache ttl": [Line((KEY,))],
+    "cache expire": [Line((KEY, "600"))],
+    "cache invalidate": [
+        Line(("--pattern", "profile:*", "--dry-run")),
+        Line(("--pattern", "nosuch:*")),
+        Line(("--pattern", "*"), **_NO),
+        Line(("--namespace", "nosuch")),
+    ],
+    "cache flush": [Line(("--dry-run",)), Line(**_NO)],
+    "queue list": [Line(table=True, **_QUEUE)],
+    "queue peek": [Line(("persistence", "--bodies"), table=True, **_QUEUE)],
+    "queue redrive": [Line(("persistence", "--limit", "1"), **_QUEUE)],
+    "queue purge": [Line(("persistence",), **_DONE_OR_REFUSED, **_QUEUE)],
+    "servers list": [Line(table=True)],
+    "servers drain": [Line((f"game-{REGION}a-1", *_HERE), **_NO)],
+    "servers restart": [Line(_HERE, **_NO)],
+    "servers scale": [Line(("2", *_HERE), **_NO, **_LOCK)],
+    "bootstrap": [Line(("--env", "sandbox"), (ExitCode.UNREACHABLE,))],
+    "package": [Line(("--env", "local"), (ExitCode.USAGE,))],
+    "sandbox up": [Line(("--env", "local"), (ExitCode.USAGE,))],
+    "sandbox down": [Line()],
+    "sandbox status": [Line(table=True)],
+    "sandbox logs": [Line((), (ExitCode.NOT_FOUND,))],
+    "config validate": [Line(("--all",))],
+    "config show": [Line()],
+    "config schema": [Line()],
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a command has written."""
+
+    line: str
+    columns: int
+    code: int
+    stdout: str
+    stderr: str
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """Stdout as it reads on the screen, without escape sequences."""
+        return _SEQUENCE.sub("", self.stdout).replace("\r\n", "\n")
+
+    @property
+    def all(self) -> str:
+        return self.stdout + self.stderr
+
+
+@dataclass
+class Terminals:
+    """Some servers, each of which runs one command at a time."""
+
+    operator: Operator
+    servers: list[subprocess.Popen[str]] = field(default_factory=list)
+    free: SimpleQueue[subprocess.Popen[str]] = field(default_factory=SimpleQueue)
+
+    def start(self, count: int) -> None:
+        self.servers = [
+            subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("terminal_server.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(count)
+        ]
+        for server in self.servers:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            self.free.put(server)
+
+    def stop(self) -> None:
+        for server in self.servers:
+            assert server.stdin is not None
+            server.stdin.close()
+            server.wait(timeout=60)
+
+    def run(
+        self,
+        *arguments: str,
+        columns: int = 80,
+        lines: int = 24,
+        answers: Sequence[str] = (),
+        environment: dict[str, str] | None = None,
+        **more: str,
+    ) -> Shown:
+        """Run one command. `more`: `stdout` and `stderr` (terminal, pipe, broken, full or closed), `interrupt_at`."""
+        kept = {name: value for name, value in self.operator.environment.items() if name not in DROPPED}
+        request = {
+            "arguments": arguments,
+            "columns": columns,
+            "lines": lines,
+            "answers": answers,
+            "environment": {**kept, "TERM": "xterm-256color", **(environment or {})},
+            **more,
+        }
+        server = self.free.get()
+        try:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            server.stdin.write(json.dumps(request) + "\n")
+            server.stdin.flush()
+            answer = json.loads(server.stdout.readline())
+        finally:
+            self.free.put(server)
+        return Shown(" ".join(arguments), columns, **answer)
+
+
+@pytest.fixture(scope="module")
+def contract(operator: Operator) -> Contract:
+    return Contract.model_validate(operator.contract())
+
+
+@pytest.fixture(scope="module")
+def backup(operator: Operator) -> str:
+    made = operator.run("backup", "create", "--region", REGION, "--only", "cache", "--output", "json")
+    assert made.code == ExitCode.OK, made.stderr
+    return str(made.json()["regions"][0]["backup_id"])
+
+
+@pytest.fixture(scope="module")
+def terminals(operator: Operator, contract: Contract, backup: str) -> Iterator[Terminals]:
+    """Servers, and a region with odd data in its cache and among its dead letters."""
+    asyncio.run(_fill_cache(contract))
+    _send_dead_letters(contract)
+    terminals = Terminals(operator)
+    terminals.start(4)
+    yield terminals
+    terminals.stop()
+
+
+async def _fill_cache(contract: Contract) -> None:
+    from mjctl.aws.clients import AwsClients
+    from mjctl.aws.stores import cache
+
+    with AwsClients(contract) as clients:
+        async with cache(contract, clients, timeout_seconds=10) as redis:
+            distributed = DistributedCache(redis)
+            for name in (KEY, EVIL_KEY, *(f"profile:player-{number:08}" for number in range(20))):
+                namespace, _, key = name.partition(":")
+                value = {"name": "Zoë 🙂", "note": "\x1b[31mred\x1b[0m " + "long " * 100}
+                await distributed.set(namespace, key, value, ttl_seconds=3600)
+
+
+def _send_dead_letters(contract: Contract) -> None:
+    from mjctl.aws.clients import AwsClients
+
+    with AwsClients(contract) as clients:
+        for body in ('{"type": "match_ended", "event_id": "e-1"}', "no \x1b[2J JSON", '{"type": "\x07"}'):
+            clients.sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
+
+
+def test_the_table_has_every_command() -> None:
+    assert sorted(LINES) == sorted(commands_of(get_command(app)))
+
+
+def test_every_command_at_every_size_with_and_without_colour(terminals: Terminals, backup: str) -> None:
+    lanes: dict[str, list[tuple[str, Line]]] = {}
+    for name, lines in LINES.items():
+        for number, line in enumerate(lines):
+            lane = line.lane if line.lane != "any" else f"{name} {number}"
+            lanes.setdefault(lane, []).append((name, line))
+
+    def work(lane: list[tuple[str, Line]]) -> list[tuple[str, Line, list[Shown]]]:
+        done = []
+        for name, line in lane:
+            arguments = [*name.split(), *(backup if word == "BACKUP" else word for word in line.arguments)]
+            shown = [
+                terminals.run(*arguments, columns=columns, lines=height, answers=line.answers, environment=colour)
+                for columns, height in SIZES
+                for colour in COLOURS
+            ]
+            done.append((name, line, shown))
+        return done
+
+    # The long lanes first, so that the short ones fill the gaps.
+    ordered = sorted(lanes.values(), key=len, reverse=True)
+    with ThreadPoolExecutor(4) as pool:
+        results = [result for lane in pool.map(work, ordered) for result in lane]
+    problems = [problem for name, line, shown in results for problem in problems_of(line, shown)]
+    assert problems == []
+    assert {name for name, _, _ in results} == set(commands_of(get_command(app)))
+
+
+def problems_of(line: Line, runs: Sequence[Shown]) -> Iterator[str]:
+    widest = max(runs, key=lambda shown: shown.columns)
+    known = words_of(widest.text)
+    for number, shown in enumerate(runs):
+        where = f"`{shown.line}` at {shown.columns} columns"
+        if shown.code not in line.codes:
+            yield f"{where} ended with {shown.code}: {shown.stderr}"
+        if "Traceback" in shown.all or "mjctl itself has failed" in shown.all:
+            yield f"{where} crashed: {shown.all}"
+        if COLOURS[number % len(COLOURS)] and "\x1b" in shown.all:
+            yield f"{where} wrote an escape sequence in spite of NO_COLOR: {shown.all!r}"
+        if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e]|\x1b[^\[]", shown.all):
+            yield f"{where} wrote a control character: {shown.all!r}"
+        if line.answers and shown.code == ExitCode.REFUSED and "Only `yes` goes on: " not in shown.stderr:
+            yield f"{where} refused without a question"
+        if line.table:
+            yield from (f"{where} cut a word: {word!r}" for word in sorted(words_of(shown.text) - known))
+            yield from (
+                f"{where} has a line of {cell_len(text)} columns: {text!r}"
+                for text in shown.text.splitlines()
+                if cell_len(text) > shown.columns and len(text.split()) > 1 and max(map(len, text.split())) < 20
+            )
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a table, with every number alike: figures change between two runs."""
+    table = "\n".join(line for line in text.splitlines() if not line.startswith("hidden for lack of room"))
+    return {re.sub(r"\d+(?:\.\d+)?", "0", word) for word in table.split()}
