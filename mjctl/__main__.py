@@ -15,7 +15,7 @@ from mjctl.models.exit_codes import ExitCode
 if TYPE_CHECKING:
     from typer import TyperException
 
-    from mjctl.models.errors import MjctlError, UsageError
+    from mjctl.models.errors import MjctlError
 
 
 def main() -> None:
@@ -70,7 +70,7 @@ def run(argv: list[str]) -> int:
     except MjctlError as error:
         code = _report(argv, error)
     except TyperException as error:
-        code = _report(argv, _usage_error(error))
+        code = _refuse(argv, error)
     except (KeyboardInterrupt, Abort):
         code = _report(argv, Interrupted("interrupted"))
     except Exception as error:
@@ -87,8 +87,8 @@ def _report(argv: list[str], error: MjctlError) -> int:
     return error.exit_code
 
 
-def _usage_error(error: TyperException) -> UsageError:
-    """What the parser found wrong, said as every other error is."""
+def _refuse(argv: list[str], error: TyperException) -> int:
+    """Report what the parser found wrong as every other error. A group without a command shows its help instead."""
     from mjctl.models.errors import UsageError
 
     context = getattr(error, "ctx", None)
@@ -96,8 +96,10 @@ def _usage_error(error: TyperException) -> UsageError:
     message = getattr(error, "format_message", error.__str__)()
     if type(error).__name__ == "NoArgsIsHelpError":
         print(message, file=sys.stderr)  # noqa: T201
+        if not _wants_json(argv):
+            return ExitCode.USAGE
         message = "no command was given"
-    return UsageError(message.strip().rstrip("."), hint=f"`{command} --help` shows what there is")
+    return _report(argv, UsageError(message.strip().rstrip("."), hint=f"`{command} --help` shows what is possible"))
 
 
 def _internal(argv: list[str], error: Exception) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from mjctl.cli import (
+    about,
     backup,
     bootstrap,
     cache,
@@ -97,4 +98,6 @@ app.add_typer(sandbox.app, cls=Group, name="sandbox", help="The emulated AWS in 
 app.command()(loadtest.loadtest)
 app.command()(doctor.doctor)
 app.command()(completion.completion)
+app.command("help")(about.help_page)
+app.command()(about.version)
 app.add_typer(config.app, cls=Group, name="config", help="Check and show the environments in configs/.")

@@ -90,14 +90,19 @@ def _shown(region: str, entry: BackupEntry) -> list[RenderableType]:
     if entry.signed is None:
         return blocks
     manifest = entry.signed.manifest
+    database = manifest.database
+    schema = [("schema", f"migration {database['migration']}, PostgreSQL {database['server']}")] if database else []
     facts = (
         ("made", f"{human_age(manifest.created_at)} ({manifest.created_at}) by {manifest.created_by}"),
         ("of", f"{manifest.project}, {manifest.environment}, {manifest.region}"),
-        ("schema", f"migration {manifest.database.get('migration')}, PostgreSQL {manifest.database.get('server')}"),
+        *schema,
         ("opens with", ", ".join(f"{key.key_id} ({key.region})" for key in entry.signed.keys)),
         ("size", f"{human_bytes(manifest.stored_bytes)} of {human_bytes(manifest.raw_bytes)}"),
     )
-    blocks += [styled(f"  {name:<11}{value}") for name, value in facts]
+    about = DataTable(Column("FACT"), Column("VALUE", folds=True), headless=True)
+    for fact in facts:
+        about.add_row(*fact)
+    blocks.append(about)
     table = DataTable(
         Column("KIND", 1),
         Column("PART"),

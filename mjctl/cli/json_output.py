@@ -16,7 +16,9 @@ import base64
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Set
+import sys
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import IO, Any
 
@@ -25,6 +27,8 @@ from mjctl.cli.printable import printable
 # The one control character that JSON in ASCII would leave as it is.
 _DELETE = "\\u007f"
 _NOT_ASCII = re.compile(r"[^ -~\n]")
+
+_CALLS = 10_000
 
 _WRITTEN: ContextVar[bool] = ContextVar("mjctl_json_written", default=False)
 
@@ -49,7 +53,8 @@ def forget_json() -> None:
 
 def json_text(data: object) -> str:
     """The JSON of `data`, in ASCII."""
-    text = json.dumps(json_ready(data), indent=2, allow_nan=False)
+    with _deep_values():
+        text = json.dumps(json_ready(data), indent=2, allow_nan=False)
     return text.replace("\x7f", _DELETE)
 
 
@@ -61,8 +66,20 @@ def json_for_people(data: object, encoding: str) -> str:
     """
     if not encoding.lower().startswith("utf"):
         return json_text(data)
-    text = json.dumps(json_ready(data), indent=2, allow_nan=False, ensure_ascii=False)
+    with _deep_values():
+        text = json.dumps(json_ready(data), indent=2, allow_nan=False, ensure_ascii=False)
     return _NOT_ASCII.sub(lambda found: _safe_in_json(found[0]), text)
+
+
+@contextmanager
+def _deep_values() -> Iterator[None]:
+    """Allow the nesting that MessagePack allows in a cached value, 511 levels of several calls each."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _CALLS))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def _safe_in_json(letter: str) -> str:

@@ -41,6 +41,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "loadtest": ("--players", "2", "--duration", "10"),
     "doctor": (),
     "completion": ("bash",),
+    "help": ("cache", "flush"),
+    "version": (),
     "backup create": (),
     "backup list": (),
     "backup show": ("20990101T000000Z-none",),
@@ -88,13 +90,15 @@ ON_NOTHING = {
     "unlock": ExitCode.OK,
     "doctor": ExitCode.OK,
     "completion": ExitCode.OK,
+    "help": ExitCode.OK,
+    "version": ExitCode.OK,
     "config validate": ExitCode.OK,
     "config show": ExitCode.OK,
     "config schema": ExitCode.OK,
 }
 MAKES_SOMETHING = {"deploy", "package", "sandbox up"}
-WITHOUT_AN_ENVIRONMENT = {"doctor", "completion", "config schema"}
-WITHOUT_JSON = {"completion", "config schema"}
+WITHOUT_AN_ENVIRONMENT = {"doctor", "completion", "help", "version", "config schema"}
+WITHOUT_JSON = {"completion", "help", "config schema"}
 # What changes something that cannot be had back, without the option that answers its question.
 UNCONFIRMED = {
     name: tuple(word for word in line if word not in ("--yes", "--auto-approve"))

@@ -87,13 +87,15 @@ LINES: dict[str, list[Line]] = {
     "loadtest": [Line(("--players", "2", "--duration", "2", "--mode", "probe"))],
     "doctor": [Line(codes=(ExitCode.OK, ExitCode.DEPENDENCY), table=True)],
     "completion": [Line(("bash",))],
+    "help": [Line(), Line(("cache", "flush"))],
+    "version": [Line()],
     "backup create": [Line((*_HERE, "--only", "cache"), lane="backup")],
     "backup list": [Line(table=True, lane="backup")],
     "backup show": [Line(("BACKUP",), table=True)],
     "backup verify": [Line(("BACKUP",))],
     "backup restore": [Line(("BACKUP", *_HERE), **_DONE_OR_REFUSED)],
     "backup prune": [Line(**_DONE_OR_REFUSED, lane="backup")],
-    "backup drill": [Line((*_HERE, "--only", "cache"), lane="drill")],
+    "backup drill": [Line(_HERE, lane="drill")],
     "backup discard": [Line(("scratch-none",), (ExitCode.REFUSED, ExitCode.NOT_FOUND), ("no",))],
     "cache hot": [Line(("--seconds", "1"))],
     "cache stats": [Line(table=True)],
@@ -138,6 +140,7 @@ class Shown:
     stdout: str
     stderr: str
     seconds: float
+    cpu_seconds: float
 
     @property
     def text(self) -> str:
@@ -248,9 +251,13 @@ async def _fill_cache(contract: Contract) -> None:
 def _send_dead_letters(contract: Contract) -> None:
     from mjctl.aws.clients import AwsClients
 
+    # What SQS accepts: no control characters but line ends, and any character as an escape of JSON.
+    bodies = ('{"type": "match_ended", "event_id": "e-1"}', "not\nJSON \u202e", r'{"type": "\u001b[2J\u0007"}')
     with AwsClients(contract) as clients:
-        for body in ('{"type": "match_ended", "event_id": "e-1"}', "no \x1b[2J JSON", '{"type": "\x07"}'):
-            clients.sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
+        for body in bodies:
+            clients.client("sqs").send_message(
+                QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body
+            )
 
 
 def test_the_table_has_every_command() -> None:
@@ -309,7 +316,163 @@ def problems_of(line: Line, runs: Sequence[Shown]) -> Iterator[str]:
             )
 
 
+# What stands in a narrow table only: the note that names hidden columns. And the units of an age.
+_ANYWHERE = frozenset(("hidden", "for", "lack", "of", "room:", "s", "min", "h", "d", "in", "ago"))
+
+
 def words_of(text: str) -> set[str]:
     """The words of a table, with every number alike: figures change between two runs."""
-    table = "\n".join(line for line in text.splitlines() if not line.startswith("hidden for lack of room"))
-    return {re.sub(r"\d+(?:\.\d+)?", "0", word) for word in table.split()}
+    return {re.sub(r"\d+(?:\.\d+)?", "0", word.rstrip(",")) for word in text.split()} - _ANYWHERE
+
+
+def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, operator: Operator) -> None:
+    for columns in (40, 80, 200):
+        assert EVIL_SHOWN in terminals.run("cache", "keys", "profile:*", columns=columns).text
+    assert EVIL_SHOWN in terminals.run("cache", "stats", columns=200).text
+    refused = terminals.run("cache", "get", "profile:\x1b[2J\u202e\n")
+    assert r"profile:\x1b[2J\u202e\n" in refused.stderr
+    asked = terminals.run("queue", "purge", "persistence\x1b[2J", answers=["no"])
+    assert "\x1b[2J" not in asked.all
+    # A program gets the key as it is.
+    document = operator.run("cache", "keys", "profile:*", "--output", "json").json()
+    assert EVIL_KEY in [key["name"] for key in document["regions"][0]["keys"]]
+
+
+def test_the_answer_no_changes_nothing_and_yes_goes_on(terminals: Terminals) -> None:
+    line = ("cache", "invalidate", "--pattern", "*:terminal-nosuch*")
+    refused = terminals.run("cache", "flush", answers=["nope"])
+    assert refused.code == ExitCode.REFUSED
+    assert "nothing was changed" in refused.stderr
+    assert terminals.run("cache", "get", KEY).code == ExitCode.OK
+    assert terminals.run(*line).code == ExitCode.OK
+
+
+# The variables of a shell, a container and a pipeline; what they give has to be readable and free of a traceback.
+ENVIRONMENTS = [
+    *({"COLUMNS": columns} for columns in ("0", "-1", "abc", "5", "10000", "", "²", "9" * 5000)),
+    {"LINES": "0"},
+    {"NO_COLOR": "1"},
+    {"TERM": "dumb"},
+    {"TERM": ""},
+    {"CI": "1"},
+    {"CI": "1", "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "0"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "cp1252"},
+    {"PYTHONIOENCODING": "latin-1"},
+    {"FORCE_COLOR": "1", "NO_COLOR": "1"},
+]
+# A table, progress without a total, a value with letters and an emoji, an error.
+SAMPLES: list[tuple[tuple[str, ...], ExitCode]] = [
+    (("cache", "keys", "profile:*"), ExitCode.OK),
+    (("cache", "invalidate", "--pattern", "profile:*", "--dry-run"), ExitCode.OK),
+    (("cache", "get", KEY), ExitCode.OK),
+    (("config", "validate", "--env", "nosuch"), ExitCode.NOT_FOUND),
+]
+
+
+@pytest.mark.parametrize("stdout", ["terminal", "pipe"])
+def test_every_environment_gives_clean_output(terminals: Terminals, stdout: str) -> None:
+    def work(environment: dict[str, str]) -> list[Shown]:
+        return [terminals.run(*line, environment=environment, stdout=stdout) for line, _ in SAMPLES]
+
+    with ThreadPoolExecutor(4) as pool:
+        for environment, shown in zip(ENVIRONMENTS, pool.map(work, ENVIRONMENTS), strict=True):
+            for ran, (_, code) in zip(shown, SAMPLES, strict=True):
+                assert ran.code == code, (environment, ran)
+                assert "Traceback" not in ran.all, (environment, ran)
+                if {"NO_COLOR", "TERM"} & set(environment) or (stdout == "pipe" and ran is shown[0]):
+                    assert "\x1b" not in ran.stdout, (environment, ran)
+            keys, swept, value, missing = shown
+            assert KEY in keys.text
+            assert "keys would be invalidated" in swept.text
+            assert json.loads(value.text)["name"] == "Zoë 🙂"
+            assert "nosuch" in missing.stderr
+            if {"NO_COLOR", "TERM", "CI"} & set(environment):
+                assert "\x1b" not in swept.stderr, (environment, swept)
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_closed_full_and_broken_streams(terminals: Terminals, output: str) -> None:
+    """Closed: the caller wants no output, and the command does its work. Broken: the reader has read enough.
+
+    Full: the result is lost, so the command does not end as if it had succeeded.
+    """
+
+    def work(wiring: tuple[str, str]) -> list[Shown]:
+        return [terminals.run(*line, "--output", output, stdout=wiring[0], stderr=wiring[1]) for line, _ in SAMPLES]
+
+    wirings = [
+        (out, err)
+        for out in ("terminal", "pipe", "closed", "full", "broken")
+        for err in ("terminal", "closed", "full", "broken")
+    ]
+    with ThreadPoolExecutor(4) as pool:
+        for (out, err), shown in zip(wirings, pool.map(work, wirings), strict=True):
+            for ran, (_, code) in zip(shown, SAMPLES, strict=True):
+                expected = code
+                if out == "full" and code == ExitCode.OK:
+                    expected = ExitCode.PERMISSION
+                assert ran.code == expected, (out, err, ran)
+                assert "Traceback" not in ran.all, (out, err, ran)
+                assert "Exception ignored" not in ran.all, (out, err, ran)
+                if output == "json" and out in ("terminal", "pipe"):
+                    json.loads(ran.text)
+            if out == "full" and err == "terminal":
+                assert "cannot write to stdout: No space left on device" in shown[0].stderr
+
+
+def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
+    """The same with a real interpreter: what it does to its streams at its start and at its end counts too."""
+    program = f"{sys.executable} -m mjctl"
+    for line, code, words in (
+        ("config validate >&-", 0, ""),
+        ("config validate 2>&-", 0, "is valid"),
+        ("config validate <&- >&- 2>&-", 0, ""),
+        ("config validate >/dev/full", 10, "cannot write to stdout"),
+        ("config validate --env nosuch 2>/dev/full", 13, ""),
+        ("config schema | head -c 1; exit ${PIPESTATUS[0]}", 0, "{"),
+        ("config validate --env nosuch 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}", 13, ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-c", line.replace("config", f"{program} config", 1)],
+            env=operator.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, line) == (code, line), done
+        assert words in done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        assert "Exception ignored" not in done.stderr
+    for environment in (
+        {"LC_ALL": "C"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"LC_ALL": "POSIX"},
+    ):
+        ran = operator.run("cache", "get", KEY, "--region", REGION, **environment)
+        assert ran.code == ExitCode.OK, ran.stderr
+        assert ran.json()["name"] == "Zoë 🙂"
+
+
+def test_health_that_watches_ends_without_an_error(terminals: Terminals) -> None:
+    line = ("health", "--only", "redis", "--watch", "--interval", "0.5")
+    for environment in COLOURS:
+        shown = terminals.run(*line, environment=environment, interrupt_at=f"local {REGION}")
+        assert shown.code == ExitCode.INTERRUPTED
+        assert "error" not in shown.stderr
+        assert "redis" in shown.text
+
+
+def test_a_value_of_any_length_is_json_in_a_pipe(terminals: Terminals) -> None:
+    for columns in ("", "40"):
+        shown = terminals.run("cache", "get", KEY, stdout="pipe", environment={"COLUMNS": columns})
+        assert json.loads(shown.stdout)["note"] == "\x1b[31mred\x1b[0m " + "long " * 100
+
+
+def test_progress_goes_to_stderr_and_json_stays_one_document(terminals: Terminals) -> None:
+    line = ("cache", "invalidate", "--pattern", "profile:*", "--dry-run", "--output", "json")
+    shown = terminals.run(*line)
+    assert "counting" in shown.stderr
+    assert json.loads(shown.text)["regions"][0]["matched"] >= 20

@@ -79,3 +79,11 @@ def test_a_document_ends_with_a_line_end() -> None:
     stream = io.StringIO()
     print_json({"a": 1}, stream)
     assert stream.getvalue() == '{\n  "a": 1\n}\n'
+
+
+def test_a_value_may_be_nested_as_deeply_as_the_cache_can_store_it() -> None:
+    value: Any = 1
+    for _ in range(511):
+        value = [value]
+    for text in (json_text(value), json_for_people({"a": value}, "utf-8")):
+        assert text.count("[") == 511
