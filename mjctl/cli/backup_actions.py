@@ -184,7 +184,7 @@ class Progress:
 
     def of(self, word: str, region: str) -> Callable[[str, int], None]:
         """The callback for one region's records."""
-        heard = self._bar(f"{word} {region}: records")
+        heard = self._bar(f"{word} {region}")
         return lambda _label, count: heard(count)
 
     def bytes_of(self, region: str) -> Callable[[int], None]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mjctl.cli.console import SafeConsole
 
 _LINE_INTERVAL_SECONDS = 10.0
+_WIDTH_FOR_TIME, _WIDTH_FOR_BAR = 56, 80
 
 
 @dataclass
@@ -100,15 +101,15 @@ def _bars(console: SafeConsole) -> Bars:
         def render(self, task: object) -> Text:
             return Text(_amount(task.completed, task.total), style="progress.download")  # type: ignore[attr-defined]
 
-    # A bar for a total that is known takes room that a narrow terminal needs for the words.
-    bar: list[ProgressColumn] = [BarColumn()] if console.width >= 60 else []
-    unicode = console.encoding.lower().startswith("utf")
+    # Rich cuts what does not fit, a figure as well as a word. So a narrow terminal gets fewer columns.
+    spinner = SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line")
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), AmountColumn()]
+    if console.width >= _WIDTH_FOR_TIME:
+        columns = [spinner, *columns, TimeElapsedColumn()]
+    if console.width >= _WIDTH_FOR_BAR:
+        columns.insert(2, BarColumn())
     return RichProgress(
-        SpinnerColumn("dots" if unicode else "line"),
-        TextColumn("{task.description}", markup=False),
-        *bar,
-        AmountColumn(),
-        TimeElapsedColumn(),
+        *columns,
         console=console,
         transient=True,
     )

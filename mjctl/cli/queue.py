@@ -194,11 +194,11 @@ def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> DataTable:
     table = DataTable(
         Column("REGION"),
         Column("QUEUE"),
-        Column("WAITING", 1, right=True),
-        Column("IN FLIGHT", 3, right=True),
-        Column("OLDEST", 2, right=True),
+        Column("WAITING", 2, right=True),
+        Column("IN FLIGHT", 4, right=True),
+        Column("OLDEST", 3, right=True),
         Column("DEAD LETTERS", 1, right=True),
-        Column("MAX DELIVERIES", 4, right=True),
+        Column("MAX DELIVERIES", 5, right=True),
     )
     for outcome in outcomes:
         for row in outcome.value or ():

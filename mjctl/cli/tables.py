@@ -69,31 +69,36 @@ class DataTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        shown, layout = self._layout(options.max_width)
+        every = range(len(self._columns))
+        widths = {index: self._width(index) for index in every}
+        shown, layout = self._layout(widths, options.max_width)
+        if layout != "beside" or len(shown) < len(every):
+            # A few very long cells must not cost all other rows their columns.
+            widths = {index: self._usual_width(index, options.max_width // 2) for index in every}
+            shown, layout = self._layout(widths, options.max_width)
         if layout == "blocks":
             yield from self._blocks(shown)
         else:
-            widths = {index: self._width(index) for index in shown}
             if not self._headless:
                 headed = shown[:-1] if layout == "below" else shown
                 yield self._line([Text(column.heading, style="dim") for column in self._columns], headed, widths)
             for row in self._rows:
                 yield from self._row(row, shown, widths, options.max_width, below=layout == "below")
         hidden = [column.heading for index, column in enumerate(self._columns) if self._is_missed(index, shown)]
-        if hidden:
+        if hidden and not self._headless:
             note = Text(f"hidden for lack of room: {', '.join(hidden)}", style="dim")
             yield from folded(note, options.max_width)
 
     def _is_missed(self, index: int, shown: Sequence[int]) -> bool:
         return index not in shown and bool(self._columns[index].heading) and self._has_content(index)
 
-    def _layout(self, room: int) -> tuple[list[int], str]:
+    def _layout(self, widths: dict[int, int], room: int) -> tuple[list[int], str]:
         """The columns to show, and how: a message `beside` its row, a message `below` its row, or `blocks`."""
         every = list(range(len(self._columns)))
         message = every[-1:] if self._columns and self._columns[-1].folds else []
         shown = every
         while True:
-            if self._needed(shown, message) <= room:
+            if _needed(widths, shown, message) <= room:
                 return shown, "beside"
             droppable = [index for index in shown if self._columns[index].priority]
             if not droppable:
@@ -101,21 +106,25 @@ class DataTable:
             # A column without content is no loss. Of equal columns the right one goes.
             drop = max(droppable, key=lambda i: (not self._has_content(i), self._columns[i].priority, i))
             shown = [index for index in shown if index != drop]
-        if message and message[0] in shown and self._needed([i for i in shown if i not in message], []) <= room:
+        if message and message[0] in shown and _needed(widths, [i for i in shown if i not in message], []) <= room:
             return shown, "below"
         return shown, "blocks"
-
-    def _needed(self, shown: Sequence[int], message: Sequence[int]) -> int:
-        widths = [
-            min(self._width(index), _NARROWEST_MESSAGE) if index in message else self._width(index) for index in shown
-        ]
-        return sum(widths) + _GAP * max(0, len(widths) - 1)
 
     def _width(self, index: int) -> int:
         from rich.cells import cell_len
 
         heading = 0 if self._headless else cell_len(self._columns[index].heading)
         return max([heading, *(row[index].cell_len for row in self._rows)])
+
+    def _usual_width(self, index: int, most: int) -> int:
+        """The width of a needed column without its cells of more than `most` columns, unless all are that long."""
+        from rich.cells import cell_len
+
+        column = self._columns[index]
+        usual = [row[index].cell_len for row in self._rows if row[index].cell_len <= most]
+        if column.priority or column.folds or not usual:
+            return self._width(index)
+        return max([0 if self._headless else cell_len(column.heading), *usual])
 
     def _has_content(self, index: int) -> bool:
         return any(row[index].plain.strip("- ") for row in self._rows)
@@ -127,7 +136,7 @@ class DataTable:
 
         last = shown[-1]
         if not self._columns[last].folds:
-            yield self._line(row, shown, widths)
+            yield from self._lines(row, shown, widths)
             return
         first = shown[:-1]
         indent = _INDENT if below or not first else sum(widths[index] + _GAP for index in first)
@@ -135,11 +144,24 @@ class DataTable:
         lines = folded(message, room - indent)
         if below or not first:
             if first:
-                yield self._line(row, first, widths)
+                yield from self._lines(row, first, widths)
             yield from (_raw(Text(" " * (indent if first else 0)).append_text(line)) for line in lines if line.plain)
             return
-        yield self._line([*row[:last], lines[0]], shown, widths)
+        yield from self._lines([*row[:last], lines[0]], shown, widths)
         yield from (_raw(Text(" " * indent).append_text(line)) for line in lines[1:])
+
+    def _lines(self, cells: Sequence[Text], shown: Sequence[int], widths: dict[int, int]) -> Iterator[Text]:
+        """One line, or more if a cell is longer than its column: the cells after it then begin a line of their own."""
+        from rich.text import Text
+
+        line = list(cells)
+        for index in shown[:-1]:
+            if cells[index].cell_len > widths[index]:
+                yield self._line(line, shown[: shown.index(index) + 1], widths)
+                line = [Text() if number <= index else cell for number, cell in enumerate(line)]
+        rest = self._line(line, shown, widths)
+        if rest.plain:
+            yield rest
 
     def _line(self, cells: Sequence[Text], shown: Sequence[int], widths: dict[int, int]) -> Text:
         from rich.text import Text
@@ -164,6 +186,11 @@ class DataTable:
                 if row[index].plain:
                     heading = self._columns[index].heading
                     yield _raw(Text.assemble((f"{heading:<{width}}{' ' * _GAP}", "dim"), row[index]))
+
+
+def _needed(widths: dict[int, int], shown: Sequence[int], message: Sequence[int]) -> int:
+    needed = [min(widths[index], _NARROWEST_MESSAGE) if index in message else widths[index] for index in shown]
+    return sum(needed) + _GAP * max(0, len(needed) - 1)
 
 
 def plain_table(*headings: str) -> DataTable:

@@ -31,6 +31,7 @@ from .test_every_command import commands_of
 
 pytestmark = pytest.mark.stack
 
+_SIDE_BY_SIDE = 3
 SIZES = ((80, 24), (40, 24), (200, 50))
 COLOURS = ({}, {"NO_COLOR": "1"})
 # What a person's shell would give. Nothing of the machine that runs the tests may change how a command looks.
@@ -89,7 +90,7 @@ LINES: dict[str, list[Line]] = {
     "completion": [Line(("bash",))],
     "help": [Line(), Line(("cache", "flush"))],
     "version": [Line()],
-    "backup create": [Line((*_HERE, "--only", "cache"), lane="backup")],
+    "backup create": [Line(_HERE, lane="backup")],
     "backup list": [Line(table=True, lane="backup")],
     "backup show": [Line(("BACKUP",), table=True)],
     "backup verify": [Line(("BACKUP",))],
@@ -212,27 +213,31 @@ class Terminals:
         return Shown(" ".join(arguments), columns, **answer)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def contract(operator: Operator) -> Contract:
     return Contract.model_validate(operator.contract())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def backup(operator: Operator) -> str:
-    made = operator.run("backup", "create", "--region", REGION, "--only", "cache", "--output", "json")
+    made = operator.run("backup", "create", "--region", REGION, "--output", "json")
     assert made.code == ExitCode.OK, made.stderr
     return str(made.json()["regions"][0]["backup_id"])
 
 
-@pytest.fixture(scope="module")
-def terminals(operator: Operator, contract: Contract, backup: str) -> Iterator[Terminals]:
-    """Servers, and a region with odd data in its cache and among its dead letters."""
-    asyncio.run(_fill_cache(contract))
-    _send_dead_letters(contract)
+@pytest.fixture(scope="session")
+def servers(operator: Operator) -> Iterator[Terminals]:
     terminals = Terminals(operator)
-    terminals.start(4)
+    terminals.start(_SIDE_BY_SIDE)
     yield terminals
     terminals.stop()
+
+
+@pytest.fixture
+def terminals(servers: Terminals, contract: Contract) -> Terminals:
+    """Terminals in front of a region that has odd data in its cache; other tests may have removed it."""
+    asyncio.run(_fill_cache(contract))
+    return servers
 
 
 async def _fill_cache(contract: Contract) -> None:
@@ -264,7 +269,10 @@ def test_the_table_has_every_command() -> None:
     assert sorted(LINES) == sorted(commands_of(get_command(app)))
 
 
-def test_every_command_at_every_size_with_and_without_colour(terminals: Terminals, backup: str) -> None:
+def test_every_command_at_every_size_with_and_without_colour(
+    terminals: Terminals, contract: Contract, backup: str
+) -> None:
+    _send_dead_letters(contract)
     lanes: dict[str, list[tuple[str, Line]]] = {}
     for name, lines in LINES.items():
         for number, line in enumerate(lines):
@@ -285,7 +293,7 @@ def test_every_command_at_every_size_with_and_without_colour(terminals: Terminal
 
     # The long lanes first, so that the short ones fill the gaps.
     ordered = sorted(lanes.values(), key=len, reverse=True)
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         results = [result for lane in pool.map(work, ordered) for result in lane]
     problems = [problem for name, line, shown in results for problem in problems_of(line, shown)]
     assert problems == []
@@ -375,7 +383,7 @@ def test_every_environment_gives_clean_output(terminals: Terminals, stdout: str)
     def work(environment: dict[str, str]) -> list[Shown]:
         return [terminals.run(*line, environment=environment, stdout=stdout) for line, _ in SAMPLES]
 
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         for environment, shown in zip(ENVIRONMENTS, pool.map(work, ENVIRONMENTS), strict=True):
             for ran, (_, code) in zip(shown, SAMPLES, strict=True):
                 assert ran.code == code, (environment, ran)
@@ -406,7 +414,7 @@ def test_closed_full_and_broken_streams(terminals: Terminals, output: str) -> No
         for out in ("terminal", "pipe", "closed", "full", "broken")
         for err in ("terminal", "closed", "full", "broken")
     ]
-    with ThreadPoolExecutor(4) as pool:
+    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         for (out, err), shown in zip(wirings, pool.map(work, wirings), strict=True):
             for ran, (_, code) in zip(shown, SAMPLES, strict=True):
                 expected = code

@@ -75,3 +75,13 @@ def test_quiet_work_shows_nothing(terminal: Terminal) -> None:
     with Progress(SafeConsole(terminal, quiet=True)) as progress:
         progress.advance(progress.add_task("redriving"))
     assert terminal.getvalue() == ""
+
+
+@pytest.mark.parametrize("columns", [40, 56, 80, 200])
+def test_a_figure_is_whole_at_every_width(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with Progress(SafeConsole(terminal)) as progress:
+        progress.update(progress.add_task("rehearsing ap-northeast-1"), completed=1_234_567)
+    assert "rehearsing ap-northeast-1" in shown(terminal)
+    assert "1234567" in shown(terminal)
+    assert "…" not in shown(terminal)

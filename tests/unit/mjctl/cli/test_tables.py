@@ -98,6 +98,18 @@ def test_an_empty_column_is_the_first_to_go_and_is_not_missed(monkeypatch: pytes
     assert rendered(monkeypatch, table, 20) == ["REGION     REVISION", "us-east-1  230fc3c4"]
 
 
+def test_a_very_long_cell_does_not_cost_the_other_rows_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = DataTable(Column("REGION", 2), Column("KEY"), Column("TTL", 1, right=True))
+    table.add_row("us-east-1", "profile:1", "5m")
+    table.add_row("us-east-1", "profile:" + "x" * 60, "1h 2m")
+    assert rendered(monkeypatch, table, 40) == [
+        "REGION     KEY          TTL",
+        "us-east-1  profile:1     5m",
+        "us-east-1  profile:" + "x" * 60,
+        "                      1h 2m",
+    ]
+
+
 def test_data_neither_controls_the_terminal_nor_is_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     table = DataTable(Column("KEY"))
