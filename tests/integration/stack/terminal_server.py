@@ -25,7 +25,7 @@ import time
 import traceback
 from typing import Any
 
-QUESTION = b"Only `yes` goes on: "
+QUESTION = b" to confirm: "
 _MOST_SECONDS = 300.0
 
 

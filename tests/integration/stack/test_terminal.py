@@ -105,16 +105,19 @@ LINES: dict[str, list[Line]] = {
     "cache ttl": [Line((KEY,))],
     "cache expire": [Line((KEY, "600"))],
     "cache invalidate": [
-        Line(("--pattern", "profile:*", "--dry-run")),
-        Line(("--pattern", "nosuch:*")),
-        Line(("--pattern", "*"), **_NO),
-        Line(("--namespace", "nosuch")),
+        Line((*_HERE, "--pattern", "profile:*", "--dry-run")),
+        Line((*_HERE, "--pattern", "nosuch:*")),
+        Line((*_HERE, "--pattern", "*"), **_NO),
+        Line((*_HERE, "--namespace", "nosuch")),
     ],
-    "cache flush": [Line(("--dry-run",)), Line(**_NO)],
+    "cache flush": [Line((*_HERE, "--dry-run")), Line(_HERE, **_NO)],
     "queue list": [Line(table=True, **_QUEUE)],
     "queue peek": [Line(("persistence", "--bodies"), table=True, **_QUEUE)],
-    "queue redrive": [Line(("persistence", "--limit", "1"), **_QUEUE)],
-    "queue purge": [Line(("persistence",), **_DONE_OR_REFUSED, **_QUEUE)],
+    "queue redrive": [
+        Line(("persistence", *_HERE, "--limit", "1"), (ExitCode.OK,), ("yes",), **_QUEUE),
+        Line(("persistence", *_HERE), **_DONE_OR_REFUSED, **_QUEUE),
+    ],
+    "queue purge": [Line(("persistence", *_HERE), **_DONE_OR_REFUSED, **_QUEUE)],
     "servers list": [Line(table=True)],
     "servers drain": [Line((f"game-{REGION}a-1", *_HERE), **_NO)],
     "servers restart": [Line(_HERE, **_NO)],
@@ -313,7 +316,7 @@ def problems_of(line: Line, runs: Sequence[Shown]) -> Iterator[str]:
             yield f"{where} wrote an escape sequence in spite of NO_COLOR: {shown.all!r}"
         if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e]|\x1b[^\[]", shown.all):
             yield f"{where} wrote a control character: {shown.all!r}"
-        if line.answers and shown.code == ExitCode.REFUSED and "Only `yes` goes on: " not in shown.stderr:
+        if line.answers and shown.code == ExitCode.REFUSED and " to confirm: " not in shown.stderr:
             yield f"{where} refused without a question"
         if line.table:
             yield from (f"{where} cut a word: {word!r}" for word in sorted(words_of(shown.text) - known))
@@ -339,7 +342,7 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
     assert EVIL_SHOWN in terminals.run("cache", "stats", columns=200).text
     refused = terminals.run("cache", "get", "profile:\x1b[2J\u202e\n")
     assert r"profile:\x1b[2J\u202e" in refused.stderr
-    asked = terminals.run("queue", "purge", "persistence\x1b[2J", answers=["no"])
+    asked = terminals.run("queue", "purge", "persistence\x1b[2J", *_HERE, answers=["no"])
     assert "\x1b[2J" not in asked.all
     # A program gets the key as it is.
     document = operator.run("cache", "keys", "profile:*", "--output", "json").json()
@@ -347,8 +350,8 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
 
 
 def test_the_answer_no_changes_nothing_and_yes_goes_on(terminals: Terminals) -> None:
-    line = ("cache", "invalidate", "--pattern", "*:terminal-nosuch*")
-    refused = terminals.run("cache", "flush", answers=["nope"])
+    line = ("cache", "invalidate", *_HERE, "--pattern", "*:terminal-nosuch*")
+    refused = terminals.run("cache", "flush", *_HERE, answers=["nope"])
     assert refused.code == ExitCode.REFUSED
     assert "nothing was changed" in refused.stderr
     assert terminals.run("cache", "get", KEY).code == ExitCode.OK
@@ -372,7 +375,7 @@ ENVIRONMENTS = [
 # A table, progress without a total, a value with letters and an emoji, an error.
 SAMPLES: list[tuple[tuple[str, ...], ExitCode]] = [
     (("cache", "keys", "profile:*"), ExitCode.OK),
-    (("cache", "invalidate", "--pattern", "profile:*", "--dry-run"), ExitCode.OK),
+    (("cache", "invalidate", *_HERE, "--pattern", "profile:*", "--dry-run"), ExitCode.OK),
     (("cache", "get", KEY), ExitCode.OK),
     (("config", "validate", "--env", "nosuch"), ExitCode.NOT_FOUND),
 ]
@@ -486,7 +489,7 @@ def test_a_value_of_any_length_is_json_in_a_pipe(terminals: Terminals) -> None:
 
 
 def test_progress_goes_to_stderr_and_json_stays_one_document(terminals: Terminals) -> None:
-    line = ("cache", "invalidate", "--pattern", "profile:*", "--dry-run", "--output", "json")
+    line = ("cache", "invalidate", *_HERE, "--pattern", "profile:*", "--dry-run", "--output", "json")
     shown = terminals.run(*line)
     assert "counting" in shown.stderr
     assert json.loads(shown.text)["regions"][0]["matched"] >= 20
