@@ -64,10 +64,12 @@ LOCAL = {
     "config show",
     "config validate",
     "doctor",
+    "help",
     "sandbox down",
     "sandbox logs",
     "sandbox status",
     "sandbox up",
+    "version",
 }
 # One of each kind of fault: a profile, a token, a process, a file.
 KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config cannot be parsed")
