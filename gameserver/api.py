@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from gameserver import logs
-from gameserver.auth import InvalidToken, KeysUnavailable, TokenVerifier
+from gameserver.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
 from gameserver.cache import CacheCounters
 from gameserver.cors import cross_origin
 from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Response
@@ -82,9 +82,10 @@ def application(services: Services) -> web.Application:
     app.add_routes(operations_routes(readiness))
 
     async def handle(route: Route, request: web.Request) -> web.Response:
-        player_id = ""
+        player_id, internal = "", False
         if route.player:
-            player_id = await _authorised(request, verifier)
+            player = await _authorised(request, verifier)
+            player_id, internal = player.id, player.internal
             structlog.contextvars.bind_contextvars(player_id=player_id)
         asked = Request(
             # Read already, within its time limit: see `hosting.body_in_time`.
@@ -92,6 +93,7 @@ def application(services: Services) -> web.Application:
             path=dict(request.match_info),
             query=dict(request.query),
             player_id=player_id,
+            internal=internal,
             source=request.remote or "",
         )
         return _as_json(await answer(route, asked, services))
@@ -107,12 +109,12 @@ def application(services: Services) -> web.Application:
     return app
 
 
-async def _authorised(request: web.Request, verifier: TokenVerifier) -> str:
+async def _authorised(request: web.Request, verifier: TokenVerifier) -> Player:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise ApiError(401, "unauthorized", "an access token is needed: Authorization: Bearer <token>")
     try:
-        return (await verifier.verify(token.strip())).id
+        return await verifier.verify(token.strip())
     except KeysUnavailable as error:
         raise ApiError(503, "identity_unavailable", str(error), retry_after_seconds=2) from error
     except InvalidToken as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 import time
 import urllib.request
@@ -26,6 +27,11 @@ _MAX_TOKEN_LENGTH = 8192
 # No proxy of the shell can reach these.
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
+INTERNAL_GROUP = "internal"
+"""Group of the user pool that holds probe and load-test accounts. Cognito names a user's groups in the access token.
+Only AdminAddUserToGroup puts a user into one: a player can neither join the group nor write the claim.
+https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html"""
+
 
 class InvalidToken(Exception):
     """The token is not accepted; the message is fit for the client."""
@@ -37,11 +43,29 @@ class KeysUnavailable(InvalidToken):
 
 @dataclass(frozen=True)
 class Player:
-    """Who a token speaks for. `id`: the pool's subject; `name`: a name fit for display, never the e-mail address."""
+    """Who a token speaks for.
+
+    Attributes:
+        id: the pool's subject.
+        name: a name fit for display, never the e-mail address.
+        internal: a probe or load-test account.
+    """
 
     id: str
     name: str
     expires_at: float
+    internal: bool = False
+
+
+def is_internal(groups: object) -> bool:
+    """Whether the claim `cognito:groups` of a verified token names the internal accounts' group.
+
+    Args:
+        groups: a list, as the token has it, or text such as `[internal players]`, as API Gateway passes lists on.
+    """
+    if isinstance(groups, str):
+        groups = re.split(r"[\s,]+", groups.strip("[]"))
+    return isinstance(groups, list) and INTERNAL_GROUP in groups
 
 
 def default_name(player_id: str) -> str:
@@ -111,7 +135,12 @@ class TokenVerifier:
         if claims.get("token_use") != "access" or claims.get("client_id") != self._client_id:
             raise InvalidToken("the token is not an access token of this game")
         player_id = str(claims["sub"])
-        return Player(id=player_id, name=default_name(player_id), expires_at=float(claims["exp"]))
+        return Player(
+            id=player_id,
+            name=default_name(player_id),
+            expires_at=float(claims["exp"]),
+            internal=is_internal(claims.get("cognito:groups")),
+        )
 
     async def _key(self, key_id: str) -> jwt.PyJWK:
         if key_id not in self._keys:

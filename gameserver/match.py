@@ -31,7 +31,12 @@ _SNAPSHOT_VERSION: Final = 1
 
 
 class MatchSpec(Struct, frozen=True):
-    """What the API decided when it made the match. `server_id`: where it is meant to run first."""
+    """What the API decided when it made the match.
+
+    Attributes:
+        server_id: where the match is meant to run first.
+        internal: a match of probe or load-test accounts. It counts in no statistics, and no other player meets it.
+    """
 
     match_id: str
     mode: str
@@ -40,6 +45,17 @@ class MatchSpec(Struct, frozen=True):
     rules: str
     created_at_ms: int
     server_id: str
+    internal: bool = False
+
+    @property
+    def open_list(self) -> str:
+        """Name of the list of open matches that this one belongs to."""
+        return open_list(self.mode, internal=self.internal)
+
+
+def open_list(mode: str, *, internal: bool) -> str:
+    """Return the name of the list of open matches for these players. A mode's name has no colon."""
+    return f"internal:{mode}" if internal else mode
 
 
 class JoinError(Exception):
@@ -193,7 +209,7 @@ class Match:
             raise MatchFullError("every seat is taken")
         if not self.started:
             self.started_at_ms = now_ms
-            self._record("match.started", {"mode": self.spec.mode, "seats": self.spec.seats}, now_ms)
+            self._record("match.started", {"mode": self.spec.mode, "seats": self.spec.seats, **self._mark()}, now_ms)
         seat = Seat(slot, player_id, name, _digest(token))
         self._seats[slot] = seat
         self.rules.add_player(slot)
@@ -267,8 +283,12 @@ class Match:
             "started_at_ms": self.started_at_ms or self.spec.created_at_ms,
             "ended_at_ms": now_ms,
             "players": self._ranking(),
+            **self._mark(),
         }
         self._record("match.ended", self.result, now_ms)
+
+    def _mark(self) -> dict[str, bool]:
+        return {"internal": True} if self.spec.internal else {}
 
     def take_events(self) -> list[MatchEvent]:
         """The events since the last call, in order."""

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
-from gameserver.match import MatchSpec
+from gameserver.match import MatchSpec, open_list
 
 ALIVE_SECONDS = 2.0
 """A server whose last heartbeat is older than this counts as dead."""
@@ -139,7 +139,7 @@ class Directory:
         """Make the match known; its server adopts it when the first player comes, or by itself soon after."""
         await self._prepare(spec)
         if spec.seats > 1:
-            await self._redis.zadd(keys.open_matches(spec.mode), {spec.match_id: spec.created_at_ms})
+            await self._redis.zadd(keys.open_matches(spec.open_list), {spec.match_id: spec.created_at_ms})
 
     async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
         """Make the match known, unless another one of its mode has a free seat: then keep that seat instead.
@@ -152,26 +152,27 @@ class Directory:
         full: list[str] = []
         while spec.seats > 1 and len(full) < _OPEN_ATTEMPTS:
             listed = await _LIST_UNLESS_OPEN.run(
-                self._redis, [keys.open_matches(spec.mode)], spec.match_id, spec.created_at_ms, *full
+                self._redis, [keys.open_matches(spec.open_list)], spec.match_id, spec.created_at_ms, *full
             )
             candidate = _text(listed)
             if candidate == spec.match_id:
                 return None
-            joined = await self._take_seat(spec.mode, candidate)
+            joined = await self._take_seat(spec.open_list, candidate)
             if joined is not None:
                 await self.forget(spec.match_id)
                 await self._redis.delete(keys.spec(spec.match_id), keys.seats(spec.match_id))
                 return joined
             full.append(candidate)
         if spec.seats > 1:
-            await self.open_seats(spec.mode, spec.match_id, spec.created_at_ms)
+            await self.open_seats(spec.open_list, spec.match_id, spec.created_at_ms)
         return None
 
-    async def find_open(self, mode: str) -> tuple[MatchSpec, ServerInfo] | None:
+    async def find_open(self, mode: str, *, internal: bool = False) -> tuple[MatchSpec, ServerInfo] | None:
         """A match with a free seat and a live owner, the oldest first. The seat is kept for a few seconds."""
-        ids = await self._redis.zrange(keys.open_matches(mode), 0, _OPEN_CANDIDATES - 1)
+        name = open_list(mode, internal=internal)
+        ids = await self._redis.zrange(keys.open_matches(name), 0, _OPEN_CANDIDATES - 1)
         for match_id in map(_text, ids):
-            joined = await self._take_seat(mode, match_id)
+            joined = await self._take_seat(name, match_id)
             if joined is not None:
                 return joined
         return None
@@ -211,13 +212,13 @@ class Directory:
         await self._redis.zrem(keys.SERVERS, server_id)
         await self._redis.delete(keys.server(server_id))
 
-    async def close_seats(self, mode: str, match_id: str) -> None:
+    async def close_seats(self, open_list_name: str, match_id: str) -> None:
         """The match takes no more players."""
-        await self._redis.zrem(keys.open_matches(mode), match_id)
+        await self._redis.zrem(keys.open_matches(open_list_name), match_id)
 
-    async def open_seats(self, mode: str, match_id: str, created_at_ms: int) -> None:
+    async def open_seats(self, open_list_name: str, match_id: str, created_at_ms: int) -> None:
         """A seat of the match has become free again."""
-        await self._redis.zadd(keys.open_matches(mode), {match_id: created_at_ms})
+        await self._redis.zadd(keys.open_matches(open_list_name), {match_id: created_at_ms})
 
     async def forget(self, match_id: str) -> None:
         """Drop the entry of a match whose keys are gone."""
@@ -231,11 +232,11 @@ class Directory:
         await self._redis.set(keys.spec(spec.match_id), msgspec.json.encode(spec), ex=keys.MATCH_TTL_SECONDS)
         await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
 
-    async def _take_seat(self, mode: str, match_id: str) -> tuple[MatchSpec, ServerInfo] | None:
+    async def _take_seat(self, open_list_name: str, match_id: str) -> tuple[MatchSpec, ServerInfo] | None:
         """Keep a seat of the match, if one is free and a server is alive."""
         located = await self.locate(match_id)
         if located is None:
-            await self.close_seats(mode, match_id)
+            await self.close_seats(open_list_name, match_id)
         elif located[1] is not None and await self._promise(match_id):
             return located[0], located[1]
         return None

@@ -25,9 +25,9 @@ def server(server_id: str) -> str:
     return f"server:{server_id}"
 
 
-def open_matches(mode: str) -> str:
-    """ZSET match id -> creation time in ms, of the matches of `mode` with a free seat."""
-    return f"matches:open:{mode}"
+def open_matches(open_list: str) -> str:
+    """ZSET match id -> creation time in ms, of the matches with a free seat; `open_list` as in `MatchSpec`."""
+    return f"matches:open:{open_list}"
 
 
 def spec(match_id: str) -> str:

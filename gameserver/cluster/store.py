@@ -269,7 +269,7 @@ class MatchStore:
         if await _FINISH.run(self._redis, names, token, keys.FINISHED_TTL_SECONDS) != 1:
             return False
         await self._redis.zrem(keys.ACTIVE_MATCHES, spec.match_id)
-        await self._redis.zrem(keys.open_matches(spec.mode), spec.match_id)
+        await self._redis.zrem(keys.open_matches(spec.open_list), spec.match_id)
         return True
 
 

@@ -57,13 +57,20 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """`player_id` is set by the host from a verified token, on routes that ask for one. `path` holds the parameters
-    taken from the address, `source` the caller's network address, which limits and nothing else may use."""
+    """One call.
+
+    Attributes:
+        path: parameters taken from the address.
+        player_id: set by the host from a verified token, on routes that ask for one.
+        internal: a probe or load-test account, by the same token.
+        source: the caller's network address. Only limits may use it.
+    """
 
     body: bytes = b""
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     player_id: str = ""
+    internal: bool = False
     source: str = ""
 
     def json(self, kind: type[T]) -> T:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from gameserver import logs
+from gameserver.auth import is_internal
 from gameserver.functions import operations
 from gameserver.functions.http import ApiError, Request
 from gameserver.functions.persistence import persist
@@ -93,24 +94,26 @@ async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any
 
 def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Request:
     body = event.get("body") or ""
+    claims = _claims(event, settings) if route.player else {}
     return Request(
         body=base64.b64decode(body) if event.get("isBase64Encoded") else body.encode(),
         path=event.get("pathParameters") or {},
         query=event.get("queryStringParameters") or {},
-        player_id=_player_id(event, settings) if route.player else "",
+        player_id=str(claims.get("sub", "")),
+        internal=is_internal(claims.get("cognito:groups")),
         source=event["requestContext"]["http"]["sourceIp"],
     )
 
 
-def _player_id(event: Mapping[str, Any], settings: Settings) -> str:
-    """The subject of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
+def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
+    """Return the claims of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
 
     It accepts id tokens too, which name the client as their audience; those are not meant for an API.
     """
-    claims = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
+    claims: Mapping[str, Any] = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
     if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:
         raise ApiError(401, "unauthorized", "an access token of this game is needed")
-    return str(claims["sub"])
+    return claims
 
 
 class _Host:

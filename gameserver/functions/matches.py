@@ -44,8 +44,8 @@ async def create_match(request: Request, services: Services) -> Response:
     async with services.match_requests:
         await _refuse_if_closed(services)
         if asked.join == "open":
-            return await _find_or_create(services, mode, request.player_id)
-        return await _create(services, mode, request.player_id, unless_open=False)
+            return await _find_or_create(services, mode, request)
+        return await _create(services, mode, request, unless_open=False)
 
 
 async def get_match(request: Request, services: Services) -> Response:
@@ -73,15 +73,15 @@ async def _refuse_if_closed(services: Services) -> None:
         )
 
 
-async def _find_or_create(services: Services, mode: Mode, player_id: str) -> Response:
-    found = await services.directory.find_open(mode.name)
+async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
+    found = await services.directory.find_open(mode.name, internal=request.internal)
     if found is None:
         # One after the other in this process: else each of many players who come at once would set aside a server's
         # places for a match of their own before they find the first one's. Between processes, Redis decides.
         async with services.opening_match(mode.name):
-            found = await services.directory.find_open(mode.name)
+            found = await services.directory.find_open(mode.name, internal=request.internal)
             if found is None:
-                return await _create(services, mode, player_id, unless_open=True)
+                return await _create(services, mode, request, unless_open=True)
     return await _joinable(services, *found)
 
 
@@ -91,7 +91,7 @@ async def _joinable(services: Services, spec: MatchSpec, server: ServerInfo) -> 
     return Response(201, _ticket(spec.match_id, spec.mode, state, server))
 
 
-async def _create(services: Services, mode: Mode, player_id: str, *, unless_open: bool) -> Response:
+async def _create(services: Services, mode: Mode, request: Request, *, unless_open: bool) -> Response:
     from gameserver.match import MatchSpec
 
     server = await services.directory.pick_server(mode.seats)
@@ -106,7 +106,7 @@ async def _create(services: Services, mode: Mode, player_id: str, *, unless_open
         seats=mode.seats,
         rules=mode.rules,
         region=services.settings.region,
-        created_by=player_id,
+        created_by=request.player_id,
         created_at_ms=created_at_ms,
     )
     spec = MatchSpec(
@@ -117,6 +117,7 @@ async def _create(services: Services, mode: Mode, player_id: str, *, unless_open
         rules=mode.rules,
         created_at_ms=created_at_ms,
         server_id=server.id,
+        internal=request.internal,
     )
     if unless_open:
         other = await services.directory.create_unless_open(spec)

@@ -108,7 +108,9 @@ async def _finish(events: list[Event], services: Services) -> dict[str, str]:
                 case MatchEnded() as ended:
                     await services.tables.mark_ended(event, ended)
                     names = [(PROFILE_NAMESPACE, player.player_id) for player in ended.players]
-                    stale[event.event_id] = [*names, (LEADERBOARD_NAMESPACE, LEADERBOARD_KEY)]
+                    if not ended.internal:
+                        names.append((LEADERBOARD_NAMESPACE, LEADERBOARD_KEY))
+                    stale[event.event_id] = names
         except TablesUnavailable as error:
             log.warning("event_unfinished", event_id=event.event_id, match_id=event.match_id, cause=str(error))
             unfinished[event.event_id] = f"DynamoDB does not answer: {error}"

@@ -23,6 +23,7 @@ class PoisonEvent(Exception):
 class MatchStarted(msgspec.Struct, frozen=True):
     mode: Identifier
     seats: Annotated[int, Meta(ge=1, le=1000)]
+    internal: bool = False
 
 
 class PlayerJoined(msgspec.Struct, frozen=True):
@@ -59,11 +60,14 @@ class PlayerResult(msgspec.Struct, frozen=True):
 
 
 class MatchEnded(msgspec.Struct, frozen=True):
+    """`internal`: a match of probe or load-test accounts."""
+
     mode: Identifier
     reason: Identifier
     started_at_ms: Milliseconds
     ended_at_ms: Milliseconds
     players: Annotated[tuple[PlayerResult, ...], Meta(max_length=1000)]
+    internal: bool = False
 
 
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded

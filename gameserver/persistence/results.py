@@ -29,7 +29,8 @@ _ENSURE_MATCH = """
 INSERT INTO matches (match_id, region, server_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
 _STARTED = """
-UPDATE matches SET mode = $2, seats = $3, started_at = coalesce(started_at, to_timestamp($4 / 1000.0))
+UPDATE matches SET mode = $2, seats = $3, started_at = coalesce(started_at, to_timestamp($4 / 1000.0)),
+    internal = internal OR $5
 WHERE match_id = $1
 """
 _JOINED = """
@@ -58,7 +59,7 @@ VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
 _ENDED = """
 UPDATE matches SET
     state = 'ended', mode = $2, reason = $3, server_id = $4,
-    started_at = to_timestamp($5 / 1000.0), ended_at = to_timestamp($6 / 1000.0)
+    started_at = to_timestamp($5 / 1000.0), ended_at = to_timestamp($6 / 1000.0), internal = $7
 WHERE match_id = $1 AND state <> 'ended'
 RETURNING match_id
 """
@@ -68,14 +69,17 @@ ON CONFLICT (match_id, player_id) DO UPDATE SET
     display_name = excluded.display_name, score = excluded.score, rank = excluded.rank
 """
 _STANDINGS = """
-INSERT INTO player_stats (player_id, matches, wins, total_score, best_score) VALUES ($1, 1, $2, $3, $3)
+INSERT INTO {table} AS standing (player_id, matches, wins, total_score, best_score) VALUES ($1, 1, $2, $3, $3)
 ON CONFLICT (player_id) DO UPDATE SET
-    matches = player_stats.matches + 1,
-    wins = player_stats.wins + excluded.wins,
-    total_score = player_stats.total_score + excluded.total_score,
-    best_score = greatest(player_stats.best_score, excluded.best_score),
+    matches = standing.matches + 1,
+    wins = standing.wins + excluded.wins,
+    total_score = standing.total_score + excluded.total_score,
+    best_score = greatest(standing.best_score, excluded.best_score),
     updated_at = now()
 """
+# Probe and load-test accounts have a table of their own, so that no query about players can meet them.
+_PLAYERS_STANDINGS = _STANDINGS.format(table="player_stats")
+_INTERNAL_STANDINGS = _STANDINGS.format(table="internal_stats")
 # Longer than the queue (4 days) and its dead-letter queue (14 days) can hold a message back.
 _PRUNE = """
 DELETE FROM processed_events WHERE event_id IN (
@@ -85,6 +89,13 @@ DELETE FROM processed_events WHERE event_id IN (
 
 # What was said serves moderation, which looks no farther back.
 _PRUNE_CHAT = "DELETE FROM chat_messages WHERE sent_at < now() - interval '30 days'"
+
+
+# A day is enough to look at the last load test.
+_PRUNE_INTERNAL = (
+    "DELETE FROM matches WHERE internal AND recorded_at < now() - interval '1 day'",
+    "DELETE FROM internal_stats WHERE updated_at < now() - interval '1 day'",
+)
 
 
 @dataclass(frozen=True)
@@ -122,9 +133,13 @@ class Results:
         return [row["event_id"] for row in rows]
 
     async def stats(self, player_id: str) -> Stats:
+        """The player's standing; a probe or load-test account has one too, of its internal matches."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT matches, wins, total_score, best_score FROM player_stats WHERE player_id = $1", player_id
+                """SELECT matches, wins, total_score, best_score FROM player_stats WHERE player_id = $1
+                   UNION ALL
+                   SELECT matches, wins, total_score, best_score FROM internal_stats WHERE player_id = $1""",
+                player_id,
             )
         return Stats(**row) if row else Stats()
 
@@ -139,9 +154,14 @@ class Results:
         return [(row["player_id"], Stats(*tuple(row)[1:])) for row in rows]
 
     async def prune(self) -> int:
-        """Forget what was said 30 days ago, and ids of events too old to come again; return how many ids."""
+        """Delete chat older than 30 days, internal matches older than a day, and ids of events too old to come again.
+
+        Returns how many ids.
+        """
         async with self._database.connection() as connection:
             await connection.execute(_PRUNE_CHAT)
+            for statement in _PRUNE_INTERNAL:
+                await connection.execute(statement)
             status: str = await connection.execute(_PRUNE)
         return int(status.rsplit(" ", 1)[-1])
 
@@ -150,8 +170,8 @@ async def _write(connection: Any, event: Event) -> None:
     match_id = event.match_id
     await connection.execute(_ENSURE_MATCH, match_id, event.region, event.server_id)
     match event.payload:
-        case MatchStarted(mode=mode, seats=seats):
-            await connection.execute(_STARTED, match_id, mode, seats, event.occurred_at_ms)
+        case MatchStarted(mode=mode, seats=seats, internal=internal):
+            await connection.execute(_STARTED, match_id, mode, seats, event.occurred_at_ms, internal)
         case PlayerJoined(player_id=player_id, display_name=name):
             await connection.execute(_JOINED, match_id, player_id, name, event.occurred_at_ms)
         case PlayerLeft(player_id=player_id):
@@ -166,7 +186,9 @@ async def _write(connection: Any, event: Event) -> None:
 
 async def _write_result(connection: Any, event: Event, ended: MatchEnded) -> None:
     times = ended.started_at_ms, ended.ended_at_ms
-    first = await connection.fetchval(_ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times)
+    first = await connection.fetchval(
+        _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal
+    )
     if first is None:
         # The fencing token should make this impossible; standings must survive it all the same.
         log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
@@ -175,4 +197,5 @@ async def _write_result(connection: Any, event: Event, ended: MatchEnded) -> Non
     await connection.executemany(
         _FINAL, [(event.match_id, p.player_id, p.display_name, p.score, p.rank) for p in players]
     )
-    await connection.executemany(_STANDINGS, [(p.player_id, int(p.rank == 1), p.score) for p in players])
+    standings = _INTERNAL_STANDINGS if ended.internal else _PLAYERS_STANDINGS
+    await connection.executemany(standings, [(p.player_id, int(p.rank == 1), p.score) for p in players])

@@ -21,6 +21,8 @@ from gameserver.settings import Settings, SettingsError
 # A match that nobody joins leaves the table by itself. One that runs is ended by a server, if not this then another.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
+# A match of probe or load-test accounts, after its end.
+_INTERNAL_SECONDS = 86400
 # Longer than queue and dead-letter queue can hold an event back.
 _EVENT_MEMORY_SECONDS = 30 * 86400
 _BATCH_GET_LIMIT = 100
@@ -131,15 +133,18 @@ class Tables:
         return await self._once(event, update)
 
     async def mark_ended(self, event: Event, ended: MatchEnded) -> bool:
-        """Apply a `match.ended` event: state and result, and no expiry; False when that was there already."""
+        """Apply a `match.ended` event: state and result. False when that was there already.
+
+        A player's match is kept for good. A match of probe or load-test accounts expires after a day.
+        """
         players = [
             {"player_id": p.player_id, "display_name": p.display_name, "score": p.score, "rank": p.rank}
             for p in ended.players
         ]
         update = {
             "UpdateExpression": "SET #state = :ended, #region = :region, #mode = :mode, #result = :result, "
-            "started_at = :started, ended_at = :at, created_at = if_not_exists(created_at, :started) "
-            "REMOVE expires_at",
+            "started_at = :started, ended_at = :at, created_at = if_not_exists(created_at, :started)"
+            + (", expires_at = :expires" if ended.internal else " REMOVE expires_at"),
             "ConditionExpression": "attribute_not_exists(#state) OR #state <> :ended",
             "ExpressionAttributeNames": {
                 "#state": "state",
@@ -155,6 +160,7 @@ class Tables:
                     ":result": {"reason": ended.reason, "players": players},
                     ":started": ended.started_at_ms,
                     ":at": ended.ended_at_ms,
+                    **({":expires": ended.ended_at_ms // 1000 + _INTERNAL_SECONDS} if ended.internal else {}),
                 }
             ),
         }

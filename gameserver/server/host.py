@@ -213,6 +213,9 @@ class MatchHost:
             return
         if player is None:
             raise InvalidToken("the resume token is not of this match; send an access token")
+        if player.internal != room.match.spec.internal:
+            # Else a load test could fill players' matches, or a player's result would go missing with the probe's.
+            raise InvalidToken("probe and load-test accounts play in matches of their own")
         try:
             room.join(connection, player.id, sanitise_name(hello.name, player.name))
         except JoinError as error:
@@ -374,10 +377,10 @@ class MatchHost:
                 continue
             if accepting:
                 self._listed.add(spec.match_id)
-                await self._directory.open_seats(spec.mode, spec.match_id, spec.created_at_ms)
+                await self._directory.open_seats(spec.open_list, spec.match_id, spec.created_at_ms)
             else:
                 self._listed.discard(spec.match_id)
-                await self._directory.close_seats(spec.mode, spec.match_id)
+                await self._directory.close_seats(spec.open_list, spec.match_id)
 
     # Housekeeping
 

@@ -1,7 +1,7 @@
 /** The page's flow: account -> lobby -> joining -> game -> result, and back. */
 
 import { ApiError, Session } from "./api.js";
-import { byId, duration, element, ordinal } from "./dom.js";
+import { byId, duration, element, ordinal, takeInvitation } from "./dom.js";
 import { Game, forgetMatch, interruptedMatch } from "./game.js";
 import { SeatLost, SeatRefused } from "./seat.js";
 
@@ -20,6 +20,8 @@ class App {
   #game = null;
   #mode = "";
   #signingUp = false;
+  /** Id of the match that somebody has invited the player to, until the player is logged in. */
+  #invitation = null;
   /** Counts the player's wishes: whatever an older one still finds out no longer matters. */
   #wish = 0;
 
@@ -34,9 +36,10 @@ class App {
 
   start() {
     const match = interruptedMatch();
+    this.#invitation = takeInvitation();
     if (!this.#session.loggedIn) this.#askForAccount();
     else if (match !== null) this.#resume(match);
-    else this.#openLobby();
+    else this.#acceptInvitation();
   }
 
   #listen() {
@@ -63,6 +66,10 @@ class App {
       if (byId("leaving").returnValue === "leave") this.#leave();
       byId("leaving").returnValue = "";
     };
+    addEventListener("hashchange", () => {
+      this.#invitation = takeInvitation() ?? this.#invitation;
+      if (this.#invitation !== null && !byId("lobby").hidden) this.#acceptInvitation();
+    });
     addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !byId("game").hidden && !byId("leaving").open) {
         event.preventDefault();
@@ -117,7 +124,7 @@ class App {
       }
       await this.#session.logIn(email.value, password.value, byId("remember").checked);
       password.value = "";
-      await this.#openLobby();
+      await this.#acceptInvitation();
     });
   }
 
@@ -192,6 +199,27 @@ class App {
       }
     }
     if (wish === this.#wish && this.#session.loggedIn) this.#openLobby(wordsFor(problem));
+  }
+
+  /** Into the match that the player is invited to, else into the lobby. */
+  async #acceptInvitation() {
+    const matchId = this.#invitation;
+    this.#invitation = null;
+    if (matchId === null) {
+      await this.#openLobby();
+      return;
+    }
+    const wish = ++this.#wish;
+    show("joining");
+    byId("joining-title").textContent = "Joining the match…";
+    try {
+      const { mode, server } = await this.#session.match(matchId);
+      if (wish !== this.#wish) return;
+      if (server === null) this.#openLobby(REFUSALS.match_over);
+      else await this.#enter({ matchId, mode, url: server.url }, wish);
+    } catch (error) {
+      if (wish === this.#wish && this.#session.loggedIn) this.#openLobby(wordsFor(error));
+    }
   }
 
   /** Back in the seat that this tab had before it was reloaded. */

@@ -9,6 +9,21 @@ export function element(tag, properties = {}) {
   return Object.assign(document.createElement(tag), properties);
 }
 
+const MATCH_ID = /^[0-9A-Za-z_-]{1,64}$/;
+
+/** The address of this page that brings another player into the match. */
+export function inviteLink(matchId) {
+  return `${location.origin}${location.pathname}#match=${matchId}`;
+}
+
+/** The match that this page's address invites to, or null. The address forgets it: a reload must not join again. */
+export function takeInvitation() {
+  const matchId = new URLSearchParams(location.hash.slice(1)).get("match");
+  if (matchId === null) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  return MATCH_ID.test(matchId) ? matchId : null;
+}
+
 export function ordinal(number) {
   const endings = { one: "st", two: "nd", few: "rd", other: "th" };
   return `${number}${endings[new Intl.PluralRules("en", { type: "ordinal" }).select(number)]}`;

@@ -2,7 +2,7 @@
 
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
-import { byId, element } from "./dom.js";
+import { byId, element, inviteLink } from "./dom.js";
 import { Renderer, colourOf } from "./renderer.js";
 import { Seat } from "./seat.js";
 import { World } from "./world.js";
@@ -41,6 +41,7 @@ export class Game {
   #clockShown = "";
   #ownScore = 0;
   #playerId = "";
+  #seats = 1;
   /** Player id -> name, of those who have left as well. */
   #names = new Map();
 
@@ -71,6 +72,8 @@ export class Game {
     byId("toasts").replaceChildren();
     byId("scores").replaceChildren();
     byId("latency").textContent = "–";
+    byId("waiting").hidden = true;
+    byId("copy-invite").onclick = copyInvite;
   }
 
   open() {
@@ -96,6 +99,9 @@ export class Game {
   #welcome(welcome) {
     const { match, url } = welcome;
     this.#playerId = match.player_id;
+    this.#seats = match.seats;
+    byId("invite-link").value = inviteLink(match.match_id);
+    byId("copy-invite").textContent = "Copy link";
     const saved = { matchId: match.match_id, url, mode: this.#mode, resume: match.resume };
     sessionStorage.setItem(MATCH_KEY, JSON.stringify(saved));
     this.#world.welcome(welcome, performance.now());
@@ -200,6 +206,24 @@ export class Game {
     this.#scoresShown = key;
     for (const { playerId, name } of this.#world.runners.values()) this.#names.set(playerId, name);
     byId("scores").replaceChildren(...rows.map(scoreRow));
+    this.#showWaiting(rows.length === 1 && this.#seats > 1);
+  }
+
+  #showWaiting(alone) {
+    if (byId("waiting").hidden === !alone) return;
+    byId("waiting").hidden = !alone;
+    if (alone) say("Waiting for players");
+  }
+}
+
+async function copyInvite() {
+  const link = byId("invite-link");
+  try {
+    await navigator.clipboard.writeText(link.value);
+    byId("copy-invite").textContent = "Copied";
+  } catch {
+    // No clipboard outside of a secure page, or without the player's permission: then by hand.
+    link.select();
   }
 }
 

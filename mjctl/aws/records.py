@@ -66,7 +66,7 @@ async def read_matches(
 
 
 async def read_standings(contract: Contract, clients: AwsClients, player_ids: Sequence[str]) -> dict[str, Standing]:
-    """Standings of those players who have any.
+    """Standings of those probe and load-test accounts that have any.
 
     Raises:
         UnreachableError: PostgreSQL does not answer, or its schema is missing.
@@ -74,7 +74,7 @@ async def read_standings(contract: Contract, clients: AwsClients, player_ids: Se
     rows = await _query(
         contract,
         clients,
-        "select player_id, matches, total_score from player_stats where player_id = any($1::text[])",
+        "select player_id, matches, total_score from internal_stats where player_id = any($1::text[])",
         player_ids,
     )
     return {row["player_id"]: Standing(row["matches"], row["total_score"]) for row in rows[0]}

@@ -13,12 +13,17 @@ from mjctl.models.errors import PermissionDeniedError
 
 @dataclass(frozen=True)
 class ProbeAccount:
-    """`user_pool_id` tells an account of a pool that is gone from one that can still log in."""
+    """`user_pool_id` tells an account of a pool that is gone from one that can still log in.
+
+    `internal`: the pool knows that it is no player's account. A file of an older version lacks this field, so a new
+    account is made.
+    """
 
     user_pool_id: str
     email: str
     password: str
     display_name: str
+    internal: bool
 
 
 def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccount | None:
@@ -41,6 +46,7 @@ def new_account(number: int, user_pool_id: str) -> ProbeAccount:
         email=f"mjctl-probe-{number}-{unique}@example.com",
         password=f"{secrets.token_urlsafe(24)}aA1",
         display_name=f"probe-{number}",
+        internal=True,
     )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from mjctl.aws.clients import unreachable
+from mjctl.aws.clients import AwsClients, unreachable
+from mjctl.aws.internal_accounts import mark_internal
 from mjctl.aws.tls import private_context
 from mjctl.loadtest.model import EndedMatch, LoadPlan, Tally
 from mjctl.models.contract import Contract
@@ -35,10 +36,12 @@ async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.E
     Returns when the last match has ended, or soon after `stop` is set: matches under way are then left.
 
     Raises:
-        UnreachableError: not one bot could sign up.
+        UnreachableError: not one bot could sign up, or AWS does not answer.
+        NotFoundError: the user pool has no group for load-test accounts.
     """
     async with AsyncExitStack() as stack:
-        bots = await _until(stop, _sign_up_all(contract, plan, tally, stack))
+        clients = stack.enter_context(AwsClients(contract))
+        bots = await _until(stop, _sign_up_all(contract, clients, plan, tally, stack))
         if not bots:
             return
         started = time.monotonic()
@@ -48,7 +51,9 @@ async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.E
         tally.playing_seconds = time.monotonic() - started
 
 
-async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: AsyncExitStack) -> list[GameClient]:
+async def _sign_up_all(
+    contract: Contract, clients: AwsClients, plan: LoadPlan, tally: Tally, stack: AsyncExitStack
+) -> list[GameClient]:
     from gameserver.client import GameClient
 
     gate = asyncio.Semaphore(plan.sign_up_concurrency)
@@ -64,6 +69,8 @@ async def _sign_up_all(contract: Contract, plan: LoadPlan, tally: Tally, stack: 
         async with gate:
             try:
                 tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
+                # Before the log-in: the token names the group.
+                await mark_internal(contract, clients, tally.signed_up[name])
                 await timed(tally, "login", lambda: bot.log_in(email, password))
             except _play_errors() as error:
                 _count(tally, "sign-up", error)

@@ -273,6 +273,7 @@ class _Walk:
             # It resets what is not named, so everything that the definition sets is named.
             # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html
             cognito.update_user_pool(UserPoolId=pool_id, **settings)
+        self._group(pool_id, values["internal_group"])
         return {
             "user_pool_id": pool_id,
             "client_id": self._app_client(pool_id, values),
@@ -280,6 +281,12 @@ class _Walk:
             "issuer": f"https://cognito-idp.{self._spec.region}.amazonaws.com/{pool_id}",
             "jwks_url": f"{self._spec.endpoint}/{pool_id}/.well-known/jwks.json",
         }
+
+    def _group(self, pool_id: str, name: str) -> None:
+        pages = self._clients.cognito.get_paginator("list_groups").paginate(UserPoolId=pool_id)
+        there = {group.get("GroupName") for page in pages for group in page["Groups"]}
+        if name not in there and self._differs(f"group {name} of the user pool", "is missing", "makes it"):
+            self._clients.cognito.create_group(UserPoolId=pool_id, GroupName=name)
 
     def _pools(self) -> Iterator[Mapping[str, Any]]:
         for page in self._clients.cognito.get_paginator("list_user_pools").paginate(PaginationConfig={"PageSize": 60}):

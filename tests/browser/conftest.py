@@ -182,14 +182,14 @@ def playwright() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(playwright: Any, chromium: str, region: Region) -> Iterator[Callable[..., Any]]:
-    """`new_page(**context_options)`: the game's page in a browser process of its own."""
+    """`new_page(at=address, **context_options)`: the game's page, or `address`, in a browser process of its own."""
     browsers = []
 
-    def make(**context_options: Any) -> Any:
+    def make(at: str = "", **context_options: Any) -> Any:
         browser = playwright.chromium.launch(executable_path=chromium, headless=True, args=FLAGS)
         browsers.append(browser)
         page = browser.new_context(**context_options).new_page()
-        page.goto(region.web)
+        page.goto(at or region.web)
         return page
 
     yield make
@@ -201,8 +201,9 @@ def new_page(playwright: Any, chromium: str, region: Region) -> Iterator[Callabl
 def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
     players = []
 
-    def make(name: str, **context_options: Any) -> Player:
-        page = new_page(**context_options)
+    def make(name: str, at: str = "", **context_options: Any) -> Player:
+        """Sign up. `at`: an invitation, which leads on into its match and not into the lobby."""
+        page = new_page(at=at, **context_options)
         player = Player(page, f"{name.lower()}-{uuid.uuid4().hex[:10]}@example.com")
         players.append(player)
         page.get_by_role("button", name="Create account").first.click()
@@ -210,7 +211,8 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
         page.get_by_label("E-mail").fill(player.email)
         page.get_by_label("Password").fill(PASSWORD)
         page.locator("#account-form [type=submit]").click()
-        page.get_by_role("heading", name=f"Hello, {name}").wait_for()
+        if not at:
+            page.get_by_role("heading", name=f"Hello, {name}").wait_for()
         return player
 
     yield make

@@ -93,6 +93,34 @@ def test_two_browsers_in_one_match(new_player: Any, eventually: Eventually, arte
     eventually(lambda: set(ada.scores()) == {"Ada"}, "Grace is gone")
 
 
+def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+    ada = new_player("Ada", **DESKTOP)
+    ada.play("Start a new match")
+    ada.page.get_by_role("heading", name="Waiting for players").wait_for()
+    link = ada.page.get_by_label("Invite link").input_value()
+    ada.page.screenshot(path=artefacts / "web-waiting.png")
+    match = ada.page.locator("#game").evaluate("game => game.dataset.match")
+    assert link.endswith(f"#match={match}")
+
+    # The friend has no account yet: the invitation outlives the sign-up.
+    grace = new_player("Grace", at=link, **PHONE)
+    grace.page.locator("#game").wait_for()
+    assert grace.page.locator("#game").evaluate("game => game.dataset.match") == match
+    assert "#" not in grace.page.url
+    eventually(lambda: set(ada.scores()) == {"Ada", "Grace"} == set(grace.scores()), "both on both scoreboards")
+    for player in (ada, grace):
+        assert player.page.locator("#waiting").is_hidden()
+    grace.leave()
+    ada.page.get_by_role("heading", name="Waiting for players").wait_for()
+    ada.leave()
+
+    # The last player has left, so the match is over. The link says so, also when it is opened from the lobby.
+    ada.page.evaluate("link => { location.href = link; }", link)
+    eventually(lambda: ada.text("#lobby-error") != "", "what has become of the match")
+    assert ada.text("#lobby-error") in {"The match is over.", "There is no match with this id."}
+    assert ada.page.locator("#lobby").is_visible()
+
+
 def test_players_talk(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
     ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
     meet(ada, grace)

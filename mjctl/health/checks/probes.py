@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from mjctl.aws.clients import unreachable
+from mjctl.aws.internal_accounts import mark_internal
 from mjctl.aws.records import MatchRecord, read_matches
 from mjctl.aws.tls import private_context
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
@@ -182,14 +183,15 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             # 401: the pool no longer knows it (data was reset); anything else is a finding.
             if error.status != 401:
                 raise
-    account = await _sign_up(player, number, pool)
+    account = await _sign_up(context, player, number)
     store_account(context.private_dir, number, account)
     return player
 
 
-async def _sign_up(player: GameClient, number: int, pool: str) -> ProbeAccount:
-    account = new_account(number, pool)
-    await player.sign_up(account.email, account.password, account.display_name)
+async def _sign_up(context: RegionContext, player: GameClient, number: int) -> ProbeAccount:
+    account = new_account(number, context.contract.identity.user_pool_id)
+    player_id = await player.sign_up(account.email, account.password, account.display_name)
+    await mark_internal(context.contract, context.clients, player_id)
     await player.log_in(account.email, account.password)
     return account
 

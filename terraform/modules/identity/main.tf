@@ -64,3 +64,12 @@ resource "aws_cognito_user_pool_client" "game" {
     refresh_token = "days"
   }
 }
+
+# Probe and load-test accounts: on no leaderboard, and their matches expire. Only an operator's call puts a user into a
+# group, and the group gives no rights in AWS. Access tokens name it:
+# https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
+resource "aws_cognito_user_group" "internal" {
+  name         = var.definition.internal_group
+  description  = "Probe and load-test accounts of mjctl"
+  user_pool_id = aws_cognito_user_pool.players.id
+}

@@ -2,6 +2,7 @@ variable "definition" {
   description = "Section `identity` of data-plane.yaml."
   type = object({
     access_token_minutes = number
+    internal_group       = optional(string, "internal")
     password_policy = object({
       lowercase      = bool
       minimum_length = number

@@ -77,6 +77,11 @@ locals {
       actions   = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
       resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
     }
+    # Marks probe and load-test accounts. The pool is in the primary region; no group gives rights in AWS.
+    MarkInternalAccounts = {
+      actions   = ["cognito-idp:AdminAddUserToGroup"]
+      resources = ["arn:aws:cognito-idp:*:${var.account_id}:userpool/*"]
+    }
     QueueKey = {
       actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [var.kms_key_arn]

@@ -328,6 +328,31 @@ async def test_an_open_match_is_joined(client: Client, directory: Directory) -> 
     assert first["match_id"] == second["match_id"] != third["match_id"]
 
 
+async def test_internal_accounts_get_matches_of_their_own(
+    client: Client, directory: Directory, settings: Settings
+) -> None:
+    await client.play_as("player@example.com")
+    _, players = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
+    # What a client says about itself is not heard.
+    _, claimed = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open", "internal": True})
+    assert claimed["match_id"] == players["match_id"]
+
+    probe = await client.play_as("probe@example.com")
+    cognito = boto3.client("cognito-idp", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
+    cognito.admin_add_user_to_group(UserPoolId=settings.user_pool_id, Username=probe, GroupName="internal")
+    _, tokens = await client.call("POST", "/v1/login", {"email": "probe@example.com", "password": PASSWORD})
+    client.token = tokens["access_token"]
+    _, first = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
+    _, second = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
+    assert first["match_id"] == second["match_id"] != players["match_id"]
+    internal = {}
+    for match_id in (players["match_id"], first["match_id"]):
+        located = await directory.locate(match_id)
+        assert located is not None
+        internal[match_id] = located[0].internal
+    assert internal == {players["match_id"]: False, first["match_id"]: True}
+
+
 async def test_players_who_come_at_the_same_moment_fill_one_match_after_the_other(
     client: Client, directory: Directory
 ) -> None:

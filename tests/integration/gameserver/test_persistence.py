@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import json
 import random
+import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
@@ -85,6 +86,56 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
     services = Services(settings)
     yield services
     await services.close()
+
+
+def internal(played: Played) -> list[dict[str, Any]]:
+    """The same match, played by probe or load-test accounts."""
+    events = played.events
+    for event in (events[0], events[-1]):
+        event["payload"]["internal"] = True
+    return events
+
+
+async def test_an_internal_match_counts_nowhere_and_expires(services: Services, settings: Settings) -> None:
+    played, real = Played(), Played()
+    events = internal(played)
+    events[-1]["payload"]["ended_at_ms"] = round(time.time() * 1000)
+    assert failed(await persist(batch([*events, *real.events]), services)) == []
+    async with services.database.connection() as connection:
+        counted = await connection.fetch("SELECT player_id FROM player_stats")
+        flags = dict(await connection.fetch("SELECT match_id, internal FROM matches"))
+    assert {played.winner, played.loser}.isdisjoint(row["player_id"] for row in counted)
+    assert {real.winner, real.loser} <= {row["player_id"] for row in counted}
+    assert (flags[played.match_id], flags[real.match_id]) == (True, False)
+    leaders = {player for player, _ in await services.results.leaders(1000)}
+    assert real.winner in leaders
+    assert played.winner not in leaders
+    # The probe still sees its own result, by which it knows that the whole way works.
+    assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
+    key = {"match_id": {"S": played.match_id}}
+    item = services.aws.dynamodb.get_item(TableName=settings.tables["matches"], Key=key)["Item"]
+    assert item["state"] == {"S": "ended"}
+    assert int(item["expires_at"]["N"]) == pytest.approx(time.time() + 86400, abs=120)
+
+
+async def test_internal_matches_leave_the_database_after_a_day(services: Services) -> None:
+    played, real = Played(), Played()
+    assert failed(await persist(batch([*internal(played), *real.events]), services)) == []
+    await services.results.prune()
+    assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
+    async with services.database.connection() as connection:
+        await connection.execute("UPDATE matches SET recorded_at = now() - interval '25 hours'")
+        await connection.execute("UPDATE internal_stats SET updated_at = now() - interval '25 hours'")
+        await connection.execute("UPDATE player_stats SET updated_at = now() - interval '25 hours'")
+    await services.results.prune()
+    async with services.database.connection() as connection:
+        left = {row["match_id"] for row in await connection.fetch("SELECT match_id FROM matches")}
+        players = {row["player_id"] for row in await connection.fetch("SELECT player_id FROM match_players")}
+    assert real.match_id in left
+    assert played.match_id not in left
+    assert played.winner not in players
+    assert await services.results.stats(played.winner) == Stats()
+    assert await services.results.stats(real.winner) == Stats(1, 1, 30, 30)
 
 
 async def assert_saved_once(services: Services, played: Played) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import urllib.request
 
 import pytest
 
@@ -41,6 +43,11 @@ def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> N
     assert report["matches"]["ended"] >= 1
     assert report["verification"]["missing"] == []
     assert report["verification"]["duplicated"] == []
+    # Bots, and the probes of `health` before them, are no players. Their matches count where nobody else's do.
+    url = f"{operator.contract()['endpoints']['api']}/v1/leaderboard?limit=100"
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - a local region
+        leaders = [entry["display_name"] for entry in json.load(answer)["entries"]]
+    assert [name for name in leaders if name.startswith(("bot-", "probe-"))] == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from gameserver.auth import InvalidToken, KeysUnavailable, TokenVerifier
+from gameserver.auth import INTERNAL_GROUP, InvalidToken, KeysUnavailable, TokenVerifier, is_internal
 
 ISSUER = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_test"
 PLAYER = "0d8f1f9e-1111-4222-8333-444455556666"
@@ -85,6 +87,37 @@ async def test_a_good_token_names_its_player(pool: UserPool, verifier: TokenVeri
     expires_at = int(time.time()) + 600
     player = await verifier.verify(pool.token(exp=expires_at))
     assert (player.id, player.name, player.expires_at) == (PLAYER, "player-0d8f1f", expires_at)
+
+
+@pytest.mark.parametrize(
+    ("claims", "internal"),
+    [
+        ({"cognito:groups": ["players", "internal"]}, True),
+        ({"cognito:groups": ["internals"]}, False),
+        ({"cognito:groups": []}, False),
+        ({"cognito:groups": {"internal": True}}, False),
+        # Claims that a client could set on itself, if the pool had such attributes.
+        ({"internal": True, "custom:internal": "true", "groups": ["internal"]}, False),
+        ({}, False),
+    ],
+)
+async def test_only_the_pools_group_makes_an_account_internal(
+    pool: UserPool, verifier: TokenVerifier, claims: dict[str, Any], internal: bool
+) -> None:
+    assert (await verifier.verify(pool.token(**claims))).internal is internal
+
+
+@pytest.mark.parametrize(
+    ("claim", "internal"),
+    [("[internal]", True), ("[players internal]", True), ("[players, internal]", True), ("[]", False), ("", False)],
+)
+def test_groups_as_api_gateway_passes_them_on(claim: str, internal: bool) -> None:
+    assert is_internal(claim) is internal
+
+
+def test_the_group_is_the_one_that_the_data_plane_defines() -> None:
+    definition = Path(__file__).parents[3] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
+    assert yaml.safe_load(definition.read_text())["identity"]["internal_group"] == INTERNAL_GROUP
 
 
 async def test_keys_are_fetched_once(pool: UserPool, verifier: TokenVerifier) -> None:

@@ -47,3 +47,12 @@ run "refuses_to_go_without_a_second_factor" {
 
   expect_failures = [var.mfa]
 }
+
+run "marks_accounts_that_are_no_players" {
+  command = plan
+
+  assert {
+    condition     = aws_cognito_user_group.internal.name == "internal" && aws_cognito_user_group.internal.role_arn == null
+    error_message = "Probe and load-test accounts are a group without rights in AWS."
+  }
+}

@@ -11,9 +11,11 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
+import msgspec
 import pytest
 
 from gameserver.client import Bot, JoinRefused
+from gameserver.match import MatchSpec
 from gameserver.protocol import (
     MAX_CLIENT_FRAME_BYTES,
     MAX_INPUTS_PER_SECOND,
@@ -78,6 +80,25 @@ async def test_nobody_comes_in_without_a_token(arena: Any, fields: tuple[str, ..
     _, spec, url = arena
     async with _socket(url) as ws:
         assert (await _hello(ws, spec.match_id, *fields)).code == "bad_token"
+
+
+@pytest.mark.parametrize("groups", [["internal"], []], ids=["internal account", "player"])
+async def test_internal_accounts_and_players_never_meet(
+    start: Any, directory: Any, issuer: Any, groups: list[str]
+) -> None:
+    identity = (await start()).host.identity
+    for internal in (True, False):
+        spec = MatchSpec(
+            f"m-{internal}", "test", 4, 60.0, "arena", time.time_ns() // 1_000_000, identity.server_id, internal
+        )
+        await directory.create_match(spec)
+    token = issuer.token("ada", **{"cognito:groups": groups})
+    async with _socket(identity.url) as ws:
+        # A client that claims to be internal by itself is not heard: the hello has no such field.
+        await ws.send_bytes(msgspec.msgpack.encode(["hello", f"m-{not groups}", token, "Ada", "", True, ["internal"]]))
+        assert (await _answer(ws, (Welcome, Refused))).code == "bad_token"
+    async with _socket(identity.url) as ws:
+        assert isinstance(await _hello(ws, f"m-{bool(groups)}", token), Welcome)
 
 
 async def test_an_unknown_match_is_refused(arena: Any, player: Any) -> None:

@@ -28,7 +28,7 @@ async def fill(contract: Contract, settings: Settings, count: int) -> None:
                 [(f"m{number}", player, score) for number in range(count) for player, score in (("a", 5), ("b", 3))],
             )
             await connection.execute(
-                "insert into player_stats (player_id, matches, total_score) values ('a', $1, $2)", count, 5 * count
+                "insert into internal_stats (player_id, matches, total_score) values ('a', $1, $2)", count, 5 * count
             )
     table = boto3.resource("dynamodb", endpoint_url=settings.aws_endpoint_url, region_name=settings.region).Table(
         settings.tables["matches"]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import json
 import stat
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(PermissionDeniedError) as refused:
         store_account(tmp_path / "file", 1, new_account(1, "pool"))
     assert refused.value.where == str(tmp_path / "file")
+
+
+def test_an_account_from_before_the_internal_group_is_not_used_again(tmp_path: Path) -> None:
+    """It is on the leaderboard. A new account takes its place, and is marked when it is made."""
+    old = asdict(new_account(1, "pool-a"))
+    del old["internal"]
+    (tmp_path / "probe-1.json").write_text(json.dumps(old))
+    assert load_account(tmp_path, 1, "pool-a") is None
