@@ -1,0 +1,59 @@
+"""Tidying up ends although the user presses Ctrl-C again and again: real signals to a real process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+_PROGRAM = """
+import asyncio, os, signal, sys, threading, time
+from mjctl.backup.tidy import tidy
+
+async def remove(name):
+    for _ in range(10):
+        await asyncio.sleep(0.05)
+    print("removed", name, flush=True)
+
+async def region(name):
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await {how}(remove(name){more})
+
+async def main():
+    async with asyncio.TaskGroup() as group:
+        for name in ("one", "two"):
+            group.create_task(region(name))
+
+def press():
+    for _ in range(3):
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=press, daemon=True).start()
+before = signal.getsignal(signal.SIGINT)
+try:
+    asyncio.run(main())
+except KeyboardInterrupt:
+    assert signal.getsignal(signal.SIGINT) is before
+    sys.exit(130)
+"""
+
+
+def _run(how: str, more: str = "") -> subprocess.CompletedProcess[str]:
+    program = _PROGRAM.format(how=how, more=more)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_all_regions_are_tidied_and_the_user_sees_why_it_takes_a_moment() -> None:
+    ran = _run("tidy", ', f"removing {name}", leaves="`mjctl backup discard` removes it"')
+    assert ran.returncode == 130, ran.stderr
+    assert sorted(ran.stdout.splitlines()) == ["removed one", "removed two"]
+    said = ran.stderr.splitlines()
+    assert said[:2] == ["removing one; this takes a moment", "removing two; this takes a moment"]
+    assert any(line.startswith("still removing two") and "mjctl backup discard" in line for line in said)
+
+
+def test_a_shield_alone_would_not_do() -> None:
+    """The reason for `tidy`: if Python changes this, `tidy` can go."""
+    assert _run("asyncio.shield").stdout == ""
