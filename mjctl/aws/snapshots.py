@@ -46,8 +46,15 @@ async def cache_of(contract: Contract, clients: AwsClients) -> str | None:
     return None
 
 
-async def back_up_table(clients: AwsClients, table: str, name: str) -> ManagedBackup:
-    answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=name)
+async def back_up_table(clients: AwsClients, table: str, name: str, items: int) -> ManagedBackup:
+    """Have DynamoDB back up a table.
+
+    Args:
+        items: How many items the table holds. It becomes part of the backup's name, because DynamoDB keeps no count
+            that a drill could compare: `ItemCount` is an approximation, updated every six hours.
+            https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SourceTableDetails.html
+    """
+    answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=f"{name}.n{items}")
     return _table_entry(table, answer["BackupDetails"])
 
 
@@ -69,10 +76,17 @@ async def table_backups(clients: AwsClients, table: str) -> list[ManagedBackup]:
 
 
 def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
-    detail = {"arn": item["BackupArn"], "type": item.get("BackupType")}
+    name, mark, items = item["BackupName"].rpartition(".n")
+    if not (mark and items.isdecimal()):
+        name, items = item["BackupName"], None
+    detail = {
+        "arn": item["BackupArn"],
+        "type": item.get("BackupType"),
+        "items": int(items) if items is not None else None,
+    }
     size = item.get("BackupSizeBytes")
     return ManagedBackup(
-        TABLES, table, item["BackupName"], item["BackupStatus"].lower(), item["BackupCreationDateTime"], size, detail
+        TABLES, table, name, item["BackupStatus"].lower(), item["BackupCreationDateTime"], size, detail
     )
 
 
@@ -140,7 +154,7 @@ async def recovery_points(clients: AwsClients, vault: str) -> list[ManagedBackup
             item["Status"].lower(),
             item["CreationDate"],
             item.get("BackupSizeInBytes"),
-            {"arn": item["RecoveryPointArn"], "vault": vault},
+            {"arn": item["RecoveryPointArn"], "vault": vault, "key": item.get("EncryptionKeyArn")},
         )
         for item in answer["RecoveryPoints"]
     ]

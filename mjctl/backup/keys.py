@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mjctl.aws.backup_keys import DATA_KEY, same_key
 from mjctl.aws.backups import encode_manifest
 from mjctl.aws.clients import AwsClients
 from mjctl.models.backup import MANIFEST_NAME, Manifest, SignedManifest, WrappedKey
@@ -16,8 +17,6 @@ from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, Verifica
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-DATA_KEY = "data"
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
     for unlocker in unlockers:
         key_id = _key_of(unlocker.contract)
         for wrapped in signed.keys:
-            if not _same_key(wrapped.key_id, key_id):
+            if not same_key(wrapped.key_id, key_id):
                 continue
             try:
                 answer = await unlocker.clients.call(
@@ -131,14 +130,6 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
         where=f"{manifest.backup_id}: {made_for}",
         hint="a backup opens where its key is: name that region, or make backups with --copy-to for the other one",
     )
-
-
-def _same_key(one: str, other: str) -> bool:
-    """Replicas of a multi-region key share their id (`mrk-...`) and open each other's ciphertexts."""
-    if one == other:
-        return True
-    key = one.rsplit("/", 1)[-1]
-    return key.startswith("mrk-") and key == other.rsplit("/", 1)[-1]
 
 
 def _key_of(contract: Contract) -> str:

@@ -12,7 +12,7 @@ import asyncio
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +32,7 @@ from mjctl.models.backup import (
     ManagedBackup,
     PrunePlan,
     RetentionPolicy,
+    created_at_of,
     is_backup_id,
     new_backup_id,
 )
@@ -42,6 +43,8 @@ from mjctl.models.errors import MjctlError, NotFoundError
 PREFIX = "mjctl-"
 # DynamoDB restores small tables in minutes and large ones in an hour or more.
 _RESTORE_SECONDS = 5_400.0
+# Items of a copy that are compared with the live table's.
+_SAMPLE = 200
 
 
 @dataclass(frozen=True)
@@ -70,13 +73,17 @@ async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBa
             ]
             return [ManagedBackup(service, resource, name, "planned", None) for service, resource in parts]
         work: list[Awaitable[ManagedBackup]] = [
-            snapshots.back_up_table(clients, table.name, name) for table in contract.tables.values()
+            _back_up_table(clients, table.name, name) for table in contract.tables.values()
         ]
         if cluster:
             work.append(snapshots.snapshot_cluster(clients, cluster, name))
         if group:
             work.append(snapshots.snapshot_cache(clients, group, name))
         return await first_error(work)
+
+
+async def _back_up_table(clients: AwsClients, table: str, name: str) -> ManagedBackup:
+    return await snapshots.back_up_table(clients, table, name, await tables.count(clients, table) or 0)
 
 
 async def list_backups(contract: Contract) -> list[ManagedBackup]:
@@ -186,13 +193,19 @@ async def remove(contract: Contract, names: Sequence[str]) -> None:
 
 
 async def drill(
-    contract: Contract, wanted: str, run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]]
+    contract: Contract,
+    wanted: str,
+    run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]],
+    kinds: Collection[Kind] = tuple(Kind),
 ) -> DrillReport:
-    """Restore the table backups of one run (`latest`: the newest) into a scratch copy, read them whole, check and
-    remove them.
+    """Restore the table backups of one run (`latest`: the newest) into a scratch copy, compare, check and remove it.
 
-    AWS tells no count and no digest of its backups: `archived` is what the live table holds now, and a copy counts as
-    equal when its own items can all be read and there are some (or the live table is empty too).
+    A table is proven if the copy holds as many items as were counted when the backup was made, and a sample of the
+    copy's items equals the live table's. A snapshot of the cluster or of the cache is not restored: nothing outside the
+    VPC can count what is in it. The report names those as not proven.
+
+    Args:
+        kinds: What the drill has to prove. Other parts of the backup are left out without a word.
 
     Raises:
         NotFoundError: there is no such managed backup.
@@ -202,7 +215,11 @@ async def drill(
         copy = Destination(contract, clients, f"drill-{secrets.token_hex(4)}")
         run = _run_of(await list_backups(contract), wanted, contract)
         by_table = {table.name: key for key, table in contract.tables.items()}
-        chosen = [item for item in run if item.service == snapshots.TABLES and item.resource in by_table]
+        chosen = [
+            item
+            for item in run
+            if item.service == snapshots.TABLES and item.resource in by_table and Kind.TABLE in kinds
+        ]
         compared: Sequence[Comparison] = ()
         checks: Sequence[CheckResult] = ()
         error: str | None = None
@@ -210,7 +227,8 @@ async def drill(
             # At the same time: AWS takes minutes for a table, however small it is.
             compared = await first_error([_rehearse(clients, item, by_table[item.resource], copy) for item in chosen])
             scratch = {
-                key: contract.tables[key].model_copy(update={"name": copy.table(key)}) for key in by_table.values()
+                key: contract.tables[key].model_copy(update={"name": copy.table(key)})
+                for key in (by_table[item.resource] for item in chosen)
             }
             checks = await run_checks(contract.model_copy(update={"tables": scratch}))
         except MjctlError as failure:
@@ -225,30 +243,84 @@ async def drill(
         removed=True,
         error=error,
         seconds={"total": round(time.perf_counter() - started, 3)},
+        not_proven=_not_proven(run, chosen, contract, kinds),
     )
+
+
+def _not_proven(
+    run: Sequence[ManagedBackup], chosen: Sequence[ManagedBackup], contract: Contract, kinds: Collection[Kind]
+) -> tuple[str, ...]:
+    """The parts that the drill was asked to prove and has no means to."""
+    services = {item.service for item in run}
+    parts: list[str] = []
+    if Kind.DATABASE in kinds and (snapshots.CLUSTER in services or contract.database.access == "private"):
+        parts.append("database")
+    if Kind.TABLE in kinds:
+        backed_up = {item.resource for item in chosen}
+        parts += [
+            f"table/{key}: the run has no backup of it"
+            for key, table in contract.tables.items()
+            if table.name not in backed_up
+        ]
+        parts += [
+            f"{item.resource}: the backup does not say how many items it holds"
+            for item in chosen
+            if item.detail.get("items") is None
+        ]
+    if Kind.CACHE in kinds and (snapshots.CACHE in services or contract.cache.access != "direct"):
+        parts.append("cache")
+    return tuple(parts)
 
 
 async def _rehearse(clients: AwsClients, item: ManagedBackup, key: str, copy: Destination) -> Comparison:
     started = time.perf_counter()
-    live = await tables.count(clients, item.resource) or 0
     await snapshots.await_table_backup(clients, snapshots.arn(item))
     await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))
     await tables.await_active(clients, copy.table(key), timeout_seconds=_RESTORE_SECONDS)
-    found = await tables.count(clients, copy.table(key)) or 0
+    schema = await tables.describe(clients, item.resource)
+    found, live, sample = await asyncio.gather(
+        tables.count(clients, copy.table(key)),
+        tables.count(clients, item.resource),
+        tables.sample(clients, copy.table(key), _SAMPLE),
+    )
+    same = await tables.same_as(clients, item.resource, schema, sample)
     # AWS restores no expiry; it is set again as on the live table, after the count.
-    await tables.set_expiry(clients, copy.table(key), await tables.describe(clients, item.resource))
+    await tables.set_expiry(clients, copy.table(key), schema)
+    counted = item.detail.get("items")
+    expected = counted if isinstance(counted, int) else None
     return Comparison(
         kind=Kind.TABLE,
         name=key,
         target=copy.table(key),
-        archived=live,
+        archived=expected if expected is not None else live or 0,
         expired=0,
         expiring=0,
-        durable=live,
-        found=found,
-        equal=found > 0 or live == 0,
+        durable=expected if expected is not None else live or 0,
+        found=found or 0,
+        equal=_as_counted(expected, live or 0, found or 0) and _sample_fits(len(sample), same, found or 0),
         seconds=time.perf_counter() - started,
+        sampled=len(sample),
+        same=same,
     )
+
+
+def _as_counted(expected: int | None, live: int, found: int) -> bool:
+    """Whether a copy of `found` items fits a table that held `expected` shortly before its backup, and `live` now.
+
+    A table that has not changed in number must be restored exactly. One that has held a number in between when AWS took
+    the backup; a hundredth more or less allows for items that came and went meanwhile.
+    """
+    if expected is None or expected == live:
+        return found == live
+    slack = max(expected, live) // 100
+    return min(expected, live) - slack <= found <= max(expected, live) + slack
+
+
+def _sample_fits(sampled: int, same: int, found: int) -> bool:
+    """Whether enough of the copy's items equal the live ones. Players change some between the backup and the drill."""
+    if not sampled:
+        return found == 0
+    return 2 * same >= sampled
 
 
 def _run_of(found: Sequence[ManagedBackup], wanted: str, contract: Contract) -> list[ManagedBackup]:
@@ -274,15 +346,28 @@ def _run_id(name: str) -> str | None:
     return backup_id if name.startswith(PREFIX) and is_backup_id(backup_id) else None
 
 
+# While AWS makes a part. DynamoDB: CREATING, RDS and ElastiCache: creating; ElastiCache also exports and copies.
+_UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
+
+
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
-    dates = [item.created_at for item in items if item.created_at is not None]
-    ready = all(item.state.lower() == "available" for item in items)
+    """One run of `create`. AWS gives a snapshot its date when it is done, so a run may have none yet."""
+    begun = created_at_of(str(_run_id(name)))
+    dates = [item.created_at for item in items if item.created_at is not None] or [begun]
+    states = {item.state.lower() for item in items}
+    if states == {"available"}:
+        state, problem = BackupState.COMPLETE, None
+    elif states <= {"available"} | _UNDER_WAY:
+        state, problem = BackupState.IN_PROGRESS, "AWS is still making a part of it"
+    else:
+        state, problem = BackupState.DAMAGED, "not every part of it is available"
     return BackupEntry(
         backup_id=name,
-        state=BackupState.COMPLETE if ready else BackupState.DAMAGED,
+        state=state,
         size_bytes=sum(item.size_bytes or 0 for item in items),
         objects=tuple(f"{item.service}/{item.resource}" for item in items),
         created_at=min(dates),
         last_written_at=max(dates),
-        problem=None if ready else "not every part of it is available",
+        in_use=state is BackupState.IN_PROGRESS,
+        problem=problem,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mjctl.aws.backup_keys import DATA_KEY, BackupKeyring, same_key
 from mjctl.aws.backups import find_backup, read_catalog
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.objects import open_store
@@ -33,7 +34,7 @@ from mjctl.models.backup import (
     VerifyReport,
 )
 from mjctl.models.contract import Contract
-from mjctl.models.errors import NotFoundError, RefusedError
+from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
 
 
 async def plan_create(contract: Contract, selection: Selection) -> list[Planned]:
@@ -85,9 +86,48 @@ def _refuse_what_is_private(contract: Contract, selection: Selection) -> None:
 
 
 async def catalog(contract: Contract, location: str | None) -> list[BackupEntry]:
-    """What is in the region's store, the oldest first."""
+    """Everything in the region's store, the oldest first, and whether the region can open it."""
     with backup_clients(contract) as clients:
-        return await read_catalog(open_store(contract, clients, location))
+        entries = await read_catalog(open_store(contract, clients, location))
+        keyring = BackupKeyring(contract, clients)
+        return [await _with_key(entry, keyring) for entry in entries]
+
+
+async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
+    if entry.state is not BackupState.COMPLETE or entry.signed is None:
+        return entry
+    try:
+        problem = await keyring.problem(entry.signed.keys)
+    except (PermissionDeniedError, UnreachableError):
+        # The listing itself is right without an answer of KMS.
+        return entry
+    return replace(entry, opens=problem is None, problem=problem)
+
+
+async def unreadable_without(
+    going: Mapping[str, Contract], staying: Mapping[str, Contract], location: str | None
+) -> dict[str, list[BackupEntry]]:
+    """The complete backups that can be opened now, and no longer once the regions `going` and their keys are gone.
+
+    Args:
+        staying: The other deployed regions. A backup that the key of one of them opens stays readable.
+
+    Returns:
+        By the region whose store holds them; each list is the oldest first.
+    """
+    kept = [contract.keys[DATA_KEY] for contract in staying.values() if DATA_KEY in contract.keys]
+    # `create --copy-to` leaves the same backup in the other region's store, for the other region's key.
+    copied = {
+        entry.backup_id for contract in staying.values() for entry in await catalog(contract, location) if entry.opens
+    }
+    lost: dict[str, list[BackupEntry]] = {}
+    for region, contract in going.items():
+        for entry in await catalog(contract, location):
+            keys = entry.signed.keys if entry.signed is not None else ()
+            readable = any(same_key(key.key_id, other) for key in keys for other in kept)
+            if entry.opens and not readable and entry.backup_id not in copied:
+                lost.setdefault(region, []).append(entry)
+    return lost
 
 
 async def find(contract: Contract, location: str | None, wanted: str) -> BackupEntry:
@@ -285,6 +325,7 @@ def drill_document(report: DrillReport) -> dict[str, object]:
         "scratch": report.scratch,
         "removed": report.removed,
         "error": report.error,
+        "not_proven": list(report.not_proven),
         "seconds": dict(report.seconds),
         "parts": [asdict(item) for item in report.comparisons],
         "checks": [asdict(check) for check in report.checks],

@@ -7,6 +7,8 @@ one moment matters, AWS's own point-in-time recovery has it (`--kind managed`).
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -74,6 +76,47 @@ async def count(clients: AwsClients, table: str) -> int | None:
     except NotFoundError:
         return None
     return sum(totals)
+
+
+async def sample(clients: AwsClients, table: str, size: int) -> list[Item]:
+    """Up to `size` items from all over the table, read without reading the whole table.
+
+    A parallel scan cuts the table into segments by the hash of the partition key, so a few items of many segments are
+    spread over it: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.ParallelScan
+    """
+    total = 1 if clients.emulated else size
+
+    async def segment(number: int) -> list[Item]:
+        answer = await clients.call(
+            "dynamodb",
+            "scan",
+            TableName=table,
+            Limit=max(1, 2 * size // total),
+            Segment=number,
+            TotalSegments=total,
+        )
+        items: list[Item] = answer["Items"]
+        return items
+
+    pages = await first_error([segment(number) for number in range(total)])
+    found = [item for page in pages for item in page]
+    return random.sample(found, min(size, len(found)))
+
+
+async def same_as(clients: AwsClients, table: str, schema: Mapping[str, Any], items: Sequence[Item]) -> int:
+    """How many of these items `table` holds with the same content, by the SHA-256 of their one spelling."""
+
+    async def same(item: Item) -> bool:
+        answer = await clients.call(
+            "dynamodb", "get_item", TableName=table, Key=key_of(item, schema), ConsistentRead=True
+        )
+        return "Item" in answer and _hash(answer["Item"]) == _hash(item)
+
+    return sum(await first_error([same(item) for item in items]))
+
+
+def _hash(item: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(encode_item(item)).digest()
 
 
 def scan(clients: AwsClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:

@@ -317,6 +317,7 @@ def drill(
     backup: BackupArgument = "latest",
     *,
     kind: KindOption = By.PORTABLE,
+    only: OnlyOption = None,
     junit: JUnitOption = None,
     store: StoreOption = None,
     env: EnvOption = "local",
@@ -326,6 +327,9 @@ def drill(
 ) -> None:
     """Prove a backup: restore it into a scratch copy, compare, check the copy, remove it. Exit code 14 when not proven.
 
+    With --kind managed, only tables can be proven: nothing outside the VPC can read a restored cluster or cache. The
+    report names what is not proven; --only table asks for the tables alone.
+
     Example: mjctl backup drill latest --region us-east-1
     """
     from mjctl.backup import operations
@@ -333,6 +337,8 @@ def drill(
     from mjctl.cli.backup_render import drill_report
     from mjctl.cli.regions import Target, conclude, regions_document
 
+    if only and kind is not By.MANAGED:
+        raise UsageError("--only goes with --kind managed", hint="a portable drill proves all that the backup holds")
     target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     with actions.Progress(target) as progress:
@@ -341,7 +347,8 @@ def drill(
             if kind is By.MANAGED:
                 from mjctl.backup import managed
 
-                return managed.drill(contract, backup, actions.checks_of(target, "table/*"))
+                checks = actions.checks_of(target, "table/*")
+                return managed.drill(contract, backup, checks, actions.kinds_of(only))
             return operations.drill(
                 contract,
                 location,

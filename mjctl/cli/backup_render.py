@@ -69,8 +69,13 @@ def backup_table(outcomes: Outcomes) -> DataTable:
     return table
 
 
+_STATE_STYLES = {"complete": "green", "damaged": "red", "incomplete": "yellow", "in progress": "yellow"}
+
+
 def _state(entry: BackupEntry) -> tuple[str, str]:
-    return entry.state, {"complete": "green", "damaged": "red", "incomplete": "yellow"}[entry.state]
+    if entry.opens is False:
+        return "cannot be opened", "red"
+    return entry.state, _STATE_STYLES[entry.state]
 
 
 def shown(outcomes: Outcomes) -> Group:
@@ -215,7 +220,13 @@ def _drill(region: str, report: DrillReport) -> list[RenderableType]:
     removed = "the copy is removed" if report.removed else f"the copy {report.scratch} is still there"
     error = [styled((f"  {report.error}", "red"))] if report.error else []
     head = styled(f"{region}: {report.backup_id} ", verdict, f", {removed} ({took})")
-    return [_comparisons(report.comparisons), *checks, *error, head]
+    samples = [
+        styled(f"  {item.kind}/{item.name}: {item.same} of {counted(item.sampled, 'sampled item')} equal the live ones")
+        for item in report.comparisons
+        if item.sampled
+    ]
+    open_parts = [styled((f"  not proven: {part}", "red")) for part in report.not_proven]
+    return [_comparisons(report.comparisons), *samples, *checks, *open_parts, *error, head]
 
 
 def managed_table(outcomes: Outcomes) -> DataTable:

@@ -238,6 +238,7 @@ def destroy(
 
     Example: mjctl destroy --all-regions --auto-approve
     """
+    from mjctl.cli.lost_backups import warn_of_lost_backups
     from mjctl.deploy.executor import discard
 
     run = open_run("destroy", env, output)
@@ -252,6 +253,7 @@ def destroy(
                 going = [result for result in results if result.region in teardown.going]
                 count = sum(result.remove for result in going)
                 where = f"{run.environment.name}: {', '.join(result.region for result in going)}"
+                warn_of_lost_backups(run, [result.region for result in going])
                 run.session.confirm(
                     f"Destroy {count} resources of {where}? Their data is lost.",
                     yes=auto_approve,

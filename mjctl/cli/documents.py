@@ -263,6 +263,8 @@ class DrillPartDocument(_Part):
     found: int
     equal: bool
     seconds: float
+    sampled: int = Field(description="managed: items of the copy that were compared with the live table's")
+    same: int = Field(description="managed: how many of them are equal")
 
 
 class DrillDocument(_Part):
@@ -273,6 +275,7 @@ class DrillDocument(_Part):
     removed: bool
     error: str | None
     seconds: dict[str, float]
+    not_proven: tuple[str, ...] = Field(description="parts of the backup that the drill did not compare")
     parts: tuple[DrillPartDocument, ...]
     checks: tuple[CheckDocument, ...]
 

@@ -116,6 +116,8 @@ class BackupState(StrEnum):
     COMPLETE = "complete"
     DAMAGED = "damaged"
     """A manifest that cannot be read, or an object missing or of another size: seen without reading the objects."""
+    IN_PROGRESS = "in progress"
+    """Managed backups only: AWS is still making a part of it."""
     INCOMPLETE = "incomplete"
     """No manifest: its writer was stopped, or is still at work (`in_use`)."""
 
@@ -133,6 +135,8 @@ class BackupEntry:
     in_use: bool = False
     problem: str | None = None
     signed: SignedManifest | None = None
+    opens: bool | None = None
+    """Whether the region's key opens it; then `problem` says why not. None: not asked, or KMS did not say."""
 
     def summary(self) -> dict[str, object]:
         """The JSON form in `mjctl backup list`."""
@@ -146,6 +150,7 @@ class BackupEntry:
             "source_region": manifest.region if manifest else None,
             "records": manifest.counts() if manifest else None,
             "in_use": self.in_use,
+            "opens": self.opens,
             "problem": self.problem,
         }
 
@@ -218,6 +223,10 @@ class Comparison:
     found: int
     equal: bool
     seconds: float
+    sampled: int = 0
+    """Managed drills: items of the copy that were compared with the live table's."""
+    same: int = 0
+    """Managed drills: how many of them are equal to the live table's."""
 
 
 @dataclass(frozen=True)
@@ -245,11 +254,14 @@ class DrillReport:
     removed: bool
     error: str | None
     seconds: Mapping[str, float]
+    not_proven: tuple[str, ...] = ()
+    """Parts of the backup that the drill did not compare: `database`, `cache`, `table/matches: <why>`."""
 
     @property
     def proven(self) -> bool:
         equal = bool(self.comparisons) and all(item.equal for item in self.comparisons)
-        return self.error is None and self.removed and equal and all(check.status != "fail" for check in self.checks)
+        whole = self.error is None and self.removed and not self.not_proven
+        return whole and equal and all(check.status != "fail" for check in self.checks)
 
     def results(self, region: str) -> tuple[CheckResult, ...]:
         """The drill as findings, one a part and one for the whole, as CI reports show them."""
@@ -264,7 +276,8 @@ class DrillReport:
             for item in self.comparisons
         )
         verdict = CheckStatus.PASS if self.proven else CheckStatus.FAIL
-        total = CheckResult(f"drill/{self.backup_id}", region, verdict, self.error or verdict.value)
+        why = self.error or (f"not proven: {', '.join(self.not_proven)}" if self.not_proven else verdict.value)
+        total = CheckResult(f"drill/{self.backup_id}", region, verdict, why)
         return (*parts, *self.checks, total)
 
 

@@ -1,92 +1,178 @@
-"""The age of the newest backup against what was promised."""
+"""The age of the newest backup that can be restored, against the promise of the environment."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from mjctl.aws.backup_keys import BackupKeyring
 from mjctl.aws.backups import newest_backup
 from mjctl.aws.objects import open_store
 from mjctl.aws.snapshots import recovery_points
-from mjctl.health.model import Check, Finding, RegionContext, failed, graded, warned
+from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, graded, warned
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError
+
+_REGION = "the region"
 
 
 def checks(contract: Contract) -> Iterator[Check]:
     if contract.backup.directory or contract.backup.bucket or contract.backup.vault_name:
-        yield Check("backup", check_backup)
+        yield Check("backup", check_backup, AWS_CHECK_SECONDS)
+
+
+@dataclass(frozen=True, order=True)
+class _Copy:
+    """A backup of `resource` that can be restored."""
+
+    made: datetime
+    kind: str
+    name: str
+    resource: str
 
 
 async def check_backup(context: RegionContext) -> Finding:
-    """Portable backups and recovery points count alike: whatever the region can be restored from.
+    """Each data store has a backup that is young enough and can be opened.
 
-    On AWS each table and the database must have one; a portable backup holds them all.
+    Portable backups and recovery points of AWS Backup count alike. A portable backup holds every store. A backup whose
+    key cannot be used does not count.
     """
     contract = context.contract
     make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes one"
     if vault := contract.backup.vault_name:
-        make = (
-            f"AWS Backup's plan makes them: `aws backup list-backup-jobs --by-backup-vault-name {vault}` says why not"
-        )
-    portable = await _newest_portable(context)
-    points = await recovery_points(context.clients, contract.backup.vault_name) if contract.backup.vault_name else []
-    managed = [
-        (point.created_at, point.resource, point.backup_id)
-        for point in points
-        if point.created_at is not None and point.state == "completed"
-    ]
-    newest: dict[str, tuple[datetime, str, str]] = {}
-    for resource in _protected(contract) or ("the region",):
-        of_resource = [
-            (made, "managed", name) for made, held, name in managed if resource in ("the region", held)
-        ] + portable
-        if of_resource:
-            newest[resource] = max(of_resource)
-    missing = [resource.rsplit(":", 1)[-1] for resource in _protected(contract) if resource not in newest]
-    if not newest:
-        return warned("there is no backup yet", hint=make, backups=0)
-    resource, (made, kind, name) = min(newest.items(), key=lambda item: item[1][0])
-    age = (datetime.now(UTC) - made).total_seconds()
+        jobs = f"`aws backup list-backup-jobs --by-backup-vault-name {vault}`"
+        make = f"AWS Backup's plan makes them: {jobs} shows why not"
+    keyring = BackupKeyring(contract, context.clients)
+    (portable, closed), (points, locked) = await asyncio.gather(
+        _newest_portable(context, keyring), _recovery_points(context, keyring)
+    )
+    resources = _protected(contract) or (_REGION,)
+    newest: dict[str, _Copy] = {}
+    for resource in resources:
+        copies = [point for point in points if resource in (_REGION, point.resource)] + portable
+        if copies:
+            newest[resource] = max(copies)
+    unusable = closed + locked
+    evidence: dict[str, object] = {
+        "promised_seconds": context.thresholds.backup_age_seconds_warn,
+        "resources": len(newest),
+        "missing": [_short(resource) for resource in resources if resource not in newest],
+        "cannot_be_opened": unusable,
+    }
+    missing = [resource for resource in resources if resource not in newest]
+    if missing:
+        return await _missing(context, missing, unusable, make, evidence)
+    oldest = min(newest.values())
+    resource = next(name for name, copy in newest.items() if copy == oldest)
+    age = (datetime.now(UTC) - oldest.made).total_seconds()
+    evidence |= {"kind": oldest.kind, "backup": oldest.name, "age_seconds": round(age)}
     bounds = context.thresholds
     status = graded(age, warn=bounds.backup_age_seconds_warn, fail=bounds.backup_age_seconds_fail)
-    if contract.target == "local" and status is CheckStatus.FAIL:
-        # Nobody was promised anything about a region on a laptop.
-        status = CheckStatus.WARN
-    evidence: dict[str, object] = {
-        "kind": kind,
-        "backup": name,
-        "age_seconds": round(age),
-        "promised_seconds": bounds.backup_age_seconds_warn,
-        "resources": len(newest),
-        "missing": missing,
-    }
-    if missing:
-        return failed(f"no backup of {', '.join(missing)}", hint=make, **evidence)
-    oldest = f", that of {resource.rsplit(':', 1)[-1]}," if len(newest) > 1 else ""
+    of = f", that of {_short(resource)}," if len(newest) > 1 else ""
     promised = f"promised is one within {_hours(bounds.backup_age_seconds_warn)}"
     return Finding(
-        status,
-        f"newest {kind} backup {name}{oldest} is {_hours(age)} old; {promised}",
+        _judged(contract, status),
+        f"newest {oldest.kind} backup {oldest.name}{of} is {_hours(age)} old; {promised}",
         None if status is CheckStatus.PASS else make,
         evidence,
     )
 
 
+async def _missing(
+    context: RegionContext, missing: list[str], unusable: list[str], make: str, evidence: dict[str, object]
+) -> Finding:
+    """A failure once the oldest of these stores has existed for longer than the promise, else a warning."""
+    contract = context.contract
+    what = "there is no backup yet" if missing == [_REGION] else f"no backup of {', '.join(map(_short, missing))}"
+    if unusable:
+        what = f"{what} that can be opened: {'; '.join(unusable)}"
+    promise = context.thresholds.backup_age_seconds_warn
+    ages = await asyncio.gather(*(_age_seconds(context, resource) for resource in missing))
+    # A store whose age is not known may be old: it does not get the benefit of the doubt.
+    left = min((promise - age if age is not None else 0.0) for age in ages)
+    evidence["due_in_seconds"] = round(left)
+    if left > 0:
+        return warned(f"{what}; the first is due within {_hours(left)}", hint=make, **evidence)
+    late = f"{what}; promised is one within {_hours(promise)}"
+    if _judged(contract, CheckStatus.FAIL) is CheckStatus.FAIL:
+        return failed(late, hint=make, **evidence)
+    return warned(late, hint=make, **evidence)
+
+
+def _judged(contract: Contract, status: CheckStatus) -> CheckStatus:
+    """A region on a laptop carries no promise: what would be a failure is a warning there."""
+    if contract.target == "local" and status is CheckStatus.FAIL:
+        return CheckStatus.WARN
+    return status
+
+
 def _protected(contract: Contract) -> tuple[str, ...]:
-    """ARNs of what AWS Backup is told to keep."""
+    """ARNs of the stores in the plan of AWS Backup."""
     if contract.managed is None:
         return ()
     cluster = f"arn:aws:rds:{contract.region}:{contract.aws.account_id}:cluster:{contract.managed.database_cluster}"
     return (*(table.arn for table in contract.tables.values()), cluster)
 
 
-async def _newest_portable(context: RegionContext) -> list[tuple[datetime, str, str]]:
+async def _age_seconds(context: RegionContext, resource: str) -> float | None:
+    """How long the store has existed by AWS's own record; for the region, its oldest table. None: not known.
+
+    CreationDateTime: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
+    ClusterCreateTime: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBCluster.html
+    """
+    contract, clients = context.contract, context.clients
+    names = [table.name for table in contract.tables.values() if resource in (_REGION, table.arn)]
+    made: list[datetime | None] = []
+    try:
+        if names:
+            answers = await asyncio.gather(
+                *(clients.call("dynamodb", "describe_table", TableName=name) for name in names)
+            )
+            made = [answer["Table"].get("CreationDateTime") for answer in answers]
+        else:
+            cluster = resource.rsplit(":", 1)[-1]
+            answer = await clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=cluster)
+            made = [item.get("ClusterCreateTime") for item in answer["DBClusters"]]
+    except NotFoundError:
+        return None
+    known = [moment for moment in made if moment is not None]
+    return (datetime.now(UTC) - min(known)).total_seconds() if known else None
+
+
+async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
+    """The newest portable backup if it can be opened, else why it cannot."""
     contract = context.contract
     if not (contract.backup.directory or contract.backup.bucket):
-        return []
+        return [], []
     entry = await newest_backup(open_store(contract, context.clients))
-    return [(entry.created_at, "portable", entry.backup_id)] if entry is not None else []
+    if entry is None or entry.signed is None:
+        return [], []
+    problem = await keyring.problem(entry.signed.keys)
+    if problem is not None:
+        return [], [f"{entry.backup_id}: {problem}"]
+    return [_Copy(entry.created_at, "portable", entry.backup_id, _REGION)], []
+
+
+async def _recovery_points(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
+    """The recovery points that can be restored from, and why others cannot: a line a key."""
+    vault = context.contract.backup.vault_name
+    points = await recovery_points(context.clients, vault) if vault else []
+    ready = [point for point in points if point.state == "completed" and point.created_at is not None]
+    keys = sorted({str(point.detail["key"]) for point in ready if point.detail.get("key")})
+    problems = dict(zip(keys, await asyncio.gather(*map(keyring.key_problem, keys)), strict=True))
+    usable = [
+        _Copy(point.created_at, "managed", point.backup_id, point.resource)
+        for point in ready
+        if point.created_at is not None and problems.get(str(point.detail.get("key"))) is None
+    ]
+    return usable, [f"recovery points in {vault}: {problem}" for problem in problems.values() if problem is not None]
+
+
+def _short(resource: str) -> str:
+    return resource.rsplit(":", 1)[-1]
 
 
 def _hours(seconds: float) -> str:

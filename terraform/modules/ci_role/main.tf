@@ -193,7 +193,7 @@ data "aws_iam_policy_document" "drill" {
     sid = "BackUp"
     actions = [
       "dynamodb:CreateBackup", "dynamodb:DescribeBackup", "dynamodb:DescribeContinuousBackups", "dynamodb:DescribeTable",
-      "dynamodb:DescribeTimeToLive", "dynamodb:Scan", "elasticache:CreateSnapshot", "rds:CreateDBClusterSnapshot",
+      "dynamodb:DescribeTimeToLive", "dynamodb:GetItem", "dynamodb:Scan", "elasticache:CreateSnapshot", "rds:CreateDBClusterSnapshot",
     ]
     resources = [
       "arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-*",

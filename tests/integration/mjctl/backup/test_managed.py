@@ -10,7 +10,8 @@ from typing import Any
 import boto3
 import pytest
 
-from mjctl.models.backup import ManagedBackup
+from mjctl.aws import snapshots
+from mjctl.models.backup import ManagedBackup, new_backup_id
 from mjctl.models.contract import Backup, Contract
 from tests.integration.mjctl.backup.conftest import ITEMS, BackupCommand, Region
 
@@ -64,7 +65,7 @@ def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: R
     (name,) = {item["backup_id"] for item in made}
     table = on_aws.contract.tables["matches"].name
     summaries = client(on_aws, "dynamodb").list_backups(TableName=table)["BackupSummaries"]
-    assert [item["BackupName"] for item in summaries] == [name]
+    assert [item["BackupName"] for item in summaries] == [f"{name}.n0"], "with the number of items"
     snapshots = client(on_aws, "rds").describe_db_cluster_snapshots(DBClusterSnapshotIdentifier=name)
     assert len(snapshots["DBClusterSnapshots"]) == 1
     assert len(client(on_aws, "elasticache").describe_snapshots(SnapshotName=name)["Snapshots"]) == 1
@@ -116,9 +117,52 @@ def test_a_drill_reads_the_copies_and_removes_them(backup: BackupCommand, filled
     tables = filled.dynamodb().list_tables()["TableNames"]
     (report,) = backup.json("drill", *MANAGED)["regions"]
     assert report["proven"] is True
-    assert {part["name"]: part["found"] for part in report["parts"]}["matches"] == ITEMS
+    matches = next(part for part in report["parts"] if part["name"] == "matches")
+    assert (matches["archived"], matches["found"]) == (ITEMS, ITEMS)
+    assert (matches["sampled"], matches["same"]) == (ITEMS, ITEMS)
     assert {check["status"] for check in report["checks"]} == {"pass"}
     assert filled.dynamodb().list_tables()["TableNames"] == tables
+
+
+@pytest.mark.parametrize("damage", ["all but one item is lost", "one item is lost", "the items are others"])
+def test_a_copy_that_is_not_the_table_is_not_proven(
+    backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch, damage: str
+) -> None:
+    backup.json("create", *MANAGED)
+    tables = filled.dynamodb().list_tables()["TableNames"]
+    restore = snapshots.restore_table
+
+    async def restore_badly(clients: Any, arn: str, target: str) -> None:
+        await restore(clients, arn, target)
+        if not target.endswith(".matches"):
+            return
+        dynamodb = filled.dynamodb()
+        items = dynamodb.scan(TableName=target)["Items"]
+        keep = {"all but one item is lost": 1, "one item is lost": ITEMS - 1}.get(damage, 0)
+        for item in items[keep:]:
+            if keep:
+                dynamodb.delete_item(TableName=target, Key={"match_id": item["match_id"]})
+            else:
+                dynamodb.put_item(TableName=target, Item={**item, "state": {"S": "garbled"}})
+
+    monkeypatch.setattr(snapshots, "restore_table", restore_badly)
+    (report,) = backup.json("drill", *MANAGED, code=14)["regions"]
+    assert report["proven"] is False
+    assert {part["name"]: part["equal"] for part in report["parts"]} == {
+        "matches": False,
+        "players": True,
+        "processed_events": True,
+    }
+    assert filled.dynamodb().list_tables()["TableNames"] == tables
+
+
+def test_a_backup_without_a_count_is_not_proven(backup: BackupCommand, filled: Region) -> None:
+    name = f"mjctl-{new_backup_id().lower()}"
+    for table in filled.contract.tables.values():
+        filled.dynamodb().create_backup(TableName=table.name, BackupName=name)
+    (report,) = backup.json("drill", name, *MANAGED, code=14)["regions"]
+    assert len(report["not_proven"]) == len(filled.contract.tables)
+    assert "does not say how many items" in report["not_proven"][0]
 
 
 def as_from_outside_the_vpc(region: Region) -> Contract:
@@ -137,8 +181,10 @@ def test_a_drill_needs_no_way_into_the_vpc(backup: BackupCommand, filled: Region
     backup.json("create", *MANAGED)
     backup.contracts = {filled.contract.region: as_from_outside_the_vpc(filled)}
     tables = filled.dynamodb().list_tables()["TableNames"]
-    (report,) = backup.json("drill", first, *MANAGED)["regions"]
-    assert (report["proven"], report["backup_id"]) == (True, first)
+    (report,) = backup.json("drill", first, *MANAGED, "--only", "table")["regions"]
+    assert (report["proven"], report["backup_id"], report["not_proven"]) == (True, first, [])
+    (report,) = backup.json("drill", first, *MANAGED, code=14)["regions"]
+    assert (report["proven"], report["not_proven"]) == (False, ["database", "cache"])
     assert filled.dynamodb().list_tables()["TableNames"] == tables
     backup.json("restore", *MANAGED, "--into", "old")
     assert backup.json("discard")["regions"][0]["copies"] == ["old"]
@@ -183,7 +229,7 @@ async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, m
         report = await run_health("x", {contract.region: contract}, {contract.region: tmp_path}, only=["backup"])
         return report.results[0].status.value, report.results[0].summary
 
-    assert await look() == ("warn", "there is no backup yet")
+    assert await look() == ("warn", "there is no backup yet; the first is due within 24 h")
 
     async def points(*_: object) -> list[ManagedBackup]:
         return [

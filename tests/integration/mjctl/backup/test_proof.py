@@ -13,14 +13,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
+import boto3
 import pytest
 
+from mjctl.backup.operations import unreadable_without
 from mjctl.cli.documents import DrillsDocument
 from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
-from tests.integration.mjctl.backup.conftest import BackupCommand, Region
+from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
 
 # A child that makes a backup, slowly: every object that it stores takes its time, so that a signal meets it half-way.
 _CHILD = """
@@ -291,7 +294,8 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
         report = await run_health("local", {name: contract}, {name: tmp_path}, only=["backup"], thresholds=bounds)
         return report.results[0].status.value, report.results[0].summary
 
-    assert await look(region.contract, Thresholds()) == ("warn", "there is no backup yet")
+    status, summary = await look(region.contract, Thresholds())
+    assert (status, summary) == ("warn", "there is no backup yet; the first is due within 24 h")
     made = await operations.create(region.contract, Selection([Kind.TABLE]), None)
     status, summary = await look(region.contract, Thresholds())
     assert status == "pass"
@@ -300,6 +304,46 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
     assert (await look(region.contract, late))[0] == "warn"
     on_aws = region.contract.model_copy(update={"target": "aws"})
     assert (await look(on_aws, late))[0] == "fail"
+    _kms(region).disable_key(KeyId=region.contract.keys["data"])
+    status, summary = await look(on_aws, Thresholds.promising(1e-3))
+    assert status == "fail"
+    assert f"{made.backup_id}: its key {region.contract.keys['data']} cannot be used: Disabled" in summary
+
+
+def test_a_backup_whose_key_is_gone_is_listed_as_such(backup: BackupCommand, filled: Region) -> None:
+    created = backup.create()
+    assert backup.json("list")["backups"][0]["opens"] is True
+    _kms(filled).schedule_key_deletion(KeyId=filled.contract.keys["data"])
+    (listed,) = backup.json("list")["backups"]
+    assert (listed["backup_id"], listed["opens"]) == (created, False)
+    assert "cannot be opened" in backup("list").out
+
+
+async def test_what_a_destroy_makes_unreadable(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+    """A backup with a copy of its key in another region stays readable while that region stays."""
+    backup.add(other_region)
+    here = filled.contract.region
+
+    def make(*arguments: str) -> str:
+        return backup.create("--region", here, "--only", "table", *arguments)
+
+    alone = await asyncio.to_thread(make)
+    with_copy = await asyncio.to_thread(make, "--copy-to", OTHER)
+    regions = {here: filled.contract, OTHER: other_region.contract}
+
+    async def lost(*going: str) -> dict[str, list[str]]:
+        leaving = {name: regions[name] for name in going}
+        staying = {name: contract for name, contract in regions.items() if name not in going}
+        found = await unreadable_without(leaving, staying, None)
+        return {region: [entry.backup_id for entry in entries] for region, entries in found.items()}
+
+    assert await lost(here) == {here: [alone]}
+    assert await lost(OTHER) == {}
+    assert await lost(here, OTHER) == {here: [alone, with_copy], OTHER: [with_copy]}
+
+
+def _kms(region: Region) -> Any:
+    return boto3.client("kms", endpoint_url=region.contract.aws.endpoint_url, region_name=region.contract.region)
 
 
 def _traces(region: Region) -> tuple[list[str], list[tuple[object, ...]], int]:

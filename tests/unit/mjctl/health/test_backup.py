@@ -1,0 +1,142 @@
+"""When a missing backup is a failure, and when a backup does not count."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from mjctl.health.checks import backup
+from mjctl.health.model import Thresholds
+from mjctl.models.backup import ManagedBackup, WrappedKey
+from mjctl.models.contract import Backup
+from mjctl.models.errors import NotFoundError
+from tests.unit.mjctl.conftest import MakeContract
+
+DAY = 86_400.0
+TABLES = {name: {"name": f"arena-test-{name}", "arn": f"arn:aws:dynamodb:::table/{name}"} for name in ("m", "p")}
+CLUSTER = "arn:aws:rds:us-east-1:000000000000:cluster:db"
+STORES = (*(table["arn"] for table in TABLES.values()), CLUSTER)
+KEY = "arn:aws:kms:::key/1"
+
+
+class FakeAws:
+    """Tables and a cluster that were made `age` seconds ago, and keys in a state."""
+
+    def __init__(self, age: dict[str, float], keys: dict[str, str]) -> None:
+        self.age, self.keys = age, keys
+
+    def _made(self, name: str) -> datetime:
+        return datetime.now(UTC) - timedelta(seconds=self.age.get(name, self.age["*"]))
+
+    async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        if operation == "describe_table":
+            return {"Table": {"CreationDateTime": self._made(parameters["TableName"])}}
+        assert operation == "describe_key"
+        if parameters["KeyId"] not in self.keys:
+            raise NotFoundError("no such key")
+        return {"KeyMetadata": {"KeyState": self.keys[parameters["KeyId"]]}}
+
+    async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        assert operation == "describe_db_clusters"
+        return {"DBClusters": [{"ClusterCreateTime": self._made(parameters["DBClusterIdentifier"])}]}
+
+
+@pytest.fixture
+def look(make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch) -> Any:
+    async def check(
+        points: list[ManagedBackup],
+        *,
+        age: float = 10 * DAY,
+        ages: dict[str, float] | None = None,
+        keys: dict[str, str] | None = None,
+        portable: Any = None,
+        target: str = "aws",
+    ) -> Any:
+        async def recovery_points(*_: object) -> list[ManagedBackup]:
+            return points
+
+        async def newest_backup(_: object) -> Any:
+            return portable
+
+        monkeypatch.setattr(backup, "recovery_points", recovery_points)
+        monkeypatch.setattr(backup, "newest_backup", newest_backup)
+        contract = make_contract(target=target, tables=TABLES).model_copy(
+            update={
+                "backup": Backup(vault_name="vault", directory="/nowhere" if portable else None),
+                "managed": SimpleNamespace(database_cluster="db"),
+            }
+        )
+        aws = FakeAws({"*": age} | (ages or {}), {KEY: "Enabled"} if keys is None else keys)
+        context: Any = SimpleNamespace(contract=contract, clients=aws, thresholds=Thresholds.promising(DAY))
+        return await backup.check_backup(context)
+
+    return check
+
+
+def point(resource: str, age: float = 3_600, key: str | None = KEY) -> ManagedBackup:
+    made = datetime.now(UTC) - timedelta(seconds=age)
+    return ManagedBackup("backup", resource, f"point-{resource[-1]}", "completed", made, 1, {"key": key})
+
+
+async def test_no_backup_at_all_is_a_failure_once_the_region_is_older_than_the_promise(look: Any) -> None:
+    found = await look([])
+    assert found.status == "fail"
+    assert found.summary == "no backup of table/m, table/p, db; promised is one within 24 h"
+
+
+async def test_a_new_region_has_time_until_its_first_backup(look: Any) -> None:
+    found = await look([], age=DAY / 4)
+    assert found.status == "warn"
+    assert "the first is due within 18 h" in found.summary
+    assert found.evidence["due_in_seconds"] == pytest.approx(0.75 * DAY, abs=60)
+
+
+@pytest.mark.parametrize(("age", "status"), [(10 * DAY, "fail"), (3_600.0, "warn")])
+async def test_one_store_without_a_backup_is_judged_by_its_own_age(look: Any, age: float, status: str) -> None:
+    found = await look([point(STORES[0]), point(CLUSTER)], ages={TABLES["p"]["name"]: age})
+    assert found.status == status
+    assert found.evidence["missing"] == ["table/p"]
+
+
+async def test_every_store_with_a_young_backup_passes(look: Any) -> None:
+    assert (await look([point(store) for store in STORES])).status == "pass"
+
+
+@pytest.mark.parametrize("keys", [{}, {KEY: "Disabled"}, {KEY: "PendingDeletion"}])
+async def test_recovery_points_whose_key_cannot_be_used_do_not_count(look: Any, keys: dict[str, str]) -> None:
+    found = await look([point(store) for store in STORES], keys=keys)
+    assert found.status == "fail"
+    assert KEY in found.summary
+    assert found.evidence["cannot_be_opened"]
+
+
+def portable(key: str) -> Any:
+    signed = SimpleNamespace(keys=(WrappedKey("us-east-1", key, ""),))
+    return SimpleNamespace(backup_id="b1", created_at=datetime.now(UTC), signed=signed)
+
+
+async def test_a_portable_backup_stands_for_every_store(look: Any) -> None:
+    found = await look([], portable=portable(KEY))
+    assert found.status == "pass", found
+
+
+@pytest.mark.parametrize(
+    ("key", "keys", "said"),
+    [
+        (KEY, {}, f"its key {KEY} is gone"),
+        (KEY, {KEY: "PendingDeletion"}, "cannot be used: PendingDeletion"),
+        ("arn:aws:kms:::key/of-the-region-before", {KEY: "Enabled"}, "another key than the region has now"),
+    ],
+)
+async def test_a_portable_backup_that_cannot_be_opened_is_no_backup(
+    look: Any, key: str, keys: dict[str, str], said: str
+) -> None:
+    found = await look([], portable=portable(key), keys=keys)
+    assert found.status == "fail"
+    assert said in found.summary
+    local = await look([], portable=portable(key), keys=keys, target="local")
+    assert local.status == "warn", "a region on a laptop carries no promise"
+    assert said in local.summary
