@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from urllib.parse import urlsplit
 from mjctl.aws.clients import AwsClients
 from mjctl.models.account import expanded
 from mjctl.models.contract import Contract
-from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
+from mjctl.models.errors import ConfigError, ConflictError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
 
 T = TypeVar("T")
+# How long a look of another process may hold a folder's lock. It holds it for microseconds.
+_PROBE_SECONDS = 2.0
 # What S3 takes in one DeleteObjects.
 _DELETE_BATCH = 1000
 
@@ -110,7 +113,6 @@ class DirectoryStore:
 
     @contextmanager
     def claim(self, folder: str) -> Iterator[None]:
-        import fcntl
 
         path = self._path(folder)
         try:
@@ -119,7 +121,7 @@ class DirectoryStore:
         except OSError as error:
             raise _refused(path, error) from error
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, path)
             yield
         finally:
             os.close(descriptor)
@@ -216,6 +218,26 @@ class S3Store:
     def is_claimed(self, folder: str) -> bool | None:
         del folder
         return None
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Take the lock of a folder. `is_claimed` of another process holds it for a moment, a writer for much longer."""
+    import fcntl
+
+    end = time.monotonic() + _PROBE_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise ConflictError(
+                    "another process writes this backup at this moment",
+                    where=str(path),
+                    hint="wait until it has ended, then repeat the command",
+                ) from None
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _write(path: Path, data: bytes) -> None:

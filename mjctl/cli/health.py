@@ -11,10 +11,12 @@ import typer
 
 from mjctl.cli.base import EnvOption, EveryRegionOption, Exit, OutputFormat, RegionOption
 from mjctl.cli.deploy_run import JUnitOption
-from mjctl.models.errors import UsageError
+from mjctl.models.errors import MjctlError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from mjctl.cli.regions import Target
     from mjctl.health.model import HealthReport, Thresholds
     from mjctl.models.check import CheckResult
@@ -95,7 +97,12 @@ def health(
             f"--watch prints for people, --output {output} prints exactly one document",
             hint=f"call `mjctl health --output {output}` again and again instead",
         )
-    # Told before any state is read.
+    if watch and (junit is not None or fail_on is not FailOn.FAIL):
+        raise UsageError(
+            "--watch has no end to report: it takes neither --junit nor --fail-on",
+            hint="leave out --watch to write a JUnit file, or to get an exit code",
+        )
+    # Refuse a bad threshold before any state is read.
     Thresholds().with_overrides(threshold or ())
     target = Target(
         env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT, all_regions=all_regions
@@ -171,17 +178,26 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
 
     from mjctl.cli.health_render import render, screen
     from mjctl.cli.streams import reader_is_gone
+    from mjctl.cli.tables import styled
 
     out = target.session.out
     live = Live(console=out, auto_refresh=False, vertical_overflow="crop") if out.draws else None
     try:
         with live or nullcontext():
             while not reader_is_gone(out.file):
-                report = _look(target, only, bounds, quiet=True)
+                look: RenderableType
+                try:
+                    # A deploy may have changed addresses and ports since the last look.
+                    target.read_contracts()
+                    report = _look(target, only, bounds, quiet=True)
+                    look = render(report, problems=problems) if live is None else screen(report, out, problems=problems)
+                except MjctlError as error:
+                    # A deploy may be replacing the region at this moment: the next look may find it.
+                    look = styled(("cannot look", "red bold"), f": {error}")
                 if live is not None:
-                    live.update(screen(report, out, problems=problems), refresh=True)
+                    live.update(look, refresh=True)
                 else:
-                    out.print(render(report, problems=problems))
+                    out.print(look)
                     out.file.flush()
                 time.sleep(interval)
     except KeyboardInterrupt:

@@ -34,8 +34,6 @@ class Target:
         Args:
             must_be_named: refuse a command line with neither --region nor --all-regions.
         """
-        from mjctl.terraform.contracts import deployed_contracts
-
         self.session: Session = open_session(output)
         workspace, environment = open_environment(env)
         self.workspace: Workspace = workspace
@@ -45,9 +43,19 @@ class Target:
         # All regions that the command line asks for, those that are not deployed among them.
         self.regions = chosen or tuple(environment.regions)
         # `--all-regions` means every deployed region: a region that is not deployed cannot be operated.
-        self.contracts: Mapping[str, Contract] = deployed_contracts(
-            workspace, environment, () if all_regions else chosen
-        )
+        self._asked: Sequence[str] = () if all_regions else chosen
+        self.contracts: Mapping[str, Contract] = {}
+        self.read_contracts()
+
+    def read_contracts(self) -> None:
+        """Read the contracts of the regions again: a deploy may have changed addresses and ports.
+
+        Raises:
+            As `deployed_contracts`.
+        """
+        from mjctl.terraform.contracts import deployed_contracts
+
+        self.contracts = deployed_contracts(self.workspace, self.environment, self._asked)
 
     @property
     def scope(self) -> str:

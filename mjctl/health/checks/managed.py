@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from mjctl.aws.metrics import Metric, newest
@@ -22,6 +23,7 @@ from mjctl.health.model import (
     warned,
     worst,
 )
+from mjctl.health.readings import evictions_in_words, since_last
 from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
@@ -50,24 +52,27 @@ async def check_redis(context: RegionContext) -> Finding:
         return skipped(NOT_SERVED)
     async with ops_function(context.contract) as function:
         stats = await function.run("stats")
-    used, limit, evicted = stats["memory_bytes"], stats["max_memory_bytes"], stats["evicted_keys"]
+    used, limit = stats["memory_bytes"], stats["max_memory_bytes"]
+    total = int(stats["evicted_keys"])
+    evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
     bounds = context.thresholds
     percent = 100 * used / limit if limit else 0.0
     status = worst(
         (
             graded(percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail),
-            graded(evicted, warn=bounds.cache_evictions_warn, fail=float("inf")),
+            graded(evicted or 0, warn=bounds.cache_evictions_warn, fail=float("inf")),
         )
     )
     return Finding(
         status,
         f"Redis {stats['server_version']} answers the ops function, {used / 2**20:.1f} MiB"
-        f"{f' of {limit / 2**20:.0f} MiB' if limit else ''}, {evicted} evicted",
+        f"{f' of {limit / 2**20:.0f} MiB' if limit else ''}, {evictions_in_words(total, evicted)}",
         None if status is CheckStatus.PASS else _FULL,
         {
             "used_memory_bytes": used,
             "maxmemory_bytes": limit,
-            "evicted_keys": evicted,
+            "evicted_keys": total,
+            "evicted_since_last": evicted,
             "clients": stats["clients"],
             "keys": stats["total_keys"],
         },

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Iterator
+from functools import partial
 from typing import Any
 
 from mjctl.aws.clients import unreachable
@@ -20,6 +21,7 @@ from mjctl.health.model import (
     warned,
     worst,
 )
+from mjctl.health.readings import evictions_in_words, since_last
 from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract
 
@@ -57,9 +59,12 @@ async def check_redis(context: RegionContext) -> Finding:
         )
     bounds = context.thresholds
     memory = graded(used_percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail)
-    evictions = graded(evidence["evicted_keys"], warn=bounds.cache_evictions_warn, fail=float("inf"))
+    total = int(info.get("evicted_keys", 0))
+    evicted = await context.in_thread(partial(since_last, context.private_dir, "evicted_keys", total))
+    evidence["evicted_since_last"] = evicted
+    evictions = graded(evicted or 0, warn=bounds.cache_evictions_warn, fail=float("inf"))
     used = f"{info['used_memory'] / 2**20:.1f} MiB" + (f" of {limit / 2**20:.0f} MiB" if limit else "")
-    summary = f"{info['role']}, ping {ping_ms:.1f} ms, {used}, {evidence['evicted_keys']} evicted"
+    summary = f"{info['role']}, ping {ping_ms:.1f} ms, {used}, {evictions_in_words(total, evicted)}"
     return Finding(
         worst((memory, evictions)),
         summary,

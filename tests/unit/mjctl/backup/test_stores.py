@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from mjctl.aws.clients import AwsClients
+from mjctl.aws.objects import DirectoryStore
 from mjctl.backup import cache, tables
 from mjctl.backup.database import _Lines
 from mjctl.backup.destination import Destination
 from mjctl.backup.streams import stream
 from mjctl.backup.tally import Clock, Tally
-from mjctl.models.errors import UsageError
+from mjctl.models.errors import ConflictError, UsageError
 from tests.unit.mjctl.conftest import MakeContract
 
 
@@ -122,3 +127,21 @@ def test_a_copy_has_names_of_its_own(make_contract: MakeContract) -> None:
     copy = Destination(make_contract(), cast(AwsClients, None), "new-2")
     assert copy.table("matches") == "arena-test-scratch.new-2.matches"
     assert copy.database == "scratch_new_2"
+
+
+def test_a_look_at_the_same_moment_does_not_stop_a_writer(tmp_path: Path) -> None:
+    """`is_claimed` of another process holds the folder's lock for a moment, with every listing."""
+    store = DirectoryStore(tmp_path)
+    (tmp_path / "b").mkdir()
+    probe = os.open(tmp_path / "b", os.O_RDONLY)
+    fcntl.flock(probe, fcntl.LOCK_EX)
+    threading.Timer(0.2, os.close, [probe]).start()
+    with store.claim("b"):
+        assert store.is_claimed("b") is True
+
+
+def test_a_folder_that_another_process_writes_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mjctl.aws.objects._PROBE_SECONDS", 0.1)
+    store = DirectoryStore(tmp_path)
+    with store.claim("b"), pytest.raises(ConflictError), store.claim("b"):
+        pass

@@ -1,0 +1,55 @@
+"""`mjctl health --watch` follows a region through a deploy, and takes no option that it cannot honour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjctl.__main__ import run
+from mjctl.health.model import HealthReport
+from mjctl.models.check import CheckResult, CheckStatus
+from mjctl.models.contract import Contract
+from mjctl.models.errors import NotFoundError
+from mjctl.models.exit_codes import ExitCode
+
+
+def test_every_look_reads_the_contracts_again(
+    make_contract: Callable[..., Contract],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    ports = [1, 1, 2]
+    published: list[Contract | None] = [make_contract(endpoints={"api": f"http://127.0.0.1:{port}"}) for port in ports]
+    # The start of the command, a look, a look in the middle of a deploy, and a look after it.
+    published.insert(2, None)
+    seen: list[str] = []
+
+    def deployed_contracts(*_: object) -> dict[str, Contract]:
+        contract = published.pop(0)
+        if contract is None:
+            raise NotFoundError("not deployed: us-east-1")
+        return {contract.region: contract}
+
+    async def run_health(environment: str, contracts: dict[str, Contract], *_: object, **__: object) -> HealthReport:
+        seen.extend(contract.endpoints.api for contract in contracts.values())
+        if not published:
+            raise KeyboardInterrupt
+        return HealthReport(environment, "now", 0.1, (CheckResult("api", "us-east-1", CheckStatus.PASS, "answers"),))
+
+    monkeypatch.setenv("MJCTL_HOME", str(tmp_path))
+    monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", deployed_contracts)
+    monkeypatch.setattr("mjctl.health.runner.run_health", run_health)
+    assert run(["health", "--watch", "--interval", "0.5", "--region", "us-east-1"]) == ExitCode.INTERRUPTED
+    assert seen == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
+    assert "cannot look: not deployed: us-east-1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", [("--junit", "x.xml"), ("--fail-on", "warn"), ("--fail-on", "critical")])
+def test_watch_refuses_what_needs_an_end(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["health", "--watch", *option]) == ExitCode.USAGE
+    said: Any = capsys.readouterr().err
+    assert "neither --junit nor --fail-on" in " ".join(said.split())
