@@ -9,14 +9,20 @@ _PROGRAM = """
 import asyncio, os, signal, sys, threading, time
 from mjctl.backup.tidy import tidy
 
+running, removing = threading.Semaphore(0), threading.Semaphore(0)
+pressed = threading.Event()
+
 async def remove(name):
-    for _ in range(10):
-        await asyncio.sleep(0.05)
+    removing.release()
+    while not pressed.is_set():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
     print("removed", name, flush=True)
 
 async def region(name):
     try:
-        await asyncio.sleep(60)
+        running.release()
+        await asyncio.sleep(600)
     finally:
         await {how}(remove(name){more})
 
@@ -26,9 +32,14 @@ async def main():
             group.create_task(region(name))
 
 def press():
-    for _ in range(3):
-        time.sleep(0.2)
+    for moment in (running, removing):
+        moment.acquire()
+        moment.acquire()
+        time.sleep(0.05)
         os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+    os.kill(os.getpid(), signal.SIGINT)
+    pressed.set()
 
 threading.Thread(target=press, daemon=True).start()
 before = signal.getsignal(signal.SIGINT)
