@@ -376,7 +376,11 @@ class DistributedCache:
         try:
             return await call
         except ResponseError as error:
-            if (foreign := await self._find_foreign(namespace, key)) is None:
+            foreign = None
+            # The user of this connection may not be allowed to ask for types: then the error stays as it is.
+            with contextlib.suppress(ResponseError):
+                foreign = await self._find_foreign(namespace, key)
+            if foreign is None:
                 raise
             raise foreign from error
 
