@@ -11,7 +11,7 @@ import pytest
 from mjctl.cli.changes import by_module, counts, in_order, module_of, shown_attributes, values, why
 from mjctl.cli.console import SafeConsole
 from mjctl.cli.plan_view import PlanView
-from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult
+from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult, Verdict
 from mjctl.terraform.details import planned_changes
 
 OLD, NEW = "230fc3c111111111", "9b1d7aa222222222"
@@ -191,3 +191,22 @@ def test_the_log_of_a_process_that_died_is_not_shown_before_its_cause() -> None:
     address = "module.api.terraform_data.process"
     assert provisioner_text(ProvisionerLine(address, '  |   File "<frozen importlib._bootstrap>", line 1')) == ""
     assert provisioner_text(ProvisionerLine(address, "api: ready")) == "api: ready"
+
+
+def results_on_terminal(*results: RegionResult) -> str:
+    from mjctl.cli.render import results_table
+
+    stream = io.StringIO()
+    SafeConsole(stream, no_color=True).print(results_table(results, {}))
+    return stream.getvalue()
+
+
+def test_a_column_that_no_region_fills_is_not_shown() -> None:
+    applied = RegionResult("us-east-1", Outcome.APPLIED)
+    assert not re.search("HEALTH|FORGET", results_on_terminal(applied))
+    watched = RegionResult("eu-west-1", Outcome.UNHEALTHY, verdict=Verdict(False, 2, 5.0, ("login: refused",)))
+    text = results_on_terminal(applied, watched)
+    assert "HEALTH" in text
+    assert "unhealthy after 2 looks in 5 s: login: refused" in text
+    forgotten = RegionResult("eu-west-1", Outcome.PLANNED, changes=(Change("x", "forget"),))
+    assert "FORGET" in results_on_terminal(applied, forgotten)
