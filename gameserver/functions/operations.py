@@ -96,13 +96,14 @@ class WatchHotKeys(_Command, frozen=True, kw_only=True, tag="hot_keys"):
 
 
 class ListServers(_Command, frozen=True, kw_only=True, tag="servers"):
-    """-> {servers: [ServerInfo]}, those that are alive"""
+    """-> {servers: [ServerInfo], drains: {id: {by, at, message}}}, those that are alive"""
 
 
 class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
     """Have a game server hand its matches to the others and take no more. -> {found}"""
 
     server_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    message: Annotated[str, Meta(max_length=512)] | None = None
 
 
 Command: TypeAlias = (
@@ -157,11 +158,13 @@ async def _run(command: Command, services: Services, seconds: float) -> Any:
     answer: Any
     match command:
         case ListServers():
-            answer = {"servers": await services.directory.servers()}
+            servers = await services.directory.servers()
+            drains = await draining.requests(services.redis, [server.id for server in servers if server.draining])
+            answer = {"servers": servers, "drains": drains}
         case Drain():
             found = any(server.id == command.server_id for server in await services.directory.servers())
             if found:
-                await draining.request(services.redis, command.server_id)
+                await draining.request(services.redis, command.server_id, by=command.operator, message=command.message)
             answer = {"found": found}
         case InvalidatePattern() | Flush():
             answer = await _sweep(command, services.cache, min(command.seconds, max(0.1, seconds - _RESERVE_SECONDS)))

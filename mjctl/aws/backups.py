@@ -70,7 +70,7 @@ async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False)
     raise NotFoundError(
         "there is no backup yet" if wanted == "latest" else f"no backup `{wanted}`",
         where=store.location,
-        hint=f"the newest: {known}" if known else "`mjctl backup create` makes one",
+        hint=f"the newest: {known}" if known else "`mjctl backup create --region REGION` makes one",
     )
 
 

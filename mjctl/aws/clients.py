@@ -196,6 +196,13 @@ class AwsClients:
 
     def _refusal(self, answer: Mapping[str, Any], where: str) -> MjctlError:
         code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
+        if code == "NoSuchBucket":
+            return NotFoundError(
+                f"there is no such bucket: {message or code}",
+                where=where,
+                hint="correct --store, or backup.store in the environment's file; the bucket of the stack itself comes "
+                f"back by `mjctl deploy --env {self._contract.environment} --region {self._contract.region}`",
+            )
         if code in _NOT_FOUND_CODES:
             return NotFoundError(
                 f"AWS does not know what was named: {message or code}",

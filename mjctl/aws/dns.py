@@ -247,5 +247,5 @@ async def _health_check(contract: Contract, managed: Managed, clients: AwsClient
     raise NotFoundError(
         f"no health check of Route 53 follows the alarm {alarm}",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"`mjctl deploy --env {contract.environment}` brings up the stack `edge`, which makes it",
+        hint=f"`mjctl deploy --env {contract.environment} --all-regions` brings up the stack `edge`, which makes it",
     )

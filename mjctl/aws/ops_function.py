@@ -74,7 +74,8 @@ class OpsFunction:
             raise ConfigError(
                 "the contract names no ops function",
                 where=f"{self._contract.environment}, {self._contract.region}",
-                hint="`mjctl deploy` publishes the contract anew",
+                hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
+                "publishes it again",
             )
         for attempt in range(1, _THROTTLED_ATTEMPTS + 1):
             try:

@@ -43,7 +43,9 @@ def _read_private(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFoundError(
-            "the secret's file is gone", where=str(path), hint="`mjctl deploy` makes it anew with the part it opens"
+            "the secret's file is gone",
+            where=str(path),
+            hint="`mjctl deploy --region REGION` makes it again, with the part that it opens",
         ) from None
     except PermissionError:
         raise PermissionDeniedError("the secret's file cannot be read", where=str(path)) from None

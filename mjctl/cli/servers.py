@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
 ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Names as in `mjctl servers list`.")]
 OptionalServerArguments = Annotated[
     list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
+]
+
+DrainMessageOption = Annotated[
+    str | None,
+    typer.Option("--message", "-m", envvar="MJCTL_MESSAGE", help="Why: shown by `servers list` and `health`."),
 ]
 
 app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
@@ -70,19 +76,21 @@ def drain(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
+    message: DrainMessageOption = None,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Move the matches of servers to the others and take those servers out of service; no match ends by it.
 
-    They come back with `mjctl servers restart NAME`, or with the next deploy. Until then health names them. On AWS the
-    load balancer no longer finds such a server fit, and ECS starts another task in its place.
+    `servers list` and `health` show who drained them, when and why. `mjctl servers restart SERVER` brings them back. A
+    deploy leaves them as they are, unless it replaces them: it says so then. On AWS the load balancer no longer finds
+    such a server fit, and ECS starts another task in its place.
 
-    Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --yes
+    Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --message "new kernel" --yes
     """
     from mjctl.fleet.control import drain as service
 
-    _exchange(service, "Take out of service", names, env, region, all_regions, yes, output)
+    _exchange(partial(service, message=message), "Take out of service", names, env, region, all_regions, yes, output)
 
 
 @app.command()
@@ -201,11 +209,11 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:
         Column("MATCHES", 2, right=True),
         Column("UPTIME", 3, right=True),
         Column("INCIDENTS", 2, right=True),
-        Column("LAST INCIDENT", 6, folds=True),
+        Column("DRAIN OR LAST INCIDENT", 6, folds=True),
     )
     for outcome in outcomes:
         for row in outcome.value or ():
-            style = {"ready": "green", "draining": "yellow"}.get(row.state, "red")
+            style = {"ready": "green", "draining": "yellow", "drained": "yellow"}.get(row.state, "red")
             table.add_row(
                 row.id,
                 row.zone,
@@ -215,7 +223,7 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:
                 _number(row.matches),
                 human_seconds(row.uptime_seconds),
                 str(row.incidents),
-                row.last_incident or "",
+                str(row.drained) if row.drained else row.last_incident or "",
             )
     return table
 

@@ -16,7 +16,7 @@ from mjctl.models.errors import ConflictError, NotFoundError, PermissionDeniedEr
 from mjctl.terraform.plan_file import Binding, SavedPlan
 from mjctl.terraform.stack import Stack, explained_disk_errors, write_private
 
-_AGAIN = "make new plans: `mjctl plan --out DIR`"
+_AGAIN = "make new plans: `mjctl plan --region REGION --out DIR`"
 
 
 @dataclass(frozen=True)

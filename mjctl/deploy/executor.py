@@ -16,6 +16,7 @@ from mjctl.deploy import inputs, policy
 from mjctl.deploy.artifacts import PlanFolder
 from mjctl.deploy.faults import as_error
 from mjctl.deploy.intents import Intent
+from mjctl.deploy.observation import ended_drains
 from mjctl.deploy.releases import RegionReleases, ReleaseStore
 from mjctl.deploy.settled import confirm_rollout
 from mjctl.models.deployment import Change, Outcome, Phase, RegionResult
@@ -310,7 +311,7 @@ def _planned_result(intent: Intent, plan: PlanResult, shown: Sequence[Change], s
         seconds,
         revision=intent.revision,
         violations=policy.violations(changes),
-        notes=intent.notes,
+        notes=(*intent.notes, *ended_drains(intent.stack, changes)),
     )
 
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import socket
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mjctl.models.account import user_name
 from mjctl.models.deployment import RegionResult
+from mjctl.models.drained import operator
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import environment_shelf, explained_disk_errors
@@ -83,7 +82,7 @@ class History:
             id=secrets.token_hex(4),
             at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             command=command,
-            who=_who(),
+            who=operator(),
             message=message,
             revision=revision,
             commit=commit,
@@ -169,9 +168,3 @@ def _lines(text: str) -> list[dict[str, Any]]:
         except ValueError:
             continue
     return lines
-
-
-def _who() -> str:
-    """The person, or in CI the one whose push or click started the job."""
-    actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
-    return f"{actor or user_name()}@{socket.gethostname()}"

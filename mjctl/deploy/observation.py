@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mjctl.local import inventory
+from mjctl.local import drains, inventory
 from mjctl.local.layout import Layout, read_json
 from mjctl.models.contract import Contract
+from mjctl.models.deployment import Change
 from mjctl.models.errors import ConfigError, MjctlError, UnreachableError
 from mjctl.terraform.stack import Stack
 
@@ -57,7 +58,12 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     seen = inventory.observe(stack.folder)
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({SUPERVISOR})
-    gone = {name for name in applied if name not in (*PARTS, CERTIFICATES) and not seen.exists(name)}
+    drained = drains.marks(Layout(stack.folder).run)
+    gone = {
+        name
+        for name in applied
+        if name not in (*PARTS, CERTIFICATES) and not seen.exists(name) and not _is_drained(seen, name, drained)
+    }
     if not seen.data_plane_present:
         gone.add(DATA_PLANE)
     if CERTIFICATES in applied and not _certificates_are_current(stack):
@@ -93,6 +99,24 @@ def observe(stack: Stack) -> Observation:
         except MjctlError as error:
             unseen = unseen or error
     return Observation(frozenset(gone), tuple(notes), unseen)
+
+
+def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
+    """Return a note for each drained server of a local region that `changes` bring back into service."""
+    if stack.remote is not None:
+        return ()
+    starting = {change.address for change in changes if change.action in ("create", "update", "replace")}
+    return tuple(
+        f"{name} was {drained}; a deploy brings it back into service"
+        for name, drained in drains.marks(Layout(stack.folder).run).items()
+        if any(f'["{name}"]' in address for address in starting)
+    )
+
+
+def _is_drained(seen: inventory.Inventory, name: str, drained: Collection[str]) -> bool:
+    """Tell whether an operator has stopped the server. Its stop is then neither drift nor damage."""
+    process = seen.process(name)
+    return name in drained and process is not None and process.state == "STOPPED"
 
 
 def repairable(gone: Collection[str], names: Collection[str]) -> frozenset[str]:

@@ -38,7 +38,7 @@ async def plan_known(
             f"no plan can be kept of {', '.join(waiting)} yet: what {' and '.join(waits[waiting[-1]])} will publish "
             "is not known before it is applied",
             where=str(folder.path),
-            hint="deploy once without kept plans: `mjctl deploy` shows each stage as it plans it",
+            hint="deploy once without kept plans: `mjctl deploy --all-regions` shows each stage as it plans it",
         )
     ready = [await asyncio.to_thread(intents.wanted, unit, release) for unit in units if not waits[unit]]
     made = {one.stack.region: one for one in await deployment.plan(ready, folder=folder)}
@@ -162,5 +162,5 @@ def _outdated(planned: Planned) -> ConflictError:
     return ConflictError(
         "the approved plan does not fit any more: what an earlier stage publishes has changed with this deploy",
         where=planned.stack.where,
-        hint="make and approve new plans: `mjctl plan --out DIR`",
+        hint="make and approve new plans: `mjctl plan --all-regions --out DIR`",
     )

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 from mjctl.fleet import ecs
 from mjctl.fleet.listing import ServerRow, list_servers
+from mjctl.local import drains
 from mjctl.models.contract import Contract
+from mjctl.models.drained import Drained
 from mjctl.models.errors import ConfigError, ConflictError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
@@ -38,10 +40,13 @@ class ServerChange:
     seconds: float
 
 
-async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
+async def drain(
+    contract: Contract, names: Sequence[str], say: Say, *, message: str | None = None
+) -> list[ServerChange]:
     """Hand over the matches of the named servers, one server after another, and leave those servers stopped.
 
-    They stay out of service until `restart` names them or a deploy brings them back.
+    They stay out of service until `restart` names them or a deploy replaces them. Who drained them, when and why
+    (`message`) is kept, for `servers list` and `health`.
 
     Raises:
         NotFoundError: the region has no such server.
@@ -50,7 +55,7 @@ async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[Serv
         UnreachableError: the supervisor does not answer.
     """
     if contract.fleet.kind == "ecs":
-        return await ecs.drain(contract, names, say)
+        return await ecs.drain(contract, names, say, message=message)
     client = _supervisor(contract)
     _known(contract, names)
     changes = []
@@ -58,7 +63,13 @@ async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[Serv
         row = await _require_another(contract, name)
         started = time.monotonic()
         say(f"{name}: handing over {_matches(row)}")
-        await asyncio.to_thread(client.stop, name)
+        # Before the server stops, so that no check takes it for a server that has failed.
+        drains.mark(_run_dir(contract), name, Drained.now(message))
+        try:
+            await asyncio.to_thread(client.stop, name)
+        except BaseException:
+            drains.clear(_run_dir(contract), name)
+            raise
         seconds = time.monotonic() - started
         say(f"{name}: out of service after {seconds:.1f} s")
         changes.append(ServerChange(name, row.zone, "drained", row.matches or 0, seconds))
@@ -81,6 +92,7 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
         started = time.monotonic()
         say(f"{name}: handing over {_matches(row)}")
         await asyncio.to_thread(client.stop, name)
+        drains.clear(_run_dir(contract), name)
         await asyncio.to_thread(client.start, name)
         await _await_ready(contract, name)
         seconds = time.monotonic() - started
@@ -97,7 +109,8 @@ async def _require_another(contract: Contract, name: str) -> ServerRow:
         raise ConflictError(
             f"{name} cannot be taken out of service: no other server of the region is ready to take its matches",
             where=f"{contract.environment}, {contract.region}",
-            hint="`mjctl servers list` shows why; `mjctl servers restart NAME` brings a drained one back",
+            hint=f"`mjctl servers list {_scope(contract)}` shows the state of each; `mjctl servers restart SERVER "
+            f"{_scope(contract)}` brings a drained server back",
         )
     return row
 
@@ -113,7 +126,7 @@ async def _await_ready(contract: Contract, name: str) -> None:
     raise UnreachableError(
         f"{name} is not ready {_READY_SECONDS:g} s after its restart: {state}; no other server was touched",
         where=f"{contract.environment}, {contract.region}",
-        hint="its log says why; `mjctl rollback` brings back the last good revision",
+        hint=f"{_log_advice(contract, name)}; `mjctl rollback {_scope(contract)}` brings back the last good revision",
     )
 
 
@@ -124,9 +137,14 @@ def _supervisor(contract: Contract) -> SupervisorClient:
         raise ConfigError(
             f"servers of a fleet on {contract.fleet.kind} are exchanged by that service, not one by one",
             where=f"{contract.environment}, {contract.region}",
-            hint="`mjctl deploy` rolls them",
+            hint=f"`mjctl deploy {_scope(contract)}` rolls them",
         )
     return SupervisorClient(Path(contract.fleet.supervisor_socket))
+
+
+def _run_dir(contract: Contract) -> Path:
+    """Where the supervisor of the region keeps its files. `_supervisor` has made sure that there is one."""
+    return Path(contract.fleet.run_dir or Path(contract.fleet.supervisor_socket or "").parent)
 
 
 def _known(contract: Contract, names: Sequence[str]) -> None:
@@ -138,6 +156,16 @@ def _known(contract: Contract, names: Sequence[str]) -> None:
             where=f"{contract.environment}, {contract.region}",
             hint=f"servers there: {', '.join(there)}",
         )
+
+
+def _scope(contract: Contract) -> str:
+    return f"--env {contract.environment} --region {contract.region}"
+
+
+def _log_advice(contract: Contract, name: str) -> str:
+    from mjctl.local.layout import Layout
+
+    return f"its log says why: {Layout(_run_dir(contract).parent).log(name)}"
 
 
 def _matches(row: ServerRow) -> str:

@@ -19,6 +19,7 @@ from mjctl.aws.ecs import Task, cluster_arn, read_service, read_tasks
 from mjctl.aws.ops_function import OpsFunction, ops_function
 from mjctl.fleet.listing import ServerRow
 from mjctl.models.contract import Contract
+from mjctl.models.drained import Drained
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, UnreachableError
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ async def list_servers(contract: Contract) -> list[ServerRow]:
     return [_row(seen) for seen in _joined(tasks, answer)]
 
 
-async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
+async def drain(
+    contract: Contract, names: Sequence[str], say: Say, *, message: str | None = None
+) -> list[ServerChange]:
     """Have the named servers hand their matches over, one after another.
 
     A server that drains fails the load balancer's check, so that ECS sets a new task in its place.
@@ -80,7 +83,7 @@ async def drain(contract: Contract, names: Sequence[str], say: Say) -> list[Serv
             _find_all(contract, await _look(contract, clients, function), names)
             for name in dict.fromkeys(names):
                 started = time.monotonic()
-                seen, matches = await _hand_over(contract, clients, function, name, say)
+                seen, matches = await _hand_over(contract, clients, function, name, say, message)
                 zone = _zone(seen)
                 changes.append(ServerChange(name, zone, "drained", matches, time.monotonic() - started))
     return changes
@@ -118,7 +121,7 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
 
 
 async def _hand_over(
-    contract: Contract, clients: AwsClients, function: OpsFunction, name: str, say: Say
+    contract: Contract, clients: AwsClients, function: OpsFunction, name: str, say: Say, message: str | None = None
 ) -> tuple[_Seen, int]:
     """Drain one server, once another can take its matches; the server, and how many matches it had."""
     there = await _look(contract, clients, function)
@@ -127,14 +130,16 @@ async def _hand_over(
         raise ConflictError(
             f"{name} cannot be taken out of service: no other server of the region is ready to take its matches",
             where=f"{contract.environment}, {contract.region}",
-            hint="`mjctl servers list` shows why; wait until ECS has started another task",
+            hint=f"wait until ECS has started another task: `mjctl servers list --env {contract.environment} "
+            f"--region {contract.region}` shows the state of each",
         )
     if seen.entry is None:
         # It has not registered, so no match is on it.
         return seen, 0
     matches = int(seen.entry["matches"])
     say(f"{name}: handing over {matches} match{'es' if matches != 1 else ''}")
-    await function.run("drain", server_id=name)
+    # A function of an earlier release refuses a field that it does not know.
+    await function.run("drain", server_id=name, **({"message": message} if message else {}))
     deadline = time.monotonic() + _HAND_OVER_SECONDS
     while time.monotonic() < deadline:
         now = {entry["id"]: entry for entry in await _entries(function)}.get(name)
@@ -145,7 +150,8 @@ async def _hand_over(
     raise UnreachableError(
         f"{name} has not handed its matches over within {_HAND_OVER_SECONDS:g} s; no other server was touched",
         where=f"{contract.environment}, {contract.region}",
-        hint="its log says why; an older release of the game does not know the request: `mjctl deploy` first",
+        hint=f"{_log_advice(contract)}; an older release of the game does not know the request: then "
+        f"`mjctl deploy --env {contract.environment} --region {contract.region}` first",
     )
 
 
@@ -177,7 +183,15 @@ async def _registry(contract: Contract) -> list[dict[str, Any]] | MjctlError:
 
 
 async def _entries(function: OpsFunction) -> list[dict[str, Any]]:
-    return list((await function.run("servers"))["servers"])
+    """What the registry has of each server, with the drain that was asked for as `drained`."""
+    answer = await function.run("servers")
+    drains = answer.get("drains", {})
+    return [{**entry, "drained": drains.get(entry["id"])} for entry in answer["servers"]]
+
+
+def _log_advice(contract: Contract) -> str:
+    group = contract.fleet.log_group
+    return f"`aws logs tail {group} --region {contract.region}` shows why" if group else "its log says why"
 
 
 async def _look(contract: Contract, clients: AwsClients, function: OpsFunction) -> list[_Seen]:
@@ -227,6 +241,7 @@ def _row(seen: _Seen, reason: str | None = None) -> ServerRow:
         last_incident=reason,
         play_url=str(entry.get("url", "")),
         task=task.id if task else None,
+        drained=Drained.parse(entry.get("drained") or {}),
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mjctl.aws.tls import private_context
 from mjctl.models.contract import Contract, Server
+from mjctl.models.drained import Drained
 from mjctl.models.errors import MjctlError
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ class ServerRow:
     id: str
     zone: str
     state: str
-    """`ready`, `draining`, `not ready`, `no answer` (it runs but is silent), else the supervisor's or ECS's own word,
-    e.g. `stopped` or `provisioning`."""
+    """`ready`, `draining`, `drained` (an operator has taken it out of service), `not ready`, `no answer` (it runs but
+    is silent), else the supervisor's or ECS's own word, e.g. `stopped` or `provisioning`."""
     pid: int | None
     players: int | None
     max_players: int | None
@@ -36,6 +37,8 @@ class ServerRow:
     play_url: str
     task: str | None = None
     """Id of its ECS task, on AWS."""
+    drained: Drained | None = None
+    """Who has drained it, when and why; None for a server that was not drained."""
 
 
 async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:
@@ -53,22 +56,34 @@ async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> l
             asyncio.to_thread(_supervised, contract, timeout_seconds),
             asyncio.gather(*(_ask(http, server) for server in contract.fleet.servers)),
         )
-    processes, incidents = known
+    processes, incidents, drained = known
     return [
-        _row(server, ready, status, processes.get(server.id), [item for item in incidents if item.process == server.id])
+        _row(
+            server,
+            ready,
+            status,
+            processes.get(server.id),
+            [item for item in incidents if item.process == server.id],
+            drained.get(server.id),
+        )
         for server, (ready, status) in zip(contract.fleet.servers, answers, strict=True)
     ]
 
 
 def _row(
-    server: Server, ready: bool, status: dict[str, Any] | None, process: ProcessInfo | None, incidents: list[Incident]
+    server: Server,
+    ready: bool,
+    status: dict[str, Any] | None,
+    process: ProcessInfo | None,
+    incidents: list[Incident],
+    drained: Drained | None,
 ) -> ServerRow:
     body = status or {}
     last = incidents[-1] if incidents else None
     return ServerRow(
         id=server.id,
         zone=server.zone,
-        state=_state(ready, status, process),
+        state=_state(ready, status, process, drained),
         pid=body.get("pid") or (process.pid if process else None) or None,
         players=body.get("players"),
         max_players=body.get("max_players"),
@@ -77,11 +92,14 @@ def _row(
         incidents=len(incidents),
         last_incident=f"{last.kind}: {last.detail}" if last else None,
         play_url=server.play_url,
+        drained=drained,
     )
 
 
-def _state(ready: bool, status: dict[str, Any] | None, process: ProcessInfo | None) -> str:
+def _state(ready: bool, status: dict[str, Any] | None, process: ProcessInfo | None, drained: Drained | None) -> str:
     if status is None:
+        if drained is not None and (process is None or process.state == "STOPPED"):
+            return "drained"
         if process is None or process.state == "RUNNING":
             return "no answer"
         return process.state.lower()
@@ -104,8 +122,11 @@ async def _ask(http: aiohttp.ClientSession, server: Server) -> tuple[bool, dict[
     return ready, status if isinstance(status, dict) else None
 
 
-def _supervised(contract: Contract, timeout_seconds: float) -> tuple[dict[str, ProcessInfo], list[Incident]]:
+def _supervised(
+    contract: Contract, timeout_seconds: float
+) -> tuple[dict[str, ProcessInfo], list[Incident], dict[str, Drained]]:
     """What the supervisor knows; nothing when it is down, because the servers may still answer for themselves."""
+    from mjctl.local import drains
     from mjctl.local.supervisor import SupervisorClient, incidents
 
     fleet = contract.fleet
@@ -116,4 +137,6 @@ def _supervised(contract: Contract, timeout_seconds: float) -> tuple[dict[str, P
             processes = {item.name: item for item in client.processes()}
         except MjctlError:
             processes = {}
-    return processes, incidents(Path(fleet.run_dir)) if fleet.run_dir else []
+    if not fleet.run_dir:
+        return processes, [], {}
+    return processes, incidents(Path(fleet.run_dir)), drains.marks(Path(fleet.run_dir))

@@ -107,7 +107,8 @@ def _migrate(values: Mapping[str, Any]) -> str:
             f"the database's schema was not migrated (exit code {result.returncode}); the last lines:"
             + "".join(f"\n  | {line}" for line in lines),
             where=str(log),
-            hint="mend the cause and run `mjctl deploy` again",
+            hint=f"repair the cause, then `mjctl deploy --region {Path(values['region_dir']).name} "
+            f"--env {Path(values['region_dir']).parent.name}` again",
         )
     return f"schema: up to date after {time.monotonic() - began:.1f} s"
 

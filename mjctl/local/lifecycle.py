@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from mjctl.local import leftovers
+from mjctl.local import drains, leftovers
 from mjctl.local.credentials import redis_password
 from mjctl.local.daemon import living
 from mjctl.local.layout import Layout, file_lock, read_json, write_private
@@ -43,7 +43,7 @@ def start(spec: ProcessSpec) -> str:
         raise UnreachableError(
             f"{spec.name} cannot start: the region's supervisor is not running",
             where=str(layout.region_dir),
-            hint="`mjctl deploy` starts it again",
+            hint=f"`mjctl deploy --region {_region(spec)}` starts it again",
         )
     with ExitStack() as held:
         held.enter_context(file_lock(layout.run / "locks" / spec.name))
@@ -54,6 +54,7 @@ def start(spec: ProcessSpec) -> str:
         try:
             if client.process(spec.name) is None or recorded(layout, spec.name) != spec:
                 _replace(client, spec)
+            drains.clear(layout.run, spec.name)
             _await_ready(client, spec, log_start)
         except MjctlError:
             client.remove(spec.name)
@@ -78,6 +79,7 @@ def remove(layout: Layout, name: str, owner: str) -> str:
             leftovers.end(layout.region_dir, name)
         for path in (layout.program_configs / f"{name}.conf", layout.programs / f"{name}.json"):
             path.unlink(missing_ok=True)
+        drains.clear(layout.run, name)
     return f"{name}: stopped"
 
 
@@ -134,8 +136,13 @@ def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableErr
     return UnreachableError(
         f"{spec.name} did not start: {reason}; its last lines:{shown}",
         where=str(log),
-        hint="mend the cause and run `mjctl deploy` again",
+        hint=f"repair the cause, then `mjctl deploy --region {_region(spec)}` again",
     )
+
+
+def _region(spec: ProcessSpec) -> str:
+    """Return the region as a command takes it, with its environment: their folders lie within each other."""
+    return f"{spec.region_dir.name} --env {spec.region_dir.parent.name}"
 
 
 def _size(path: Path) -> int:
@@ -164,7 +171,8 @@ def _refuse_taken_port(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} cannot have port {spec.port}: {describe_holder(spec.port)} has it",
             where=str(spec.region_dir),
-            hint="stop that program, or remove the pin from local.ports, then run `mjctl deploy` again",
+            hint="stop that program, or remove the pin from local.ports; then "
+            f"`mjctl deploy --region {_region(spec)}` again",
         )
 
 
@@ -182,5 +190,5 @@ def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} keeps running as it was: {failed.get('process')} did not come up after its replacement",
             where=str(spec.region_dir),
-            hint="mend what stopped it and run `mjctl deploy` again",
+            hint=f"repair what stopped it, then `mjctl deploy --region {_region(spec)}` again",
         )

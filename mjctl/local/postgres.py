@@ -263,7 +263,7 @@ def _binaries_for(version: str) -> Path:
             return path
     raise DependencyError(
         f"the region's data was written by PostgreSQL {version}, which is no longer installed",
-        hint=f"install PostgreSQL {version} again, or `mjctl destroy` the region to begin anew",
+        hint=f"install PostgreSQL {version} again, or `mjctl destroy --region REGION` to begin without its data",
     )
 
 

@@ -121,7 +121,8 @@ class SupervisorClient:
                 raise NotFoundError(
                     f"the supervisor has no process `{arguments[0]}`",
                     where=str(self.socket_path),
-                    hint="`mjctl status` lists them",
+                    hint="`mjctl health --only 'process/*'` lists the processes; "
+                    "`mjctl deploy --region REGION` brings back one that is missing",
                 ) from None
             raise UnreachableError(
                 f"the supervisor refused {method}: {fault.faultString}", where=str(self.socket_path)
@@ -130,7 +131,7 @@ class SupervisorClient:
             raise UnreachableError(
                 f"the region's supervisor does not answer: {error}",
                 where=str(self.socket_path),
-                hint="`mjctl deploy` starts it again",
+                hint="`mjctl deploy --region REGION` starts it again",
             ) from None
         finally:
             self._proxy("close")()

@@ -189,5 +189,5 @@ class Contract(_Part):
             field = ".".join(str(part) for part in first["loc"]) or "contract"
             raise ConfigError(
                 f"the stack's contract does not fit this version of mjctl: {field}: {first['msg']}",
-                hint="run `mjctl deploy` with this version, so that the stack publishes the contract anew",
+                hint="`mjctl deploy --region REGION` with this version publishes the contract again",
             ) from error

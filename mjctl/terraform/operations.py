@@ -125,7 +125,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
             raise ConflictError(
                 "the saved plan is stale: the state has moved since",
                 where=stack.where,
-                hint="make a new plan: `mjctl plan`, or deploy without a saved one",
+                hint="make a new plan: `mjctl plan --region REGION --out DIR`, or deploy without a saved one",
             ) from None
         raise
     finally:

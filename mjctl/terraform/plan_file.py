@@ -100,7 +100,7 @@ class SavedPlan:
         )
 
 
-_AGAIN = "make a new plan: `mjctl plan`, or deploy without a saved one"
+_AGAIN = "make a new plan: `mjctl plan --region REGION --out DIR`, or deploy without a saved one"
 _REASONS = {
     "environment": "it is of another environment",
     "stack": "it is of another stack",

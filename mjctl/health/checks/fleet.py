@@ -26,6 +26,8 @@ from mjctl.health.model import (
 )
 from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Process
+from mjctl.models.drained import Drained
+from mjctl.models.errors import UnreachableError
 
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo
@@ -65,6 +67,9 @@ def _process(process: Process) -> CheckFunction:
         if info is None:
             return failed("not known to the supervisor", hint=_deploy_hint(context.contract))
         evidence: dict[str, object] = {"state": info.state, "pid": info.pid, "role": process.role}
+        drained = (await _drains(context)).get(process.name)
+        if drained is not None and info.state in ("STOPPING", "STOPPED"):
+            return _out_of_service(context.contract, process.name, drained, evidence)
         incident = await _recent_incident(context, process.name)
         if incident is not None:
             evidence |= {"incident": incident.kind, "incident_pid": incident.pid}
@@ -86,12 +91,23 @@ def _process(process: Process) -> CheckFunction:
 def _server(server_id: str, ops_url: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         part = f"game server {server_id}"
-        ready, status = await asyncio.gather(
-            look(context, part, f"{ops_url}/readyz"), look(context, part, f"{ops_url}/status")
-        )
+        drained = (await _drains(context)).get(server_id)
+        try:
+            ready, status = await asyncio.gather(
+                look(context, part, f"{ops_url}/readyz"), look(context, part, f"{ops_url}/status")
+            )
+        except UnreachableError:
+            if drained is None:
+                raise
+            return _out_of_service(context.contract, server_id, drained, {})
         body = status.body if isinstance(status.body, dict) else {}
         if body.get("draining"):
-            return warned("draining: takes no new match", hint="wait for its matches to end or move", **body)
+            return warned(
+                "draining: takes no new match",
+                hint="its matches move to other servers within seconds: look again; "
+                f"{_restart(context.contract, server_id)}",
+                **body,
+            )
         if ready.status != 200:
             return failed(f"not ready: {why_not_ready(ready)}", hint="the check `redis` and its log say more", **body)
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
@@ -105,6 +121,25 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
         )
 
     return check
+
+
+def _out_of_service(contract: Contract, server: str, drained: Drained, evidence: dict[str, object]) -> Finding:
+    """An operator wants the server stopped: no fault, and nothing to forget either."""
+    return warned(
+        str(drained),
+        hint=_restart(contract, server),
+        **evidence,
+        drained_by=drained.by,
+        drained_at=drained.at,
+        drained_message=drained.message,
+    )
+
+
+def _restart(contract: Contract, server: str) -> str:
+    return (
+        f"`mjctl servers restart {server} --env {contract.environment} --region {contract.region}` brings it back "
+        "into service"
+    )
 
 
 async def check_api(context: RegionContext) -> Finding:
@@ -178,6 +213,20 @@ async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:
         return {item.name: item for item in await context.in_thread(client.processes)}
 
     return await context.shared("supervisor", ask)
+
+
+async def _drains(context: RegionContext) -> dict[str, Drained]:
+    """The servers that an operator has taken out of service; {} where no supervisor runs them."""
+    from mjctl.local import drains
+
+    run_dir = context.contract.fleet.run_dir
+    if run_dir is None:
+        return {}
+
+    async def read() -> dict[str, Drained]:
+        return await context.in_thread(lambda: drains.marks(Path(run_dir)))
+
+    return await context.shared("drains", read)
 
 
 async def _recent_incident(context: RegionContext, process: str) -> Incident | None:

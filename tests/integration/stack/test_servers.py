@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from mjctl.local.supervisor import SupervisorClient
 from mjctl.models.exit_codes import ExitCode
 
 from .conftest import REGION, Operator, eventually
@@ -75,13 +78,29 @@ def test_a_drained_server_stays_out_until_it_is_wanted_again(
 ) -> None:
     eventually(lambda: all_ready(operator), 60, "every server is ready")
     running = playing("8")
-    ran = operator.run("servers", "drain", FIRST, "--region", REGION, "--yes")
+    ran = operator.run("servers", "drain", FIRST, "--region", REGION, "--message", "new kernel", "--yes")
     assert ran.code == ExitCode.OK, ran.stderr
-    assert servers(operator)[FIRST]["state"] == "stopped"
+    row = servers(operator)[FIRST]
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert (row["state"], row["drained"]["by"], row["drained"]["message"]) == ("drained", who, "new kernel")
     assert_no_match_dropped(running)
-    unhealthy = operator.run("health", "--region", REGION, "--only", "process")
-    assert unhealthy.code == ExitCode.UNHEALTHY
-    assert FIRST in unhealthy.stdout
+    shown = operator.run("servers", "list", "--region", REGION).stdout
+    assert f"drained by {who}" in " ".join(shown.split())
+    checks = ("--only", f"process/{FIRST}", "--only", f"server/{FIRST}")
+    health = operator.run("health", "--region", REGION, *checks, "--output", "json")
+    assert health.code == ExitCode.OK, health.stdout
+    for found in health.json()["checks"]:
+        assert found["status"] == "warn"
+        assert found["summary"].startswith(f"drained by {who}")
+        assert found["summary"].endswith("ago: new kernel")
+        assert f"`mjctl servers restart {FIRST} --env local --region {REGION}`" in found["hint"]
+        assert found["evidence"]["drained_message"] == "new kernel"
+
+    # Neither drift nor a deploy that changes nothing takes it for a server that is lost.
+    assert operator.run("drift", "--region", REGION).code == ExitCode.OK
+    assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
+    assert servers(operator)[FIRST]["state"] == "drained"
+    assert operator.run("status", "--region", REGION, "--output", "json").json()["regions"][0]["state"] == "deployed"
 
     others = [name for name in servers(operator) if name != FIRST]
     last = operator.run("servers", "drain", *others, "--region", REGION, "--yes")
@@ -89,6 +108,18 @@ def test_a_drained_server_stays_out_until_it_is_wanted_again(
     assert "no other server" in last.stderr
     assert operator.run("servers", "restart", FIRST, *others, "--region", REGION, "--yes").code == ExitCode.OK
     assert all_ready(operator)
+    assert all(one["drained"] is None for one in servers(operator).values())
+
+
+def test_a_deploy_that_replaces_a_drained_server_says_so(operator: Operator) -> None:
+    assert operator.run("servers", "drain", FIRST, "--region", REGION, "--yes").code == ExitCode.OK
+    SupervisorClient(operator.contract()["fleet"]["supervisor_socket"]).remove(FIRST)
+    for command in (("plan",), ("deploy", "--auto-approve")):
+        ran = operator.run(*command, "--region", REGION)
+        assert f"{FIRST} was drained by" in ran.stderr
+        assert "a deploy brings it back into service" in " ".join(ran.stderr.split())
+    row = servers(operator)[FIRST]
+    assert (row["state"], row["drained"]) == ("ready", None)
 
 
 def test_a_new_scale_goes_through_terraform_and_stays(operator: Operator) -> None:

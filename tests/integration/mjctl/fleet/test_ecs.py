@@ -170,10 +170,15 @@ async def test_a_drained_server_keeps_its_task_and_takes_no_match(region: Produc
         one, other, _ = await ready(region, 3)
         directory = Directory(redis)
         match_id = await a_match(directory, one.id)
-        (change,) = await control.drain(region.contract, [one.id], lambda _: None)
+        (change,) = await control.drain(region.contract, [one.id], lambda _: None, message="new kernel")
         assert (change.action, change.matches) == ("drained", 1)
         rows = {row.id: row for row in await list_servers(region.contract)}
         assert (rows[one.id].state, rows[one.id].matches, rows[one.id].task) == ("draining", 0, one.task)
+        drained = rows[one.id].drained
+        assert drained is not None
+        assert drained.by.startswith("arn:aws:")
+        assert drained.message == "new kernel"
+        assert str(drained).startswith(f"drained by {drained.by} ")
         assert rows[other.id].state == "ready"
         assert await directory.owner(match_id) == f"game-{await taken_over(agent, match_id, str(one.task))}"
         picked = [await directory.pick_server(1) for _ in range(6)]

@@ -1,0 +1,29 @@
+"""Where the log of each part is: advice that says "its log" names the command that shows it."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from mjctl.models.contract import Contract
+
+_LINES = 50
+_SINCE = "1h"
+
+
+def log_command(contract: Contract, part: str) -> str:
+    """Return the command, in backquotes, that shows the end of a part's log.
+
+    Args:
+        part: On `local` the process: redis, postgres, aws, api, worker or a game server. On AWS the purpose of a
+            function (api, auth, persistence, ops), or anything else for the game servers.
+    """
+    if contract.fleet.run_dir is not None:
+        log = Path(contract.fleet.run_dir).parent / "logs" / f"{part}.log"
+        return f"`tail -n {_LINES} {shlex.quote(str(log))}`"
+    functions = contract.managed.functions if contract.managed is not None else {}
+    purpose = "persistence" if part == "worker" else part
+    group = f"/aws/lambda/{functions[purpose]}" if purpose in functions else contract.fleet.log_group
+    if group is None:
+        return f"`aws logs describe-log-groups --region {contract.region}` lists the logs"
+    return f"`aws logs tail {group} --region {contract.region} --since {_SINCE}`"

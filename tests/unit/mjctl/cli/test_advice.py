@@ -1,0 +1,203 @@
+"""Every `mjctl ...` command that a text of the source names exists, takes those options, and can be run as it stands.
+
+Advice is the part of an error that a person types. A command that has been renamed, or that lacks an option it needs,
+makes the advice worse than none.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import mjctl
+from mjctl.cli.app import app
+
+ROOT = Path(mjctl.__file__).parent
+# In a text for people a word of capitals stands for a value: `mjctl servers restart SERVER`.
+_PLACEHOLDER = re.compile(r"^[A-Z][A-Z_/]*(\.\.\.)?$")
+_QUOTED = re.compile(r"`(mjctl [^`]+)`")
+_SCOPE = "--env local --region us-east-1"
+# Commands that do nothing until they know the regions, as `wanted_regions` asks for them.
+_NEED_REGIONS = frozenset(
+    {"plan", "deploy", "destroy", "rollback", "unlock", "servers scale", "cache flush", "cache invalidate"}
+)
+
+
+@dataclass(frozen=True)
+class Advice:
+    """One command in one text. `hint`: it is advice, not the description of a command."""
+
+    place: str
+    command: str
+    hint: bool
+
+
+def _text(node: ast.AST) -> str | None:
+    """A string as it will be printed, with `{...}` for values; options that a value stands for are filled in."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) or _value(part) for part in node.values)
+    if isinstance(node, ast.BinOp):
+        left, right = _text(node.left), _text(node.right)
+        return None if left is None or right is None else left + right
+    return None
+
+
+def _value(node: ast.AST) -> str:
+    source = ast.unparse(node)
+    if re.search(r"\bscope\b|_scope\(|\bflags\b", source):
+        return _SCOPE
+    if re.search(r"restart\(", source):
+        return "{...}"
+    return "X"
+
+
+def _strings(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """Every string that is no part of another, and whether it is advice: a keyword `hint`, or within its value."""
+    inside: set[int] = set()
+    hints: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.keyword) and node.arg == "hint":
+            hints |= {id(child) for child in ast.walk(node.value)}
+        if isinstance(node, ast.Assign) and any("hint" in ast.unparse(target).lower() for target in node.targets):
+            hints |= {id(child) for child in ast.walk(node.value)}
+    for node in ast.walk(tree):
+        if id(node) in inside or _text(node) is None:
+            continue
+        inside |= {id(child) for child in ast.walk(node)}
+        yield node, id(node) in hints
+
+
+@cache
+def advice() -> tuple[Advice, ...]:
+    found = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node, hint in _strings(ast.parse(path.read_text())):
+            text = _text(node) or ""
+            commands = _QUOTED.findall(text)
+            if hint and text.startswith("mjctl "):
+                commands.append(text)
+            place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+            # `mjctl plan | deploy` at the head of a module names several.
+            found += [Advice(place, command, hint) for command in commands if "|" not in command]
+    return tuple(found)
+
+
+def _words(command: str) -> list[str]:
+    words = [word for word in shlex.split(command)[1:] if word not in ("...", "|")]
+    return [word.removesuffix("...") if not word.startswith("-") else word for word in words]
+
+
+def _resolve(words: list[str]) -> tuple[Any, str, list[str]]:
+    """The command that `words` name, its name, and what is left of them.
+
+    Raises:
+        LookupError: there is no such command.
+    """
+    # Typer has a copy of click of its own, so the classes of click do not tell what a command is.
+    command: Any = typer.main.get_command(app)
+    name: list[str] = []
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        name.append(words[0])
+        command, words = command.commands.get(words[0]), words[1:]
+        if command is None:
+            raise LookupError(f"no command `mjctl {' '.join(name)}`")
+    return command, " ".join(name), words
+
+
+def fault(command: str, *, complete: bool) -> str | None:
+    """What is wrong with a command; None when it can be typed. `complete`: arguments and regions must be there too."""
+    try:
+        found, name, rest = _resolve(_words(command))
+    except LookupError as error:
+        return str(error)
+    if hasattr(found, "commands"):
+        return None if not rest or rest == ["--help"] else f"`mjctl {name}` is a group and takes no {rest[0]}"
+    options = [parameter for parameter in found.params if parameter.param_type_name == "option"]
+    takes_value = {word: not option.is_flag for option in options for word in (*option.opts, *option.secondary_opts)}
+    arguments: list[str] = []
+    given: set[str] = set()
+    while rest:
+        word, rest = rest[0], rest[1:]
+        if not word.startswith("-"):
+            arguments.append(word)
+            continue
+        option, _, value = word.partition("=")
+        given.add(option)
+        if takes_value.get(option) and not value and rest:
+            rest = rest[1:]
+    unknown = given - set(takes_value) - {"--help"}
+    if unknown:
+        return f"`mjctl {name}` has no option {', '.join(sorted(unknown))}"
+    wanted = [parameter for parameter in found.params if parameter.param_type_name == "argument"]
+    return _lacks(name, arguments, given, wanted, complete=complete)
+
+
+def _lacks(name: str, arguments: list[str], given: set[str], wanted: list[Any], *, complete: bool) -> str | None:
+    if len(arguments) > len(wanted) and not any(parameter.nargs == -1 for parameter in wanted):
+        return f"`mjctl {name}` takes {len(wanted)} arguments, not {arguments}"
+    required = [parameter.name for parameter in wanted if parameter.required]
+    if complete and len(arguments) < len(required):
+        return f"`mjctl {name}` lacks {required}"
+    regions = {"--region", "-r", "--all-regions", "--plans"}
+    if complete and name in _NEED_REGIONS and not given & regions:
+        return f"`mjctl {name}` asks for --region or --all-regions"
+    return None
+
+
+def test_commands_are_found_in_the_source() -> None:
+    found = advice()
+    assert len(found) > 100
+    assert sum(item.hint for item in found) > 60
+    # Values are filled in as the program does it.
+    assert any(item.command == "mjctl servers list --env X --region X" or _SCOPE in item.command for item in found)
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        ("mjctl deploy --region us-east-1", None),
+        ("mjctl deploy", "`mjctl deploy` asks for --region or --all-regions"),
+        ("mjctl deploy --regions us-east-1", "`mjctl deploy` has no option --regions"),
+        ("mjctl logs redis", "no command `mjctl logs`"),
+        ("mjctl servers restart SERVER --region REGION", None),
+        ("mjctl servers drain --region REGION", "`mjctl servers drain` lacks ['names']"),
+        ("mjctl queue list redis", "`mjctl queue list` takes 0 arguments, not ['redis']"),
+        ("mjctl backup", None),
+    ],
+)
+def test_a_wrong_command_is_seen(command: str, wrong: str | None) -> None:
+    assert fault(command, complete=True) == wrong
+
+
+@pytest.mark.parametrize("path", sorted({item.place.split(":")[0] for item in advice()}))
+def test_advice_names_commands_that_can_be_typed(path: str) -> None:
+    wrong = [
+        f"{item.place}: `{item.command}`: {reason}"
+        for item in advice()
+        if item.place.split(":")[0] == path and (reason := fault(item.command, complete=item.hint))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+_VAGUE = re.compile(r"\b(its|the [a-z' ]+'s|read|see|and its) logs?\b(?! (says|shows) why: )", re.IGNORECASE)
+
+
+def test_advice_that_sends_to_a_log_says_where_it_is() -> None:
+    vague = []
+    for path in sorted(ROOT.rglob("*.py")):
+        for node, hint in _strings(ast.parse(path.read_text())):
+            text = _text(node) or ""
+            if hint and "log" in text and _VAGUE.search(text) and not re.search(r"log[s]?[^.;]*(: X|`|\{)", text):
+                vague.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {text}")
+    assert not vague, "\n".join(vague)
