@@ -139,7 +139,7 @@ def _key_of(contract: Contract) -> str:
         raise ConfigError(
             f"the region publishes no key `{DATA_KEY}`: backups are always encrypted",
             where=f"{contract.environment}, {contract.region}",
-            hint="`mjctl deploy` with this version makes it",
+            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` with this version makes it",
         ) from None
 
 

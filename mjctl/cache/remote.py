@@ -51,7 +51,7 @@ class RemoteCache:
         raise RefusedError(
             "values of a private cache are not shown: they are the players', and the ops function reads none",
             where=f"{self._contract.environment}, {self._contract.region}, {namespace}:{key}",
-            hint="`mjctl cache ttl` and `mjctl cache keys --sizes` say whether it is there and how large",
+            hint="`mjctl cache ttl NAMESPACE:KEY` and `mjctl cache keys --sizes` say whether it is there and how large",
         )
 
     async def ttl(self, namespace: str, key: str) -> float | None:

@@ -71,7 +71,8 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
         raise NotFoundError(
             "there is no registry to push to: the stack foundation is not deployed",
             where=f"environment {run.environment.name}",
-            hint=f"`mjctl deploy --env {run.environment.name} ...` makes it first, and then asks for the image",
+            hint=f"`mjctl deploy --env {run.environment.name} --all-regions` makes it first, and then asks for "
+            "the image",
         )
     registry = Registry.of(open_account(run.workspace, run.environment), foundation)
     folder = run.workspace.environment_dir(run.environment.name)

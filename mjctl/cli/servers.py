@@ -142,7 +142,9 @@ def scale(
     from mjctl.models.deployment import Outcome
 
     if (servers_per_zone is None) == (not reset):
-        raise UsageError("give either the number of servers a zone or --reset", hint="mjctl servers scale 2")
+        raise UsageError(
+            "give either the number of servers a zone or --reset", hint="mjctl servers scale 2 --region us-east-1"
+        )
     run = open_run("servers scale", env, output)
     chosen = wanted_regions(run.environment, region, all_regions)
     regions, absent = deployed_units(run, chosen, named=not all_regions)

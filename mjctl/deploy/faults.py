@@ -30,5 +30,6 @@ def as_error(cause: Exception, stack: Stack) -> MjctlError:
     return InternalError(
         f"mjctl itself has failed: {type(cause).__name__}",
         where=stack.where,
-        hint=f"please report it {details}; `mjctl plan` shows what is left to do",
+        hint=f"please report it {details}; `mjctl plan --env {stack.environment} --all-regions` shows what is "
+        "left to do",
     )

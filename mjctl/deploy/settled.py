@@ -29,7 +29,8 @@ def confirm_rollout(stack: Stack) -> None:
             f"the game servers run {_name(running[0]) if running else 'nothing'}, "
             f"not {_name(wanted['task_definition'])}: ECS has taken the roll-out back",
             where=f"{stack.where}, service {wanted['service']}",
-            hint="the service's events say why its tasks stopped; mend it and deploy again, or `mjctl rollback`",
+            hint="the service's events say why its tasks stopped: repair that and deploy again, or "
+            f"`mjctl rollback --env {stack.environment} --region {stack.region}`",
         )
 
 

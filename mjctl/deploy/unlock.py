@@ -79,7 +79,8 @@ async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
         raise LockedError(
             "a Terraform process holds the state, and its lock note is damaged",
             where=f"{stack.where}, {note}",
-            hint="wait until that process has ended, or end it; then repeat `mjctl unlock`",
+            hint=f"wait until that process has ended, or end it; then repeat `mjctl unlock --env "
+            f"{stack.environment} --region {stack.region}`",
         )
     await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, found)
     return f"lock {found} removed"

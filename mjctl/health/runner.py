@@ -17,7 +17,8 @@ from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thre
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
-from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
+from mjctl.models.errors import MjctlError, NotFoundError
+from mjctl.models.logs import log_command
 
 # An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
@@ -137,7 +138,7 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
     except TimeoutError:
         finding = failed(
             f"no answer within {check.timeout_seconds:g} s",
-            hint=f"it hangs or is overloaded: `mjctl servers list {scope}` and the logs of that part say more",
+            hint=_patience(context.contract),
         )
     except MjctlError as error:
         finding = _as_finding(error, context.contract, scope)
@@ -159,9 +160,25 @@ def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
         # Neither well nor broken: it was not looked at.
         finding = warned(f"not looked at: {error.what}", hint=hint or "look again in a minute")
         return replace(finding, throttled=True)
-    if hint is None or isinstance(error, UnreachableError):
-        hint = f"`mjctl deploy {scope}` puts back what is gone; logs say why"
+    if hint is None or "mjctl health" in hint:
+        hint = f"`mjctl deploy {scope}` brings back a part that has stopped; the logs say why it has: {_logs(contract)}"
     return failed(f"{error.what} ({place})" if place else error.what, hint=hint)
+
+
+def _patience(contract: Contract) -> str:
+    """What to do about a part that does not answer in time: it may hang, or the machine may be busy."""
+    if contract.target != "local":
+        return f"it hangs or is overloaded: look again in a minute; logs: {_logs(contract)}"
+    return (
+        "it hangs or is overloaded: look again in a minute, as the region's watchdog restarts a process that hangs (a "
+        f"data store after 30 s); logs: {_logs(contract)}"
+    )
+
+
+def _logs(contract: Contract) -> str:
+    if contract.fleet.run_dir is not None:
+        return str(Path(contract.fleet.run_dir).parent / "logs")
+    return log_command(contract, "game")
 
 
 def _result(check: Check, region: str, finding: Finding, seconds: float) -> CheckResult:

@@ -127,7 +127,9 @@ async def check_scaling(context: RegionContext) -> Finding:
     summary = f"{service.desired} wanted, between {low} and {high}"
     if service.desired >= high:
         return warned(
-            f"{summary}: no room to grow", hint="raise aws.tasks.max_tasks_per_zone, then `mjctl deploy`", **evidence
+            f"{summary}: no room to grow",
+            hint=f"raise aws.tasks.max_tasks_per_zone; then {_deploy(context.contract)}",
+            **evidence,
         )
     if service.desired < low:
         return warned(f"{summary}: below the floor", hint="autoscaling raises it within minutes", **evidence)

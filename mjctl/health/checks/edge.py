@@ -54,7 +54,10 @@ async def check_certificate(context: RegionContext) -> Finding:
         "not_after": str(ends),
         "renewal": renewal,
     }
-    hint = "do the validation records still stand in the hosted zone? `mjctl deploy` puts them back"
+    hint = (
+        "ACM renews it while its validation records are in the hosted zone: "
+        f"`mjctl deploy --env {context.contract.environment} --all-regions` puts them back"
+    )
     if status != "ISSUED" or ends is None:
         return failed(f"the certificate is {status}", hint=hint, **evidence)
     days = (ends - datetime.now(UTC)).total_seconds() / 86_400
@@ -88,7 +91,7 @@ async def check_cdn(context: RegionContext) -> Finding:
     """The distribution of the game's own name is deployed, enabled and behind a web ACL."""
     domain = _managed(context).web_domain
     found = await _distribution(context, domain)
-    deploy = f"`mjctl deploy --env {context.contract.environment}` brings up the stack `edge`"
+    deploy = f"`mjctl deploy --env {context.contract.environment} --all-regions` brings up the stack `edge`"
     if found is None:
         return failed(f"no distribution serves {domain}", hint=deploy)
     evidence: dict[str, object] = {
@@ -138,5 +141,9 @@ async def _distribution(context: RegionContext, domain: str) -> dict[str, Any] |
 
 def _managed(context: RegionContext) -> Managed:
     if context.contract.managed is None:
-        raise ConfigError("the contract names nothing that AWS runs", hint="`mjctl deploy` publishes it anew")
+        raise ConfigError(
+            "the contract names nothing that AWS runs",
+            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` "
+            "publishes it again",
+        )
     return context.contract.managed

@@ -28,6 +28,7 @@ from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Process
 from mjctl.models.drained import Drained
 from mjctl.models.errors import UnreachableError
+from mjctl.models.logs import log_command
 
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo
@@ -75,7 +76,8 @@ def _process(process: Process) -> CheckFunction:
             evidence |= {"incident": incident.kind, "incident_pid": incident.pid}
             return failed(
                 f"{incident.kind} {_seconds_since(incident.at):.0f} s ago (pid {incident.pid}), now {info.state}",
-                hint="the supervisor restarts it by itself; if it comes again, read its log",
+                hint="the supervisor has restarted it, and this check passes again in a few seconds; if it "
+                f"happens again, its log says why: {log_command(context.contract, process.name)}",
                 **evidence,
             )
         if info.state == "STARTING":
@@ -109,14 +111,22 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
                 **body,
             )
         if ready.status != 200:
-            return failed(f"not ready: {why_not_ready(ready)}", hint="the check `redis` and its log say more", **body)
+            return failed(
+                f"not ready: {why_not_ready(ready)}",
+                hint="if the check `redis` fails, follow its advice: the server is ready again by itself then; "
+                f"else its log says why: {log_command(context.contract, server_id)}",
+                **body,
+            )
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
         grade = graded(lateness, warn=bounds.tick_lateness_ms_warn, fail=bounds.tick_lateness_ms_fail)
         return Finding(
             grade,
             f"{body.get('zone')}, {body.get('players')} players, {body.get('matches')} matches, "
             f"tick p99 {lateness:.1f} ms late",
-            None if grade is CheckStatus.PASS else "it is overloaded: add servers, or look at the machine's CPU",
+            None
+            if grade is CheckStatus.PASS
+            else "it is overloaded: free this machine's CPU, or add servers: `mjctl servers scale N --env "
+            f"{context.contract.environment} --region {context.contract.region}`",
             body,
         )
 
@@ -148,7 +158,7 @@ async def check_api(context: RegionContext) -> Finding:
     if not contract.endpoints.served:
         return skipped(NOT_SERVED, url=contract.endpoints.api)
     if contract.managed is None:
-        return await _ready(context, "the HTTP API", contract.endpoints.api)
+        return await _ready(context, "the HTTP API", "api", contract.endpoints.api)
     # A gateway has no /readyz; the leaderboard needs no token, and goes through function, cache and database.
     url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
     started = time.perf_counter()
@@ -157,7 +167,8 @@ async def check_api(context: RegionContext) -> Finding:
     if answer.status != 200:
         return failed(
             f"answers HTTP {answer.status}",
-            hint="look at the checks `function/api` and `database`, and at the function's log",
+            hint="if the check `function/api` or `database` fails, follow its advice; else the function's log "
+            f"says why: {log_command(contract, 'api')}",
             url=url,
             answer=answer.body,
         )
@@ -169,19 +180,20 @@ def _worker(process: Process) -> CheckFunction:
     base = f"{parts.scheme}://{parts.netloc}"
 
     async def check(context: RegionContext) -> Finding:
-        return await _ready(context, "the persistence worker", base)
+        return await _ready(context, "the persistence worker", process.name, base)
 
     return check
 
 
-async def _ready(context: RegionContext, part: str, base_url: str) -> Finding:
+async def _ready(context: RegionContext, part: str, name: str, base_url: str) -> Finding:
     started = time.perf_counter()
     answer = await look(context, part, f"{base_url}/readyz")
     milliseconds = (time.perf_counter() - started) * 1000
     if answer.status != 200:
         return failed(
             f"not ready: {why_not_ready(answer)}",
-            hint="look at the check of what it misses, and at its log",
+            hint=f"if the check of what it misses fails, follow its advice: {part} is ready again by itself then; else "
+            f"its log says why: {log_command(context.contract, name)}",
             url=f"{base_url}/readyz",
             answer=answer.body,
         )

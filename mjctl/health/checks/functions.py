@@ -8,6 +8,7 @@ from mjctl.aws.queues import queue_depth
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
+from mjctl.models.logs import log_command
 
 # Players wait for these; the persistence function's work waits in its queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
@@ -20,7 +21,7 @@ def checks(contract: Contract) -> Iterator[Check]:
         severity = _FUNCTION_SEVERITY.get(purpose, Severity.MAJOR)
         yield Check(f"function/{purpose}", _function(name), AWS_CHECK_SECONDS, severity)
     for purpose, queue in contract.managed.dead_letter_queues.items():
-        yield Check(f"dead-letters/function-{purpose}", _dead_letters(queue), AWS_CHECK_SECONDS)
+        yield Check(f"dead-letters/function-{purpose}", _dead_letters(purpose, queue), AWS_CHECK_SECONDS)
     yield Check("alarms", check_alarms, AWS_CHECK_SECONDS, Severity.MINOR)
     yield Check("alarm-topic", check_alarm_topic, AWS_CHECK_SECONDS, Severity.MINOR)
 
@@ -59,14 +60,16 @@ def _function(name: str) -> CheckFunction:
     return check
 
 
-def _dead_letters(queue: str) -> CheckFunction:
+def _dead_letters(purpose: str, queue: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         url = (await context.clients.call("sqs", "get_queue_url", QueueName=queue))["QueueUrl"]
         depth = await queue_depth(context.clients, url)
         if depth.total >= context.thresholds.dead_letters_fail:
             return failed(
                 f"{depth.total} invocations failed for good",
-                hint=f"look at the messages of {queue} in SQS, and at the function's log",
+                hint=f"`aws sqs receive-message --queue-url {url} --region {context.contract.region}` shows "
+                "one; the function's "
+                f"log says why: {log_command(context.contract, purpose)}",
                 messages=depth.total,
             )
         return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)
@@ -94,7 +97,8 @@ async def check_alarms(context: RegionContext) -> Finding:
     if ringing:
         return failed(
             f"{len(ringing)} of {len(states)} ring: {', '.join(ringing)}",
-            hint="each alarm's description names its runbook",
+            hint="each alarm's description names its runbook: `aws cloudwatch describe-alarms --state-value ALARM "
+            f"--alarm-name-prefix {prefix} --region {context.contract.region}`",
             **evidence,
         )
     return passed(f"{len(states)} alarms, none rings{f', {silent} without data yet' if silent else ''}", **evidence)
@@ -112,7 +116,9 @@ async def check_alarm_topic(context: RegionContext) -> Finding:
     if not heard:
         return warned(
             "nobody hears the alarms" + (f": {len(pending)} not confirmed yet" if pending else ""),
-            hint="set aws.notify_emails; each address confirms by the link that AWS mailed to it",
+            hint="set aws.notify_emails and `mjctl deploy --env "
+            f"{context.contract.environment} --region {context.contract.region}`; each address confirms by the link "
+            "that AWS mails to it",
             **evidence,
         )
     return passed(f"{heard} subscriber{'s' if heard != 1 else ''}", **evidence)

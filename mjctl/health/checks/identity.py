@@ -46,7 +46,8 @@ async def check_identity(context: RegionContext) -> Finding:
     if answer.status != 200 or not usable:
         return failed(
             f"the key set has no usable key (HTTP {answer.status}): no token can be verified",
-            hint=f"look at {part.jwks_url}",
+            hint=f"players cannot log in until {part.jwks_url} publishes keys; if the user pool was deleted, "
+            f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` makes a new one",
             http_status=answer.status,
         )
     return passed(
@@ -64,7 +65,7 @@ def _key(key: str) -> CheckFunction:
         if state != "Enabled":
             return failed(
                 f"the key is {state}: what it encrypted cannot be read",
-                hint="enable it, or cancel its deletion, in KMS",
+                hint=_usable_again(context.contract, context.contract.keys[key], state),
                 state=state,
             )
         if context.contract.managed is None or _is_copy(answer["KeyMetadata"]):
@@ -77,6 +78,16 @@ def _key(key: str) -> CheckFunction:
         return passed("enabled, rotated every year", state=state, rotation=True)
 
     return check
+
+
+def _usable_again(contract: Contract, key: str, state: str) -> str:
+    """How to use a key again. On `local` a deploy does it; on AWS the key policy leaves it to administrators."""
+    if contract.managed is None:
+        return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables it again"
+    where = f"--key-id {key} --region {contract.region}"
+    enable = f"`aws kms enable-key {where}`"
+    # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html leaves the key disabled.
+    return f"`aws kms cancel-key-deletion {where}`, then {enable}" if state == "PendingDeletion" else enable
 
 
 def _is_copy(key: dict[str, Any]) -> bool:

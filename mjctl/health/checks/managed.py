@@ -67,7 +67,7 @@ async def check_redis(context: RegionContext) -> Finding:
         status,
         f"Redis {stats['server_version']} answers the ops function, {used / 2**20:.1f} MiB"
         f"{f' of {limit / 2**20:.0f} MiB' if limit else ''}, {evictions_in_words(total, evicted)}",
-        None if status is CheckStatus.PASS else _FULL,
+        None if status is CheckStatus.PASS else _full(context),
         {
             "used_memory_bytes": used,
             "maxmemory_bytes": limit,
@@ -98,7 +98,12 @@ async def check_cache(context: RegionContext) -> Finding:
         "multi_az": group.get("MultiAZ"),
     }
     if group["Status"] not in _WORKING:
-        return failed(f"{managed.cache_group} is {group['Status']}", hint="ElastiCache's events say why", **evidence)
+        return failed(
+            f"{managed.cache_group} is {group['Status']}",
+            hint="`aws elasticache describe-events --source-type replication-group --source-identifier "
+            f"{managed.cache_group} --region {context.contract.region}` says why",
+            **evidence,
+        )
     figures = await newest(
         context.clients,
         {
@@ -114,7 +119,9 @@ async def check_cache(context: RegionContext) -> Finding:
     problems = _unsafe(group, members, zones)
     if problems:
         return warned(
-            f"{summary}: {'; '.join(problems)}", hint="`mjctl deploy` brings it to what the stack says", **evidence
+            f"{summary}: {'; '.join(problems)}",
+            hint=f"`mjctl deploy {_scope(context)}` brings it to what the stack says",
+            **evidence,
         )
     if memory is None:
         return warned(
@@ -127,7 +134,7 @@ async def check_cache(context: RegionContext) -> Finding:
             graded(lag, warn=bounds.cache_lag_seconds_warn, fail=float("inf")),
         )
     )
-    hint = None if status is CheckStatus.PASS else _FULL
+    hint = None if status is CheckStatus.PASS else _full(context)
     return Finding(status, f"{summary}, memory {memory:.0f} %, replication lag {lag:.1f} s", hint, evidence)
 
 
@@ -165,13 +172,22 @@ async def check_database(context: RegionContext) -> Finding:
         "zones": zones,
         "writer": next(iter(writers), None),
     }
-    hint = "RDS's events say why; Aurora replaces a failed instance by itself"
+    hint = (
+        "Aurora replaces a failed instance by itself; `aws rds describe-events --source-type db-cluster "
+        f"--source-identifier {name} --region {context.contract.region}` says why"
+    )
     if cluster["Status"] not in _WORKING:
         return failed(f"{name} is {cluster['Status']}", hint=hint, **evidence)
     if not any(item["DBInstanceStatus"] in _WORKING for item in instances.values()):
         return failed(f"no instance of {name} answers: {dict(states) or 'there is none'}", hint=hint, **evidence)
     if not writers:
-        return failed(f"{name} has no writer", hint="fail it over in RDS, or `mjctl deploy`", **evidence)
+        return failed(
+            f"{name} has no writer",
+            hint=f"`aws rds failover-db-cluster --db-cluster-identifier {name} --region "
+            f"{context.contract.region}` makes a reader the writer; "
+            f"`mjctl deploy {_scope(context)}` brings back instances that are gone",
+            **evidence,
+        )
     lag = figures.get("lag")
     evidence["replica_lag_ms"] = lag
     summary = f"{name}: {len(instances)} instance{'s' if len(instances) != 1 else ''} in {', '.join(zones)}"
@@ -184,7 +200,9 @@ async def check_database(context: RegionContext) -> Finding:
         return warned(f"{summary}; {', '.join(ailing)}", hint=hint, **evidence)
     if len(instances) < 2 or len(zones) < 2:
         return warned(
-            f"{summary}: nothing to fail over to in another zone", hint="raise aws.database.instances", **evidence
+            f"{summary}: nothing to fail over to in another zone",
+            hint=f"raise aws.database.instances; then `mjctl deploy {_scope(context)}`",
+            **evidence,
         )
     bounds = context.thresholds
     status = graded(lag or 0, warn=bounds.replica_lag_ms_warn, fail=bounds.replica_lag_ms_fail)
@@ -213,7 +231,7 @@ async def check_database_regions(context: RegionContext) -> Finding:
         "regions": sorted(arn.split(":")[3] for arn in members),
         "writer": writers,
     }
-    hint = "after a failover of the database: attach the cluster again, or `mjctl deploy`"
+    hint = f"after a failover of the database, `mjctl deploy {_scope(context)}` attaches the cluster again"
     if not own:
         return failed("this region's cluster does not belong to the global one: it has no copy", hint=hint, **evidence)
     if len(writers) != 1:
@@ -244,7 +262,11 @@ async def check_database_secret(context: RegionContext) -> Finding:
     """The master secret can be read here, and its copies in other regions are in step."""
     answer = await context.clients.call("secretsmanager", "describe_secret", SecretId=context.contract.database.secret)
     if answer.get("DeletedDate"):
-        return failed("the secret is marked for deletion", hint="`aws secretsmanager restore-secret` brings it back")
+        return failed(
+            "the secret is marked for deletion",
+            hint="`aws secretsmanager restore-secret --secret-id "
+            f"{context.contract.database.secret} --region {context.contract.region}` brings it back",
+        )
     copies = {item["Region"]: item.get("Status", "Unknown") for item in answer.get("ReplicationStatus", ())}
     late = {region: status for region, status in copies.items() if status != "InSync"}
     evidence = {"copies": copies, "primary_region": answer.get("PrimaryRegion")}
@@ -257,10 +279,20 @@ async def check_database_secret(context: RegionContext) -> Finding:
     return passed(f"in step in {', '.join(copies)}" if copies else "readable", **evidence)
 
 
-_FULL = "`mjctl cache stats` shows what fills it; a larger aws.cache.node_type or shorter TTLs help"
+def _full(context: RegionContext) -> str:
+    return (
+        f"`mjctl cache stats {_scope(context)}` shows what fills it, `mjctl cache flush {_scope(context)}` empties the "
+        "cache and touches no match; a larger aws.cache.node_type lasts longer"
+    )
+
+
+def _scope(context: RegionContext) -> str:
+    return f"--env {context.contract.environment} --region {context.contract.region}"
 
 
 def _managed(context: RegionContext) -> Managed:
     if context.contract.managed is None:
-        raise ConfigError("the contract names nothing that AWS runs", hint="`mjctl deploy` publishes it anew")
+        raise ConfigError(
+            "the contract names nothing that AWS runs", hint=f"`mjctl deploy {_scope(context)}` publishes it again"
+        )
     return context.contract.managed

@@ -33,7 +33,10 @@ def _queue(key: str) -> CheckFunction:
         return Finding(
             status,
             f"{depth.waiting} waiting, {depth.in_flight} in flight{oldest}",
-            None if status is CheckStatus.PASS else "the worker does not keep up: look at the check `worker`",
+            None
+            if status is CheckStatus.PASS
+            else "the worker does not keep up: if the check `worker` fails, follow its advice; else "
+            "wait, and look again",
             {
                 "waiting": depth.waiting,
                 "in_flight": depth.in_flight,
@@ -49,11 +52,12 @@ def _dead_letters(key: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         contract = context.contract
         depth = await queue_depth(context.clients, contract.queues[key].dead_letter.url)
-        scope = f"{key} --env {contract.environment} --region {contract.region}"
+        scope = f"--env {contract.environment} --region {contract.region}"
         if depth.total >= context.thresholds.dead_letters_fail:
             return failed(
                 f"{depth.total} dead letters",
-                hint=f"`mjctl queue peek {scope}` shows them, `mjctl queue redrive {scope}` sends them again",
+                hint=f"`mjctl queue peek {key} {scope}` shows them, `mjctl queue redrive {key} {scope}` sends "
+                "them again; a message that comes back here cannot be processed",
                 messages=depth.total,
             )
         return passed("empty" if depth.total == 0 else f"{depth.total} dead letters", messages=depth.total)

@@ -18,6 +18,7 @@ from mjctl.health.model import Check, Finding, RegionContext, failed, passed, sk
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, UnreachableError
+from mjctl.models.logs import log_command
 
 if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
@@ -48,7 +49,9 @@ async def check_login(context: RegionContext) -> Finding:
         profile = await player.profile()
         done = time.perf_counter()
     if not profile.get("player_id"):
-        return failed("the profile has no player id", hint="look at the API's log")
+        return failed(
+            "the profile has no player id", hint=f"the API's log says why: {log_command(context.contract, 'api')}"
+        )
     return passed(
         f"log-in {_ms(started, logged_in)} ms, refresh {_ms(logged_in, refreshed)} ms, "
         f"profile {_ms(refreshed, done)} ms",
@@ -95,13 +98,16 @@ async def check_match(context: RegionContext) -> Finding:
         return failed(
             f"played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is {record.database_state or 'absent'} in "
             f"PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
-            hint="the result is on its way or stuck: look at the checks `worker`, `queue` and `dead-letters`",
+            hint="the result is on its way or stuck: if the check `worker`, `queue` or `dead-letters` fails, "
+            "follow its "
+            "advice; else look again",
             **evidence,
         )
     if (not private and dict(record.database_scores) != scores) or dict(record.table_scores) != scores:
         return failed(
             "the stored result differs from what the players saw",
-            hint=f"compare match {ticket.match_id} in PostgreSQL and DynamoDB with the worker's log",
+            hint=f"the worker's log says what it stored of match {ticket.match_id}: "
+            f"{log_command(context.contract, 'worker')}",
             **evidence,
         )
     if not await _await_profile(context, players[0], more_than=before):
@@ -109,7 +115,7 @@ async def check_match(context: RegionContext) -> Finding:
             "the result is stored, but the player's profile still answers without it",
             hint="a stale cache: `mjctl cache invalidate --namespace profile "
             f"--env {context.contract.environment} --region {context.contract.region}` clears it; "
-            "the worker's log says why it was not invalidated",
+            f"the worker's log says why it was stale: {log_command(context.contract, 'worker')}",
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
@@ -214,7 +220,7 @@ async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
     try:
         yield
     except PilotError as error:
-        raise ConfigError(str(error), hint="mend the pilot of the rules that the mode `probe` names") from error
+        raise ConfigError(str(error), hint="correct the pilot of the rules that the mode `probe` names") from error
     except ApiError as error:
         api = context.contract.endpoints.api
         if error.status == 0:

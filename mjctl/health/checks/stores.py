@@ -70,7 +70,8 @@ async def check_redis(context: RegionContext) -> Finding:
         summary,
         None
         if worst((memory, evictions)) is CheckStatus.PASS
-        else "`mjctl cache stats` shows what fills it; raise its memory or shorten the TTLs",
+        else f"`mjctl cache stats {_scope(context)}` shows what fills it, `mjctl cache flush {_scope(context)}` "
+        "empties the cache and touches no match; the count of evictions starts again when Redis does",
         evidence,
     )
 
@@ -84,6 +85,10 @@ async def check_database(context: RegionContext) -> Finding:
         async with database(context.contract, context.clients, timeout_seconds=3) as connection:
             query_ms = min([await _milliseconds(connection.fetchval("select 1")) for _ in range(3)])
             revision = await connection.fetchval("select version_num from alembic_version")
+            holder, held = await connection.fetchrow(
+                "select coalesce(nullif(application_name, ''), 'a client without a name'), count(*) from "
+                "pg_stat_activity where backend_type = 'client backend' group by 1 order by 2 desc limit 1"
+            )
             used, limit, version = await connection.fetchrow(
                 "select (select count(*) from pg_stat_activity where backend_type = 'client backend'),"
                 " current_setting('max_connections')::int, current_setting('server_version')"
@@ -103,9 +108,13 @@ async def check_database(context: RegionContext) -> Finding:
     return Finding(
         status,
         f"PostgreSQL {version.split(' ')[0]}, query {query_ms:.1f} ms, schema {revision}, {used}/{limit} connections",
-        None if status is CheckStatus.PASS else "look for idle connections in pg_stat_activity",
+        None if status is CheckStatus.PASS else f"end what opened them: {holder} holds the most, {held}",
         {"query_ms": round(query_ms, 2), "schema": revision, "connections": used, "max_connections": limit},
     )
+
+
+def _scope(context: RegionContext) -> str:
+    return f"--env {context.contract.environment} --region {context.contract.region}"
 
 
 async def _milliseconds(work: Awaitable[Any]) -> float:
@@ -124,7 +133,11 @@ def _table(key: str) -> CheckFunction:
         if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
             return failed(f"{name} is {table['TableStatus']}", hint="wait, then look again", **evidence)
         if ttl_status not in ("ENABLED", "ENABLING"):
-            return warned(f"{name}: items never expire, TTL is off", hint="`mjctl deploy` turns it on", **evidence)
+            return warned(
+                f"{name}: items never expire, TTL is off",
+                hint=f"`mjctl deploy {_scope(context)}` turns it on",
+                **evidence,
+            )
         told = f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}"
         if context.contract.managed is None:
             return passed(told, **evidence)
