@@ -211,7 +211,7 @@ def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:
         Column("MATCHES", 2, right=True),
         Column("UPTIME", 3, right=True),
         Column("INCIDENTS", 2, right=True),
-        Column("DRAIN OR LAST INCIDENT", 6, folds=True),
+        Column("DRAIN OR LAST INCIDENT", folds=True),
     )
     for outcome in outcomes:
         for row in outcome.value or ():

@@ -302,7 +302,7 @@ def _follow(bench: Bench, case: Case, hints: list[str]) -> None:
     """Type every command that the hints name, each once, and take the steps that they ask for in words."""
     done: set[str] = set()
     for hint in hints:
-        steps = [step for words, step in case.steps.items() if words in hint]
+        steps = [step for words, step in {**case.steps, "look again": _wait}.items() if words in hint]
         text = _CHECK.sub("check ", hint) if steps else hint
         commands = [command for command in _COMMAND.findall(text) if command.startswith(("mjctl ", "tail ", "aws "))]
         assert steps or any(command.startswith("mjctl ") for command in commands), f"nothing to do: {hint}"

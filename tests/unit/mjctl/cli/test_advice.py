@@ -28,7 +28,10 @@ _QUOTED = re.compile(r"`(mjctl [^`]+)`")
 _SCOPE = "--env local --region us-east-1"
 # Commands that do nothing until they know the regions, as `wanted_regions` asks for them.
 _NEED_REGIONS = frozenset(
-    {"plan", "deploy", "destroy", "rollback", "unlock", "servers scale", "cache flush", "cache invalidate"}
+    {
+        *("plan", "deploy", "destroy", "rollback", "unlock", "servers scale"),
+        *("cache flush", "cache invalidate", "queue purge", "queue redrive"),
+    }
 )
 
 
@@ -201,3 +204,63 @@ def test_advice_that_sends_to_a_log_says_where_it_is() -> None:
             if hint and "log" in text and _VAGUE.search(text) and not re.search(r"log[s]?[^.;]*(: X|`|\{)", text):
                 vague.append(f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {text}")
     assert not vague, "\n".join(vague)
+
+
+_AWS = re.compile(r"`(aws [a-z][^`]+)`")
+# Commands that the AWS CLI adds to those of the APIs.
+_OF_THE_CLI = {
+    ("logs", "tail"): {"--region", "--since"},
+    ("sso", "login"): set(),
+}
+
+
+def _aws_fault(command: str) -> str | None:
+    """What is wrong with a command of the AWS CLI, by the models that it is generated from."""
+    import botocore.session
+    from botocore import xform_name
+
+    _, service, operation, *rest = shlex.split(command)
+    options = {word for word in rest if word.startswith("--")}
+    if service == "configure":
+        return None
+    if (service, operation) in _OF_THE_CLI:
+        unknown = options - _OF_THE_CLI[service, operation]
+        return f"has no option {unknown}" if unknown else None
+    model = botocore.session.Session().get_service_model(service)
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    if operation not in names:
+        return f"`aws {service}` has no {operation}"
+    shape = model.operation_model(names[operation]).input_shape
+    members = shape.members if shape is not None else {}
+    known = {f"--{xform_name(member, '-')}" for member in members} | {"--region"}
+    required = {f"--{xform_name(member, '-')}" for member in (shape.required_members if shape is not None else ())}
+    if options - known:
+        return f"has no option {options - known}"
+    return f"lacks {required - options}" if required - options else None
+
+
+def _aws_commands() -> set[str]:
+    texts = (
+        _text(node) or "" for path in sorted(ROOT.rglob("*.py")) for node, _ in _strings(ast.parse(path.read_text()))
+    )
+    return {command for text in texts for command in _AWS.findall(text)}
+
+
+def test_advice_names_commands_of_the_aws_cli_that_exist() -> None:
+    commands = _aws_commands()
+    assert len(commands) > 5
+    wrong = {command: reason for command in commands if (reason := _aws_fault(command))}
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("command", "wrong"),
+    [
+        ("aws kms enable-key --key-id X --region X", None),
+        ("aws kms enable-key --region X", "lacks {'--key-id'}"),
+        ("aws kms wake-key --key-id X", "`aws kms` has no wake-key"),
+        ("aws logs tail X --regions X", "has no option {'--regions'}"),
+    ],
+)
+def test_a_wrong_command_of_the_aws_cli_is_seen(command: str, wrong: str | None) -> None:
+    assert _aws_fault(command) == wrong
