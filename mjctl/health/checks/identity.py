@@ -84,10 +84,11 @@ def _usable_again(contract: Contract, key: str, state: str) -> str:
     """How to use a key again. On `local` a deploy does it; on AWS the key policy leaves it to administrators."""
     if contract.managed is None:
         return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables it again"
-    where = f"--key-id {key} --region {contract.region}"
-    enable = f"`aws kms enable-key {where}`"
+    enable = f"`aws kms enable-key --key-id {key} --region {contract.region}`"
     # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html leaves the key disabled.
-    return f"`aws kms cancel-key-deletion {where}`, then {enable}" if state == "PendingDeletion" else enable
+    if state != "PendingDeletion":
+        return enable
+    return f"`aws kms cancel-key-deletion --key-id {key} --region {contract.region}`, then {enable}"
 
 
 def _is_copy(key: dict[str, Any]) -> bool:

@@ -60,6 +60,8 @@ def _value(node: ast.AST) -> str:
     source = ast.unparse(node)
     if re.search(r"\bscope\b|_scope\(|\bflags\b", source):
         return _SCOPE
+    if source == "regions":
+        return "--region X"
     if re.search(r"restart\(", source):
         return "{...}"
     return "X"
@@ -206,7 +208,7 @@ def test_advice_that_sends_to_a_log_says_where_it_is() -> None:
     assert not vague, "\n".join(vague)
 
 
-_AWS = re.compile(r"`(aws [a-z][^`]+)`")
+_AWS = re.compile(r"`(aws [a-z0-9-]+ [a-z][^`]+)`")
 # Commands that the AWS CLI adds to those of the APIs.
 _OF_THE_CLI = {
     ("logs", "tail"): {"--region", "--since"},
