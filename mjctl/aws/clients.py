@@ -258,7 +258,8 @@ class AwsClients:
                 where=str(file),
                 hint="`mjctl sandbox up` makes it again"
                 if self._contract.target == "sandbox"
-                else f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` makes it again",
+                else f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
+                "makes it again",
             )
         return key
 
