@@ -71,7 +71,7 @@ async def check_redis(context: RegionContext) -> Finding:
         None
         if worst((memory, evictions)) is CheckStatus.PASS
         else f"`mjctl cache stats {_scope(context)}` shows what fills it, `mjctl cache flush {_scope(context)}` "
-        "empties the cache and touches no match; the count of evictions starts again when Redis does",
+        "empties the cache and touches no match",
         evidence,
     )
 
