@@ -16,7 +16,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 RERUNS = 2
 # The other tests of the stack share one region.
-_DEPLOY_THEIR_OWN_REGIONS = ("test_failover.py", "test_rollout.py", "test_tls.py", "test_unfinished.py")
+_DEPLOY_THEIR_OWN_REGIONS = (
+    "test_failover.py",
+    "test_rollout.py",
+    "test_shells.py",
+    "test_tls.py",
+    "test_unfinished.py",
+)
 _ALLOWED = "reruns_allowed"
 _guard = pytest.StashKey[Guard]()
 
