@@ -213,8 +213,10 @@ class App {
     show("joining");
     byId("joining-title").textContent = "Joining the match…";
     try {
-      const { mode, server } = await this.#session.match(matchId);
+      // The others see the name of the profile, which no lobby has loaded yet.
+      const [profile, { mode, server }] = await Promise.all([this.#session.profile(), this.#session.match(matchId)]);
       if (wish !== this.#wish) return;
+      this.#profile = profile;
       if (server === null) this.#openLobby(REFUSALS.match_over);
       else await this.#enter({ matchId, mode, url: server.url }, wish);
     } catch (error) {
