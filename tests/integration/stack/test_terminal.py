@@ -69,11 +69,12 @@ _LOCK = {"lane": "lock"}
 _QUEUE = {"lane": "queue"}
 
 LINES: dict[str, list[Line]] = {
-    "plan": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), table=True, **_LOCK)],
+    # Values of a plan are shortened to the line, so these are no tables of names.
+    "plan": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), **_LOCK)],
     "deploy": [Line(("--region", "eu-west-1"), **_NO, **_LOCK)],
     "destroy": [Line(_HERE, **_NO, **_LOCK)],
     "rollback": [Line((*_HERE, "--lock-timeout", "60"), (ExitCode.NOT_FOUND,), **_LOCK)],
-    "drift": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), table=True, **_LOCK)],
+    "drift": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), **_LOCK)],
     "outputs": [Line(table=True)],
     "status": [Line(table=True, **_LOCK)],
     "history": [Line(table=True)],
@@ -346,7 +347,7 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
     assert "\x1b[2J" not in asked.all
     # A program gets the key as it is.
     document = operator.run("cache", "keys", "profile:*", "--output", "json").json()
-    assert EVIL_KEY in [key["name"] for key in document["regions"][0]["keys"]]
+    assert EVIL_KEY in [f"{key['namespace']}:{key['key']}" for key in document["regions"][0]["keys"]]
 
 
 def test_the_answer_no_changes_nothing_and_yes_goes_on(terminals: Terminals) -> None:
