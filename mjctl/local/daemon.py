@@ -17,7 +17,7 @@ from mjctl.local.supervisor import WATCHDOG, SupervisorClient
 from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0
 # More than the longest that any program is given to stop.
 _STOP_SECONDS = 40.0
 # macOS says that there is no hard limit and then refuses more than this (OPEN_MAX).
