@@ -20,6 +20,7 @@ import msgspec
 
 from mjctl.aws.objects import ObjectStore
 from mjctl.backup.digest import RecordDigest
+from mjctl.backup.streams import to_its_end
 from mjctl.models.backup import FORMAT, Chunk, Kind, Manifest, Part, object_name
 from mjctl.models.errors import NotFoundError, VerificationError
 
@@ -104,7 +105,7 @@ class PartWriter:
             data, digest = await asyncio.to_thread(self._seal, index, records)
             self._digest.merge(digest)
             name = object_name(self.kind, self.name, index)
-            await self.store.put(f"{self.backup_id}/{name}", data)
+            await to_its_end(self.store.put(f"{self.backup_id}/{name}", data))
             return Chunk(len(records), len(data), hashlib.sha256(data).hexdigest())
         finally:
             self._gate.release()

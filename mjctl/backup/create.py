@@ -17,7 +17,7 @@ from mjctl.aws.stores import cache as open_cache
 from mjctl.backup import cache, database, tables
 from mjctl.backup.archive import PartWriter
 from mjctl.backup.keys import BackupKeys, Unlocker, new_keys
-from mjctl.backup.streams import first_error
+from mjctl.backup.streams import first_error, to_its_end
 from mjctl.backup.tidy import tidy
 from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new_backup_id
 from mjctl.models.contract import Contract
@@ -140,7 +140,7 @@ async def create(
 
 async def commit(store: ObjectStore, manifest: Manifest, keys: BackupKeys) -> None:
     """Store the signed manifest: from here on there is a backup."""
-    await store.put(f"{manifest.backup_id}/{MANIFEST_NAME}", encode_manifest(keys.sign(manifest)))
+    await to_its_end(store.put(f"{manifest.backup_id}/{MANIFEST_NAME}", encode_manifest(keys.sign(manifest))))
 
 
 async def copy(

@@ -33,6 +33,7 @@ from mjctl.models.backup import (
     RetentionPolicy,
     VerifyReport,
 )
+from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
 
@@ -318,6 +319,13 @@ def prune_plan_document(plan: PrunePlan) -> dict[str, object]:
     }
 
 
+def _check_document(check: CheckResult) -> dict[str, object]:
+    fields = asdict(check)
+    # The gate of a rollout reads it; it is no part of the published document.
+    del fields["throttled"]
+    return fields
+
+
 def drill_document(report: DrillReport) -> dict[str, object]:
     return {
         "backup_id": report.backup_id,
@@ -328,5 +336,5 @@ def drill_document(report: DrillReport) -> dict[str, object]:
         "not_proven": list(report.not_proven),
         "seconds": dict(report.seconds),
         "parts": [asdict(item) for item in report.comparisons],
-        "checks": [asdict(check) for check in report.checks],
+        "checks": [_check_document(check) for check in report.checks],
     }

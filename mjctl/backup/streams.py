@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _AHEAD = 4
@@ -31,6 +31,26 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
     finally:
         producing.cancel()
         await asyncio.gather(producing, return_exceptions=True)
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; if the caller is cancelled, wait until `work` has ended before saying so.
+
+    A write runs in a thread, which a cancellation does not stop. Whoever then removes what was written must not begin
+    before the thread has ended, or an object appears after its removal.
+    """
+    task = asyncio.ensure_future(work)
+    interrupted = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            interrupted = True
+    if interrupted:
+        if not task.cancelled():
+            task.exception()  # Looked at, so that asyncio does not report it as lost.
+        raise asyncio.CancelledError
+    return task.result()
 
 
 async def first_error(work: Sequence[Awaitable[T]]) -> list[T]:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
+import time
+
+import pytest
+
+from mjctl.backup.streams import to_its_end
 
 _PROGRAM = """
 import asyncio, os, signal, sys, threading, time
@@ -68,3 +74,22 @@ def test_all_regions_are_tidied_and_the_user_sees_why_it_takes_a_moment() -> Non
 def test_a_shield_alone_would_not_do() -> None:
     """The reason for `tidy`: if Python changes this, `tidy` can go."""
     assert _run("asyncio.shield").stdout == ""
+
+
+async def test_a_cancelled_write_has_ended_before_its_object_is_removed() -> None:
+    """A write runs in a thread, which a cancellation does not stop."""
+    written: list[str] = []
+    begun = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def write() -> None:
+        loop.call_soon_threadsafe(begun.set)
+        time.sleep(0.1)
+        written.append("object")
+
+    task = asyncio.create_task(to_its_end(asyncio.to_thread(write)))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert written == ["object"]
