@@ -183,8 +183,10 @@ class Terminals:
     def stop(self) -> None:
         for server in self.servers:
             assert server.stdin is not None
+            assert server.stdout is not None
             server.stdin.close()
             server.wait(timeout=60)
+            server.stdout.close()
 
     def run(
         self,
