@@ -201,7 +201,8 @@ def _connections_leak(bench: Bench) -> None:
     _leaks.append(leak)
     bench.undo.callback(lambda: (leak.kill(), leak.wait()))
     assert leak.stdout is not None
-    assert leak.stdout.readline() == "held\n"
+    with leak.stdout:
+        assert leak.stdout.readline() == "held\n"
 
 
 def _end_the_leak(_: Bench) -> None:
