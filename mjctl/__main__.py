@@ -54,12 +54,14 @@ def run(argv: list[str]) -> int:
     from mjctl.cli.base import Exit
     from mjctl.cli.completion import COMPLETE_VARIABLE
     from mjctl.cli.global_options import conclude, hoist
+    from mjctl.cli.json_output import forget_json
     from mjctl.models.errors import Interrupted, MjctlError
 
     if COMPLETE_VARIABLE in os.environ:
         from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
+    forget_json()
     code: int = ExitCode.OK
     try:
         # Typer swallows a KeyboardInterrupt and returns the code it would exit with.

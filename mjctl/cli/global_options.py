@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from mjctl.cli.json_output import forget_json
 from mjctl.cli.printable import printable
 from mjctl.models.errors import PermissionDeniedError, UsageError
 
@@ -72,7 +71,6 @@ def conclude(code: int) -> None:
         with suppress(OSError):
             options.log.close()
     _CHOSEN.set(GlobalOptions())
-    forget_json()
 
 
 def hoist(argv: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ output "contract" {
       secret                = var.aws_secret
       service_endpoint_urls = var.aws_service_endpoint_urls
     }
-    endpoints   = { api = "https://api.${var.foundation.dns.domain}", served = !local.is_sandbox }
+    endpoints = { api = "https://api.${var.foundation.dns.domain}", served = !local.is_sandbox }
     cache = {
       access           = "ops_function"
       ops_function_arn = module.operations_access.function_arn

@@ -74,7 +74,7 @@ def test_a_lost_key_of_the_emulated_aws_is_named(make_contract: MakeContract, tm
     with pytest.raises(NotFoundError) as failed:
         AwsClients(make_contract(aws=access)).client("sqs")
     assert failed.value.where == str(tmp_path / "aws.json")
-    assert failed.value.hint == "`mjctl deploy` makes it again"
+    assert failed.value.hint == "`mjctl deploy --env test --region us-east-1` makes it again"
 
 
 def test_the_real_aws_gets_the_callers_own_credentials(

@@ -207,6 +207,6 @@ def test_a_column_that_no_region_fills_is_not_shown() -> None:
     watched = RegionResult("eu-west-1", Outcome.UNHEALTHY, verdict=Verdict(False, 2, 5.0, ("login: refused",)))
     text = results_on_terminal(applied, watched)
     assert "HEALTH" in text
-    assert "unhealthy after 2 looks in 5 s: login: refused" in text
+    assert "unhealthy after 2 looks in 5 s: login: refused" in " ".join(text.split())
     forgotten = RegionResult("eu-west-1", Outcome.PLANNED, changes=(Change("x", "forget"),))
     assert "FORGET" in results_on_terminal(applied, forgotten)

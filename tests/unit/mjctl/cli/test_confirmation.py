@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from mjctl.__main__ import run
+from mjctl.cache.operations import FlushResult
 from mjctl.cli.app import app
 from mjctl.cli.base import OutputFormat, Session
 from mjctl.cli.console import SafeConsole
@@ -173,9 +174,9 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))
     flushed: list[str] = []
 
-    async def flush(contract: Contract, **_: Any) -> int:
+    async def flush(contract: Contract, **_: Any) -> FlushResult:
         flushed.append(contract.region)
-        return 3
+        return FlushResult(keys=3, foreign_namespaces=0)
 
     monkeypatch.setattr("mjctl.cache.operations.flush", flush)
     for typed in ("prod\n" if answer == "yes\n" else "yes\n", "y\n"):

@@ -43,10 +43,10 @@ def test_an_unknown_user_has_a_name_and_no_home() -> None:
 
 @pytest.mark.usefixtures("unknown")
 def test_what_notes_down_or_asks_for_the_user_works_for_an_unknown_one(tmp_path: Path) -> None:
-    from mjctl.deploy import history
+    from mjctl.models import drained
     from mjctl.terraform import lock, providers
 
-    assert history._who().startswith("uid-12345@")
+    assert drained.operator().startswith("uid-12345@")
     assert lock._self("deploy", None)["user"] == "uid-12345"
     providers.find_mirror()
     assert "TF_PLUGIN_CACHE_DIR" in providers.provider_variables({}, tmp_path)
