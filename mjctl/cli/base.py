@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
 
+# Columns that the question leaves free in its last line: the answer stands beside it.
+_ROOM_FOR_AN_ANSWER = 6
+
 
 class OutputFormat(StrEnum):
     TEXT = "text"
@@ -126,8 +129,12 @@ class Session:
         self.err.quiet = False
         wanted = name or "yes"
         request = f"Type the environment's name, {name}, to confirm:" if name else "Type yes to confirm:"
-        self.err.print(f"{printable(question)} ", end="", soft_wrap=True)
-        self.err.print(f"{request} ", style="bold", end="", soft_wrap=True)
+        from mjctl.cli.tables import folded, styled
+
+        *above, last = folded(styled(f"{question} ", (request, "bold")), self.err.width - _ROOM_FOR_AN_ANSWER)
+        for line in above:
+            self.err.print(line)
+        self.err.print(last, end=" ")
         if self.stdin.readline().strip() != wanted:
             raise RefusedError(f"the answer was not `{wanted}`; nothing was changed")
 

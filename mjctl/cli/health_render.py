@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from mjctl.cli.tables import Column, DataTable, counted, styled
+from mjctl.cli.tables import Column, DataTable, Sentence, counted, styled
 from mjctl.models.check import CheckStatus
 
 if TYPE_CHECKING:
@@ -67,17 +68,22 @@ def _regions(report: HealthReport, *, problems: bool, worst_first: bool = False)
     return parts
 
 
-def _verdict(report: HealthReport) -> Text:
+def _verdict(report: HealthReport) -> Sentence:
     counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
     verdict = {CheckStatus.FAIL: "UNHEALTHY", CheckStatus.WARN: "healthy, with warnings"}.get(report.status, "healthy")
     if report.unobserved and report.status is not CheckStatus.FAIL:
         verdict = f"UNKNOWN: no check looked at {', '.join(report.unobserved)}"
     style = _STYLES["fail" if not report.healthy else report.status]
-    return styled(
+    return Sentence(
         (verdict, f"{style} bold"),
         f"  {counted(len(report.results), 'check')} in {report.duration_seconds:.1f} s: {counts}",
-        (f"  {report.started_at}", "dim"),
+        (f"  {_clock(report.started_at)}", "dim"),
     )
+
+
+def _clock(moment: str) -> str:
+    """The time of day in UTC of a moment in ISO 8601; the JSON document has the date too."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%H:%M:%S}Z"
 
 
 def _advice(report: HealthReport) -> list[Text]:

@@ -212,6 +212,16 @@ def whole_line(*parts: str | tuple[str, str]) -> Text:
     return _raw(styled(*parts))
 
 
+class Sentence:
+    """A line that is folded between words where it is shown, so that a time or a name in it stays whole."""
+
+    def __init__(self, *parts: str | tuple[str, str]) -> None:
+        self.text = styled(*parts)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from folded(self.text, options.max_width)
+
+
 def folded(text: Text, room: int) -> list[Text]:
     """Split a text into lines of this many columns, between words only: a longer word stays whole."""
     from rich.cells import cell_len
