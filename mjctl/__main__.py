@@ -50,7 +50,7 @@ def run(argv: list[str]) -> int:
     """Run one command line and return its exit code; nothing below this function decides on codes."""
     from typer import Abort, TyperException
 
-    from mjctl.cli.app import app
+    from mjctl.cli.app import tree
     from mjctl.cli.base import Exit
     from mjctl.cli.completion import COMPLETE_VARIABLE
     from mjctl.cli.global_options import conclude, hoist
@@ -65,7 +65,7 @@ def run(argv: list[str]) -> int:
     code: int = ExitCode.OK
     try:
         # Typer swallows a KeyboardInterrupt and returns the code it would exit with.
-        if app(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
+        if tree()(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:
         code = ended.code

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache as once
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+import typer.main
 
 from mjctl.cli import (
     about,
@@ -27,6 +29,9 @@ from mjctl.cli import (
 )
 from mjctl.cli.global_options import choose
 from mjctl.cli.group import Group
+
+if TYPE_CHECKING:
+    from typer.core import TyperGroup
 
 _EPILOG = (
     "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted; docs/cli.md has all."
@@ -101,3 +106,9 @@ app.command()(completion.completion)
 app.command("help")(about.help_page)
 app.command()(about.version)
 app.add_typer(config.app, cls=Group, name="config", help="Check and show the environments in configs/.")
+
+
+@once
+def tree() -> TyperGroup:
+    """Make what parses command lines; building it takes longer than parsing, so a process does it once."""
+    return typer.main.get_group(app)

@@ -10,7 +10,6 @@ import typer
 
 from mjctl.cli.base import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
 from mjctl.cli.deploy_run import open_run
-from mjctl.models.environment import EDGE, FOUNDATION
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,6 +107,8 @@ def _advice(
     failovers: Mapping[str, RegionOutcome[tuple[str, ...] | None]],
 ) -> list[str]:
     """What to do about regions that are half made or failed over."""
+    from mjctl.models.environment import EDGE, FOUNDATION
+
     said = []
     for one in found:
         scope = f"--env {environment} --region {one.region}"
