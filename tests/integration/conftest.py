@@ -158,6 +158,8 @@ def aws(services_dir: Path) -> Iterator[EmulatedAws]:
         for name, value in emulated.key.variables.items():
             patch.setenv(name, value)
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        # A default session that was used before has kept the credentials of its time.
+        patch.setattr("boto3.DEFAULT_SESSION", None)
         yield emulated
 
 

@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -23,10 +24,21 @@ VARIABLES = ("CACHE_URL", "ENVIRONMENT", "PROJECT", "REGION")
 
 @contextmanager
 def ops_lambda(
-    settings: Settings, *, code: str | None = None, timeout_seconds: int = 60, **overrides: str
+    settings: Settings, *, client: Any = None, code: str | None = None, timeout_seconds: int = 60, **overrides: str
 ) -> Iterator[str]:
-    """Create the function with only the variables that the stack gives it; yields its ARN. `code`: another handler."""
-    client = boto3.client("lambda", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    """Create the function with only the variables that the stack gives it, and delete it at the end.
+
+    Args:
+        settings: What the function's variables are made of.
+        client: A Lambda client of the emulated AWS; by default, of the session's.
+        code: Another handler.
+        timeout_seconds: After so long the function is ended.
+        overrides: Other values of VARIABLES.
+
+    Yields:
+        The function's ARN.
+    """
+    client = client or boto3.client("lambda", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     name = f"{settings.environment}-ops"
     path = [str(Path(__file__).parents[3]), *(entry for entry in sys.path if entry.endswith("site-packages"))]
     variables = {name: str(getattr(settings, name.lower())) for name in VARIABLES} | overrides

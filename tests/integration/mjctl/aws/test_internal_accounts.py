@@ -10,10 +10,16 @@ from gameserver.auth import is_internal
 from gameserver.settings import Settings
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.internal_accounts import mark_internal
+from mjctl.local.emulated import sign_everything
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
 
 PASSWORD = "correct Horse 7 battery"
+
+
+def cognito_of(settings: Settings) -> Any:
+    client = boto3.client("cognito-idp", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    return sign_everything(client)
 
 
 def sign_up(cognito: Any, settings: Settings, email: str) -> str:
@@ -26,7 +32,7 @@ def sign_up(cognito: Any, settings: Settings, email: str) -> str:
 async def test_a_marked_account_shows_it_in_its_next_token_and_no_other_does(
     contract: Contract, settings: Settings
 ) -> None:
-    cognito = boto3.client("cognito-idp", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    cognito = cognito_of(settings)
 
     def token_is_internal(email: str) -> bool:
         tokens = cognito.initiate_auth(
@@ -49,7 +55,7 @@ async def test_a_marked_account_shows_it_in_its_next_token_and_no_other_does(
 
 
 async def test_a_pool_without_the_group_says_what_makes_it(contract: Contract, settings: Settings) -> None:
-    cognito = boto3.client("cognito-idp", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
+    cognito = cognito_of(settings)
     player = sign_up(cognito, settings, "probe@example.com")
     cognito.delete_group(UserPoolId=settings.user_pool_id, GroupName="internal")
     with AwsClients(contract) as clients, pytest.raises(NotFoundError) as missing:

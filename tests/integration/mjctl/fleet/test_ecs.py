@@ -38,8 +38,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
 def region(built: Production, settings: Settings) -> Iterator[Production]:
     """Three tasks wanted; the ops function reaches the Redis of this test."""
     built.client("ecs").update_service(cluster=NAME, service=built.service, desiredCount=3)
-    there = dataclasses.replace(settings, aws_endpoint_url=built.emulators.url("ministack"), environment=NAME)
-    with ops_lambda(there):
+    with ops_lambda(dataclasses.replace(settings, environment=NAME), client=built.client("lambda")):
         yield built
 
 

@@ -58,8 +58,10 @@ def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.Mo
     variables = exported(out)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    boto3.client("sqs").create_queue(QueueName="kept")
-    boto3.client("ecr").create_repository(repositoryName="kept/game")
+    # The default session of boto3 would keep the credentials of the test that used it first.
+    aws = boto3.Session()
+    aws.client("sqs").create_queue(QueueName="kept")
+    aws.client("ecr").create_repository(repositoryName="kept/game")
 
     code, out, err = mjctl("sandbox", "up", "--output", "json")
     assert (code, err) == (ExitCode.OK, "The sandbox is up already.\n")
@@ -88,7 +90,7 @@ def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.Mo
     assert mjctl("sandbox", "down")[2].startswith("The sandbox was not up.")
     _, _, err = mjctl("sandbox", "up")
     assert err == "The sandbox is up, with what was deployed there before.\n"
-    assert len(boto3.client("sqs").list_queues()["QueueUrls"]) == 1
+    assert len(aws.client("sqs").list_queues()["QueueUrls"]) == 1
 
     assert mjctl("sandbox", "down", "--forget")[0] == ExitCode.REFUSED
     assert status(mjctl)["state"] == "up"
