@@ -25,6 +25,8 @@ from mjctl.local.credentials import REDIS_USER
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _PROTOCOL_3 = b"\x00\x03\x00\x00"
 _AUTHENTICATION, _ERROR = b"R", b"E"
+# What Redis answers to AUTH, before its answer to the next command.
+_PASSWORD_ACCEPTED = b"+OK\r\n"
 
 _T = TypeVar("_T")
 _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
@@ -60,7 +62,7 @@ class _Question:
                 return cls(host, port, b"PING\r\n", (b"+PONG", b"-NOAU"), tls=parts.scheme == "rediss")
             case "redis" | "rediss":
                 log_in = f"AUTH {REDIS_USER} {redis_password or '-'}\r\nPING\r\n"
-                return cls(host, port, log_in.encode(), (b"+OK\r\n+PONG",), tls=parts.scheme == "rediss")
+                return cls(host, port, log_in.encode(), (_PASSWORD_ACCEPTED + b"+PONG",), tls=parts.scheme == "rediss")
             case "postgres" if not name:
                 return cls(host, port, _SSL_REQUEST, (b"N", b"S"), tls=False)
             case "postgres":
@@ -235,5 +237,6 @@ def _verdict(answer: bytes, good: tuple[bytes, ...]) -> str | None:
         return None
     if len(answer) < len(good[0]):
         return "closed the connection without an answer"
-    first_line = answer.split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
-    return f"answered {first_line!r}"
+    # A Redis that is busy accepts the password and then answers with an error. Only the error tells what is wrong.
+    line = answer.removeprefix(_PASSWORD_ACCEPTED).split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
+    return f"answered {line!r}"

@@ -119,14 +119,19 @@ def test_a_redis_that_is_busy_with_a_script_says_so_and_counts_as_alive(region: 
     script = threading.Thread(target=_run_for_ever, args=(region,))
     script.start()
     try:
-        region.eventually(lambda: "BUSY" in (probe(region.spec("redis").live) or ""))
+        region.eventually(lambda: "BUSY" in (_readiness(region) or ""))
+        assert answered(_readiness(region))
         assert answered(probe(region.spec("redis").live))
     finally:
         with connect(region) as client:
             client.script_kill()
         script.join(60)
-    region.eventually(lambda: probe(region.spec("redis").live) is None)
+    region.eventually(lambda: _readiness(region) is None)
     assert region.incidents_of("redis") == []
+
+
+def _readiness(region: Region) -> str | None:
+    return probe(region.spec("redis").ready, redis_password=redis_password(region.layout))
 
 
 def _run_for_ever(region: Region) -> None:

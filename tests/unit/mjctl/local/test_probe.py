@@ -71,6 +71,22 @@ def test_any_other_answer_is_not(serve: Serve, scheme: str, answer: bytes, reaso
     assert probe(f"{scheme}://127.0.0.1:{serve(answer)}", 10) == reason
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"+OK\r\n+PONG\r\n", None),
+        (b"+OK\r\n-BUSY a script\r\n", "answered '-BUSY a script'"),
+        (b"-WRONGPASS invalid\r\n-NOAUTH required\r\n", "answered '-WRONGPASS invalid'"),
+    ],
+)
+def test_a_redis_that_accepts_the_password_and_refuses_the_command_says_why(
+    serve: Serve, answer: bytes, reason: str | None
+) -> None:
+    verdict = probe(f"redis://127.0.0.1:{serve(answer)}/0", 10, redis_password="x")
+    assert verdict == reason
+    assert answered(verdict)
+
+
 def test_a_connection_alone_is_not_enough(serve: Serve) -> None:
     assert probe(f"http://127.0.0.1:{serve(None)}", 0.1) == "no answer within 0.1 s"
 
