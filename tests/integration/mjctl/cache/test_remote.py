@@ -7,6 +7,7 @@ import json
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache, SweepProgress, SyncDistributedCache
+from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.settings import Settings
 from mjctl.aws import ops_function
 from mjctl.cache import operations, remote
@@ -27,6 +29,7 @@ from tests.integration.mjctl.ops_lambda import ops_lambda
 
 KEYS = 3000
 FORBIDDEN = (["GET", "{m:1}:lease"], ["DEL", "{m:1}:lease"], ["FLUSHALL"], ["KEYS", "*"], ["CONFIG", "GET", "*"])
+GAME_SERVER = ServerInfo("game-1", "us-east-1a", "http://127.0.0.1:1", 0, 0, 10, draining=True)
 STACK = Path(__file__).parents[4] / "terraform" / "stacks" / "region" / "main.tf"
 
 
@@ -147,6 +150,26 @@ async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, set
     assert [(one["outcome"], one["operator"]) for one in ended] == [("done", caller)]
 
 
+@asynccontextmanager
+async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
+    """Keep `server` in the registry, as the process itself would."""
+    directory = Directory(redis)
+
+    async def beat() -> None:
+        while True:
+            await directory.heartbeat(server)
+            await asyncio.sleep(0.2)
+
+    await directory.heartbeat(server)
+    beating = asyncio.create_task(beat())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
+        await directory.deregister(server.id)
+
+
 async def test_the_functions_user_reaches_the_cache_and_no_running_match(
     contract: Contract, settings: Settings, redis: Redis
 ) -> None:
@@ -173,8 +196,14 @@ async def test_the_functions_user_reaches_the_cache_and_no_running_match(
             assert (await operations.invalidate_namespace(private, "big", dry_run=False)).generation
             assert (await operations.flush(private, dry_run=False)).keys > 0
             async with ops_function.ops_function(private) as function:
-                assert await function.run("servers") == {"servers": []}
+                assert await function.run("servers") == {"servers": [], "drains": {}}
                 assert await function.run("drain", server_id="game-1") == {"found": False}
+                async with heartbeats(redis, GAME_SERVER):
+                    assert await function.run("drain", server_id="game-1", message="patch") == {"found": True}
+                    answer = await function.run("servers")
+                assert [server["id"] for server in answer["servers"]] == ["game-1"]
+                drain = answer["drains"]["game-1"]
+                assert (drain["by"], drain["message"]) == (function.operator, "patch")
         assert await redis.get("{m:1}:lease") == b"server-1:7"
     finally:
         await redis.execute_command("ACL", "DELUSER", user)
