@@ -38,7 +38,12 @@ def test_every_look_reads_the_contracts_again(
         seen.extend(contract.endpoints.api for contract in contracts.values())
         if not published:
             raise KeyboardInterrupt
-        return HealthReport(environment, "now", 0.1, (CheckResult("api", "us-east-1", CheckStatus.PASS, "answers"),))
+        return HealthReport(
+            environment,
+            "2026-11-29T12:00:00+00:00",
+            0.1,
+            (CheckResult("api", "us-east-1", CheckStatus.PASS, "answers"),),
+        )
 
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path))
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", deployed_contracts)

@@ -73,5 +73,5 @@ def test_a_region_that_was_not_observed_is_not_healthy(
     results = tuple(
         CheckResult("x", region, status, "said", throttled=throttled) for region, status, throttled in found
     )
-    report = HealthReport("prod", "now", 0.1, results)
+    report = HealthReport("prod", "2026-11-29T12:00:00+00:00", 0.1, results)
     assert (report.healthy, report.to_json()["healthy"], report.unobserved) == (healthy, healthy, unobserved)
