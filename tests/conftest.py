@@ -58,8 +58,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that deploy regions, which take longest, so that the workers end at about the same time."""
-    items.sort(key=lambda item: ("/stack/" not in item.nodeid, _file(item.nodeid) in _DEPLOY_THEIR_OWN_REGIONS))
+    """Begin with what takes longest and end with the short files, so that the workers end at about the same time."""
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    """A place in the order: the shared region, the regions of single files, Terraform, other services, no services."""
+    if "/stack/" in nodeid:
+        return 1 if _file(nodeid) in _DEPLOY_THEIR_OWN_REGIONS else 0
+    return next(
+        (rank for part, rank in (("terraform/", 2), ("integration/", 3)) if nodeid.startswith(f"tests/{part}")), 4
+    )
 
 
 @pytest.hookimpl(optionalhook=True)

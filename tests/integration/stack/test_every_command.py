@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from mjctl.__main__ import run
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.models.exit_codes import ExitCode
 
 from .conftest import REGION, Operator
@@ -159,7 +158,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_table_has_every_command() -> None:
-    assert sorted(COMMANDS) == sorted(commands_of(get_command(app)))
+    assert sorted(COMMANDS) == sorted(commands_of(tree()))
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

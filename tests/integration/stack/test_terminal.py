@@ -19,10 +19,9 @@ from queue import SimpleQueue
 
 import pytest
 from rich.cells import cell_len
-from typer.main import get_command
 
 from gameserver.cache import DistributedCache
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
@@ -272,7 +271,7 @@ def _send_dead_letters(contract: Contract) -> None:
 
 
 def test_the_table_has_every_command() -> None:
-    assert sorted(LINES) == sorted(commands_of(get_command(app)))
+    assert sorted(LINES) == sorted(commands_of(tree()))
 
 
 def test_every_command_at_every_size_with_and_without_colour(
@@ -303,7 +302,7 @@ def test_every_command_at_every_size_with_and_without_colour(
         results = [result for lane in pool.map(work, ordered) for result in lane]
     problems = [problem for name, line, shown in results for problem in problems_of(line, shown)]
     assert problems == []
-    assert {name for name, _, _ in results} == set(commands_of(get_command(app)))
+    assert {name for name, _, _ in results} == set(commands_of(tree()))
 
 
 def problems_of(line: Line, runs: Sequence[Shown]) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Agent:
                 return
 
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
         self._thread.start()
         base = f"http://127.0.0.1:{self._server.server_address[1]}"
         self.variables = {

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 import mjctl
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 
 ROOT = Path(mjctl.__file__).parent
 # In a text for people a word of capitals stands for a value: `mjctl servers restart SERVER`.
@@ -110,7 +109,7 @@ def _resolve(words: list[str]) -> tuple[Any, str, list[str]]:
         LookupError: there is no such command.
     """
     # Typer has a copy of click of its own, so the classes of click do not tell what a command is.
-    command: Any = typer.main.get_command(app)
+    command: Any = tree()
     name: list[str] = []
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         name.append(words[0])

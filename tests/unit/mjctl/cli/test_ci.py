@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.models.workspace import Workspace
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
@@ -30,7 +29,7 @@ def parse(line: str) -> None:
     """Have the real parser read one command line, without running it."""
     program, *words = shlex.split(line)
     assert program == "mjctl", line
-    command: Any = typer.main.get_command(app)
+    command: Any = tree()
     context = command.make_context("mjctl", [], resilient_parsing=True)
     while getattr(command, "commands", None):
         name = words.pop(0)

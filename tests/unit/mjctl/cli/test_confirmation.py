@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
 from mjctl.__main__ import run
 from mjctl.cache.operations import FlushResult
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.cli.base import OutputFormat, Session
 from mjctl.cli.console import SafeConsole
 from mjctl.models.contract import Contract
@@ -98,7 +97,7 @@ def commands(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]
 
 ASKING = {
     name: command
-    for name, command in commands(get_command(app))
+    for name, command in commands(tree())
     if {"--yes", "--auto-approve"} & {word for parameter in command.params for word in parameter.opts}
 }
 

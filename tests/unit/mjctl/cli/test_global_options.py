@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from mjctl.__main__ import run
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.cli.global_options import hoist
 from mjctl.models.exit_codes import ExitCode
 
@@ -59,7 +58,7 @@ def test_every_option_has_a_variable_of_its_own_name() -> None:
             found += options(child, f"{path} {name}")
         return found
 
-    every = options(typer.main.get_command(app), "mjctl")
+    every = options(tree(), "mjctl")
     assert len(every) > 100
     for path, option in every:
         names = [option.envvar] if isinstance(option.envvar, str) else option.envvar

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from mjctl.aws import account as accounts
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.workspace import Workspace
 from tests.integration.mjctl.conftest import CommandLine
@@ -98,7 +97,7 @@ def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def test_every_command_is_listed_here() -> None:
-    assert set(names(typer.main.get_command(app))) == set(COMMANDS) | LOCAL
+    assert set(names(tree())) == set(COMMANDS) | LOCAL
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
-
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.cli.reference import _leaves, reference
 from mjctl.models.workspace import Workspace
 
@@ -16,12 +14,12 @@ def test_the_page_is_the_generated_one() -> None:
 
 
 def test_every_command_has_a_summary_and_an_example() -> None:
-    for path, command in _leaves(typer.main.get_command(app), "mjctl"):
+    for path, command in _leaves(tree(), "mjctl"):
         assert command.help, path
         assert f"Example: {path}" in command.help, path
 
 
 def test_every_option_has_a_help_text() -> None:
-    for path, command in _leaves(typer.main.get_command(app), "mjctl"):
+    for path, command in _leaves(tree(), "mjctl"):
         for parameter in command.params:
             assert getattr(parameter, "help", None), f"{path}: {parameter.name}"

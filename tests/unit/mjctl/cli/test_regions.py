@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from typer.main import get_command
 
-from mjctl.cli.app import app
+from mjctl.cli.app import tree
 from mjctl.cli.base import OutputFormat
 from mjctl.cli.regions import Target
 from mjctl.models.errors import UsageError
@@ -25,7 +24,7 @@ def commands(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[s
 
 
 def test_every_command_over_regions_takes_all_of_them() -> None:
-    over_regions = {name: options for name, options in commands(get_command(app)) if "--region" in options}
+    over_regions = {name: options for name, options in commands(tree()) if "--region" in options}
     assert {name for name, options in over_regions.items() if "--all-regions" not in options} == ONE_REGION
     assert {"health", "cache flush", "queue purge", "backup drill", "servers list"} <= set(over_regions)
 
