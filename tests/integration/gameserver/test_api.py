@@ -24,6 +24,7 @@ from redis.asyncio import Redis
 
 from gameserver import closure
 from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.server.process import end_tasks
 from gameserver.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
@@ -93,8 +94,7 @@ async def alive(directory: Directory, server: dict[str, str], max_players: int) 
     try:
         yield
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        await end_tasks([beating])
 
 
 @pytest.fixture

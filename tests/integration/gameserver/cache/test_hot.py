@@ -7,6 +7,7 @@ import asyncio
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
+from gameserver.server.process import end_tasks
 
 
 async def test_under_an_lfu_policy_redis_own_counter_ranks_the_keys(cache: DistributedCache, redis: Redis) -> None:
@@ -31,7 +32,7 @@ async def test_under_any_other_policy_seconds_of_use_are_counted(cache: Distribu
     await redis.set("not-the-caches", 1)
     reading = asyncio.create_task(_read(cache, redis))
     found = await cache.hot_keys(seconds=3, limit=5)
-    reading.cancel()
+    await end_tasks([reading])
     assert [key.name for key in found.keys] == ["profile:busy"]
     assert found.keys[0].frequency is None
     assert 2 <= found.keys[0].busy_seconds <= found.seconds == 3

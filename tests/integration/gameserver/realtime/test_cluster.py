@@ -20,6 +20,7 @@ from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.scripts import Script
 from gameserver.cluster.store import Advance, Commit, MatchStore, Outcome, encode_event
 from gameserver.match import MatchEvent, MatchSpec
+from gameserver.server.process import end_tasks
 
 # No test waits for it: a lease that must have run out is ended by `_lapse`, so that none ends while it should hold.
 LEASE = 30.0
@@ -374,7 +375,6 @@ async def test_events_wait_for_a_topic_that_does_not_exist_yet(
     stored = await store.load(spec.match_id)
     assert stored is not None
     assert (stored.published, stored.events) == (25, [])
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
+    await end_tasks([task])
     clients.close()
     clients.sns.close()

@@ -10,6 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
+from gameserver.server.process import end_tasks
 from gameserver.settings import Settings
 from mjctl.cache import operations
 from mjctl.models.contract import Contract
@@ -163,7 +164,7 @@ async def test_the_key_that_is_read_all_the_time_is_hot(
 
     reading = asyncio.create_task(read())
     found = await operations.hot_keys(contract, seconds=2, limit=5)
-    reading.cancel()
+    await end_tasks([reading])
     assert "profile:p7" in [key.name for key in found.keys]
     assert "profile:p8" not in [key.name for key in found.keys]
     assert found.missed_percent == 0

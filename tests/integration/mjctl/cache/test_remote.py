@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache, SweepProgress, SyncDistributedCache
 from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.server.process import end_tasks
 from gameserver.settings import Settings
 from mjctl.aws import ops_function
 from mjctl.cache import operations, remote
@@ -165,8 +166,7 @@ async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        beating.cancel()
-        await asyncio.gather(beating, return_exceptions=True)
+        await end_tasks([beating])
         await directory.deregister(server.id)
 
 

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
-from gameserver.server.process import GameServer
+from gameserver.server.process import GameServer, end_tasks
 from gameserver.settings import Settings
 from mjctl.fleet import control, ecs
 from mjctl.fleet.listing import ServerRow, list_servers
@@ -84,8 +84,7 @@ async def agent_of(region: Production, settings: Settings) -> AsyncIterator[Agen
     try:
         yield agent
     finally:
-        following.cancel()
-        await asyncio.gather(following, return_exceptions=True)
+        await end_tasks([following])
         for task in list(agent.servers):
             await agent.stop(task)
 
