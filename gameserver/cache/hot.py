@@ -18,6 +18,11 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
+# Redis keeps the last use in whole seconds of its clock, so idle times jump when a second begins: right after that, a
+# key that is read ten times a second has been idle for "one second". Late in a second only keys unused since it began
+# show an idle time. The rest of the second is slack for a look that comes late.
+_LOOK_AT: Final = 0.75
+_SHORTEST_WAIT_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,7 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
     candidates = sorted(idle, key=idle.__getitem__)[:_CANDIDATES]
     busy = dict.fromkeys(candidates, 0)
     for _ in range(seconds if idle else 0):
-        await asyncio.sleep(1)
+        await _late_in_a_second(redis)
         for key, left in (await _ask(redis, "IDLETIME", candidates)).items():
             busy[key] += left < _IN_USE_SECONDS
     scores = frequencies or busy
@@ -70,6 +75,13 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
         len(sampled),
         total,
     )
+
+
+async def _late_in_a_second(redis: RedisClient) -> None:
+    """Sleep until the next second of the server's clock is nearly over, about a second after the look before."""
+    _, microseconds = await redis.execute_command("TIME")
+    wait = (_LOOK_AT - int(microseconds) / 1e6) % 1
+    await asyncio.sleep(wait if wait >= _SHORTEST_WAIT_SECONDS else wait + 1)
 
 
 def _batches(redis: RedisClient, total: int) -> AsyncIterator[list[bytes]]:

@@ -38,8 +38,33 @@ async def test_under_any_other_policy_seconds_of_use_are_counted(cache: Distribu
     assert 2 <= found.keys[0].busy_seconds <= found.seconds == 3
 
 
+async def test_a_key_read_once_a_second_is_busy_although_the_watch_begins_with_a_second(
+    cache: DistributedCache, redis: Redis
+) -> None:
+    """Redis counts idle time in whole seconds of its clock: when a second begins, each key looks idle."""
+    await cache.set("profile", "busy", 1)
+    reading = asyncio.create_task(_read_once_a_second(cache, redis))
+    await _fraction(redis, 0.02)
+    found = await cache.hot_keys(seconds=3, limit=5)
+    reading.cancel()
+    assert [key.name for key in found.keys] == ["profile:busy"]
+
+
 async def test_of_an_empty_cache_nothing_is_hot(cache: DistributedCache, redis: Redis) -> None:
     assert (await cache.hot_keys(seconds=1, limit=5)).keys == ()
+
+
+async def _fraction(redis: Redis, wanted: float) -> None:
+    """Wait for that part of a second of the server's clock."""
+    _, microseconds = await redis.time()
+    await asyncio.sleep((wanted - microseconds / 1e6) % 1)
+
+
+async def _read_once_a_second(cache: DistributedCache, redis: Redis) -> None:
+    while True:
+        await _fraction(redis, 0.4)
+        await cache.get("profile", "busy")
+        await asyncio.sleep(0.1)
 
 
 async def _read(cache: DistributedCache, redis: Redis) -> None:
