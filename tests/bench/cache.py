@@ -37,6 +37,7 @@ from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
 from gameserver.cache.keys import generation_key, value_prefix
+from mjctl.local.credentials import REDIS_USER, redis_password
 from mjctl.local.layout import Layout
 from mjctl.local.programs import prepare
 from mjctl.local.spec import ProcessSpec
@@ -53,7 +54,10 @@ LEADERBOARD = [
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[int]:
-    """The Redis of a local region, with its own options; yields the port."""
+    """Run the Redis of a local region, with its own options but without its password; yields the port.
+
+    The processes that are measured, redis-cli among them, would each have to log in first.
+    """
     Layout(folder).create()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -67,6 +71,8 @@ def redis_server(folder: Path) -> Iterator[int]:
                 break
             except OSError:
                 time.sleep(0.02)
+        with SyncRedis(port=port, password=redis_password(Layout(folder))) as redis:
+            redis.acl_setuser(REDIS_USER, enabled=True, nopass=True)
         yield port
     finally:
         process.send_signal(signal.SIGTERM)
