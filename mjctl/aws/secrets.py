@@ -45,7 +45,9 @@ def _read_private(path: Path) -> str:
         raise NotFoundError(
             "the secret's file is gone",
             where=str(path),
-            hint="`mjctl deploy --region REGION` makes it again, with the part that it opens",
+            # <home>/<environment>/<region>/secrets/<file>
+            hint=f"`mjctl deploy --env {path.parents[2].name} --region {path.parents[1].name}` makes it again, "
+            "with the part that it opens",
         ) from None
     except PermissionError:
         raise PermissionDeniedError("the secret's file cannot be read", where=str(path)) from None

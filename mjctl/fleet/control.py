@@ -109,8 +109,8 @@ async def _require_another(contract: Contract, name: str) -> ServerRow:
         raise ConflictError(
             f"{name} cannot be taken out of service: no other server of the region is ready to take its matches",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl servers list {_scope(contract)}` shows the state of each; `mjctl servers restart SERVER "
-            f"{_scope(contract)}` brings a drained server back",
+            hint=f"`mjctl servers list {contract.scope}` shows the state of each; `mjctl servers restart SERVER "
+            f"{contract.scope}` brings a drained server back",
         )
     return row
 
@@ -126,7 +126,7 @@ async def _await_ready(contract: Contract, name: str) -> None:
     raise UnreachableError(
         f"{name} is not ready {_READY_SECONDS:g} s after its restart: {state}; no other server was touched",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"{_log_advice(contract, name)}; `mjctl rollback {_scope(contract)}` brings back the last good revision",
+        hint=f"{_log_advice(contract, name)}; `mjctl rollback {contract.scope}` brings back the last good revision",
     )
 
 
@@ -137,9 +137,9 @@ def _supervisor(contract: Contract) -> SupervisorClient:
         raise ConfigError(
             f"servers of a fleet on {contract.fleet.kind} are exchanged by that service, not one by one",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl deploy {_scope(contract)}` rolls them",
+            hint=f"`mjctl deploy {contract.scope}` rolls them",
         )
-    return SupervisorClient(Path(contract.fleet.supervisor_socket))
+    return SupervisorClient(Path(contract.fleet.supervisor_socket), scope=contract.scope)
 
 
 def _run_dir(contract: Contract) -> Path:
@@ -156,10 +156,6 @@ def _known(contract: Contract, names: Sequence[str]) -> None:
             where=f"{contract.environment}, {contract.region}",
             hint=f"servers there: {', '.join(there)}",
         )
-
-
-def _scope(contract: Contract) -> str:
-    return f"--env {contract.environment} --region {contract.region}"
 
 
 def _log_advice(contract: Contract, name: str) -> str:

@@ -133,7 +133,9 @@ def _supervised(
     processes: dict[str, ProcessInfo] = {}
     if fleet.supervisor_socket:
         try:
-            client = SupervisorClient(Path(fleet.supervisor_socket), timeout_seconds=timeout_seconds)
+            client = SupervisorClient(
+                Path(fleet.supervisor_socket), scope=contract.scope, timeout_seconds=timeout_seconds
+            )
             processes = {item.name: item for item in client.processes()}
         except MjctlError:
             processes = {}

@@ -107,8 +107,7 @@ def _migrate(values: Mapping[str, Any]) -> str:
             f"the database's schema was not migrated (exit code {result.returncode}); the last lines:"
             + "".join(f"\n  | {line}" for line in lines),
             where=str(log),
-            hint=f"repair the cause, then `mjctl deploy --region {Path(values['region_dir']).name} "
-            f"--env {Path(values['region_dir']).parent.name}` again",
+            hint=f"repair the cause, then `mjctl deploy {Layout(Path(values['region_dir'])).scope}` again",
         )
     return f"schema: up to date after {time.monotonic() - began:.1f} s"
 

@@ -30,7 +30,7 @@ def connect(layout: Layout, *, timeout_seconds: float = 60.0) -> SupervisorClien
     """A client for the region's supervisor, wherever it was started to listen; it may not be alive."""
     recorded = read_json(layout.supervisor_record).get("socket")
     path = Path(recorded) if isinstance(recorded, str) else socket_path(layout.region_dir)
-    return SupervisorClient(path, timeout_seconds=timeout_seconds)
+    return SupervisorClient(path, scope=layout.scope, timeout_seconds=timeout_seconds)
 
 
 def living(layout: Layout) -> SupervisorClient | None:
@@ -75,7 +75,7 @@ def start(layout: Layout, owner: str) -> str:
             folder.mkdir(mode=0o700)
         socket = socket_path(layout.region_dir)
         _spawn(layout, socket)
-        client = SupervisorClient(socket)
+        client = SupervisorClient(socket, scope=layout.scope)
         done = "supervisor: running"
         if ended:
             done += f", after ending what was left of an earlier one: {', '.join(ended)}"

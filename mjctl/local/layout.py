@@ -26,6 +26,11 @@ class Layout:
     region_dir: Path
 
     @property
+    def scope(self) -> str:
+        """The options that name the region to a command; its folder lies in its environment's."""
+        return f"--env {self.region_dir.parent.name} --region {self.region_dir.name}"
+
+    @property
     def run(self) -> Path:
         return self.region_dir / "run"
 

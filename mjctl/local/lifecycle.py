@@ -43,7 +43,7 @@ def start(spec: ProcessSpec) -> str:
         raise UnreachableError(
             f"{spec.name} cannot start: the region's supervisor is not running",
             where=str(layout.region_dir),
-            hint=f"`mjctl deploy --region {_region(spec)}` starts it again",
+            hint=f"`mjctl deploy {_scope(spec)}` starts it again",
         )
     with ExitStack() as held:
         held.enter_context(file_lock(layout.run / "locks" / spec.name))
@@ -136,13 +136,12 @@ def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableErr
     return UnreachableError(
         f"{spec.name} did not start: {reason}; its last lines:{shown}",
         where=str(log),
-        hint=f"repair the cause, then `mjctl deploy --region {_region(spec)}` again",
+        hint=f"repair the cause, then `mjctl deploy {_scope(spec)}` again",
     )
 
 
-def _region(spec: ProcessSpec) -> str:
-    """Return the region as a command takes it, with its environment: their folders lie within each other."""
-    return f"{spec.region_dir.name} --env {spec.region_dir.parent.name}"
+def _scope(spec: ProcessSpec) -> str:
+    return Layout(spec.region_dir).scope
 
 
 def _size(path: Path) -> int:
@@ -171,8 +170,7 @@ def _refuse_taken_port(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} cannot have port {spec.port}: {describe_holder(spec.port)} has it",
             where=str(spec.region_dir),
-            hint="stop that program, or remove the pin from local.ports; then "
-            f"`mjctl deploy --region {_region(spec)}` again",
+            hint=f"stop that program, or remove the pin from local.ports; then `mjctl deploy {_scope(spec)}` again",
         )
 
 
@@ -190,5 +188,5 @@ def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
         raise ConflictError(
             f"{spec.name} keeps running as it was: {failed.get('process')} did not come up after its replacement",
             where=str(spec.region_dir),
-            hint=f"repair what stopped it, then `mjctl deploy --region {_region(spec)}` again",
+            hint=f"repair what stopped it, then `mjctl deploy {_scope(spec)}` again",
         )

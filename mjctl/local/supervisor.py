@@ -58,8 +58,14 @@ class Incident:
 class SupervisorClient:
     """XML-RPC over the supervisor's private socket. Every method raises UnreachableError when it does not answer."""
 
-    def __init__(self, socket_path: Path, *, timeout_seconds: float = 60.0) -> None:
+    def __init__(self, socket_path: Path, *, scope: str, timeout_seconds: float = 60.0) -> None:
+        """Connect at the first call.
+
+        Args:
+            scope: The options that name the region to a command, for advice in errors.
+        """
         self.socket_path = socket_path
+        self._scope = scope
         self._proxy = ServerProxy(
             "http://supervisor/RPC2", transport=_UnixTransport(socket_path, timeout_seconds), allow_none=True
         )
@@ -122,7 +128,7 @@ class SupervisorClient:
                     f"the supervisor has no process `{arguments[0]}`",
                     where=str(self.socket_path),
                     hint="`mjctl health --only 'process/*'` lists the processes; "
-                    "`mjctl deploy --region REGION` brings back one that is missing",
+                    f"`mjctl deploy {self._scope}` brings back one that is missing",
                 ) from None
             raise UnreachableError(
                 f"the supervisor refused {method}: {fault.faultString}", where=str(self.socket_path)
@@ -131,7 +137,7 @@ class SupervisorClient:
             raise UnreachableError(
                 f"the region's supervisor does not answer: {error}",
                 where=str(self.socket_path),
-                hint="`mjctl deploy --region REGION` starts it again",
+                hint=f"`mjctl deploy {self._scope}` starts it again",
             ) from None
         finally:
             self._proxy("close")()

@@ -142,7 +142,8 @@ def _fields(line: str) -> dict[str, str]:
 
 def main(arguments: list[str]) -> int:
     region_dir, socket = map(Path, arguments)
-    watchdog = Watchdog(Layout(region_dir), SupervisorClient(socket, timeout_seconds=10.0))
+    layout = Layout(region_dir)
+    watchdog = Watchdog(layout, SupervisorClient(socket, scope=layout.scope, timeout_seconds=10.0))
     threading.Thread(target=poll_for_ever, args=(watchdog,), daemon=True).start()
     listen(watchdog, sys.stdin, sys.stdout)
     return 0

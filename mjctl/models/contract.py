@@ -171,6 +171,11 @@ class Contract(_Part):
     backup: Backup
     managed: Managed | None = Field(default=None, description="absent on `local`, where processes do all of it")
 
+    @property
+    def scope(self) -> str:
+        """The options that name the region to a command, for advice."""
+        return f"--env {self.environment} --region {self.region}"
+
     @classmethod
     def parse(cls, value: Any) -> Contract:
         """Check a decoded `terraform output` value.
@@ -189,5 +194,11 @@ class Contract(_Part):
             field = ".".join(str(part) for part in first["loc"]) or "contract"
             raise ConfigError(
                 f"the stack's contract does not fit this version of mjctl: {field}: {first['msg']}",
-                hint="`mjctl deploy --region REGION` with this version publishes the contract again",
+                hint=f"`mjctl deploy {_scope_of(value)}` with this version publishes the contract again",
             ) from error
+
+
+def _scope_of(value: Any) -> str:
+    """The options that name the region of a contract that may be of any shape."""
+    fields = value if isinstance(value, dict) else {}
+    return f"--env {fields.get('environment', 'ENV')} --region {fields.get('region', 'REGION')}"

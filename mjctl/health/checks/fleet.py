@@ -221,7 +221,7 @@ async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:
     socket = Path(context.contract.fleet.supervisor_socket or "")
 
     async def ask() -> dict[str, ProcessInfo]:
-        client = SupervisorClient(socket, timeout_seconds=_SUPERVISOR_TIMEOUT_SECONDS)
+        client = SupervisorClient(socket, scope=context.contract.scope, timeout_seconds=_SUPERVISOR_TIMEOUT_SECONDS)
         return {item.name: item for item in await context.in_thread(client.processes)}
 
     return await context.shared("supervisor", ask)
@@ -259,7 +259,7 @@ async def _recent_incident(context: RegionContext, process: str) -> Incident | N
 
 
 def _deploy_hint(contract: Contract) -> str:
-    return f"`mjctl deploy --env {contract.environment} --region {contract.region}` puts it back"
+    return f"`mjctl deploy {contract.scope}` puts it back"
 
 
 def _seconds_since(moment: datetime) -> float:

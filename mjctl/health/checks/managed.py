@@ -120,7 +120,7 @@ async def check_cache(context: RegionContext) -> Finding:
     if problems:
         return warned(
             f"{summary}: {'; '.join(problems)}",
-            hint=f"`mjctl deploy {_scope(context)}` brings it to what the stack says",
+            hint=f"`mjctl deploy {context.contract.scope}` brings it to what the stack says",
             **evidence,
         )
     if memory is None:
@@ -185,7 +185,7 @@ async def check_database(context: RegionContext) -> Finding:
             f"{name} has no writer",
             hint=f"`aws rds failover-db-cluster --db-cluster-identifier {name} --region "
             f"{context.contract.region}` makes a reader the writer; "
-            f"`mjctl deploy {_scope(context)}` brings back instances that are gone",
+            f"`mjctl deploy {context.contract.scope}` brings back instances that are gone",
             **evidence,
         )
     lag = figures.get("lag")
@@ -201,7 +201,7 @@ async def check_database(context: RegionContext) -> Finding:
     if len(instances) < 2 or len(zones) < 2:
         return warned(
             f"{summary}: nothing to fail over to in another zone",
-            hint=f"raise aws.database.instances; then `mjctl deploy {_scope(context)}`",
+            hint=f"raise aws.database.instances; then `mjctl deploy {context.contract.scope}`",
             **evidence,
         )
     bounds = context.thresholds
@@ -231,7 +231,7 @@ async def check_database_regions(context: RegionContext) -> Finding:
         "regions": sorted(arn.split(":")[3] for arn in members),
         "writer": writers,
     }
-    hint = f"after a failover of the database, `mjctl deploy {_scope(context)}` attaches the cluster again"
+    hint = f"after a failover of the database, `mjctl deploy {context.contract.scope}` attaches the cluster again"
     if not own:
         return failed("this region's cluster does not belong to the global one: it has no copy", hint=hint, **evidence)
     if len(writers) != 1:
@@ -281,18 +281,16 @@ async def check_database_secret(context: RegionContext) -> Finding:
 
 def _full(context: RegionContext) -> str:
     return (
-        f"`mjctl cache stats {_scope(context)}` shows what fills it, `mjctl cache flush {_scope(context)}` empties the "
-        "cache and touches no match; a larger aws.cache.node_type lasts longer"
+        f"`mjctl cache stats {context.contract.scope}` shows what fills it, "
+        f"`mjctl cache flush {context.contract.scope}` empties the cache and touches no match; "
+        "a larger aws.cache.node_type lasts longer"
     )
-
-
-def _scope(context: RegionContext) -> str:
-    return f"--env {context.contract.environment} --region {context.contract.region}"
 
 
 def _managed(context: RegionContext) -> Managed:
     if context.contract.managed is None:
         raise ConfigError(
-            "the contract names nothing that AWS runs", hint=f"`mjctl deploy {_scope(context)}` publishes it again"
+            "the contract names nothing that AWS runs",
+            hint=f"`mjctl deploy {context.contract.scope}` publishes it again",
         )
     return context.contract.managed

@@ -70,8 +70,8 @@ async def check_redis(context: RegionContext) -> Finding:
         summary,
         None
         if worst((memory, evictions)) is CheckStatus.PASS
-        else f"`mjctl cache stats {_scope(context)}` shows what fills it, `mjctl cache flush {_scope(context)}` "
-        "empties the cache and touches no match",
+        else f"`mjctl cache stats {context.contract.scope}` shows what fills it, "
+        f"`mjctl cache flush {context.contract.scope}` empties the cache and touches no match",
         evidence,
     )
 
@@ -113,10 +113,6 @@ async def check_database(context: RegionContext) -> Finding:
     )
 
 
-def _scope(context: RegionContext) -> str:
-    return f"--env {context.contract.environment} --region {context.contract.region}"
-
-
 async def _milliseconds(work: Awaitable[Any]) -> float:
     started = time.perf_counter()
     await work
@@ -135,7 +131,7 @@ def _table(key: str) -> CheckFunction:
         if ttl_status not in ("ENABLED", "ENABLING"):
             return warned(
                 f"{name}: items never expire, TTL is off",
-                hint=f"`mjctl deploy {_scope(context)}` turns it on",
+                hint=f"`mjctl deploy {context.contract.scope}` turns it on",
                 **evidence,
             )
         told = f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}"

@@ -83,7 +83,7 @@ class Region:
             raise RuntimeError("the region has no supervisor")
         self.contract, self.clients, self.redis = contract, clients, redis
         self.directory = Directory(redis)
-        self._supervisor = SupervisorClient(Path(socket))
+        self._supervisor = SupervisorClient(Path(socket), scope="")
 
     async def pid(self, server_id: str) -> int | None:
         process = await asyncio.to_thread(self._supervisor.process, server_id)

@@ -122,7 +122,7 @@ def test_a_region_held_by_another_run_is_named(operator: Operator) -> None:
 def test_a_dead_redis_is_named_by_cache_and_health(operator: Operator) -> None:
     from mjctl.local.supervisor import SupervisorClient
 
-    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1")
     client.stop("redis")
     try:
         ran = operator.run("cache", "stats", "--region", REGION)

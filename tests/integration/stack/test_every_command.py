@@ -230,7 +230,7 @@ def down(operator: Operator) -> Iterator[Operator]:
     """Redis, the database and the emulated AWS stopped, the supervisor and the game servers still there."""
     from mjctl.local.supervisor import SupervisorClient
 
-    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1")
     parts = ("redis", "postgres", "aws")
     for part in parts:
         client.stop(part)
@@ -253,6 +253,7 @@ WHEN_DOWN = {
         ("backup list", "backup prune", "history", "outputs", "servers list", "status", "unlock"), ExitCode.OK
     ),
     **dict.fromkeys(("completion", "config schema", "config show", "config validate", "doctor"), ExitCode.OK),
+    **dict.fromkeys(("help", "version"), ExitCode.OK),
 }
 
 

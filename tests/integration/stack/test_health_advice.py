@@ -56,7 +56,7 @@ class Bench:
 
     @property
     def supervisor(self) -> SupervisorClient:
-        return SupervisorClient(Path(self.contract.fleet.supervisor_socket or ""))
+        return SupervisorClient(Path(self.contract.fleet.supervisor_socket or ""), scope=self.contract.scope)
 
     def aws(self, service: str, operation: str, **parameters: Any) -> Any:
         with AwsClients(self.contract) as clients:
@@ -164,7 +164,9 @@ def _cache_full(bench: Bench) -> None:
     async def fill() -> None:
         with AwsClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
-                await redis.set("cache:{filler}:0:a", b"x" * 40_000_000)
+                # In pieces: Redis frees the buffer of a large command after the command, and `used` would count it.
+                for piece in range(40):
+                    await redis.set(f"cache:{{filler}}:0:{piece}", b"x" * 1_000_000)
                 used = int((await redis.info("memory"))["used_memory"])
                 await redis.config_set("maxmemory", used * 5 // 4)
 

@@ -71,7 +71,7 @@ def test_a_lost_server_is_named_and_comes_back_by_itself(operator: Operator, num
 def test_drift_sees_a_process_that_was_taken_away_and_deploy_brings_it_back(operator: Operator) -> None:
     from mjctl.local.supervisor import SupervisorClient
 
-    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"])
+    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1")
     client.stop("worker")
     client.remove("worker")
     ran = operator.run("drift", "--region", REGION, "--output", "json")

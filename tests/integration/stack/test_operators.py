@@ -22,7 +22,7 @@ pytestmark = pytest.mark.stack
 
 
 def supervisor(operator: Operator) -> SupervisorClient:
-    return SupervisorClient(Path(operator.contract()["fleet"]["supervisor_socket"]))
+    return SupervisorClient(Path(operator.contract()["fleet"]["supervisor_socket"]), scope="--region us-east-1")
 
 
 def servers(operator: Operator) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def test_a_drained_server_stays_out_until_it_is_wanted_again(
 
 def test_a_deploy_that_replaces_a_drained_server_says_so(operator: Operator) -> None:
     assert operator.run("servers", "drain", FIRST, "--region", REGION, "--yes").code == ExitCode.OK
-    SupervisorClient(operator.contract()["fleet"]["supervisor_socket"]).remove(FIRST)
+    SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1").remove(FIRST)
     for command in (("plan",), ("deploy", "--auto-approve")):
         ran = operator.run(*command, "--region", REGION)
         assert f"{FIRST} was drained by" in ran.stderr

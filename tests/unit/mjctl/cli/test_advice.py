@@ -57,7 +57,7 @@ def _text(node: ast.AST) -> str | None:
 
 def _value(node: ast.AST) -> str:
     source = ast.unparse(node.value if isinstance(node, ast.FormattedValue) else node)
-    if re.search(r"\bscope\b|_scope\(|\bflags\b", source):
+    if re.search(r"\b_?scope\b|_scope(_of)?\(|\bflags\b", source):
         return _SCOPE
     if source == "regions":
         return "--region X"

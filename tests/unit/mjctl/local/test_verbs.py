@@ -55,7 +55,7 @@ def test_starting_without_a_supervisor_says_what_to_do(tmp_path: Path, capsys: p
     }
     assert main(["start"], {"MJCTL_INPUT": json.dumps(values)}) == ExitCode.UNREACHABLE
     assert "supervisor is not running" in (error := capsys.readouterr().err)
-    assert f"hint: `mjctl deploy --region {tmp_path.name} --env {tmp_path.parent.name}`" in error
+    assert f"hint: `mjctl deploy --env {tmp_path.parent.name} --region {tmp_path.name}`" in error
 
 
 def test_verbs_stay_light() -> None:
