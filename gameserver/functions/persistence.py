@@ -54,7 +54,8 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
         else:
             EVENTS.labels(event.type, "done").inc()
             EVENT_LAG.observe(max(0.0, time.time() - event.occurred_at_ms / 1000))
-    await _keep_causes(failed, services)
+    if failed:
+        await _keep_causes(failed, services)
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in messages if message_id in failed]}
 
 
