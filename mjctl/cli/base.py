@@ -131,10 +131,13 @@ class Session:
         request = f"Type the environment's name, {name}, to confirm:" if name else "Type yes to confirm:"
         from mjctl.cli.tables import folded, styled
 
-        *above, last = folded(styled(f"{question} ", (request, "bold")), self.err.width - _ROOM_FOR_AN_ANSWER)
-        for line in above:
+        lines = folded(styled(question), self.err.width)
+        if len(lines[-1]) + len(request) + _ROOM_FOR_AN_ANSWER > self.err.width:
+            lines.append(styled())
+        for line in lines[:-1]:
             self.err.print(line)
-        self.err.print(last, end=" ")
+        self.err.print(lines[-1], end=" " if lines[-1] else "")
+        self.err.print(f"{request} ", style="bold", end="")
         if self.stdin.readline().strip() != wanted:
             raise RefusedError(f"the answer was not `{wanted}`; nothing was changed")
 
