@@ -51,7 +51,8 @@ _READY = {
     "postgres": "postgres://127.0.0.1:{}/game",
     "aws": "http://127.0.0.1:{}/healthz",
 }
-_REDIS_DATABASES = 200
+# Each test has a database of its own; `realtime` counts from 1000 on, so that the two never meet.
+_REDIS_DATABASES = 2000
 _TEMPLATE = "migrated"
 
 

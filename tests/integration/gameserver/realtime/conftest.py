@@ -46,7 +46,8 @@ from gameserver.server.process import GameServer
 from gameserver.settings import Settings
 
 CLIENT_ID = "realtime-tests"
-_DATABASES = itertools.count(100)
+# `make_settings` counts from 1: tests/integration/conftest.py.
+_DATABASES = itertools.count(1000)
 _START_SECONDS = 60.0
 
 
