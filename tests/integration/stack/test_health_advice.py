@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import re
+import secrets
 import shlex
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from typing import Any
 
 import pytest
 
+from gameserver.cache import DistributedCache
 from mjctl.aws.clients import AwsClients
 from mjctl.aws.stores import cache, database
 from mjctl.health.registry import checks_for
@@ -165,8 +167,11 @@ def _cache_full(bench: Bench) -> None:
         with AwsClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
                 # In pieces: Redis frees the buffer of a large command after the command, and `used` would count it.
-                for piece in range(40):
-                    await redis.set(f"cache:{{filler}}:0:{piece}", b"x" * 1_000_000)
+                # Random, because the cache compresses its values.
+                for piece in range(100):
+                    await DistributedCache(redis).set(
+                        "filler", str(piece), secrets.token_hex(200_000), ttl_seconds=3600
+                    )
                 used = int((await redis.info("memory"))["used_memory"])
                 await redis.config_set("maxmemory", used * 5 // 4)
 
