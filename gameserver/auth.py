@@ -43,7 +43,7 @@ class KeysUnavailable(InvalidToken):
 
 @dataclass(frozen=True)
 class Player:
-    """Who a token speaks for.
+    """Identify the account that a token was issued for.
 
     Attributes:
         id: the pool's subject.

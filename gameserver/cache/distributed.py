@@ -260,7 +260,7 @@ class DistributedCache:
         return (await self._namespaces())[0]
 
     async def foreign_namespaces(self) -> int:
-        """How many members of the set of namespaces are none: `namespaces` skips them."""
+        """Count the entries in the set of namespaces that are not valid names. `namespaces` skips them."""
         return (await self._namespaces())[1]
 
     async def _namespaces(self) -> tuple[list[str], int]:

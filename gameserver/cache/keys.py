@@ -199,7 +199,7 @@ def split_value_key(physical: bytes) -> tuple[str, str, str] | None:
 
 
 def is_foreign(physical: bytes) -> bool:
-    """Whether a key looks like one of the cache's values and is not."""
+    """Return True if a key has the prefix of cached values but was not written by the cache."""
     return physical.startswith(b"cache:") and not _VALUE_KEY.match(physical)
 
 
