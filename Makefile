@@ -45,36 +45,36 @@ test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
 bench-backup: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/backup.py
+	$(BIN)/python bench/backup.py
 
 bench-cache: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/cache.py
+	$(BIN)/python bench/cache.py
 
 bench-deploy: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/deploy.py
+	$(BIN)/python bench/deploy.py
 
 bench-flood: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/flood.py
+	$(BIN)/python bench/flood.py
 
 bench-game: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/game.py
+	$(BIN)/python bench/game.py
 
 bench-health: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/health.py
+	$(BIN)/python bench/health.py
 
 bench-sandbox: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/sandbox.py
+	$(BIN)/python bench/sandbox.py
 
 bench-failover: $(VENV)/.tests-installed
-	$(BIN)/python tests/bench/failover.py
+	$(BIN)/python bench/failover.py
 
 fuzz: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
-	$(BIN)/python tests/bench/fuzz.py
+	$(BIN)/python bench/fuzz.py
 
 # One line of the product broken at a time: a test must fail for each. Takes about half an hour.
 mutants: $(VENV)/.tests-installed
-	$(BIN)/python -m tests.mutants.run
+	$(BIN)/python -m tools.mutants.run
 
 # The versions that the tests ran with, as what the image and the functions are made from.
 requirements: $(VENV)/.tests-installed

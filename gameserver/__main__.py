@@ -1,4 +1,4 @@
-"""`gameserver`: one process of the game. Configured by environment variables only (see gameserver/settings.py)."""
+"""`gameserver`: one process of the game. Configured by environment variables only (gameserver/runtime/settings.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import importlib
 import sys
 
-from gameserver.settings import Settings, SettingsError
+from gameserver.runtime.settings import Settings, SettingsError
 
 # structlog imports rich for coloured tracebacks, which JSON logs have no use for: 0.06 s of CPU in every process.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]

@@ -15,18 +15,18 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from gameserver import logs
-from gameserver.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
 from gameserver.cache import CacheCounters
-from gameserver.cors import cross_origin
-from gameserver.functions.http import MAX_BODY_BYTES, ApiError, Request, Response
+from gameserver.functions.http import MAX_BODY_BYTES, HttpError, Request, Response
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
-from gameserver.hosting import Handler, Readiness, listen, operations_routes, stop_signal
+from gameserver.http.cors import cross_origin
+from gameserver.http.hosting import Handler, Readiness, listen, operations_routes, stop_signal
+from gameserver.http.web_files import WebClient
 from gameserver.modes import check_modes
-from gameserver.settings import Settings
-from gameserver.tls import server_context
-from gameserver.web_files import WebClient
+from gameserver.runtime import logs
+from gameserver.runtime.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
+from gameserver.runtime.settings import Settings
+from gameserver.runtime.tls import server_context
 
 log = structlog.get_logger()
 
@@ -36,7 +36,7 @@ SECONDS = Histogram("gameserver_api_request_seconds", "Time to answer, by route"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}\Z")
 _CODES = {404: "not_found", 405: "method_not_allowed", 408: "request_timeout", 413: "body_too_large"}
 _TOO_LARGE = f"the body must be at most {MAX_BODY_BYTES} bytes"
-_INTERNAL = ApiError(500, "internal", "the request failed, its id is in the x-request-id header")
+_INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
 
 def run(settings: Settings) -> int:
@@ -112,13 +112,13 @@ def application(services: Services) -> web.Application:
 async def _authorised(request: web.Request, verifier: TokenVerifier) -> Player:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise ApiError(401, "unauthorized", "an access token is needed: Authorization: Bearer <token>")
+        raise HttpError(401, "unauthorized", "an access token is needed: Authorization: Bearer <token>")
     try:
         return await verifier.verify(token.strip())
     except KeysUnavailable as error:
-        raise ApiError(503, "identity_unavailable", str(error), retry_after_seconds=2) from error
+        raise HttpError(503, "identity_unavailable", str(error), retry_after_seconds=2) from error
     except InvalidToken as error:
-        raise ApiError(401, "unauthorized", str(error)) from error
+        raise HttpError(401, "unauthorized", str(error)) from error
 
 
 def _as_json(response: Response) -> web.Response:
@@ -127,7 +127,7 @@ def _as_json(response: Response) -> web.Response:
     )
 
 
-def _error(error: ApiError) -> web.Response:
+def _error(error: HttpError) -> web.Response:
     response = _as_json(Response(error.status, error.body()))
     response.headers.update(error.headers())
     return response
@@ -137,14 +137,14 @@ def _error(error: ApiError) -> web.Response:
 async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except ApiError as error:
+    except HttpError as error:
         if error.status >= 500:
             log.warning("request_failed", code=error.code, cause=repr(error.__cause__))
         return _error(error)
     except web.HTTPException as error:
         code = _CODES.get(error.status, "bad_request")
         message = _TOO_LARGE if error.status == 413 else error.reason.lower()
-        response = _error(ApiError(error.status, code, message))
+        response = _error(HttpError(error.status, code, message))
         if "Allow" in error.headers:
             response.headers["Allow"] = error.headers["Allow"]
         return response

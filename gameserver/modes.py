@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gameserver.protocol import CODECS
 from gameserver.rules import Rules, load_rules
-from gameserver.settings import Mode, Settings, SettingsError
+from gameserver.runtime.settings import Mode, Settings, SettingsError
 
 
 def check_modes(settings: Settings) -> None:

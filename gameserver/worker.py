@@ -11,14 +11,14 @@ import structlog
 from aiohttp import web
 from prometheus_client import Counter
 
-from gameserver import logs
-from gameserver.aws import error_code
 from gameserver.functions.persistence import persist
 from gameserver.functions.services import Services
-from gameserver.hosting import Readiness, listen, operations_routes, stop_signal
+from gameserver.http.hosting import Readiness, listen, operations_routes, stop_signal
 from gameserver.persistence.database import DatabaseUnavailable
-from gameserver.settings import Settings, SettingsError
-from gameserver.tls import server_context
+from gameserver.runtime import logs
+from gameserver.runtime.aws import error_code
+from gameserver.runtime.settings import Settings, SettingsError
+from gameserver.runtime.tls import server_context
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef

@@ -9,7 +9,7 @@ import sys
 from itertools import takewhile, zip_longest
 from typing import TYPE_CHECKING
 
-from mjctl.cli.streams import protect_standard_streams
+from mjctl.cli.output.streams import protect_standard_streams
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ def run(argv: list[str]) -> int:
     from typer import Abort, TyperException
 
     from mjctl.cli.app import tree
-    from mjctl.cli.base import Exit
-    from mjctl.cli.completion import COMPLETE_VARIABLE
+    from mjctl.cli.commands.completion import COMPLETE_VARIABLE
     from mjctl.cli.global_options import conclude, hoist
-    from mjctl.cli.json_output import forget_json
+    from mjctl.cli.output.json_document import forget_json
+    from mjctl.cli.session import Exit
     from mjctl.models.errors import Interrupted, MjctlError
 
     if COMPLETE_VARIABLE in os.environ:
@@ -83,7 +83,7 @@ def run(argv: list[str]) -> int:
 
 
 def _report(argv: list[str], error: MjctlError) -> int:
-    from mjctl.cli.render import print_error
+    from mjctl.cli.output.run_view import print_error
 
     print_error(error, as_json=_wants_json(argv))
     return error.exit_code

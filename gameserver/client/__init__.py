@@ -17,16 +17,16 @@ from __future__ import annotations
 
 from gameserver.client.api import ApiError, GameClient, MatchTicket
 from gameserver.client.bot import Bot, MatchReport, PilotError
-from gameserver.client.connection import Connection, ConnectionLost, JoinRefused
+from gameserver.client.connection import ConnectionLost, JoinRefused, PlayerConnection
 
 __all__ = [
     "ApiError",
     "Bot",
-    "Connection",
     "ConnectionLost",
     "GameClient",
     "JoinRefused",
     "MatchReport",
     "MatchTicket",
     "PilotError",
+    "PlayerConnection",
 ]

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 import aiohttp
 import msgspec
 
-from gameserver.client.connection import Connection, connect
+from gameserver.client.connection import PlayerConnection, connect
 from gameserver.protocol import MSGPACK, Codec
 
 _MAX_ANSWER_BYTES = 1 << 20
@@ -58,7 +58,7 @@ class GameClient:
         self._timeout = timeout_seconds
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None
-        self._connections: list[Connection] = []
+        self._connections: list[PlayerConnection] = []
         self._access_token = ""
         self._refresh_token = ""
         self.display_name = ""
@@ -128,7 +128,7 @@ class GameClient:
 
     async def join(
         self, match: MatchTicket | tuple[str, str], *, name: str | None = None, codec: Codec = MSGPACK
-    ) -> Connection:
+    ) -> PlayerConnection:
         """Take a seat in a match, a ticket or `(match id, url)`, following redirects.
 
         Raises:

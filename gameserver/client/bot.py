@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
-from gameserver.client.connection import Connection, Interruption, Update
+from gameserver.client.connection import Interruption, PlayerConnection, Update
 from gameserver.client.pilots import pilot_of
 from gameserver.protocol import Event, Frame
 
@@ -32,7 +32,7 @@ class MatchReport:
 class Bot:
     """Plays on `connection`, at most one input for each frame. Rules without a pilot are only watched."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PlayerConnection) -> None:
         self._connection = connection
 
     async def play(self) -> MatchReport:
@@ -70,7 +70,7 @@ class Bot:
             failed.cancel()
 
 
-def _report(connection: Connection, result: dict[str, Any]) -> MatchReport:
+def _report(connection: PlayerConnection, result: dict[str, Any]) -> MatchReport:
     samples = connection.samples
     return MatchReport(
         match_id=connection.match_id,
@@ -84,5 +84,5 @@ def _report(connection: Connection, result: dict[str, Any]) -> MatchReport:
     )
 
 
-def _pilot_error(connection: Connection, error: Exception) -> PilotError:
+def _pilot_error(connection: PlayerConnection, error: Exception) -> PilotError:
     return PilotError(f"the pilot of the rules {connection.info.rules!r} failed: {type(error).__name__}: {error}")

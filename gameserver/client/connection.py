@@ -108,16 +108,16 @@ async def connect(
     codec: Codec,
     timeout_seconds: float,
     ssl_context: ssl.SSLContext | None = None,
-) -> Connection:
+) -> PlayerConnection:
     """Take a seat; see `GameClient.join`. Raises: JoinRefused, ConnectionLost."""
     access = _Access(match_id, token, locate, name, codec, timeout_seconds, ssl_context)
-    connection = Connection(access)
+    connection = PlayerConnection(access)
     await connection._enter([url], time.monotonic() + timeout_seconds)
     connection._watch()
     return connection
 
 
-class Connection:
+class PlayerConnection:
     """A held seat.
 
     Attributes:

@@ -10,7 +10,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport
 from gameserver.protocol import Codec, ProtocolError, Redirect, Refused, ServerMessage, Welcome
 
 
-class Seat(Protocol):
+class SocketOwner(Protocol):
     """Who the socket works for."""
 
     def welcomed(self, welcome: Welcome, size: int) -> None: ...
@@ -20,7 +20,7 @@ class Seat(Protocol):
 class PlaySocket(WSListener):
     """Reports to its owner from the welcome on. `answer` is the server's answer to the hello."""
 
-    def __init__(self, owner: Seat, url: str, codec: Codec) -> None:
+    def __init__(self, owner: SocketOwner, url: str, codec: Codec) -> None:
         self.url = url
         self.seated = False
         self.answer: asyncio.Future[Welcome | Redirect | Refused] = asyncio.get_running_loop().create_future()

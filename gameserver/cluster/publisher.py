@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 import structlog
 from redis.exceptions import RedisError
 
-from gameserver.aws import AwsClients
-from gameserver.cluster.store import Advance, MatchStore, Outcome
+from gameserver.cluster.store import Advance, CommitStatus, MatchStore
+from gameserver.runtime.aws import AwsClients
 
 if TYPE_CHECKING:
     from mypy_boto3_sns.type_defs import PublishBatchRequestEntryTypeDef
@@ -124,7 +124,7 @@ class Publisher:
     def untrack(self, match_id: str) -> None:
         self._outboxes.pop(match_id, None)
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Do not wait for a full batch: a match has ended."""
         self._wake.set()
 
@@ -238,10 +238,10 @@ class Publisher:
             for o in moved
         ]
         for outbox, outcome in zip(moved, await self._store.advance(advances), strict=True):
-            if outcome is Outcome.FENCED:
+            if outcome is CommitStatus.FENCED:
                 # The new owner publishes from where the stored position stands; repeating is harmless.
                 self.untrack(outbox.match_id)
-            if outcome is not Outcome.STORED:
+            if outcome is not CommitStatus.STORED:
                 continue
             outbox.advance(reached[outbox.match_id])
             if outbox.ended and outbox.backlog <= 0:

@@ -104,7 +104,7 @@ return 1
 """)
 
 
-class Outcome(Enum):
+class CommitStatus(Enum):
     """Of a write. FENCED: another server owns the match. FORGOTTEN: Redis has lost it. FAILED: try again."""
 
     STORED = 1
@@ -206,7 +206,7 @@ class MatchStore:
         await self._redis.expire(name, keys.MATCH_TTL_SECONDS)
         return count
 
-    async def commit(self, commits: Sequence[Commit]) -> list[Outcome]:
+    async def commit(self, commits: Sequence[Commit]) -> list[CommitStatus]:
         """Store many matches' events and snapshots in one round trip, and renew their leases. Raises nothing."""
         names: list[str] = []
         arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]
@@ -250,7 +250,7 @@ class MatchStore:
         found = await pipeline.execute()
         return [[(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found]
 
-    async def advance(self, advances: Sequence[Advance]) -> list[Outcome]:
+    async def advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
         """Record what SNS has taken."""
         if not advances:
             return []
@@ -273,8 +273,8 @@ class MatchStore:
         return True
 
 
-def _outcome(result: Any) -> Outcome:
-    return Outcome.FAILED if isinstance(result, Exception) else Outcome(result)
+def _outcome(result: Any) -> CommitStatus:
+    return CommitStatus.FAILED if isinstance(result, Exception) else CommitStatus(result)
 
 
 def _decode_event(body: bytes) -> MatchEvent:

@@ -7,7 +7,7 @@ import random
 from types import TracebackType
 from typing import Final
 
-from gameserver.functions.http import ApiError
+from gameserver.functions.http import HttpError
 
 _RETRY_AFTER_SECONDS: Final = (1, 3)
 """Spread, or everybody who was turned away would come back at once."""
@@ -30,7 +30,7 @@ class Admission:
         """Raises: ApiError: 503 `busy` with the seconds to wait."""
         if self._inside >= self._most:
             seconds = random.randint(*_RETRY_AFTER_SECONDS)
-            raise ApiError(503, "busy", "too many players ask for this at once", retry_after_seconds=seconds)
+            raise HttpError(503, "busy", "too many players ask for this at once", retry_after_seconds=seconds)
         self._inside += 1
         try:
             await self._slots.acquire()

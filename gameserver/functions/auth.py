@@ -15,10 +15,10 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from gameserver.aws import error_code
-from gameserver.functions.http import ApiError, Request, Response, clean_display_name, clean_email
+from gameserver.functions.http import HttpError, Request, Response, clean_display_name, clean_email
 from gameserver.functions.services import Services
 from gameserver.persistence.tables import TablesUnavailable
+from gameserver.runtime.aws import error_code
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ async def sign_up(request: Request, services: Services) -> Response:
         if error.code != "UsernameExistsException":
             raise _sign_up_error(error) from error
         if settings.auto_confirm_sign_up:
-            raise ApiError(409, "account_exists", "there is an account with this e-mail address") from error
+            raise HttpError(409, "account_exists", "there is an account with this e-mail address") from error
         return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
     player_id = answer["UserSub"]
     confirmed = answer["UserConfirmed"]
@@ -87,7 +87,7 @@ async def log_in(request: Request, services: Services) -> Response:
     except _CognitoError as error:
         if error.code in _REFUSED or error.code == "InvalidParameterException":
             message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
-            raise ApiError(401, "invalid_credentials", message) from error
+            raise HttpError(401, "invalid_credentials", message) from error
         raise _unavailable(error) from error
     return Response(200, tokens)
 
@@ -100,7 +100,7 @@ async def refresh(request: Request, services: Services) -> Response:
         tokens = await _initiate(services, "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": asked.refresh_token})
     except _CognitoError as error:
         if error.code in _REFUSED or error.code == "InvalidParameterException":
-            raise ApiError(401, "invalid_refresh_token", "the refresh token is not valid, log in again") from error
+            raise HttpError(401, "invalid_refresh_token", "the refresh token is not valid, log in again") from error
         raise _unavailable(error) from error
     return Response(200, tokens)
 
@@ -138,7 +138,7 @@ async def _initiate(services: Services, flow: Any, parameters: dict[str, str]) -
     )
     result = answer.get("AuthenticationResult")
     if result is None:
-        raise ApiError(403, "challenge_required", "this account needs a further step to log in")
+        raise HttpError(403, "challenge_required", "this account needs a further step to log in")
     tokens = {
         "access_token": result["AccessToken"],
         "id_token": result["IdToken"],
@@ -169,16 +169,16 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 
-def _sign_up_error(error: _CognitoError) -> ApiError:
+def _sign_up_error(error: _CognitoError) -> HttpError:
     if error.code == "InvalidPasswordException":
-        return ApiError(400, "weak_password", error.message or "the password does not satisfy the policy")
+        return HttpError(400, "weak_password", error.message or "the password does not satisfy the policy")
     if error.code == "InvalidParameterException":
-        return ApiError(400, "invalid_request", "the e-mail address or the password is not acceptable")
+        return HttpError(400, "invalid_request", "the e-mail address or the password is not acceptable")
     return _unavailable(error)
 
 
-def _unavailable(error: _CognitoError) -> ApiError:
+def _unavailable(error: _CognitoError) -> HttpError:
     if error.code in _THROTTLED:
-        return ApiError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=5)
+        return HttpError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=5)
     log.warning("identity_unavailable", code=error.code, cause=error.message if not error.code else None)
-    return ApiError(503, "identity_unavailable", "signing in is not possible at the moment", retry_after_seconds=2)
+    return HttpError(503, "identity_unavailable", "signing in is not possible at the moment", retry_after_seconds=2)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gameserver.closure import Alternative
+from gameserver.cluster.closure import Alternative
 from gameserver.protocol import UNDECODABLE
 from gameserver.visible_text import normalise, visible
 
@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 24
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 
 
-class ApiError(Exception):
+class HttpError(Exception):
     """An answer other than success. `code` is for programs, `message` for people; neither holds personal data.
 
     `regions`: where the same request would be served, the best first.
@@ -80,13 +80,13 @@ class Request:
             ApiError: 400, naming the field.
         """
         if len(self.body) > MAX_BODY_BYTES:
-            raise ApiError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
+            raise HttpError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
         try:
             return msgspec.json.decode(self.body, type=kind)
         except msgspec.ValidationError as error:
-            raise ApiError(400, "invalid_request", str(error)) from None
+            raise HttpError(400, "invalid_request", str(error)) from None
         except UNDECODABLE:
-            raise ApiError(400, "invalid_request", "the body is not valid JSON") from None
+            raise HttpError(400, "invalid_request", "the body is not valid JSON") from None
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def clean_display_name(raw: str) -> str:
     name = normalise(raw)
     # The same rule as for the name that a client sends to a game server, which drops what this refuses.
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != visible(raw):
-        raise ApiError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
+        raise HttpError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name
 
 
@@ -116,5 +116,5 @@ def clean_email(raw: str) -> str:
     """
     email = raw.strip().lower()
     if not _EMAIL.match(email):
-        raise ApiError(400, "invalid_email", "email must be an e-mail address")
+        raise HttpError(400, "invalid_email", "email must be an e-mail address")
     return email

@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from gameserver import logs
-from gameserver.auth import is_internal
 from gameserver.functions import operations
-from gameserver.functions.http import ApiError, Request
+from gameserver.functions.http import HttpError, Request
 from gameserver.functions.persistence import persist
 from gameserver.functions.routes import ROUTES, Route, answer
 from gameserver.functions.services import Services
-from gameserver.settings import Settings
+from gameserver.runtime import logs
+from gameserver.runtime.auth import is_internal
+from gameserver.runtime.settings import Settings
 
 log = structlog.get_logger()
 
@@ -32,7 +32,7 @@ T = TypeVar("T")
 _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
 # After a pause this long other sides have closed connections, and the loop should hear of it before it uses one.
 _THAW_SECONDS = 10.0
-_INTERNAL = ApiError(500, "internal", "the request failed, its id is in the x-request-id header")
+_INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
 
 def api(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
@@ -67,11 +67,11 @@ async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any
         start = time.perf_counter()
         try:
             if route is None:
-                raise ApiError(404, "not_found", "not found")
+                raise HttpError(404, "not_found", "not found")
             response = await answer(route, _request(route, event, services.settings), services)
             status, body, headers = response.status, response.body, {}
         except Exception as error:
-            failure = error if isinstance(error, ApiError) else _INTERNAL
+            failure = error if isinstance(error, HttpError) else _INTERNAL
             if failure is _INTERNAL:
                 log.exception("unexpected_error")
             elif failure.status >= 500:
@@ -112,7 +112,7 @@ def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
     """
     claims: Mapping[str, Any] = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
     if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:
-        raise ApiError(401, "unauthorized", "an access token of this game is needed")
+        raise HttpError(401, "unauthorized", "an access token of this game is needed")
     return claims
 
 

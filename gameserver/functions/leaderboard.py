@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gameserver.auth import default_name
-from gameserver.functions.http import ApiError, Request, Response
+from gameserver.functions.http import HttpError, Request, Response
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, Services
+from gameserver.runtime.auth import default_name
 
 _LONGEST = 100
 _DEFAULT = 10
@@ -16,7 +16,7 @@ async def get_leaderboard(request: Request, services: Services) -> Response:
     """GET /v1/leaderboard?limit=10 -> 200 {entries: [{rank, player_id, display_name, total_score, wins}]}."""
     raw = request.query.get("limit", str(_DEFAULT))
     if not (raw.isascii() and raw.isdecimal() and len(raw) <= 3 and 1 <= int(raw) <= _LONGEST):
-        raise ApiError(400, "invalid_request", f"limit must be a number from 1 to {_LONGEST}")
+        raise HttpError(400, "invalid_request", f"limit must be a number from 1 to {_LONGEST}")
 
     async def load() -> list[dict[str, Any]]:
         leaders = await services.results.leaders(_LONGEST)

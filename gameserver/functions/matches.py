@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from gameserver import closure
-from gameserver.functions.http import ApiError, Request, Response
+from gameserver.cluster import closure
+from gameserver.functions.http import HttpError, Request, Response
 from gameserver.functions.services import Services
-from gameserver.settings import Mode
+from gameserver.runtime.settings import Mode
 
 if TYPE_CHECKING:
     from gameserver.cluster.directory import ServerInfo
@@ -39,7 +39,7 @@ async def create_match(request: Request, services: Services) -> Response:
     mode = services.settings.mode(asked.mode)
     if mode is None:
         names = ", ".join(known.name for known in services.settings.modes)
-        raise ApiError(400, "unknown_mode", f"mode must be one of: {names}")
+        raise HttpError(400, "unknown_mode", f"mode must be one of: {names}")
     services.matches_by_player.take(request.player_id)
     async with services.match_requests:
         await _refuse_if_closed(services)
@@ -53,7 +53,7 @@ async def get_match(request: Request, services: Services) -> Response:
     match_id = request.path["match_id"]
     record = await services.tables.match(match_id) if _MATCH_ID.match(match_id) else None
     if record is None:
-        raise ApiError(404, "no_such_match", "there is no match with this id")
+        raise HttpError(404, "no_such_match", "there is no match with this id")
     server = None
     if record.state != "ended":
         located = await services.directory.locate(match_id)
@@ -68,7 +68,7 @@ async def get_match(request: Request, services: Services) -> Response:
 async def _refuse_if_closed(services: Services) -> None:
     closed = closure.decode(await services.redis.get(closure.KEY))
     if closed is not None:
-        raise ApiError(
+        raise HttpError(
             503, "region_closed", "this region takes no new matches; play in another one", regions=closed.elsewhere
         )
 
@@ -96,7 +96,7 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
 
     server = await services.directory.pick_server(mode.seats)
     if server is None:
-        raise ApiError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
+        raise HttpError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
     # In this order: what fails in between leaves an item that expires, never a match that is played unregistered.

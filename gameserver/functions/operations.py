@@ -16,8 +16,8 @@ import structlog
 from msgspec import Meta
 from redis.exceptions import RedisError
 
-from gameserver import draining
 from gameserver.cache import DistributedCache, ForeignValue, PatternResult
+from gameserver.cluster import draining
 from gameserver.functions.services import Services
 
 log = structlog.get_logger()
@@ -29,7 +29,7 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", f
     operator: Annotated[str, Meta(max_length=512)] = ""
 
 
-class Stats(_Command, frozen=True, kw_only=True, tag="stats"):
+class StatsCommand(_Command, frozen=True, kw_only=True, tag="stats"):
     """-> CacheStats"""
 
 
@@ -107,7 +107,7 @@ class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
 
 
 Command: TypeAlias = (
-    Stats
+    StatsCommand
     | ListKeys
     | TimeToLive
     | Expire
@@ -176,7 +176,7 @@ async def _run(command: Command, services: Services, seconds: float) -> Any:
 async def _on_cache(command: Command, cache: DistributedCache) -> Any:
     answer: Any
     match command:
-        case Stats():
+        case StatsCommand():
             answer = await cache.stats()
         case ListKeys():
             entries = _first(cache, command.pattern, command.limit + 1, command.sizes)

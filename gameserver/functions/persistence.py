@@ -12,8 +12,8 @@ from typing import Any
 
 import structlog
 
-from gameserver import failures
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
+from gameserver.persistence import failures
 from gameserver.persistence.database import DatabaseUnavailable
 from gameserver.persistence.events import Event, MatchEnded, MatchStarted, parse_message
 from gameserver.persistence.metrics import EVENT_LAG, EVENTS

@@ -14,11 +14,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from gameserver.auth import default_name
-from gameserver.crypto import Place, Sealed
-from gameserver.functions.http import ApiError, Request, Response, clean_display_name, clean_email
+from gameserver.functions.http import HttpError, Request, Response, clean_display_name, clean_email
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
 from gameserver.persistence.tables import CONTACT_FIELDS
+from gameserver.runtime.auth import default_name
+from gameserver.runtime.crypto import FieldContext, Sealed
 
 
 class ChangeProfile(msgspec.Struct):
@@ -44,7 +44,7 @@ async def put_profile(request: Request, services: Services) -> Response:
     name = None if asked.display_name is UNSET else clean_display_name(asked.display_name)
     contact = _contact(asked)
     if name is None and not contact:
-        raise ApiError(400, "invalid_request", "the body must name at least one field to change")
+        raise HttpError(400, "invalid_request", "the body must name at least one field to change")
     sealed = {
         field: None if value is None else await services.sealer.seal(value, _place(request.player_id, field))
         for field, value in contact.items()
@@ -65,7 +65,7 @@ def _contact(asked: ChangeProfile) -> dict[str, str | None]:
             continue
         given[field] = clean_email(value) if field == "email" else value.strip()
         if not given[field] or not given[field].isprintable():
-            raise ApiError(400, "invalid_request", f"{field} must be one line of visible characters")
+            raise HttpError(400, "invalid_request", f"{field} must be one line of visible characters")
     return given
 
 
@@ -86,5 +86,5 @@ async def _opened(services: Services, player_id: str, contact: Mapping[str, Seal
     return {**dict.fromkeys(CONTACT_FIELDS), **dict(zip(fields, values, strict=True))}
 
 
-def _place(player_id: str, field: str) -> Place:
-    return Place("players", player_id, field)
+def _place(player_id: str, field: str) -> FieldContext:
+    return FieldContext("players", player_id, field)

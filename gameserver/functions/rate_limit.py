@@ -11,7 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from gameserver.functions.http import ApiError
+from gameserver.functions.http import HttpError
 
 _MAX_BUCKETS = 50_000
 
@@ -49,4 +49,4 @@ class RateLimit:
             self._buckets.popitem(last=False)
         if not allowed:
             wait = math.ceil((1 - tokens) / self._per_second)
-            raise ApiError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=wait)
+            raise HttpError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=wait)

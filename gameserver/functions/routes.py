@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gameserver.crypto import KeyUnavailable, Undecipherable
 from gameserver.functions import auth, leaderboard, matches, profile
-from gameserver.functions.http import ApiError, Request, Response
+from gameserver.functions.http import HttpError, Request, Response
 from gameserver.functions.services import Services
 from gameserver.persistence.database import DatabaseUnavailable
 from gameserver.persistence.tables import TablesUnavailable
+from gameserver.runtime.crypto import KeyUnavailable, Undecipherable
 
 Function: TypeAlias = Callable[[Request, Services], Awaitable[Response]]
 
@@ -50,6 +50,6 @@ async def answer(route: Route, request: Request, services: Services) -> Response
         return await route.function(request, services)
     except (DatabaseUnavailable, TablesUnavailable, KeyUnavailable, RedisError) as error:
         message = "this is not possible at the moment, try again shortly"
-        raise ApiError(503, "unavailable", message, retry_after_seconds=2) from error
+        raise HttpError(503, "unavailable", message, retry_after_seconds=2) from error
     except Undecipherable as error:
-        raise ApiError(500, "undecipherable", "a stored value cannot be decrypted") from error
+        raise HttpError(500, "undecipherable", "a stored value cannot be decrypted") from error

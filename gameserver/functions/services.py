@@ -6,18 +6,18 @@ import asyncio
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gameserver.auth import TokenVerifier
-from gameserver.aws import AwsClients
 from gameserver.cache import DistributedCache
-from gameserver.crypto import Sealer
 from gameserver.functions.admission import Admission
 from gameserver.functions.rate_limit import RateLimit
 from gameserver.persistence.database import Database
 from gameserver.persistence.results import Results
 from gameserver.persistence.tables import Tables
-from gameserver.redis_connection import open_redis
-from gameserver.settings import Settings, SettingsError
-from gameserver.tls import verifying_context
+from gameserver.runtime.auth import TokenVerifier
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.crypto import Sealer
+from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.settings import Settings, SettingsError
+from gameserver.runtime.tls import verifying_context
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

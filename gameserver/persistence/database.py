@@ -10,10 +10,10 @@ from typing import Any
 import asyncpg
 import structlog
 
-from gameserver import secrets
-from gameserver.aws import AwsClients
-from gameserver.settings import Settings, SettingsError
-from gameserver.tls import database_context
+from gameserver.runtime import secrets
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.settings import Settings, SettingsError
+from gameserver.runtime.tls import database_context
 
 log = structlog.get_logger()
 

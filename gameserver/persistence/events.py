@@ -44,7 +44,7 @@ class PlayerScored(msgspec.Struct, frozen=True):
 
 
 class PlayerChatted(msgspec.Struct, frozen=True):
-    """`sealed`: what the player said, as `gameserver.crypto` seals it; base64 in JSON."""
+    """`sealed`: what the player said, as `gameserver.runtime.crypto` seals it; base64 in JSON."""
 
     player_id: Identifier
     sealed: Annotated[bytes, Meta(min_length=1, max_length=8192)]

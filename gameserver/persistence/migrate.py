@@ -7,10 +7,10 @@ from pathlib import Path
 
 import structlog
 
-from gameserver import logs
-from gameserver.aws import AwsClients
 from gameserver.persistence.database import Database, DatabaseUnavailable, connection_options
-from gameserver.settings import Settings
+from gameserver.runtime import logs
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.settings import Settings
 
 log = structlog.get_logger()
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gameserver.aws import AwsClients, error_code
-from gameserver.crypto import Sealed
 from gameserver.persistence.events import Event, MatchEnded
-from gameserver.settings import Settings, SettingsError
+from gameserver.runtime.aws import AwsClients, error_code
+from gameserver.runtime.crypto import Sealed
+from gameserver.runtime.settings import Settings, SettingsError
 
 # A match that nobody joins leaves the table by itself. One that runs is ended by a server, if not this then another.
 _NEVER_STARTED_SECONDS = 3600

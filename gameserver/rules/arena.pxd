@@ -4,7 +4,7 @@ cimport cython
 
 cdef long _CELL, _CELLS
 
-cdef class Runner:
+cdef class ArenaRunner:
     cdef public double x, y, heading_x, heading_y
     cdef public long score, shown_x, shown_y
 
@@ -14,12 +14,12 @@ cdef class Arena:
     cdef public long _wanted, _next_pick_up
     cdef public dict _runners, _pick_ups, _cells
 
-    @cython.locals(runner=Runner, x=double, y=double, stride=double, square=double)
+    @cython.locals(runner=ArenaRunner, x=double, y=double, stride=double, square=double)
     cpdef apply(self, slot, action)
 
     @cython.locals(
         events=list, moved=list, cells=dict, near=list,
-        runner=Runner, x=double, y=double, edge=double, place_x=long, place_y=long,
+        runner=ArenaRunner, x=double, y=double, edge=double, place_x=long, place_y=long,
     )
     cpdef step(self)
 

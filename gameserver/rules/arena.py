@@ -38,7 +38,7 @@ class Move(Struct, array_like=True, frozen=True, gc=False):
     y: Axis
 
 
-class Runner:
+class ArenaRunner:
     """A player in the field: `x`, `y` exactly, `shown_x`, `shown_y` as clients know it; heading in units a tick.
 
     A plain class: it is written to on every tick, and a struct's checked assignment costs several times as much.
@@ -54,7 +54,7 @@ class Runner:
 
 
 class StoredRunner(NamedTuple):
-    """What of a `Runner` goes into a snapshot."""
+    """What of a `ArenaRunner` goes into a snapshot."""
 
     x: float
     y: float
@@ -87,7 +87,7 @@ class View(Struct):
     pick_ups: list[PickUp]
 
 
-class _State(Struct):
+class _ArenaState(Struct):
     random: int
     next_pick_up: int
     runners: dict[int, StoredRunner]
@@ -103,7 +103,7 @@ class Arena:
         self._random = (seed ^ 0x9E3779B97F4A7C15) & (2**64 - 1)
         self._stride = SPEED_PER_SECOND / tick_rate_hz
         self._wanted = max(6, seats + seats // 2)
-        self._runners: dict[int, Runner] = {}
+        self._runners: dict[int, ArenaRunner] = {}
         self._pick_ups: dict[int, PickUp] = {}
         self._cells: dict[int, list[PickUp]] = {}
         self._next_pick_up = 0
@@ -111,7 +111,7 @@ class Arena:
         self._fill()
 
     def add_player(self, slot: int) -> None:
-        runner = Runner(float(self._coordinate()), float(self._coordinate()))
+        runner = ArenaRunner(float(self._coordinate()), float(self._coordinate()))
         self._runners[slot] = runner
         self._changes.scores += (slot, 0)
 
@@ -179,19 +179,19 @@ class Arena:
         self._next_pick_up = max(self._next_pick_up, pick_up_id + 1)
         self._fill()
 
-    def dump(self) -> _State:
+    def dump(self) -> _ArenaState:
         runners = {slot: StoredRunner(r.x, r.y, r.heading_x, r.heading_y, r.score) for slot, r in self._runners.items()}
-        return _State(self._random, self._next_pick_up, runners, list(self._pick_ups.values()))
+        return _ArenaState(self._random, self._next_pick_up, runners, list(self._pick_ups.values()))
 
     def load(self, state: Any) -> None:
-        loaded = msgspec.convert(state, _State)
+        loaded = msgspec.convert(state, _ArenaState)
         self._random, self._next_pick_up = loaded.random, loaded.next_pick_up
-        self._runners = {slot: Runner(*stored) for slot, stored in loaded.runners.items()}
+        self._runners = {slot: ArenaRunner(*stored) for slot, stored in loaded.runners.items()}
         self._pick_ups, self._cells, self._changes = {}, {}, Changes([])
         for pick_up in loaded.pick_ups:
             self._place(pick_up)
 
-    def _collect(self, slot: int, runner: Runner, near: list[PickUp], events: list[RuleEvent]) -> None:
+    def _collect(self, slot: int, runner: ArenaRunner, near: list[PickUp], events: list[RuleEvent]) -> None:
         for pick_up in tuple(near):
             if (pick_up.x - runner.x) ** 2 + (pick_up.y - runner.y) ** 2 > REACH * REACH:
                 continue

@@ -36,7 +36,7 @@ class Board(Struct):
     present: list[int] = []
 
 
-class _State(Struct):
+class _NoughtsState(Struct):
     board: Board
     moves: list[RuleEvent]
 
@@ -90,12 +90,12 @@ class NoughtsAndCrosses:
         if event.type == "player.scored":
             self._place(event.slot, int(event.payload["cell"]))
 
-    def dump(self) -> _State:
+    def dump(self) -> _NoughtsState:
         # A snapshot between two ticks may hold moves whose events are still to come.
-        return _State(self._board, self._moves)
+        return _NoughtsState(self._board, self._moves)
 
     def load(self, state: Any) -> None:
-        loaded = msgspec.convert(state, _State)
+        loaded = msgspec.convert(state, _NoughtsState)
         if len(loaded.board.cells) != _CELLS:
             raise ValueError("a board has nine cells")
         self._board, self._moves, self._changed = loaded.board, loaded.moves, True

@@ -12,8 +12,8 @@ from typing import Final
 
 import structlog
 
-from gameserver.crypto import KeyUnavailable, Place, Sealed, Sealer
 from gameserver.protocol import MAX_CHAT_LENGTH, UnsaidReason
+from gameserver.runtime.crypto import FieldContext, KeyUnavailable, Sealed, Sealer
 from gameserver.visible_text import shorten, visible
 
 log = structlog.get_logger()
@@ -69,9 +69,9 @@ class Chat:
             raise NotSaid(UnsaidReason.UNAVAILABLE) from error
 
 
-def place_of(match_id: str, player_id: str) -> Place:
+def place_of(match_id: str, player_id: str) -> FieldContext:
     """Where a line belongs: it opens neither in another match nor as another player's."""
-    return Place(TABLE, f"{match_id}:{player_id}", "text")
+    return FieldContext(TABLE, f"{match_id}:{player_id}", "text")
 
 
 def sanitise(raw: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from gameserver.cluster.store import Commit, MatchStore, Outcome
+from gameserver.cluster.store import Commit, CommitStatus, MatchStore
 from gameserver.server.metrics import Metrics
 from gameserver.server.room import Room
 
@@ -41,7 +41,7 @@ class Committer:
         self._wake = asyncio.Event()
         self._busy = asyncio.Lock()
 
-    def hurry(self) -> None:
+    def wake(self) -> None:
         """Somebody waits for an answer: store now."""
         self._wake.set()
 
@@ -74,14 +74,14 @@ class Committer:
         self._metrics.commits += len(prepared)
         self._metrics.commit_seconds += time.monotonic() - started
         for (room, commit), outcome in zip(prepared, outcomes, strict=True):
-            if outcome is Outcome.STORED:
+            if outcome is CommitStatus.STORED:
                 # The lease runs from when Redis took the commit, at the earliest when it was sent.
                 room.stored(commit, started)
-            elif outcome is Outcome.FENCED:
+            elif outcome is CommitStatus.FENCED:
                 self._fenced(room)
             else:
                 self._metrics.commit_failures += 1
                 room.not_stored()
-                if outcome is Outcome.FORGOTTEN:
+                if outcome is CommitStatus.FORGOTTEN:
                     self._forgotten(room)
-        return all(outcome in (Outcome.STORED, Outcome.FENCED) for outcome in outcomes)
+        return all(outcome in (CommitStatus.STORED, CommitStatus.FENCED) for outcome in outcomes)

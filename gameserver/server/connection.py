@@ -53,7 +53,7 @@ _HEADER: Final = 14
 """Room that picows needs before a message, to put the frame's header there without copying."""
 
 
-class Admission(Protocol):
+class ConnectionOwner(Protocol):
     """What a connection asks of the server around it."""
 
     metrics: Metrics
@@ -100,7 +100,7 @@ class Connection(WSListener):
         "skipped_frames",
     )
 
-    def __init__(self, server: Admission, codec: Codec, *, from_server: bool = False) -> None:
+    def __init__(self, server: ConnectionOwner, codec: Codec, *, from_server: bool = False) -> None:
         self.codec = codec
         self.from_server = from_server
         self.message_type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT

@@ -22,7 +22,7 @@ _PATIENCE_SECONDS: Final = 3600.0
 _NEVER: Final = 2**31 - 1
 
 
-def spare_players() -> None:
+def freeze_startup_objects() -> None:
     """From now on only what has just been made is looked at unasked. What is there already stays for good."""
     gc.collect()
     gc.freeze()

@@ -12,20 +12,20 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError
 
-from gameserver.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
 from gameserver.cluster.directory import ALIVE_SECONDS, Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.store import MatchStore
-from gameserver.crypto import Sealer
 from gameserver.match import JoinError, MatchFullError
 from gameserver.protocol import Hello, RefusalCode, sanitise_name
+from gameserver.runtime.auth import InvalidToken, KeysUnavailable, Player, TokenVerifier
+from gameserver.runtime.crypto import Sealer
 from gameserver.server.committer import Committer
 from gameserver.server.connection import Connection
-from gameserver.server.identity import Identity
-from gameserver.server.journal import player_came, player_went
+from gameserver.server.identity import ServerIdentity
 from gameserver.server.listener import UnjoinedLimit
 from gameserver.server.metrics import Gauges, Metrics
+from gameserver.server.player_log import player_came, player_went
 from gameserver.server.relay import Relay, RelayError
 from gameserver.server.restoring import Unreadable, restore
 from gameserver.server.room import Origin, Room
@@ -63,13 +63,13 @@ class MatchHost:
     """Owns the rooms; everything about them that needs waiting happens here.
 
     Attributes:
-        others: live servers other than this one, kept by the caretaker.
+        others: live servers other than this one, kept by the heartbeat.
         draining: no new match is opened here any more.
     """
 
     def __init__(
         self,
-        identity: Identity,
+        identity: ServerIdentity,
         *,
         directory: Directory,
         leases: Leases,
@@ -287,7 +287,7 @@ class MatchHost:
         except Unreadable as error:
             raise UnplayableError(match_id) from error
         outbox = Outbox(match_id, token, stored.published, stored.committed, match.taken_sequence, match.end_taken)
-        room = Room(match, outbox, self._origin, self.metrics, self.committer.hurry)
+        room = Room(match, outbox, self._origin, self.metrics, self.committer.wake)
         self.rooms[match_id] = room
         if room.accepting:
             self._listed.add(match_id)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Identity:
+class ServerIdentity:
     """What this server is called, and what it can carry."""
 
     server_id: str

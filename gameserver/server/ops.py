@@ -8,8 +8,8 @@ from typing import Final
 
 from aiohttp import web
 
-from gameserver.page_guard import without_pages
-from gameserver.server.caretaker import Caretaker
+from gameserver.http.page_guard import without_pages
+from gameserver.server.heartbeat import Heartbeat
 from gameserver.server.host import MatchHost
 from gameserver.server.metrics import render
 
@@ -20,9 +20,9 @@ _READY_SECONDS: Final = 3.0
 class OpsApp:
     """GET /healthz (this answer alone proves that the event loop runs), /readyz, /metrics, /status."""
 
-    def __init__(self, host: MatchHost, caretaker: Caretaker) -> None:
+    def __init__(self, host: MatchHost, heartbeat: Heartbeat) -> None:
         self._host = host
-        self._caretaker = caretaker
+        self._heartbeat = heartbeat
 
     def application(self) -> web.Application:
         app = web.Application(client_max_size=1024)
@@ -38,7 +38,7 @@ class OpsApp:
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._host.draining:
             return web.json_response({"status": "draining"}, status=503)
-        beat = self._caretaker.last_beat
+        beat = self._heartbeat.last_beat
         if beat == 0 or time.monotonic() - beat > _READY_SECONDS:
             return web.json_response({"status": "redis does not answer"}, status=503)
         return web.json_response({"status": "ready"})

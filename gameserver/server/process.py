@@ -17,29 +17,31 @@ from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithLis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gameserver import draining, ecs, logs, match
-from gameserver.auth import TokenVerifier
-from gameserver.aws import AwsClients
+from gameserver import match
+from gameserver.cluster import draining
 from gameserver.cluster.directory import Directory
 from gameserver.cluster.lease import Leases
 from gameserver.cluster.publisher import Publisher
 from gameserver.cluster.store import MatchStore
-from gameserver.crypto import Sealer
-from gameserver.hosting import make_runner
+from gameserver.http.hosting import make_runner
 from gameserver.modes import check_modes
 from gameserver.protocol import MAX_CLIENT_FRAME_BYTES, choose_codec
-from gameserver.redis_connection import open_redis
+from gameserver.runtime import ecs, logs
+from gameserver.runtime.auth import TokenVerifier
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.crypto import Sealer
+from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.settings import Settings, SettingsError
+from gameserver.runtime.tls import client_context, server_context, verifying_context
 from gameserver.server import garbage
-from gameserver.server.caretaker import Caretaker
 from gameserver.server.connection import Connection
+from gameserver.server.heartbeat import Heartbeat
 from gameserver.server.host import MatchHost
-from gameserver.server.identity import Identity
+from gameserver.server.identity import ServerIdentity
 from gameserver.server.listener import LimitedListener, UnjoinedLimit
 from gameserver.server.loop import new_event_loop
 from gameserver.server.ops import OpsApp
 from gameserver.server.relay import RELAYED_HEADER
-from gameserver.settings import Settings, SettingsError
-from gameserver.tls import client_context, server_context, verifying_context
 
 log = structlog.get_logger()
 
@@ -82,7 +84,7 @@ async def _serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with GameServer.started(settings) as server:
-        garbage.spare_players()
+        garbage.freeze_startup_objects()
         compiled = not match.__file__.endswith(".py")
         log.info("serving", url=server.host.identity.url, ops_port=server.ops_port, compiled=compiled)
         server.on_failure = stop.set
@@ -105,7 +107,7 @@ class GameServer:
         self._directory = Directory(redis)
         self._tls = server_context(settings)
         private_url = f"{'ws' if self._tls is None else 'wss'}://{_own_address(settings)}:{listeners.port}/play"
-        identity = Identity(
+        identity = ServerIdentity(
             server_id=settings.server_id or f"game-{uuid.uuid4().hex[:12]}",
             zone=settings.zone,
             region=settings.region,
@@ -129,7 +131,7 @@ class GameServer:
             sealer=Sealer(settings, aws) if settings.data_key_arn else None,
             unjoined=listeners.play.limit,
         )
-        self.caretaker = Caretaker(
+        self.heartbeat = Heartbeat(
             self.host,
             self._directory,
             leases,
@@ -153,7 +155,7 @@ class GameServer:
         listeners = _Sockets(settings)
         redis = open_redis(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
         server = cls(settings, redis, aws, listeners)
-        ops = make_runner(OpsApp(server.host, server.caretaker).application())
+        ops = make_runner(OpsApp(server.host, server.heartbeat).application())
         try:
             await server._start(ops)
             yield server
@@ -171,7 +173,7 @@ class GameServer:
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
                 # Everybody must know that this server takes nothing, and this one who is left to take over.
-                await self.caretaker.beat_once()
+                await self.heartbeat.beat_once()
                 await self.host.hand_over()
                 await self._directory.deregister(self.host.identity.server_id)
         except (RedisError, TimeoutError) as error:
@@ -194,8 +196,8 @@ class GameServer:
         await web.SockSite(ops, self._listeners.ops, ssl_context=self._tls).start()
         self.ops_port = self._listeners.ops_port
         work = {
-            "heartbeat": self.caretaker.beat(),
-            "sweep": self.caretaker.sweep(),
+            "heartbeat": self.heartbeat.beat(),
+            "sweep": self.heartbeat.sweep(),
             "commits": self.host.committer.run(),
             "events": self.host.publisher.run(),
             "status": self._report(),

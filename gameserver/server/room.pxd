@@ -10,7 +10,7 @@ cdef class Room:
     cdef public object outbox
     cdef public bint closing, sampled, _urgent, _end_stored
     cdef public double _stored_at, _snapshot_at, _read_at
-    cdef public object _origin, _metrics, _hurry, _chat, _in_flight
+    cdef public object _origin, _metrics, _wake_committer, _chat, _in_flight
     cdef public set _saying
     cdef public dict _by_slot, _audience
     cdef public list _waiting, _pending

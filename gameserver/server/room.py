@@ -13,7 +13,6 @@ import structlog
 
 from gameserver.cluster.publisher import Outbox
 from gameserver.cluster.store import Commit, encode_event
-from gameserver.crypto import Sealer
 from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
 from gameserver.protocol import (
     ChatLine,
@@ -26,6 +25,7 @@ from gameserver.protocol import (
     Unsaid,
     Welcome,
 )
+from gameserver.runtime.crypto import Sealer
 from gameserver.server.chat import Chat, NotSaid
 from gameserver.server.connection import Connection, encode_shared, payload_size
 from gameserver.server.metrics import Metrics
@@ -69,14 +69,14 @@ class Room:
     """One owned match. The committer calls `due`, `prepare` and `stored`; the scheduler calls `tick`.
 
     Args:
-        hurry: asks the committer not to wait for its next round.
+        wake: asks the committer not to wait for its next round.
 
     Attributes:
         sampled: the next frame is one of those whose inputs' waiting is measured.
     """
 
     def __init__(
-        self, match: Match, outbox: Outbox, origin: Origin, metrics: Metrics, hurry: Callable[[], None]
+        self, match: Match, outbox: Outbox, origin: Origin, metrics: Metrics, wake: Callable[[], None]
     ) -> None:
         self.match = match
         self.outbox = outbox
@@ -84,7 +84,7 @@ class Room:
         self.sampled = False
         self._origin = origin
         self._metrics = metrics
-        self._hurry = hurry
+        self._wake_committer = wake
         self._chat = Chat(match.spec.match_id, origin.sealer)
         self._saying: set[asyncio.Task[None]] = set()
         self._by_slot: dict[int, Connection] = {}
@@ -357,7 +357,7 @@ class Room:
 
     def _store_soon(self) -> None:
         self._urgent = True
-        self._hurry()
+        self._wake_committer()
 
 
 def _now_ms() -> int:

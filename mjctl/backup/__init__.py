@@ -2,5 +2,5 @@
 
 `create`, `verify`, `restore`, `retention` and `drill` work on the portable archive; `archive` has its format, `keys`
 its cryptography; `tables`, `database` and `cache` read and write one kind of store each. `managed` is AWS Backup,
-DynamoDB, Aurora and ElastiCache. What is in an object store is told by `mjctl.aws.backups`, which health asks too.
+DynamoDB, Aurora and ElastiCache. What is in an object store is told by `mjctl.backup.catalog`, which health asks too.
 """

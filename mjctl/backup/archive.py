@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mjctl.aws.objects import ObjectStore
 from mjctl.backup.digest import RecordDigest
 from mjctl.backup.streams import to_its_end
+from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import FORMAT, Chunk, Kind, Manifest, Part, object_name
 from mjctl.models.errors import NotFoundError, VerificationError
 

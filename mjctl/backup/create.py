@@ -10,15 +10,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 import mjctl
-from mjctl.aws.backups import encode_manifest, find_backup
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.objects import ObjectStore
-from mjctl.aws.stores import cache as open_cache
 from mjctl.backup import cache, database, tables
 from mjctl.backup.archive import PartWriter
+from mjctl.backup.catalog import encode_manifest, find_backup
 from mjctl.backup.keys import BackupKeys, Unlocker, new_keys
 from mjctl.backup.streams import first_error, to_its_end
 from mjctl.backup.tidy import tidy
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.objects import ObjectStore
+from mjctl.clients.stores import cache as open_cache
 from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new_backup_id
 from mjctl.models.contract import Contract
 from mjctl.models.errors import VerificationError
@@ -39,7 +39,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedPart:
     """One part that a backup would have. `records`: counted now."""
 
     kind: Kind
@@ -52,7 +52,7 @@ class _Writing:
     """What is under way, so that it can be undone."""
 
     contract: Contract
-    clients: AwsClients
+    clients: RegionClients
     store: ObjectStore
     keys: BackupKeys
     backup_id: str
@@ -71,30 +71,30 @@ class _Writing:
         return await writer.finish(schema)
 
 
-def backup_clients(contract: Contract) -> AwsClients:
+def backup_clients(contract: Contract) -> RegionClients:
     """Clients with the patience that reading whole stores needs."""
-    return AwsClients(contract, timeout_seconds=TIMEOUT_SECONDS, attempts=_ATTEMPTS)
+    return RegionClients(contract, timeout_seconds=TIMEOUT_SECONDS, attempts=_ATTEMPTS)
 
 
-async def plan(contract: Contract, clients: AwsClients, selection: Selection) -> list[Planned]:
+async def plan(contract: Contract, clients: RegionClients, selection: Selection) -> list[PlannedPart]:
     """What a backup would hold now. Reads all of the tables and the cache, and changes nothing."""
-    planned: list[Planned] = []
+    planned: list[PlannedPart] = []
     if Kind.DATABASE in selection.kinds:
         rows = await database.counts(contract, clients) or {}
-        planned += [Planned(Kind.DATABASE, name, count) for name, count in rows.items()]
+        planned += [PlannedPart(Kind.DATABASE, name, count) for name, count in rows.items()]
     if Kind.TABLE in selection.kinds:
         for key, table in contract.tables.items():
-            planned.append(Planned(Kind.TABLE, key, await tables.count(clients, table.name) or 0))
+            planned.append(PlannedPart(Kind.TABLE, key, await tables.count(clients, table.name) or 0))
     if Kind.CACHE in selection.kinds:
         async with open_cache(contract, clients, timeout_seconds=TIMEOUT_SECONDS) as redis:
             for name in await cache.namespaces(redis, selection.cache_namespaces):
-                planned.append(Planned(Kind.CACHE, name, await cache.count(redis, name)))
+                planned.append(PlannedPart(Kind.CACHE, name, await cache.count(redis, name)))
     return planned
 
 
 async def create(
     contract: Contract,
-    clients: AwsClients,
+    clients: RegionClients,
     store: ObjectStore,
     selection: Selection,
     *,

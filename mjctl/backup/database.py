@@ -16,11 +16,11 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.clients import AwsClients, unreachable
-from mjctl.aws.secrets import read_secret
-from mjctl.aws.stores import database
-from mjctl.aws.tls import ssl_context
 from mjctl.backup.streams import stream
+from mjctl.clients.boto import RegionClients, unreachable
+from mjctl.clients.secrets import read_secret
+from mjctl.clients.stores import database
+from mjctl.clients.tls import ssl_context
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError
 
@@ -164,14 +164,14 @@ class _Lines:
 
 
 @asynccontextmanager
-async def reading(contract: Contract, clients: AwsClients) -> AsyncIterator[Snapshot]:
+async def reading(contract: Contract, clients: RegionClients) -> AsyncIterator[Snapshot]:
     """One REPEATABLE READ, READ ONLY transaction: all relations as of one moment, without locking the game out."""
     async with _transaction(contract, clients, isolation="repeatable_read", readonly=True) as snapshot:
         yield snapshot
 
 
 @asynccontextmanager
-async def writing(contract: Contract, clients: AwsClients) -> AsyncIterator[Snapshot]:
+async def writing(contract: Contract, clients: RegionClients) -> AsyncIterator[Snapshot]:
     """One transaction that commits when the block ends without an exception.
 
     Raises:
@@ -181,7 +181,7 @@ async def writing(contract: Contract, clients: AwsClients) -> AsyncIterator[Snap
         yield snapshot
 
 
-async def counts(contract: Contract, clients: AwsClients) -> dict[str, int] | None:
+async def counts(contract: Contract, clients: RegionClients) -> dict[str, int] | None:
     """Rows of every relation; None where there is no such database."""
     try:
         async with reading(contract, clients) as snapshot:
@@ -190,7 +190,7 @@ async def counts(contract: Contract, clients: AwsClients) -> dict[str, int] | No
         return None
 
 
-async def create(contract: Contract, clients: AwsClients, name: str, migration: str | None) -> None:
+async def create(contract: Contract, clients: RegionClients, name: str, migration: str | None) -> None:
     """Make a database beside the contract's own and bring it to `migration`.
 
     Raises:
@@ -213,7 +213,7 @@ async def create(contract: Contract, clients: AwsClients, name: str, migration: 
         await migrate(beside(contract, name), clients, migration)
 
 
-async def migrate(contract: Contract, clients: AwsClients, revision: str) -> None:
+async def migrate(contract: Contract, clients: RegionClients, revision: str) -> None:
     """Run the game's migrations up to `revision` (`head`: all).
 
     Raises:
@@ -243,13 +243,13 @@ async def migrate(contract: Contract, clients: AwsClients, revision: str) -> Non
     await asyncio.to_thread(upgrade)
 
 
-async def drop(contract: Contract, clients: AwsClients, name: str) -> None:
+async def drop(contract: Contract, clients: RegionClients, name: str) -> None:
     """Remove a database and whoever is connected to it; one that is gone already is no error."""
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         await connection.execute(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)", timeout=60)
 
 
-async def names(contract: Contract, clients: AwsClients, prefix: str) -> list[str]:
+async def names(contract: Contract, clients: RegionClients, prefix: str) -> list[str]:
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
     return sorted(row["datname"] for row in rows)
@@ -266,7 +266,7 @@ def quote(name: str) -> str:
 
 @asynccontextmanager
 async def _transaction(
-    contract: Contract, clients: AwsClients, *, isolation: str, readonly: bool
+    contract: Contract, clients: RegionClients, *, isolation: str, readonly: bool
 ) -> AsyncIterator[Snapshot]:
     import asyncpg
 
@@ -334,7 +334,7 @@ async def _facts(connection: Any) -> dict[str, Any]:
     }
 
 
-async def _options(contract: Contract, clients: AwsClients) -> dict[str, Any]:
+async def _options(contract: Contract, clients: RegionClients) -> dict[str, Any]:
     part = contract.database
     secret = await read_secret(part.secret, clients)
     return {

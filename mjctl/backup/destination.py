@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.stores import cache as open_cache
 from mjctl.backup import cache, database, tables
 from mjctl.backup.create import TIMEOUT_SECONDS
 from mjctl.backup.tidy import tidy
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.stores import cache as open_cache
 from mjctl.models.backup import Kind, Manifest, Part
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UsageError
@@ -22,7 +22,7 @@ class Destination:
     """`scratch`: name of the copy, None for the region's own stores."""
 
     contract: Contract
-    clients: AwsClients
+    clients: RegionClients
     scratch: str | None = None
 
     def __post_init__(self) -> None:
@@ -127,7 +127,7 @@ class Destination:
         return removed
 
 
-async def copies(contract: Contract, clients: AwsClients) -> list[str]:
+async def copies(contract: Contract, clients: RegionClients) -> list[str]:
     """Names of the scratch copies of which something is there; a private database has none that were made from here."""
     found: set[str] = set()
     if contract.database.access == "direct":

@@ -6,14 +6,14 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.objects import ObjectStore
 from mjctl.backup import database, restore, tables
 from mjctl.backup.archive import ArchiveReader
 from mjctl.backup.create import OnProgress
 from mjctl.backup.destination import Destination
 from mjctl.backup.keys import Unlocker
 from mjctl.backup.verify import open_archive
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import BackupEntry, Comparison, DrillReport, Kind
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
@@ -25,7 +25,7 @@ RunChecks = Callable[[Contract], Awaitable[Sequence[CheckResult]]]
 
 async def drill(
     contract: Contract,
-    clients: AwsClients,
+    clients: RegionClients,
     store: ObjectStore,
     entry: BackupEntry,
     run_checks: RunChecks,

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mjctl.aws.backup_keys import DATA_KEY, same_key
-from mjctl.aws.backups import encode_manifest
-from mjctl.aws.clients import AwsClients
+from mjctl.backup.catalog import encode_manifest
+from mjctl.clients.backup_keys import DATA_KEY, same_key
+from mjctl.clients.boto import RegionClients
 from mjctl.models.backup import MANIFEST_NAME, Manifest, SignedManifest, WrappedKey
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, VerificationError
@@ -24,7 +24,7 @@ class Unlocker:
     """A region whose KMS may hold a key that unwraps: the backup's own region, or the one that is restored into."""
 
     contract: Contract
-    clients: AwsClients
+    clients: RegionClients
 
 
 class BackupKeys:

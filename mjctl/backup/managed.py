@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from mjctl.aws import snapshots
-from mjctl.aws.clients import AwsClients
 from mjctl.backup import retention, tables
 from mjctl.backup.create import backup_clients
 from mjctl.backup.destination import Destination
 from mjctl.backup.streams import first_error
+from mjctl.clients import snapshots
+from mjctl.clients.boto import RegionClients
 from mjctl.models.backup import (
     BackupEntry,
     BackupState,
@@ -82,7 +82,7 @@ async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBa
         return await first_error(work)
 
 
-async def _back_up_table(clients: AwsClients, table: str, name: str) -> ManagedBackup:
+async def _back_up_table(clients: RegionClients, table: str, name: str) -> ManagedBackup:
     return await snapshots.back_up_table(clients, table, name, await tables.count(clients, table) or 0)
 
 
@@ -272,7 +272,7 @@ def _not_proven(
     return tuple(parts)
 
 
-async def _rehearse(clients: AwsClients, item: ManagedBackup, key: str, copy: Destination) -> Comparison:
+async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy: Destination) -> Comparison:
     started = time.perf_counter()
     await snapshots.await_table_backup(clients, snapshots.arn(item))
     await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))

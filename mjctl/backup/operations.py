@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mjctl.aws.backup_keys import DATA_KEY, BackupKeyring, same_key
-from mjctl.aws.backups import find_backup, read_catalog
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.objects import open_store
 from mjctl.backup import create as creation
 from mjctl.backup import drill as drilling
 from mjctl.backup import restore as restoring
 from mjctl.backup import retention
 from mjctl.backup import verify as verifying
 from mjctl.backup.archive import ArchiveReader
-from mjctl.backup.create import OnProgress, Planned, Selection, backup_clients
+from mjctl.backup.catalog import find_backup, read_catalog
+from mjctl.backup.create import OnProgress, PlannedPart, Selection, backup_clients
 from mjctl.backup.destination import Destination
 from mjctl.backup.destination import copies as copies_of
 from mjctl.backup.keys import Unlocker, unlock
+from mjctl.clients.backup_keys import DATA_KEY, BackupKeyring, same_key
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.objects import open_store
 from mjctl.models.backup import (
     BackupEntry,
     BackupState,
@@ -38,7 +38,7 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
 
 
-async def plan_create(contract: Contract, selection: Selection) -> list[Planned]:
+async def plan_create(contract: Contract, selection: Selection) -> list[PlannedPart]:
     """What a backup of this region would hold now.
 
     Raises:
@@ -188,7 +188,7 @@ class Restore:
             to = Destination(self.destination, theirs, self.into)
             return await restoring.execute(plan, reader, to, on_progress=on_progress)
 
-    async def _open(self, backup: str, ours: AwsClients, theirs: AwsClients) -> ArchiveReader:
+    async def _open(self, backup: str, ours: RegionClients, theirs: RegionClients) -> ArchiveReader:
         store = open_store(self.source, ours, self.location)
         entry = await find_backup(store, backup)
         unlockers = [Unlocker(self.source, ours), Unlocker(self.destination, theirs)]

@@ -13,13 +13,13 @@ from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from mjctl.aws.stores import cache as open_cache
 from mjctl.backup import cache, database, tables
 from mjctl.backup.archive import ArchiveReader
 from mjctl.backup.create import TIMEOUT_SECONDS, OnProgress
 from mjctl.backup.destination import Destination
 from mjctl.backup.streams import first_error
-from mjctl.backup.tally import Clock, Tally, never
+from mjctl.backup.tally import RestoreMoment, Tally, never
+from mjctl.clients.stores import cache as open_cache
 from mjctl.models.backup import Comparison, Kind, Part, RestorePlan, RestoreReport, RestoreStep
 from mjctl.models.errors import ConflictError, NotFoundError, VerificationError
 
@@ -80,7 +80,7 @@ class _Work:
     reader: ArchiveReader
     to: Destination
     on_progress: OnProgress
-    clock: Clock = field(default_factory=Clock)
+    clock: RestoreMoment = field(default_factory=RestoreMoment)
 
     async def database(self, steps: Sequence[RestoreStep]) -> list[Comparison]:
         """All relations in one transaction."""

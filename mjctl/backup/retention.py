@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from mjctl.aws.objects import ObjectStore
+from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, BackupState, PruneDecision, PrunePlan, RetentionPolicy
 
 # Where a store cannot tell whether a writer is alive (S3), one that has stored nothing for so long is not.

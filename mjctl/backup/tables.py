@@ -15,8 +15,8 @@ from typing import Any
 
 import msgspec
 
-from mjctl.aws.clients import AwsClients
 from mjctl.backup.streams import first_error, stream
+from mjctl.clients.boto import RegionClients
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
 
 # Scans and writes of one table at the same time; the region's thread pool holds 16.
@@ -54,7 +54,7 @@ def key_of(item: Mapping[str, Any], schema: Mapping[str, Any]) -> Item:
     return {column["AttributeName"]: item[column["AttributeName"]] for column in schema["key_schema"]}
 
 
-async def describe(clients: AwsClients, table: str) -> dict[str, Any]:
+async def describe(clients: RegionClients, table: str) -> dict[str, Any]:
     """What makes a table like this one: keys, attributes, indexes and the attribute that ends items."""
     found = (await clients.call("dynamodb", "describe_table", TableName=table))["Table"]
     ttl = await clients.call("dynamodb", "describe_time_to_live", TableName=table)
@@ -69,7 +69,7 @@ async def describe(clients: AwsClients, table: str) -> dict[str, Any]:
     }
 
 
-async def count(clients: AwsClients, table: str) -> int | None:
+async def count(clients: RegionClients, table: str) -> int | None:
     """Items in the table, counted (DescribeTable's figure is hours old); None where there is no table."""
     try:
         totals = await first_error([_count_segment(clients, table, segment) for segment in _segments(clients)])
@@ -78,7 +78,7 @@ async def count(clients: AwsClients, table: str) -> int | None:
     return sum(totals)
 
 
-async def sample(clients: AwsClients, table: str, size: int) -> list[Item]:
+async def sample(clients: RegionClients, table: str, size: int) -> list[Item]:
     """Up to `size` items from all over the table, read without reading the whole table.
 
     A parallel scan cuts the table into segments by the hash of the partition key, so a few items of many segments are
@@ -103,7 +103,7 @@ async def sample(clients: AwsClients, table: str, size: int) -> list[Item]:
     return random.sample(found, min(size, len(found)))
 
 
-async def same_as(clients: AwsClients, table: str, schema: Mapping[str, Any], items: Sequence[Item]) -> int:
+async def same_as(clients: RegionClients, table: str, schema: Mapping[str, Any], items: Sequence[Item]) -> int:
     """How many of these items `table` holds with the same content, by the SHA-256 of their one spelling."""
 
     async def same(item: Item) -> bool:
@@ -119,7 +119,7 @@ def _hash(item: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(encode_item(item)).digest()
 
 
-def scan(clients: AwsClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:
+def scan(clients: RegionClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:
     """Every item, a page at a time, read consistently over several segments at once."""
 
     async def read(emit: Callable[[list[Item]], Awaitable[None]]) -> None:
@@ -132,7 +132,7 @@ def scan(clients: AwsClients, table: str, **narrowed: Any) -> AsyncGenerator[lis
     return stream(read)
 
 
-async def put(clients: AwsClients, table: str, items: Iterable[Item]) -> None:
+async def put(clients: RegionClients, table: str, items: Iterable[Item]) -> None:
     """Write items, replacing those with the same keys, 25 a request and several requests at once.
 
     Raises:
@@ -141,11 +141,11 @@ async def put(clients: AwsClients, table: str, items: Iterable[Item]) -> None:
     await _write(clients, table, [{"PutRequest": {"Item": item}} for item in items])
 
 
-async def delete(clients: AwsClients, table: str, keys: Iterable[Item]) -> None:
+async def delete(clients: RegionClients, table: str, keys: Iterable[Item]) -> None:
     await _write(clients, table, [{"DeleteRequest": {"Key": key}} for key in keys])
 
 
-async def create(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> None:
+async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
     """Make an empty table after `schema`, without expiry, and wait until it takes writes.
 
     Raises:
@@ -171,7 +171,7 @@ async def create(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> 
     await await_active(clients, table)
 
 
-async def await_active(clients: AwsClients, table: str, *, timeout_seconds: float = _ACTIVE_SECONDS) -> None:
+async def await_active(clients: RegionClients, table: str, *, timeout_seconds: float = _ACTIVE_SECONDS) -> None:
     """Raises UnreachableError when the table is not ready by then."""
     started, pause = time.monotonic(), 0.2
     while await _status(clients, table) != "ACTIVE":
@@ -181,7 +181,7 @@ async def await_active(clients: AwsClients, table: str, *, timeout_seconds: floa
         pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
 
 
-async def set_expiry(clients: AwsClients, table: str, schema: Mapping[str, Any]) -> None:
+async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
     """Let DynamoDB remove what has expired; only after a comparison, or it removes items meanwhile."""
     if schema["ttl_attribute"]:
         await clients.call(
@@ -192,7 +192,7 @@ async def set_expiry(clients: AwsClients, table: str, schema: Mapping[str, Any])
         )
 
 
-async def exists(clients: AwsClients, table: str) -> bool:
+async def exists(clients: RegionClients, table: str) -> bool:
     try:
         await _status(clients, table)
     except NotFoundError:
@@ -200,13 +200,13 @@ async def exists(clients: AwsClients, table: str) -> bool:
     return True
 
 
-async def names(clients: AwsClients, prefix: str) -> list[str]:
+async def names(clients: RegionClients, prefix: str) -> list[str]:
     """Tables whose name begins with `prefix`."""
     answer = await clients.call_all("dynamodb", "list_tables")
     return [name for name in answer["TableNames"] if name.startswith(prefix)]
 
 
-async def drop(clients: AwsClients, table: str) -> None:
+async def drop(clients: RegionClients, table: str) -> None:
     """Remove the table; one that is gone already is no error."""
     try:
         await clients.call("dynamodb", "delete_table", TableName=table)
@@ -214,19 +214,19 @@ async def drop(clients: AwsClients, table: str) -> None:
         return
 
 
-async def _status(clients: AwsClients, table: str) -> str:
+async def _status(clients: RegionClients, table: str) -> str:
     return str((await clients.call("dynamodb", "describe_table", TableName=table))["Table"]["TableStatus"])
 
 
-async def _count_segment(clients: AwsClients, table: str, segment: int) -> int:
+async def _count_segment(clients: RegionClients, table: str, segment: int) -> int:
     return sum([answer["Count"] async for answer in _pages(clients, table, segment, Select="COUNT")])
 
 
-def _segments(clients: AwsClients) -> range:
+def _segments(clients: RegionClients) -> range:
     return range(1 if clients.emulated else _SEGMENTS)
 
 
-async def _pages(clients: AwsClients, table: str, segment: int, **narrowed: Any) -> AsyncIterator[dict[str, Any]]:
+async def _pages(clients: RegionClients, table: str, segment: int, **narrowed: Any) -> AsyncIterator[dict[str, Any]]:
     start: dict[str, Any] = {}
     while True:
         answer = await clients.call(
@@ -245,7 +245,7 @@ async def _pages(clients: AwsClients, table: str, segment: int, **narrowed: Any)
         start = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
 
 
-async def _write(clients: AwsClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
+async def _write(clients: RegionClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
     gate = asyncio.Semaphore(_WRITERS)
 
     async def batch(start: int) -> None:
@@ -255,7 +255,7 @@ async def _write(clients: AwsClients, table: str, requests: Sequence[dict[str, A
     await first_error([batch(start) for start in range(0, len(requests), _BATCH_WRITE_LIMIT)])
 
 
-async def _write_batch(clients: AwsClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
+async def _write_batch(clients: RegionClients, table: str, requests: Sequence[dict[str, Any]]) -> None:
     pending: dict[str, Any] = {table: list(requests)}
     for attempt in range(_MOST_ATTEMPTS):
         answer = await clients.call("dynamodb", "batch_write_item", RequestItems=pending)

@@ -15,7 +15,7 @@ Expiry = Callable[[bytes], int | None]
 
 
 @dataclass(frozen=True)
-class Clock:
+class RestoreMoment:
     """One moment for all of a restore, so that both sides of a comparison sort a record alike. Milliseconds."""
 
     now_ms: int = field(default_factory=lambda: int(time.time() * 1000))
@@ -29,7 +29,7 @@ class Clock:
 class Tally:
     """Sorts records by when they end: `expired` before we began, `expiring` soon, and `durable`, which are compared."""
 
-    clock: Clock
+    clock: RestoreMoment
     expires_at_ms: Expiry
     seen: int = 0
     expired: int = 0

@@ -6,11 +6,11 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from mjctl.aws.objects import ObjectStore
 from mjctl.backup.archive import ArchiveReader, DamagedObject
 from mjctl.backup.digest import RecordDigest
 from mjctl.backup.keys import Unlocker, unlock
 from mjctl.backup.streams import first_error
+from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, Part, Problem, VerifyReport
 from mjctl.models.errors import VerificationError
 

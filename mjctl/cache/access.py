@@ -20,8 +20,8 @@ from gameserver.cache import (
     PatternResult,
     SweepProgress,
 )
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.stores import cache
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.stores import cache
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, UsageError
 
@@ -134,7 +134,7 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
         async with remote_cache(contract) as remote:
             yield remote
         return
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         async with cache(contract, clients, timeout_seconds=10) as redis:
             try:
                 yield DirectCache(redis)

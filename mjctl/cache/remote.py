@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from gameserver.cache import CacheKey, CacheStats, HotKeys, PatternResult, SweepProgress
-from mjctl.aws.ops_function import SLICE_SECONDS, OpsFunction, ops_function
 from mjctl.cache.access import CachedValue, KeyListing, OnProgress, by_name
+from mjctl.clients.ops_function import SLICE_SECONDS, OpsFunction, ops_function
 from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError, UsageError
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 import typer.main
 
-from mjctl.cli import (
+from mjctl.cli.commands import (
     about,
     backup,
     bootstrap,

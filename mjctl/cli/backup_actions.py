@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.regions import RegionOutcome, in_each_region
 from mjctl.backup import operations
-from mjctl.cli.backup_render import prune_table, region_lines, restore_plan, restore_report
-from mjctl.cli.base import open_environment
-from mjctl.cli.regions import Target, conclude, regions_document
-from mjctl.cli.reports import health_junit, write_report
-from mjctl.cli.tables import counted, human_bytes
+from mjctl.cli.output.backup import prune_table, region_lines, restore_plan, restore_report
+from mjctl.cli.output.reports import health_junit, write_report
+from mjctl.cli.output.tables import counted, human_bytes
+from mjctl.cli.session import open_environment
+from mjctl.cli.target import Target, conclude, regions_document
+from mjctl.clients.regions import RegionOutcome, in_each_region
 from mjctl.models.backup import Kind, RetentionPolicy
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract
@@ -46,7 +46,7 @@ def restore_portable(
     if plan.overwrites:
         records = sum(step.there or 0 for step in plan.overwrites)
         target.session.confirm(f"Replace {records} records in {plan.target} by those of {plan.backup_id}?", yes=yes)
-    with Progress(target) as progress:
+    with RecordProgress(target) as progress:
         report = asyncio.run(work.execute(plan, on_progress=progress.of("restoring", destination.region)))
     target.session.emit(restore_report(report), data=operations.restore_report_document(report))
     if not report.equal:
@@ -61,7 +61,7 @@ def restore_managed(
     target: Target, source: Contract, backup: str, into: str | None, moment: datetime | None, *, dry_run: bool
 ) -> None:
     from mjctl.backup import managed
-    from mjctl.cli.backup_render import managed_restores
+    from mjctl.cli.output.backup import managed_restores
 
     if into is None:
         raise UsageError("AWS restores into new tables and clusters only", hint="name the copy: --into NAME")
@@ -169,13 +169,13 @@ def where_found(target: Target, work: Callable[[Contract], Awaitable[Any]]) -> l
     return found or outcomes
 
 
-class Progress:
+class RecordProgress:
     """One line a region on stderr. Totals are not known beforehand: counting would read everything once more."""
 
     def __init__(self, target: Target) -> None:
         self._bars = target.session.progress()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> RecordProgress:
         self._bars.start()
         return self
 

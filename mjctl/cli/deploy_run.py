@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mjctl.cli.base import Exit, OutputFormat, Session, open_environment, open_session
+from mjctl.cli.session import Exit, OutputFormat, Session, open_environment, open_session
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from mjctl.cli.render import View
-    from mjctl.deploy.artifacts import PlanFolder
-    from mjctl.deploy.executor import Deployment, Planned
+    from mjctl.cli.output.run_view import View
+    from mjctl.deploy.executor import Deployment, PlannedUnit
     from mjctl.deploy.gate import Gate
-    from mjctl.deploy.intents import Intents, LocalIntents
-    from mjctl.deploy.production import ProductionIntents
-    from mjctl.deploy.releases import ReleaseStore
+    from mjctl.deploy.planner.desired_state import LocalPlanner, Planner
+    from mjctl.deploy.planner.production import ProductionPlanner
+    from mjctl.deploy.releases.saved_plans import PlanFolder
+    from mjctl.deploy.releases.store import ReleaseStore
     from mjctl.deploy.rollout import Rollout, RolloutPlan
     from mjctl.deploy.staged import StagedRollout
     from mjctl.models.contract import Contract
-    from mjctl.models.deployment import RegionResult
+    from mjctl.models.deployment import UnitResult
     from mjctl.models.environment import Environment
     from mjctl.models.release import Release
     from mjctl.models.workspace import Workspace
@@ -89,7 +89,7 @@ class Run:
 
     @cached_property
     def store(self) -> ReleaseStore:
-        from mjctl.deploy.releases import ReleaseStore
+        from mjctl.deploy.releases.store import ReleaseStore
 
         return ReleaseStore(self.workspace, self.environment)
 
@@ -107,21 +107,21 @@ class Run:
             check_database_user(Layout(folder) for folder in folders)
 
     @property
-    def intents(self) -> Intents:
+    def planner(self) -> Planner:
         return self.local if self.environment.target == "local" else self.production
 
     @cached_property
-    def local(self) -> LocalIntents:
-        from mjctl.deploy.intents import LocalIntents
+    def local(self) -> LocalPlanner:
+        from mjctl.deploy.planner.desired_state import LocalPlanner
 
-        return LocalIntents(self.workspace, self.environment, self.store)
+        return LocalPlanner(self.workspace, self.environment, self.store)
 
     @cached_property
-    def production(self) -> ProductionIntents:
+    def production(self) -> ProductionPlanner:
         """Only for the targets `aws` and `sandbox`."""
-        from mjctl.deploy.production import ProductionIntents
+        from mjctl.deploy.planner.production import ProductionPlanner
 
-        return ProductionIntents(self.workspace, self.environment, self.store, only_planned=self.only_planned)
+        return ProductionPlanner(self.workspace, self.environment, self.store, only_planned=self.only_planned)
 
     def held(
         self, units: Sequence[str], wait_seconds: float, message: str | None = None
@@ -141,7 +141,7 @@ class Run:
         """One stretch of work with live progress, in which the first Ctrl-C or SIGTERM becomes a clean stop."""
         import asyncio
 
-        from mjctl.cli.render import view_for
+        from mjctl.cli.output.run_view import view_for
         from mjctl.deploy.executor import Deployment
         from mjctl.terraform.runner import Cancellation, Runner
 
@@ -169,13 +169,13 @@ class Run:
             approved=approved,
         )
 
-    def confirm(self, planned: Sequence[Planned], question: str, auto_approve: bool) -> None:
+    def confirm(self, planned: Sequence[PlannedUnit], question: str, auto_approve: bool) -> None:
         """Show the changes and ask, unless there is none or the answer was given.
 
         Raises:
             RefusedError: the answer was no, or there is nobody to ask.
         """
-        from mjctl.cli.plan_view import PlanView
+        from mjctl.cli.output.plan_view import PlanView
 
         results = [one.result for one in planned]
         if auto_approve or not any(result.changes or result.outcome == "waiting" for result in results):
@@ -183,18 +183,18 @@ class Run:
         self.session.err.print(PlanView(results, brief=self.brief))
         for result in results:
             if result.waits_for:
-                said = f"{result.region}: changes are known once {' and '.join(result.waits_for)} is applied"
+                said = f"{result.unit}: changes are known once {' and '.join(result.waits_for)} is applied"
                 self.session.say(f"{said}; your answer holds for them too")
         self.session.confirm(question, yes=False)
 
     def recorded(
         self,
         regions: Sequence[str],
-        work: Callable[[], list[RegionResult]],
+        work: Callable[[], list[UnitResult]],
         *,
         message: str | None = None,
         release: Release | None = None,
-    ) -> list[RegionResult]:
+    ) -> list[UnitResult]:
         """Do what changes regions, and keep in the history who did it, and how it ended."""
         from mjctl.deploy.history import History
         from mjctl.models.errors import MjctlError
@@ -232,7 +232,7 @@ def open_run(command: str, env: str, output: OutputFormat) -> Run:
     return Run(command, open_session(output), workspace, environment)
 
 
-def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[RegionResult]]:
+def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[UnitResult]]:
     """Return the units that were ever wholly deployed, and a result for each other one.
 
     Units that the operator has `named` are all returned: that one of them is not deployed is then an error.
@@ -240,12 +240,12 @@ def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tupl
     Raises:
         NotFoundError: none of the units is deployed.
     """
-    from mjctl.models.deployment import Outcome, RegionResult
+    from mjctl.models.deployment import UnitOutcome, UnitResult
     from mjctl.models.errors import NotFoundError
 
     if named:
         return tuple(units), []
-    there = tuple(unit for unit in units if run.intents.stack(unit).applied_variables() is not None)
+    there = tuple(unit for unit in units if run.planner.stack(unit).applied_variables() is not None)
     if not there:
         raise NotFoundError(
             f"not deployed: {', '.join(units)}",
@@ -255,13 +255,13 @@ def deployed_units(run: Run, units: Sequence[str], *, named: bool) -> tuple[tupl
     absent = []
     for unit in units:
         if unit not in there:
-            half = run.intents.stack(unit).exists()
+            half = run.planner.stack(unit).exists()
             notes = (f"half deployed: `mjctl deploy --env {run.environment.name} --region {unit}` finishes it",)
-            absent.append(RegionResult(unit, Outcome.NOT_DEPLOYED, notes=notes if half else ()))
+            absent.append(UnitResult(unit, UnitOutcome.NOT_DEPLOYED, notes=notes if half else ()))
     return there, absent
 
 
-def exit_code(results: Sequence[RegionResult]) -> ExitCode:
+def exit_code(results: Sequence[UnitResult]) -> ExitCode:
     """0 when all went well; 130 when stopped; 3 when the health gate refused a region; 4 when some went well; the
     cause's own code when all failed alike."""
     if any(result.outcome == "interrupted" for result in results):
@@ -279,14 +279,14 @@ def exit_code(results: Sequence[RegionResult]) -> ExitCode:
 
 def roll_out(
     run: Run,
-    planned: list[Planned],
+    planned: list[PlannedUnit],
     rollout: RolloutPlan,
     gate: Gate | None,
     auto_approve: bool,
     message: str | None,
     release: Release | None,
     kept: PlanFolder | None = None,
-) -> list[RegionResult]:
+) -> list[UnitResult]:
     """Ask, apply by waves, keep it in the history. Nothing is applied anywhere when one plan could not be made.
 
     Plans of a folder outlive a refusal; once the rollout has begun none is left, used or not.
@@ -295,11 +295,11 @@ def roll_out(
         RefusedError: a plan would lose data, or was not confirmed.
     """
     from mjctl.deploy.executor import discard
-    from mjctl.deploy.policy import require
+    from mjctl.deploy.planner.policy import require
     from mjctl.deploy.rollout import Rollout
 
     results = [one.result for one in planned]
-    regions = [one.region for one in results]
+    regions = [one.unit for one in results]
     if not all(result.ok for result in results):
         discard(planned)
         return [_not_applied(result) for result in results]
@@ -318,8 +318,8 @@ def roll_out(
     # Nothing to change anywhere is nothing to watch.
     watch = gate if any(result.outcome in ("planned", "waiting") for result in results) else None
 
-    async def work(deployment: Deployment) -> list[RegionResult]:
-        waves = Rollout(deployment, run.intents, rollout, watch)
+    async def work(deployment: Deployment) -> list[UnitResult]:
+        waves = Rollout(deployment, run.planner, rollout, watch)
         if release is None or run.environment.target == "local":
             return await waves.run(planned)
         return await run.staged(deployment, waves, release, approved=kept is not None).run(planned)
@@ -333,25 +333,25 @@ def roll_out(
                 kept.remove(one.stack)
 
 
-def _not_applied(result: RegionResult) -> RegionResult:
+def _not_applied(result: UnitResult) -> UnitResult:
     """A region with a good plan that is not applied, because another region has none."""
     from dataclasses import replace
 
-    from mjctl.models.deployment import Outcome
+    from mjctl.models.deployment import UnitOutcome
 
-    if result.outcome not in (Outcome.PLANNED, Outcome.WAITING):
+    if result.outcome not in (UnitOutcome.PLANNED, UnitOutcome.WAITING):
         return result
-    return replace(result, outcome=Outcome.NOT_STARTED, add=0, change=0, remove=0, revision=None, waits_for=())
+    return replace(result, outcome=UnitOutcome.NOT_STARTED, add=0, change=0, remove=0, revision=None, waits_for=())
 
 
-def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = False) -> ExitCode:
+def emit_results(run: Run, results: Sequence[UnitResult], *, pending: bool = False) -> ExitCode:
     """Print what went wrong on stderr and how each region ended on stdout; the exit code is the caller's to use.
 
     `pending`: changes that were not applied end with CHANGES_PENDING.
     """
-    from mjctl.cli.documents import run_document
-    from mjctl.cli.plan_view import PlanView
-    from mjctl.cli.render import print_error, results_view, trust_advice
+    from mjctl.cli.output.documents import run_document
+    from mjctl.cli.output.plan_view import PlanView
+    from mjctl.cli.output.run_view import print_error, results_view, trust_advice
 
     for result in results:
         if result.error:
@@ -367,7 +367,7 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
         show_notes(run, results)
     for result in results if pending else ():
         for broken in result.violations:
-            run.session.say(f"warning: {result.region}: {broken}")
+            run.session.say(f"warning: {result.unit}: {broken}")
     document = run_document(run.command, run.environment.name, code, results, addresses)
     run.session.emit(results_view(results, contracts), data=document.model_dump(mode="json"))
     if run.session.output is OutputFormat.TEXT:
@@ -377,11 +377,11 @@ def emit_results(run: Run, results: Sequence[RegionResult], *, pending: bool = F
     return code
 
 
-def show_notes(run: Run, results: Sequence[RegionResult]) -> None:
+def show_notes(run: Run, results: Sequence[UnitResult]) -> None:
     """Print on stderr what was found in each region, and what its repair means."""
     for result in results:
         for note in result.notes:
-            run.session.say(f"note: {result.region}: {note}")
+            run.session.say(f"note: {result.unit}: {note}")
 
 
 def end(code: ExitCode) -> None:
@@ -389,16 +389,16 @@ def end(code: ExitCode) -> None:
         raise Exit(code)
 
 
-def _contracts(run: Run, results: Sequence[RegionResult]) -> dict[str, Contract]:
+def _contracts(run: Run, results: Sequence[UnitResult]) -> dict[str, Contract]:
     from mjctl.terraform.contracts import deployed_contracts
     from mjctl.terraform.stack import Stack
 
     up = [
-        result.region
+        result.unit
         for result in results
         if result.outcome in ("applied", "unchanged", "rolled_back", "unhealthy")
-        and result.region in run.environment.regions
-        and Stack.of_unit(run.workspace, run.environment, result.region).exists()
+        and result.unit in run.environment.regions
+        and Stack.of_unit(run.workspace, run.environment, result.unit).exists()
     ]
     return deployed_contracts(run.workspace, run.environment, up) if up else {}
 

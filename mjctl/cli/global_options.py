@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from mjctl.cli.printable import printable
+from mjctl.cli.output.printable import printable
 from mjctl.models.errors import PermissionDeniedError, UsageError
 
 FLAGS = ("--no-color", "--quiet", "--verbose")

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from mjctl.cli.deploy_run import Run
-from mjctl.cli.tables import counted
+from mjctl.cli.output.tables import counted
 from mjctl.models.environment import FOUNDATION
 from mjctl.models.errors import MjctlError, NotFoundError
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.account import Account, open_account
-from mjctl.aws.error_codes import error_code
-from mjctl.deploy.intents import Intent
+from mjctl.clients.account import Account, open_account
+from mjctl.clients.error_codes import error_code
+from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
 from mjctl.models.workspace import Workspace
@@ -59,13 +59,13 @@ class Bootstrap:
     """What is to be made. `found`: the bucket was there before."""
 
     account: Account
-    intent: Intent
+    desired: DesiredState
     found: bool
 
     @property
     def moved(self) -> bool:
         """Whether the state lies in the bucket."""
-        return not isinstance(self.intent.stack, _Unmoved)
+        return not isinstance(self.desired.stack, _Unmoved)
 
 
 def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
@@ -104,7 +104,7 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         "region": account.region,
         "target": environment.target,
     }
-    return Bootstrap(account, Intent(stack, variables), found)
+    return Bootstrap(account, DesiredState(stack, variables), found)
 
 
 async def take_up(runner: Runner, wanted: Bootstrap) -> None:
@@ -114,7 +114,7 @@ async def take_up(runner: Runner, wanted: Bootstrap) -> None:
     Raises:
         TerraformError, Interrupted: see Runner.run.
     """
-    stack = wanted.intent.stack
+    stack = wanted.desired.stack
     tainted = [] if wanted.moved else _tainted(stack.state_file)
     if tainted:
         await operations.init(runner, stack)
@@ -144,7 +144,7 @@ async def move_state(runner: Runner, made: Bootstrap) -> None:
     Raises:
         TerraformError, Interrupted: the state still lies on this machine, and the next run moves it.
     """
-    unmoved = made.intent.stack
+    unmoved = made.desired.stack
     if not isinstance(unmoved, _Unmoved):
         return
     stack = unmoved.moved()

@@ -12,14 +12,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from mjctl.deploy import inputs, policy
-from mjctl.deploy.artifacts import PlanFolder
+from mjctl.deploy.ecs_rollout import verify_ecs_rollout
 from mjctl.deploy.faults import as_error
-from mjctl.deploy.intents import Intent
 from mjctl.deploy.observation import ended_drains
-from mjctl.deploy.releases import RegionReleases, ReleaseStore
-from mjctl.deploy.settled import confirm_rollout
-from mjctl.models.deployment import Change, Outcome, Phase, RegionResult
+from mjctl.deploy.planner import inputs, policy
+from mjctl.deploy.planner.desired_state import DesiredState
+from mjctl.deploy.releases.saved_plans import PlanFolder
+from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
+from mjctl.models.deployment import Change, Phase, UnitOutcome, UnitResult
 from mjctl.models.environment import Environment
 from mjctl.models.errors import Interrupted
 from mjctl.models.workspace import Workspace
@@ -45,20 +45,20 @@ class Reporter(Protocol):
 
     def note(self, region: str, text: str) -> None: ...
 
-    def finished(self, result: RegionResult) -> None: ...
+    def finished(self, result: UnitResult) -> None: ...
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedUnit:
     """A region's plan, None where it could not be made. `result` is the region's result if the plan is not applied."""
 
-    intent: Intent
+    desired: DesiredState
     plan: PlanResult | None
-    result: RegionResult
+    result: UnitResult
 
     @property
     def stack(self) -> Stack:
-        return self.intent.stack
+        return self.desired.stack
 
 
 @contextmanager
@@ -81,7 +81,7 @@ def locked(
         yield
 
 
-def discard(planned: Sequence[Planned]) -> None:
+def discard(planned: Sequence[PlannedUnit]) -> None:
     """Remove saved plans that nobody will apply: they hold variables in clear."""
     for one in planned:
         if one.plan is not None:
@@ -116,76 +116,76 @@ class Deployment:
 
     async def plan(
         self,
-        intents: Sequence[Intent],
+        states: Sequence[DesiredState],
         *,
         destroy: bool = False,
         folder: PlanFolder | None = None,
-    ) -> list[Planned]:
-        """Plan each region as its intent says; `folder` keeps the plans."""
-        await self._init(intents)
-        return await self._each(intents, lambda one: self._plan_one(one, destroy, folder))
+    ) -> list[PlannedUnit]:
+        """Plan each region as its desired says; `folder` keeps the plans."""
+        await self._init(states)
+        return await self._each(states, lambda one: self._plan_one(one, destroy, folder))
 
-    async def take(self, intents: Sequence[Intent], folder: PlanFolder) -> list[Planned]:
-        """The plans that lie in `folder`, each verified against its intent. One that does not fit refuses them all.
+    async def load_saved(self, states: Sequence[DesiredState], folder: PlanFolder) -> list[PlannedUnit]:
+        """The plans that lie in `folder`, each verified against its desired. One that does not fit refuses them all.
 
         Raises:
             ConflictError, NotFoundError: see PlanFolder.take.
         """
-        await self._init(intents)
-        saved = [folder.take(one.stack, Binding(revision=one.revision or ""), one.variables) for one in intents]
-        return [await self._take_one(one, plan) for one, plan in zip(intents, saved, strict=True)]
+        await self._init(states)
+        saved = [folder.load_saved(one.stack, Binding(revision=one.revision or ""), one.variables) for one in states]
+        return [await self._take_one(one, plan) for one, plan in zip(states, saved, strict=True)]
 
-    async def apply(self, planned: Sequence[Planned]) -> list[RegionResult]:
+    async def apply(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Apply plans made by `plan`. A region that fails does not stop the others."""
         return await self._each(planned, self._apply)
 
-    async def destroy(self, planned: Sequence[Planned]) -> list[RegionResult]:
+    async def destroy(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Apply plans made by `plan(destroy=True)` and remove what is left on this machine."""
         results = await self._each(planned, self._destroy)
         await self.remove_old_code(results)
         return results
 
-    async def remove_old_code(self, results: Sequence[RegionResult]) -> None:
+    async def remove_old_code(self, results: Sequence[UnitResult]) -> None:
         """Remove code that no region needs. A failure is only noted: the regions' results are worth more."""
         try:
             await asyncio.to_thread(self.store.prune)
         except Exception as error:
             for result in results[:1]:
-                self._reporter.note(result.region, f"the code of old releases was not removed: {error}")
+                self._reporter.note(result.unit, f"the code of old releases was not removed: {error}")
 
-    def finish(self, result: RegionResult) -> RegionResult:
+    def finish(self, result: UnitResult) -> UnitResult:
         self._reporter.finished(result)
         return result
 
-    async def _init(self, intents: Sequence[Intent]) -> None:
-        for one in intents:
-            self._reporter.phase(one.region, Phase.INIT)
+    async def _init(self, states: Sequence[DesiredState]) -> None:
+        for one in states:
+            self._reporter.phase(one.unit, Phase.INIT)
             await operations.init(self._runner, one.stack)
 
-    async def _plan_one(self, intent: Intent, destroy: bool, folder: PlanFolder | None) -> Planned:
-        stack = intent.stack
-        self._reporter.phase(stack.region, Phase.PLAN)
+    async def _plan_one(self, desired: DesiredState, destroy: bool, folder: PlanFolder | None) -> PlannedUnit:
+        stack = desired.stack
+        self._reporter.phase(stack.unit, Phase.PLAN)
         started = time.monotonic()
-        saved = folder.saved(stack, Binding(revision=intent.revision or "")) if folder else None
+        saved = folder.saved(stack, Binding(revision=desired.revision or "")) if folder else None
         shown: list[Change] = []
         try:
             plan = await operations.plan(
                 self._runner,
                 stack,
-                intent.variables,
-                lambda event: self._reporter.event(stack.region, event),
+                desired.variables,
+                lambda event: self._reporter.event(stack.unit, event),
                 destroy=destroy,
                 saved=saved,
             )
             if plan.pending and not destroy:
                 shown = planned_changes(await operations.show(self._runner, stack, plan.saved))
             if folder is not None:
-                folder.keep_variables(stack, intent.variables)
-            result = _planned_result(intent, plan, shown, time.monotonic() - started)
+                folder.keep_variables(stack, desired.variables)
+            result = _planned_result(desired, plan, shown, time.monotonic() - started)
         except Exception as error:
             # Terraform may have written the plan already, and a plan holds secrets.
             (saved or operations.own_plan(stack)).remove()
-            return Planned(intent, None, self.finish(_failed(stack, error, started)))
+            return PlannedUnit(desired, None, self.finish(_failed(stack, error, started)))
         if destroy:
             # That everything goes is what was asked for.
             result = replace(result, violations=(), notes=())
@@ -193,11 +193,11 @@ class Deployment:
             self.finish(result)
             if folder is None:
                 plan.saved.remove()
-        return Planned(intent, plan, result)
+        return PlannedUnit(desired, plan, result)
 
-    async def _take_one(self, intent: Intent, saved: SavedPlan) -> Planned:
+    async def _take_one(self, desired: DesiredState, saved: SavedPlan) -> PlannedUnit:
         """Read from a kept plan what it would do."""
-        shown = await operations.show(self._runner, intent.stack, saved)
+        shown = await operations.show(self._runner, desired.stack, saved)
         changes = planned_changes(shown)
         counts = {action: sum(one.action == action for one in changes) for action in ("create", "update", "delete")}
         replaced = sum(one.action == "replace" for one in changes)
@@ -207,11 +207,11 @@ class Deployment:
             saved,
             pending=bool(shown["applyable"]),
         )
-        return Planned(intent, plan, _planned_result(intent, plan, changes, 0.0))
+        return PlannedUnit(desired, plan, _planned_result(desired, plan, changes, 0.0))
 
-    async def _apply(self, planned: Planned) -> RegionResult:
-        intent, plan = planned.intent, planned.plan
-        stack = intent.stack
+    async def _apply(self, planned: PlannedUnit) -> UnitResult:
+        desired, plan = planned.desired, planned.plan
+        stack = desired.stack
         if plan is None:
             # Nothing was applied, so what is recorded of the region stays true.
             return planned.result
@@ -219,28 +219,28 @@ class Deployment:
         try:
             if not plan.pending:
                 # The code can be new although nothing that runs has changed: the region is at that revision then.
-                self._remember(intent)
+                self._remember(desired)
                 return planned.result
-            self._reporter.phase(stack.region, Phase.APPLY)
+            self._reporter.phase(stack.unit, Phase.APPLY)
             if not self._allow_data_loss:
                 policy.require([planned.result])
-            if intent.release is not None:
-                await asyncio.to_thread(self.store.share, intent.release)
-                RegionReleases(stack).attempting(intent.release)
+            if desired.release is not None:
+                await asyncio.to_thread(self.store.share, desired.release)
+                RegionReleases(stack).mark_started(desired.release)
             summary = await operations.apply(
-                self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)
+                self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
             )
-            await asyncio.to_thread(confirm_rollout, stack)
-            self._remember(intent)
+            await asyncio.to_thread(verify_ecs_rollout, stack)
+            self._remember(desired)
         except Exception as error:
             failed = _failed(stack, error, started, planned.result.seconds)
             # Who stops a deploy says nothing against its revision.
-            refused = None if failed.outcome is Outcome.INTERRUPTED else intent.revision
+            refused = None if failed.outcome is UnitOutcome.INTERRUPTED else desired.revision
             return self.finish(replace(failed, refused=refused))
         return self.finish(
             replace(
                 planned.result,
-                outcome=Outcome.APPLIED,
+                outcome=UnitOutcome.APPLIED,
                 add=summary.add,
                 change=summary.change,
                 remove=summary.remove,
@@ -248,22 +248,22 @@ class Deployment:
             )
         )
 
-    def _remember(self, intent: Intent) -> None:
-        inputs.remember(intent.stack, intent.variables)
-        if intent.release is not None and intent.stack.exists():
-            RegionReleases(intent.stack).applied(intent.release, intent.variables)
+    def _remember(self, desired: DesiredState) -> None:
+        inputs.remember(desired.stack, desired.variables)
+        if desired.release is not None and desired.stack.exists():
+            RegionReleases(desired.stack).record_applied(desired.release, desired.variables)
 
-    async def _destroy(self, planned: Planned) -> RegionResult:
+    async def _destroy(self, planned: PlannedUnit) -> UnitResult:
         stack, plan = planned.stack, planned.plan
         if plan is None and not planned.result.ok:
             return planned.result
-        self._reporter.phase(stack.region, Phase.DESTROY)
+        self._reporter.phase(stack.unit, Phase.DESTROY)
         started = time.monotonic()
         removed = 0
         try:
             if plan is not None and plan.pending:
                 summary = await operations.apply(
-                    self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.region, event)
+                    self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
                 )
                 removed = summary.remove
             await asyncio.to_thread(inputs.remove_remains, stack)
@@ -271,9 +271,9 @@ class Deployment:
         except Exception as error:
             return self.finish(_failed(stack, error, started, planned.result.seconds))
         return self.finish(
-            RegionResult(
-                stack.region,
-                Outcome.DESTROYED if removed else Outcome.UNCHANGED,
+            UnitResult(
+                stack.unit,
+                UnitOutcome.DESTROYED if removed else UnitOutcome.UNCHANGED,
                 remove=removed,
                 changes=planned.result.changes,
                 seconds=planned.result.seconds + time.monotonic() - started,
@@ -290,7 +290,7 @@ class Deployment:
         return await asyncio.gather(*(limited(item) for item in items))
 
 
-def _planned_result(intent: Intent, plan: PlanResult, shown: Sequence[Change], seconds: float) -> RegionResult:
+def _planned_result(desired: DesiredState, plan: PlanResult, shown: Sequence[Change], seconds: float) -> UnitResult:
     """The result of a plan. `shown` adds to each change of the stream what plan JSON knows of it."""
     known = {(one.address, one.action): one for one in shown}
     changes = tuple(
@@ -301,21 +301,21 @@ def _planned_result(intent: Intent, plan: PlanResult, shown: Sequence[Change], s
         )
         for found in plan.changes
     )
-    return RegionResult(
-        intent.region,
-        Outcome.PLANNED if plan.pending else Outcome.UNCHANGED,
+    return UnitResult(
+        desired.unit,
+        UnitOutcome.PLANNED if plan.pending else UnitOutcome.UNCHANGED,
         plan.summary.add,
         plan.summary.change,
         plan.summary.remove,
         changes,
         seconds,
-        revision=intent.revision,
+        revision=desired.revision,
         violations=policy.violations(changes),
-        notes=(*intent.notes, *ended_drains(intent.stack, changes)),
+        notes=(*desired.notes, *ended_drains(desired.stack, changes)),
     )
 
 
-def _failed(stack: Stack, cause: Exception, started: float, before: float = 0.0) -> RegionResult:
+def _failed(stack: Stack, cause: Exception, started: float, before: float = 0.0) -> UnitResult:
     error = as_error(cause, stack)
-    outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
-    return RegionResult(stack.region, outcome, seconds=before + time.monotonic() - started, error=error)
+    outcome = UnitOutcome.INTERRUPTED if isinstance(error, Interrupted) else UnitOutcome.FAILED
+    return UnitResult(stack.unit, outcome, seconds=before + time.monotonic() - started, error=error)

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from mjctl.models.check import CheckResult, CheckStatus, Severity
-from mjctl.models.deployment import Verdict
+from mjctl.models.deployment import GateVerdict
 from mjctl.models.errors import Interrupted
 from mjctl.terraform.runner import Cancellation
 
@@ -42,7 +42,7 @@ class Gate:
     soak_seconds: float = 0.0
     max_failures: int = 0
 
-    async def watch(self, region: str, say: Callable[[str], None], cancellation: Cancellation) -> Verdict:
+    async def watch(self, region: str, say: Callable[[str], None], cancellation: Cancellation) -> GateVerdict:
         """Look until the soak time is over and the last look was good, or until the region is not healthy.
 
         Raises:
@@ -62,18 +62,18 @@ class Gate:
                 failing = tuple(f"{check.name}: {check.summary}" for check in failed[:_SHOWN])
                 say(f"look {looks}: {len(failed)} of {observed} observed checks fail: {failing[0]}")
                 if bad >= _LOOKS_IN_A_ROW:
-                    return Verdict(False, looks, seconds, failing)
+                    return GateVerdict(False, looks, seconds, failing)
             elif missing:
                 # Bad looks before and after this one still follow each other: `bad` is kept.
                 unproven += 1
                 say(f"look {looks} proves nothing: {missing[0]}")
                 if unproven >= _UNPROVEN_IN_A_ROW:
-                    return Verdict(False, looks, seconds, missing)
+                    return GateVerdict(False, looks, seconds, missing)
             else:
                 bad = unproven = 0
                 say(f"look {looks}: {observed - len(failed)} of {observed} observed checks are good")
                 if seconds >= self.soak_seconds:
-                    return Verdict(True, looks, seconds)
+                    return GateVerdict(True, looks, seconds)
             left = self.soak_seconds - seconds
             pause = _PAUSE_SECONDS if bad or unproven else min(_PAUSE_SECONDS, max(0.0, left))
             await _unless_cancelled(asyncio.sleep(pause * 2 ** max(0, unproven - 1), ()), region, cancellation)

@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from mjctl.models.deployment import RegionResult
+from mjctl.models.deployment import UnitResult
 from mjctl.models.drained import operator
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.stack import environment_shelf, explained_disk_errors
+from mjctl.terraform.stack import environment_files, explained_disk_errors
 
 _FOLDER = "history/"
 # More runs than anyone looks back over; each is one request.
@@ -65,7 +65,7 @@ class History:
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
         self._path = workspace.environment_dir(environment.name) / "history.jsonl"
-        self._shelf = environment_shelf(workspace, environment)
+        self._files = environment_files(workspace, environment)
         self._begun: dict[str, tuple[str, dict[str, Any]]] = {}
 
     def start(
@@ -88,15 +88,15 @@ class History:
             commit=commit,
             names=tuple(names),
         )
-        if self._shelf.account is None:
+        if self._files.account is None:
             self._append(asdict(record))
         else:
             name = f"{_FOLDER}{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{record.id}.jsonl"
             self._begun[record.id] = (name, asdict(record))
-            self._shelf.write(name, _jsonl(asdict(record)))
+            self._files.write(name, _jsonl(asdict(record)))
         return record
 
-    def finish(self, record: Record, results: Sequence[RegionResult], exit_code: int, seconds: float) -> None:
+    def finish(self, record: Record, results: Sequence[UnitResult], exit_code: int, seconds: float) -> None:
         """Note how the run ended."""
         end = {
             "id": record.id,
@@ -104,11 +104,11 @@ class History:
             "seconds": round(seconds, 2),
             "regions": [asdict(_region_record(one)) for one in results],
         }
-        if self._shelf.account is None:
+        if self._files.account is None:
             self._append(end)
         else:
             name, start = self._begun.pop(record.id)
-            self._shelf.write(name, _jsonl(start, end))
+            self._files.write(name, _jsonl(start, end))
 
     def records(self) -> list[Record]:
         """Every run, the newest first; on AWS the newest 500. A line that was cut short by a full disk is passed over.
@@ -128,11 +128,11 @@ class History:
         return list(reversed(found.values()))
 
     def _text(self) -> str:
-        if self._shelf.account is None:
-            return (self._shelf.read(self._path.name) or b"").decode(errors="replace")
-        names = self._shelf.names(_FOLDER)[-_LOOKED_AT:]
+        if self._files.account is None:
+            return (self._files.read(self._path.name) or b"").decode(errors="replace")
+        names = self._files.names(_FOLDER)[-_LOOKED_AT:]
         with ThreadPoolExecutor(_READERS) as readers:
-            return b"".join(note or b"" for note in readers.map(self._shelf.read, names)).decode(errors="replace")
+            return b"".join(note or b"" for note in readers.map(self._files.read, names)).decode(errors="replace")
 
     def _append(self, values: dict[str, Any]) -> None:
         with explained_disk_errors(str(self._path)):
@@ -144,9 +144,9 @@ class History:
                 os.close(descriptor)
 
 
-def _region_record(result: RegionResult) -> RegionRecord:
+def _region_record(result: UnitResult) -> RegionRecord:
     return RegionRecord(
-        region=result.region,
+        region=result.unit,
         outcome=str(result.outcome),
         revision=result.revision,
         refused=result.refused,

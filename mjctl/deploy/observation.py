@@ -209,10 +209,10 @@ def _has_schema(contract: Contract) -> bool:
     """Tell whether the database was migrated and still has what the migrations record."""
 
     async def look() -> bool:
-        from mjctl.aws.clients import AwsClients
-        from mjctl.aws.stores import database
+        from mjctl.clients.boto import RegionClients
+        from mjctl.clients.stores import database
 
-        with AwsClients(contract) as clients:
+        with RegionClients(contract) as clients:
             async with database(contract, clients) as connection:
                 return await connection.fetchval("select to_regclass('public.alembic_version')") is not None
 

@@ -8,12 +8,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from mjctl.deploy.executor import Deployment, Planned, discard
+from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.faults import as_error
 from mjctl.deploy.gate import Gate
-from mjctl.deploy.intents import Intent, Intents
-from mjctl.deploy.releases import RegionReleases
-from mjctl.models.deployment import Outcome, Phase, RegionResult
+from mjctl.deploy.planner.desired_state import DesiredState, Planner
+from mjctl.deploy.releases.store import RegionReleases
+from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import MjctlError, VerificationError
 
 
@@ -47,78 +47,78 @@ class RolloutPlan:
 class Rollout:
     """Executes plans by waves. Without a gate a wave is well when Terraform says so."""
 
-    def __init__(self, deployment: Deployment, intents: Intents, plan: RolloutPlan, gate: Gate | None) -> None:
+    def __init__(self, deployment: Deployment, planner: Planner, plan: RolloutPlan, gate: Gate | None) -> None:
         self._deployment = deployment
-        self._intents = intents
+        self._planner = planner
         self._plan = plan
         self._gate = gate
 
-    async def run(self, planned: Sequence[Planned], *, unserved: Collection[str] = ()) -> list[RegionResult]:
+    async def run(self, planned: Sequence[PlannedUnit], *, unserved: Collection[str] = ()) -> list[UnitResult]:
         """Apply `planned`; results in the order given. After a wave that is not well no other region is touched.
 
         The gate looks at a region as a player does, so it cannot look at those `unserved`, which none can reach yet.
         """
-        by_region = {one.stack.region: one for one in planned}
-        results: dict[str, RegionResult] = {}
+        by_region = {one.stack.unit: one for one in planned}
+        results: dict[str, UnitResult] = {}
         for wave in self._plan.waves(list(by_region)):
             if all(result.ok for result in results.values()):
                 found = await self._wave([by_region[region] for region in wave], unserved)
             else:
                 discard([by_region[region] for region in wave])
                 found = [not_started(self._deployment, by_region[region]) for region in wave]
-            results.update({one.region: one for one in found})
+            results.update({one.unit: one for one in found})
         in_order = [results[region] for region in by_region]
         await self._deployment.remove_old_code(in_order)
         return in_order
 
-    async def _wave(self, planned: Sequence[Planned], unserved: Collection[str]) -> list[RegionResult]:
+    async def _wave(self, planned: Sequence[PlannedUnit], unserved: Collection[str]) -> list[UnitResult]:
         applied = await self._deployment.apply(planned)
-        return list(await asyncio.gather(*(self._judge(one, one.region not in unserved) for one in applied)))
+        return list(await asyncio.gather(*(self._judge(one, one.unit not in unserved) for one in applied)))
 
-    async def _judge(self, result: RegionResult, visible: bool) -> RegionResult:
+    async def _judge(self, result: UnitResult, visible: bool) -> UnitResult:
         """Watch one region and, where that is asked for, roll it back. A fault here must not reach other regions."""
         try:
             return await self._judged(result, visible)
         except Exception as error:
-            fault = as_error(error, self._intents.stack(result.region))
+            fault = as_error(error, self._planner.stack(result.unit))
             return self._deployment.finish(
-                replace(result, outcome=Outcome.FAILED, error=_both(result.error, fault) if result.error else fault)
+                replace(result, outcome=UnitOutcome.FAILED, error=_both(result.error, fault) if result.error else fault)
             )
 
-    async def _judged(self, result: RegionResult, visible: bool) -> RegionResult:
+    async def _judged(self, result: UnitResult, visible: bool) -> UnitResult:
         if result.ok and self._gate is not None and not visible:
-            self._deployment.reporter.note(result.region, "is not watched yet: no player reaches it before the edge")
+            self._deployment.reporter.note(result.unit, "is not watched yet: no player reaches it before the edge")
         elif result.ok and self._gate is not None:
             result = await self._through_gate(result, self._gate)
-        if self._plan.rollback and result.outcome in (Outcome.FAILED, Outcome.UNHEALTHY):
+        if self._plan.rollback and result.outcome in (UnitOutcome.FAILED, UnitOutcome.UNHEALTHY):
             return await self._roll_back(result)
         return result
 
-    async def _through_gate(self, result: RegionResult, gate: Gate) -> RegionResult:
+    async def _through_gate(self, result: UnitResult, gate: Gate) -> UnitResult:
         reporter = self._deployment.reporter
-        reporter.phase(result.region, Phase.GATE)
+        reporter.phase(result.unit, Phase.GATE)
         started = time.monotonic()
         try:
             verdict = await gate.watch(
-                result.region, lambda text: reporter.note(result.region, text), self._deployment.cancellation
+                result.unit, lambda text: reporter.note(result.unit, text), self._deployment.cancellation
             )
         except MjctlError as error:
-            outcome = Outcome.INTERRUPTED if self._deployment.cancellation.requested else Outcome.FAILED
+            outcome = UnitOutcome.INTERRUPTED if self._deployment.cancellation.requested else UnitOutcome.FAILED
             return self._deployment.finish(replace(result, outcome=outcome, error=error))
-        RegionReleases(self._intents.stack(result.region)).judged(verdict.healthy)
+        RegionReleases(self._planner.stack(result.unit)).record_verdict(verdict.healthy)
         result = replace(result, verdict=verdict, seconds=result.seconds + time.monotonic() - started)
         if not verdict.healthy:
-            result = replace(result, outcome=Outcome.UNHEALTHY)
+            result = replace(result, outcome=UnitOutcome.UNHEALTHY)
         return self._deployment.finish(result)
 
-    async def _roll_back(self, result: RegionResult) -> RegionResult:
+    async def _roll_back(self, result: UnitResult) -> UnitResult:
         """Bring the region back to its last good revision; `result` keeps what went wrong with the refused one."""
         refused = result.refused or result.revision
-        self._deployment.reporter.phase(result.region, Phase.ROLLBACK)
+        self._deployment.reporter.phase(result.unit, Phase.ROLLBACK)
         try:
-            entry = RegionReleases(self._intents.stack(result.region)).last_good(other_than=refused)
-            self._deployment.reporter.note(result.region, f"rolling back from {refused} to {entry.revision}")
-            back = (await restore(self._deployment, [self._intents.earlier(result.region, entry)]))[0]
+            entry = RegionReleases(self._planner.stack(result.unit)).last_good(other_than=refused)
+            self._deployment.reporter.note(result.unit, f"rolling back from {refused} to {entry.revision}")
+            back = (await restore(self._deployment, [self._planner.for_rollback(result.unit, entry)]))[0]
         except MjctlError as error:
             return self._deployment.finish(replace(result, refused=refused, error=_both(result.error, error)))
         if not back.ok:
@@ -129,20 +129,20 @@ class Rollout:
         still_bad = await self._still_unhealthy(result, entry.revision)
         if still_bad is not None:
             return self._deployment.finish(
-                replace(result, outcome=Outcome.UNHEALTHY, error=_both(result.error, still_bad))
+                replace(result, outcome=UnitOutcome.UNHEALTHY, error=_both(result.error, still_bad))
             )
-        return self._deployment.finish(replace(result, outcome=Outcome.ROLLED_BACK))
+        return self._deployment.finish(replace(result, outcome=UnitOutcome.ROLLED_BACK))
 
-    async def _still_unhealthy(self, result: RegionResult, revision: str) -> MjctlError | None:
+    async def _still_unhealthy(self, result: UnitResult, revision: str) -> MjctlError | None:
         """What is wrong although the good revision is back; None when all is well, or there is no gate to tell."""
         if self._gate is None:
             return None
         reporter = self._deployment.reporter
-        reporter.phase(result.region, Phase.GATE)
+        reporter.phase(result.unit, Phase.GATE)
         gate = replace(self._gate, soak_seconds=0.0)
         try:
             verdict = await gate.watch(
-                result.region, lambda text: reporter.note(result.region, text), self._deployment.cancellation
+                result.unit, lambda text: reporter.note(result.unit, text), self._deployment.cancellation
             )
         except MjctlError as error:
             return error
@@ -150,18 +150,18 @@ class Rollout:
             return None
         return VerificationError(
             f"{revision} is back, and the region is still {verdict}",
-            where=f"region {result.region}",
+            where=f"region {result.unit}",
             hint="the cause is not the code: `mjctl health` shows every check",
         )
 
 
-def not_started(deployment: Deployment, planned: Planned) -> RegionResult:
+def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
     """The result of a region that was left alone because another one went wrong."""
     current = RegionReleases(planned.stack).current()
     return deployment.finish(
         replace(
             planned.result,
-            outcome=Outcome.NOT_STARTED,
+            outcome=UnitOutcome.NOT_STARTED,
             add=0,
             change=0,
             remove=0,
@@ -172,9 +172,9 @@ def not_started(deployment: Deployment, planned: Planned) -> RegionResult:
     )
 
 
-async def restore(deployment: Deployment, intents: Sequence[Intent]) -> list[RegionResult]:
+async def restore(deployment: Deployment, states: Sequence[DesiredState]) -> list[UnitResult]:
     """Plan and apply in one go: nobody is asked between, a bad revision is running."""
-    planned = await deployment.plan(intents)
+    planned = await deployment.plan(states)
     try:
         # Where the plan could not be made, `apply` changes nothing and returns the plan's error.
         return await deployment.apply(planned)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mjctl.deploy.observation import missing_parts
-from mjctl.deploy.releases import RegionReleases
+from mjctl.deploy.releases.store import RegionReleases
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.lock import held_by
@@ -47,7 +47,7 @@ def region_status(workspace: Workspace, environment: Environment, region: str) -
         state=_state(stack, releases, stack.applied_variables() is not None, gone),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,
-        standing=current.standing if current else None,
+        standing=current.verdict if current else None,
         applied_at=current.applied_at if current else None,
         serial=stack.position().serial,
         gone=gone,
@@ -72,7 +72,7 @@ def unfinished_regions(
 
 
 def _state(stack: Stack, releases: RegionReleases, applied: bool, gone: tuple[str, ...]) -> str:
-    if releases.attempted():
+    if releases.interrupted_revision():
         return "partial"
     if not stack.exists():
         return "absent"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mjctl.deploy.executor import Deployment, Planned, discard
-from mjctl.deploy.intents import Intent
-from mjctl.deploy.production import ProductionIntents
+from mjctl.deploy.executor import Deployment, PlannedUnit, discard
+from mjctl.deploy.planner.desired_state import DesiredState
+from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.rollout import not_started
-from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.release import Release
@@ -23,25 +23,25 @@ class Teardown(Protocol):
     @property
     def going(self) -> tuple[str, ...]: ...
 
-    async def plan(self, deployment: Deployment) -> list[Planned]: ...
+    async def plan(self, deployment: Deployment) -> list[PlannedUnit]: ...
 
-    async def run(self, deployment: Deployment, planned: Sequence[Planned]) -> list[RegionResult]: ...
+    async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]: ...
 
 
 @dataclass(frozen=True)
 class LocalTeardown:
     """Local regions, all at once: none needs another."""
 
-    intents: Sequence[Intent]
+    states: Sequence[DesiredState]
 
     @property
     def going(self) -> tuple[str, ...]:
-        return tuple(intent.region for intent in self.intents)
+        return tuple(desired.unit for desired in self.states)
 
-    async def plan(self, deployment: Deployment) -> list[Planned]:
-        return await deployment.plan(self.intents, destroy=True)
+    async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
+        return await deployment.plan(self.states, destroy=True)
 
-    async def run(self, deployment: Deployment, planned: Sequence[Planned]) -> list[RegionResult]:
+    async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         return await deployment.destroy(planned)
 
 
@@ -49,7 +49,7 @@ class LocalTeardown:
 class ProductionTeardown:
     """`leaving`: the regions that go; `remaining`: deployed ones that stay; `everything`: foundation goes too."""
 
-    intents: ProductionIntents
+    states: ProductionPlanner
     release: Release
     leaving: tuple[str, ...]
     remaining: tuple[str, ...]
@@ -59,7 +59,7 @@ class ProductionTeardown:
     @classmethod
     def of(
         cls,
-        intents: ProductionIntents,
+        states: ProductionPlanner,
         environment: Environment,
         release: Release,
         regions: Sequence[str],
@@ -67,7 +67,7 @@ class ProductionTeardown:
         everything: bool,
     ) -> ProductionTeardown:
         """Raises: ConflictError: the primary region would go before others whose databases follow its own."""
-        remaining = tuple(name for name in intents.deployed_regions() if name not in regions)
+        remaining = tuple(name for name in states.deployed_regions() if name not in regions)
         primary = environment.primary_region
         if primary in regions and remaining:
             raise ConflictError(
@@ -75,7 +75,7 @@ class ProductionTeardown:
                 where=f"environment {environment.name}",
                 hint="take the other regions down first, or all with --all-regions",
             )
-        return cls(intents, release, tuple(regions), remaining, primary, everything)
+        return cls(states, release, tuple(regions), remaining, primary, everything)
 
     @property
     def keeps_edge(self) -> bool:
@@ -97,25 +97,26 @@ class ProductionTeardown:
         ]
         return [stage for stage in order if stage]
 
-    async def plan(self, deployment: Deployment) -> list[Planned]:
+    async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
         """Plans of every unit that is touched, in the order in which it is; what does not exist is unchanged."""
         units = [unit for stage in self.stages for unit in stage]
-        there = {unit: await asyncio.to_thread(self.intents.stack(unit).exists) for unit in units}
-        made: dict[str, Planned] = {}
+        there = {unit: await asyncio.to_thread(self.states.stack(unit).exists) for unit in units}
+        made: dict[str, PlannedUnit] = {}
         if self.keeps_edge and there[EDGE]:
-            reduced = await asyncio.to_thread(self.intents.without, self.release, self.leaving)
+            reduced = await asyncio.to_thread(self.states.without, self.release, self.leaving)
             made[EDGE] = (await deployment.plan([reduced]))[0]
         going = [await asyncio.to_thread(self._last, unit) for unit in units if there[unit] and unit not in made]
-        made |= {one.stack.region: one for one in await deployment.plan(going, destroy=True)}
+        made |= {one.stack.unit: one for one in await deployment.plan(going, destroy=True)}
         return [
-            made.get(unit) or Planned(Intent(self.intents.stack(unit), {}), None, RegionResult(unit, Outcome.UNCHANGED))
+            made.get(unit)
+            or PlannedUnit(DesiredState(self.states.stack(unit), {}), None, UnitResult(unit, UnitOutcome.UNCHANGED))
             for unit in units
         ]
 
-    async def run(self, deployment: Deployment, planned: Sequence[Planned]) -> list[RegionResult]:
+    async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         """Apply the plans stage by stage. After a stage that is not well nothing else is touched."""
-        by_unit = {one.stack.region: one for one in planned}
-        results: dict[str, RegionResult] = {}
+        by_unit = {one.stack.unit: one for one in planned}
+        results: dict[str, UnitResult] = {}
         for stage in self.stages:
             chosen = [by_unit[unit] for unit in stage]
             if not all(result.ok for result in results.values()):
@@ -125,12 +126,12 @@ class ProductionTeardown:
                 found = await deployment.apply([one for one in chosen if one.plan is not None]) or [chosen[0].result]
             else:
                 found = await deployment.destroy(chosen)
-            results.update({one.region: one for one in found})
+            results.update({one.unit: one for one in found})
         return [results[unit] for unit in by_unit]
 
-    def _last(self, unit: str) -> Intent:
+    def _last(self, unit: str) -> DesiredState:
         """The unit as it was applied; where that is not known any more, as it would be applied now."""
         try:
-            return self.intents.applied(unit)
+            return self.states.for_last_apply(unit)
         except NotFoundError:
-            return self.intents.wanted(unit, self.release)
+            return self.states.for_release(unit, self.release)

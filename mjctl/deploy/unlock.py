@@ -44,7 +44,7 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
     """No run of mjctl holds the unit: what is left is the lock of one that died, or of somebody's plain Terraform."""
     note = remote.lock()
     if note is None:
-        return f"nothing to unlock: no lock is left on {stack.region}"
+        return f"nothing to unlock: no lock is left on {stack.unit}"
     # A damaged note names no id; the operator then confirms with this word.
     found, who = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
     if lock_id is None and who != f"{user_name()}@{socket.gethostname()}":
@@ -52,7 +52,7 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
             f"the state is locked by {who} since {note.get('Created', 'an unknown time')}, on another machine",
             where=stack.where,
             hint=f"if no Terraform works there any more: `mjctl unlock --env {stack.environment} "
-            f"--region {stack.region} --id {found}`",
+            f"--region {stack.unit} --id {found}`",
         )
     if lock_id is not None and lock_id != found:
         raise LockedError(
@@ -80,7 +80,7 @@ async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
             "a Terraform process holds the state, and its lock note is damaged",
             where=f"{stack.where}, {note}",
             hint=f"wait until that process has ended, or end it; then repeat `mjctl unlock --env "
-            f"{stack.environment} --region {stack.region}`",
+            f"{stack.environment} --region {stack.unit}`",
         )
     await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, found)
     return f"lock {found} removed"

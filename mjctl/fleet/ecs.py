@@ -14,9 +14,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.ecs import Task, cluster_arn, read_service, read_tasks
-from mjctl.aws.ops_function import OpsFunction, ops_function
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.ecs import Task, cluster_arn, read_service, read_tasks
+from mjctl.clients.ops_function import OpsFunction, ops_function
 from mjctl.fleet.listing import ServerRow
 from mjctl.models.contract import Contract
 from mjctl.models.drained import Drained
@@ -56,7 +56,7 @@ async def list_servers(contract: Contract) -> list[ServerRow]:
     Raises:
         PermissionDeniedError, UnreachableError: ECS cannot be asked.
     """
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         tasks, answer = await asyncio.gather(read_tasks(contract, clients), _registry(contract))
     if isinstance(answer, MjctlError):
         return [_row(_Seen(task, None), reason=answer.what) for task in tasks]
@@ -79,7 +79,7 @@ async def drain(
 
     changes = []
     async with ops_function(contract) as function:
-        with AwsClients(contract) as clients:
+        with RegionClients(contract) as clients:
             _find_all(contract, await _look(contract, clients, function), names)
             for name in dict.fromkeys(names):
                 started = time.monotonic()
@@ -99,7 +99,7 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
 
     changes = []
     async with ops_function(contract) as function:
-        with AwsClients(contract) as clients:
+        with RegionClients(contract) as clients:
             there = await _look(contract, clients, function)
             chosen = list(dict.fromkeys(names or [seen.id for seen in there if seen.task is not None]))
             _find_all(contract, there, chosen)
@@ -121,7 +121,7 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
 
 
 async def _hand_over(
-    contract: Contract, clients: AwsClients, function: OpsFunction, name: str, say: Say, message: str | None = None
+    contract: Contract, clients: RegionClients, function: OpsFunction, name: str, say: Say, message: str | None = None
 ) -> tuple[_Seen, int]:
     """Drain one server, once another can take its matches; the server, and how many matches it had."""
     there = await _look(contract, clients, function)
@@ -156,7 +156,7 @@ async def _hand_over(
 
 
 async def _await_replacement(
-    contract: Contract, clients: AwsClients, function: OpsFunction, old: _Seen, ready: int
+    contract: Contract, clients: RegionClients, function: OpsFunction, old: _Seen, ready: int
 ) -> None:
     """Until the old task is gone and as many servers are ready as before."""
     deadline = time.monotonic() + _REPLACED_SECONDS
@@ -194,7 +194,7 @@ def _log_advice(contract: Contract) -> str:
     return f"`aws logs tail {group} --region {contract.region}` shows why" if group else "its log says why"
 
 
-async def _look(contract: Contract, clients: AwsClients, function: OpsFunction) -> list[_Seen]:
+async def _look(contract: Contract, clients: RegionClients, function: OpsFunction) -> list[_Seen]:
     tasks, entries = await asyncio.gather(read_tasks(contract, clients), _entries(function))
     return _joined(tasks, entries)
 

@@ -1,7 +1,7 @@
 """Moving players away from a region, and back.
 
 On `local` the region's API stops placing matches and names the other regions to whoever asks for one. On AWS all
-regions share one name, and DNS no longer names this region (`mjctl.aws.dns`). Matches that run there are played to
+regions share one name, and DNS no longer names this region (`mjctl.clients.dns`). Matches that run there are played to
 their end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
 """
 
@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gameserver import closure
-from mjctl.aws import dns
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.stores import cache
+from gameserver.cluster import closure
+from mjctl.clients import dns
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.stores import cache
 from mjctl.fleet.listing import list_servers
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError
@@ -65,7 +65,7 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
     """
     if contract.managed is not None:
         return () if (await dns.region_dns(contract, contract.managed)).excluded else None
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis:
             closed = closure.decode(await redis.get(closure.KEY))
     return tuple(one.region for one in closed.elsewhere) if closed else None
@@ -110,7 +110,7 @@ async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
         return
     alternatives = tuple(closure.Alternative(one.region, one.endpoints.api) for one in elsewhere)
     written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis:
             await redis.set(closure.KEY, written)
 
@@ -123,7 +123,7 @@ async def reopen(contract: Contract) -> bool:
     """
     if contract.managed is not None:
         return await dns.set_excluded(contract, contract.managed, excluded=False)
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis:
             return bool(await redis.delete(closure.KEY))
 

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.metrics import Metric, newest
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.metrics import Metric, newest
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError, VerificationError
 
@@ -80,7 +80,7 @@ async def look(asked: Contract) -> GlobalDatabase | None:
     name = asked.managed.database_global_cluster if asked.managed else None
     if name is None:
         return None
-    with AwsClients(asked) as clients:
+    with RegionClients(asked) as clients:
         return await _look(clients, name)
 
 
@@ -92,7 +92,7 @@ async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract])
         if copy.writes or contract is None:
             return copy
         dimensions = {"DBClusterIdentifier": copy.arn.rsplit(":", 1)[-1]}
-        with AwsClients(contract) as clients:
+        with RegionClients(contract) as clients:
             try:
                 found = await newest(clients, {"lag": Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", dimensions)})
             except UnreachableError:
@@ -149,14 +149,14 @@ async def move(
             where=f"global cluster {database.name}",
             hint="repeat the command when that is done; `mjctl health --only database-regions` shows it",
         )
-    with AwsClients(target) as clients:
+    with RegionClients(target) as clients:
         if database.moving_to is None:
             await _ask(clients, database, copy, lossy=lossy)
             say(f"asked AWS to make {copy.region} the writer of {database.name}")
         return await _written_there(clients, target, database.name, copy, say)
 
 
-async def _ask(clients: AwsClients, database: GlobalDatabase, copy: Copy, *, lossy: bool) -> None:
+async def _ask(clients: RegionClients, database: GlobalDatabase, copy: Copy, *, lossy: bool) -> None:
     named = {"GlobalClusterIdentifier": database.name, "TargetDbClusterIdentifier": copy.arn}
     try:
         if lossy:
@@ -177,7 +177,7 @@ async def _ask(clients: AwsClients, database: GlobalDatabase, copy: Copy, *, los
 
 
 async def _written_there(
-    clients: AwsClients, target: Contract, name: str, copy: Copy, say: Callable[[str], None]
+    clients: RegionClients, target: Contract, name: str, copy: Copy, say: Callable[[str], None]
 ) -> GlobalDatabase:
     deadline = time.monotonic() + _MOVE_SECONDS
     told, silent = "", 0
@@ -205,7 +205,7 @@ async def _written_there(
         await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _look_closely(clients: AwsClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
+async def _look_closely(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
     """The global database, and the status of the copy's own cluster."""
     database, answer = await asyncio.gather(
         _look(clients, name),
@@ -222,7 +222,7 @@ def look_hint(contract: Contract, name: str) -> str:
     )
 
 
-async def _look(clients: AwsClients, name: str) -> GlobalDatabase:
+async def _look(clients: RegionClients, name: str) -> GlobalDatabase:
     answer = await clients.call_all("rds", "describe_global_clusters", GlobalClusterIdentifier=name)
     return read(answer["GlobalClusters"][0])
 

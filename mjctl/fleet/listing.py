@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mjctl.aws.tls import private_context
+from mjctl.clients.tls import private_context
 from mjctl.models.contract import Contract, Server
 from mjctl.models.drained import Drained
 from mjctl.models.errors import MjctlError

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mjctl.aws.clients import AwsClients
+from mjctl.clients.boto import RegionClients
 from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UsageError
@@ -124,7 +124,7 @@ class RegionContext:
     def __init__(
         self,
         contract: Contract,
-        clients: AwsClients,
+        clients: RegionClients,
         http: aiohttp.ClientSession,
         thresholds: Thresholds,
         private_dir: Path,

@@ -23,12 +23,12 @@ def render(report: HealthReport) -> str:
     """The text exposition format of one report."""
     from prometheus_client import CollectorRegistry, generate_latest
 
-    class Collector:
+    class ReportCollector:
         def collect(self) -> Iterable[Metric]:
             return _metrics(report)
 
     registry: CollectorRegistry = CollectorRegistry(auto_describe=False)
-    registry.register(Collector())
+    registry.register(ReportCollector())
     return generate_latest(registry).decode()
 
 

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mjctl.aws.clients import AwsClients, ThrottledError
-from mjctl.aws.tls import private_context
+from mjctl.clients.boto import RegionClients, ThrottledError
+from mjctl.clients.tls import private_context
 from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed, warned
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
@@ -123,9 +123,9 @@ async def _run_region(
         return list(await asyncio.gather(*(one(check) for check in checks)))
 
 
-def _clients(contract: Contract) -> AwsClients:
+def _clients(contract: Contract) -> RegionClients:
     """Clients that give up before a check does, but not because of one connection that was reset."""
-    return AwsClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1, repeat_closed=True)
+    return RegionClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1, repeat_closed=True)
 
 
 async def run_check(check: Check, context: RegionContext) -> CheckResult:

@@ -32,7 +32,7 @@ class EndedMatch:
 
 
 @dataclass
-class Tally:
+class LoadTally:
     """Counted while the bots play; one for each region."""
 
     signed_up: dict[str, str] = field(default_factory=dict)
@@ -105,7 +105,7 @@ class LoadReport:
 
     region: str
     plan: LoadPlan
-    tally: Tally
+    tally: LoadTally
     verification: Verification | None
     """None when the test was interrupted before anything had ended."""
 

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, TypeVar
 
-from mjctl.aws.clients import AwsClients, unreachable
-from mjctl.aws.internal_accounts import mark_internal
-from mjctl.aws.tls import private_context
-from mjctl.loadtest.model import EndedMatch, LoadPlan, Tally
+from mjctl.clients.boto import RegionClients, unreachable
+from mjctl.clients.internal_accounts import mark_internal
+from mjctl.clients.tls import private_context
+from mjctl.loadtest.model import EndedMatch, LoadPlan, LoadTally
 from mjctl.models.contract import Contract
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _BUSY = "busy"
 _ATTEMPTS = 20
 
 
-async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.Event) -> None:
+async def play(contract: Contract, plan: LoadPlan, tally: LoadTally, stop: asyncio.Event) -> None:
     """Sign up `plan.players` bots, then let groups of them play back to back; counts into `tally` as it goes.
 
     Returns when the last match has ended, or soon after `stop` is set: matches under way are then left.
@@ -40,7 +40,7 @@ async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.E
         NotFoundError: the user pool has no group for load-test accounts.
     """
     async with AsyncExitStack() as stack:
-        clients = stack.enter_context(AwsClients(contract))
+        clients = stack.enter_context(RegionClients(contract))
         bots = await _until(stop, _sign_up_all(contract, clients, plan, tally, stack))
         if not bots:
             return
@@ -52,7 +52,7 @@ async def play(contract: Contract, plan: LoadPlan, tally: Tally, stop: asyncio.E
 
 
 async def _sign_up_all(
-    contract: Contract, clients: AwsClients, plan: LoadPlan, tally: Tally, stack: AsyncExitStack
+    contract: Contract, clients: RegionClients, plan: LoadPlan, tally: LoadTally, stack: AsyncExitStack
 ) -> list[GameClient]:
     from gameserver.client import GameClient
 
@@ -85,7 +85,7 @@ async def _sign_up_all(
     return bots
 
 
-async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tally, deadline: float) -> None:
+async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: LoadTally, deadline: float) -> None:
     """One group's matches; after the first, for which the plan has room, none is begun that could not end in time."""
     while True:
         try:
@@ -98,7 +98,7 @@ async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: Tall
             return
 
 
-async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: Tally) -> None:
+async def _play_one(group: Sequence[GameClient], plan: LoadPlan, tally: LoadTally) -> None:
     ticket = await timed(tally, "create_match", lambda: group[0].create_match(plan.mode, "new"))
     tally.started.add(ticket.match_id)
     outcomes = await asyncio.gather(*(_join_and_play(bot, ticket) for bot in group), return_exceptions=True)
@@ -121,7 +121,7 @@ async def _join_and_play(bot: GameClient, ticket: MatchTicket) -> MatchReport:
         await connection.close()
 
 
-def _take(tally: Tally, report: MatchReport) -> None:
+def _take(tally: LoadTally, report: MatchReport) -> None:
     tally.input_to_state_ms.extend(report.latency_ms)
     tally.frames += report.frames
     tally.reconnects += report.reconnects
@@ -131,7 +131,7 @@ def _take(tally: Tally, report: MatchReport) -> None:
         tally.errors["play: two players saw different results of one match"] += 1
 
 
-async def timed(tally: Tally, name: str, call: Callable[[], Awaitable[T]]) -> T:
+async def timed(tally: LoadTally, name: str, call: Callable[[], Awaitable[T]]) -> T:
     """What `call` returns; how long it took goes into the tally. A refusal for asking too often,
     or together with too many others, is waited out.
 
@@ -169,7 +169,7 @@ async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
         await asyncio.gather(task, stopped, return_exceptions=True)
 
 
-def _count(tally: Tally, where: str, error: Exception) -> None:
+def _count(tally: LoadTally, where: str, error: Exception) -> None:
     tally.errors[f"{where}: {error or type(error).__name__}"[:200]] += 1
 
 

@@ -7,8 +7,8 @@ import contextlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 
-from mjctl.aws.regions import RegionOutcome, in_each_region
-from mjctl.loadtest.model import LoadPlan, LoadReport, Tally
+from mjctl.clients.regions import RegionOutcome, in_each_region
+from mjctl.loadtest.model import LoadPlan, LoadReport, LoadTally
 from mjctl.loadtest.players import play
 from mjctl.loadtest.verify import verify
 from mjctl.models.contract import Contract
@@ -19,13 +19,13 @@ _PROGRESS_INTERVAL_SECONDS = 0.5
 
 
 async def run_loadtest(
-    contracts: Mapping[str, Contract], plan: LoadPlan, *, on_progress: Callable[[Mapping[str, Tally]], None]
+    contracts: Mapping[str, Contract], plan: LoadPlan, *, on_progress: Callable[[Mapping[str, LoadTally]], None]
 ) -> list[RegionOutcome[LoadReport]]:
     """Run `plan` in every region at the same time; `on_progress` hears of the tallies twice a second.
 
     The first SIGINT or SIGTERM ends the play and goes on to a shortened look; the second cancels at once.
     """
-    tallies = {region: Tally() for region in contracts}
+    tallies = {region: LoadTally() for region in contracts}
     stop = asyncio.Event()
 
     async def one(contract: Contract) -> LoadReport:
@@ -68,7 +68,9 @@ def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
             signal.signal(number, previous[number])
 
 
-async def _report_progress(tallies: Mapping[str, Tally], on_progress: Callable[[Mapping[str, Tally]], None]) -> None:
+async def _report_progress(
+    tallies: Mapping[str, LoadTally], on_progress: Callable[[Mapping[str, LoadTally]], None]
+) -> None:
     while True:
         on_progress(tallies)
         await asyncio.sleep(_PROGRESS_INTERVAL_SECONDS)

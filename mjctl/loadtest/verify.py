@@ -7,15 +7,15 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.records import MatchRecord, Standing, read_matches, read_standings
-from mjctl.loadtest.model import EndedMatch, Tally, Verification
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.records import MatchInStores, PlayerTotals, read_matches, read_standings
+from mjctl.loadtest.model import EndedMatch, LoadTally, Verification
 from mjctl.models.contract import Contract
 
 _LOOK_INTERVAL_SECONDS = 0.25
 
 
-async def verify(contract: Contract, tally: Tally, *, settle_seconds: float) -> Verification:
+async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float) -> Verification:
     """Look into PostgreSQL and DynamoDB until every match is found, for `settle_seconds` at most.
 
     Every match that was started must be there; after an interruption only those whose end the bots have seen.
@@ -27,7 +27,7 @@ async def verify(contract: Contract, tally: Tally, *, settle_seconds: float) -> 
     wanted = sorted(tally.ended if tally.interrupted else tally.started)
     players = sorted(tally.signed_up.values())
     began = time.monotonic()
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         while True:
             records = await read_matches(contract, clients, wanted)
             # Matches that an interruption left under way still end, and then count, some time after this look.
@@ -39,8 +39,8 @@ async def verify(contract: Contract, tally: Tally, *, settle_seconds: float) -> 
 
 
 def judge(
-    records: Mapping[str, MatchRecord],
-    standings: Mapping[str, Standing] | None,
+    records: Mapping[str, MatchInStores],
+    standings: Mapping[str, PlayerTotals] | None,
     seen: Mapping[str, EndedMatch],
     *,
     waited_seconds: float,
@@ -57,11 +57,11 @@ def judge(
             totals.update(record.database_scores)
         if record.ended_everywhere and not dict(record.database_scores) == dict(record.table_scores) == dict(played):
             wrong.add(match_id)
-    counted = defaultdict(lambda: Standing(0, 0), standings or {})
+    counted = defaultdict(lambda: PlayerTotals(0, 0), standings or {})
     off = [
         player
         for player in (matches.keys() | standings.keys() if standings is not None else ())
-        if counted[player] != Standing(matches[player], totals[player])
+        if counted[player] != PlayerTotals(matches[player], totals[player])
     ]
     return Verification(
         matches=len(records),
@@ -75,5 +75,5 @@ def judge(
     )
 
 
-def _without(records: Mapping[str, MatchRecord], state: str) -> tuple[str, ...]:
+def _without(records: Mapping[str, MatchInStores], state: str) -> tuple[str, ...]:
     return tuple(sorted(match_id for match_id, record in records.items() if getattr(record, state) != "ended"))

@@ -51,7 +51,7 @@ class Cache(_Part):
     ops_function_arn: str | None = None
 
 
-class Database(_Part):
+class DatabaseAccess(_Part):
     """PostgreSQL. `secret` refers to JSON with `password`. `access`: `direct` from this machine, or `private`."""
 
     host: str
@@ -80,7 +80,7 @@ class Queue(_Part):
     max_receive_count: int
 
 
-class Identity(_Part):
+class IdentityProvider(_Part):
     user_pool_id: str
     client_id: str
     issuer: str
@@ -161,11 +161,11 @@ class Contract(_Part):
     aws: AwsAccess
     endpoints: Endpoints
     cache: Cache
-    database: Database
+    database: DatabaseAccess
     tables: dict[str, Table]
     topics: dict[str, str]
     queues: dict[str, Queue]
-    identity: Identity
+    identity: IdentityProvider
     keys: dict[str, str]
     fleet: Fleet
     backup: Backup

@@ -22,7 +22,7 @@ class Phase(StrEnum):
     FINISHED = "finished"
 
 
-class Outcome(StrEnum):
+class UnitOutcome(StrEnum):
     """How a region ended.
 
     `planned`: changes are known and were not applied. `waiting`: what it needs is published by a stack that must be
@@ -105,7 +105,7 @@ class Violation:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class GateVerdict:
     """What the health gate says of a region. `failing`: `<check>: <summary>` of the last look that failed."""
 
     healthy: bool
@@ -119,8 +119,8 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class RegionResult:
-    """`region` may also be a stack that exists once: `foundation`, `edge`.
+class UnitResult:
+    """`unit` is a region or a stack that exists once: `foundation`, `edge`.
 
     `add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
     `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
@@ -129,8 +129,8 @@ class RegionResult:
     people on what was found in the world and what repairing it means.
     """
 
-    region: str
-    outcome: Outcome
+    unit: str
+    outcome: UnitOutcome
     add: int = 0
     change: int = 0
     remove: int = 0
@@ -139,7 +139,7 @@ class RegionResult:
     error: MjctlError | None = None
     revision: str | None = None
     refused: str | None = None
-    verdict: Verdict | None = None
+    verdict: GateVerdict | None = None
     ignored: tuple[Change, ...] = ()
     waits_for: tuple[str, ...] = ()
     violations: tuple[Violation, ...] = ()
@@ -152,9 +152,11 @@ class RegionResult:
 
     @property
     def ok(self) -> bool:
-        if self.outcome is Outcome.ROLLED_BACK:
+        if self.outcome is UnitOutcome.ROLLED_BACK:
             return self.refused is None
         return self.outcome in _GOOD
 
 
-_GOOD = frozenset({Outcome.UNCHANGED, Outcome.PLANNED, Outcome.WAITING, Outcome.APPLIED, Outcome.DESTROYED})
+_GOOD = frozenset(
+    {UnitOutcome.UNCHANGED, UnitOutcome.PLANNED, UnitOutcome.WAITING, UnitOutcome.APPLIED, UnitOutcome.DESTROYED}
+)

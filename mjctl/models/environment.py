@@ -38,7 +38,7 @@ def _range_of_a_vpc(text: str) -> str:
 Cidr = Annotated[str, AfterValidator(_range_of_a_vpc)]
 
 
-class Mode(Section):
+class ModeSettings(Section):
     """One way to play."""
 
     seats: int = Field(ge=1, le=100, description="players at most in one match")
@@ -52,11 +52,11 @@ class Game(Section):
     servers_per_zone: int = Field(default=1, ge=1, le=MAX_SERVERS_PER_ZONE)
     tick_rate_hz: int = Field(default=20, ge=1, le=60)
     max_players_per_server: int = Field(default=2000, ge=1, le=20000)
-    modes: dict[str, Mode] = Field(
+    modes: dict[str, ModeSettings] = Field(
         default_factory=lambda: {
-            "arena": Mode(seats=10, duration_seconds=180),
-            "sprint": Mode(seats=10, duration_seconds=8),
-            "probe": Mode(seats=2, duration_seconds=2),
+            "arena": ModeSettings(seats=10, duration_seconds=180),
+            "sprint": ModeSettings(seats=10, duration_seconds=8),
+            "probe": ModeSettings(seats=2, duration_seconds=2),
         },
         description="`probe` is what `mjctl health` plays; it must seat two and be short",
     )

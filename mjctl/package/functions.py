@@ -35,7 +35,7 @@ _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests", "web"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
 # Of the dependencies, those that only `gameserver serve` uses.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
-# botocore describes 400 services in 15 MB; these are asked by gameserver/aws.py, or for credentials.
+# botocore describes 400 services in 15 MB; these are asked by gameserver/runtime/aws.py, or for credentials.
 AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from mjctl.aws.account import Account
-from mjctl.aws.error_codes import error_code
+from mjctl.clients.account import Account
+from mjctl.clients.error_codes import error_code
 from mjctl.models.errors import DependencyError, MjctlError
 
 # What terraform/modules/game_service runs.

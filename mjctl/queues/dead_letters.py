@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from gameserver.cache import DistributedCache
-from gameserver.failures import Failure, look_up
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.queues import receive, release
-from mjctl.aws.stores import cache
+from gameserver.persistence.failures import Failure, look_up
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.queues import receive, release
+from mjctl.clients.stores import cache
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
@@ -53,14 +53,14 @@ async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]
         NotFoundError: the region has no such queue.
     """
     url = find_queue(contract, name).dead_letter.url
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         messages = await receive(clients, url, limit=min(limit, _MAX_PEEK), hold_seconds=HOLD_SECONDS)
         await release(clients, url, messages)
         causes = await _causes(contract, clients, [message["MessageId"] for message in messages])
     return [describe(message, causes.get(message["MessageId"])) for message in messages]
 
 
-async def _causes(contract: Contract, clients: AwsClients, message_ids: list[str]) -> dict[str, Failure]:
+async def _causes(contract: Contract, clients: RegionClients, message_ids: list[str]) -> dict[str, Failure]:
     """Why messages failed, as far as the worker has kept it where this machine can read it."""
     if not message_ids or contract.cache.access != "direct":
         return {}

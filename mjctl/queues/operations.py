@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.queues import oldest_message_seconds, queue_depth
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.queues import oldest_message_seconds, queue_depth
 from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import NotFoundError
 
@@ -29,7 +29,7 @@ class QueueRow:
 
 async def list_queues(contract: Contract) -> list[QueueRow]:
     """Read depth, age and number of dead-letter messages of every queue of one region."""
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
 
         async def row(name: str, queue: Queue) -> QueueRow:
             depth, dead = await asyncio.gather(
@@ -50,7 +50,7 @@ async def purge(contract: Contract, name: str, *, dry_run: bool) -> int:
         NotFoundError: the region has no such queue.
     """
     url = find_queue(contract, name).dead_letter.url
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         count = (await queue_depth(clients, url)).total
         if not dry_run:
             await clients.call("sqs", "purge_queue", QueueUrl=url)

@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.queues import queue_depth, receive, release
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.queues import queue_depth, receive, release
 from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
@@ -52,7 +52,7 @@ async def count_dead(contract: Contract, name: str) -> int:
     Raises:
         NotFoundError: the region has no such queue.
     """
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         return (await queue_depth(clients, find_queue(contract, name).dead_letter.url)).total
 
 
@@ -76,7 +76,7 @@ async def redrive(
         UnreachableError, PermissionDeniedError: SQS stopped answering; the messages not sent are released.
     """
     queue = find_queue(contract, name)
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         # A message that fails again returns to the dead-letter queue while this runs. Without this bound it would
         # be sent for ever.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
@@ -130,7 +130,7 @@ class _Redrive:
         not_deleted: ids of the messages that the queue took and the dead-letter queue did not give up.
     """
 
-    clients: AwsClients
+    clients: RegionClients
     queue: Queue
     goal: int
     moved: int = 0

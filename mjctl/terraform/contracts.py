@@ -26,7 +26,7 @@ def deployed_contracts(
     with ThreadPoolExecutor(max_workers=environment.concurrency) as pool:
         exists = list(pool.map(Stack.exists, stacks))
     there = [stack for stack, found in zip(stacks, exists, strict=True) if found]
-    missing = [stack.region for stack in stacks if stack not in there]
+    missing = [stack.unit for stack in stacks if stack not in there]
     if not there or (regions and missing):
         names = ", ".join(missing if regions else environment.regions)
         flags = " ".join(f"--region {name}" for name in (missing if regions else list(environment.regions)[:1]))
@@ -35,9 +35,9 @@ def deployed_contracts(
             where=f"environment {environment.name}",
             hint=f"`mjctl deploy --env {environment.name} {flags}` brings it up",
         )
-    published = {stack.region: stack.outputs().get("contract") for stack in there}
+    published = {stack.unit: stack.outputs().get("contract") for stack in there}
     found = {region: Contract.parse(contract) for region, contract in published.items() if contract is not None}
-    unpublished = [stack.region for stack in there if stack.region not in found]
+    unpublished = [stack.unit for stack in there if stack.unit not in found]
     if unpublished and (regions or not found):
         raise NotFoundError(
             f"half deployed, without a contract yet: {', '.join(unpublished)}",

@@ -88,7 +88,7 @@ def _acquire_everywhere(
     held: ExitStack, stack: Stack, note: dict[str, object], deadline: float, on_wait: OnWait | None
 ) -> None:
     assert stack.remote is not None  # noqa: S101 - the caller has looked
-    waiting = _Waiting(stack, deadline, on_wait)
+    waiting = _LockWait(stack, deadline, on_wait)
     while True:
         try:
             held.enter_context(_remote_lock(stack.remote).held(note, lambda: _say_lost(stack, on_wait)))
@@ -102,13 +102,13 @@ def _acquire_everywhere(
 def _say_lost(stack: Stack, say: OnWait | None) -> None:
     if say is not None:
         say(
-            f"warning: the lock of {stack.region} was lost, another run may work on it; Terraform's own lock still "
+            f"warning: the lock of {stack.unit} was lost, another run may work on it; Terraform's own lock still "
             "guards the state"
         )
 
 
 def _acquire(lock: FileLock, stack: Stack, holder: os.PathLike[str], deadline: float, on_wait: OnWait | None) -> None:
-    waiting = _Waiting(stack, deadline, on_wait)
+    waiting = _LockWait(stack, deadline, on_wait)
     while True:
         try:
             lock.acquire(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
@@ -118,7 +118,7 @@ def _acquire(lock: FileLock, stack: Stack, holder: os.PathLike[str], deadline: f
             return
 
 
-class _Waiting:
+class _LockWait:
     """What is said while somebody else holds a unit, and when to give up."""
 
     def __init__(self, stack: Stack, deadline: float, on_wait: OnWait | None) -> None:
@@ -137,13 +137,13 @@ class _Waiting:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise LockedError(
-                f"{self._stack.region} is being worked on: {said}",
+                f"{self._stack.unit} is being worked on: {said}",
                 where=self._stack.where,
                 hint="wait for it, give --lock-timeout SECONDS, or stop that process with Ctrl-C",
             ) from None
         if self._on_wait is not None and time.monotonic() >= self._next_word:
             self._next_word += _SAY_SECONDS
-            self._on_wait(f"waiting up to {left:.0f} s for {self._stack.region}: {said}")
+            self._on_wait(f"waiting up to {left:.0f} s for {self._stack.unit}: {said}")
 
 
 def _self(purpose: str, message: str | None) -> dict[str, object]:

@@ -88,7 +88,7 @@ class SavedPlan:
         return Seal(
             environment=stack.environment,
             stack=stack.name,
-            region=stack.region,
+            region=stack.unit,
             account=stack.account_id,
             revision=self.binding.revision,
             lineage=state.lineage,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from mjctl.aws.account import Account
-from mjctl.aws.error_codes import error_code
+from mjctl.clients.account import Account
+from mjctl.clients.error_codes import error_code
 from mjctl.models.errors import MjctlError
 
 RENEWED_EVERY_SECONDS = 30.0

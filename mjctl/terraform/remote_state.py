@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from mjctl.aws.account import Account
+from mjctl.clients.account import Account
 
 # What was read last, by account and key, with its ETag: a state that has not changed is not sent again.
 _seen: dict[RemoteState, tuple[str, bytes]] = {}

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from mjctl.aws.account import Account
-from mjctl.aws.refusals import terraform_advice
+from mjctl.clients.account import Account
+from mjctl.clients.refusals import terraform_advice
 from mjctl.models.errors import Interrupted, LockedError, PermissionDeniedError, TerraformError
 from mjctl.terraform.causes import cause, condensed
 from mjctl.terraform.engine import Engine
@@ -45,7 +45,7 @@ OnEvent = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TerraformRun:
     """How one Terraform command ended. `code` is Terraform's own exit code."""
 
     code: int
@@ -84,7 +84,7 @@ class Runner:
         options: Mapping[str, Any] | None = None,
         on_event: OnEvent | None = None,
         good_codes: Sequence[int] = (0,),
-    ) -> Outcome:
+    ) -> TerraformRun:
         """Run `terraform <command>` in the stack's source folder.
 
         `options` are python-terraform's: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
@@ -119,7 +119,7 @@ class Runner:
 
     async def _stream(
         self, argv: list[str], stack: Stack, log: IO[str], on_event: OnEvent | None, started: float
-    ) -> Outcome:
+    ) -> TerraformRun:
         process = await asyncio.create_subprocess_exec(
             *argv,
             cwd=stack.source_dir,
@@ -143,7 +143,7 @@ class Runner:
             raise
         finally:
             watcher.cancel()
-        return Outcome(
+        return TerraformRun(
             code=code,
             stdout="".join(collected.lines),
             diagnostics=tuple(collected.diagnostics),
@@ -242,7 +242,7 @@ def _private_append(path: Path) -> IO[str]:
 
 
 def _failure(
-    stack: Stack, command: str, outcome: Outcome, cancelled: bool
+    stack: Stack, command: str, outcome: TerraformRun, cancelled: bool
 ) -> Interrupted | LockedError | PermissionDeniedError | TerraformError:
     errors = [found for found in outcome.diagnostics if found.severity == "error"]
     text = condensed("\n".join(str(found) for found in errors)) or outcome.stdout.strip()[-4000:]
@@ -250,7 +250,7 @@ def _failure(
         return LockedError(
             f"another run holds the lock of the state\n{_lock_holder(text)}",
             where=stack.where,
-            hint="wait for it, or, when that process is gone, run `mjctl unlock --region " + stack.region + "`",
+            hint="wait for it, or, when that process is gone, run `mjctl unlock --region " + stack.unit + "`",
         )
     if cancelled:
         return Interrupted(f"terraform {command} was stopped; its state is saved", where=stack.where)

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mjctl.aws.account import Account, open_account
+from mjctl.clients.account import Account, open_account
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import MjctlError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.remote_state import RemoteState
-from mjctl.terraform.shelf import Shelf
+from mjctl.terraform.unit_files import UnitFiles
 
 _APPLIED = "terraform/applied.tfvars.json"
 
@@ -34,13 +34,13 @@ class StatePosition:
 class Stack:
     """`folder` is the unit's own, private one; TF_DATA_DIR, variables and plans lie in folder/terraform.
 
-    `region` is the unit: a region's name, or `foundation` and `edge` for what exists once. The state lies in
+    `unit`: a region's name, or `foundation` and `edge` for what exists once. The state lies in
     folder/terraform too, unless there is a `remote` one. `digest` is that of the code, where it is known already.
     """
 
     environment: str
     name: str
-    region: str
+    unit: str
     source_dir: Path
     folder: Path
     remote: RemoteState | None = None
@@ -62,7 +62,7 @@ class Stack:
         return cls(
             environment=environment.name,
             name=name,
-            region=unit,
+            unit=unit,
             source_dir=workspace.stack_dir(name),
             folder=workspace.region_dir(environment.name, unit),
             remote=remote,
@@ -72,7 +72,7 @@ class Stack:
     def where(self) -> str:
         if self.name in (FOUNDATION, EDGE):
             return f"environment {self.environment}, stack {self.name}"
-        return f"environment {self.environment}, region {self.region}, stack {self.name}"
+        return f"environment {self.environment}, region {self.unit}, stack {self.name}"
 
     @property
     def account(self) -> Account | None:
@@ -108,27 +108,27 @@ class Stack:
         return self.terraform_dir / "variables.tfvars.json"
 
     @property
-    def shelf(self) -> Shelf:
+    def unit_files(self) -> UnitFiles:
         """Notes on this unit, kept where its state is."""
         if self.remote is None:
-            return Shelf(self.folder)
-        return Shelf(self.folder, self.remote.account, f"{self.remote.key.removesuffix('.tfstate')}/")
+            return UnitFiles(self.folder)
+        return UnitFiles(self.folder, self.remote.account, f"{self.remote.key.removesuffix('.tfstate')}/")
 
     def applied_variables(self) -> dict[str, Any] | None:
         """What the last apply was given; None where the unit was never wholly applied."""
         try:
-            found = json.loads(self.shelf.read(_APPLIED) or b"null")
+            found = json.loads(self.unit_files.read(_APPLIED) or b"null")
         except ValueError:
             return None
         return found if isinstance(found, dict) else None
 
     def remember_applied(self) -> None:
         """Keep what the plan that was just applied was made with."""
-        self.shelf.write(_APPLIED, self.variables_file.read_text(encoding="utf-8"))
+        self.unit_files.write(_APPLIED, self.variables_file.read_text(encoding="utf-8"))
 
     def forget_applied(self) -> None:
         """The unit is gone."""
-        self.shelf.remove(_APPLIED)
+        self.unit_files.remove(_APPLIED)
 
     @property
     def log_file(self) -> Path:
@@ -181,7 +181,7 @@ class Stack:
         return self.digest or source_digest(self.source_dir.parents[1])
 
 
-def environment_shelf(workspace: Workspace, environment: Environment) -> Shelf:
+def environment_files(workspace: Workspace, environment: Environment) -> UnitFiles:
     """Notes on the whole environment, kept where its states are.
 
     Raises:
@@ -189,8 +189,8 @@ def environment_shelf(workspace: Workspace, environment: Environment) -> Shelf:
     """
     folder = workspace.environment_dir(environment.name)
     if environment.target == "local":
-        return Shelf(folder)
-    return Shelf(folder, open_account(workspace, environment), f"{environment.project}-{environment.name}/")
+        return UnitFiles(folder)
+    return UnitFiles(folder, open_account(workspace, environment), f"{environment.project}-{environment.name}/")
 
 
 def source_digest(root: Path) -> str:

@@ -19,7 +19,7 @@ import pytest
 
 from gameserver.functions.services import Services
 from gameserver.persistence.results import Stats
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.models.contract import Contract
 from mjctl.queues.dead_letters import peek
 from mjctl.queues.redrive import redrive

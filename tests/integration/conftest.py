@@ -35,7 +35,7 @@ from typing import Any
 
 import pytest
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.local import data_plane
 from mjctl.local.credentials import AwsKey, ensure_aws_key, redis_password
 from mjctl.local.layout import Layout

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from plan_model import Plan
+from tools.plan_model import Plan
 
 Change = dict[str, Any]
 Edit = Callable[[Plan, Change], Plan | None]

@@ -12,10 +12,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import inputs
 import terraform_cli
-from plan_model import Plan
 
-from mjctl.deploy import aws_inputs
+from mjctl.deploy.planner import aws_inputs
 from mjctl.sandbox.emulators import Emulators
+from tools.plan_model import Plan
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from mjctl.deploy import aws_inputs
+from mjctl.deploy.planner import aws_inputs
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace

@@ -16,7 +16,7 @@ import boto3
 import pytest
 
 from mjctl.__main__ import run
-from mjctl.aws import account
+from mjctl.clients import account
 from mjctl.sandbox import daemon
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]

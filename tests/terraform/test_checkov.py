@@ -8,8 +8,9 @@ import re
 import shutil
 import subprocess
 
-import module_docs
 import pytest
+
+from tools import module_docs
 
 # Not among the test dependencies, which it does not fit beside: `pipx install checkov`, or name its program here.
 CHECKOV = os.environ.get("CHECKOV") or shutil.which("checkov")

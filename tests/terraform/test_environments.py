@@ -10,7 +10,7 @@ import inputs
 import pytest
 import terraform_cli
 
-from mjctl.deploy import aws_inputs
+from mjctl.deploy.planner import aws_inputs
 from mjctl.models.environment import Environment
 from mjctl.sandbox.emulators import Emulators
 

@@ -6,12 +6,12 @@ import re
 import subprocess
 from pathlib import Path
 
-import module_docs
 import pytest
 import terraform_cli
 
 from gameserver.functions.routes import ROUTES
 from mjctl.sandbox.emulators import Emulators
+from tools import module_docs
 
 MODULES = module_docs.module_folders()
 STACKS = [module_docs.STACKS_DIR / name for name in ("bootstrap", "edge", "foundation", "region")]
@@ -43,7 +43,7 @@ def test_declarations_are_described_and_in_alphabetical_order(folder: Path, kind
 @pytest.mark.parametrize("folder", MODULES, ids=by_name)
 def test_readme_is_up_to_date(folder: Path) -> None:
     assert (folder / "README.md").read_text(encoding="utf-8") == module_docs.rendered(folder), (
-        "run: python tests/terraform/module_docs.py"
+        "run: python tools/module_docs.py"
     )
 
 

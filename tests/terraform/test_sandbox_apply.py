@@ -24,7 +24,7 @@ import pytest
 import terraform_cli
 import yaml
 
-from mjctl.aws.account import Account, open_account
+from mjctl.clients.account import Account, open_account
 from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment

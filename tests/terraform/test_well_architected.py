@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import well_architected
 from breakages import BREAKAGES, Breakage
-from plan_model import UNKNOWN, Plan
+
+from tools import well_architected
+from tools.plan_model import UNKNOWN, Plan
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.mutants.mutants import MUTANTS, Mutant
-from tests.mutants.run import ROOT, StaleMutantError, broken
+from tools.mutants.mutants import MUTANTS, Mutant
+from tools.mutants.run import ROOT, StaleMutantError, broken
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

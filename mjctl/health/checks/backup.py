@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from mjctl.aws.backup_keys import BackupKeyring
-from mjctl.aws.backups import newest_backup
-from mjctl.aws.objects import open_store
-from mjctl.aws.snapshots import recovery_points
+from mjctl.backup.catalog import newest_backup
+from mjctl.clients.backup_keys import BackupKeyring
+from mjctl.clients.objects import open_store
+from mjctl.clients.snapshots import recovery_points
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, graded, warned
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract

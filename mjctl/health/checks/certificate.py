@@ -8,8 +8,8 @@ import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from mjctl.aws.clients import unreachable
-from mjctl.aws.tls import ssl_context
+from mjctl.clients.boto import unreachable
+from mjctl.clients.tls import ssl_context
 from mjctl.health.model import Check, Finding, RegionContext, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from mjctl.aws.ecs import Deployment, Service, Task, read_service, read_tasks
+from mjctl.clients.ecs import EcsDeployment, Service, Task, read_service, read_tasks
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, skipped, warned
 from mjctl.models.check import Severity
@@ -50,7 +50,7 @@ async def check_service(context: RegionContext) -> Finding:
     return passed(counts, **evidence)
 
 
-def _broken(contract: Contract, service: Service, primary: Deployment) -> str | None:
+def _broken(contract: Contract, service: Service, primary: EcsDeployment) -> str | None:
     """What is wrong with what the service was told to run."""
     wanted = contract.fleet.task_definition
     if wanted and primary.task_definition != wanted:
@@ -65,7 +65,7 @@ def _broken(contract: Contract, service: Service, primary: Deployment) -> str | 
     return None
 
 
-def _rolling(context: RegionContext, service: Service, primary: Deployment, evidence: dict[str, object]) -> Finding:
+def _rolling(context: RegionContext, service: Service, primary: EcsDeployment, evidence: dict[str, object]) -> Finding:
     since = primary.updated_at
     minutes = (datetime.now(UTC) - since).total_seconds() / 60 if since else 0.0
     summary = f"a rollout is under way for {minutes:.0f} min: {primary.running} of {primary.desired} tasks are new"

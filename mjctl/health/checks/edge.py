@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from mjctl.aws.dns import region_dns
+from mjctl.clients.dns import region_dns
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract, Managed

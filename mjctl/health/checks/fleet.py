@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mjctl.aws.clients import unreachable
+from mjctl.clients.boto import unreachable
 from mjctl.health.checks.http import look, why_not_ready
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mjctl.aws.queues import queue_depth
+from mjctl.clients.queues import queue_depth
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from mjctl.aws.clients import unreachable
+from mjctl.clients.boto import unreachable
 from mjctl.health.model import RegionContext
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from mjctl.aws.metrics import Metric, newest
-from mjctl.aws.ops_function import ops_function
+from mjctl.clients.metrics import Metric, newest
+from mjctl.clients.ops_function import ops_function
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mjctl.aws.queues import oldest_message_seconds, queue_depth
+from mjctl.clients.queues import oldest_message_seconds, queue_depth
 from mjctl.health.model import Check, CheckFunction, Finding, RegionContext, failed, graded, passed, worst
 from mjctl.models.check import CheckStatus
 from mjctl.models.contract import Contract

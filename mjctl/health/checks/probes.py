@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from mjctl.aws.clients import unreachable
-from mjctl.aws.internal_accounts import mark_internal
-from mjctl.aws.records import MatchRecord, read_matches
-from mjctl.aws.tls import private_context
+from mjctl.clients.boto import unreachable
+from mjctl.clients.internal_accounts import mark_internal
+from mjctl.clients.records import MatchInStores, read_matches
+from mjctl.clients.tls import private_context
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
 from mjctl.health.checks.fleet import NOT_SERVED
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, skipped, warned
@@ -141,7 +141,7 @@ def _closed(contract: Contract, error: ApiError) -> Finding:
     )
 
 
-async def _await_record(context: RegionContext, match_id: str) -> MatchRecord:
+async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
     """Look until the match has ended in both stores, or the time for that is over."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     while True:

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Iterator
 from functools import partial
 from typing import Any
 
-from mjctl.aws.clients import unreachable
-from mjctl.aws.stores import cache, database
+from mjctl.clients.boto import unreachable
+from mjctl.clients.stores import cache, database
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,
     Check,

@@ -33,7 +33,7 @@ resource "aws_cloudfront_origin_access_control" "web" {
   signing_protocol                  = "sigv4"
 }
 
-# What `gameserver api` sends with the same files (gameserver/web_files.py), and HSTS.
+# What `gameserver api` sends with the same files (gameserver/http/web_files.py), and HSTS.
 resource "aws_cloudfront_response_headers_policy" "web" {
   #checkov:skip=CKV_AWS_259:strict transport security is on; preloading binds a studio's whole domain for good, which is theirs to choose
   name    = "${var.name}-web"

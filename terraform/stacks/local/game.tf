@@ -1,4 +1,4 @@
-# The game itself: what gameserver/settings.py reads.
+# The game itself: what gameserver/runtime/settings.py reads.
 
 locals {
   base_environment = merge(

@@ -22,10 +22,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from redis.asyncio import Redis
 
-from gameserver import closure
+from gameserver.cluster import closure
 from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
-from gameserver.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
 

@@ -15,11 +15,11 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError
 
-from gameserver.aws import AwsClients
 from gameserver.persistence.database import Database, DatabaseUnavailable
-from gameserver.redis_connection import open_redis
-from gameserver.secrets import SecretError, resolve
-from gameserver.settings import Settings
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.redis_connection import open_redis
+from gameserver.runtime.secrets import SecretError, resolve
+from gameserver.runtime.settings import Settings
 
 WriteSecret = Callable[..., str]
 

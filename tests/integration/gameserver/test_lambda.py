@@ -18,7 +18,7 @@ import boto3
 import jwt
 import pytest
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
 # What the runtime does: one process, one event at a time.

@@ -17,7 +17,7 @@ import pytest
 from gameserver.functions.persistence import persist
 from gameserver.functions.services import Services
 from gameserver.persistence.results import Stats
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 
 STARTED_AT = 1_790_000_000_000
 

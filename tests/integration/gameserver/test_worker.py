@@ -14,10 +14,10 @@ from typing import Any
 import boto3
 import pytest
 
-from gameserver import failures
 from gameserver.functions.services import Services
+from gameserver.persistence import failures
 from gameserver.persistence.results import Stats
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 
 
 class Queues:

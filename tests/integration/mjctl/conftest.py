@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.__main__ import run
 from mjctl.models.contract import Contract
 from tests.integration.conftest import EmulatedAws

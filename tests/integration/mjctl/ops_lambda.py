@@ -12,7 +12,7 @@ from typing import Any
 
 import boto3
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 
 _HANDLER = """
 import sys

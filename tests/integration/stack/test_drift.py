@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.aws.clients import AwsClients
+from mjctl.clients.boto import RegionClients
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
@@ -24,7 +24,7 @@ def test_the_data_plane_is_compared_and_repaired_and_players_notice_nothing(oper
     assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
     before = {name: one["pid"] for name, one in servers(operator).items()}
     contract = Contract.parse(operator.contract())
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         clients.client("dynamodb").delete_table(TableName=contract.tables["processed_events"].name)
         clients.client("sns").delete_topic(TopicArn=contract.topics["events"])
         clients.client("sqs").set_queue_attributes(

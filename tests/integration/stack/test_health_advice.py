@@ -25,8 +25,8 @@ from typing import Any
 import pytest
 
 from gameserver.cache import DistributedCache
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.stores import cache, database
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.stores import cache, database
 from mjctl.health.registry import checks_for
 from mjctl.local.supervisor import SupervisorClient
 from mjctl.models.contract import Contract
@@ -61,7 +61,7 @@ class Bench:
         return SupervisorClient(Path(self.contract.fleet.supervisor_socket or ""), scope=self.contract.scope)
 
     def aws(self, service: str, operation: str, **parameters: Any) -> Any:
-        with AwsClients(self.contract) as clients:
+        with RegionClients(self.contract) as clients:
             return getattr(clients.client(service), operation)(**parameters)
 
     def look(self, checks: tuple[str, ...], thresholds: tuple[str, ...]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ def _pool_gone(bench: Bench) -> None:
 
 def _cache_full(bench: Bench) -> None:
     async def fill() -> None:
-        with AwsClients(bench.contract) as clients:
+        with RegionClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
                 # In pieces: Redis frees the buffer of a large command after the command, and `used` would count it.
                 # Random, because the cache compresses its values.
@@ -176,7 +176,7 @@ def _cache_full(bench: Bench) -> None:
                 await redis.config_set("maxmemory", used * 5 // 4)
 
     async def unlimited() -> None:
-        with AwsClients(bench.contract) as clients:
+        with RegionClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
                 await redis.config_set("maxmemory", 0)
 
@@ -220,7 +220,7 @@ def _end_the_leak(_: Bench) -> None:
 
 def _schema_gone(bench: Bench) -> None:
     async def drop() -> None:
-        with AwsClients(bench.contract) as clients:
+        with RegionClients(bench.contract) as clients:
             async with database(bench.contract, clients) as connection:
                 await connection.execute("drop schema public cascade; create schema public")
 

@@ -246,10 +246,10 @@ def terminals(servers: Terminals, contract: Contract) -> Terminals:
 
 
 async def _fill_cache(contract: Contract) -> None:
-    from mjctl.aws.clients import AwsClients
-    from mjctl.aws.stores import cache
+    from mjctl.clients.boto import RegionClients
+    from mjctl.clients.stores import cache
 
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         async with cache(contract, clients, timeout_seconds=10) as redis:
             distributed = DistributedCache(redis)
             for name in (KEY, EVIL_KEY, *(f"profile:player-{number:08}" for number in range(20))):
@@ -259,11 +259,11 @@ async def _fill_cache(contract: Contract) -> None:
 
 
 def _send_dead_letters(contract: Contract) -> None:
-    from mjctl.aws.clients import AwsClients
+    from mjctl.clients.boto import RegionClients
 
     # What SQS accepts: no control characters but line ends, and any character as an escape of JSON.
     bodies = ('{"type": "match_ended", "event_id": "e-1"}', "not\nJSON \u202e", r'{"type": "\u001b[2J\u0007"}')
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         for body in bodies:
             clients.client("sqs").send_message(
                 QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body

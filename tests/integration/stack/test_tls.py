@@ -21,8 +21,8 @@ from picows import WSListener, ws_connect
 from redis import Redis
 from redis.exceptions import RedisError
 
-from mjctl.aws import stores
-from mjctl.aws.clients import AwsClients
+from mjctl.clients import stores
+from mjctl.clients.boto import RegionClients
 from mjctl.fleet.listing import list_servers
 from mjctl.local import certificates
 from mjctl.local.credentials import redis_password
@@ -224,7 +224,7 @@ async def test_the_operators_clients_refuse_another_authority(secure: Secure, tm
     other = Layout(tmp_path / "local" / "elsewhere")
     certificates.issue(other)
     contract = Contract.parse({**secure.contract, "ca_file": str(other.tls_authority)})
-    with AwsClients(contract, attempts=1) as clients:
+    with RegionClients(contract, attempts=1) as clients:
         with pytest.raises(UnreachableError, match="CERTIFICATE_VERIFY_FAILED"):
             async with stores.database(contract, clients):
                 pass

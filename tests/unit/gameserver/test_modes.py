@@ -9,7 +9,7 @@ import pytest
 
 from gameserver.modes import check_modes
 from gameserver.rules import load_pilot
-from gameserver.settings import DEFAULT_MODES, Mode, Settings, SettingsError
+from gameserver.runtime.settings import DEFAULT_MODES, Mode, Settings, SettingsError
 
 GOOD = """
 from typing import Annotated, Any

@@ -13,9 +13,9 @@ from picows import WSCloseCode
 from gameserver import protocol
 from gameserver.protocol import ClientMessage, Hello, Input, RefusalCode, ServerMessage
 from gameserver.rules.arena import Move
+from gameserver.runtime.settings import Settings
 from gameserver.server import connection
 from gameserver.server.listener import UnjoinedLimit
-from gameserver.settings import Settings
 
 DEFAULTS = Settings(project="p", environment="e", region="r")
 PAGE = (Path(__file__).parents[3] / "docs" / "protocol.md").read_text()

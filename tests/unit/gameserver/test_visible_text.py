@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gameserver.functions.http import ApiError, clean_display_name
+from gameserver.functions.http import HttpError, clean_display_name
 from gameserver.protocol import sanitise_name
 from gameserver.visible_text import normalise, shorten, visible
 
@@ -37,7 +37,7 @@ def test_a_name_must_show_something(character: str) -> None:
     for raw in (character, character * 3, f" {character} {character}"):
         assert visible(raw) == ""
         assert sanitise_name(raw, "player-1") == "player-1"
-        with pytest.raises(ApiError):
+        with pytest.raises(HttpError):
             clean_display_name(raw)
 
 
@@ -79,7 +79,7 @@ def test_names_of_people_and_emoji_are_kept(name: str) -> None:
 )
 def test_what_is_removed(raw: str, shown: str) -> None:
     assert visible(raw) == shown
-    with pytest.raises(ApiError):
+    with pytest.raises(HttpError):
         clean_display_name(raw)
 
 

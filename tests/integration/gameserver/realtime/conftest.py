@@ -41,9 +41,9 @@ from redis.asyncio import Redis
 from gameserver.client import GameClient
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
+from gameserver.runtime.settings import Settings
 from gameserver.server.loop import new_event_loop
 from gameserver.server.process import GameServer
-from gameserver.settings import Settings
 
 CLIENT_ID = "realtime-tests"
 # `make_settings` counts from 1: tests/integration/conftest.py.

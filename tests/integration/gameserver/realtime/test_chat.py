@@ -9,12 +9,12 @@ from typing import Any
 
 from redis.asyncio import Redis
 
-from gameserver.aws import AwsClients
 from gameserver.client import ApiError, GameClient
 from gameserver.cluster import keys
-from gameserver.crypto import Sealer
 from gameserver.persistence.database import Database
 from gameserver.protocol import ChatLine, Unsaid, UnsaidReason
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.crypto import Sealer
 from gameserver.server.chat import BURST, place_of
 
 SECRET = "meet me at the north gate"

@@ -12,14 +12,14 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from gameserver.aws import AwsClients
 from gameserver.cluster import keys
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.scripts import Script
-from gameserver.cluster.store import Advance, Commit, MatchStore, Outcome, encode_event
+from gameserver.cluster.store import Advance, Commit, CommitStatus, MatchStore, encode_event
 from gameserver.match import MatchEvent, MatchSpec
+from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
 # No test waits for it: a lease that must have run out is ended by `_lapse`, so that none ends while it should hold.
@@ -72,7 +72,7 @@ async def test_a_server_that_was_started_again_takes_its_own_lease_at_once(new_m
     spec = await new_match("s1")
     assert await stores["s1"][0].acquire(spec.match_id) == 1
     assert await stores["s1"][0].acquire(spec.match_id) == 2
-    assert await stores["s1"][1].commit([_commit(spec.match_id, 1)]) == [Outcome.FENCED]
+    assert await stores["s1"][1].commit([_commit(spec.match_id, 1)]) == [CommitStatus.FENCED]
 
 
 async def test_a_server_whose_name_begins_like_the_owners_is_not_the_owner(new_match: Any, redis: Redis) -> None:
@@ -92,12 +92,12 @@ async def test_only_the_last_owner_may_write_anything(new_match: Any, stores: An
     old_leases, old = stores["s1"]
     new_leases, new = stores["s2"]
     first = await old_leases.acquire(spec.match_id)
-    assert await old.commit([_commit(spec.match_id, first, 1, 2, b"old")]) == [Outcome.STORED]
+    assert await old.commit([_commit(spec.match_id, first, 1, 2, b"old")]) == [CommitStatus.STORED]
     await _lapse(redis, spec.match_id)
     second = await new_leases.acquire(spec.match_id)
 
-    assert await old.commit([_commit(spec.match_id, first, 3, 4, b"late")]) == [Outcome.FENCED]
-    assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [Outcome.FENCED]
+    assert await old.commit([_commit(spec.match_id, first, 3, 4, b"late")]) == [CommitStatus.FENCED]
+    assert await old.advance([Advance(spec.match_id, first, 2, 3)]) == [CommitStatus.FENCED]
     assert not await old.finish(spec, first)
     assert not await old_leases.release(spec.match_id, first)
     assert not await old.recreate(spec, first, 0, 1, [])
@@ -115,7 +115,7 @@ async def test_an_owner_that_slept_while_nobody_took_over_goes_on(new_match: Any
     leases, store = stores["s1"]
     token = await leases.acquire(spec.match_id)
     await _lapse(redis, spec.match_id)
-    assert await store.commit([_commit(spec.match_id, token, 1, 1)]) == [Outcome.STORED]
+    assert await store.commit([_commit(spec.match_id, token, 1, 1)]) == [CommitStatus.STORED]
     with pytest.raises(LeaseHeld):
         await stores["s2"][0].acquire(spec.match_id)
 
@@ -125,7 +125,7 @@ async def test_a_repeated_commit_adds_nothing(new_match: Any, stores: Any) -> No
     leases, store = stores["s1"]
     token = await leases.acquire(spec.match_id)
     await store.commit([_commit(spec.match_id, token, 1, 3)])
-    assert await store.commit([_commit(spec.match_id, token, 1, 5)]) == [Outcome.STORED]
+    assert await store.commit([_commit(spec.match_id, token, 1, 5)]) == [CommitStatus.STORED]
     stored = await store.load(spec.match_id)
     assert stored is not None
     assert [event.sequence for event in stored.events] == [1, 2, 3, 4, 5]
@@ -139,14 +139,14 @@ async def test_commits_of_several_matches_do_not_affect_each_other(new_match: An
     await leases.acquire(fenced.match_id)
     await redis.delete(*keys.of_match(lost.match_id))
     commits = [_commit(s.match_id, t, 1, 1) for s, t in zip((fine, fenced, lost), tokens, strict=True)]
-    assert await store.commit(commits) == [Outcome.STORED, Outcome.FENCED, Outcome.FORGOTTEN]
+    assert await store.commit(commits) == [CommitStatus.STORED, CommitStatus.FENCED, CommitStatus.FORGOTTEN]
     advances = [Advance(commit.match_id, commit.token, 1, 1) for commit in commits]
-    assert await store.advance(advances) == [Outcome.STORED, Outcome.FENCED, Outcome.FORGOTTEN]
+    assert await store.advance(advances) == [CommitStatus.STORED, CommitStatus.FENCED, CommitStatus.FORGOTTEN]
 
 
 async def test_a_commit_without_redis_fails_and_says_so() -> None:
     nowhere = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2)
-    assert await MatchStore(nowhere, "s1", LEASE).commit([_commit("m", 1)]) == [Outcome.FAILED]
+    assert await MatchStore(nowhere, "s1", LEASE).commit([_commit("m", 1)]) == [CommitStatus.FAILED]
     await nowhere.aclose()
 
 
@@ -157,7 +157,7 @@ async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores:
     await redis.flushdb()
     bodies = [encode_event(_event(n), spec.match_id, "region", "s1") for n in (4, 5)]
     assert await store.recreate(spec, token, 3, 4, bodies)
-    assert await store.commit([_commit(spec.match_id, token, 6, 6, b"snapshot")]) == [Outcome.STORED]
+    assert await store.commit([_commit(spec.match_id, token, 6, 6, b"snapshot")]) == [CommitStatus.STORED]
     stored = await store.load(spec.match_id)
     assert stored is not None
     assert (stored.spec, stored.published, stored.committed) == (spec, 3, 6)
@@ -179,14 +179,20 @@ async def test_one_call_judges_each_match_by_itself(new_match: Any, stores: Any,
             _commit(specs[2].match_id, tokens[2], 1, 1),
         ]
     )
-    assert outcomes == [Outcome.STORED, Outcome.FORGOTTEN, Outcome.FENCED, Outcome.FAILED, Outcome.STORED]
+    assert outcomes == [
+        CommitStatus.STORED,
+        CommitStatus.FORGOTTEN,
+        CommitStatus.FENCED,
+        CommitStatus.FAILED,
+        CommitStatus.STORED,
+    ]
     assert await redis.get(keys.snapshot(specs[0].match_id)) == b"first"
     assert [await redis.exists(keys.snapshot(spec.match_id)) for spec in specs[1:]] == [0, 0, 0]
     first, third = [await store.load(specs[index].match_id) for index in (0, 2)]
     assert [event.sequence for event in first.events] == [1, 2, 3]
     assert [event.sequence for event in third.events] == [1]
     advances = [Advance(spec.match_id, token, 1, 2) for spec, token in zip(specs[:3], tokens, strict=False)]
-    assert await store.advance(advances) == [Outcome.STORED, Outcome.FORGOTTEN, Outcome.STORED]
+    assert await store.advance(advances) == [CommitStatus.STORED, CommitStatus.FORGOTTEN, CommitStatus.STORED]
     assert [event.sequence for event in (await store.load(specs[0].match_id)).events] == [2, 3]
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from gameserver import ecs
-from gameserver.settings import Mode, Settings
+from gameserver.runtime import ecs
+from gameserver.runtime.settings import Mode, Settings
 
 TASK_ID = "158d1c8083dd49d6b527399fd6414f5c"
 TASK_ARN = f"arn:aws:ecs:us-east-1:111122223333:task/arena-prod/{TASK_ID}"

@@ -16,9 +16,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from gameserver import draining
-from gameserver.client import Bot, Connection, MatchReport
-from gameserver.cluster import keys
+from gameserver.client import Bot, MatchReport, PlayerConnection
+from gameserver.cluster import draining, keys
 from gameserver.cluster.directory import Directory
 from gameserver.protocol import MSGPACK, Hello, Redirect, Welcome
 from gameserver.server.host import UnplayableError
@@ -69,10 +68,10 @@ Playing = list[asyncio.Task[MatchReport]]
 async def _play(player: Any, spec: Any, url: str, players: int, *, others: bool = True) -> Playing:
     """Bots in a match that is well under way: each has seen points acknowledged and, where there are `others`, knows
     another server, since there is no API to ask here."""
-    seats: list[Connection] = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
+    seats: list[PlayerConnection] = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
     playing = [asyncio.create_task(Bot(seat).play()) for seat in seats]
 
-    def under_way(seat: Connection) -> bool:
+    def under_way(seat: PlayerConnection) -> bool:
         scored = any(event.type == "player.scored" for event in seat.events.values())
         return scored and (bool(seat._alternates) or not others)
 

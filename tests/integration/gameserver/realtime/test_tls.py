@@ -16,13 +16,13 @@ from aiohttp import ClientError, ClientSession
 from cryptography import x509
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from gameserver.auth import KeysUnavailable
 from gameserver.client import Bot, ConnectionLost, GameClient
 from gameserver.functions.services import Services
 from gameserver.persistence.database import connection_options
+from gameserver.runtime.auth import KeysUnavailable
+from gameserver.runtime.settings import Settings
+from gameserver.runtime.tls import client_context
 from gameserver.server.relay import Relay, RelayError
-from gameserver.settings import Settings
-from gameserver.tls import client_context
 from mjctl.local import certificates
 from mjctl.local.layout import Layout
 

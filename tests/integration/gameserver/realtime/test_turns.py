@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gameserver.client import Connection
+from gameserver.client import PlayerConnection
 from gameserver.protocol import Frame
 from gameserver.rules.noughts import EMPTY, Board, Place
 
@@ -16,12 +16,12 @@ from gameserver.rules.noughts import EMPTY, Board, Place
 class Table:
     """Both seats, and the board as each sees it; every update is looked at, also while a server dies."""
 
-    def __init__(self, seats: list[Connection]) -> None:
+    def __init__(self, seats: list[PlayerConnection]) -> None:
         self.seats = seats
         self._boards: dict[int, Board] = {}
         self._watching = [asyncio.create_task(self._watch(number, seat)) for number, seat in enumerate(seats)]
 
-    async def _watch(self, number: int, seat: Connection) -> None:
+    async def _watch(self, number: int, seat: PlayerConnection) -> None:
         async for update in seat.updates():
             seen = update.changes if isinstance(update, Frame) else update.state
             if seen is not None:

@@ -20,7 +20,7 @@ from redis.asyncio import Redis
 
 from gameserver.client import ApiError, GameClient
 from gameserver.cluster import keys
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 
 PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-game.md").read_text()
 

@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.__main__ import run
 from mjctl.local import data_plane
 from mjctl.models.contract import Backup, Contract, Table

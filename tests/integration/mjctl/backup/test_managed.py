@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
-from mjctl.aws import snapshots
+from mjctl.clients import snapshots
 from mjctl.models.backup import ManagedBackup, new_backup_id
 from mjctl.models.contract import Backup, Contract
 from tests.integration.mjctl.backup.conftest import ITEMS, BackupCommand, Region

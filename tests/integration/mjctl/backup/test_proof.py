@@ -20,7 +20,7 @@ import boto3
 import pytest
 
 from mjctl.backup.operations import unreadable_without
-from mjctl.cli.documents import DrillsDocument
+from mjctl.cli.output.documents import DrillsDocument
 from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
 from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
@@ -28,7 +28,7 @@ from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
 # A child that makes a backup, slowly: every object that it stores takes its time, so that a signal meets it half-way.
 _CHILD = """
 import asyncio, json, sys
-from mjctl.aws.objects import DirectoryStore
+from mjctl.clients.objects import DirectoryStore
 from mjctl.backup import archive, operations
 from mjctl.backup.create import Selection
 from mjctl.models.contract import Contract
@@ -199,7 +199,7 @@ def test_ctrl_c_leaves_nothing(filled: Region) -> None:
 def test_a_store_that_fails_half_way_leaves_nothing(
     backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mjctl.aws import objects
+    from mjctl.clients import objects
 
     write = objects._write
 

@@ -10,8 +10,8 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache
+from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
-from gameserver.settings import Settings
 from mjctl.cache import operations
 from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError, UsageError

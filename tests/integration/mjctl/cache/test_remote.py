@@ -18,11 +18,11 @@ from redis.asyncio import Redis
 
 from gameserver.cache import DistributedCache, SweepProgress, SyncDistributedCache
 from gameserver.cluster.directory import Directory, ServerInfo
+from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
-from gameserver.settings import Settings
-from mjctl.aws import ops_function
 from mjctl.cache import operations, remote
-from mjctl.cli.cache import _Progress as Progress
+from mjctl.cli.commands.cache import _Progress as Progress
+from mjctl.clients import ops_function
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
 from mjctl.models.exit_codes import ExitCode

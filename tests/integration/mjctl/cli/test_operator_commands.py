@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from gameserver.cache import SyncDistributedCache
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from mjctl.deploy.executor import Deployment, Planned, discard
+from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.gate import Gate
-from mjctl.deploy.intents import LocalIntents
-from mjctl.deploy.releases import RegionReleases, ReleaseStore
+from mjctl.deploy.planner.desired_state import LocalPlanner
+from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
 from mjctl.deploy.rollout import Rollout, RolloutPlan
 from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.config_file import load_environment
-from mjctl.models.deployment import Phase, RegionResult
+from mjctl.models.deployment import Phase, UnitResult
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.engine import find_engine
@@ -92,8 +92,8 @@ class Said:
     def note(self, region: str, text: str) -> None:
         self.notes.append(f"{region}: {text}")
 
-    def finished(self, result: RegionResult) -> None:
-        self.finished_regions.append(result.region)
+    def finished(self, result: UnitResult) -> None:
+        self.finished_regions.append(result.unit)
 
 
 @dataclass
@@ -110,8 +110,8 @@ class Project:
         return ReleaseStore(self.workspace, self.environment)
 
     @property
-    def intents(self) -> LocalIntents:
-        return LocalIntents(self.workspace, self.environment, self.store)
+    def planner(self) -> LocalPlanner:
+        return LocalPlanner(self.workspace, self.environment, self.store)
 
     @property
     def deployment(self) -> Deployment:
@@ -132,23 +132,23 @@ class Project:
         return (self.workspace.region_dir("test", region) / "word").read_text()
 
     def releases(self, region: str) -> RegionReleases:
-        return RegionReleases(self.intents.stack(region))
+        return RegionReleases(self.planner.stack(region))
 
-    async def plan(self, regions: Sequence[str] = REGIONS, **options: Any) -> list[Planned]:
+    async def plan(self, regions: Sequence[str] = REGIONS, **options: Any) -> list[PlannedUnit]:
         release = self.store.of_working_tree()
         self.store.keep(release)
-        return await self.deployment.plan([self.intents.wanted(one, release) for one in regions], **options)
+        return await self.deployment.plan([self.planner.for_release(one, release) for one in regions], **options)
 
     async def deploy(
         self, plan: RolloutPlan | None = None, regions: Sequence[str] = REGIONS, *, gated: bool = False
-    ) -> dict[str, RegionResult]:
+    ) -> dict[str, UnitResult]:
         planned = await self.plan(regions)
         gate = Gate(self._look) if gated else None
         try:
-            results = await Rollout(self.deployment, self.intents, plan or RolloutPlan(), gate).run(planned)
+            results = await Rollout(self.deployment, self.planner, plan or RolloutPlan(), gate).run(planned)
         finally:
             discard(planned)
-        return {one.region: one for one in results}
+        return {one.unit: one for one in results}
 
     async def _look(self, region: str) -> list[CheckResult]:
         self.looks.append(region)

@@ -10,9 +10,9 @@ import pytest
 from mjctl.cli.deploy_run import Run, exit_code
 from mjctl.deploy.executor import Deployment
 from mjctl.deploy.history import History
-from mjctl.deploy.releases import Standing
+from mjctl.deploy.releases.store import ReleaseVerdict
 from mjctl.deploy.rollout import RolloutPlan, Strategy, restore
-from mjctl.models.deployment import AttributeChange, Outcome, Violation
+from mjctl.models.deployment import AttributeChange, UnitOutcome, Violation
 from mjctl.models.errors import (
     ConflictError,
     NotFoundError,
@@ -38,7 +38,7 @@ async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_n
     assert exit_code(list((await project.deploy()).values())) is ExitCode.OK
     bad = project.write("two")
     project.sick.add("two")
-    untouched = {region: project.intents.stack(region).position().serial for region in ("eu-west-1", "ap-northeast-1")}
+    untouched = {region: project.planner.stack(region).position().serial for region in ("eu-west-1", "ap-northeast-1")}
 
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["rolled_back", "not_started", "not_started"]
@@ -46,7 +46,7 @@ async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_n
     assert (results["us-east-1"].revision, results["us-east-1"].refused) == (good, bad)
     assert results["us-east-1"].verdict.failing == ("login: runs two",)
     assert project.word("us-east-1") == "one"
-    assert {region: project.intents.stack(region).position().serial for region in untouched} == untouched
+    assert {region: project.planner.stack(region).position().serial for region in untouched} == untouched
     assert project.looks == ["us-east-1"] * 3, "two bad looks, and one at the revision that is back"
     assert not list(project.workspace.home.rglob("*.tfplan"))
 
@@ -73,7 +73,7 @@ async def test_without_rollback_the_region_stays_as_it_is_and_is_marked(project:
     assert outcomes(results) == ["unhealthy", "not_started", "not_started"]
     assert project.word("us-east-1") == "two"
     current = project.releases("us-east-1").current()
-    assert (current.revision, current.standing) == (bad, Standing.UNHEALTHY)
+    assert (current.revision, current.standing) == (bad, ReleaseVerdict.UNHEALTHY)
 
     # The same code again: nothing to change in the first region, and still it must not pass.
     results = await project.deploy(CANARY, gated=True)
@@ -86,7 +86,7 @@ async def test_a_healthy_canary_is_followed_by_all_the_others(project: Any) -> N
     assert outcomes(results) == ["applied"] * 3
     assert project.looks[0] == "us-east-1"
     assert sorted(project.looks[1:]) == ["ap-northeast-1", "eu-west-1"]
-    assert project.releases("eu-west-1").current().standing is Standing.HEALTHY
+    assert project.releases("eu-west-1").current().standing is ReleaseVerdict.HEALTHY
 
 
 async def test_a_first_revision_that_is_bad_has_nothing_to_go_back_to(project: Any) -> None:
@@ -110,7 +110,7 @@ async def test_what_runs_does_not_depend_on_the_working_tree(project: Any) -> No
     await project.deploy(regions=["us-east-1"])
     (project.workspace.project_dir / "terraform" / "stacks" / "local" / "main.tf").write_text("broken {")
     shutil.rmtree(project.workspace.project_dir / "gameserver")
-    drifted = await project.deployment.plan([project.intents.applied("us-east-1")])
+    drifted = await project.deployment.plan([project.planner.for_last_apply("us-east-1")])
     assert str(drifted[0].result.outcome) == "unchanged"
 
 
@@ -123,7 +123,7 @@ async def test_code_that_changes_while_it_is_kept_is_refused(project: Any) -> No
 
 
 async def test_code_that_no_region_has_is_removed_in_the_end(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mjctl.deploy.releases._PLANNING_SECONDS", -1.0)
+    monkeypatch.setattr("mjctl.deploy.releases.store._PLANNING_SECONDS", -1.0)
     first = project.store.of_working_tree()
     await project.deploy(regions=["us-east-1"])
     for number in range(7):
@@ -138,15 +138,15 @@ async def test_code_that_no_region_has_is_removed_in_the_end(project: Any, monke
 
 
 async def test_a_region_can_be_scaled_without_new_code_and_stays_so(project: Any) -> None:
-    from mjctl.deploy import inputs
+    from mjctl.deploy.planner import inputs
 
     await project.deploy(regions=["us-east-1"])
     project.write("two")
-    planned = await project.deployment.plan([project.intents.scaled("us-east-1", 3)])
+    planned = await project.deployment.plan([project.planner.for_scale("us-east-1", 3)])
     assert [one.address for one in planned[0].result.changes] == ["terraform_data.size"]
     await project.deployment.apply(planned)
-    inputs.set_servers_per_zone(project.intents.stack("us-east-1"), 3)
-    wanted = project.intents.wanted("us-east-1", project.store.of_working_tree())
+    inputs.set_servers_per_zone(project.planner.stack("us-east-1"), 3)
+    wanted = project.planner.for_release("us-east-1", project.store.of_working_tree())
     assert wanted.variables["game"]["servers_per_zone"] == 3
     assert project.word("us-east-1") == "one"
 
@@ -164,9 +164,9 @@ async def test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed(proje
             allow_data_loss=allowed,
         )
         (result,) = await deployment.apply([planned])
-        assert result.outcome is (Outcome.APPLIED if allowed else Outcome.FAILED)
+        assert result.outcome is (UnitOutcome.APPLIED if allowed else UnitOutcome.FAILED)
         assert isinstance(result.error, RefusedError) is not allowed
-        assert project.intents.stack("us-east-1").exists() is allowed
+        assert project.planner.stack("us-east-1").exists() is allowed
 
 
 async def test_history_of_releases_is_private(project: Any) -> None:
@@ -204,19 +204,19 @@ async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: A
     assert outcomes(results) == ["unhealthy"]
     assert "the rollback did not help: terraform plan failed: throttled" in results["us-east-1"].error.what
     releases = project.releases("us-east-1")
-    assert (releases.current().revision, releases.current().standing) == (bad, Standing.UNHEALTHY)
+    assert (releases.current().revision, releases.current().standing) == (bad, ReleaseVerdict.UNHEALTHY)
     assert project.word("us-east-1") == "two", "what is recorded is what runs"
     entry = releases.last_good(other_than=bad)
     assert entry.revision == good
 
     # The same when a person asks for it: the run fails, and the records stay.
-    (again,) = await restore(project.deployment, [project.intents.earlier("us-east-1", entry)])
-    assert (again.outcome, exit_code([again])) == (Outcome.FAILED, ExitCode.FAILED)
+    (again,) = await restore(project.deployment, [project.planner.for_rollback("us-east-1", entry)])
+    assert (again.outcome, exit_code([again])) == (UnitOutcome.FAILED, ExitCode.FAILED)
     assert releases.current().revision == bad
 
     plan_fails_for.clear()
-    (back,) = await restore(project.deployment, [project.intents.earlier("us-east-1", entry)])
-    assert (back.outcome, releases.current().revision, project.word("us-east-1")) == (Outcome.APPLIED, good, "one")
+    (back,) = await restore(project.deployment, [project.planner.for_rollback("us-east-1", entry)])
+    assert (back.outcome, releases.current().revision, project.word("us-east-1")) == (UnitOutcome.APPLIED, good, "one")
 
 
 async def test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planned(
@@ -249,7 +249,7 @@ async def test_a_fault_of_our_own_in_one_region_does_not_interrupt_the_others(
     assert exit_code(list(results.values())) is ExitCode.PARTIAL
     error = results["eu-west-1"].error
     assert (error.exit_code, error.what) == (ExitCode.INTERNAL, "mjctl itself has failed: KeyError")
-    log = project.intents.stack("eu-west-1").log_file
+    log = project.planner.stack("eu-west-1").log_file
     assert str(log) in error.hint
     assert "a key that nobody expected" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
@@ -279,7 +279,7 @@ async def test_old_code_that_cannot_be_removed_does_not_hide_the_results(
     def refuse(_: Any) -> None:
         raise PermissionDeniedError("AWS refuses: AccessDenied")
 
-    monkeypatch.setattr("mjctl.deploy.releases.ReleaseStore.prune", refuse)
+    monkeypatch.setattr("mjctl.deploy.releases.store.ReleaseStore.prune", refuse)
     assert outcomes(await project.deploy()) == ["applied"] * 3
     assert any("not removed: AWS refuses" in note for note in project.said.notes)
 
@@ -313,7 +313,7 @@ async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypa
     def taken_back(_: Any) -> None:
         raise VerificationError("the game servers run game:1, not game:2")
 
-    monkeypatch.setattr("mjctl.deploy.executor.confirm_rollout", taken_back)
+    monkeypatch.setattr("mjctl.deploy.executor.verify_ecs_rollout", taken_back)
     bad = project.write("two")
     results = await project.deploy(regions=["us-east-1"])
     assert outcomes(results) == ["failed"]
@@ -347,7 +347,7 @@ async def test_a_resource_that_is_forgotten_is_counted_and_stays(project: Any) -
     assert planned.result.forget == 1
     assert planned.result.remove == 0
     (result,) = await project.deployment.apply([planned])
-    assert result.outcome is Outcome.APPLIED
+    assert result.outcome is UnitOutcome.APPLIED
 
 
 async def test_a_plan_has_the_values_that_change(project: Any) -> None:

@@ -16,8 +16,8 @@ from redis.asyncio import Redis
 
 from gameserver.cluster.directory import Directory
 from gameserver.match import MatchSpec
+from gameserver.runtime.settings import Settings
 from gameserver.server.process import GameServer, end_tasks
-from gameserver.settings import Settings
 from mjctl.fleet import control, ecs
 from mjctl.fleet.listing import ServerRow, list_servers
 from mjctl.models.errors import ConflictError, NotFoundError

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from redis.asyncio import Redis
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.health.model import HealthReport, Thresholds
 from mjctl.health.runner import run_health
 from mjctl.models.check import CheckStatus

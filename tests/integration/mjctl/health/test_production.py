@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gameserver.settings import Settings
+from gameserver.runtime.settings import Settings
 from mjctl.health.checks import backup as backup_check
 from mjctl.health.model import Thresholds
 from mjctl.health.runner import run_health

@@ -42,7 +42,7 @@ sys.path.insert(0, sys.argv[1])
 from gameserver.functions import lambda_handlers
 context = types.SimpleNamespace(aws_request_id="r-1", get_remaining_time_in_millis=lambda: 5000)
 answer = getattr(lambda_handlers, sys.argv[2])(json.loads(sys.argv[3]), context)
-from gameserver.aws import AwsClients
+from gameserver.runtime.aws import AwsClients
 clients = AwsClients("us-east-1", None)
 for service in sys.argv[4].split(","):
     clients._client(service)
@@ -69,7 +69,7 @@ def unzipped(package: FunctionPackage, tmp_path_factory: pytest.TempPathFactory)
 
 
 def services_of_the_game() -> set[str]:
-    """What gameserver/aws.py makes clients of."""
+    """What gameserver/runtime/aws.py makes clients of."""
     source = (PROJECT / "gameserver" / "aws.py").read_text(encoding="utf-8")
     return set(re.findall(r'_client\("([a-z-]+)"\)', source))
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.aws.account import Account
+from mjctl.clients.account import Account
 from mjctl.models.errors import DependencyError, MjctlError
 from mjctl.package.image import Image, Registry, find_docker, push_image, record
 from mjctl.sandbox.emulators import Emulators

@@ -8,8 +8,8 @@ from typing import Any
 import boto3
 import pytest
 
-from gameserver.settings import Settings
-from mjctl.aws.clients import AwsClients
+from gameserver.runtime.settings import Settings
+from mjctl.clients.boto import RegionClients
 from mjctl.models.contract import Contract
 
 Call = Callable[..., Any]
@@ -23,12 +23,12 @@ def sqs(settings: Settings) -> Any:
 @pytest.fixture
 def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
     """Replace one operation of SQS: `replacement(forward, parameters)`. Returns the list of the calls made."""
-    original = AwsClients.call
+    original = RegionClients.call
 
     def install(operation: str, replacement: Call) -> list[dict[str, Any]]:
         calls: list[dict[str, Any]] = []
 
-        async def call(self: AwsClients, service: str, name: str, **parameters: Any) -> dict[str, Any]:
+        async def call(self: RegionClients, service: str, name: str, **parameters: Any) -> dict[str, Any]:
             async def forward(**changed: Any) -> dict[str, Any]:
                 return await original(self, service, name, **{**parameters, **changed})
 
@@ -38,7 +38,7 @@ def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dic
             answer: dict[str, Any] = await replacement(forward, parameters)
             return answer
 
-        monkeypatch.setattr(AwsClients, "call", call)
+        monkeypatch.setattr(RegionClients, "call", call)
         return calls
 
     return install

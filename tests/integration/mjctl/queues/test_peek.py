@@ -12,9 +12,9 @@ from redis import Redis
 
 from gameserver.functions.persistence import persist
 from gameserver.functions.services import Services
-from gameserver.settings import Settings
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.queues import queue_depth
+from gameserver.runtime.settings import Settings
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.queues import queue_depth
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 
@@ -132,6 +132,6 @@ async def test_nothing_stays_hidden_after_a_peek_whose_second_call_fails(
     intercept("receive_message", once)
     with pytest.raises(UnreachableError):
         await peek(contract, "persistence", limit=12)
-    with AwsClients(contract) as clients:
+    with RegionClients(contract) as clients:
         depth = await queue_depth(clients, contract.queues["persistence"].dead_letter.url)
     assert (depth.waiting, depth.in_flight) == (12, 0)

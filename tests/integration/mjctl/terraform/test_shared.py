@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from mjctl.aws import account as accounts
-from mjctl.aws.account import Account
+from mjctl.clients import account as accounts
+from mjctl.clients.account import Account
 from mjctl.deploy.history import History
-from mjctl.deploy.releases import RegionReleases, ReleaseStore
+from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
 from mjctl.models.config_file import load_environment
-from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import Environment
 from mjctl.models.errors import LockedError
 from mjctl.models.workspace import Workspace
@@ -57,7 +57,7 @@ def account(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[A
     """The sandbox's account with an empty state bucket."""
     environment = load_environment(Workspace(PROJECT, PROJECT), "sandbox")
     found = accounts.account_at(environment, emulators.endpoints())
-    for module in ("mjctl.terraform.stack", "mjctl.deploy.releases"):
+    for module in ("mjctl.terraform.stack", "mjctl.deploy.releases.store"):
         monkeypatch.setattr(f"{module}.open_account", lambda *_: found)
     s3 = found.client("s3")
     s3.create_bucket(Bucket=found.bucket)
@@ -229,19 +229,19 @@ def test_what_was_deployed_and_who_did_is_known_everywhere(machines: tuple[Machi
     one, other = machines
     release = one.store.of_working_tree()
     history = History(one.workspace, one.environment)
-    for outcome in (Outcome.FAILED, Outcome.APPLIED):
+    for outcome in (UnitOutcome.FAILED, UnitOutcome.APPLIED):
         record = history.start("deploy", [REGION], message="first", revision=release.revision)
-        history.finish(record, [RegionResult(REGION, outcome, revision=release.revision)], 0, 1.5)
+        history.finish(record, [UnitResult(REGION, outcome, revision=release.revision)], 0, 1.5)
     one.stack.prepare()
-    RegionReleases(one.stack).attempting(release)
-    assert RegionReleases(other.stack).attempted() == release.revision
-    RegionReleases(one.stack).applied(release, {"game": {"size": 1}})
+    RegionReleases(one.stack).mark_started(release)
+    assert RegionReleases(other.stack).interrupted_revision() == release.revision
+    RegionReleases(one.stack).record_applied(release, {"game": {"size": 1}})
     entry = RegionReleases(other.stack).current()
     assert entry is not None
     assert (entry.release, entry.variables) == (release, {"game": {"size": 1}})
-    assert RegionReleases(other.stack).attempted() is None
-    RegionReleases(other.stack).judged(healthy=True)
-    assert RegionReleases(one.stack).last_good(other_than=None).standing == "healthy"
+    assert RegionReleases(other.stack).interrupted_revision() is None
+    RegionReleases(other.stack).record_verdict(healthy=True)
+    assert RegionReleases(one.stack).last_good(other_than=None).verdict == "healthy"
     records = History(other.workspace, other.environment).records()
     assert sorted(one.regions[0].outcome for one in records) == ["applied", "failed"]
     assert all(one.exit_code == 0 and one.seconds == 1.5 for one in records)
@@ -255,7 +255,7 @@ def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Mach
     one.store.keep(release)
     one.store.share(release)
     one.stack.prepare()
-    RegionReleases(one.stack).applied(release, {})
+    RegionReleases(one.stack).record_applied(release, {})
     entry = RegionReleases(other.stack).current()
     assert entry is not None
     stack = other.store.restored(other.stack, entry)

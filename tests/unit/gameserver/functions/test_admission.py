@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from gameserver.functions.admission import Admission
-from gameserver.functions.http import ApiError
+from gameserver.functions.http import HttpError
 
 
 async def test_calls_beyond_the_bound_are_turned_away_and_the_rest_take_turns() -> None:
@@ -25,7 +25,7 @@ async def test_calls_beyond_the_bound_are_turned_away_and_the_rest_take_turns() 
     calls = [asyncio.create_task(call()) for _ in range(5)]
     await asyncio.sleep(0)
     for _ in range(2):
-        with pytest.raises(ApiError) as refused:
+        with pytest.raises(HttpError) as refused:
             await call()
         assert (refused.value.status, refused.value.code) == (503, "busy")
         assert 1 <= int(refused.value.headers()["Retry-After"]) <= 3

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gameserver.functions.http import ApiError, Request, clean_display_name
+from gameserver.functions.http import HttpError, Request, clean_display_name
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_names_are_normalised(raw: str, name: str) -> None:
     ],
 )
 def test_unfit_names_are_refused(raw: str) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(HttpError) as caught:
         clean_display_name(raw)
     assert (caught.value.status, caught.value.code) == (400, "invalid_display_name")
 
@@ -54,6 +54,6 @@ def test_unfit_names_are_refused(raw: str) -> None:
     ids=["cut", "not-utf-8", "list", "deep lists", "deep maps", "long"],
 )
 def test_bodies(body: bytes, status: int) -> None:
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(HttpError) as caught:
         Request(body=body).json(dict[str, int])
     assert caught.value.status == status

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from gameserver.functions.http import ApiError
+from gameserver.functions.http import HttpError
 from gameserver.functions.rate_limit import RateLimit
 
 
@@ -24,7 +24,7 @@ def allowed(limit: RateLimit, key: str, times: int) -> int:
     for _ in range(times):
         try:
             limit.take(key)
-        except ApiError:
+        except HttpError:
             continue
         count += 1
     return count
@@ -49,7 +49,7 @@ def test_refused_calls_cost_nothing(clock: Clock) -> None:
 def test_the_wait_is_told(clock: Clock) -> None:
     limit = RateLimit(per_second=0.1, burst=1, clock=clock)
     limit.take("a")
-    with pytest.raises(ApiError) as caught:
+    with pytest.raises(HttpError) as caught:
         limit.take("a")
     assert (caught.value.status, caught.value.retry_after_seconds) == (429, 10)
 

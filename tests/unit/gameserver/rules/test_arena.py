@@ -163,4 +163,4 @@ def test_rules_are_found_by_name() -> None:
     with pytest.raises(LookupError):
         load_rules("chess")
     with pytest.raises(LookupError):
-        load_rules("gameserver.settings")
+        load_rules("gameserver.runtime.settings")

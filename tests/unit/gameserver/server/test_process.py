@@ -10,9 +10,9 @@ import sys
 import pytest
 
 from gameserver import api
+from gameserver.runtime.settings import Mode, Settings, SettingsError
 from gameserver.server import run
 from gameserver.server.process import end_tasks
-from gameserver.settings import Mode, Settings, SettingsError
 
 SETTINGS = Settings(
     project="p",

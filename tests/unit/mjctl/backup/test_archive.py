@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mjctl.aws.backups import encode_manifest, parse_manifest, read_catalog
-from mjctl.aws.objects import DirectoryStore
 from mjctl.backup import archive
 from mjctl.backup.archive import ArchiveReader, DamagedObject, PartWriter
+from mjctl.backup.catalog import encode_manifest, parse_manifest, read_catalog
 from mjctl.backup.digest import RecordDigest
 from mjctl.backup.keys import BackupKeys
+from mjctl.clients.objects import DirectoryStore
 from mjctl.models.backup import FORMAT, BackupState, Kind, Manifest, Part, WrappedKey, new_backup_id
 from mjctl.models.errors import VerificationError
 

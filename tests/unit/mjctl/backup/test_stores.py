@@ -12,13 +12,13 @@ from typing import cast
 
 import pytest
 
-from mjctl.aws.clients import AwsClients
-from mjctl.aws.objects import DirectoryStore
 from mjctl.backup import cache, tables
 from mjctl.backup.database import _Lines
 from mjctl.backup.destination import Destination
 from mjctl.backup.streams import stream
-from mjctl.backup.tally import Clock, Tally
+from mjctl.backup.tally import RestoreMoment, Tally
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.objects import DirectoryStore
 from mjctl.models.errors import ConflictError, UsageError
 from tests.unit.mjctl.conftest import MakeContract
 
@@ -106,7 +106,7 @@ async def test_a_stream_nobody_reads_stops_its_producer() -> None:
 
 
 def test_what_ends_soon_is_counted_and_not_compared() -> None:
-    clock = Clock(now_ms=1_000)
+    clock = RestoreMoment(now_ms=1_000)
     ends: dict[bytes, int | None] = {b"gone": 999, b"soon": 2_000, b"late": 10**12, b"stays": None}
     archive, found = Tally(clock, ends.__getitem__), Tally(clock, ends.__getitem__)
     assert archive.take(list(ends)) == [b"soon", b"late", b"stays"]
@@ -120,11 +120,11 @@ def test_what_ends_soon_is_counted_and_not_compared() -> None:
 @pytest.mark.parametrize("name", ["", "Review", "a_b", "-a", "a.b", "x" * 16])
 def test_a_copy_has_a_plain_name(make_contract: MakeContract, name: str) -> None:
     with pytest.raises(UsageError):
-        Destination(make_contract(), cast(AwsClients, None), name)
+        Destination(make_contract(), cast(RegionClients, None), name)
 
 
 def test_a_copy_has_names_of_its_own(make_contract: MakeContract) -> None:
-    copy = Destination(make_contract(), cast(AwsClients, None), "new-2")
+    copy = Destination(make_contract(), cast(RegionClients, None), "new-2")
     assert copy.table("matches") == "arena-test-scratch.new-2.matches"
     assert copy.database == "scratch_new_2"
 
@@ -141,7 +141,7 @@ def test_a_look_at_the_same_moment_does_not_stop_a_writer(tmp_path: Path) -> Non
 
 
 def test_a_folder_that_another_process_writes_is_a_conflict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mjctl.aws.objects._PROBE_SECONDS", 0.1)
+    monkeypatch.setattr("mjctl.clients.objects._PROBE_SECONDS", 0.1)
     store = DirectoryStore(tmp_path)
     with store.claim("b"), pytest.raises(ConflictError), store.claim("b"):
         pass

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from mjctl.aws import clients, ops_function
+from mjctl.clients import boto as clients
+from mjctl.clients import ops_function
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 from tests.integration.mjctl.conftest import CommandLine

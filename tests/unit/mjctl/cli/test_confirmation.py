@@ -13,8 +13,8 @@ import pytest
 from mjctl.__main__ import run
 from mjctl.cache.operations import FlushResult
 from mjctl.cli.app import tree
-from mjctl.cli.base import OutputFormat, Session
-from mjctl.cli.console import SafeConsole
+from mjctl.cli.output.console import SafeConsole
+from mjctl.cli.session import OutputFormat, Session
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment
 from mjctl.models.errors import RefusedError
@@ -175,7 +175,7 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     made = environment("local", players_data=players_data)
-    monkeypatch.setattr("mjctl.cli.regions.open_environment", lambda _: (tmp_path, made))
+    monkeypatch.setattr("mjctl.cli.target.open_environment", lambda _: (tmp_path, made))
     contract: Contract = make_contract()
     command = CommandLine({contract.region: contract}, capsys)
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))
@@ -187,25 +187,25 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
 
     monkeypatch.setattr("mjctl.cache.operations.flush", flush)
     for typed in ("prod\n" if answer == "yes\n" else "yes\n", "y\n"):
-        monkeypatch.setattr("mjctl.cli.regions.open_session", lambda _, typed=typed: at_a_terminal(typed))
+        monkeypatch.setattr("mjctl.cli.target.open_session", lambda _, typed=typed: at_a_terminal(typed))
         assert command("cache", "flush", "--region", contract.region).code == ExitCode.REFUSED
     assert not flushed
-    monkeypatch.setattr("mjctl.cli.regions.open_session", lambda _: at_a_terminal(answer))
+    monkeypatch.setattr("mjctl.cli.target.open_session", lambda _: at_a_terminal(answer))
     assert command("cache", "flush", "--region", contract.region).code == ExitCode.OK
     assert flushed == [contract.region]
 
 
 def test_the_question_before_a_deploy_shows_the_values(at_a_terminal: Any, tmp_path: Path) -> None:
     from mjctl.cli.deploy_run import Run
-    from mjctl.deploy.executor import Planned
-    from mjctl.models.deployment import AttributeChange, Change, Hidden, Outcome, RegionResult
+    from mjctl.deploy.executor import PlannedUnit
+    from mjctl.models.deployment import AttributeChange, Change, Hidden, UnitOutcome, UnitResult
 
     attributes = (
         AttributeChange("desired_count", 3, 6),
         AttributeChange("password", Hidden.SENSITIVE, Hidden.SENSITIVE),
     )
     change = Change("aws_ecs_service.game", "update", attributes=attributes)
-    planned: Any = Planned(Any, None, RegionResult("us-east-1", Outcome.PLANNED, changes=(change,)))
+    planned: Any = PlannedUnit(Any, None, UnitResult("us-east-1", UnitOutcome.PLANNED, changes=(change,)))
     session = at_a_terminal("yes\n")
     run: Any = Run("deploy", session, Any, Any)
     run.confirm([planned], "Apply?", False)

@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 
 from mjctl.cli.deploy_run import exit_code, roll_out
-from mjctl.deploy.executor import Planned
+from mjctl.deploy.executor import PlannedUnit
 from mjctl.deploy.rollout import RolloutPlan
-from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.errors import Interrupted, LockedError, MjctlError, TerraformError
 from mjctl.models.exit_codes import ExitCode
 
-GOOD = RegionResult("a", Outcome.APPLIED)
-SAME = RegionResult("b", Outcome.UNCHANGED)
+GOOD = UnitResult("a", UnitOutcome.APPLIED)
+SAME = UnitResult("b", UnitOutcome.UNCHANGED)
 
 
-def failed(error: MjctlError) -> RegionResult:
-    return RegionResult("c", Outcome.FAILED, error=error)
+def failed(error: MjctlError) -> UnitResult:
+    return UnitResult("c", UnitOutcome.FAILED, error=error)
 
 
 @pytest.mark.parametrize(
@@ -27,23 +27,27 @@ def failed(error: MjctlError) -> RegionResult:
         ([failed(TerraformError("x")), failed(TerraformError("y"))], ExitCode.FAILED),
         ([failed(LockedError("x"))], ExitCode.LOCKED),
         ([failed(LockedError("x")), failed(TerraformError("y"))], ExitCode.FAILED),
-        ([GOOD, RegionResult("c", Outcome.INTERRUPTED, error=Interrupted("x"))], ExitCode.INTERRUPTED),
+        ([GOOD, UnitResult("c", UnitOutcome.INTERRUPTED, error=Interrupted("x"))], ExitCode.INTERRUPTED),
     ],
 )
-def test_the_exit_code_says_how_the_regions_ended(results: list[RegionResult], code: ExitCode) -> None:
+def test_the_exit_code_says_how_the_regions_ended(results: list[UnitResult], code: ExitCode) -> None:
     assert exit_code(results) is code
 
 
 def test_when_one_plan_fails_the_others_are_not_started_and_not_half_done() -> None:
-    good = RegionResult("a", Outcome.PLANNED, add=3, revision="new")
-    waiting = RegionResult("edge", Outcome.WAITING, waits_for=("a",))
-    planned: Any = [Planned(Any, None, one) for one in (good, failed(TerraformError("x")), waiting, SAME)]  # type: ignore[arg-type]
+    good = UnitResult("a", UnitOutcome.PLANNED, add=3, revision="new")
+    waiting = UnitResult("edge", UnitOutcome.WAITING, waits_for=("a",))
+    planned: Any = [PlannedUnit(Any, None, one) for one in (good, failed(TerraformError("x")), waiting, SAME)]  # type: ignore[arg-type]
     run: Any = None
     results = roll_out(run, planned[:3], RolloutPlan(), None, True, None, None)
-    assert [result.outcome for result in results] == [Outcome.NOT_STARTED, Outcome.FAILED, Outcome.NOT_STARTED]
+    assert [result.outcome for result in results] == [
+        UnitOutcome.NOT_STARTED,
+        UnitOutcome.FAILED,
+        UnitOutcome.NOT_STARTED,
+    ]
     assert (results[0].add, results[0].revision) == (0, None), (
         "nothing was added, and what runs is not the new revision"
     )
     assert exit_code(results) is ExitCode.FAILED, "no region is done"
     results = roll_out(run, [*planned[:2], planned[3]], RolloutPlan(), None, True, None, None)
-    assert results[2].outcome is Outcome.UNCHANGED
+    assert results[2].outcome is UnitOutcome.UNCHANGED

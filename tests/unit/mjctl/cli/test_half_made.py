@@ -49,7 +49,7 @@ def stack(region: str) -> Stack:
 
 @pytest.fixture
 def cut_short(mjctl: CommandLine) -> None:
-    stack(HALF).shelf.write("attempt.json", json.dumps({"revision": "r1"}))
+    stack(HALF).unit_files.write("attempt.json", json.dumps({"revision": "r1"}))
 
 
 @contextmanager

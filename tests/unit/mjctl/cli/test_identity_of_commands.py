@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from mjctl.aws import account as accounts
 from mjctl.cli.app import tree
+from mjctl.clients import account as accounts
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.workspace import Workspace
 from tests.integration.mjctl.conftest import CommandLine
-from tests.unit.mjctl.aws.identities import break_identity
+from tests.unit.mjctl.clients.identities import break_identity
 
 REGION = "us-east-1"
 COMMANDS = {
@@ -79,7 +79,7 @@ def mjctl(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(Workspace.discover(Path(__file__)).project_dir))
     # The archive of the functions takes half a minute and needs no AWS.
-    monkeypatch.setattr("mjctl.deploy.packages.functions_of", lambda *_: None)
+    monkeypatch.setattr("mjctl.deploy.releases.release_artifacts.functions_of", lambda *_: None)
     forget = (accounts._client, accounts._account_of_credentials, accounts._key_of_bucket, accounts._region_of_bucket)
     for cached in forget:
         cached.cache_clear()

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mjctl.__main__ import _wants_json, run
-from mjctl.cli import config
-from mjctl.cli.base import Session
+from mjctl.cli.commands import config
+from mjctl.cli.session import Session
 from mjctl.models.errors import MjctlError, NotFoundError
 from mjctl.models.exit_codes import ExitCode
 

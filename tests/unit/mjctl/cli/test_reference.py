@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mjctl.cli.app import tree
-from mjctl.cli.reference import _leaves, reference
 from mjctl.models.workspace import Workspace
+from tools.cli_reference import _leaves, reference
 
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 

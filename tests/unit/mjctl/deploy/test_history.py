@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from mjctl.cli.documents import HistoryDocument, history_document
+from mjctl.cli.output.documents import HistoryDocument, history_document
 from mjctl.deploy.history import History
 from mjctl.models.config_file import load_environment
-from mjctl.models.deployment import Outcome, RegionResult
+from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.errors import TerraformError
 from mjctl.models.workspace import Workspace
 
@@ -25,7 +25,7 @@ def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
     monkeypatch.setenv("GITHUB_ACTOR", "ada")
     first = history.start("deploy", ["us-east-1"], message="why", revision="abc", commit="def+changes")
     error = TerraformError("failed\nwith a very long output")
-    history.finish(first, [RegionResult("us-east-1", Outcome.FAILED, seconds=1.234, error=error)], 5, 2.0)
+    history.finish(first, [UnitResult("us-east-1", UnitOutcome.FAILED, seconds=1.234, error=error)], 5, 2.0)
     history.start("rollback", ["us-east-1", "eu-west-1"])
 
     killed, ended = history.records()

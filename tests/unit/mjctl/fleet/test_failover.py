@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mjctl.cli.failover import _unfit
+from mjctl.cli.commands.failover import _unfit
 from mjctl.fleet.failover import successors
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract

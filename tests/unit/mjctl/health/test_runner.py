@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from mjctl.aws.clients import AwsClients, ThrottledError, unreachable
+from mjctl.clients.boto import RegionClients, ThrottledError, unreachable
 from mjctl.health import runner
 from mjctl.health.model import Check, Finding, RegionContext, Thresholds, passed
 from mjctl.health.registry import checks_for
@@ -23,7 +23,7 @@ MakeContract = Callable[..., Contract]
 async def context(make_contract: MakeContract, tmp_path: Path) -> AsyncIterator[RegionContext]:
     contract = make_contract()
     async with aiohttp.ClientSession() as http:
-        with AwsClients(contract, timeout_seconds=1, attempts=1) as clients:
+        with RegionClients(contract, timeout_seconds=1, attempts=1) as clients:
             made = RegionContext(contract, clients, http, Thresholds(), tmp_path)
             yield made
             await made.close()

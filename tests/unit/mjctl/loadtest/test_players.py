@@ -6,7 +6,7 @@ import pytest
 
 from gameserver.client import ApiError
 from mjctl.loadtest import players
-from mjctl.loadtest.model import Tally
+from mjctl.loadtest.model import LoadTally
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ async def test_a_limit_is_waited_out_and_counted() -> None:
             raise answer
         return answer
 
-    tally = Tally()
+    tally = LoadTally()
     assert await players.timed(tally, "login", call) == "in"
     assert tally.throttled == 2
     assert len(tally.api_ms["login"]) == 1
@@ -38,7 +38,7 @@ async def test_a_busy_region_is_waited_out() -> None:
             raise answer
         return answer
 
-    tally = Tally()
+    tally = LoadTally()
     assert await players.timed(tally, "create_match", call) == "ticket"
     assert tally.throttled == 1
 
@@ -53,7 +53,7 @@ async def test_any_other_refusal_is_raised_at_once(status: int) -> None:
         raise ApiError(status, "code", "")
 
     with pytest.raises(ApiError):
-        await players.timed(Tally(), "login", call)
+        await players.timed(LoadTally(), "login", call)
     assert calls == 1
 
 
@@ -62,4 +62,4 @@ async def test_a_limit_that_never_ends_is_an_error_at_last() -> None:
         raise ApiError(429, "too_many_requests", "")
 
     with pytest.raises(ApiError):
-        await asyncio.wait_for(players.timed(Tally(), "login", call), 10)
+        await asyncio.wait_for(players.timed(LoadTally(), "login", call), 10)

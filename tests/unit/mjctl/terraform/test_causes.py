@@ -9,7 +9,7 @@ import pytest
 from mjctl.models.errors import PermissionDeniedError, TerraformError
 from mjctl.terraform.causes import cause, condensed
 from mjctl.terraform.events import Diagnostic
-from mjctl.terraform.runner import Outcome, _failure
+from mjctl.terraform.runner import TerraformRun, _failure
 from mjctl.terraform.stack import Stack
 
 # As a game server writes it that raises while its modules are imported.
@@ -50,7 +50,7 @@ def provisioner(detail: str) -> Diagnostic:
 
 def failure(tmp_path: Path, *diagnostics: Diagnostic) -> str:
     stack = Stack("local", "local", "us-east-1", tmp_path, tmp_path)
-    error = _failure(stack, "apply", Outcome(1, diagnostics=diagnostics), False)
+    error = _failure(stack, "apply", TerraformRun(1, diagnostics=diagnostics), False)
     assert isinstance(error, TerraformError)
     return error.what
 
@@ -118,15 +118,15 @@ def test_a_text_without_a_traceback_stays_as_it_is() -> None:
 def test_terraform_without_credentials_ends_as_a_refusal(tmp_path: Path) -> None:
     from dataclasses import replace
 
-    from mjctl.aws.account import Account
+    from mjctl.clients.account import Account
     from mjctl.terraform.remote_state import RemoteState
 
     account = Account("prod", "123456789012", "us-east-1", "bucket")
     stack = Stack("prod", "region", "us-east-1", tmp_path, tmp_path, RemoteState(account, "key"))
     expired = Diagnostic("error", "api error ExpiredToken: The security token included in the request is expired")
-    error = _failure(stack, "plan", Outcome(1, diagnostics=(expired,)), False)
+    error = _failure(stack, "plan", TerraformRun(1, diagnostics=(expired,)), False)
     assert isinstance(error, PermissionDeniedError)
     assert "aws sso login" in (error.hint or "")
     # What runs on this machine has no AWS credentials to renew.
     local = replace(stack, remote=None)
-    assert isinstance(_failure(local, "plan", Outcome(1, diagnostics=(expired,)), False), TerraformError)
+    assert isinstance(_failure(local, "plan", TerraformRun(1, diagnostics=(expired,)), False), TerraformError)

@@ -65,7 +65,7 @@ def test_a_plan_is_refused_once_its_base_has_changed(stack: Stack, field: str) -
     [
         ({"environment": "prod"}, "of another environment"),
         ({"name": "region"}, "of another stack"),
-        ({"region": "eu-west-1"}, "of another region"),
+        ({"unit": "eu-west-1"}, "of another region"),
     ],
 )
 def test_a_plan_is_refused_elsewhere(stack: Stack, other: dict[str, str], said: str) -> None:

@@ -1,0 +1,1 @@
+"""Parts of `bench/game.py`: services, servers, load generator, search."""

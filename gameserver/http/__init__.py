@@ -1,0 +1,1 @@
+"""Serve HTTP with aiohttp: hosting, CORS, the web client's files."""

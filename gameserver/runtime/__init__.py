@@ -1,0 +1,1 @@
+"""Connect a process to its surroundings: settings, secrets, TLS, AWS, Redis, logs."""

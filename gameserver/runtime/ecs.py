@@ -1,0 +1,150 @@
+"""What a game server learns from ECS about its own task, and asks of it: not to be stopped in the middle of play.
+
+The addresses are given by the agent in variables of the container; elsewhere they are absent, and nothing here happens.
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import os
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import aiohttp
+import structlog
+
+from gameserver.runtime.settings import Mode, Settings
+
+log = structlog.get_logger()
+
+METADATA_VARIABLE: Final = "ECS_CONTAINER_METADATA_URI_V4"
+AGENT_VARIABLE: Final = "ECS_AGENT_URI"
+
+_TIMEOUT_SECONDS: Final = 2.0
+_TRIES: Final = 3
+_LOOK_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 30.0
+"""The agent takes few calls a second, and what it refuses now it rarely grants a moment later."""
+
+_PAUSE_SECONDS: Final = 90.0
+"""Between two stretches of protection: a server is never without matches for long, and must be replaceable."""
+
+
+def identified(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings with the task's id in `server_id` and its zone in `zone`, where those were not given.
+
+    Blocks for a few milliseconds; up to seconds when the agent does not answer, and the settings stay as they are then.
+    """
+    address = environment.get(METADATA_VARIABLE)
+    if not address or (settings.server_id and settings.zone):
+        return settings
+    task = _metadata(f"{address}/task")
+    # arn:aws:ecs:us-east-1:123456789012:task/arena-prod/158d1c8083dd49d6b527399fd6414f5c
+    task_id = str(task.get("TaskARN", "")).rpartition("/")[2]
+    return replace(
+        settings,
+        server_id=settings.server_id or (f"game-{task_id}" if task_id else ""),
+        zone=settings.zone or str(task.get("AvailabilityZone", "")),
+    )
+
+
+def _metadata(address: str) -> dict[str, Any]:
+    for attempt in range(1, _TRIES + 1):
+        try:
+            with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - the agent's address
+                found = json.load(answer)
+            if isinstance(found, dict):
+                return found
+        except (OSError, ValueError) as error:
+            if attempt == _TRIES:
+                log.warning("task_unknown", address=address, cause=repr(error))
+    return {}
+
+
+class TaskProtection:
+    """Keeps ECS from stopping this task by scaling in while it has matches.
+
+    Stopping does no harm to a match, which moves to another server, but players notice. So the protection is for one
+    stretch, long enough for any match that runs, and then pauses: a deployment waits for protected tasks, and would
+    never end with a server that always has matches.
+
+    Args:
+        agent: the address in ECS_AGENT_URI.
+        longest_match_seconds: of all modes.
+        busy: whether there is something to protect.
+
+    Attributes:
+        minutes: length of a stretch.
+    """
+
+    def __init__(
+        self,
+        agent: str,
+        longest_match_seconds: float,
+        busy: Callable[[], bool],
+        *,
+        pause_seconds: float = _PAUSE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._address = f"{agent}/task-protection/v1/state"
+        self.minutes = math.ceil(longest_match_seconds / 60) + 1
+        self._busy = busy
+        self._pause_seconds = pause_seconds
+        self._clock = clock
+        self._protected_until = 0.0
+        self._protect_from = 0.0
+        self._retry_from = 0.0
+
+    async def run(self) -> None:
+        """Protect and let go until cancelled."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)) as session:
+            while True:
+                await self.look(session)
+                await asyncio.sleep(_LOOK_SECONDS)
+
+    async def look(self, session: aiohttp.ClientSession) -> None:
+        """One look: change the protection if it is time to. What the agent refuses is logged, and tried again later."""
+        now, busy = self._clock(), self._busy()
+        protected = now < self._protected_until
+        if busy == protected or now < self._retry_from or (busy and now < self._protect_from):
+            return
+        if not await self._ask(session, enabled=busy):
+            self._retry_from = now + _RETRY_SECONDS
+        elif busy:
+            self._protected_until = now + 60 * self.minutes
+            self._protect_from = self._protected_until + self._pause_seconds
+        else:
+            self._protected_until = self._protect_from = 0.0
+
+    async def _ask(self, session: aiohttp.ClientSession, *, enabled: bool) -> bool:
+        wish: dict[str, object] = {"ProtectionEnabled": enabled}
+        if enabled:
+            wish["ExpiresInMinutes"] = self.minutes
+        try:
+            async with session.put(self._address, json=wish) as response:
+                answer = await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            log.warning("task_protection_failed", wanted=enabled, cause=repr(error))
+            return False
+        granted = answer.get("protection", {}).get("ProtectionEnabled") if isinstance(answer, dict) else None
+        if granted is not enabled:
+            log.warning("task_protection_failed", wanted=enabled, status=response.status, answer=answer)
+            return False
+        log.info("task_protection", enabled=enabled, minutes=wish.get("ExpiresInMinutes", 0))
+        return True
+
+
+def protection(
+    modes: tuple[Mode, ...], busy: Callable[[], bool], environment: Mapping[str, str] = os.environ
+) -> TaskProtection | None:
+    """The protection of this task; None outside of ECS."""
+    agent = environment.get(AGENT_VARIABLE)
+    longest = max((mode.duration_seconds for mode in modes), default=0.0)
+    return TaskProtection(agent, longest, busy) if agent else None

@@ -1,0 +1,64 @@
+"""Structured logs: one JSON object a line on stderr, for our own events and for the libraries' alike.
+
+No personal data is logged: ids of matches, players and requests are, names, e-mail and network addresses are not.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from gameserver.runtime.settings import Settings
+
+
+def configure(settings: Settings, process: str, *, level: int = logging.INFO) -> None:
+    """Send all logging of this process to stderr; every line carries `process`, region, zone and server id."""
+    static = {
+        "process": process,
+        "region": settings.region,
+        "zone": settings.zone,
+        "server_id": settings.server_id,
+    }
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _StaticFields({name: value for name, value in static.items() if value}),
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    renderer = structlog.processors.JSONRenderer(serializer=_to_json)
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.add_logger_name],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    # Libraries speak of every connection at INFO.
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+
+
+class _StaticFields:
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        self._fields = dict(fields)
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        for name, value in self._fields.items():
+            event.setdefault(name, value)
+        return event
+
+
+def _to_json(value: Any, **_: Any) -> str:
+    return msgspec.json.encode(value, enc_hook=repr).decode()

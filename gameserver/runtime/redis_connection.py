@@ -1,0 +1,92 @@
+"""The one place that makes Redis clients for the game's processes."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.credentials import CredentialProvider
+
+from gameserver.runtime import secrets
+from gameserver.runtime.aws import AwsClients
+from gameserver.runtime.settings import Settings, SettingsError
+
+_CONNECT_SECONDS = 1.0
+_ANSWER_SECONDS = 2.0
+
+
+class _SecretCredentials(CredentialProvider):
+    """Reads the secret for each new connection, so that a password can be rotated."""
+
+    def __init__(self, reference: str, aws: AwsClients) -> None:
+        self._reference = reference
+        self._aws = aws
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        secret = secrets.resolve(self._reference, self._aws)
+        password = secret.get("password", "")
+        return (secret["username"], password) if "username" in secret else (password,)
+
+    async def get_credentials_async(self) -> tuple[str] | tuple[str, str]:
+        return await self._aws.run(self.get_credentials)
+
+
+class _IamCredentials(CredentialProvider):
+    """Logs in to ElastiCache as the process' own IAM role: the password is a request signed for 15 minutes.
+
+    ElastiCache ends such a connection after 12 hours; it is then made anew like any other that was lost.
+    """
+
+    def __init__(self, replication_group: str, user: str, aws: AwsClients) -> None:
+        self._replication_group = replication_group
+        self._user = user
+        self._aws = aws
+
+    def get_credentials(self) -> tuple[str, str]:
+        parameters = {"Action": "connect", "User": self._user}
+        return self._user, self._aws.sign_for_password("elasticache", self._replication_group, parameters)
+
+    async def get_credentials_async(self) -> tuple[str, str]:
+        return await self._aws.run(self.get_credentials)
+
+
+def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
+    """A client that answers with bytes and connects when first used; `rediss://` verifies the server's certificate.
+
+    A lost connection is tried again twice; a command is never sent a second time because its answer was late.
+    `options` override the arguments of `redis.asyncio.Redis`. With the secret `iam:<replication group>` the user of
+    the address logs in by IAM.
+
+    Raises:
+        SettingsError: GAMESERVER_CACHE_URL is not set.
+    """
+    from redis.exceptions import ConnectionError as RedisConnectionError
+
+    arguments: dict[str, Any] = {
+        "socket_connect_timeout": _CONNECT_SECONDS,
+        "socket_timeout": _ANSWER_SECONDS,
+        "socket_keepalive": True,
+        "health_check_interval": 15,
+        "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 2, supported_errors=(RedisConnectionError,)),
+        "client_name": "gameserver",
+        **options,
+    }
+    if not settings.cache_url:
+        raise SettingsError("GAMESERVER_CACHE_URL is not set")
+    url = settings.cache_url
+    parts = urlsplit(url)
+    if settings.cache_secret is not None:
+        # redis-py takes a user from the address or from the provider, not from both.
+        url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
+        group = settings.cache_secret.removeprefix("iam:")
+        arguments["credential_provider"] = _IamCredentials(group, parts.username or "default", aws)
+    elif settings.cache_secret is not None:
+        arguments["credential_provider"] = _SecretCredentials(settings.cache_secret, aws)
+    if url.startswith("rediss://") and settings.tls_ca_file:
+        arguments["ssl_ca_certs"] = settings.tls_ca_file
+    client: Redis = Redis.from_url(url, **arguments)
+    return client

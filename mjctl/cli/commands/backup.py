@@ -1,0 +1,401 @@
+"""`mjctl backup`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mjctl.cli.deploy_run import JUnitOption
+from mjctl.cli.session import EnvOption, EveryRegionOption, Exit, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.models.errors import NotFoundError, UsageError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from mjctl.models.contract import Contract
+
+app = typer.Typer(no_args_is_help=True, help="Make, verify, restore, prune and rehearse backups.")
+
+
+class By(StrEnum):
+    """Who keeps a backup."""
+
+    PORTABLE = "portable"
+    MANAGED = "managed"
+
+
+class PartChoice(StrEnum):
+    DATABASE = "database"
+    TABLE = "table"
+    CACHE = "cache"
+
+
+KindOption = Annotated[
+    By,
+    typer.Option(
+        "--kind",
+        envvar="MJCTL_BACKUP_KIND",
+        help="portable: an encrypted archive in a store of yours; managed: what AWS keeps by itself.",
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", envvar="MJCTL_BACKUP_STORE", help="s3://BUCKET/PREFIX or a directory, not the usual one."),
+]
+OnlyOption = Annotated[
+    list[PartChoice] | None,
+    typer.Option("--only", envvar="MJCTL_BACKUP_ONLY", help="Only this kind of store; repeatable."),
+]
+BackupArgument = Annotated[str, typer.Argument(metavar="[BACKUP]", help="Id of a backup, or `latest`.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+@app.command()
+def create(
+    *,
+    kind: KindOption = By.PORTABLE,
+    only: OnlyOption = None,
+    cache_namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cache-namespace",
+            envvar="MJCTL_CACHE_NAMESPACE",
+            help="Glob over cache namespaces to keep, `!` takes away; repeatable. Instead of backup.cache_namespaces.",
+        ),
+    ] = None,
+    copy_to: Annotated[
+        str | None,
+        typer.Option("--copy-to", envvar="MJCTL_COPY_TO", help="Also keep a copy in, and for the key of, this region."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Back up tables, database and cache of each region: whole, or not at all.
+
+    Example: mjctl backup create --region us-east-1
+    """
+    from mjctl.backup import operations
+    from mjctl.backup.create import Selection
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import created_lines, managed_table, planned_table
+    from mjctl.cli.target import Target, conclude, regions_document, rows_document
+
+    target = Target(env, region, output, all_regions=all_regions)
+    if kind is By.MANAGED:
+        from mjctl.backup import managed
+
+        outcomes = actions.in_regions(target, lambda contract: managed.create(contract, dry_run=dry_run))
+        conclude(target.session, outcomes, managed_table(outcomes), rows_document("backups", outcomes))
+        return
+    settings = target.environment.backup
+    selection = Selection(actions.kinds_of(only), tuple(cache_namespace or settings.cache_namespaces))
+    if dry_run:
+        plans = actions.in_regions(target, lambda contract: operations.plan_create(contract, selection))
+        conclude(target.session, plans, planned_table(plans), rows_document("parts", plans))
+        return
+    other = actions.contract_of(target, copy_to) if copy_to else None
+    location = store or settings.store
+    with actions.RecordProgress(target) as progress:
+        done = actions.in_regions(
+            target,
+            lambda contract: operations.create(
+                contract, selection, location, copy_to=other, on_progress=progress.of("backing up", contract.region)
+            ),
+        )
+    conclude(target.session, done, created_lines(done), regions_document(done, operations.manifest_document))
+
+
+@app.command("list")
+def list_backups(
+    *,
+    kind: KindOption = By.PORTABLE,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Every backup of each region, and what runs that were stopped have left.
+
+    Example: mjctl backup list --region us-east-1 --output json
+    """
+    from mjctl.backup import operations
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import backup_table, managed_table
+    from mjctl.cli.target import Target, conclude, rows_document
+
+    target = Target(env, region, output, all_regions=all_regions)
+    if kind is By.MANAGED:
+        from mjctl.backup import managed
+
+        outcomes = actions.in_regions(target, managed.list_backups)
+        conclude(target.session, outcomes, managed_table(outcomes), rows_document("backups", outcomes))
+        return
+    location = store or target.environment.backup.store
+    entries = actions.in_regions(target, lambda contract: operations.catalog(contract, location))
+    document = rows_document("backups", entries, lambda entry: entry.summary())
+    conclude(target.session, entries, backup_table(entries), document)
+
+
+@app.command()
+def show(
+    backup: BackupArgument = "latest",
+    *,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Parts, counts and sizes of one backup, and which keys open it.
+
+    Example: mjctl backup show latest --region us-east-1
+    """
+    from mjctl.backup import operations
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import shown
+    from mjctl.cli.target import Target, conclude, regions_document
+
+    target = Target(env, region, output, all_regions=all_regions)
+    location = store or target.environment.backup.store
+    outcomes = actions.where_found(target, lambda contract: operations.find(contract, location, backup))
+    conclude(target.session, outcomes, shown(outcomes), regions_document(outcomes, operations.entry_document))
+
+
+@app.command()
+def verify(
+    backup: BackupArgument = "latest",
+    *,
+    every: Annotated[
+        bool, typer.Option("--all", envvar="MJCTL_BACKUP_ALL", help="Every complete backup, not one.")
+    ] = False,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Read a backup back whole: signature, every byte of every object, every count. Exit code 14 when anything differs.
+
+    Example: mjctl backup verify latest --region us-east-1
+    """
+    from mjctl.backup import operations
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import verify_lines
+    from mjctl.cli.target import Target, conclude, rows_document
+
+    target = Target(env, region, output, all_regions=all_regions)
+    location = store or target.environment.backup.store
+    with actions.RecordProgress(target) as progress:
+        outcomes = actions.where_found(
+            target,
+            lambda contract: operations.verify(
+                contract, location, None if every else backup, on_progress=progress.bytes_of(contract.region)
+            ),
+        )
+    conclude(target.session, outcomes, verify_lines(outcomes), rows_document("backups", outcomes))
+    if any(report.problems for outcome in outcomes for report in outcome.value or ()):
+        raise Exit(ExitCode.VERIFICATION)
+
+
+@app.command()
+def restore(
+    backup: BackupArgument = "latest",
+    *,
+    kind: KindOption = By.PORTABLE,
+    only: OnlyOption = None,
+    to_region: Annotated[
+        str | None, typer.Option("--to-region", envvar="MJCTL_TO_REGION", help="Into another region.")
+    ] = None,
+    to_env: Annotated[
+        str | None, typer.Option("--to-env", envvar="MJCTL_TO_ENV", help="Into another environment.")
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            envvar="MJCTL_INTO",
+            metavar="NAME",
+            help="Into a copy beside the region's own stores, made for this.",
+        ),
+    ] = None,
+    point_in_time: Annotated[
+        datetime | None,
+        typer.Option(
+            "--point-in-time",
+            envvar="MJCTL_POINT_IN_TIME",
+            formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
+            help="Moment to go back to (UTC), with --kind managed --into NAME.",
+        ),
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Restore a backup, and compare counts and digests afterwards.
+
+    What is there already is only written over after a question, or with --yes. Stopped half-way, repeat the command.
+
+    Example: mjctl backup restore latest --region us-east-1 --to-region eu-west-1 --dry-run
+    """
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.target import Target
+
+    if point_in_time is not None and kind is not By.MANAGED:
+        raise UsageError("--point-in-time goes with --kind managed", hint="a portable backup is of one moment: its id")
+    target = Target(env, region, output)
+    source = actions.only_region(target)
+    if kind is By.MANAGED:
+        actions.restore_managed(target, source, backup, into, point_in_time, dry_run=dry_run)
+        return
+    destination = source
+    if to_env is not None or to_region is not None:
+        destination = actions.contract_of(target, to_region or source.region, to_env)
+    actions.restore_portable(target, source, destination, backup, only, into, store, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def prune(
+    *,
+    kind: KindOption = By.PORTABLE,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", min=0, envvar="MJCTL_KEEP_LAST", help="The newest so many.")
+    ] = None,
+    keep_daily: Annotated[
+        int | None, typer.Option("--keep-daily", min=0, envvar="MJCTL_KEEP_DAILY", help="One of each of so many days.")
+    ] = None,
+    keep_weekly: Annotated[
+        int | None,
+        typer.Option("--keep-weekly", min=0, envvar="MJCTL_KEEP_WEEKLY", help="One of each of so many weeks."),
+    ] = None,
+    keep_monthly: Annotated[
+        int | None,
+        typer.Option("--keep-monthly", min=0, envvar="MJCTL_KEEP_MONTHLY", help="One of each of so many months."),
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Remove backups that the policy does not keep, and what stopped runs have left. Shows the plan, then asks.
+
+    Without a --keep option the environment's backup.keep holds; with one, only what is given counts.
+
+    Example: mjctl backup prune --keep-last 3 --keep-daily 7 --dry-run
+    """
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.target import Target
+    from mjctl.models.backup import RetentionPolicy
+
+    target = Target(env, region, output, all_regions=all_regions)
+    given = (keep_last, keep_daily, keep_weekly, keep_monthly)
+    keep = target.environment.backup.keep
+    policy = (
+        RetentionPolicy(keep.last, keep.daily, keep.weekly, keep.monthly)
+        if all(number is None for number in given)
+        else RetentionPolicy(*(number or 0 for number in given))
+    )
+    location = store or target.environment.backup.store
+    actions.prune(target, policy, location, managed=kind is By.MANAGED, dry_run=dry_run, yes=yes)
+
+
+@app.command()
+def drill(
+    backup: BackupArgument = "latest",
+    *,
+    kind: KindOption = By.PORTABLE,
+    only: OnlyOption = None,
+    junit: JUnitOption = None,
+    store: StoreOption = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Prove a backup: restore it into a scratch copy, compare, check the copy, remove it. Exit code 14 when not proven.
+
+    With --kind managed, only tables can be proven: nothing outside the VPC can read a restored cluster or cache. The
+    report names what is not proven; --only table asks for the tables alone.
+
+    Example: mjctl backup drill latest --region us-east-1
+    """
+    from mjctl.backup import operations
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import drill_report
+    from mjctl.cli.target import Target, conclude, regions_document
+
+    if only and kind is not By.MANAGED:
+        raise UsageError("--only goes with --kind managed", hint="a portable drill proves all that the backup holds")
+    target = Target(env, region, output, all_regions=all_regions)
+    location = store or target.environment.backup.store
+    with actions.RecordProgress(target) as progress:
+
+        def one(contract: Contract) -> Awaitable[Any]:
+            if kind is By.MANAGED:
+                from mjctl.backup import managed
+
+                checks = actions.checks_of(target, "table/*")
+                return managed.drill(contract, backup, checks, actions.kinds_of(only))
+            return operations.drill(
+                contract,
+                location,
+                backup,
+                actions.checks_of(target, "database", "table/*"),
+                on_progress=progress.of("rehearsing", contract.region),
+            )
+
+        outcomes = actions.where_found(target, one)
+    if junit is not None:
+        actions.write_drill_junit(junit, target, outcomes)
+    conclude(target.session, outcomes, drill_report(outcomes), regions_document(outcomes, operations.drill_document))
+    if any(outcome.value is not None and not outcome.value.proven for outcome in outcomes):
+        raise Exit(ExitCode.VERIFICATION)
+
+
+@app.command()
+def discard(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The copy's name; without one, list what there is.")
+    ] = None,
+    *,
+    yes: YesOption = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Remove a copy that `restore --into` made, or that a killed drill has left; without NAME list them.
+
+    Example: mjctl backup discard review --region us-east-1
+    """
+    from mjctl.backup import operations
+    from mjctl.cli import backup_actions as actions
+    from mjctl.cli.output.backup import region_lines
+    from mjctl.cli.target import Target, conclude, regions_document
+
+    target = Target(env, region, output, all_regions=all_regions)
+    if name is None:
+        found = actions.in_regions(target, operations.copies)
+        text = region_lines(found, lambda names: ", ".join(names) or "no copy")
+        conclude(target.session, found, text, regions_document(found, lambda names: {"copies": names}))
+        return
+    target.session.confirm(f"Remove the copy `{name}` in {target.scope}?", yes=yes)
+    removed = actions.in_regions(target, lambda contract: operations.discard(contract, name))
+    if all(outcome.error is None and not outcome.value for outcome in removed):
+        raise NotFoundError(f"there is no copy `{name}`", where=target.scope, hint="`mjctl backup discard` lists them")
+    text = region_lines(removed, lambda parts: "removed " + ", ".join(parts) if parts else "was not there")
+    conclude(target.session, removed, text, regions_document(removed, lambda parts: {"removed": parts}))

@@ -1,0 +1,90 @@
+"""`mjctl config`: the environments' files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mjctl.cli.session import EnvOption, Exit, OutputFormat, OutputOption, open_environment, open_session
+from mjctl.models.errors import MjctlError
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.models.environment import Environment
+
+app = typer.Typer(no_args_is_help=True)
+
+
+@app.command()
+def validate(
+    env: EnvOption = "local",
+    every: Annotated[bool, typer.Option("--all", help="Check every file in configs/.")] = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Check an environment's file; errors name file, line and field. With --all every bad file is reported.
+
+    Example: mjctl config validate --env local
+    """
+    from mjctl.cli.output.run_view import error_data, print_error
+    from mjctl.models.config_file import environment_names
+    from mjctl.models.workspace import Workspace
+
+    session = open_session(output)
+    if not every:
+        checked = open_environment(env)[1]
+        session.emit(_valid(env, checked), data={env: {"valid": True, "target": checked.target}})
+        return
+    lines: list[str] = []
+    data: dict[str, dict[str, object]] = {}
+    code = ExitCode.OK
+    for name in environment_names(Workspace.discover()):
+        try:
+            checked = open_environment(name)[1]
+        except MjctlError as error:
+            data[name] = {"valid": False, "error": error_data(error)}
+            print_error(error, as_json=False)
+            code = ExitCode.CONFIG
+        else:
+            lines.append(_valid(name, checked))
+            data[name] = {"valid": True, "target": checked.target}
+    session.emit("\n".join(lines) or None, data=data)
+    if code is not ExitCode.OK:
+        raise Exit(code)
+
+
+def _valid(name: str, checked: Environment) -> str:
+    from mjctl.cli.output.tables import counted
+
+    return f"configs/{name}.yaml is valid: target {checked.target}, {counted(len(checked.regions), 'region')}"
+
+
+@app.command()
+def show(env: EnvOption = "local", output: OutputOption = OutputFormat.TEXT) -> None:
+    """Show an environment with every default filled in.
+
+    Example: mjctl config show --env local
+    """
+    import yaml
+
+    session = open_session(output)
+    document = open_environment(env)[1].model_dump(mode="json")
+    if output is OutputFormat.TEXT:
+        session.out.file.write(yaml.safe_dump(document, sort_keys=False))
+        return
+    session.emit(None, data=document)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of an environment's file (editors complete and check with it).
+
+    Example: mjctl config schema > environment.schema.json
+    """
+    from mjctl.models.environment import Environment
+
+    document = Environment.model_json_schema()
+    # The name is the file's own and must not stand in it.
+    del document["properties"]["name"]
+    document["required"].remove("name")
+    open_session(OutputFormat.JSON).emit(None, data=document)

@@ -1,0 +1,29 @@
+"""`mjctl doctor`: is this machine ready?"""
+
+from __future__ import annotations
+
+from mjctl.cli.session import Exit, OutputFormat, OutputOption, open_session
+from mjctl.models.exit_codes import ExitCode
+
+
+def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
+    """Check this machine for everything that mjctl needs.
+
+    Example: mjctl doctor
+    """
+    from mjctl.cli.output.tables import Column, DataTable
+    from mjctl.doctor.machine import examine
+    from mjctl.models.check import CheckStatus
+    from mjctl.models.workspace import Workspace
+
+    session = open_session(output)
+    results = examine(Workspace.discover())
+    styles = {CheckStatus.PASS: "green", CheckStatus.WARN: "yellow", CheckStatus.FAIL: "red", CheckStatus.SKIP: "dim"}
+    table = DataTable(Column("STATUS"), Column("CHECK"), Column("FINDING", folds=True), headless=True)
+    for result in results:
+        table.add_row((result.status.value, styles[result.status]), result.name, result.summary)
+        if result.hint:
+            table.add_row("", "", (f"next: {result.hint}", "dim"))
+    session.emit(table, data={"checks": results})
+    if any(result.status is CheckStatus.FAIL for result in results):
+        raise Exit(ExitCode.DEPENDENCY)

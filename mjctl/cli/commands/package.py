@@ -1,0 +1,111 @@
+"""`mjctl package`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mjctl.cli.deploy_run import Run, open_run
+from mjctl.cli.session import EnvOption, OutputFormat, OutputOption
+from mjctl.models.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from mjctl.models.release import Release
+    from mjctl.package.functions import FunctionPackage
+    from mjctl.package.image import Image
+
+
+def package(
+    env: EnvOption = "local",
+    push: Annotated[
+        bool, typer.Option("--push", envvar="MJCTL_PUSH", help="Also build the game server's image and push it.")
+    ] = False,
+    python_image: Annotated[
+        str | None,
+        typer.Option(
+            "--python-image",
+            envvar="MJCTL_PYTHON_IMAGE",
+            help="Base image, best by digest: python:3.13-slim@sha256:...",
+        ),
+    ] = None,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Make what a region of AWS runs: the functions' archive, and with --push the game server's image.
+
+    The same code gives the same archive, and an image that is in the registry is not built again.
+
+    Example: mjctl package --env staging --push
+    """
+    from mjctl.deploy.releases.release_artifacts import functions_of
+
+    run = open_run("package", env, output)
+    if run.environment.target == "local":
+        raise UsageError(
+            f"environment `{env}` needs no package: it runs the code as it lies here",
+            where=f"configs/{env}.yaml: target local",
+            hint="name one whose target is aws or sandbox",
+        )
+    if push and run.environment.target == "sandbox":
+        raise UsageError(
+            "an emulated AWS runs no image, so there is nothing to push",
+            where=f"configs/{env}.yaml: target sandbox",
+            hint="leave --push out, or name an environment whose target is aws",
+        )
+    release = run.store.of_working_tree()
+    run.store.keep(release)
+    functions = functions_of(run.workspace, run.environment, run.store, release)
+    image = _pushed(run, release, python_image) if push else None
+    _emit(run, release, functions, image)
+
+
+def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
+    from mjctl.clients.account import open_account
+    from mjctl.models.environment import FOUNDATION
+    from mjctl.package.image import Registry, push_image, record
+    from mjctl.terraform.contracts import shared_contracts
+
+    foundation = shared_contracts(run.workspace, run.environment).get(FOUNDATION)
+    if foundation is None:
+        raise NotFoundError(
+            "there is no registry to push to: the stack foundation is not deployed",
+            where=f"environment {run.environment.name}",
+            hint=f"`mjctl deploy --env {run.environment.name} --all-regions` makes it first, and then asks for "
+            "the image",
+        )
+    registry = Registry.of(open_account(run.workspace, run.environment), foundation)
+    folder = run.workspace.environment_dir(run.environment.name)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "image.log").open("w", encoding="utf-8") as log:
+        run.session.say(f"{registry.url}:{release.game}; Docker's output goes to {log.name}")
+        dockerfile, source = run.workspace.project_dir / "Dockerfile", run.store.game_dir(release)
+        image = push_image(registry, dockerfile, source, release.game, log, python_image)
+    record(folder, image)
+    return image
+
+
+def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image | None) -> None:
+    from mjctl.cli.output.documents import FunctionsDocument, ImageDocument, PackageDocument
+    from mjctl.cli.output.tables import Column, DataTable, human_bytes
+
+    table = DataTable(
+        Column("PART"),
+        Column("STATE", 1),
+        Column("SIZE", 2, right=True),
+        Column("DIGEST", 3),
+        Column("WHERE", folds=True),
+    )
+    size = human_bytes(functions.zipped_bytes)
+    table.add_row("functions", _state(functions.made), size, functions.sha256_base64, str(functions.path))
+    pushed = None
+    if image is not None:
+        table.add_row("image", _state(image.made), "", image.digest, image.repository)
+        pushed = ImageDocument(**asdict(image), reference=image.reference)
+    made = FunctionsDocument(**{**asdict(functions), "path": str(functions.path)})
+    document = PackageDocument(environment=run.environment.name, revision=release.game, functions=made, image=pushed)
+    run.session.emit(table, data=document)
+
+
+def _state(made: bool) -> str:
+    return "made" if made else "was there"

@@ -1,0 +1,245 @@
+"""`mjctl queue`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mjctl.cli.session import (
+    EnvOption,
+    EveryRegionOption,
+    Exit,
+    NamedRegionsOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+)
+from mjctl.models.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from mjctl.cli.output.tables import DataTable
+    from mjctl.clients.regions import RegionOutcome
+    from mjctl.queues.dead_letters import DeadLetter
+    from mjctl.queues.operations import QueueRow
+    from mjctl.queues.redrive import RedriveResult
+
+app = typer.Typer(no_args_is_help=True, help="Queues and their dead-letter messages, over one or several regions.")
+
+NameArgument = Annotated[str, typer.Argument(help="Name of the queue, as `mjctl queue list` shows it.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+
+@app.command("list")
+def list_queues(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Show depth, messages in flight, age of the oldest message and dead-letter messages of every queue.
+
+    Example: mjctl queue list --region us-east-1
+    """
+    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.clients.regions import in_each_region
+    from mjctl.queues.operations import list_queues as service
+
+    target = Target(env, region, output, all_regions=all_regions)
+    outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
+    conclude(target.session, outcomes, _queue_table(outcomes), rows_document("queues", outcomes))
+
+
+@app.command()
+def peek(
+    name: NameArgument,
+    *,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Messages at most in each region.")] = 10,
+    bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Look at dead-letter messages without consuming them, and at why they failed. A look counts as a delivery.
+
+    The worker keeps its last error for each message in the region's cache. Where only the ops function reaches the
+    cache, the error is not shown here; the worker's log has it.
+
+    Example: mjctl queue peek persistence --limit 5
+    """
+    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.clients.regions import in_each_region
+    from mjctl.queues.dead_letters import peek as service
+
+    target = Target(env, region, output, all_regions=all_regions)
+    outcomes = asyncio.run(in_each_region(target.contracts, lambda contract: service(contract, name, limit=limit)))
+    document = rows_document("letters", outcomes, lambda letter: _letter_document(letter, bodies))
+    conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
+
+
+@app.command()
+def redrive(
+    name: NameArgument,
+    *,
+    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Messages at most in each region.")] = None,
+    per_second: Annotated[
+        float, typer.Option("--per-second", min=0.1, help="Pace, so that the worker is not flooded.")
+    ] = 50.0,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: NamedRegionsOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Send dead-letter messages to their queue again. A message is deleted only after the queue has accepted it.
+
+    Example: mjctl queue redrive persistence --region us-east-1 --per-second 20
+    """
+    from mjctl.cli.output.tables import counted
+    from mjctl.cli.target import Target, conclude
+    from mjctl.clients.regions import in_each_region
+    from mjctl.queues.redrive import count_dead
+    from mjctl.queues.redrive import redrive as service
+
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
+    if not (dry_run or yes):
+        counts = asyncio.run(in_each_region(target.contracts, lambda contract: count_dead(contract, name)))
+        if all(item.error for item in counts):
+            conclude(target.session, counts, None)
+        found = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
+        target.session.confirm(
+            f"Send {counted(found, 'dead-letter message')} of `{name}` in {target.scope} to the queue again?", yes=yes
+        )
+    with target.session.progress() as progress:
+        task = progress.add_task("redriving", total=None)
+        moved_by_region: dict[str, int] = {}
+
+        async def in_region(contract: Any) -> RedriveResult:
+            def on_progress(moved: int) -> None:
+                moved_by_region[contract.region] = moved
+                progress.update(task, completed=sum(moved_by_region.values()))
+
+            return await service(
+                contract, name, limit=limit, per_second=per_second, dry_run=dry_run, on_progress=on_progress
+            )
+
+        outcomes = asyncio.run(in_each_region(target.contracts, in_region))
+    lines = [f"{item.region}: {_redriven(item.value)}" for item in outcomes if item.value is not None]
+    for item in outcomes:
+        for reason in item.value.refusals if item.value else ():
+            target.session.say(f"{item.region}: SQS refused a message: {reason}")
+    conclude(target.session, outcomes, "\n".join(lines))
+    if any(item.value is not None and (item.value.failed or item.value.not_deleted) for item in outcomes):
+        raise Exit(ExitCode.VERIFICATION)
+
+
+@app.command()
+def purge(
+    name: NameArgument,
+    *,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: NamedRegionsOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Delete every dead-letter message of a queue, for good.
+
+    Example: mjctl queue purge persistence --region us-east-1 --dry-run
+    """
+    from mjctl.cli.output.tables import counted
+    from mjctl.cli.target import Target, conclude, regions_document
+    from mjctl.clients.regions import in_each_region
+    from mjctl.queues import operations
+
+    target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
+    if not dry_run:
+        target.session.confirm(f"Delete every dead-letter message of `{name}` in {target.scope}?", yes=yes)
+    outcomes = asyncio.run(
+        in_each_region(target.contracts, lambda contract: operations.purge(contract, name, dry_run=dry_run))
+    )
+    done = "would be deleted" if dry_run else "deleted"
+    lines = [
+        f"{item.region}: {counted(item.value, 'dead-letter message')} {done}"
+        for item in outcomes
+        if item.value is not None
+    ]
+    conclude(
+        target.session,
+        outcomes,
+        "\n".join(lines),
+        regions_document(outcomes, lambda count: {"letters": count, "dry_run": dry_run}),
+    )
+
+
+def _redriven(result: RedriveResult) -> str:
+    from mjctl.cli.output.tables import counted
+
+    if result.dry_run:
+        return f"{counted(result.moved, 'dead-letter message')} would be sent again"
+    parts = [f"{result.moved} sent again", f"{result.failed} refused", f"{result.remaining} remain"]
+    if result.not_deleted:
+        parts.insert(1, f"{result.not_deleted} sent again but still dead-letter messages too")
+    return ", ".join(parts)
+
+
+def _queue_table(outcomes: list[RegionOutcome[list[QueueRow]]]) -> DataTable:
+    from mjctl.cli.output.tables import Column, DataTable, human_seconds
+
+    table = DataTable(
+        Column("REGION"),
+        Column("QUEUE"),
+        Column("WAITING", 2, right=True),
+        Column("IN FLIGHT", 4, right=True),
+        Column("OLDEST", 3, right=True),
+        Column("DEAD LETTERS", 1, right=True),
+        Column("MAX DELIVERIES", 5, right=True),
+    )
+    for outcome in outcomes:
+        for row in outcome.value or ():
+            dead = (str(row.dead_letters), "red" if row.dead_letters else "")
+            age = human_seconds(row.oldest_age_seconds)
+            counts = str(row.waiting), str(row.in_flight), age, dead, str(row.max_receive_count)
+            table.add_row(outcome.region, row.name, *counts)
+    return table
+
+
+def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool) -> DataTable:
+    from datetime import UTC, datetime
+
+    from mjctl.cli.output.tables import Column, DataTable, human_age
+
+    table = DataTable(
+        Column("REGION", 3),
+        Column("SENT", 1),
+        Column("TYPE", 2),
+        Column("EVENT"),
+        Column("DELIVERIES", 4, right=True),
+        Column("BYTES", 5, right=True),
+        Column("BODY" if bodies else "LAST ERROR", folds=True),
+    )
+    for outcome in outcomes:
+        for letter in outcome.value or ():
+            sent = human_age(datetime.fromtimestamp(letter.sent_at, UTC))
+            cells = [outcome.region, sent, letter.event_type or "?", letter.event_id or letter.message_id]
+            cells += [
+                str(letter.deliveries),
+                str(letter.size_bytes),
+                letter.body if bodies else letter.last_error or "not known",
+            ]
+            table.add_row(*cells)
+    return table
+
+
+def _letter_document(letter: DeadLetter, bodies: bool) -> dict[str, object]:
+    from dataclasses import asdict
+
+    document = asdict(letter)
+    if not bodies:
+        del document["body"]
+    return document

@@ -1,0 +1,234 @@
+"""`mjctl servers`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mjctl.cli.deploy_run import LockTimeoutOption, MessageOption
+from mjctl.cli.session import (
+    AllRegionsOption,
+    EnvOption,
+    EveryRegionOption,
+    OutputFormat,
+    OutputOption,
+    RegionOption,
+    YesOption,
+    wanted_regions,
+)
+from mjctl.models.errors import UsageError
+
+if TYPE_CHECKING:
+    from mjctl.cli.output.tables import DataTable
+    from mjctl.clients.regions import RegionOutcome
+    from mjctl.fleet.control import Say, ServerChange
+    from mjctl.fleet.listing import ServerRow
+    from mjctl.models.contract import Contract
+
+ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Names as in `mjctl servers list`.")]
+OptionalServerArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
+]
+
+DrainMessageOption = Annotated[
+    str | None,
+    typer.Option("--message", "-m", envvar="MJCTL_MESSAGE", help="Why: shown by `servers list` and `health`."),
+]
+
+app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
+
+
+@app.callback()
+def _group() -> None:
+    """The game servers, over one or several regions."""
+
+
+@app.command("list")
+def list_servers(
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Every game server: zone, state, process or task, players, matches, uptime, and unexpected ends so far.
+
+    A server that is down is shown as such; the exit code is 0 (`mjctl health` judges).
+
+    Example: mjctl servers list --region us-east-1
+    """
+    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.clients.regions import in_each_region
+    from mjctl.fleet.listing import list_servers as service
+
+    target = Target(env, region, output, all_regions=all_regions)
+    outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
+    conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
+
+
+@app.command()
+def drain(
+    names: ServerArguments,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    message: DrainMessageOption = None,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Move the matches of servers to the others and take those servers out of service; no match ends by it.
+
+    `servers list` and `health` show who drained them, when and why. `mjctl servers restart SERVER` brings them back. A
+    deploy leaves them as they are, unless it replaces them: it says so then. On AWS the load balancer no longer finds
+    such a server fit, and ECS starts another task in its place.
+
+    Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --message "new kernel" --yes
+    """
+    from mjctl.fleet.control import drain as service
+
+    _exchange(partial(service, message=message), "Take out of service", names, env, region, all_regions, yes, output)
+
+
+@app.command()
+def restart(
+    names: OptionalServerArguments = None,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: EveryRegionOption = False,
+    yes: YesOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+) -> None:
+    """Restart servers (all of the region when none is named) one at a time; matches move on before each.
+
+    On AWS the server's task is stopped, and its replacement awaited.
+
+    Example: mjctl servers restart --region us-east-1 --yes
+    """
+    from mjctl.fleet.control import restart as service
+
+    _exchange(service, "Restart", names or [], env, region, all_regions, yes, output)
+
+
+@app.command()
+def scale(
+    servers_per_zone: Annotated[
+        int | None,
+        typer.Argument(metavar="[SERVERS_PER_ZONE]", min=1, max=50, help="Game servers in each zone from now on."),
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", envvar="MJCTL_RESET", help="Give the number back to the environment's file.")
+    ] = False,
+    env: EnvOption = "local",
+    region: RegionOption = None,
+    all_regions: AllRegionsOption = False,
+    auto_approve: YesOption = False,
+    output: OutputOption = OutputFormat.TEXT,
+    lock_timeout: LockTimeoutOption = 0,
+    message: MessageOption = None,
+) -> None:
+    """Change the number of game servers of regions, through Terraform and without new code; later deploys keep it.
+
+    On AWS this is the least number of tasks; autoscaling goes above it. The environment's file is the lasting place.
+
+    Example: mjctl servers scale 2 --region us-east-1 --auto-approve
+    """
+    from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out
+    from mjctl.deploy.planner import inputs
+    from mjctl.deploy.rollout import RolloutPlan
+    from mjctl.models.deployment import UnitOutcome
+
+    if (servers_per_zone is None) == (not reset):
+        raise UsageError(
+            "give either the number of servers a zone or --reset", hint="mjctl servers scale 2 --region us-east-1"
+        )
+    run = open_run("servers scale", env, output)
+    chosen = wanted_regions(run.environment, region, all_regions)
+    regions, absent = deployed_units(run, chosen, named=not all_regions)
+    count = servers_per_zone or run.environment.game.servers_per_zone
+    with run.held(regions, lock_timeout, message):
+        states = [run.planner.for_scale(name, count) for name in regions]
+        planned = run.phase(lambda deployment: deployment.plan(states))
+        results = roll_out(run, planned, RolloutPlan(), None, auto_approve, message, None)
+        for result in results:
+            # A plan that was not applied has not changed the number.
+            if result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED):
+                inputs.set_servers_per_zone(run.planner.stack(result.unit), servers_per_zone)
+    end(emit_results(run, [*results, *absent]))
+
+
+def _exchange(
+    service: Callable[[Contract, Sequence[str], Say], Awaitable[list[ServerChange]]],
+    verb: str,
+    names: Sequence[str],
+    env: str,
+    region: list[str] | None,
+    all_regions: bool,
+    yes: bool,
+    output: OutputFormat,
+) -> None:
+    """Ask, then work region after region: a change that goes wrong in one must not have begun in the next."""
+    from mjctl.cli.output.tables import Column, DataTable
+    from mjctl.cli.target import Target
+
+    target = Target(env, region, output, all_regions=all_regions)
+    target.session.confirm(f"{verb} {', '.join(names) or 'every server'} in {target.scope}?", yes=yes)
+
+    def say(text: str) -> None:
+        target.session.say(text)
+
+    async def work() -> list[tuple[str, ServerChange]]:
+        return [
+            (name, one) for name, contract in target.contracts.items() for one in await service(contract, names, say)
+        ]
+
+    changes = asyncio.run(work())
+    table = DataTable(
+        Column("REGION", 3),
+        Column("SERVER"),
+        Column("ZONE", 2),
+        Column("DONE"),
+        Column("MATCHES", 1, right=True),
+        Column("SECONDS", 4, right=True),
+    )
+    for name, one in changes:
+        table.add_row(name, one.id, one.zone, one.action, str(one.matches), f"{one.seconds:.1f}")
+    target.session.emit(table, data={"servers": [{"region": name, **asdict(one)} for name, one in changes]})
+
+
+def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:
+    from mjctl.cli.output.tables import Column, DataTable, human_seconds
+
+    table = DataTable(
+        Column("SERVER"),
+        Column("ZONE", 4),
+        Column("STATE"),
+        Column("PID OR TASK", 5, right=True),
+        Column("PLAYERS", 1, right=True),
+        Column("MATCHES", 2, right=True),
+        Column("UPTIME", 3, right=True),
+        Column("INCIDENTS", 2, right=True),
+        Column("DRAIN OR LAST INCIDENT", folds=True),
+    )
+    for outcome in outcomes:
+        for row in outcome.value or ():
+            style = {"ready": "green", "draining": "yellow", "drained": "yellow"}.get(row.state, "red")
+            table.add_row(
+                row.id,
+                row.zone,
+                (row.state, style),
+                row.task or _number(row.pid),
+                f"{row.players}/{row.max_players}" if row.players is not None else "-",
+                _number(row.matches),
+                human_seconds(row.uptime_seconds),
+                str(row.incidents),
+                str(row.drained) if row.drained else row.last_incident or "",
+            )
+    return table
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)

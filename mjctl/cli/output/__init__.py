@@ -1,0 +1,1 @@
+"""Everything that a command prints: tables, live views, reports and JSON documents."""

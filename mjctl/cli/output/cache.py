@@ -1,0 +1,149 @@
+"""How the cache looks to people, and to programs where that differs from the services' own types."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.text import Text
+
+from mjctl.cli.output.json_document import json_for_people
+from mjctl.cli.output.printable import printable
+from mjctl.cli.output.tables import Column, DataTable, counted, human_bytes, human_seconds
+
+if TYPE_CHECKING:
+    from gameserver.cache import CacheStats, HotKeys, PatternResult
+    from mjctl.cache.access import CachedValue, KeyListing
+    from mjctl.clients.regions import RegionOutcome
+
+
+def stats_document(stats: CacheStats) -> dict[str, object]:
+    return {**asdict(stats), "hit_ratio": stats.hit_ratio, "larger_share": stats.larger_share}
+
+
+def hot_document(found: HotKeys) -> dict[str, object]:
+    return {**asdict(found), "missed_percent": round(found.missed_percent, 2)}
+
+
+def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> DataTable | Text:
+    table = DataTable(
+        Column("REGION", 2), Column("KEY"), Column("BUSY SECONDS", 1, right=True), Column("FREQUENCY", 3, right=True)
+    )
+    for outcome in outcomes:
+        for key in outcome.value.keys if outcome.value else ():
+            busy = f"{key.busy_seconds}/{outcome.value.seconds}" if outcome.value and outcome.value.seconds else "-"
+            table.add_row(outcome.region, key.name, busy, "-" if key.frequency is None else str(key.frequency))
+    return table if table.row_count else Text("no key of the cache was read")
+
+
+def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
+    """The server of each region in one table, the namespaces of all in another, the largest keys in a third."""
+    servers = DataTable(
+        Column("REGION"),
+        Column("SERVER", 6),
+        Column("MEMORY", 1, right=True),
+        Column("LIMIT", 2, right=True),
+        Column("KEYS", 2, right=True),
+        Column("HIT RATIO", 1, right=True),
+        Column("EVICTED", 3, right=True),
+        Column("EXPIRED", 5, right=True),
+        Column("CLIENTS", 4, right=True),
+        Column("UPTIME", 4, right=True),
+    )
+    spaces = DataTable(
+        Column("REGION", 2),
+        Column("NAMESPACE"),
+        Column("KEYS", 1, right=True),
+        Column("MEMORY", 1, right=True),
+        Column("STALE KEYS", 3, right=True),
+        Column("GENERATION", 4, right=True),
+        Column("FIGURES", 2),
+    )
+    for outcome in outcomes:
+        if (stats := outcome.value) is None:
+            continue
+        servers.add_row(
+            outcome.region,
+            stats.server_version,
+            human_bytes(stats.memory_bytes),
+            human_bytes(stats.max_memory_bytes) if stats.max_memory_bytes else "none",
+            str(stats.total_keys),
+            "-" if stats.hit_ratio is None else f"{stats.hit_ratio:.1%}",
+            str(stats.evicted_keys),
+            str(stats.expired_keys),
+            str(stats.clients),
+            human_seconds(stats.uptime_seconds),
+        )
+        for space in stats.namespaces:
+            spaces.add_row(
+                outcome.region,
+                space.name,
+                str(space.keys),
+                human_bytes(space.memory_bytes)
+                + (f" +-{human_bytes(space.memory_error_bytes)}" if space.memory_error_bytes else ""),
+                str(space.stale_keys),
+                "-" if space.generation is None else str(space.generation),
+                f"estimated from {stats.sampled_keys} keys" if stats.estimated else "exact",
+            )
+    if not spaces.row_count:
+        return Group(servers, Text("the cache is empty"))
+    return Group(servers, Text(), spaces, Text(), _largest(outcomes))
+
+
+def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
+    table = DataTable(
+        Column("REGION", 2), Column("LARGEST KEYS"), Column("MEMORY", 1, right=True), Column("FIGURES", 3)
+    )
+    for outcome in outcomes:
+        if (stats := outcome.value) is None:
+            continue
+        # A sample may miss the few that are larger; this is how many they may be.
+        larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
+        for number, key in enumerate(stats.largest):
+            figures = "exact" if not stats.estimated else larger if number == 0 else ""
+            table.add_row(outcome.region, key.name, human_bytes(key.size_bytes), figures)
+    return table
+
+
+def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> DataTable:
+    memory = [Column("MEMORY", 1, right=True)] if sizes else []
+    table = DataTable(Column("REGION", 3), Column("KEY"), Column("TTL", 2, right=True), *memory)
+    for outcome in outcomes:
+        for key in outcome.value.keys if outcome.value else ():
+            cells = [outcome.region, key.name, human_seconds(key.ttl_seconds)]
+            if sizes:
+                cells.append("-" if key.size_bytes is None else human_bytes(key.size_bytes))
+            table.add_row(*cells)
+    return table
+
+
+def value_text(outcomes: list[RegionOutcome[CachedValue]], encoding: str) -> Text:
+    """The bare JSON for one region, so that it can be piped; headed by the region for several."""
+    answered = [(outcome.region, outcome.value) for outcome in outcomes if outcome.value is not None]
+    parts = []
+    for region, cached in answered:
+        shown = json_for_people(cached.value, encoding) if cached.found else "not there"
+        parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
+    # Never folded: a line break inside a string would not be JSON any more.
+    return Text("\n".join(parts), no_wrap=True, overflow="ignore")
+
+
+def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
+    def one(result: PatternResult) -> str:
+        if result.dry_run:
+            return f"{counted(result.matched, 'key')} would be invalidated"
+        return (
+            f"{counted(result.removed, 'key')} invalidated in {result.seconds:.2f} s; "
+            f"a live client's round trip meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
+        )
+
+    return lines(outcomes, one)
+
+
+def lines(outcomes: list[RegionOutcome[Any]], describe: Callable[[Any], str]) -> Text:
+    """`<region>: <what happened>` for every region that did not fail."""
+    shown = (printable(f"{item.region}: {describe(item.value)}") for item in outcomes if item.error is None)
+    return Text("\n".join(shown))

@@ -1,0 +1,144 @@
+"""The one JSON document of a command.
+
+It is plain ASCII, so that every encoding can carry it and no control character reaches a terminal; a reader gets the
+original text back. Values that JSON lacks are written like this:
+
+- NaN and infinities: the strings `NaN`, `Infinity` and `-Infinity`, as in the JSON form of protocol buffers
+- bytes: `{"base64": "..."}`
+- times: ISO 8601
+- keys of a map that are not strings: their JSON form, or UTF-8 text for bytes; of two keys that come out alike the
+  later one gets the name of its type, as in `1 (int)`
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import IO, Any
+
+from mjctl.cli.output.printable import printable
+
+# The one control character that JSON in ASCII would leave as it is.
+_DELETE = "\\u007f"
+_NOT_ASCII = re.compile(r"[^ -~\n]")
+
+_CALLS = 10_000
+
+_WRITTEN: ContextVar[bool] = ContextVar("mjctl_json_written", default=False)
+
+
+def print_json(data: object, stream: IO[str]) -> None:
+    """Write `data` as the document of this run."""
+    text = json_text(data)
+    _WRITTEN.set(True)
+    stream.write(f"{text}\n")
+    stream.flush()
+
+
+def json_is_printed() -> bool:
+    """Whether this run has printed its document: an error that comes later must not print a second one."""
+    return _WRITTEN.get()
+
+
+def forget_json() -> None:
+    """Begin a new run: tests run several command lines in one process."""
+    _WRITTEN.set(False)
+
+
+def json_text(data: object) -> str:
+    """The JSON of `data`, in ASCII."""
+    with _deep_values():
+        text = json.dumps(json_ready(data), indent=2, allow_nan=False)
+    return text.replace("\x7f", _DELETE)
+
+
+def json_for_people(data: object, encoding: str) -> str:
+    """JSON that shows letters of every language as they are, and everything that is not safe to show as an escape.
+
+    Args:
+        encoding: That of the stream. One that may lack letters gets ASCII.
+    """
+    if not encoding.lower().startswith("utf"):
+        return json_text(data)
+    with _deep_values():
+        text = json.dumps(json_ready(data), indent=2, allow_nan=False, ensure_ascii=False)
+    return _NOT_ASCII.sub(lambda found: _safe_in_json(found[0]), text)
+
+
+@contextmanager
+def _deep_values() -> Iterator[None]:
+    """Allow the nesting that MessagePack allows in a cached value, 511 levels of several calls each."""
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _CALLS))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _safe_in_json(letter: str) -> str:
+    if printable(letter) == letter:
+        return letter
+    return _DELETE if letter == "\x7f" else json.dumps(letter)[1:-1]
+
+
+def json_ready(value: Any) -> Any:
+    """Convert a value to what JSON has: maps with string keys, lists, strings, finite numbers, booleans and null."""
+    if value is None or isinstance(value, bool):
+        return value
+    for types, convert in _CONVERSIONS:
+        if isinstance(value, types):
+            return convert(value)
+    if hasattr(value, "model_dump"):
+        return json_ready(value.model_dump(mode="json"))
+    if hasattr(value, "__dataclass_fields__"):
+        return {name: json_ready(getattr(value, name)) for name in value.__dataclass_fields__}
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def _float(value: float) -> float | str:
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def _set(value: Set[Any]) -> list[Any]:
+    return [json_ready(item) for item in sorted(value, key=lambda item: (type(item).__name__, str(item)))]
+
+
+def _map(value: Mapping[Any, Any]) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    # Strings first: a key that is valid in JSON keeps its name.
+    for key in sorted(value, key=lambda key: not isinstance(key, str)):
+        name = _key(key)
+        while name in names:
+            name = f"{name} ({type(key).__name__})"
+        names[name] = key
+    renamed = {id(key): name for name, key in names.items()}
+    return {renamed[id(key)]: json_ready(item) for key, item in value.items()}
+
+
+def _key(key: Any) -> str:
+    if isinstance(key, str):
+        return str(key)
+    if isinstance(key, bytes):
+        return key.decode("utf-8", "backslashreplace")
+    ready = json_ready(key)
+    return ready if isinstance(ready, str) else json.dumps(ready)
+
+
+_CONVERSIONS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (str, str),
+    (int, int),
+    (float, _float),
+    ((bytes, bytearray, memoryview), lambda value: {"base64": base64.b64encode(bytes(value)).decode()}),
+    (Mapping, _map),
+    ((set, frozenset), _set),
+    ((list, tuple), lambda value: [json_ready(item) for item in value]),
+)

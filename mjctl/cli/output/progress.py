@@ -1,0 +1,115 @@
+"""Progress of long work on stderr: bars that change in place on a terminal, a line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from mjctl.cli.output.printable import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn, TaskID
+
+    from mjctl.cli.output.console import SafeConsole
+
+_LINE_INTERVAL_SECONDS = 10.0
+_WIDTH_FOR_TIME, _WIDTH_FOR_BAR = 56, 80
+
+
+@dataclass
+class _Task:
+    label: str
+    total: float | None
+    completed: float = 0
+    bar: TaskID | None = None
+
+
+class Progress:
+    """What a command is doing and how far it is; a total that is not known is not needed.
+
+    A terminal that cannot draw, a pipe, a log and CI get a line every ten seconds, so short work prints none.
+    """
+
+    def __init__(self, console: SafeConsole) -> None:
+        self._console = console
+        self._tasks: list[_Task] = []
+        self._bars: Bars | None = _bars(console) if console.draws and not console.quiet else None
+        self._started = time.monotonic()
+        self._next_line = self._started + _LINE_INTERVAL_SECONDS
+
+    def __enter__(self) -> Progress:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        if self._bars is not None:
+            self._bars.start()
+
+    def stop(self) -> None:
+        """End the display; it leaves nothing on the terminal."""
+        if self._bars is not None:
+            self._bars.stop()
+
+    def add_task(self, label: str, total: float | None = None, *, visible: bool = True) -> int:
+        """Add a line of progress. Returns its number.
+
+        Args:
+            label: What is done, in a few words; it is escaped.
+            total: How many steps there are; None if that is not known.
+            visible: False keeps the task off the display.
+        """
+        task = _Task(printable(label), total)
+        if self._bars is not None:
+            task.bar = self._bars.add_task(task.label, total=total, visible=visible)
+        self._tasks.append(task)
+        return len(self._tasks) - 1
+
+    def update(self, number: int, *, completed: float, total: float | None = None) -> None:
+        """Set how far a task is, and its total once that is known."""
+        task = self._tasks[number]
+        task.completed = completed
+        task.total = task.total if total is None else total
+        if self._bars is not None and task.bar is not None:
+            self._bars.update(task.bar, completed=completed, total=task.total)
+        elif time.monotonic() >= self._next_line:
+            self._next_line = time.monotonic() + _LINE_INTERVAL_SECONDS
+            elapsed = time.monotonic() - self._started
+            self._console.print(f"{task.label}: {_amount(task.completed, task.total)} after {elapsed:.0f} s")
+
+    def advance(self, number: int, steps: float = 1) -> None:
+        """Add steps to a task."""
+        self.update(number, completed=self._tasks[number].completed + steps)
+
+
+def _amount(completed: float, total: float | None) -> str:
+    return f"{completed:.0f}" if total is None else f"{completed:.0f}/{total:.0f}"
+
+
+def _bars(console: SafeConsole) -> Bars:
+    from rich.progress import BarColumn, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class AmountColumn(TaskProgressColumn):
+        """`120/300`, or `120` when the total is not known."""
+
+        def render(self, task: object) -> Text:
+            return Text(_amount(task.completed, task.total), style="progress.download")  # type: ignore[attr-defined]
+
+    # Rich cuts what does not fit, a figure as well as a word. So a narrow terminal gets fewer columns.
+    spinner = SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line")
+    columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), AmountColumn()]
+    if console.width >= _WIDTH_FOR_TIME:
+        columns = [spinner, *columns, TimeElapsedColumn()]
+    if console.width >= _WIDTH_FOR_BAR:
+        columns.insert(2, BarColumn())
+    return RichProgress(
+        *columns,
+        console=console,
+        transient=True,
+    )

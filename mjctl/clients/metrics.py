@@ -1,0 +1,68 @@
+"""The newest figures of CloudWatch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from mjctl.clients.boto import RegionClients
+
+_PERIOD_SECONDS = 60
+# https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_GetMetricData.html
+_METRICS_PER_CALL = 500
+_LOOK_BACK = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric of one thing, e.g. Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "q"})."""
+
+    namespace: str
+    name: str
+    dimensions: Mapping[str, str]
+    statistic: str = "Maximum"
+
+
+async def newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    """Return each metric's newest value of the last 15 minutes, by the caller's name. One without data is absent."""
+    names = list(metrics)
+    parts = [names[start : start + _METRICS_PER_CALL] for start in range(0, len(names), _METRICS_PER_CALL)]
+    answers = await asyncio.gather(*(_newest(clients, {name: metrics[name] for name in part}) for part in parts))
+    return {name: value for answer in answers for name, value in answer.items()}
+
+
+async def _newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
+    names = list(metrics)
+    now = datetime.now(UTC)
+    queries = [
+        {
+            "Id": f"m{index}",
+            "MetricStat": {
+                "Metric": {
+                    "Namespace": metric.namespace,
+                    "MetricName": metric.name,
+                    "Dimensions": [{"Name": name, "Value": value} for name, value in metric.dimensions.items()],
+                },
+                "Period": _PERIOD_SECONDS,
+                "Stat": metric.statistic,
+            },
+        }
+        for index, metric in enumerate(metrics.values())
+    ]
+    answer = await clients.call_all(
+        "cloudwatch",
+        "get_metric_data",
+        MetricDataQueries=queries,
+        StartTime=now - _LOOK_BACK,
+        # Past the end of this minute: figures that came within this second count too.
+        EndTime=now + timedelta(seconds=_PERIOD_SECONDS),
+        ScanBy="TimestampDescending",
+    )
+    found: dict[str, float] = {}
+    for result in answer["MetricDataResults"]:
+        if result.get("Values"):
+            # The values of one metric may be spread over pages, the newest first.
+            found.setdefault(names[int(result["Id"].removeprefix("m"))], float(result["Values"][0]))
+    return found

@@ -1,0 +1,1 @@
+"""Decide which variables and code each unit gets, and what a plan may change."""

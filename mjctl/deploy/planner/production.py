@@ -1,0 +1,157 @@
+"""The production stacks as units of one deploy: foundation, a region each, edge; what each needs of the others."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mjctl.clients.account import open_account
+from mjctl.deploy.planner import aws_inputs, inputs
+from mjctl.deploy.planner.desired_state import DesiredState, Planner
+from mjctl.deploy.releases.release_artifacts import functions_of, package_of
+from mjctl.deploy.releases.store import ReleaseEntry, ReleaseStore
+from mjctl.models.environment import EDGE, FOUNDATION, Environment
+from mjctl.models.errors import ConflictError
+from mjctl.models.release import Release
+from mjctl.models.workspace import Workspace
+from mjctl.terraform.stack import Stack
+
+
+class ProductionPlanner(Planner):
+    """Units are run from the code that the release store keeps: Terraform writes its lock file there.
+
+    `only_planned`: nothing of this will be applied, so the game server's image need not be pushed yet.
+
+    Raises:
+        UnreachableError: the sandbox is not up, or AWS does not answer.
+        ConfigError: the credentials are another account's.
+        NotFoundError: `mjctl bootstrap` was not run yet.
+    """
+
+    def __init__(
+        self, workspace: Workspace, environment: Environment, store: ReleaseStore, *, only_planned: bool = False
+    ) -> None:
+        super().__init__(workspace, environment, store)
+        self._only_planned = only_planned
+        self._account = open_account(workspace, environment)
+        self._account.check_identity()
+        self._state = aws_inputs.StateStore(self._account.bucket, self._account.state_key_arn())
+
+    def units(self, regions: Sequence[str]) -> tuple[str, ...]:
+        """Foundation first, edge last.
+
+        Raises:
+            ConflictError: the primary region is neither deployed nor among `regions`.
+        """
+        primary = self._environment.primary_region
+        if primary not in regions and not self.published(primary):
+            raise ConflictError(
+                f"the primary region {primary} is not deployed, and the databases of the others follow its own",
+                where=f"environment {self._environment.name}",
+                hint=f"add --region {primary}, or deploy it first",
+            )
+        return (FOUNDATION, *regions, EDGE)
+
+    def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:
+        if unit == FOUNDATION:
+            return ()
+        if not self.published(FOUNDATION):
+            return (FOUNDATION,)
+        if unit != EDGE:
+            return ()
+        return tuple(one for one in units if one not in (FOUNDATION, EDGE) and not self.published(one))
+
+    def published(self, unit: str) -> dict[str, Any]:
+        """The outputs of one unit; {} where it was not wholly applied yet."""
+        outputs = self.stack(unit).outputs()
+        return outputs if "contract" in outputs else {}
+
+    def is_deployed(self, unit: str) -> bool:
+        return bool(self.published(unit))
+
+    def deployed_regions(self) -> tuple[str, ...]:
+        """Regions of which anything exists."""
+        return tuple(name for name in self._environment.regions if self.stack(name).exists())
+
+    def for_release(self, unit: str, release: Release) -> DesiredState:
+        """Raises: ConflictError: what it needs was not published yet, see `waits_for`."""
+        self._store.keep(release)
+        stack = self.stack(unit)
+        stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
+        stack.prepare()
+        return DesiredState(stack, self._variables(unit, release, stack), release)
+
+    def for_last_apply(self, unit: str) -> DesiredState:
+        desired = super().for_last_apply(unit)
+        if desired.release is None or unit in (FOUNDATION, EDGE):
+            return desired
+        return replace(desired, variables=self._with_package(desired.variables, desired.release, desired.stack))
+
+    def for_rollback(self, unit: str, entry: ReleaseEntry) -> DesiredState:
+        stack = self._store.restored(self.stack(unit), entry)
+        variables = dict(entry.variables)
+        if unit not in (FOUNDATION, EDGE):
+            # Its code and sizes go back; what the regions have in common stays as it is.
+            variables = self._with_package(variables, entry.release, stack)
+            variables["foundation"] = self.published(FOUNDATION)["contract"]
+            count = inputs.servers_per_zone(stack)
+            if count is not None:
+                variables["game"] = self._scaled_game(variables, unit, count)
+        return DesiredState(stack, variables, entry.release)
+
+    def for_scale(self, unit: str, count: int) -> DesiredState:
+        desired = self.for_last_apply(unit)
+        return replace(
+            desired, variables={**desired.variables, "game": self._scaled_game(desired.variables, unit, count)}
+        )
+
+    def without(self, release: Release, leaving: Sequence[str]) -> DesiredState:
+        """The edge, when players are no longer sent to `leaving`."""
+        desired = self.for_release(EDGE, release)
+        regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
+        return replace(desired, variables={**desired.variables, "regions": regions})
+
+    def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
+        """The same variables with the functions' archive at its place on this machine, made anew if need be."""
+        package = variables["functions"]["package"]
+        if (stack.source_dir / package["path"]).is_file():
+            return dict(variables)
+        made = functions_of(self._workspace, self._environment, self._store, release)
+        found = {"path": _seen_from(stack, made.path), "sha256": made.sha256_base64}
+        functions = {**variables["functions"], "package": {**package, **found}}
+        return {**variables, "functions": functions}
+
+    def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
+        return {**variables["game"], **aws_inputs.tasks(self._environment, unit, count)}
+
+    def _variables(self, unit: str, release: Release, stack: Stack) -> dict[str, Any]:
+        if unit == FOUNDATION:
+            return aws_inputs.foundation(self._environment, self._state)
+        contract = self.published(FOUNDATION).get("contract")
+        if contract is None:
+            raise ConflictError(f"{unit} needs what foundation publishes", where=self.stack(unit).where)
+        if unit == EDGE:
+            edges = {name: self.published(name).get("edge") for name in self._environment.regions}
+            return aws_inputs.edge(self._environment, contract, {name: part for name, part in edges.items() if part})
+        package = package_of(
+            self._workspace, self._environment, self._store, release, contract, only_planned=self._only_planned
+        )
+        return aws_inputs.region(
+            self._environment,
+            unit,
+            contract,
+            replace(package, path=_seen_from(stack, Path(package.path))),
+            servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
+            endpoint_url=self._account.endpoint_url,
+            key_file=self._account.key_file,
+            service_endpoint_urls=self._account.service_endpoint_urls,
+            state=self._state,
+        )
+
+
+def _seen_from(stack: Stack, archive: Path) -> str:
+    """The archive's path from where Terraform runs: the same on every machine. Another path would be a change."""
+    return os.path.relpath(archive, stack.source_dir)

@@ -1,0 +1,104 @@
+"""The code of releases in the account's state bucket: what one machine has deployed, another can bring back.
+
+<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz     `terraform/` and `gameserver/` as they were
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from mjctl.clients.account import Account
+from mjctl.clients.error_codes import error_code
+from mjctl.models.errors import VerificationError
+
+_PARTS = ("terraform", "gameserver")
+_LEFT_OUT = frozenset({".terraform", ".terraform.lock.hcl", "__pycache__"})
+# A release is shared before the apply that notes it: what is younger may still be on its way.
+_PRUNED_AFTER = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class SharedCode:
+    """Archives below `prefix`. Every method raises what Account.explain makes of a refusal."""
+
+    account: Account
+    prefix: str
+
+    def put(self, name: str, terraform: Path, gameserver: Path) -> None:
+        """Keep two folders under `name`, unless they are there: the name has their digests."""
+        if self._exists(name):
+            return
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
+            for part, folder in zip(_PARTS, (terraform, gameserver), strict=True):
+                archive.add(folder, part, filter=_plain)
+        try:
+            self.account.client("s3").put_object(
+                Bucket=self.account.bucket, Key=self._key(name), Body=buffer.getvalue()
+            )
+        except Exception as error:
+            raise self.account.explain(error, self._where(name)) from error
+
+    def fetch(self, name: str, folder: Path) -> bool:
+        """Unpack into `folder`, as `terraform/` and `gameserver/`; False where there is no such release.
+
+        Raises:
+            VerificationError: it is no archive, or holds paths that lead out of it.
+        """
+        found = self.account.read(self._key(name))
+        if found is None:
+            return False
+        try:
+            with tarfile.open(fileobj=io.BytesIO(found[0]), mode="r:gz") as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise VerificationError(
+                f"the kept code is damaged: {error}",
+                where=self._where(name),
+                hint="check out that code and deploy it",
+            ) from error
+        return True
+
+    def prune(self, wanted: Collection[str]) -> None:
+        """Remove what is not `wanted` and older than a day."""
+        s3 = self.account.client("s3")
+        try:
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.account.bucket, Prefix=self.prefix)
+            kept = {self._key(name) for name in wanted}
+            oldest = datetime.now(UTC) - _PRUNED_AFTER
+            for item in [item for page in pages for item in page.get("Contents", ())]:
+                if item["Key"] not in kept and item["LastModified"] < oldest:
+                    s3.delete_object(Bucket=self.account.bucket, Key=item["Key"])
+        except Exception as error:
+            raise self.account.explain(error, f"s3://{self.account.bucket}/{self.prefix}") from error
+
+    def _exists(self, name: str) -> bool:
+        try:
+            self.account.client("s3").head_object(Bucket=self.account.bucket, Key=self._key(name))
+        except Exception as error:
+            if error_code(error) in ("404", "NoSuchKey", "NotFound"):
+                return False
+            raise self.account.explain(error, self._where(name)) from error
+        return True
+
+    def _key(self, name: str) -> str:
+        return f"{self.prefix}{name}.tar.gz"
+
+    def _where(self, name: str) -> str:
+        return f"s3://{self.account.bucket}/{self._key(name)}"
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """What is code, belonging to nobody."""
+    if _LEFT_OUT & set(member.name.split("/")) or not (member.isfile() or member.isdir()):
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    member.mode = 0o755 if member.isdir() or member.mode & os.X_OK else 0o644
+    return member

@@ -1,0 +1,75 @@
+"""Where mjctl keeps its notes on a unit: on this machine for target `local`, else beside the state, for everyone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mjctl.clients.account import Account
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """Small files by name. `folder` is private; with an `account` they are objects below `prefix` in its state bucket.
+
+    Every method raises what Account.explain makes of a refusal, or MjctlError where the disk refuses.
+    """
+
+    folder: Path
+    account: Account | None = None
+    prefix: str = ""
+
+    def read(self, name: str) -> bytes | None:
+        """None when there is no such note."""
+        if self.account is not None:
+            found = self.account.read(self._key(name))
+            return found[0] if found else None
+        try:
+            return (self.folder / name).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def write(self, name: str, text: str) -> None:
+        """Whole or not at all."""
+        from mjctl.terraform.stack import explained_disk_errors, write_private
+
+        if self.account is not None:
+            self._put(name, text)
+            return
+        path = self.folder / name
+        with explained_disk_errors(str(path)):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(path, text)
+
+    def remove(self, name: str) -> None:
+        """No effect where there is none."""
+        if self.account is None:
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        try:
+            self.account.client("s3").delete_object(Bucket=self.account.bucket, Key=self._key(name))
+        except Exception as error:
+            raise self.account.explain(error, f"s3://{self.account.bucket}/{self._key(name)}") from error
+
+    def names(self, start: str = "") -> list[str]:
+        """Notes whose name begins so, in order."""
+        if self.account is None:
+            found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+            return sorted(name for name in found if name.startswith(start))
+        try:
+            pages = self.account.client("s3").get_paginator("list_objects_v2")
+            listed = pages.paginate(Bucket=self.account.bucket, Prefix=self._key(start))
+            return sorted(item["Key"].removeprefix(self.prefix) for page in listed for item in page.get("Contents", ()))
+        except Exception as error:
+            raise self.account.explain(error, f"s3://{self.account.bucket}/{self.prefix}") from error
+
+    def _put(self, name: str, text: str) -> None:
+        account = self.account
+        assert account is not None  # noqa: S101 - the caller has looked
+        try:
+            account.client("s3").put_object(Bucket=account.bucket, Key=self._key(name), Body=text.encode())
+        except Exception as error:
+            raise account.explain(error, f"s3://{account.bucket}/{self._key(name)}") from error
+
+    def _key(self, name: str) -> str:
+        return self.prefix + name

@@ -1,1 +1,0 @@
-"""Parts of `tests/bench/game.py`: services, servers, load generator, search."""

@@ -1,0 +1,158 @@
+"""The web client's files over HTTP: what is served, how it is cached, and what a page may do."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import re
+from collections.abc import AsyncIterator
+from importlib import resources
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gameserver.http.web_files import WebClient, client_config, content_security_policy, load_files, play_origins
+from gameserver.runtime.settings import Mode
+
+MODES = (
+    Mode("arena", seats=10, duration_seconds=180),
+    Mode("probe", seats=2, duration_seconds=2),
+    Mode("chess", seats=2, duration_seconds=600, rules="studio.chess"),
+)
+NAMES = sorted(entry.name for entry in (resources.files("gameserver") / "web").iterdir())
+
+
+class Fleet:
+    """The game servers' addresses, or that nobody knows them."""
+
+    def __init__(self) -> None:
+        self.found: list[str] | None = ["ws://127.0.0.1:4001", "wss://play.example.com/play"]
+
+    async def __call__(self) -> list[str]:
+        if self.found is None:
+            raise ConnectionError("Redis is away")
+        return self.found
+
+
+@pytest.fixture
+def fleet() -> Fleet:
+    return Fleet()
+
+
+@pytest.fixture
+async def client(fleet: Fleet) -> AsyncIterator[TestClient[Any, Any]]:
+    app = web.Application()
+    app.add_routes(WebClient(MODES, fleet).routes())
+    async with TestClient(TestServer(app), auto_decompress=False) as client:
+        yield client
+
+
+def directives(policy: str) -> dict[str, list[str]]:
+    parts = [directive.split() for directive in policy.split(";")]
+    return {name: values for name, *values in parts}
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/index.html", "text/html; charset=utf-8"),
+        ("/app.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/config.json", "application/json; charset=utf-8"),
+    ],
+)
+async def test_content_types(client: TestClient[Any, Any], path: str, content_type: str) -> None:
+    answer = await client.get(path)
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == content_type
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_every_file_of_the_package_is_served_as_it_is(client: TestClient[Any, Any]) -> None:
+    for name in NAMES:
+        answer = await client.get(f"/{name}", headers={"Accept-Encoding": "identity"})
+        assert await answer.read() == (resources.files("gameserver") / "web" / name).read_bytes()
+
+
+async def test_compressed_for_those_who_can(client: TestClient[Any, Any]) -> None:
+    plain = await client.get("/app.js", headers={"Accept-Encoding": "identity"})
+    zipped = await client.get("/app.js", headers={"Accept-Encoding": "gzip, br"})
+    assert "Content-Encoding" not in plain.headers
+    assert zipped.headers["Content-Encoding"] == "gzip"
+    assert zipped.headers["Vary"] == "Accept-Encoding"
+    assert zipped.headers["ETag"] != plain.headers["ETag"]
+    assert gzip.decompress(await zipped.read()) == await plain.read()
+
+
+async def test_a_known_version_is_not_sent_again(client: TestClient[Any, Any]) -> None:
+    first = await client.get("/app.js")
+    assert first.headers["Cache-Control"] == "no-cache"
+    known = {"If-None-Match": f'"other", {first.headers["ETag"]}'}
+    again = await client.get("/app.js", headers=known)
+    assert (again.status, await again.read()) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert (await client.get("/app.js", headers={"If-None-Match": '"other"'})).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/../settings.py", "/..%2fsettings.py", "/%2e%2e/settings.py", "/web/app.js", "/no.js", "//app.js"]
+)
+async def test_nothing_else_is_served(client: TestClient[Any, Any], path: str) -> None:
+    # Not by an HTTP client: those tidy such a path up before they send it.
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: game\r\nConnection: close\r\n\r\n".encode())
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_the_page_may_speak_to_its_servers_and_to_nobody_else(client: TestClient[Any, Any], fleet: Fleet) -> None:
+    policy = directives((await client.get("/")).headers["Content-Security-Policy"])
+    assert policy["connect-src"] == ["'self'", "ws://127.0.0.1:*", "wss://play.example.com"]
+    assert policy["default-src"] == ["'none'"]
+    assert policy["script-src"] == policy["style-src"] == ["'self'"]
+    assert policy["frame-ancestors"] == ["'none'"]
+    fleet.found = None
+    later = directives((await client.get("/")).headers["Content-Security-Policy"])
+    assert later["connect-src"] == policy["connect-src"], "what was known stays known"
+
+
+async def test_before_any_server_is_known_the_page_may_speak_to_its_own_host(
+    client: TestClient[Any, Any], fleet: Fleet
+) -> None:
+    fleet.found = None
+    policy = directives((await client.get("/", headers={"Host": "game.test:8080"})).headers["Content-Security-Policy"])
+    assert policy["connect-src"] == ["'self'", "ws://game.test:*"]
+
+
+def test_an_address_cannot_smuggle_anything_into_the_policy() -> None:
+    odd = ["ws://a;script-src *", "ws://a b:1/", "http://x:1", "", "ws://user:secret@h:1/play", "ws://[::1]:9"]
+    assert play_origins(odd) == {"ws://h:*", "ws://[::1]:*"}
+    assert "secret" not in content_security_policy(play_origins(odd))
+
+
+def test_only_modes_for_people_that_the_client_can_draw_are_offered() -> None:
+    assert json.loads(client_config("https://api.example.com", MODES)) == {
+        "api": "https://api.example.com",
+        "modes": [{"name": "arena", "seats": 10, "duration_seconds": 180}],
+    }
+
+
+def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
+    files = load_files(MODES)
+    page = files["index.html"].body.decode()
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://", page)
+    assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))
+    referred = set(re.findall(r'(?:src|href)="([^"#]+)"', page))
+    for name, file in files.items():
+        if name.endswith(".js"):
+            text = file.body.decode()
+            referred |= {found.removeprefix("./") for found in re.findall(r'from "([^"]+)"', text)}
+            assert not re.search(r"innerHTML|outerHTML|\beval\b|new Function|https?://", text), name
+    assert referred <= set(files)

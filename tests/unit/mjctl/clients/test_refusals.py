@@ -1,0 +1,105 @@
+"""Each way in which credentials can be missing, expired, broken or denied, as botocore itself reports it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import boto3
+import botocore.exceptions
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from mjctl.clients.account import Account
+from mjctl.clients.boto import RegionClients
+from mjctl.clients.error_codes import DENIED_CODES, EXPIRED_CODES
+from mjctl.clients.refusals import refusal, terraform_advice
+from mjctl.models.contract import Contract
+from mjctl.models.errors import MjctlError, NotFoundError, PermissionDeniedError, UnreachableError
+from tests.unit.mjctl.clients.identities import BROKEN_IDENTITIES, break_identity
+
+ACCOUNT = Account("prod", "123456789012", "us-east-1", "bucket")
+Explain = Callable[[Exception], MjctlError | None]
+
+
+@pytest.fixture(params=["account", "clients"])
+def explain(request: pytest.FixtureRequest, make_contract: Callable[..., Contract]) -> Explain:
+    """Both places that explain errors of boto3 must say the same of credentials."""
+    if request.param == "account":
+        return lambda error: ACCOUNT.explain(error, "sts:GetCallerIdentity")
+    clients = RegionClients(make_contract(aws={"account_id": "123456789012"}))
+    return lambda error: clients.explain(error, "sts:GetCallerIdentity")
+
+
+@pytest.mark.parametrize("kind", BROKEN_IDENTITIES)
+def test_a_broken_identity_is_named_with_the_advice_that_cures_it(
+    kind: str, explain: Explain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = break_identity(kind, tmp_path, monkeypatch)
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - what botocore raises is the point
+        boto3.Session().client(
+            "sts", "us-east-1", config=Config(retries={"total_max_attempts": 1})
+        ).get_caller_identity()
+    explained = explain(caught.value)
+    assert isinstance(explained, PermissionDeniedError), repr(caught.value)
+    assert advice in (explained.hint or "")
+    assert "network" not in f"{explained} {explained.hint}"
+    assert "hunter2" not in f"{explained} {explained.hint}"
+
+
+@pytest.mark.parametrize("code", sorted(EXPIRED_CODES | DENIED_CODES | {"400", "RequestTimeTooSkewed"}))
+def test_every_code_of_a_refusal_is_one(code: str, explain: Explain) -> None:
+    explained = explain(ClientError({"Error": {"Code": code, "Message": "said"}}, "HeadBucket"))
+    assert isinstance(explained, PermissionDeniedError)
+    expired = "expired" in explained.what
+    assert expired is (code in EXPIRED_CODES or code == "400")
+    assert ("aws sso login" in (explained.hint or "")) is expired
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EndpointConnectionError(endpoint_url="https://sts.example"),
+        ConnectTimeoutError(endpoint_url="https://sts.example"),
+        ClientError({"Error": {"Code": "InternalError", "Message": "x"}}, "x"),
+    ],
+)
+def test_a_service_that_does_not_answer_is_no_refusal(error: Exception, explain: Explain) -> None:
+    assert isinstance(explain(error), UnreachableError)
+
+
+def test_an_error_for_people_is_not_explained_again() -> None:
+    error = NotFoundError("there is no state bucket yet")
+    assert ACCOUNT.explain(error, "s3") is error
+
+
+def test_every_class_named_in_the_advice_exists_in_botocore() -> None:
+    from mjctl.clients.refusals import _ADVICE
+
+    missing = [name for name in _ADVICE if not hasattr(botocore.exceptions, name)]
+    assert missing in ([], ["LoginError"]), "renamed in this version of botocore"
+
+
+def test_a_fault_of_our_own_is_no_refusal() -> None:
+    with pytest.raises(ValueError, match="Expecting") as caught:
+        json.loads("{")
+    assert refusal(caught.value, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("Error: No valid credential sources found", "sign in"),
+        ("api error ExpiredToken: The security token included in the request is expired", "has expired"),
+        ("failed to refresh cached credentials, the SSO session has expired or is invalid", "has expired"),
+        ("failed to get shared config profile, nosuch", "AWS_PROFILE"),
+        ("api error AccessDenied: User is not authorized to perform: sns:CreateTopic", "what it may do"),
+        ("api error InvalidParameter: Invalid parameter: Topic Name", None),
+        ("Error: Invalid value for variable", None),
+    ],
+)
+def test_terraform_that_fails_for_its_credentials_is_recognised(text: str, advice: str | None) -> None:
+    found = terraform_advice(text)
+    assert (found is None) if advice is None else (advice in (found or ""))

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mjctl.deploy.planner import aws_inputs
+from mjctl.models.config_file import load_environment
+from mjctl.models.environment import Environment
+from mjctl.models.workspace import Workspace
+
+WORKSPACE = Workspace.discover(Path(__file__))
+STATE = aws_inputs.StateStore("states", "arn:aws:kms:us-east-1:123456789012:key/1")
+PACKAGE = aws_inputs.Package("/functions.zip", "c2hh", "arm64", "ab" * 32)
+
+
+def environment(name: str) -> Environment:
+    return load_environment(WORKSPACE, name)
+
+
+def contract(environment: Environment) -> dict[str, Any]:
+    home = environment.primary_region
+    url = f"123456789012.dkr.ecr.{home}.amazonaws.com/arena/game"
+    return {"primary_region": home, "registry": {"repository_url": url}}
+
+
+def variables(name: str) -> dict[str, dict[str, Any]]:
+    found = environment(name)
+    return {
+        "foundation": aws_inputs.foundation(found, STATE),
+        "region": aws_inputs.region(found, list(found.regions)[-1], contract(found), PACKAGE),
+        "edge": aws_inputs.edge(found, contract(found), {}),
+    }
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod", "sandbox"])
+def test_the_stacks_declare_what_they_are_given_and_are_given_what_they_need(name: str) -> None:
+    """Terraform only warns of a variable that nobody declares: a misspelt one would be a setting without effect."""
+    for stack, given in variables(name).items():
+        text = (WORKSPACE.stack_dir(stack) / "variables.tf").read_text(encoding="utf-8")
+        blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
+        declared = {found for found, _ in blocks}
+        needed = {found for found, body in blocks if not re.search(r"^  default\b", body, re.MULTILINE)}
+        assert needed <= given.keys() <= declared, stack
+
+
+def test_sizes_that_the_file_leaves_out_are_left_to_the_stack() -> None:
+    region = variables("prod")["region"]
+    assert region["cache"] == {}
+    assert region["database"] == {}
+    assert "cpu" not in region["game"]
+    assert "log_retention_days" not in region
+
+
+def test_sizes_of_the_file_are_handed_on() -> None:
+    dev = variables("dev")
+    assert dev["region"]["cache"] == {"node_type": "cache.t4g.small", "replicas": 1}
+    assert dev["region"]["network"]["nat"] == "single"
+    assert dev["region"]["backup"] == {"copy_region": "eu-central-1", "lock": False}
+    assert dev["edge"]["price_class"] == "PriceClass_100"
+
+
+def test_after_a_failover_each_region_is_told_whether_it_has_the_writer() -> None:
+    found = environment("prod")
+    database = found.account.database.model_copy(update={"writer_region": "eu-west-1"})
+    moved = found.model_copy(update={"aws": found.account.model_copy(update={"database": database})})
+    writers = {
+        name: aws_inputs.region(moved, name, contract(moved), PACKAGE)["database"]["writer"] for name in moved.regions
+    }
+    assert writers == {"us-east-1": False, "eu-west-1": True, "ap-northeast-1": False}
+
+
+def test_the_pipeline_gets_roles_only_where_there_is_one() -> None:
+    assert variables("dev")["foundation"]["ci"] is None
+    ci = variables("prod")["foundation"]["ci"]
+    assert ci["state_bucket"] == "states"
+    assert ci["subjects"]["plan"] == ["repo:studio/arena:pull_request", "repo:studio/arena:ref:refs/heads/main"]
+    assert ci["subjects"]["drill"] == []
+    assert variables("staging")["foundation"]["ci"]["subjects"]["drill"] == ["repo:studio/arena:ref:refs/heads/main"]
+
+
+def test_only_a_real_account_is_protected_by_itself() -> None:
+    assert variables("prod")["region"]["protect"] is True
+    assert variables("sandbox")["region"]["protect"] is False
+    assert variables("staging")["foundation"]["protect"] is False
+
+
+def test_a_region_pulls_the_image_from_its_own_registry_by_digest() -> None:
+    image = variables("prod")["region"]["game"]["image"]
+    assert image == f"123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/arena/game@sha256:{'ab' * 32}"
+
+
+def test_a_service_can_always_grow() -> None:
+    prod = environment("prod")
+    assert aws_inputs.tasks(prod, "us-east-1", 4) == {"min_tasks": 12, "max_tasks": 120}
+    assert aws_inputs.tasks(prod, "us-east-1", 50) == {"min_tasks": 150, "max_tasks": 153}

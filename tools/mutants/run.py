@@ -1,0 +1,153 @@
+"""Break the product one line at a time and see that a test fails.
+
+`make mutants` runs all, `python -m tools.mutants.run NAME...` some.
+
+Each mutant is applied to a copy of the checkout, so nothing here is ever left broken. A test that fails without any
+mutant proves nothing: the tests are run once on the unbroken copy first, unless `--no-baseline` is given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tools.mutants.mutants import MUTANTS, Mutant
+
+ROOT = Path(__file__).resolve().parents[2]
+_NOT_COPIED = shutil.ignore_patterns(
+    ".git", ".venv*", ".mjctl", "__pycache__", ".*_cache", "*.egg-info", "node_modules"
+)
+# A mutant can make a test wait for ever; that is a test that fails, though an expensive one.
+_SECONDS = 600
+_FAILED, _NO_TESTS = 1, 5
+
+
+class StaleMutantError(Exception):
+    """The text of a mutant is gone, or occurs more than once: the mutant tests nothing."""
+
+
+def broken(mutant: Mutant, root: Path = ROOT) -> str:
+    """Return the text of the mutant's file with the mutant applied.
+
+    Raises:
+        StaleMutantError: The old text does not occur exactly once, or a test file is missing.
+    """
+    path = root / mutant.file
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    count = text.count(mutant.old)
+    if count != 1:
+        raise StaleMutantError(f"{mutant.name}: the text occurs {count} times in {mutant.file}, it must occur once")
+    missing = [test for test in mutant.tests if not (root / test.split("::")[0]).exists()]
+    if missing:
+        raise StaleMutantError(f"{mutant.name}: there is no {', '.join(missing)}")
+    return text.replace(mutant.old, mutant.new)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
+    parser.add_argument("names", nargs="*", help="mutants to run; all by default")
+    parser.add_argument("--no-baseline", action="store_true", help="do not run the tests on the unbroken copy first")
+    options = parser.parse_args(arguments)
+    unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
+    if unknown:
+        parser.error(f"no mutant is named {', '.join(sorted(unknown))}")
+    by_name = {mutant.name: mutant for mutant in MUTANTS}
+    chosen = [by_name[name] for name in options.names] or list(MUTANTS)
+    for mutant in chosen:
+        broken(mutant)
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=_NOT_COPIED)
+        return _run(chosen, copy, baseline=not options.no_baseline)
+
+
+def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
+    tried = [mutant for mutant in chosen if not mutant.equivalent]
+    if baseline:
+        tests = sorted({test for mutant in tried for test in mutant.tests})
+        print(f"unbroken: {len(tests)} test files", flush=True)
+        if _pytest(copy, tests, stop=False)[0] != 0:
+            print("the tests fail without a mutant: mend them first")
+            return 2
+    survivors = []
+    for mutant in chosen:
+        if mutant.equivalent:
+            print(f"equivalent {mutant.name:22} {mutant.equivalent}")
+            continue
+        started = time.monotonic()
+        caught = _caught_by(mutant, copy)
+        seconds = time.monotonic() - started
+        print(f"{'caught' if caught else 'SURVIVED':10} {mutant.name:22} {seconds:4.0f} s  {mutant.breaks}", flush=True)
+        if caught:
+            print(f"           by {caught}", flush=True)
+        if not caught:
+            survivors.append(mutant)
+    print(f"{len(tried)} tried, {len(tried) - len(survivors)} caught, {len(chosen) - len(tried)} equivalent")
+    return 1 if survivors else 0
+
+
+def _caught_by(mutant: Mutant, copy: Path) -> str:
+    """Return the test that fails with the mutant; "" if none does."""
+    path = copy / mutant.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(broken(mutant, copy), encoding="utf-8")
+    try:
+        code, failed = _pytest(copy, mutant.tests, stop=True)
+    except subprocess.TimeoutExpired:
+        return f"a test that did not end within {_SECONDS} s"
+    finally:
+        path.write_text(whole, encoding="utf-8")
+    if code not in (0, _FAILED, _NO_TESTS):
+        raise SystemExit(f"{mutant.name}: pytest ended with {code}: the mutant is no valid program, or the run broke")
+    return failed if code == _FAILED else ""
+
+
+def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
+    """Run tests of the copy. Returns: pytest's exit code, and the first test that failed.
+
+    The copy's folder comes first on the path, so that its packages are imported and not those of the checkout.
+    """
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MJCTL_HOME": str(copy.parent / "home"),
+    }
+    markers = "not slow and not infra and not browser"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", "-m", markers, *tests]
+    ended = subprocess.run(
+        [*command, *(["-x"] if stop else [])],
+        cwd=copy,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS if stop else None,
+        check=False,
+    )
+    if not stop and ended.returncode:
+        print(ended.stdout[-4_000:])
+    if f"{copy}" not in _imported_from(copy, environment):
+        raise SystemExit("the tests do not import the copy: a mutant would change nothing")
+    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    return ended.returncode, found[1] if found else "a test"
+
+
+def _imported_from(copy: Path, environment: dict[str, str]) -> str:
+    script = "import gameserver, mjctl; print(gameserver.__file__, mjctl.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=True
+    )
+    return found.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
