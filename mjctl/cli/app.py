@@ -65,18 +65,12 @@ def root(
     version: Annotated[  # noqa: ARG001 - its callback has done all
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
-    no_color: Annotated[
-        bool, typer.Option("--no-color", envvar="MJCTL_NO_COLOR", help="No colours; NO_COLOR does the same.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", envvar="MJCTL_QUIET", help="No progress on stderr, only errors.")
-    ] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", envvar="MJCTL_VERBOSE", help="Everything that Terraform says, line by line.")
-    ] = False,
+    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr, only errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Everything that Terraform says, line by line.")] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", envvar="MJCTL_LOG_FILE", help="Append stderr to this private file, with times."),
+        typer.Option("--log-file", help="Append stderr to this private file, with times."),
     ] = None,
 ) -> None:
     choose(no_color, quiet, verbose, log_file)

@@ -7,10 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
-
-import typer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mjctl.cli.session import Exit, OutputFormat, Session, open_environment, open_session
 from mjctl.models.exit_codes import ExitCode
@@ -34,39 +31,6 @@ if TYPE_CHECKING:
     from mjctl.terraform.runner import Cancellation
 
 _T = TypeVar("_T")
-
-LockTimeoutOption = Annotated[
-    float, typer.Option("--lock-timeout", envvar="MJCTL_LOCK_TIMEOUT", min=0, help="Seconds to wait for a held region.")
-]
-MessageOption = Annotated[
-    str | None,
-    typer.Option(
-        "--message",
-        "-m",
-        envvar="MJCTL_MESSAGE",
-        help="Why: shown to whoever waits for the region, kept in the history.",
-    ),
-]
-AllowDataLossOption = Annotated[
-    bool,
-    typer.Option(
-        "--allow-data-loss",
-        envvar="MJCTL_ALLOW_DATA_LOSS",
-        help="Apply a plan although it deletes or replaces what holds players' data.",
-    ),
-]
-BriefOption = Annotated[
-    bool, typer.Option("--brief", envvar="MJCTL_BRIEF", help="Show the names of changed resources without values.")
-]
-SummaryFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--summary-file", envvar="MJCTL_SUMMARY_FILE", help="Write a Markdown summary for a pull request to this file."
-    ),
-]
-JUnitOption = Annotated[
-    Path | None, typer.Option("--junit", envvar="MJCTL_JUNIT", help="Write a JUnit report to this file.")
-]
 
 
 @dataclass

@@ -3,38 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mjctl.cli.deploy_run import Run
+    from mjctl.cli.deploy_run import (
+        Run,
+    )
     from mjctl.deploy.gate import Gate
     from mjctl.models.check import CheckResult
-
-SoakOption = Annotated[
-    float,
-    typer.Option(
-        "--soak", min=0, max=86_400, envvar="MJCTL_SOAK", help="Seconds for which a changed region must stay healthy."
-    ),
-]
-MaxFailuresOption = Annotated[
-    int,
-    typer.Option(
-        "--max-failures",
-        min=0,
-        envvar="MJCTL_MAX_FAILURES",
-        help="Failing checks with which a region still counts as healthy.",
-    ),
-]
-GateThresholdOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--threshold",
-        envvar="MJCTL_THRESHOLD",
-        help="NAME=VALUE for the gate's checks, as in `mjctl health`; repeatable.",
-    ),
-]
 
 
 def health_gate(run: Run, soak: float, max_failures: int, threshold: Sequence[str]) -> Gate:

@@ -6,9 +6,14 @@ from typing import Any
 
 from typer.core import TyperGroup
 
+# A variable that stays set in a shell would confirm every later command, or allow each to lose data.
+ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
+
 
 class Group(TyperGroup):
     """A group that gives each option of its commands an environment variable: `--dry-run` is MJCTL_DRY_RUN.
+
+    Options that confirm a change or allow data loss have none.
 
     What is not given of a group's own options stays as it is: Typer 0.29 converts even a None by an adapter, for which
     it imports pydantic: 0.07 s of CPU on every start. So the help flag is False, and the others are passed over.
@@ -17,6 +22,7 @@ class Group(TyperGroup):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         for parameter in self.params:
+            _name_variable(parameter)
             _keep_none(parameter)
         for command in self.commands.values():
             for parameter in command.params:
@@ -35,7 +41,7 @@ def _keep_none(parameter: Any) -> None:
 
 
 def _name_variable(parameter: Any) -> None:
-    if parameter.param_type_name != "option" or parameter.envvar or parameter.is_eager:
+    if parameter.param_type_name != "option" or parameter.is_eager or not ONLY_ON_THE_LINE.isdisjoint(parameter.opts):
         return
     longest = max(parameter.opts, key=len)
-    parameter.envvar = f"MJCTL_{longest.lstrip('-').replace('-', '_').upper()}"
+    parameter.envvar = parameter.envvar or f"MJCTL_{longest.lstrip('-').replace('-', '_').upper()}"

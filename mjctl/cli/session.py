@@ -6,9 +6,7 @@ import os
 import sys
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
-
-import typer
+from typing import TYPE_CHECKING, Any, TextIO
 
 from mjctl.cli.global_options import chosen
 from mjctl.cli.output.json_document import print_json
@@ -37,42 +35,6 @@ class Exit(Exception):
     def __init__(self, code: ExitCode) -> None:
         super().__init__(code)
         self.code = code
-
-
-EnvOption = Annotated[
-    str, typer.Option("--env", "-e", envvar="MJCTL_ENV", help="Environment: the name of a file in configs/.")
-]
-RegionOption = Annotated[
-    list[str] | None,
-    typer.Option("--region", "-r", envvar="MJCTL_REGION", help="Region; repeat it for several."),
-]
-AllRegionsOption = Annotated[
-    bool, typer.Option("--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every region of the environment.")
-]
-EveryRegionOption = Annotated[
-    bool, typer.Option("--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every deployed region, as without --region.")
-]
-OutputOption = Annotated[
-    OutputFormat,
-    typer.Option("--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs."),
-]
-NamedRegionsOption = Annotated[
-    bool,
-    typer.Option(
-        "--all-regions", envvar="MJCTL_ALL_REGIONS", help="Every deployed region. Give either --region or this option."
-    ),
-]
-# The only definition: every command that asks accepts both names, so that the hint is right for all of them.
-YesOption = Annotated[
-    bool,
-    typer.Option(
-        "--yes",
-        "-y",
-        "--auto-approve",
-        envvar=["MJCTL_YES", "MJCTL_AUTO_APPROVE"],
-        help="Do not ask for confirmation.",
-    ),
-]
 
 
 @dataclass

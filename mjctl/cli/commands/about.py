@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from mjctl.cli.session import OutputFormat, OutputOption, open_session
+from mjctl.cli.options import OutputOption
+from mjctl.cli.session import OutputFormat, open_session
 from mjctl.models.errors import UsageError
 
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.deploy_run import JUnitOption
-from mjctl.cli.session import EnvOption, EveryRegionOption, Exit, OutputFormat, OutputOption, RegionOption, YesOption
+from mjctl.cli.options import (
+    BackupArgument,
+    BackupKind,
+    DryRunOption,
+    EnvOption,
+    EveryRegionOption,
+    JUnitOption,
+    KindOption,
+    OnlyOption,
+    OutputOption,
+    RegionOption,
+    StoreOption,
+    YesOption,
+)
+from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -21,55 +33,21 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Make, verify, restore, prune and rehearse backups.")
 
 
-class By(StrEnum):
-    """Who keeps a backup."""
-
-    PORTABLE = "portable"
-    MANAGED = "managed"
-
-
-class PartChoice(StrEnum):
-    DATABASE = "database"
-    TABLE = "table"
-    CACHE = "cache"
-
-
-KindOption = Annotated[
-    By,
-    typer.Option(
-        "--kind",
-        envvar="MJCTL_BACKUP_KIND",
-        help="portable: an encrypted archive in a store of yours; managed: what AWS keeps by itself.",
-    ),
-]
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", envvar="MJCTL_BACKUP_STORE", help="s3://BUCKET/PREFIX or a directory, not the usual one."),
-]
-OnlyOption = Annotated[
-    list[PartChoice] | None,
-    typer.Option("--only", envvar="MJCTL_BACKUP_ONLY", help="Only this kind of store; repeatable."),
-]
-BackupArgument = Annotated[str, typer.Argument(metavar="[BACKUP]", help="Id of a backup, or `latest`.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-
-
 @app.command()
 def create(
     *,
-    kind: KindOption = By.PORTABLE,
+    kind: KindOption = BackupKind.PORTABLE,
     only: OnlyOption = None,
     cache_namespace: Annotated[
         list[str] | None,
         typer.Option(
             "--cache-namespace",
-            envvar="MJCTL_CACHE_NAMESPACE",
             help="Glob over cache namespaces to keep, `!` takes away; repeatable. Instead of backup.cache_namespaces.",
         ),
     ] = None,
     copy_to: Annotated[
         str | None,
-        typer.Option("--copy-to", envvar="MJCTL_COPY_TO", help="Also keep a copy in, and for the key of, this region."),
+        typer.Option("--copy-to", help="Also keep a copy in, and for the key of, this region."),
     ] = None,
     dry_run: DryRunOption = False,
     store: StoreOption = None,
@@ -89,7 +67,7 @@ def create(
     from mjctl.cli.target import Target, conclude, regions_document, rows_document
 
     target = Target(env, region, output, all_regions=all_regions)
-    if kind is By.MANAGED:
+    if kind is BackupKind.MANAGED:
         from mjctl.backup import managed
 
         outcomes = actions.in_regions(target, lambda contract: managed.create(contract, dry_run=dry_run))
@@ -116,7 +94,7 @@ def create(
 @app.command("list")
 def list_backups(
     *,
-    kind: KindOption = By.PORTABLE,
+    kind: KindOption = BackupKind.PORTABLE,
     store: StoreOption = None,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -133,7 +111,7 @@ def list_backups(
     from mjctl.cli.target import Target, conclude, rows_document
 
     target = Target(env, region, output, all_regions=all_regions)
-    if kind is By.MANAGED:
+    if kind is BackupKind.MANAGED:
         from mjctl.backup import managed
 
         outcomes = actions.in_regions(target, managed.list_backups)
@@ -210,19 +188,14 @@ def verify(
 def restore(
     backup: BackupArgument = "latest",
     *,
-    kind: KindOption = By.PORTABLE,
+    kind: KindOption = BackupKind.PORTABLE,
     only: OnlyOption = None,
-    to_region: Annotated[
-        str | None, typer.Option("--to-region", envvar="MJCTL_TO_REGION", help="Into another region.")
-    ] = None,
-    to_env: Annotated[
-        str | None, typer.Option("--to-env", envvar="MJCTL_TO_ENV", help="Into another environment.")
-    ] = None,
+    to_region: Annotated[str | None, typer.Option("--to-region", help="Into another region.")] = None,
+    to_env: Annotated[str | None, typer.Option("--to-env", help="Into another environment.")] = None,
     into: Annotated[
         str | None,
         typer.Option(
             "--into",
-            envvar="MJCTL_INTO",
             metavar="NAME",
             help="Into a copy beside the region's own stores, made for this.",
         ),
@@ -231,7 +204,6 @@ def restore(
         datetime | None,
         typer.Option(
             "--point-in-time",
-            envvar="MJCTL_POINT_IN_TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
             help="Moment to go back to (UTC), with --kind managed --into NAME.",
         ),
@@ -252,11 +224,11 @@ def restore(
     from mjctl.cli import backup_actions as actions
     from mjctl.cli.target import Target
 
-    if point_in_time is not None and kind is not By.MANAGED:
+    if point_in_time is not None and kind is not BackupKind.MANAGED:
         raise UsageError("--point-in-time goes with --kind managed", hint="a portable backup is of one moment: its id")
     target = Target(env, region, output)
     source = actions.only_region(target)
-    if kind is By.MANAGED:
+    if kind is BackupKind.MANAGED:
         actions.restore_managed(target, source, backup, into, point_in_time, dry_run=dry_run)
         return
     destination = source
@@ -268,20 +240,16 @@ def restore(
 @app.command()
 def prune(
     *,
-    kind: KindOption = By.PORTABLE,
-    keep_last: Annotated[
-        int | None, typer.Option("--keep-last", min=0, envvar="MJCTL_KEEP_LAST", help="The newest so many.")
-    ] = None,
-    keep_daily: Annotated[
-        int | None, typer.Option("--keep-daily", min=0, envvar="MJCTL_KEEP_DAILY", help="One of each of so many days.")
-    ] = None,
+    kind: KindOption = BackupKind.PORTABLE,
+    keep_last: Annotated[int | None, typer.Option("--keep-last", min=0, help="The newest so many.")] = None,
+    keep_daily: Annotated[int | None, typer.Option("--keep-daily", min=0, help="One of each of so many days.")] = None,
     keep_weekly: Annotated[
         int | None,
-        typer.Option("--keep-weekly", min=0, envvar="MJCTL_KEEP_WEEKLY", help="One of each of so many weeks."),
+        typer.Option("--keep-weekly", min=0, help="One of each of so many weeks."),
     ] = None,
     keep_monthly: Annotated[
         int | None,
-        typer.Option("--keep-monthly", min=0, envvar="MJCTL_KEEP_MONTHLY", help="One of each of so many months."),
+        typer.Option("--keep-monthly", min=0, help="One of each of so many months."),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -310,14 +278,14 @@ def prune(
         else RetentionPolicy(*(number or 0 for number in given))
     )
     location = store or target.environment.backup.store
-    actions.prune(target, policy, location, managed=kind is By.MANAGED, dry_run=dry_run, yes=yes)
+    actions.prune(target, policy, location, managed=kind is BackupKind.MANAGED, dry_run=dry_run, yes=yes)
 
 
 @app.command()
 def drill(
     backup: BackupArgument = "latest",
     *,
-    kind: KindOption = By.PORTABLE,
+    kind: KindOption = BackupKind.PORTABLE,
     only: OnlyOption = None,
     junit: JUnitOption = None,
     store: StoreOption = None,
@@ -338,14 +306,14 @@ def drill(
     from mjctl.cli.output.backup import drill_report
     from mjctl.cli.target import Target, conclude, regions_document
 
-    if only and kind is not By.MANAGED:
+    if only and kind is not BackupKind.MANAGED:
         raise UsageError("--only goes with --kind managed", hint="a portable drill proves all that the backup holds")
     target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     with actions.RecordProgress(target) as progress:
 
         def one(contract: Contract) -> Awaitable[Any]:
-            if kind is By.MANAGED:
+            if kind is BackupKind.MANAGED:
                 from mjctl.backup import managed
 
                 checks = actions.checks_of(target, "table/*")

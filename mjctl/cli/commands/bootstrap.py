@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal
 
-from mjctl.cli.deploy_run import LockTimeoutOption, Run, open_run
-from mjctl.cli.session import EnvOption, OutputFormat, OutputOption, YesOption
+from mjctl.cli.deploy_run import Run, open_run
+from mjctl.cli.options import EnvOption, LockTimeoutOption, OutputOption, YesOption
+from mjctl.cli.session import OutputFormat
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.session import (
+from mjctl.cli.options import (
+    DryRunOption,
     EnvOption,
     EveryRegionOption,
+    KeyArgument,
     NamedRegionsOption,
-    OutputFormat,
     OutputOption,
     RegionOption,
     YesOption,
 )
+from mjctl.cli.session import OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from mjctl.models.contract import Contract
 
 app = typer.Typer(no_args_is_help=True, help="Inspect, invalidate or flush the distributed cache.")
-
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="<namespace>:<key>, e.g. profile:3f2a.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Count what would go, and change nothing.")]
 
 
 @app.command()

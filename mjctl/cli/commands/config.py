@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.session import EnvOption, Exit, OutputFormat, OutputOption, open_environment, open_session
+from mjctl.cli.options import EnvOption, OutputOption
+from mjctl.cli.session import Exit, OutputFormat, open_environment, open_session
 from mjctl.models.errors import MjctlError
 from mjctl.models.exit_codes import ExitCode
 

@@ -10,31 +10,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.deploy_run import (
+from mjctl.cli.deploy_run import Run, deployed_units, emit_results, end, open_run, roll_out
+from mjctl.cli.gate import health_gate
+from mjctl.cli.options import (
     AllowDataLossOption,
+    AllRegionsOption,
     BriefOption,
+    EnvOption,
+    GateThresholdOption,
     JUnitOption,
     LockTimeoutOption,
+    MaxFailuresOption,
     MessageOption,
-    Run,
-    SummaryFileOption,
-    deployed_units,
-    emit_results,
-    end,
-    open_run,
-    roll_out,
-)
-from mjctl.cli.gate import GateThresholdOption, MaxFailuresOption, SoakOption, health_gate
-from mjctl.cli.session import (
-    AllRegionsOption,
-    EnvOption,
-    OutputFormat,
     OutputOption,
     RegionOption,
+    SoakOption,
+    SummaryFileOption,
     YesOption,
-    chosen_regions,
-    wanted_regions,
 )
+from mjctl.cli.session import OutputFormat, chosen_regions, wanted_regions
 from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -59,13 +53,11 @@ def plan(
     all_regions: AllRegionsOption = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", envvar="MJCTL_OUT", help="Keep the plans in this private folder, for `deploy --plans`."),
+        typer.Option("--out", help="Keep the plans in this private folder, for `deploy --plans`."),
     ] = None,
     allow_changes: Annotated[
         bool,
-        typer.Option(
-            "--allow-changes", envvar="MJCTL_ALLOW_CHANGES", help="Exit code 0 although there are changes; for CI."
-        ),
+        typer.Option("--allow-changes", help="Exit code 0 although there are changes; for CI."),
     ] = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
@@ -148,19 +140,17 @@ def deploy(
         StrategyName,
         typer.Option(
             "--strategy",
-            envvar="MJCTL_STRATEGY",
             help="All regions at once, one after another, or one and then all the others.",
         ),
     ] = StrategyName.PARALLEL,
     canary: Annotated[
         str | None,
-        typer.Option("--canary", envvar="MJCTL_CANARY", help="The canary's region; by default the first."),
+        typer.Option("--canary", help="The canary's region; by default the first."),
     ] = None,
     gate: Annotated[
         bool | None,
         typer.Option(
             "--gate/--no-gate",
-            envvar="MJCTL_GATE",
             help="Watch the health of a changed region before any other; by default with canary and sequential.",
         ),
     ] = None,
@@ -171,13 +161,12 @@ def deploy(
         bool,
         typer.Option(
             "--rollback-on-failure",
-            envvar="MJCTL_ROLLBACK_ON_FAILURE",
             help="Bring a region that fails or turns unhealthy back to its last good revision.",
         ),
     ] = False,
     plans: Annotated[
         Path | None,
-        typer.Option("--plans", envvar="MJCTL_PLANS", help="Apply the plans that `plan --out` kept in this folder."),
+        typer.Option("--plans", help="Apply the plans that `plan --out` kept in this folder."),
     ] = None,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
@@ -285,13 +274,11 @@ def rollback(
     all_regions: AllRegionsOption = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", envvar="MJCTL_TO", help="The revision, or how it begins; by default the last good one."),
+        typer.Option("--to", help="The revision, or how it begins; by default the last good one."),
     ] = None,
     auto_approve: YesOption = False,
     allow_data_loss: AllowDataLossOption = False,
-    gate: Annotated[
-        bool, typer.Option("--gate/--no-gate", envvar="MJCTL_GATE", help="Check the region's health afterwards.")
-    ] = True,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Check the region's health afterwards.")] = True,
     soak: SoakOption = 0,
     max_failures: MaxFailuresOption = 0,
     threshold: GateThresholdOption = None,

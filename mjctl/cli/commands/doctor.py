@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from mjctl.cli.session import Exit, OutputFormat, OutputOption, open_session
+from mjctl.cli.options import OutputOption
+from mjctl.cli.session import Exit, OutputFormat, open_session
 from mjctl.models.exit_codes import ExitCode
 
 

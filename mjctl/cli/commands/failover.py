@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from mjctl.cli.options import EnvOption, OutputOption, YesOption
 from mjctl.cli.output.failover import Step, WriterMove, emit
-from mjctl.cli.session import EnvOption, Exit, OutputFormat, OutputOption, YesOption, chosen_regions
+from mjctl.cli.session import Exit, OutputFormat, chosen_regions
 from mjctl.models.errors import Interrupted, MjctlError, NotFoundError, UnreachableError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -23,16 +24,13 @@ if TYPE_CHECKING:
 
 
 def failover(
-    region: Annotated[str, typer.Option("--region", "-r", envvar="MJCTL_REGION", help="The region to leave.")],
+    region: Annotated[str, typer.Option("--region", "-r", help="The region to leave.")],
     env: EnvOption = "local",
-    restore: Annotated[
-        bool, typer.Option("--restore", envvar="MJCTL_RESTORE", help="Let the region take matches again.")
-    ] = False,
+    restore: Annotated[bool, typer.Option("--restore", help="Let the region take matches again.")] = False,
     to_region: Annotated[
         str | None,
         typer.Option(
             "--to-region",
-            envvar="MJCTL_TO_REGION",
             help="Where the database's writer goes; else the copy least behind.",
         ),
     ] = None,
@@ -40,20 +38,15 @@ def failover(
         bool,
         typer.Option(
             "--allow-data-loss",
-            envvar="MJCTL_FAILOVER_ALLOW_DATA_LOSS",
             help="The region is gone: its writer is replaced, and rows not yet copied are lost.",
         ),
     ] = False,
     with_writer: Annotated[
         bool,
-        typer.Option("--with-writer", envvar="MJCTL_WITH_WRITER", help="With --restore: move the writer back first."),
+        typer.Option("--with-writer", help="With --restore: move the writer back first."),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", envvar="MJCTL_DRY_RUN", help="Probe the other regions, and move nobody.")
-    ] = False,
-    wait: Annotated[
-        float, typer.Option("--wait", min=0, envvar="MJCTL_WAIT", help="Seconds to wait for running matches to end.")
-    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Probe the other regions, and move nobody.")] = False,
+    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for running matches to end.")] = 0,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.deploy_run import JUnitOption
-from mjctl.cli.session import EnvOption, EveryRegionOption, Exit, OutputFormat, RegionOption
+from mjctl.cli.options import EnvOption, EveryRegionOption, JUnitOption, RegionOption
+from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.errors import MjctlError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -41,38 +41,31 @@ def health(
     all_regions: EveryRegionOption = False,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", envvar="MJCTL_ONLY", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
+        typer.Option("--only", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
     ] = None,
     fail_on: Annotated[
         FailOn,
         typer.Option(
             "--fail-on",
-            envvar="MJCTL_FAIL_ON",
             help="What ends with exit code 3: failures, also warnings, or critical failures alone.",
         ),
     ] = FailOn.FAIL,
     threshold: Annotated[
         list[str] | None,
-        typer.Option(
-            "--threshold", envvar="MJCTL_THRESHOLD", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."
-        ),
+        typer.Option("--threshold", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."),
     ] = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", "-w", envvar="MJCTL_WATCH", help="Look again and again until Ctrl-C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", min=0.5, envvar="MJCTL_INTERVAL", help="Seconds between two looks of --watch."),
+        typer.Option("--interval", min=0.5, help="Seconds between two looks of --watch."),
     ] = 5.0,
     problems: Annotated[
-        bool, typer.Option("--problems", envvar="MJCTL_PROBLEMS", help="Show only what did not pass; all of it counts.")
+        bool, typer.Option("--problems", help="Show only what did not pass; all of it counts.")
     ] = False,
     junit: JUnitOption = None,
     output: Annotated[
         HealthOutput,
-        typer.Option(
-            "--output", "-o", envvar="MJCTL_OUTPUT", help="text for people, json for programs, prometheus for a scrape."
-        ),
+        typer.Option("--output", "-o", help="text for people, json for programs, prometheus for a scrape."),
     ] = HealthOutput.TEXT,
 ) -> None:
     """Look at every part of every deployed region; a real log-in and a real short match are part of it.

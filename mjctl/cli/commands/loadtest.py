@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.session import EnvOption, EveryRegionOption, Exit, OutputFormat, OutputOption, RegionOption
+from mjctl.cli.options import EnvOption, EveryRegionOption, OutputOption, RegionOption
+from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.exit_codes import ExitCode
 
@@ -19,21 +20,19 @@ if TYPE_CHECKING:
 
 def loadtest(
     *,
-    players: Annotated[
-        int, typer.Option("--players", "-n", min=1, max=5000, envvar="MJCTL_PLAYERS", help="Bots in each region.")
-    ] = 10,
+    players: Annotated[int, typer.Option("--players", "-n", min=1, max=5000, help="Bots in each region.")] = 10,
     duration: Annotated[
         float,
-        typer.Option("--duration", "-d", min=1, envvar="MJCTL_DURATION", help="Seconds in which matches are begun."),
+        typer.Option("--duration", "-d", min=1, help="Seconds in which matches are begun."),
     ] = 20.0,
-    mode: Annotated[str, typer.Option("--mode", envvar="MJCTL_MODE", help="A mode of the environment.")] = "sprint",
+    mode: Annotated[str, typer.Option("--mode", help="A mode of the environment.")] = "sprint",
     matches_of: Annotated[
         int | None,
-        typer.Option("--matches-of", min=1, envvar="MJCTL_MATCHES_OF", help="Players a match; default: its seats."),
+        typer.Option("--matches-of", min=1, help="Players a match; default: its seats."),
     ] = None,
     settle: Annotated[
         float,
-        typer.Option("--settle", min=0, envvar="MJCTL_SETTLE", help="Seconds the queue may take to drain afterwards."),
+        typer.Option("--settle", min=0, help="Seconds the queue may take to drain afterwards."),
     ] = 30.0,
     env: EnvOption = "local",
     region: RegionOption = None,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mjctl.cli.deploy_run import Run, open_run
-from mjctl.cli.session import EnvOption, OutputFormat, OutputOption
+from mjctl.cli.options import EnvOption, OutputOption
+from mjctl.cli.session import OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -19,14 +20,11 @@ if TYPE_CHECKING:
 
 def package(
     env: EnvOption = "local",
-    push: Annotated[
-        bool, typer.Option("--push", envvar="MJCTL_PUSH", help="Also build the game server's image and push it.")
-    ] = False,
+    push: Annotated[bool, typer.Option("--push", help="Also build the game server's image and push it.")] = False,
     python_image: Annotated[
         str | None,
         typer.Option(
             "--python-image",
-            envvar="MJCTL_PYTHON_IMAGE",
             help="Base image, best by digest: python:3.13-slim@sha256:...",
         ),
     ] = None,

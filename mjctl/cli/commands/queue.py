@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mjctl.cli.session import (
+from mjctl.cli.options import (
+    DryRunOption,
     EnvOption,
     EveryRegionOption,
-    Exit,
     NamedRegionsOption,
-    OutputFormat,
     OutputOption,
+    QueueArgument,
     RegionOption,
     YesOption,
 )
+from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from mjctl.queues.redrive import RedriveResult
 
 app = typer.Typer(no_args_is_help=True, help="Queues and their dead-letter messages, over one or several regions.")
-
-NameArgument = Annotated[str, typer.Argument(help="Name of the queue, as `mjctl queue list` shows it.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 
 
 @app.command("list")
@@ -54,7 +52,7 @@ def list_queues(
 
 @app.command()
 def peek(
-    name: NameArgument,
+    name: QueueArgument,
     *,
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Messages at most in each region.")] = 10,
     bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
@@ -82,7 +80,7 @@ def peek(
 
 @app.command()
 def redrive(
-    name: NameArgument,
+    name: QueueArgument,
     *,
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Messages at most in each region.")] = None,
     per_second: Annotated[
@@ -139,7 +137,7 @@ def redrive(
 
 @app.command()
 def purge(
-    name: NameArgument,
+    name: QueueArgument,
     *,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

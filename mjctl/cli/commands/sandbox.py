@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl.cli.options import EnvOption, OutputOption, YesOption
 from mjctl.cli.output.printable import printable
 from mjctl.cli.output.streams import reader_is_gone
-from mjctl.cli.session import EnvOption, OutputFormat, OutputOption, YesOption
+from mjctl.cli.session import OutputFormat
 from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mjctl.cli.session import Session
+    from mjctl.cli.session import (
+        Session,
+    )
     from mjctl.models.environment import Environment
     from mjctl.sandbox.daemon import EmulatorProcess, RunningSandbox, Started
 
@@ -70,7 +73,7 @@ def down(
     env: EnvOption = "sandbox",
     forget: Annotated[
         bool,
-        typer.Option("--forget", envvar="MJCTL_FORGET", help="Also remove what was deployed, and all notes of it."),
+        typer.Option("--forget", help="Also remove what was deployed, and all notes of it."),
     ] = False,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
@@ -149,10 +152,8 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
 def logs(
     emulator: EmulatorArgument = None,
     env: EnvOption = "sandbox",
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", envvar="MJCTL_FOLLOW", help="Go on with what is logged from now on.")
-    ] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", envvar="MJCTL_LINES", min=0, help="The last so many.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is logged from now on.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many.")] = 50,
 ) -> None:
     """Show the last lines that the emulators have logged.
 
@@ -190,7 +191,10 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
 
 
 def _open(env: str, output: OutputFormat) -> tuple[Session, Environment, Path]:
-    from mjctl.cli.session import open_environment, open_session
+    from mjctl.cli.session import (
+        open_environment,
+        open_session,
+    )
 
     workspace, environment = open_environment(env)
     if environment.target != "sandbox":

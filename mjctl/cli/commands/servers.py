@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.deploy_run import LockTimeoutOption, MessageOption
-from mjctl.cli.session import (
+from mjctl.cli.options import (
     AllRegionsOption,
     EnvOption,
     EveryRegionOption,
-    OutputFormat,
+    LockTimeoutOption,
+    MessageOption,
     OutputOption,
     RegionOption,
     YesOption,
-    wanted_regions,
 )
+from mjctl.cli.session import OutputFormat, wanted_regions
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ OptionalServerArguments = Annotated[
 
 DrainMessageOption = Annotated[
     str | None,
-    typer.Option("--message", "-m", envvar="MJCTL_MESSAGE", help="Why: shown by `servers list` and `health`."),
+    typer.Option("--message", "-m", help="Why: shown by `servers list` and `health`."),
 ]
 
 app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
@@ -119,9 +119,7 @@ def scale(
         int | None,
         typer.Argument(metavar="[SERVERS_PER_ZONE]", min=1, max=50, help="Game servers in each zone from now on."),
     ] = None,
-    reset: Annotated[
-        bool, typer.Option("--reset", envvar="MJCTL_RESET", help="Give the number back to the environment's file.")
-    ] = False,
+    reset: Annotated[bool, typer.Option("--reset", help="Give the number back to the environment's file.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
@@ -136,7 +134,13 @@ def scale(
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
-    from mjctl.cli.deploy_run import deployed_units, emit_results, end, open_run, roll_out
+    from mjctl.cli.deploy_run import (
+        deployed_units,
+        emit_results,
+        end,
+        open_run,
+        roll_out,
+    )
     from mjctl.deploy.planner import inputs
     from mjctl.deploy.rollout import RolloutPlan
     from mjctl.models.deployment import UnitOutcome

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mjctl.cli.deploy_run import open_run
-from mjctl.cli.session import AllRegionsOption, EnvOption, OutputFormat, OutputOption, RegionOption, chosen_regions
+from mjctl.cli.options import AllRegionsOption, EnvOption, OutputOption, RegionOption
+from mjctl.cli.session import OutputFormat, chosen_regions
 from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mjctl.cli.deploy_run import Run
+    from mjctl.cli.deploy_run import (
+        Run,
+    )
     from mjctl.cli.output.tables import DataTable
     from mjctl.clients.regions import RegionOutcome
     from mjctl.deploy.history import Record
@@ -127,9 +130,7 @@ def history(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
-    limit: Annotated[
-        int, typer.Option("--limit", "-n", min=1, max=10_000, envvar="MJCTL_LIMIT", help="Runs at most.")
-    ] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Runs at most.")] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show who deployed what, when, and how it ended; the newest run first.

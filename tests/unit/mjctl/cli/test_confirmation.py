@@ -111,13 +111,21 @@ def test_every_command_that_asks_accepts_both_names() -> None:
         assert set(option.opts) == {"--yes", "-y", "--auto-approve"}, name
 
 
-@pytest.mark.parametrize("variable", ["MJCTL_YES", "MJCTL_AUTO_APPROVE"])
-def test_both_variables_confirm(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(variable, "1")
-    for name, command in ASKING.items():
-        (option,) = [parameter for parameter in command.params if "--yes" in parameter.opts]
+def test_no_variable_confirms_a_change_or_allows_data_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A variable that stays set in a shell would decide for every later command."""
+    decisive = {"--yes", "--auto-approve", "--allow-data-loss"}
+    for word in ("YES", "AUTO_APPROVE", "ALLOW_DATA_LOSS", "FAILOVER_ALLOW_DATA_LOSS"):
+        monkeypatch.setenv(f"MJCTL_{word}", "1")
+    checked = 0
+    for name, command in commands(tree()):
+        options = [parameter for parameter in command.params if decisive & set(parameter.opts)]
         with command.make_context(name, [], resilient_parsing=True) as context:
-            assert option.value_from_envvar(context), name
+            for option in options:
+                assert option.envvar is None, name
+                assert not option.value_from_envvar(context), name
+                assert not context.params[option.name], name
+        checked += len(options)
+    assert checked > len(ASKING)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from mjctl.__main__ import run
 from mjctl.cli.app import tree
 from mjctl.cli.global_options import hoist
+from mjctl.cli.group import ONLY_ON_THE_LINE
 from mjctl.models.exit_codes import ExitCode
 
 
@@ -62,6 +63,8 @@ def test_every_option_has_a_variable_of_its_own_name() -> None:
     assert len(every) > 100
     for path, option in every:
         names = [option.envvar] if isinstance(option.envvar, str) else option.envvar
+        if not ONLY_ON_THE_LINE.isdisjoint(option.opts):
+            continue
         assert names, f"{path} {option.name}"
         assert all(name.startswith("MJCTL_") for name in names), f"{path} {option.name}"
 
