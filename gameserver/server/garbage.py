@@ -2,7 +2,7 @@
 
 A full look goes over every object of every match. With 2,500 players it stops the server for a tenth of a second, and
 left to itself Python takes one whenever a quarter more objects have come. Players, matches and messages leave no cycles
-behind (tests/integration/gameserver/realtime/test_garbage.py), so it is for stray exceptions and tasks only.
+behind (tests/integration/gameserver/server/test_garbage.py), so it is for stray exceptions and tasks only.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _READY = {
     "postgres": "postgres://127.0.0.1:{}/game",
     "aws": "http://127.0.0.1:{}/healthz",
 }
-# Each test has a database of its own; `realtime` counts from 1000 on, so that the two never meet.
+# Each test has a database of its own; `gameserver/server` counts from 1000 on, so that the two never meet.
 _REDIS_DATABASES = 2000
 _TEMPLATE = "migrated"
 

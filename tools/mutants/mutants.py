@@ -196,9 +196,9 @@ MUTANTS = (
         "  elseif fence ~= token then outcome = 0\n",
         "",
         (
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_journal.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_player_log.py",
         ),
     ),
     Mutant(
@@ -208,9 +208,9 @@ MUTANTS = (
         "  elseif fence ~= ARGV[at] then outcomes[match + 1] = 0\n",
         "",
         (
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_journal.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_player_log.py",
         ),
     ),
     Mutant(
@@ -220,9 +220,9 @@ MUTANTS = (
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end\n",
         "",
         (
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_journal.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_player_log.py",
         ),
     ),
     Mutant(
@@ -232,8 +232,8 @@ MUTANTS = (
         "if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end\n",
         "",
         (
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_failover.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
         ),
     ),
     Mutant(
@@ -243,9 +243,9 @@ MUTANTS = (
         "if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end\n",
         "",
         (
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_journal.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_player_log.py",
         ),
     ),
     Mutant(
@@ -255,10 +255,10 @@ MUTANTS = (
         "        if asked and host.rooms:\n            await host.hand_over()\n",
         "",
         (
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_cluster.py",
-            f"{GAME}/realtime/test_ecs.py",
-            f"{GAME}/test_operations.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_cluster.py",
+            f"{GAME}/server/test_ecs.py",
+            f"{GAME}/functions/test_operations.py",
         ),
     ),
     Mutant(
@@ -268,8 +268,8 @@ MUTANTS = (
         "                await self.host.hand_over()\n",
         "                pass\n",
         (
-            f"{GAME}/realtime/test_failover.py",
-            f"{GAME}/realtime/test_cluster.py",
+            f"{GAME}/server/test_failover.py",
+            f"{GAME}/server/test_cluster.py",
         ),
     ),
     Mutant(
@@ -309,9 +309,9 @@ MUTANTS = (
         "                failed.setdefault(message_id, unfinished[event.event_id])\n",
         "                pass\n",
         (
-            f"{GAME}/test_persistence.py",
+            f"{GAME}/functions/test_persistence.py",
             f"{GAME}/test_worker.py",
-            f"{GAME}/test_lambda.py",
+            f"{GAME}/functions/test_lambda_handlers.py",
         ),
     ),
     Mutant(
@@ -321,9 +321,9 @@ MUTANTS = (
         '            failed.setdefault(record["messageId"], f"an event is not valid: {error}")\n',
         "",
         (
-            f"{GAME}/test_persistence.py",
+            f"{GAME}/functions/test_persistence.py",
             f"{GAME}/test_worker.py",
-            f"{GAME}/test_lambda.py",
+            f"{GAME}/functions/test_lambda_handlers.py",
         ),
     ),
     Mutant(
@@ -332,7 +332,7 @@ MUTANTS = (
         "gameserver/functions/lambda_handlers.py",
         'if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:',
         'if claims.get("token_use") != "access":',
-        (f"{GAME}/test_lambda.py",),
+        (f"{GAME}/functions/test_lambda_handlers.py",),
     ),
     Mutant(
         "ratelimit-account",
@@ -342,7 +342,7 @@ MUTANTS = (
         "",
         (
             f"{GAME}/test_api.py",
-            f"{GAME}/test_lambda.py",
+            f"{GAME}/functions/test_lambda_handlers.py",
         ),
     ),
     Mutant(
@@ -353,7 +353,7 @@ MUTANTS = (
         "",
         (
             f"{GAME}/test_api.py",
-            f"{GAME}/test_lambda.py",
+            f"{GAME}/functions/test_lambda_handlers.py",
         ),
     ),
     Mutant(

@@ -17,7 +17,7 @@ _TESTS = (
     "tests/unit/gameserver/test_match.py",
     "tests/unit/gameserver/rules",
     "tests/unit/gameserver/server",
-    "tests/integration/gameserver/realtime",
+    "tests/integration/gameserver/server",
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.deploy.releases.store import web_client
+from mjctl.deploy.releases import web_client
 from mjctl.models.config_file import load_environment
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox.emulators import Emulators
