@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from mjctl.cli.output.printable import printable
+from mjctl.files import append_private
 from mjctl.models.errors import PermissionDeniedError, UsageError
 
 FLAGS = ("--no-color", "--quiet", "--verbose")
@@ -56,10 +56,13 @@ def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, l
     """
     if quiet and verbose:
         raise UsageError("--quiet and --verbose exclude each other")
-    log = _private_append(log_file) if log_file is not None else None
-    options = GlobalOptions(no_color, quiet, verbose, log)
-    with _explained(log_file):
+    try:
+        options = GlobalOptions(no_color, quiet, verbose, append_private(log_file) if log_file else None)
         options.write(f"mjctl {' '.join(sys.argv[1:])}")
+    except OSError as error:
+        raise PermissionDeniedError(
+            f"the log file cannot be written: {error.strerror}", where=str(log_file), hint="name another file"
+        ) from None
     _CHOSEN.set(options)
 
 
@@ -88,23 +91,3 @@ def hoist(argv: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return [*front, *rest]
-
-
-def _private_append(path: Path) -> TextIO:
-    with _explained(path):
-        return os.fdopen(
-            os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),
-            "a",
-            encoding="utf-8",
-            errors="backslashreplace",
-        )
-
-
-@contextmanager
-def _explained(path: Path | None) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise PermissionDeniedError(
-            f"the log file cannot be written: {error.strerror}", where=str(path), hint="name another file"
-        ) from None

@@ -15,6 +15,7 @@ from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from mjctl.clients.boto import RegionClients
+from mjctl.files import replacing
 from mjctl.models.account import expanded
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
@@ -242,21 +243,8 @@ def _lock(descriptor: int, path: Path) -> None:
 
 def _write(path: Path, data: bytes) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(path, durable=True) as stream:
+        stream.write(data)
 
 
 def _walk(root: Path) -> list[StoredObject]:

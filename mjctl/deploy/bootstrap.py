@@ -15,13 +15,14 @@ from typing import Any
 from mjctl.clients.account import Account, open_account
 from mjctl.clients.error_codes import error_code
 from mjctl.deploy.planner.desired_state import DesiredState
+from mjctl.files import explained_disk_errors
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
 from mjctl.models.workspace import Workspace
 from mjctl.terraform import operations
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.runner import Runner
-from mjctl.terraform.stack import Stack, explained_disk_errors
+from mjctl.terraform.stack import Stack
 
 UNIT = "bootstrap"
 STATE_KEY = "bootstrap.tfstate"

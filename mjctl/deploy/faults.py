@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 import traceback
 
+from mjctl.files import append_private
 from mjctl.models.errors import InternalError, MjctlError
 from mjctl.terraform.stack import Stack
 
@@ -21,8 +21,7 @@ def as_error(cause: Exception, stack: Stack) -> MjctlError:
         return cause
     text = "".join(traceback.format_exception(cause))
     try:
-        descriptor = os.open(stack.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
+        with append_private(stack.log_file) as log:
             log.write(f"\n--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} mjctl itself has failed\n{text}")
         details = f"with the traceback at the end of {stack.log_file}"
     except OSError:

@@ -8,7 +8,6 @@ state bucket, <project>-<environment>/history/<UTC>-<id>.jsonl, so that runs of 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Sequence
@@ -16,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from mjctl.files import append_private, explained_disk_errors
 from mjctl.models.deployment import UnitResult
 from mjctl.models.drained import operator
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.stack import environment_files, explained_disk_errors
+from mjctl.terraform.stack import environment_files
 
 _FOLDER = "history/"
 # More runs than anyone looks back over; each is one request.
@@ -137,11 +137,8 @@ class History:
     def _append(self, values: dict[str, Any]) -> None:
         with explained_disk_errors(str(self._path)):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                os.write(descriptor, _jsonl(values).encode())
-            finally:
-                os.close(descriptor)
+            with append_private(self._path) as stream:
+                stream.write(_jsonl(values))
 
 
 def _region_record(result: UnitResult) -> RegionRecord:

@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from mjctl.files import read_json
 from mjctl.local import drains, inventory
-from mjctl.local.layout import Layout, read_json
+from mjctl.local.layout import Layout
 from mjctl.models.contract import Contract
 from mjctl.models.deployment import Change
 from mjctl.models.errors import ConfigError, MjctlError, UnreachableError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mjctl.files import replacing
 from mjctl.models.errors import PermissionDeniedError
 
 
@@ -58,11 +58,8 @@ def store_account(directory: Path, number: int, account: ProbeAccount) -> None:
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = directory / f".probe-{number}.{os.getpid()}.tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(asdict(account), stream)
-        temporary.replace(_path(directory, number))
+        with replacing(_path(directory, number)) as stream:
+            stream.write(json.dumps(asdict(account)).encode())
     except OSError as error:
         raise _refused(directory) from error
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
+
+from mjctl.files import read_json, replacing
 
 _FILE = "health-readings.json"
 
@@ -22,11 +23,8 @@ def since_last(private_dir: Path, name: str, value: int) -> int | None:
         None on the first run: nobody can say whether the growth is of today or of last year.
     """
     path = private_dir / _FILE
-    try:
-        readings = json.loads(path.read_text())
-        before = readings.get(name)
-    except (OSError, ValueError, AttributeError):
-        readings, before = {}, None
+    readings = read_json(path)
+    before = readings.get(name)
     _keep(path, {**readings, name: value})
     if not isinstance(before, int):
         return None
@@ -41,12 +39,8 @@ def evictions_in_words(total: int, since: int | None) -> str:
 
 
 def _keep(path: Path, readings: dict[str, object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    # A check must not fail because its reading cannot be kept for the next run.
+    with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(readings, file)
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with replacing(path) as stream:
+            stream.write(json.dumps(readings).encode())

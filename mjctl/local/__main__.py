@@ -15,7 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mjctl.local.layout import Layout, read_json, write_private
+from mjctl.files import read_json, write_private
+from mjctl.local.layout import Layout
 from mjctl.models.errors import ConfigError, MjctlError, UnreachableError, UsageError
 from mjctl.models.exit_codes import ExitCode
 

@@ -19,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from mjctl.local.layout import Layout, write_private
+from mjctl.files import write_private
+from mjctl.local.layout import Layout
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 365

@@ -13,7 +13,8 @@ import string
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mjctl.local.layout import Layout, read_json, write_private
+from mjctl.files import read_json, write_private
+from mjctl.local.layout import Layout
 
 REDIS_USER = "default"
 

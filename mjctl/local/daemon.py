@@ -11,8 +11,9 @@ import time
 from importlib.util import find_spec
 from pathlib import Path
 
+from mjctl.files import read_json, write_private
 from mjctl.local import leftovers
-from mjctl.local.layout import Layout, read_json, socket_path, write_private
+from mjctl.local.layout import Layout, socket_path
 from mjctl.local.supervisor import WATCHDOG, SupervisorClient
 from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError

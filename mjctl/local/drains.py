@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from mjctl.local.layout import read_json, write_private
+from mjctl.files import read_json, write_private
 from mjctl.models.drained import Drained
 
 _FOLDER = "drained"

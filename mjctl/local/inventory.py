@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mjctl.files import read_json
 from mjctl.local.daemon import connect
-from mjctl.local.layout import Layout, read_json
+from mjctl.local.layout import Layout
 from mjctl.local.supervisor import WATCHDOG, ProcessInfo
 from mjctl.models.errors import MjctlError
 

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mjctl.models.errors import PermissionDeniedError
 
@@ -145,37 +141,6 @@ class Layout:
                     where=str(folder),
                     hint="make its parent writable, or set MJCTL_HOME to a folder of yours",
                 ) from None
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace `path` atomically by `text`, readable by this user only."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in `path`; empty when the file is missing or not a JSON object."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-@contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock for the block; the kernel frees it when the process dies."""
-    import fcntl
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def private_runtime_dir() -> Path:

@@ -7,10 +7,11 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from mjctl.files import file_lock, read_json, write_private
 from mjctl.local import drains, leftovers
 from mjctl.local.credentials import redis_password
 from mjctl.local.daemon import living
-from mjctl.local.layout import Layout, file_lock, read_json, write_private
+from mjctl.local.layout import Layout
 from mjctl.local.probe import probe
 from mjctl.local.programs import prepare
 from mjctl.local.spec import ProcessSpec, recorded

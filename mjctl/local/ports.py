@@ -9,7 +9,8 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
-from mjctl.local.layout import Layout, file_lock, private_runtime_dir, read_json, write_private
+from mjctl.files import file_lock, read_json, write_private
+from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import ConflictError
 
 # Below the ports that systems hand out to outgoing connections (32768 up on Linux, 49152 up on macOS): one of those

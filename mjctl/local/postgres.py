@@ -16,7 +16,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from mjctl.local.layout import Layout, file_lock, private_runtime_dir, read_json, write_private
+from mjctl.files import file_lock, read_json, write_private
+from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.local.tls import backend_socket, has_tls, terminated
 from mjctl.local.unix_account import lookup_variables
 from mjctl.models.account import home_folder

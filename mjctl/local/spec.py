@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from mjctl.local.layout import Layout, read_json, write_private
+from mjctl.files import read_json, write_private
+from mjctl.local.layout import Layout
 from mjctl.models.errors import ConfigError
 
 Kind = Literal["redis", "postgres", "aws", "gameserver"]

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from mjctl.local.layout import Layout, file_lock, write_private
+from mjctl.files import file_lock, write_private
+from mjctl.local.layout import Layout
 from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 

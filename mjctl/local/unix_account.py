@@ -10,7 +10,8 @@ import pwd
 from collections.abc import Iterable
 from pathlib import Path
 
-from mjctl.local.layout import Layout, private_runtime_dir, write_private
+from mjctl.files import write_private
+from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import DependencyError
 
 _LIBRARY = "libnss_wrapper.so"

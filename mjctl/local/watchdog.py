@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
+from mjctl.files import append_private
 from mjctl.local.layout import Layout
 from mjctl.local.probe import answered, probe_all
 from mjctl.local.spec import ProcessSpec, all_recorded
@@ -97,14 +98,11 @@ class Watchdog:
             self.record(values["processname"], "exited", pid, f"ended while it started, try {values.get('tries')}")
 
     def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
-        """Append one incident; a single write, so that lines of two threads never mix."""
+        """Append an incident to the file. Its line is a single write, so that lines of two threads never mix."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
-        descriptor = os.open(self._layout.incidents, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        try:
-            os.write(descriptor, line.encode())
-        finally:
-            os.close(descriptor)
+        with append_private(self._layout.incidents) as stream:
+            stream.write(line)
 
 
 def poll_for_ever(watchdog: Watchdog) -> None:

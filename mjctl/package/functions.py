@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from mjctl.local.layout import file_lock
+from mjctl.files import file_lock, replacing
 from mjctl.models.errors import ConfigError, DependencyError, NotFoundError, UnreachableError
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: unzipped with layers, and uploaded directly.
@@ -167,13 +167,8 @@ def _install(requirements: Path, folder: Path, runtime: Runtime) -> None:
 
 
 def _make(archive: Path, game: Path, dependencies: Path) -> None:
-    with tempfile.NamedTemporaryFile(dir=archive.parent, prefix=".functions-", delete=False) as stream:
-        try:
-            _write_zip(stream, [*_members(game, "gameserver"), *_members(dependencies, "")])
-            Path(stream.name).replace(archive)
-        except BaseException:
-            Path(stream.name).unlink(missing_ok=True)
-            raise
+    with replacing(archive) as stream:
+        _write_zip(stream, [*_members(game, "gameserver"), *_members(dependencies, "")])
 
 
 def _write_zip(stream: IO[bytes], members: list[tuple[str, Path]]) -> None:

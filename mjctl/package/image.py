@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from mjctl.clients.account import Account
 from mjctl.clients.error_codes import error_code
+from mjctl.files import write_private
 from mjctl.models.errors import DependencyError, MjctlError
 
 # What terraform/modules/game_service runs.
@@ -133,8 +134,6 @@ def find_docker() -> str:
 
 def record(folder: Path, image: Image) -> None:
     """Keep what was pushed last in `folder`/image.json, for other tools."""
-    from mjctl.local.layout import write_private
-
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {"repository": image.repository, "digest": image.digest, "revision": image.revision}
     write_private(folder / "image.json", json.dumps(document, indent=2))

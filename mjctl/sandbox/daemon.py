@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.credentials import ensure_aws_key, read_aws_key
-from mjctl.local.layout import file_lock, read_json, write_private
 from mjctl.local.ports import candidates, is_free
 from mjctl.models.errors import ConflictError, DependencyError, PermissionDeniedError, UnreachableError
 from mjctl.sandbox.emulators import endpoint_variables

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import pickle
 import threading
 from pathlib import Path
@@ -17,6 +16,7 @@ from moto import __version__
 from moto.backends import get_backend
 from moto.core.base_backend import BaseBackend
 
+from mjctl.files import replacing
 from mjctl.sandbox import moto_corrections
 
 # By moto's own names; the same as emulators.MOTO_SERVICES.
@@ -65,10 +65,8 @@ class MotoState:
         self._write(self._pickled())
 
     def _write(self, state: bytes) -> None:
-        temporary = self._file.with_suffix(".new")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        with replacing(self._file) as stream:
             stream.write(state)
-        temporary.replace(self._file)
         self._saved = state
 
     def _pickled(self) -> bytes:

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from mjctl.files import explained_disk_errors, read_json, write_private
 from mjctl.models.account import user_name
 from mjctl.models.errors import LockedError
 from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.remote_state import RemoteState
-from mjctl.terraform.stack import Stack, explained_disk_errors, write_private
+from mjctl.terraform.stack import Stack
 
 # How often a waiting run looks, and how often it says that it still waits.
 _LOOK_SECONDS = 0.2
@@ -75,7 +77,7 @@ def held_by(stack: Stack) -> dict[str, object] | None:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            return _holder(stack.terraform_dir / "mjctl.lock.json")
+            return read_json(stack.terraform_dir / "mjctl.lock.json")
         lock.release()
     return _remote_lock(stack.remote).holder() if stack.remote is not None else None
 
@@ -107,13 +109,13 @@ def _say_lost(stack: Stack, say: OnWait | None) -> None:
         )
 
 
-def _acquire(lock: FileLock, stack: Stack, holder: os.PathLike[str], deadline: float, on_wait: OnWait | None) -> None:
+def _acquire(lock: FileLock, stack: Stack, holder: Path, deadline: float, on_wait: OnWait | None) -> None:
     waiting = _LockWait(stack, deadline, on_wait)
     while True:
         try:
             lock.acquire(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
         except Timeout:
-            waiting.look(_holder(holder))
+            waiting.look(read_json(holder))
         else:
             return
 
@@ -156,15 +158,6 @@ def _self(purpose: str, message: str | None) -> dict[str, object]:
         "program": os.path.basename(sys.argv[0]),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _holder(path: os.PathLike[str]) -> dict[str, object]:
-    try:
-        with open(path, encoding="utf-8") as stream:
-            found = json.load(stream)
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _describe(holder: dict[str, object]) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mjctl.files import write_private
 from mjctl.models.errors import ConflictError, LockedError, TerraformError
 from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
 from mjctl.terraform.plan_file import SavedPlan
 from mjctl.terraform.runner import OnEvent, Runner
-from mjctl.terraform.stack import Stack, write_private
+from mjctl.terraform.stack import Stack
 
 _CHANGES = 2
 
@@ -139,12 +140,6 @@ async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]
     outcome = await runner.run(stack, "show", str(saved.path), options={"json": _flag()})
     shown: dict[str, Any] = json.loads(outcome.stdout)
     return shown
-
-
-async def outputs(runner: Runner, stack: Stack) -> dict[str, Any]:
-    """The stack's outputs, decoded; {} where nothing was applied yet."""
-    outcome = await runner.run(stack, "output", options={"json": _flag()})
-    return {name: found["value"] for name, found in json.loads(outcome.stdout or "{}").items()}
 
 
 async def force_unlock(runner: Runner, stack: Stack, lock_id: str) -> None:

@@ -13,8 +13,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mjctl.files import write_private
 from mjctl.models.errors import ConflictError
-from mjctl.terraform.stack import Stack, write_private
+from mjctl.terraform.stack import Stack
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mjctl.files import write_private
 from mjctl.models.account import expanded
-from mjctl.terraform.stack import write_private
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _OWN_FILE = Path("~/.terraformrc")

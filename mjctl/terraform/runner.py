@@ -18,12 +18,13 @@ from typing import IO, Any
 
 from mjctl.clients.account import Account
 from mjctl.clients.refusals import terraform_advice
+from mjctl.files import append_private, explained_disk_errors
 from mjctl.models.errors import Interrupted, LockedError, PermissionDeniedError, TerraformError
 from mjctl.terraform.causes import cause, condensed
 from mjctl.terraform.engine import Engine
 from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, parse_line
 from mjctl.terraform.providers import provider_variables
-from mjctl.terraform.stack import Stack, explained_disk_errors
+from mjctl.terraform.stack import Stack
 
 # A message with a whole plan's outputs is far larger than asyncio's own limit of 64 KiB.
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
@@ -100,7 +101,7 @@ class Runner:
             raise Interrupted("stopped before it began", where=stack.where)
         argv = self.command_line(stack, command, *arguments, options=options or {})
         started = time.monotonic()
-        with explained_disk_errors(str(stack.log_file)), _private_append(stack.log_file) as log:
+        with explained_disk_errors(str(stack.log_file)), append_private(stack.log_file) as log:
             log.write(
                 f"\n--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} terraform {' '.join(argv[len(self.engine.argv) :])}\n"
             )
@@ -234,11 +235,6 @@ async def _drain(stream: asyncio.StreamReader | None, take: Callable[[str], None
     assert stream is not None  # noqa: S101 - both are pipes
     while line := await stream.readline():
         take(line.decode(errors="replace"))
-
-
-def _private_append(path: Path) -> IO[str]:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
 def _failure(

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mjctl.clients.account import Account, open_account
+from mjctl.files import explained_disk_errors
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
-from mjctl.models.errors import MjctlError, PermissionDeniedError
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.unit_files import UnitFiles
@@ -148,7 +144,7 @@ class Stack:
         """Make the private folders.
 
         Raises:
-            PermissionDeniedError: the disk refuses.
+            PermissionDeniedError: this user may not create them.
         """
         with explained_disk_errors(self.where):
             for folder in (self.folder, self.terraform_dir, self.log_file.parent):
@@ -201,35 +197,3 @@ def source_digest(root: Path) -> str:
             digest.update(f"{path.relative_to(root)}\0".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def write_private(path: Path, text: str) -> None:
-    """Write whole or not at all, readable by this user only."""
-    with explained_disk_errors(str(path)):
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def explained_disk_errors(where: str) -> Iterator[None]:
-    """Turn what the disk refuses into an error that names the path."""
-    try:
-        yield
-    except (PermissionError, NotADirectoryError) as error:
-        raise PermissionDeniedError(
-            f"the disk refuses: {error.strerror}",
-            where=f"{error.filename or where}",
-            hint="give this user the right to write there, or set MJCTL_HOME to a folder that it may write to",
-        ) from None
-    except OSError as error:
-        raise MjctlError(
-            f"the disk refuses: {error.strerror}",
-            where=f"{error.filename or where}",
-            hint="free space or choose another disk with MJCTL_HOME",
-        ) from None

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mjctl.clients.account import Account
+from mjctl.files import explained_disk_errors, write_private
 
 
 @dataclass(frozen=True)
 class UnitFiles:
     """Small files by name. `folder` is private; with an `account` they are objects below `prefix` in its state bucket.
 
-    Every method raises what Account.explain makes of a refusal, or MjctlError where the disk refuses.
+    Every method raises what Account.explain makes of a refusal, or MjctlError for a disk error.
     """
 
     folder: Path
@@ -31,8 +32,6 @@ class UnitFiles:
 
     def write(self, name: str, text: str) -> None:
         """Whole or not at all."""
-        from mjctl.terraform.stack import explained_disk_errors, write_private
-
         if self.account is not None:
             self._put(name, text)
             return

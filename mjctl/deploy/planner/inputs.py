@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.deploy.observation import CERTIFICATES, PARTS, Observation, observe, repairable
+from mjctl.files import write_private
 from mjctl.local import daemon, ports
 from mjctl.local.layout import Layout
 from mjctl.models.environment import LOCAL_PROCESSES, Environment
 from mjctl.models.release import Release
-from mjctl.terraform.stack import Stack, write_private
+from mjctl.terraform.stack import Stack
 from mjctl.terraform.unit_files import UnitFiles
 
 _EPOCHS = "epochs.json"

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mjctl.files import explained_disk_errors, read_json, write_private
 from mjctl.models.errors import ConflictError, NotFoundError, PermissionDeniedError
 from mjctl.terraform.plan_file import Binding, SavedPlan
-from mjctl.terraform.stack import Stack, explained_disk_errors, write_private
+from mjctl.terraform.stack import Stack
 
 _AGAIN = "make new plans: `mjctl plan --region REGION --out DIR`"
 
@@ -27,7 +28,7 @@ class PlanFolder:
         """Make the folder, or take one that is there, and close it to others.
 
         Raises:
-            PermissionDeniedError: the disk refuses, or the path is no folder.
+            PermissionDeniedError: this user may not write there, or the path is no folder.
         """
         with explained_disk_errors(str(self.path)):
             if self.path.exists() and not self.path.is_dir():
@@ -56,7 +57,7 @@ class PlanFolder:
             raise NotFoundError(
                 f"no plan of {stack.unit} in this folder", where=str(self.path), hint=f"plans there: {known}"
             )
-        made_with = _read(self._variables(stack))
+        made_with = read_json(self._variables(stack))
         differing = sorted(name for name in {*made_with, *wanted} if made_with.get(name) != wanted.get(name))
         # Other code has a word of its own: the seal's.
         if differing and "revision" not in differing:
@@ -84,11 +85,3 @@ class PlanFolder:
 
 def _name(stack: Stack) -> str:
     return f"{stack.environment}.{stack.unit}.{stack.name}"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

@@ -26,11 +26,12 @@ from typing import Any
 
 from mjctl.clients.account import open_account
 from mjctl.deploy.releases.shared_code import SharedCode
+from mjctl.files import explained_disk_errors
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.stack import Stack, explained_disk_errors, source_digest
+from mjctl.terraform.stack import Stack, source_digest
 
 _KEPT = 6
 _SHORT = 16

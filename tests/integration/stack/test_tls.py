@@ -23,10 +23,11 @@ from redis.exceptions import RedisError
 
 from mjctl.clients import stores
 from mjctl.clients.boto import RegionClients
+from mjctl.files import read_json
 from mjctl.fleet.listing import list_servers
 from mjctl.local import certificates
 from mjctl.local.credentials import redis_password
-from mjctl.local.layout import Layout, read_json
+from mjctl.local.layout import Layout
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, UnreachableError
 from mjctl.models.exit_codes import ExitCode

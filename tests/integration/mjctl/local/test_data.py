@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 
+from mjctl.files import read_json, write_private
 from mjctl.local import data_plane, lifecycle, postgres
 from mjctl.local.credentials import ensure_profile
 from mjctl.local.data_plane import DataPlaneSpec
 from mjctl.local.emulated import session, sign_everything
 from mjctl.local.inventory import observe
-from mjctl.local.layout import read_json, write_private
 from mjctl.local.probe import probe
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ import pytest
 from redis import Redis
 from redis.exceptions import RedisError
 
+from mjctl.files import read_json
 from mjctl.local import certificates, lifecycle, postgres, programs
 from mjctl.local.credentials import redis_password
-from mjctl.local.layout import Layout, read_json
+from mjctl.local.layout import Layout
 from mjctl.local.probe import probe, probe_all
 from mjctl.local.spec import ProcessSpec
 from mjctl.local.tls import has_tls

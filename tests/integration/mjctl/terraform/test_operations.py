@@ -45,7 +45,7 @@ async def test_plan_apply_plan_again_and_destroy(bench: Any) -> None:
         "terraform_data.sleeper": "replace",
         "terraform_data.after": "update",
     }
-    assert await operations.outputs(bench.runner, stack) == {"contract": {"word": "one"}}
+    assert stack.outputs() == {"contract": {"word": "one"}}
 
     gone = await operations.plan(bench.runner, stack, {}, bench.events.append, destroy=True)
     summary = await operations.apply(bench.runner, stack, gone.saved, bench.events.append)
@@ -131,7 +131,7 @@ async def test_an_interrupt_saves_the_state_and_releases_the_lock(bench: Any) ->
 
     bench.cancellation.event.clear()
     await deploy(bench, word="two")
-    assert await operations.outputs(bench.runner, stack) == {"contract": {"word": "two"}}
+    assert stack.outputs() == {"contract": {"word": "two"}}
 
 
 @with_both_engines
@@ -163,7 +163,7 @@ async def test_a_callers_own_terraform_variables_do_not_leak_in(bench: Any, monk
     monkeypatch.setenv("TF_VAR_word", "bad")
     monkeypatch.setenv("TF_WORKSPACE", "elsewhere")
     await deploy(bench)
-    assert await operations.outputs(bench.runner, bench.stack()) == {"contract": {"word": "one"}}
+    assert bench.stack().outputs() == {"contract": {"word": "one"}}
 
 
 def test_a_region_is_held_by_one_run_at_a_time(bench: Any) -> None:

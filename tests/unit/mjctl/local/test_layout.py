@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mjctl.local.layout import Layout, private_runtime_dir, read_json, socket_path, write_private
+from mjctl.local.layout import Layout, private_runtime_dir, socket_path
 from mjctl.models.errors import PermissionDeniedError
 
 
@@ -22,22 +22,6 @@ def test_a_file_in_the_way_is_told(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("")
     with pytest.raises(PermissionDeniedError, match="cannot be made"):
         Layout(tmp_path / "home" / "us-east-1").create()
-
-
-def test_write_private_replaces_and_hides(tmp_path: Path) -> None:
-    path = tmp_path / "secret.json"
-    path.write_text("old")
-    path.chmod(0o644)
-    write_private(path, '{"a": 1}')
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert read_json(path) == {"a": 1}
-    assert [entry.name for entry in tmp_path.iterdir()] == ["secret.json"]
-
-
-@pytest.mark.parametrize("text", ["", "[1]", '{"cut": ', "\x00"])
-def test_damaged_json_reads_as_nothing(tmp_path: Path, text: str) -> None:
-    (tmp_path / "file.json").write_text(text)
-    assert read_json(tmp_path / "file.json") == {}
 
 
 def test_sockets_of_two_checkouts_differ_and_are_short(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mjctl.local.layout import read_json
+from mjctl.files import read_json
 from mjctl.local.ports import allocate, describe_holder, is_free
 from mjctl.models.errors import ConflictError
 

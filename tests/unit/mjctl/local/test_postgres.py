@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from mjctl.files import read_json
 from mjctl.local import postgres
-from mjctl.local.layout import Layout, read_json
+from mjctl.local.layout import Layout
 from mjctl.models.errors import DependencyError
 
 
