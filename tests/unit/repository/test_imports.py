@@ -1,0 +1,60 @@
+"""No module imports itself over others. The direction of imports is checked by import-linter: `make lint`."""
+
+from __future__ import annotations
+
+import grimp
+import pytest
+
+# Cycles that are known. Each entry must still be a cycle, so that the set can only shrink.
+EXPECTED = {
+    frozenset({"gameserver.server.connection", "gameserver.server.relay", "gameserver.server.room"}),
+    frozenset({"mjctl.cache.access", "mjctl.cache.remote"}),
+    frozenset({"mjctl.fleet.control", "mjctl.fleet.ecs", "mjctl.fleet.listing"}),
+}
+
+
+def cycles(imports: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Return the groups of modules that import each other, directly or over other modules of the group."""
+    reachable = {module: _reachable(module, imports) for module in imports}
+    groups = {
+        frozenset(other for other in reached if module in reachable[other]) for module, reached in reachable.items()
+    }
+    return groups - {frozenset()}
+
+
+def _reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    waiting = [module]
+    while waiting:
+        new = imports[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+@pytest.fixture(scope="module")
+def imports() -> dict[str, set[str]]:
+    # Imports for type checkers count: a reader follows them as well.
+    graph = grimp.build_graph("mjctl", "gameserver", cache_dir=None, exclude_type_checking_imports=False)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def test_there_is_no_import_cycle(imports: dict[str, set[str]]) -> None:
+    assert cycles(imports) == EXPECTED
+
+
+def test_the_graph_has_every_package(imports: dict[str, set[str]]) -> None:
+    assert {"gameserver.server.room", "mjctl.cli.commands.deploy"} <= set(imports)
+    assert "mjctl.cli.app" in imports["mjctl.__main__"]
+
+
+@pytest.mark.parametrize(
+    ("imports", "expected"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, set()),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}}, {frozenset("bc")}),
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"e"}, "e": {"d"}}, {frozenset("abc"), frozenset("de")}),
+    ],
+)
+def test_a_cycle_is_found(imports: dict[str, set[str]], expected: set[frozenset[str]]) -> None:
+    assert cycles(imports) == expected
