@@ -7,6 +7,7 @@ import re
 import time
 import uuid
 from functools import partial
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -43,7 +44,7 @@ def run(settings: Settings) -> int:
     """Serve until SIGTERM, then finish what is under way; return 0.
 
     Raises:
-        SettingsError: a variable is missing, or a mode cannot be played.
+        SettingsError: a variable is missing, a mode cannot be played, or the folder of the web client has none.
     """
     check_modes(settings)
     logs.configure(settings, "api")
@@ -104,7 +105,8 @@ def application(services: Services) -> web.Application:
     async def play_addresses() -> list[str]:
         return [server.url for server in await services.directory.servers()]
 
-    app.add_routes(WebClient(services.settings.modes, play_addresses).routes())
+    if services.settings.web_dir:
+        app.add_routes(WebClient(Path(services.settings.web_dir), services.settings.modes, play_addresses).routes())
     REGISTRY.register(_CacheCollector(services.cache.counters))
     return app
 

@@ -1,4 +1,4 @@
-"""The web client as `gameserver api` serves it: the package's own files and nothing else, with strict headers.
+"""Serve the web client from `gameserver api`: the files of one folder and nothing else, with strict headers.
 
 Behind a CDN the same files lie in an object store; then `config.json` there tells the client where the API is:
 
@@ -15,8 +15,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,7 +23,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from gameserver.runtime.settings import Mode
+from gameserver.runtime.settings import Mode, SettingsError
 
 log = structlog.get_logger()
 
@@ -44,6 +43,7 @@ CONTENT_TYPES: Final = {
 }
 """What is served, by suffix; anything else in the folder is not."""
 
+_PAGE: Final = "index.html"
 _WORTH_COMPRESSING: Final = 512
 _ORIGIN: Final = re.compile(r"wss?://[A-Za-z0-9.:\[\]_-]+\Z")
 _LOOK_SECONDS: Final = 1.0
@@ -74,15 +74,26 @@ class WebFile:
         return cls(CONTENT_TYPES[PurePath(name).suffix], body, compressed, hashlib.sha256(body).hexdigest()[:32])
 
 
-def load_files(modes: Sequence[Mode]) -> dict[str, WebFile]:
-    """Every file of the client by its name, `config.json` among them, made for a page beside its API."""
-    folder = resources.files("gameserver") / "web"
-    found = {
-        entry.name: WebFile.of(entry.name, entry.read_bytes())
-        for entry in folder.iterdir()
-        if PurePath(entry.name).suffix in CONTENT_TYPES
-    }
-    return {**found, "config.json": WebFile.of("config.json", client_config("", modes))}
+def load_files(folder: Path, modes: Sequence[Mode]) -> dict[str, WebFile]:
+    """Read the client's files in `folder`, and add the `config.json` of a page beside its API.
+
+    Returns:
+        The files by name.
+
+    Raises:
+        OSError: the folder or a file of it cannot be read.
+    """
+    files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
+    return {**files, "config.json": WebFile.of("config.json", client_config("", modes))}
+
+
+def client_paths(folder: Path) -> list[Path]:
+    """List the files in `folder` that players get, by name.
+
+    Raises:
+        OSError: the folder cannot be read.
+    """
+    return sorted(path for path in folder.iterdir() if path.suffix in CONTENT_TYPES and path.is_file())
 
 
 def client_config(api: str, modes: Sequence[Mode]) -> bytes:
@@ -118,33 +129,64 @@ def play_origins(addresses: Iterable[str]) -> set[str]:
 
 
 class WebClient:
-    """The routes of the client's files.
+    """Serves the client's files from memory.
+
+    A deploy of another client points the link `folder` at another folder. The next request then reads that folder, so
+    players get the new client and no process restarts.
 
     Args:
+        folder: the client's files, or a link to their folder.
         modes: what can be played here.
         play_addresses: WebSocket addresses of the game servers alive now; may raise whatever it likes.
+
+    Raises:
+        SettingsError: there is no web client in `folder`.
     """
 
-    def __init__(self, modes: Sequence[Mode], play_addresses: PlayAddresses) -> None:
-        self._files = load_files(modes)
+    def __init__(self, folder: Path, modes: Sequence[Mode], play_addresses: PlayAddresses) -> None:
+        self._folder = folder
+        self._modes = modes
         self._play_addresses = play_addresses
         self._origins: set[str] = set()
+        try:
+            self._version = _version(folder)
+            self._files = load_files(folder, modes)
+        except OSError as error:
+            raise SettingsError(f"GAMESERVER_WEB_DIR: {folder} cannot be read: {error.strerror}") from error
+        if _PAGE not in self._files:
+            raise SettingsError(f"GAMESERVER_WEB_DIR: {folder} has no {_PAGE}")
 
     def routes(self) -> list[web.RouteDef]:
-        """One route a file: a name that is none of them never gets near the file system."""
-        names = {"/": "index.html", **{f"/{name}": name for name in self._files}}
-        return [web.get(path, self._handler(name)) for path, name in names.items()]
+        """Return the route of the page and the route of the files.
 
-    def _handler(self, name: str) -> Callable[[web.Request], Awaitable[web.Response]]:
-        file = self._files[name]
+        The name in a request is only looked up among the files in memory. It never becomes a path.
+        """
+        return [web.get("/", self._handle), web.get(r"/{name:[^/]+}", self._handle)]
 
-        async def handle(request: web.Request) -> web.Response:
-            response = _respond(request, file)
-            if file.content_type == "text/html":
-                response.headers["Content-Security-Policy"] = content_security_policy(await self._known(request))
-            return response
+    async def _handle(self, request: web.Request) -> web.Response:
+        await self._refresh()
+        file = self._files.get(request.match_info.get("name", _PAGE))
+        if file is None:
+            raise web.HTTPNotFound
+        response = _respond(request, file)
+        if file.content_type == "text/html":
+            response.headers["Content-Security-Policy"] = content_security_policy(await self._known(request))
+        return response
 
-        return handle
+    async def _refresh(self) -> None:
+        """Read the files again if the folder is another one now. Keep the known files when that fails."""
+        try:
+            version = _version(self._folder)
+            if version == self._version:
+                return
+            # Compression takes some milliseconds, in which the event loop must answer other requests.
+            files = await asyncio.to_thread(load_files, self._folder, self._modes)
+        except OSError as error:
+            log.warning("web_client_unreadable", folder=str(self._folder), error=type(error).__name__)
+            return
+        if _PAGE in files:
+            self._files, self._version = files, version
+            log.info("web_client_changed", files=len(files))
 
     async def _known(self, request: web.Request) -> set[str]:
         """Where game servers were last seen; before any was, where the page itself comes from."""
@@ -155,6 +197,12 @@ class WebClient:
             log.warning("play_addresses_unknown", error=type(error).__name__)
         scheme = "wss" if request.secure else "ws"
         return self._origins or play_origins([f"{scheme}://{request.host.rsplit(':', 1)[0]}:0"])
+
+
+def _version(folder: Path) -> tuple[int, int, int]:
+    """Identify the folder that a link leads to, and its list of files."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino, status.st_mtime_ns
 
 
 def _respond(request: web.Request, file: WebFile) -> web.Response:

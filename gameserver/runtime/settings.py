@@ -46,6 +46,8 @@ class Settings:
     `unjoined_percent`: bound of the connections that have not joined a match, in percent of `max_players` (and at least
     16). `unjoined_per_address`: their bound for each peer address; 0 sets none. Behind a load balancer the peer address
     is the load balancer's, so a server there needs 0.
+
+    `web_dir`: folder of the web client that `gameserver api` serves, or a link to it. Unset: it serves no web client.
     """
 
     project: str
@@ -86,6 +88,7 @@ class Settings:
     tls_ca_file: str = ""
     tls_certificate_file: str = ""
     tls_key_file: str = ""
+    web_dir: str = ""
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -203,4 +206,5 @@ _FIELDS: dict[str, Any] = {
     "tls_ca_file": str,
     "tls_certificate_file": str,
     "tls_key_file": str,
+    "web_dir": str,
 }

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mjctl.files import read_json
@@ -26,7 +27,8 @@ DATA_PLANE_REPAIR = "data-plane-repair"
 SCHEMA = "schema"
 CERTIFICATES = "certificates"
 SUPERVISOR = "supervisor"
-PARTS = (SUPERVISOR, DATA_PLANE, DATA_PLANE_REPAIR, SCHEMA)
+WEB_CLIENT = "web-client"
+PARTS = (SUPERVISOR, DATA_PLANE, DATA_PLANE_REPAIR, SCHEMA, WEB_CLIENT)
 """What is not a process, and exists in every region."""
 
 # The supervisor brings back an emulator or a database that ended within a few seconds.
@@ -55,7 +57,8 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     """
     if not stack.exists():
         return frozenset()
-    applied = (stack.applied_variables() or {}).get("epochs", {})
+    variables = stack.applied_variables() or {}
+    applied = variables.get("epochs", {})
     seen = inventory.observe(stack.folder)
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({SUPERVISOR})
@@ -67,6 +70,9 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     }
     if not seen.data_plane_present:
         gone.add(DATA_PLANE)
+    web_dir = variables.get("web_dir")
+    if web_dir is not None and Layout(stack.folder).web_client.resolve() != Path(web_dir).resolve():
+        gone.add(WEB_CLIENT)
     if CERTIFICATES in applied and not _certificates_are_current(stack):
         gone.add(CERTIFICATES)
     return frozenset(gone)

@@ -111,13 +111,15 @@ class StagedRollout:
         return [await self._with_client(one) if unit == EDGE and one.ok else one for one in applied]
 
     async def _with_client(self, result: UnitResult) -> UnitResult:
-        """The edge serves the web client of this release too: it changes with the game, not with the stack."""
+        """Publish the web client of this release at the edge: it changes without the stack."""
         # It takes the game's HTTP server along, which no plan needs.
         from mjctl.deploy.releases.web_client import publish_at
 
-        game_dir = self._deployment.store.game_dir(self._release)
+        folder = self._deployment.store.web_dir(self._release)
+        if folder is None:
+            return result
         try:
-            published = await asyncio.to_thread(publish_at, self._planner.stack(EDGE), self._environment, game_dir)
+            published = await asyncio.to_thread(publish_at, self._planner.stack(EDGE), self._environment, folder)
         except Exception as error:
             fault = as_error(error, self._planner.stack(EDGE))
             return self._deployment.finish(replace(result, outcome=UnitOutcome.FAILED, error=fault))

@@ -113,6 +113,16 @@ def _migrate(values: Mapping[str, Any]) -> str:
     return f"schema: up to date after {time.monotonic() - began:.1f} s"
 
 
+def _web_client(values: Mapping[str, Any]) -> str:
+    link, folder = Layout(Path(values["region_dir"])).web_client, Path(values["web_dir"])
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(folder)
+    # A rename: at no time does the API find no folder.
+    temporary.replace(link)
+    return f"web client: {folder}"
+
+
 # Each with the fields that it needs; `start` has a type of its own for them.
 _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
     "certificates": (_certificates, ("region_dir",)),
@@ -122,6 +132,7 @@ _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = 
     "stop": (_stop, ("name", "owner", "region_dir")),
     "supervisor-start": (_supervisor_start, ("owner", "region_dir")),
     "supervisor-stop": (_supervisor_stop, ("owner", "region_dir")),
+    "web-client": (_web_client, ("region_dir", "web_dir")),
 }
 
 

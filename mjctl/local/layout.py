@@ -74,6 +74,11 @@ class Layout:
         return self.run / "data-plane.json"
 
     @property
+    def web_client(self) -> Path:
+        """Link to the folder of the web client that the API serves."""
+        return self.run / "web"
+
+    @property
     def database_secret(self) -> Path:
         return self.secrets / "database.json"
 

@@ -8,17 +8,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Release:
-    """`game`, `terraform` and `config` are digests of the game's package, the Terraform code and the environment.
+    """Names the parts of a release by digests.
 
-    `commit` is git's, with `+changes` when the working tree differs from it; None outside of a repository.
+    Attributes:
+        game: of the game server.
+        terraform: of the Terraform code.
+        config: of the environment.
+        web: of the web client; None where there is none, and in an earlier release, whose game server contains it.
+        commit: git's, with `+changes` when the working tree differs from it; None outside of a repository.
     """
 
     game: str
     terraform: str
     config: str
     commit: str | None = None
+    web: str | None = None
 
     @property
     def revision(self) -> str:
-        """Twelve hexadecimal digits that change with any of the three; the commit is only a hint for people."""
-        return hashlib.sha256("\0".join((self.game, self.terraform, self.config)).encode()).hexdigest()[:12]
+        """Twelve hexadecimal digits that change with any digest; the commit is only a hint for people."""
+        digests = [digest for digest in (self.game, self.terraform, self.config, self.web) if digest is not None]
+        return hashlib.sha256("\0".join(digests).encode()).hexdigest()[:12]

@@ -30,8 +30,8 @@ _KEPT_ARCHIVES = 6
 _KEPT_DEPENDENCIES = 2
 # The earliest time that a zip can hold.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# Caches, programs and their lists (with paths of this machine), types, tests, and what only a server hands out.
-_LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests", "web"})
+# Caches, programs and their lists (with paths of this machine), types and tests.
+_LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
 # Of the dependencies, those that only `gameserver serve` uses.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")

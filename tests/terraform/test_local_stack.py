@@ -24,6 +24,7 @@ from mjctl.local.probe import probe
 from mjctl.models.contract import Contract
 
 STACK = Path(__file__).parents[2] / "terraform" / "stacks" / "local"
+WEB = Path(__file__).parents[2] / "web"
 PLAN_IS_EMPTY, PLAN_HAS_CHANGES = 0, 2
 SERVERS = ("game-eu-north-1a-1", "game-eu-north-1a-2")
 NAMES = ("redis", "postgres", "aws", "api", "worker", *SERVERS, *(f"{name}-ops" for name in SERVERS))
@@ -77,6 +78,7 @@ class Stack:
             "game": {**game, **changes.pop("game", {})},
             "ports": self.ports,
             "revision": "1",
+            "web_dir": str(WEB),
             **changes,
         }
 
@@ -151,8 +153,12 @@ def test_a_region_lives_and_dies(stack: Stack) -> None:
         if process.health.startswith("http"):
             assert probe(process.health, 10) is None, process.name
     assert stack.plan().returncode == PLAN_IS_EMPTY
+    assert stack.layout.web_client.resolve() == WEB
 
     assert stack.replaced(revision="2") == {"api", "worker", *SERVERS}
+    assert stack.replaced(web_dir="/another/client") == {"web_client[0]"}, (
+        "a change of the web client replaces no process"
+    )
     assert stack.replaced(epochs={"redis": 1}) == {"redis"}
     assert stack.replaced(epochs={"supervisor": 1}) >= {"supervisor", "data_plane", "redis", "postgres", "aws", "api"}
 

@@ -111,8 +111,9 @@ class LocalPlanner(Planner):
     def _wanted(self, unit: str, release: Release, seen: Observation) -> DesiredState:
         stack = self.stack(unit)
         stack.prepare()
-        game_dir = self._store.game_dir(release)
-        variables = inputs.local_variables(self._environment, stack, release, game_dir, seen)
+        variables = inputs.local_variables(
+            self._environment, stack, release, self._store.game_dir(release), self._store.web_dir(release), seen
+        )
         return DesiredState(stack, variables, release, _notes(seen))
 
     def for_last_apply(self, unit: str) -> DesiredState:

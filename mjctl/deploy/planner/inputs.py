@@ -27,11 +27,16 @@ def server_names(zones: Sequence[str], servers_per_zone: int) -> list[str]:
 
 
 def local_variables(
-    environment: Environment, stack: Stack, release: Release, game_dir: Path, seen: Observation | None = None
+    environment: Environment,
+    stack: Stack,
+    release: Release,
+    game_dir: Path,
+    web_dir: Path | None = None,
+    seen: Observation | None = None,
 ) -> dict[str, Any]:
     """Variables of terraform/stacks/local for one region, whose processes run the package in `game_dir`.
 
-    `seen`: what has changed in the region; None to look now.
+    `web_dir`: the web client; None: there is none. `seen`: what has changed in the region; None to look now.
 
     Raises:
         ConflictError: a pinned port is taken by another program.
@@ -50,6 +55,7 @@ def local_variables(
         "tls": environment.local.tls,
         "revision": release.game,
         "release_dir": str(game_dir),
+        "web_dir": str(web_dir) if web_dir is not None else None,
     }
     return on_this_machine(environment, stack, variables, seen)
 

@@ -2,6 +2,7 @@
 
 <home>/<environment>/releases/
     game/<game digest>/gameserver/                    the package; this folder is the processes' PYTHONPATH
+    web/<web digest>/web/                             the web client
     code/<terraform digest>-<game digest>/terraform/  the stacks and modules, with `gameserver` beside them
 
 What was deployed to a unit, newest first, stands in its `releases.json` (mjctl.terraform.unit_files). On AWS the
@@ -79,10 +80,15 @@ class ReleaseStore:
             terraform=source_digest(self._project / "terraform")[:_SHORT],
             config=hashlib.sha256(config.encode()).hexdigest()[:_SHORT],
             commit=_commit(self._project),
+            web=package_digest(self._project / "web") if (self._project / "web").is_dir() else None,
         )
 
     def game_dir(self, release: Release) -> Path:
         return self._folder / "game" / release.game
+
+    def web_dir(self, release: Release) -> Path | None:
+        """The folder of the web client; None for a release that has none beside the game server."""
+        return self._folder / "web" / release.web / "web" if release.web is not None else None
 
     def source_dir(self, release: Release, stack: str) -> Path:
         return self._code_dir(release) / "terraform" / "stacks" / stack
@@ -105,10 +111,17 @@ class ReleaseStore:
             _check(source_digest(folder / "terraform")[:_SHORT], release.terraform)
             _link_game(folder, release)
 
+        def copy_web(folder: Path) -> None:
+            shutil.copytree(self._project / "web", folder / "web")
+            _check(package_digest(folder / "web"), release.web)
+
         with explained_disk_errors(str(self._folder)):
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _appear(game, copy_game)
         _appear(code, copy_code)
+        web = self.web_dir(release)
+        if web is not None:
+            _appear(web.parent, copy_web)
 
     def restored(self, stack: Stack, entry: ReleaseEntry) -> Stack:
         """The stack with the Terraform code of an earlier release.
@@ -166,7 +179,12 @@ class ReleaseStore:
             shutil.rmtree(temporary, ignore_errors=True)
 
     def _has(self, release: Release) -> bool:
-        return self._code_dir(release).is_dir() and self.game_dir(release).is_dir()
+        needed = [self._code_dir(release), self.game_dir(release)]
+        web = self.web_dir(release)
+        if web is not None and self._environment.target == "local":
+            # Elsewhere a unit does not read it: a deploy publishes the client of the release that it has just kept.
+            needed.append(web)
+        return all(path.is_dir() for path in needed)
 
     def _shared(self) -> SharedCode | None:
         if self._environment.target == "local":
@@ -179,7 +197,8 @@ class ReleaseStore:
         stacks = [Stack.of_unit(self._workspace, self._environment, unit) for unit in self._environment.units]
         kept = [entry.release for stack in stacks for entry in RegionReleases(stack).entries()]
         wanted = {self.game_dir(one) for one in kept} | {self._code_dir(one) for one in kept}
-        for folder in [*self._folder.glob("game/*"), *self._folder.glob("code/*")]:
+        wanted |= {web.parent for one in kept if (web := self.web_dir(one)) is not None}
+        for folder in [path for part in ("game", "code", "web") for path in self._folder.glob(f"{part}/*")]:
             if folder not in wanted and _age_seconds(folder) > _PLANNING_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
         shared = self._shared()
@@ -306,7 +325,7 @@ def _entries(note: bytes | None) -> list[ReleaseEntry]:
         values = json.loads(note or b"[]")
         return [
             ReleaseEntry(
-                Release(one["game"], one["terraform"], one["config"], one["commit"]),
+                Release(one["game"], one["terraform"], one["config"], one["commit"], one.get("web")),
                 one["variables"],
                 one["applied_at"],
                 ReleaseVerdict(one["standing"]),
@@ -341,7 +360,7 @@ def _link_game(folder: Path, release: Release) -> None:
     (folder / "gameserver").symlink_to(Path("../../game") / release.game / "gameserver")
 
 
-def _check(found: str, wanted: str) -> None:
+def _check(found: str, wanted: str | None) -> None:
     if found != wanted:
         raise ConflictError("the code was changed while it was being deployed", hint="run the command again")
 
@@ -354,7 +373,7 @@ def _commit(project: Path) -> str | None:
     """HEAD of the repository that the project is; None without git, or when the project is none."""
     try:
         head = _git(project, "rev-parse", "--short=12", "HEAD")
-        changed = _git(project, "status", "--porcelain", "--", "gameserver", "terraform", "configs")
+        changed = _git(project, "status", "--porcelain", "--", "gameserver", "web", "terraform", "configs")
     except (OSError, subprocess.SubprocessError):
         return None
     return f"{head}+changes" if changed else head

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
-from gameserver.http.web_files import CONTENT_TYPES, WebFile, client_config
+from gameserver.http.web_files import WebFile, client_config, client_paths
 from gameserver.runtime.settings import Mode
 from mjctl.models.environment import Environment
 from mjctl.terraform.stack import Stack
@@ -27,21 +27,18 @@ class Publication:
     invalidation_id: str | None
 
 
-def client_files(game_dir: Path, environment: Environment) -> dict[str, WebFile]:
-    """The client of the game package in `game_dir`, with a `config.json` for a page beside its API."""
-    folder = game_dir / "gameserver" / "web"
-    files = {
-        path.name: WebFile.of(path.name, path.read_bytes())
-        for path in sorted(folder.iterdir())
-        if PurePath(path.name).suffix in CONTENT_TYPES
-    }
+def client_files(folder: Path, environment: Environment) -> dict[str, WebFile]:
+    """Return the web client in `folder`, with a `config.json` for a page beside its API."""
+    files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
     modes = [Mode(name, mode.seats, mode.duration_seconds, mode.rules) for name, mode in environment.game.modes.items()]
     return {**files, "config.json": WebFile.of("config.json", client_config("", modes))}
 
 
-def publish_at(edge: Stack, environment: Environment, game_dir: Path) -> Publication | None:
-    """Publish the client of the game package in `game_dir` where the deployed stack `edge` serves it; None where it
-    has no bucket for it.
+def publish_at(edge: Stack, environment: Environment, folder: Path) -> Publication | None:
+    """Publish the web client in `folder` where the deployed stack `edge` serves it.
+
+    Returns:
+        None where the stack has no bucket for it.
 
     Raises:
         UnreachableError, PermissionDeniedError: the bucket or the distribution refuses; publish again once mended.
@@ -51,7 +48,7 @@ def publish_at(edge: Stack, environment: Environment, game_dir: Path) -> Publica
         return None
     try:
         return publish(
-            client_files(game_dir, environment),
+            client_files(folder, environment),
             edge.account.client("s3"),
             edge.account.client("cloudfront", "us-east-1"),
             bucket=contract["web_bucket"],

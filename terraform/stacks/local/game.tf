@@ -53,21 +53,48 @@ locals {
   })
 }
 
+# The API serves the folder that a link leads to. A release with another web client changes the link: the API reads the new
+# folder at the next request, and no process is replaced.
+resource "terraform_data" "web_client" {
+  count = var.web_dir == null ? 0 : 1
+
+  triggers_replace = {
+    epoch      = lookup(var.epochs, "web-client", 0)
+    supervisor = terraform_data.supervisor.id
+    web_dir    = var.web_dir
+  }
+
+  lifecycle {
+    create_before_destroy = true
+  }
+
+  provisioner "local-exec" {
+    command     = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local web-client"
+    environment = { MJCTL_INPUT = jsonencode({ region_dir = var.region_dir, web_dir = var.web_dir }) }
+    quiet       = true
+  }
+}
+
 module "api" {
   source = "../../modules/local_process"
 
-  name        = "api"
-  kind        = "gameserver"
-  arguments   = ["api"]
-  region_dir  = var.region_dir
-  tls         = var.tls
-  port        = var.ports.api
-  ready       = "${local.http}://${local.address.api}/readyz"
-  live        = "${local.http}://${local.address.api}/healthz"
-  environment = merge(local.game_environment, local.database_environment, { GAMESERVER_PORT = tostring(var.ports.api) })
+  name       = "api"
+  kind       = "gameserver"
+  arguments  = ["api"]
+  region_dir = var.region_dir
+  tls        = var.tls
+  port       = var.ports.api
+  ready      = "${local.http}://${local.address.api}/readyz"
+  live       = "${local.http}://${local.address.api}/healthz"
+  environment = merge(
+    local.game_environment,
+    local.database_environment,
+    { GAMESERVER_PORT = tostring(var.ports.api) },
+    var.web_dir == null ? {} : { GAMESERVER_WEB_DIR = "${var.region_dir}/run/web" },
+  )
   incarnation = merge(local.released, { epoch = lookup(var.epochs, "api", 0) })
 
-  depends_on = [module.redis, terraform_data.schema]
+  depends_on = [module.redis, terraform_data.schema, terraform_data.web_client]
 }
 
 module "worker" {

@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "epochs" {
-  description = "Raised for a process (or `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates`) that is gone or changed although the state says it exists: it is then replaced."
+  description = "Raised for a process (or `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates`, `web-client`) that is gone or changed although the state says it exists: it is then replaced."
   type        = map(number)
   default     = {}
 }
@@ -103,6 +103,12 @@ variable "tls" {
   description = "TLS on every hop, by a private authority of the region; connections in clear are refused then."
   type        = bool
   default     = false
+}
+
+variable "web_dir" {
+  description = "Absolute path of the folder with the web client that the API serves; null: it serves none."
+  type        = string
+  default     = null
 }
 
 variable "zones" {

@@ -6,8 +6,9 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import AsyncIterator
-from importlib import resources
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,14 +16,17 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from gameserver.http.web_files import WebClient, client_config, content_security_policy, load_files, play_origins
-from gameserver.runtime.settings import Mode
+from gameserver.runtime.settings import Mode, SettingsError
 
 MODES = (
     Mode("arena", seats=10, duration_seconds=180),
     Mode("probe", seats=2, duration_seconds=2),
     Mode("chess", seats=2, duration_seconds=600, rules="studio.chess"),
 )
-NAMES = sorted(entry.name for entry in (resources.files("gameserver") / "web").iterdir())
+WEB = Path(__file__).parents[4] / "web"
+NAMES = sorted(path.name for path in WEB.iterdir())
+
+ClientOf = Callable[[WebClient], Awaitable[TestClient[Any, Any]]]
 
 
 class Fleet:
@@ -43,11 +47,20 @@ def fleet() -> Fleet:
 
 
 @pytest.fixture
-async def client(fleet: Fleet) -> AsyncIterator[TestClient[Any, Any]]:
-    app = web.Application()
-    app.add_routes(WebClient(MODES, fleet).routes())
-    async with TestClient(TestServer(app), auto_decompress=False) as client:
-        yield client
+async def client_of() -> AsyncIterator[ClientOf]:
+    async with AsyncExitStack() as held:
+
+        async def serve(served: WebClient) -> TestClient[Any, Any]:
+            app = web.Application()
+            app.add_routes(served.routes())
+            return await held.enter_async_context(TestClient(TestServer(app), auto_decompress=False))
+
+        yield serve
+
+
+@pytest.fixture
+async def client(fleet: Fleet, client_of: ClientOf) -> TestClient[Any, Any]:
+    return await client_of(WebClient(WEB, MODES, fleet))
 
 
 def directives(policy: str) -> dict[str, list[str]]:
@@ -73,10 +86,10 @@ async def test_content_types(client: TestClient[Any, Any], path: str, content_ty
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_every_file_of_the_package_is_served_as_it_is(client: TestClient[Any, Any]) -> None:
+async def test_every_file_of_the_folder_is_served_as_it_is(client: TestClient[Any, Any]) -> None:
     for name in NAMES:
         answer = await client.get(f"/{name}", headers={"Accept-Encoding": "identity"})
-        assert await answer.read() == (resources.files("gameserver") / "web" / name).read_bytes()
+        assert await answer.read() == (WEB / name).read_bytes()
 
 
 async def test_compressed_for_those_who_can(client: TestClient[Any, Any]) -> None:
@@ -112,6 +125,47 @@ async def test_nothing_else_is_served(client: TestClient[Any, Any], path: str) -
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
+async def test_a_link_to_another_folder_brings_the_new_client_at_the_next_request(
+    tmp_path: Path, fleet: Fleet, client_of: ClientOf
+) -> None:
+    for name, style in (("old", "body { color: black }"), ("new", "body { color: white }")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text("<!doctype html>")
+        (tmp_path / name / "style.css").write_text(style)
+    (tmp_path / "new" / "more.js").write_text("export {}")
+    link = tmp_path / "web"
+    link.symlink_to("old")
+    client = await client_of(WebClient(link, MODES, fleet))
+    first = await client.get("/style.css")
+    assert "black" in await first.text()
+    assert (await client.get("/more.js")).status == 404
+    for target, colour, status in (("new", "white", 200), ("old", "black", 404)):
+        (tmp_path / "next").symlink_to(target)
+        (tmp_path / "next").replace(link)
+        answer = await client.get(
+            "/style.css", headers={"If-None-Match": first.headers["ETag"]} if target == "new" else {}
+        )
+        assert colour in await answer.text()
+        assert (await client.get("/more.js")).status == status
+
+
+async def test_a_folder_that_is_lost_leaves_the_known_client(tmp_path: Path, fleet: Fleet, client_of: ClientOf) -> None:
+    link = tmp_path / "web"
+    link.symlink_to(WEB)
+    client = await client_of(WebClient(link, MODES, fleet))
+    link.unlink()
+    assert (await client.get("/")).status == 200
+    (tmp_path / "web").mkdir()
+    assert (await client.get("/app.js")).status == 200, "a folder without a page is no client"
+
+
+def test_a_folder_without_a_client_ends_the_process_at_its_start(tmp_path: Path, fleet: Fleet) -> None:
+    with pytest.raises(SettingsError, match=r"GAMESERVER_WEB_DIR: .*has no index\.html"):
+        WebClient(tmp_path, MODES, fleet)
+    with pytest.raises(SettingsError, match=r"GAMESERVER_WEB_DIR: .*No such file or directory"):
+        WebClient(tmp_path / "none", MODES, fleet)
+
+
 async def test_the_page_may_speak_to_its_servers_and_to_nobody_else(client: TestClient[Any, Any], fleet: Fleet) -> None:
     policy = directives((await client.get("/")).headers["Content-Security-Policy"])
     assert policy["connect-src"] == ["'self'", "ws://127.0.0.1:*", "wss://play.example.com"]
@@ -145,7 +199,7 @@ def test_only_modes_for_people_that_the_client_can_draw_are_offered() -> None:
 
 
 def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
-    files = load_files(MODES)
+    files = load_files(WEB, MODES)
     page = files["index.html"].body.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://", page)
     assert all("src=" in tag for tag in re.findall(r"<script[^>]*>", page))

@@ -16,6 +16,7 @@ from mjctl.sandbox.emulators import Emulators
 
 BUCKET = "arena-web"
 PROJECT = Workspace.discover(Path(__file__))
+WEB = PROJECT.project_dir / "web"
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def distribution(cloudfront: Any) -> str:
 
 
 def test_the_bucket_holds_the_client_and_nothing_else(s3: Any, cloudfront: Any, distribution: str) -> None:
-    files = web_client.client_files(PROJECT.project_dir, load_environment(PROJECT, "prod"))
+    files = web_client.client_files(WEB, load_environment(PROJECT, "prod"))
     s3.put_object(Bucket=BUCKET, Key="left-over.js", Body=b"old")
     done = web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)
     assert done.removed == ("left-over.js",)
@@ -75,7 +76,7 @@ def test_the_bucket_holds_the_client_and_nothing_else(s3: Any, cloudfront: Any, 
     held = {entry["Key"] for entry in s3.list_objects_v2(Bucket=BUCKET)["Contents"]}
     assert held == set(files)
     page = s3.get_object(Bucket=BUCKET, Key="index.html")
-    assert page["Body"].read() == (PROJECT.project_dir / "gameserver" / "web" / "index.html").read_bytes()
+    assert page["Body"].read() == (WEB / "index.html").read_bytes()
     assert (page["ContentType"], page["CacheControl"]) == ("text/html", "no-cache")
     config = json.loads(s3.get_object(Bucket=BUCKET, Key="config.json")["Body"].read())
     assert config["api"] == ""
@@ -86,18 +87,18 @@ def test_the_bucket_holds_the_client_and_nothing_else(s3: Any, cloudfront: Any, 
 
 def test_only_what_changed_is_published_again(s3: Any, cloudfront: Any, distribution: str, tmp_path: Path) -> None:
     environment = load_environment(PROJECT, "prod")
-    files = web_client.client_files(PROJECT.project_dir, environment)
+    files = web_client.client_files(WEB, environment)
     web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)
     again = web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)
     assert (again.uploaded, again.removed, again.unchanged, again.invalidation_id) == ((), (), len(files), None)
-    folder = tmp_path / "gameserver" / "web"
-    folder.mkdir(parents=True)
-    for path in (PROJECT.project_dir / "gameserver" / "web").iterdir():
+    folder = tmp_path / "web"
+    folder.mkdir()
+    for path in WEB.iterdir():
         (folder / path.name).write_bytes(path.read_bytes())
     (folder / "style.css").write_text("body { color: white }\n")
     (folder / "notes.txt").write_text("not for players")
     changed = web_client.publish(
-        web_client.client_files(tmp_path, environment), s3, cloudfront, bucket=BUCKET, distribution_id=distribution
+        web_client.client_files(folder, environment), s3, cloudfront, bucket=BUCKET, distribution_id=distribution
     )
     assert changed.uploaded == ("style.css",)
     back = web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)
