@@ -28,16 +28,18 @@ from mjctl.cli.commands import (
     state,
 )
 from mjctl.cli.global_options import choose
-from mjctl.cli.group import Group
+from mjctl.cli.group import CommandGroup, Group
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup
 
 _EPILOG = (
     "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted; docs/cli.md has all."
+    "\n\n"
+    "`mjctl help environment` lists the environment variables."
 )
 
-app = typer.Typer(
+app = CommandGroup(
     name="mjctl",
     cls=Group,
     help="Plan, apply and operate a multi-region multiplayer game.",
@@ -70,36 +72,34 @@ def root(
     verbose: Annotated[bool, typer.Option("--verbose", help="Everything that Terraform says, line by line.")] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", help="Append stderr to this private file, with times."),
+        typer.Option("--log-file", metavar="PATH", help="Append stderr to this private file, with times."),
     ] = None,
 ) -> None:
     choose(no_color, quiet, verbose, log_file)
 
 
-app.command()(bootstrap.bootstrap)
-app.command()(package.package)
-app.command()(deploy.plan)
-app.command()(deploy.deploy)
-app.command()(deploy.destroy)
-app.command()(deploy.rollback)
-app.command()(deploy.drift)
-app.command()(state.outputs)
-app.command()(state.status)
-app.command()(state.history)
-app.command()(state.unlock)
-app.command()(failover.failover)
-app.command()(health.health)
-app.add_typer(backup.app, cls=Group, name="backup", help="Make, verify, restore, prune and rehearse backups.")
-app.add_typer(cache.app, cls=Group, name="cache", help="Inspect, invalidate or flush the distributed cache.")
-app.add_typer(queue.app, cls=Group, name="queue", help="Look into the queues and their dead-letter queues.")
-app.add_typer(servers.app, cls=Group, name="servers", help="The game servers.")
-app.add_typer(sandbox.app, cls=Group, name="sandbox", help="The emulated AWS in which production is rehearsed.")
-app.command()(loadtest.loadtest)
-app.command()(doctor.doctor)
-app.command()(completion.completion)
-app.command("help")(about.help_page)
-app.command()(about.version)
-app.add_typer(config.app, cls=Group, name="config", help="Check and show the environments in configs/.")
+for run in (deploy.plan, deploy.deploy, deploy.rollback, deploy.destroy, package.package):
+    app.command(rich_help_panel="Deploy")(run)
+
+for look in (state.status, health.health, deploy.drift, state.outputs, state.history):
+    app.command(rich_help_panel="Observe")(look)
+
+app.add_typer(servers.app, cls=Group, name="servers", rich_help_panel="Operate")
+app.command(rich_help_panel="Operate")(failover.failover)
+app.add_typer(queue.app, cls=Group, name="queue", rich_help_panel="Operate")
+app.command(rich_help_panel="Operate")(state.unlock)
+app.command(rich_help_panel="Operate")(loadtest.loadtest)
+
+app.add_typer(backup.app, cls=Group, name="backup", rich_help_panel="Data")
+app.add_typer(cache.app, cls=Group, name="cache", rich_help_panel="Data")
+
+app.command(rich_help_panel="Set up")(bootstrap.bootstrap)
+app.add_typer(config.app, cls=Group, name="config", rich_help_panel="Set up")
+app.add_typer(sandbox.app, cls=Group, name="sandbox", rich_help_panel="Set up")
+app.command(rich_help_panel="Set up")(doctor.doctor)
+app.command(rich_help_panel="Set up")(completion.completion)
+app.command(rich_help_panel="Set up")(about.version)
+app.command("help", rich_help_panel="Set up")(about.help_page)
 
 
 @once

@@ -1,13 +1,39 @@
-"""The group class of every command group."""
+"""How commands and groups of commands name their variables and print their help."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from typing import Any
 
-from typer.core import TyperGroup
+import typer
+from typer.core import TyperCommand, TyperGroup
 
 # A variable that stays set in a shell would confirm every later command, or allow each to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
+
+# The headings of `mjctl --help`, in this order.
+HEADINGS = ("Deploy", "Observe", "Operate", "Data", "Set up")
+
+# Headings divide the options of a command that has at least this many; a shorter list needs none.
+_MANY_OPTIONS = 12
+
+
+class Command(TyperCommand):
+    """A command whose help names each option once, under the headings that its options have.
+
+    The environment variables are left out: `mjctl help environment` lists them.
+    """
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+
+
+class CommandGroup(typer.Typer):
+    """A group of commands that are of the class `Command`."""
+
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        return super().command(*arguments, **{"cls": Command, **options})
 
 
 class Group(TyperGroup):
@@ -34,6 +60,31 @@ class Group(TyperGroup):
             option.default = False
         return option
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - Typer passes it
+        """Write the commands under their headings, with all summaries in one column."""
+        width = max(map(len, self.commands))
+        limit = formatter.width - formatter.indent_increment - width - 2
+        # Typer lists groups after commands; the headings keep their order all the same.
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
+        for name, command in self.commands.items():
+            heading = getattr(command, "rich_help_panel", None) or "Commands"
+            summary = command.get_short_help_str(limit)
+            sections.setdefault(heading, []).append((name.ljust(width), summary))
+        _write_sections(formatter, sections)
+
+
+def variables(command: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield variable, option and command line of every option below a command."""
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and parameter.envvar:
+            yield parameter.envvar, max(parameter.opts, key=len), path
+    for name, child in getattr(command, "commands", {}).items():
+        yield from variables(child, f"{path} {name}".strip())
+
 
 def _keep_none(parameter: Any) -> None:
     convert = parameter.process_value
@@ -45,3 +96,41 @@ def _name_variable(parameter: Any) -> None:
         return
     longest = max(parameter.opts, key=len)
     parameter.envvar = parameter.envvar or f"MJCTL_{longest.lstrip('-').replace('-', '_').upper()}"
+
+
+def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
+    arguments: list[tuple[str, str]] = []
+    options: list[tuple[str, str]] = []
+    headed: dict[str, list[tuple[str, str]]] = {}
+    for parameter in command.get_params(ctx):
+        record = _help_record(parameter, ctx)
+        if record is None:
+            continue
+        if parameter.param_type_name == "argument":
+            arguments.append(record)
+            continue
+        options.append(record)
+        headed.setdefault(parameter.rich_help_panel or "Options", []).append(record)
+    sections = headed if len(options) >= _MANY_OPTIONS else {"Options": options}
+    # The help option and others without a heading come last.
+    sections["Options"] = sections.pop("Options", [])
+    _write_sections(formatter, {"Arguments": arguments, **sections})
+
+
+def _write_sections(formatter: Any, sections: dict[str, list[tuple[str, str]]]) -> None:
+    for heading, records in sections.items():
+        if records:
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def _help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+    """The two columns of a parameter's help: without its variable, and without the name of a Python type."""
+    shown = copy(parameter)
+    shown.show_envvar = False
+    if parameter.param_type_name == "argument":
+        shown.display_type_rich = lambda ctx: ""  # noqa: ARG005 - Typer names the argument
+    elif parameter.metavar is None:
+        shown.metavar = parameter.display_type_rich(ctx).strip("<>")
+    record: tuple[str, str] | None = shown.get_help_record(ctx)
+    return record

@@ -13,33 +13,63 @@ import typer
 
 from mjctl.cli.session import OutputFormat
 
+# The headings of options in the help of a command with many of them.
+ROLLOUT = "Rollout"
+GATE = "Health gate"
+_REGIONS = "Environment and regions"
+_SAFETY = "Confirmation"
+_REPORTS = "Output and reports"
+_RUN = "Lock and history"
+
 # Which environment and regions.
 
 EnvOption = Annotated[
-    str, typer.Option("--env", "-e", metavar="NAME", help="Environment: the name of a file in configs/.")
+    str,
+    typer.Option(
+        "--env", "-e", metavar="NAME", help="Environment: the name of a file in configs/.", rich_help_panel=_REGIONS
+    ),
 ]
 RegionOption = Annotated[
     list[str] | None,
-    typer.Option("--region", "-r", metavar="REGION", help="Region; repeat it for several."),
+    typer.Option("--region", "-r", metavar="REGION", help="Region; repeat it for several.", rich_help_panel=_REGIONS),
 ]
-AllRegionsOption = Annotated[bool, typer.Option("--all-regions", help="Every region of the environment.")]
-EveryRegionOption = Annotated[bool, typer.Option("--all-regions", help="Every deployed region, as without --region.")]
+AllRegionsOption = Annotated[
+    bool, typer.Option("--all-regions", help="Every region of the environment.", rich_help_panel=_REGIONS)
+]
+EveryRegionOption = Annotated[
+    bool, typer.Option("--all-regions", help="Every deployed region, as without --region.", rich_help_panel=_REGIONS)
+]
 NamedRegionsOption = Annotated[
-    bool, typer.Option("--all-regions", help="Every deployed region. Give either --region or this option.")
+    bool,
+    typer.Option(
+        "--all-regions", help="Every deployed region. Give either --region or this option.", rich_help_panel=_REGIONS
+    ),
 ]
 
 # How the command speaks, and whether it asks.
 
-OutputOption = Annotated[OutputFormat, typer.Option("--output", "-o", help="text for people, json for programs.")]
+OutputOption = Annotated[
+    OutputFormat, typer.Option("--output", "-o", help="text for people, json for programs.", rich_help_panel=_REPORTS)
+]
 # The only definition: every command that asks accepts both names, so that the hint is right for all of them.
-YesOption = Annotated[bool, typer.Option("--yes", "-y", "--auto-approve", help="Do not ask for confirmation.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-JUnitOption = Annotated[Path | None, typer.Option("--junit", metavar="PATH", help="Write a JUnit report to this file.")]
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", "--auto-approve", help="Do not ask for confirmation.", rich_help_panel=_SAFETY)
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=_SAFETY)
+]
+JUnitOption = Annotated[
+    Path | None,
+    typer.Option("--junit", metavar="PATH", help="Write a JUnit report to this file.", rich_help_panel=_REPORTS),
+]
 
 # Commands that run Terraform.
 
 LockTimeoutOption = Annotated[
-    float, typer.Option("--lock-timeout", min=0, metavar="SECONDS", help="Seconds to wait for a held region.")
+    float,
+    typer.Option(
+        "--lock-timeout", min=0, metavar="SECONDS", help="Seconds to wait for a held region.", rich_help_panel=_RUN
+    ),
 ]
 MessageOption = Annotated[
     str | None,
@@ -48,16 +78,28 @@ MessageOption = Annotated[
         "-m",
         metavar="TEXT",
         help="Why: shown to whoever waits for the region, kept in the history.",
+        rich_help_panel=_RUN,
     ),
 ]
 AllowDataLossOption = Annotated[
     bool,
-    typer.Option("--allow-data-loss", help="Apply a plan although it deletes or replaces what holds players' data."),
+    typer.Option(
+        "--allow-data-loss",
+        help="Apply a plan although it deletes or replaces what holds players' data.",
+        rich_help_panel=_SAFETY,
+    ),
 ]
-BriefOption = Annotated[bool, typer.Option("--brief", help="Show the names of changed resources without values.")]
+BriefOption = Annotated[
+    bool, typer.Option("--brief", help="Show the names of changed resources without values.", rich_help_panel=_REPORTS)
+]
 SummaryFileOption = Annotated[
     Path | None,
-    typer.Option("--summary-file", metavar="PATH", help="Write a Markdown summary for a pull request to this file."),
+    typer.Option(
+        "--summary-file",
+        metavar="PATH",
+        help="Write a Markdown summary for a pull request to this file.",
+        rich_help_panel=_REPORTS,
+    ),
 ]
 
 # The health gate.
@@ -70,12 +112,17 @@ SoakOption = Annotated[
         max=86_400,
         metavar="SECONDS",
         help="Seconds for which a changed region must stay healthy.",
+        rich_help_panel=GATE,
     ),
 ]
 MaxFailuresOption = Annotated[
     int,
     typer.Option(
-        "--max-failures", min=0, metavar="COUNT", help="Failing checks with which a region still counts as healthy."
+        "--max-failures",
+        min=0,
+        metavar="COUNT",
+        help="Failing checks with which a region still counts as healthy.",
+        rich_help_panel=GATE,
     ),
 ]
 GateThresholdOption = Annotated[
@@ -84,6 +131,7 @@ GateThresholdOption = Annotated[
         "--threshold",
         metavar="NAME=VALUE",
         help="NAME=VALUE for the gate's checks, as in `mjctl health`; repeatable.",
+        rich_help_panel=GATE,
     ),
 ]
 
@@ -124,9 +172,14 @@ StoreOption = Annotated[
 ]
 OnlyOption = Annotated[
     list[PartChoice] | None,
-    typer.Option("--only", envvar="MJCTL_BACKUP_ONLY", help="Only this kind of store; repeatable."),
+    typer.Option(
+        "--only",
+        envvar="MJCTL_BACKUP_ONLY",
+        metavar="database|table|cache",
+        help="Only this kind of store; repeatable.",
+    ),
 ]
-BackupArgument = Annotated[str, typer.Argument(metavar="[BACKUP]", help="Id of a backup, or `latest`.")]
+BackupArgument = Annotated[str, typer.Argument(metavar="BACKUP", help="Id of a backup, or `latest`.")]
 
 # The cache and the queues.
 

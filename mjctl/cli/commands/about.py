@@ -14,14 +14,21 @@ from mjctl.models.errors import UsageError
 def help_page(
     context: typer.Context,
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[COMMAND]...", help="A command, e.g. `cache flush`; none: mjctl.")
+        list[str] | None, typer.Argument(metavar="COMMAND", help="A command, e.g. `cache flush`, or `environment`.")
     ] = None,
 ) -> None:
     """Show the help of mjctl or of one command, as --help does.
 
+    `mjctl help environment` lists the environment variables.
+
     Example: mjctl help cache flush
     """
     root = context.find_root()
+    if command == ["environment"]:
+        from mjctl.cli.environment_variables import page
+
+        typer.echo(page(root))
+        return
     parent, found = root, root.command
     for word in command or ():
         inner = getattr(found, "commands", {}).get(word)

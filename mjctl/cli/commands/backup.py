@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import (
     BackupArgument,
     BackupKind,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
     from mjctl.models.contract import Contract
 
-app = typer.Typer(no_args_is_help=True, help="Make, verify, restore, prune and rehearse backups.")
+app = CommandGroup(no_args_is_help=True, help="Make, verify, restore, prune and rehearse backups.")
 
 
 @app.command()
@@ -42,12 +43,13 @@ def create(
         list[str] | None,
         typer.Option(
             "--cache-namespace",
+            metavar="GLOB",
             help="Glob over cache namespaces to keep, `!` takes away; repeatable. Instead of backup.cache_namespaces.",
         ),
     ] = None,
     copy_to: Annotated[
         str | None,
-        typer.Option("--copy-to", help="Also keep a copy in, and for the key of, this region."),
+        typer.Option("--copy-to", metavar="REGION", help="Also keep a copy in, and for the key of, this region."),
     ] = None,
     dry_run: DryRunOption = False,
     store: StoreOption = None,
@@ -56,7 +58,9 @@ def create(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Back up tables, database and cache of each region: whole, or not at all.
+    """Back up tables, database and cache of each region.
+
+    A backup is complete or it is not kept.
 
     Example: mjctl backup create --region us-east-1
     """
@@ -101,7 +105,7 @@ def list_backups(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Every backup of each region, and what runs that were stopped have left.
+    """List the backups of each region, incomplete backups included.
 
     Example: mjctl backup list --region us-east-1 --output json
     """
@@ -133,7 +137,7 @@ def show(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Parts, counts and sizes of one backup, and which keys open it.
+    """Show parts, counts and sizes of a backup, and the keys for it.
 
     Example: mjctl backup show latest --region us-east-1
     """
@@ -161,7 +165,9 @@ def verify(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Read a backup back whole: signature, every byte of every object, every count. Exit code 14 when anything differs.
+    """Read a whole backup and check signature, digests and counts.
+
+    Exit code 14 when anything differs.
 
     Example: mjctl backup verify latest --region us-east-1
     """
@@ -190,8 +196,8 @@ def restore(
     *,
     kind: KindOption = BackupKind.PORTABLE,
     only: OnlyOption = None,
-    to_region: Annotated[str | None, typer.Option("--to-region", help="Into another region.")] = None,
-    to_env: Annotated[str | None, typer.Option("--to-env", help="Into another environment.")] = None,
+    to_region: Annotated[str | None, typer.Option("--to-region", metavar="REGION", help="Into another region.")] = None,
+    to_env: Annotated[str | None, typer.Option("--to-env", metavar="NAME", help="Into another environment.")] = None,
     into: Annotated[
         str | None,
         typer.Option(
@@ -204,6 +210,7 @@ def restore(
         datetime | None,
         typer.Option(
             "--point-in-time",
+            metavar="TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
             help="Moment to go back to (UTC), with --kind managed --into NAME.",
         ),
@@ -241,15 +248,19 @@ def restore(
 def prune(
     *,
     kind: KindOption = BackupKind.PORTABLE,
-    keep_last: Annotated[int | None, typer.Option("--keep-last", min=0, help="The newest so many.")] = None,
-    keep_daily: Annotated[int | None, typer.Option("--keep-daily", min=0, help="One of each of so many days.")] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", metavar="COUNT", min=0, help="The newest so many.")
+    ] = None,
+    keep_daily: Annotated[
+        int | None, typer.Option("--keep-daily", metavar="COUNT", min=0, help="One of each of so many days.")
+    ] = None,
     keep_weekly: Annotated[
         int | None,
-        typer.Option("--keep-weekly", min=0, help="One of each of so many weeks."),
+        typer.Option("--keep-weekly", metavar="COUNT", min=0, help="One of each of so many weeks."),
     ] = None,
     keep_monthly: Annotated[
         int | None,
-        typer.Option("--keep-monthly", min=0, help="One of each of so many months."),
+        typer.Option("--keep-monthly", metavar="COUNT", min=0, help="One of each of so many months."),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -259,7 +270,9 @@ def prune(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove backups that the policy does not keep, and what stopped runs have left. Shows the plan, then asks.
+    """Remove backups that the policy does not keep.
+
+    Also removes what interrupted runs have left. Shows the plan, then asks.
 
     Without a --keep option the environment's backup.keep holds; with one, only what is given counts.
 
@@ -294,7 +307,9 @@ def drill(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Prove a backup: restore it into a scratch copy, compare, check the copy, remove it. Exit code 14 when not proven.
+    """Restore a backup into a scratch copy, check it, remove it.
+
+    Exit code 14 when the backup is not proven.
 
     With --kind managed, only tables can be proven: nothing outside the VPC can read a restored cluster or cache. The
     report names what is not proven; --only table asks for the tables alone.
@@ -337,7 +352,7 @@ def drill(
 @app.command()
 def discard(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The copy's name; without one, list what there is.")
+        str | None, typer.Argument(metavar="NAME", help="The copy's name; without one, list what there is.")
     ] = None,
     *,
     yes: YesOption = False,
@@ -346,7 +361,9 @@ def discard(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove a copy that `restore --into` made, or that a killed drill has left; without NAME list them.
+    """Remove a restored copy; without NAME list the copies.
+
+    `restore --into` makes such copies, and a killed drill leaves one.
 
     Example: mjctl backup discard review --region us-east-1
     """

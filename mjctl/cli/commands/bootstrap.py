@@ -23,7 +23,9 @@ def bootstrap(
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
 ) -> None:
-    """Make the bucket that keeps the Terraform states of a project in an AWS account: versioned, encrypted, locked.
+    """Create the bucket for Terraform states in an AWS account.
+
+    The bucket is versioned and encrypted, and each state in it has a lock.
 
     Once for all environments of a project in an account. Run again, it puts right what has changed, or says that all is
     there; one that was interrupted is finished by the next.

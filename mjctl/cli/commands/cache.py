@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import (
     DryRunOption,
     EnvOption,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from mjctl.clients.regions import RegionOutcome
     from mjctl.models.contract import Contract
 
-app = typer.Typer(no_args_is_help=True, help="Inspect, invalidate or flush the distributed cache.")
+app = CommandGroup(no_args_is_help=True, help="Inspect, invalidate or flush the distributed cache.")
 
 
 @app.command()
@@ -38,7 +39,7 @@ def stats(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Memory, hit ratio, evictions and clients; keys and memory of each namespace; the largest keys.
+    """Show memory, hit ratio, namespaces and the largest keys.
 
     A large cache is sampled, and the figures then say within what they are right 19 times out of 20.
 
@@ -57,14 +58,18 @@ def stats(
 @app.command()
 def hot(
     *,
-    seconds: Annotated[int, typer.Option("--seconds", min=1, max=30, help="How long to watch.")] = 5,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100, help="Keys at most, a region.")] = 20,
+    seconds: Annotated[int, typer.Option("--seconds", metavar="SECONDS", min=1, max=30, help="How long to watch.")] = 5,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=100, help="Keys at most, a region.")
+    ] = 20,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """The keys that are read most, watched for some seconds; what servers answer from their own memory does not count.
+    """Watch for some seconds which keys are read most.
+
+    Reads that servers answer from their own memory do not count.
 
     Example: mjctl cache hot --seconds 10 --region us-east-1
     """
@@ -83,9 +88,11 @@ def hot(
 
 @app.command()
 def keys(
-    pattern: Annotated[str, typer.Argument(help="Glob over <namespace>:<key>.")] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Glob over <namespace>:<key>.")] = "*",
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Keys at most, a region.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=100_000, help="Keys at most, a region.")
+    ] = 100,
     sizes: Annotated[bool, typer.Option("--sizes", help="Ask for each key's memory too.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -117,7 +124,9 @@ def get(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """The value of one key, as JSON; not of a cache that only the ops function reaches.
+    """Show the value of one key as JSON.
+
+    Not for a cache that only the ops function reaches.
 
     Example: mjctl cache get profile:3f2a --region us-east-1
     """
@@ -139,7 +148,7 @@ def ttl(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Seconds that one key has left.
+    """Show the seconds that one key has left.
 
     Example: mjctl cache ttl profile:3f2a
     """
@@ -157,7 +166,7 @@ def ttl(
 @app.command()
 def expire(
     key: KeyArgument,
-    seconds: Annotated[float, typer.Argument(min=0.001, help="Seconds it shall have left.")],
+    seconds: Annotated[float, typer.Argument(metavar="SECONDS", min=0.001, help="Seconds it shall have left.")],
     *,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -181,31 +190,41 @@ def expire(
 
 @app.command()
 def invalidate(
-    key: Annotated[str | None, typer.Argument(metavar="[KEY]", help="One key: <namespace>:<key>.")] = None,
+    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One key: <namespace>:<key>.")] = None,
     *,
     pattern: Annotated[
-        str | None, typer.Option("--pattern", "-p", help="Every key that fits a glob, e.g. 'profile:*'.")
+        str | None,
+        typer.Option("--pattern", "-p", metavar="GLOB", help="Every key that fits a glob, e.g. 'profile:*'."),
     ] = None,
     namespace: Annotated[
-        str | None, typer.Option("--namespace", help="Everything in a namespace, in one step however large it is.")
+        str | None,
+        typer.Option(
+            "--namespace", metavar="NAMESPACE", help="Everything in a namespace, in one step however large it is."
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     max_keys_per_second: Annotated[
         float | None,
         typer.Option(
-            "--max-keys-per-second", min=1, help="Pace limit; without it only the latency it causes slows it down."
+            "--max-keys-per-second",
+            metavar="NUMBER",
+            min=1,
+            help="Pace limit; without it only the latency it causes slows it down.",
         ),
     ] = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", help="Token printed when a --pattern run was interrupted.")
+        str | None,
+        typer.Option("--resume", metavar="TOKEN", help="Token printed when a --pattern run was interrupted."),
     ] = None,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Invalidate one key, a pattern or a namespace; afterwards no server answers with an old value.
+    """Invalidate one key, a pattern or a namespace.
+
+    Afterwards no server answers with an old value.
 
     A pattern may be interrupted: it stops within seconds and prints the token with which --resume goes on.
 
@@ -249,7 +268,9 @@ def flush(
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Empty the whole cache; matches, leases and the other volatile state of the game stay.
+    """Empty the whole cache.
+
+    Matches, leases and the other volatile state of the game stay.
 
     Example: mjctl cache flush --region us-east-1 --dry-run
     """

@@ -17,7 +17,7 @@ class Shell(StrEnum):
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(help="The shell that will read it.")]) -> None:
+def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
     """Print the completion script for a shell.
 
     Example: mjctl completion bash > ~/.local/share/bash-completion/completions/mjctl

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import EnvOption, OutputOption
 from mjctl.cli.session import Exit, OutputFormat, open_environment, open_session
 from mjctl.models.errors import MjctlError
@@ -14,7 +15,7 @@ from mjctl.models.exit_codes import ExitCode
 if TYPE_CHECKING:
     from mjctl.models.environment import Environment
 
-app = typer.Typer(no_args_is_help=True)
+app = CommandGroup(no_args_is_help=True, help="Check and show the environments in configs/.")
 
 
 @app.command()
@@ -23,7 +24,9 @@ def validate(
     every: Annotated[bool, typer.Option("--all", help="Check every file in configs/.")] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Check an environment's file; errors name file, line and field. With --all every bad file is reported.
+    """Check an environment's file; errors name file, line and field.
+
+    With --all every bad file is reported.
 
     Example: mjctl config validate --env local
     """
@@ -78,7 +81,9 @@ def show(env: EnvOption = "local", output: OutputOption = OutputFormat.TEXT) -> 
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of an environment's file (editors complete and check with it).
+    """Print the JSON Schema of an environment's file.
+
+    Editors complete and check the file with it.
 
     Example: mjctl config schema > environment.schema.json
     """

@@ -13,6 +13,8 @@ import typer
 from mjctl.cli.deploy_run import Run, deployed_units, emit_results, end, open_run, roll_out
 from mjctl.cli.gate import health_gate
 from mjctl.cli.options import (
+    GATE,
+    ROLLOUT,
     AllowDataLossOption,
     AllRegionsOption,
     BriefOption,
@@ -53,7 +55,7 @@ def plan(
     all_regions: AllRegionsOption = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="Keep the plans in this private folder, for `deploy --plans`."),
+        typer.Option("--out", metavar="PATH", help="Keep the plans in this private folder, for `deploy --plans`."),
     ] = None,
     allow_changes: Annotated[
         bool,
@@ -66,7 +68,9 @@ def plan(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Show what a deploy would change; exit code 2 when there are changes.
+    """Show what a deploy would change.
+
+    Exit code 2 when there are changes.
 
     Example: mjctl plan --region us-east-1 --out plans --summary-file summary.md
     """
@@ -104,7 +108,9 @@ def drift(
     output: OutputOption = OutputFormat.TEXT,
     lock_timeout: LockTimeoutOption = 0,
 ) -> None:
-    """Show what has changed in the world since the last deploy; exit code 2 when something has. Nothing is touched.
+    """Show what has changed outside mjctl since the last deploy.
+
+    Exit code 2 when something has changed. The command changes nothing.
 
     What the environment's file lists under drift.ignore does not count.
 
@@ -140,17 +146,21 @@ def deploy(
         StrategyName,
         typer.Option(
             "--strategy",
+            rich_help_panel=ROLLOUT,
             help="All regions at once, one after another, or one and then all the others.",
         ),
     ] = StrategyName.PARALLEL,
     canary: Annotated[
         str | None,
-        typer.Option("--canary", help="The canary's region; by default the first."),
+        typer.Option(
+            "--canary", metavar="REGION", rich_help_panel=ROLLOUT, help="The canary's region; by default the first."
+        ),
     ] = None,
     gate: Annotated[
         bool | None,
         typer.Option(
             "--gate/--no-gate",
+            rich_help_panel=GATE,
             help="Watch the health of a changed region before any other; by default with canary and sequential.",
         ),
     ] = None,
@@ -161,12 +171,18 @@ def deploy(
         bool,
         typer.Option(
             "--rollback-on-failure",
+            rich_help_panel=ROLLOUT,
             help="Bring a region that fails or turns unhealthy back to its last good revision.",
         ),
     ] = False,
     plans: Annotated[
         Path | None,
-        typer.Option("--plans", help="Apply the plans that `plan --out` kept in this folder."),
+        typer.Option(
+            "--plans",
+            metavar="PATH",
+            rich_help_panel=ROLLOUT,
+            help="Apply the plans that `plan --out` kept in this folder.",
+        ),
     ] = None,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
@@ -274,11 +290,13 @@ def rollback(
     all_regions: AllRegionsOption = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="The revision, or how it begins; by default the last good one."),
+        typer.Option("--to", metavar="REVISION", help="The revision, or how it begins; by default the last good one."),
     ] = None,
     auto_approve: YesOption = False,
     allow_data_loss: AllowDataLossOption = False,
-    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Check the region's health afterwards.")] = True,
+    gate: Annotated[
+        bool, typer.Option("--gate/--no-gate", rich_help_panel=GATE, help="Check the region's health afterwards.")
+    ] = True,
     soak: SoakOption = 0,
     max_failures: MaxFailuresOption = 0,
     threshold: GateThresholdOption = None,
@@ -287,7 +305,9 @@ def rollback(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Bring regions back to an earlier revision: its game code, its Terraform code, its variables.
+    """Bring regions back to an earlier revision.
+
+    This restores the game code, the Terraform code and the variables of that revision.
 
     The database's schema is not taken back: revisions must be able to run on a newer one.
 

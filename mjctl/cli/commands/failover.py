@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 
 def failover(
-    region: Annotated[str, typer.Option("--region", "-r", help="The region to leave.")],
+    region: Annotated[str, typer.Option("--region", "-r", metavar="REGION", help="The region to leave.")],
     env: EnvOption = "local",
     restore: Annotated[bool, typer.Option("--restore", help="Let the region take matches again.")] = False,
     to_region: Annotated[
         str | None,
         typer.Option(
             "--to-region",
+            metavar="REGION",
             help="Where the database's writer goes; else the copy least behind.",
         ),
     ] = None,
@@ -46,11 +47,15 @@ def failover(
         typer.Option("--with-writer", help="With --restore: move the writer back first."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Probe the other regions, and move nobody.")] = False,
-    wait: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for running matches to end.")] = 0,
+    wait: Annotated[
+        float, typer.Option("--wait", metavar="SECONDS", min=0, help="Seconds to wait for running matches to end.")
+    ] = 0,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Send the players of a region to the others, after a real log-in and a real match there; --restore undoes it.
+    """Send the players of a region to others; --restore undoes it.
+
+    Before that, a log-in and a match in the other regions must succeed.
 
     The region's API takes no new matches and names the other regions; running matches are played to their end. On the
     target `local` accounts and results stay with their region. On AWS the others are looked at, as `mjctl health` does;

@@ -41,7 +41,7 @@ def health(
     all_regions: EveryRegionOption = False,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
+        typer.Option("--only", metavar="GLOB", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
     ] = None,
     fail_on: Annotated[
         FailOn,
@@ -52,12 +52,12 @@ def health(
     ] = FailOn.FAIL,
     threshold: Annotated[
         list[str] | None,
-        typer.Option("--threshold", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."),
+        typer.Option("--threshold", metavar="NAME=VALUE", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", min=0.5, help="Seconds between two looks of --watch."),
+        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Seconds between two looks of --watch."),
     ] = 5.0,
     problems: Annotated[
         bool, typer.Option("--problems", help="Show only what did not pass; all of it counts.")
@@ -68,7 +68,7 @@ def health(
         typer.Option("--output", "-o", help="text for people, json for programs, prometheus for a scrape."),
     ] = HealthOutput.TEXT,
 ) -> None:
-    """Look at every part of every deployed region; a real log-in and a real short match are part of it.
+    """Check every part of each region, with a real log-in and match.
 
     Exit code 3 when a check failed (with --fail-on warn: or warned). A failure is critical when players cannot log in
     or play, major when a spare or a safeguard is missing, minor when operators see less. On AWS: the service and its

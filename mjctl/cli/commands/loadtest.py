@@ -20,26 +20,28 @@ if TYPE_CHECKING:
 
 def loadtest(
     *,
-    players: Annotated[int, typer.Option("--players", "-n", min=1, max=5000, help="Bots in each region.")] = 10,
+    players: Annotated[
+        int, typer.Option("--players", "-n", metavar="COUNT", min=1, max=5000, help="Bots in each region.")
+    ] = 10,
     duration: Annotated[
         float,
-        typer.Option("--duration", "-d", min=1, help="Seconds in which matches are begun."),
+        typer.Option("--duration", "-d", metavar="SECONDS", min=1, help="Seconds in which matches are begun."),
     ] = 20.0,
-    mode: Annotated[str, typer.Option("--mode", help="A mode of the environment.")] = "sprint",
+    mode: Annotated[str, typer.Option("--mode", metavar="MODE", help="A mode of the environment.")] = "sprint",
     matches_of: Annotated[
         int | None,
-        typer.Option("--matches-of", min=1, help="Players a match; default: its seats."),
+        typer.Option("--matches-of", metavar="COUNT", min=1, help="Players a match; default: its seats."),
     ] = None,
     settle: Annotated[
         float,
-        typer.Option("--settle", min=0, help="Seconds the queue may take to drain afterwards."),
+        typer.Option("--settle", metavar="SECONDS", min=0, help="Seconds the queue may take to drain afterwards."),
     ] = 30.0,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Let bots sign up and really play, measure, then look whether every match was kept, once.
+    """Let bots play, measure, then check that each match is stored.
 
     No match is begun that could not end in time. Afterwards every match must be in PostgreSQL and in DynamoDB as
     ended, every player in it, and every standing must be the sum of the player's matches: exit code 14 if not.

@@ -25,12 +25,13 @@ def package(
         str | None,
         typer.Option(
             "--python-image",
+            metavar="IMAGE",
             help="Base image, best by digest: python:3.13-slim@sha256:...",
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Make what a region of AWS runs: the functions' archive, and with --push the game server's image.
+    """Build the Lambda archive; with --push also the server image.
 
     The same code gives the same archive, and an image that is in the registry is not built again.
 

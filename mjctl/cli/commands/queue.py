@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import (
     DryRunOption,
     EnvOption,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mjctl.queues.operations import QueueRow
     from mjctl.queues.redrive import RedriveResult
 
-app = typer.Typer(no_args_is_help=True, help="Queues and their dead-letter messages, over one or several regions.")
+app = CommandGroup(no_args_is_help=True, help="Inspect queues and dead-letter queues; redrive or purge them.")
 
 
 @app.command("list")
@@ -37,7 +38,7 @@ def list_queues(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show depth, messages in flight, age of the oldest message and dead-letter messages of every queue.
+    """Show depth, oldest message and dead letters of every queue.
 
     Example: mjctl queue list --region us-east-1
     """
@@ -54,14 +55,18 @@ def list_queues(
 def peek(
     name: QueueArgument,
     *,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="Messages at most in each region.")] = 10,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=1000, help="Messages at most in each region.")
+    ] = 10,
     bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Look at dead-letter messages without consuming them, and at why they failed. A look counts as a delivery.
+    """Show dead-letter messages and why they failed.
+
+    The messages stay in the queue, but each look counts as a delivery.
 
     The worker keeps its last error for each message in the region's cache. Where only the ops function reaches the
     cache, the error is not shown here; the worker's log has it.
@@ -82,9 +87,11 @@ def peek(
 def redrive(
     name: QueueArgument,
     *,
-    limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Messages at most in each region.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="Messages at most in each region.")
+    ] = None,
     per_second: Annotated[
-        float, typer.Option("--per-second", min=0.1, help="Pace, so that the worker is not flooded.")
+        float, typer.Option("--per-second", metavar="NUMBER", min=0.1, help="Pace, so that the worker is not flooded.")
     ] = 50.0,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -93,7 +100,9 @@ def redrive(
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Send dead-letter messages to their queue again. A message is deleted only after the queue has accepted it.
+    """Send dead-letter messages to their queue again.
+
+    A message is deleted only after the queue has accepted it.
 
     Example: mjctl queue redrive persistence --region us-east-1 --per-second 20
     """

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import EnvOption, OutputOption, YesOption
 from mjctl.cli.output.printable import printable
 from mjctl.cli.output.streams import reader_is_gone
@@ -22,22 +23,19 @@ if TYPE_CHECKING:
     from mjctl.models.environment import Environment
     from mjctl.sandbox.daemon import EmulatorProcess, RunningSandbox, Started
 
-EmulatorArgument = Annotated[str | None, typer.Argument(metavar="[EMULATOR]", help="ministack or moto; none: both.")]
+EmulatorArgument = Annotated[str | None, typer.Argument(metavar="EMULATOR", help="ministack or moto; none: both.")]
 
 _FOLLOW_SECONDS = 0.3
 _TAB = "\t"
 
-app = typer.Typer(no_args_is_help=True, help="The emulated AWS of an environment whose target is sandbox.")
-
-
-@app.callback()
-def _group() -> None:
-    """The emulated AWS of an environment whose target is sandbox."""
+app = CommandGroup(no_args_is_help=True, help="Run the emulated AWS in which production is rehearsed.")
 
 
 @app.command()
 def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
-    """Start the emulated AWS on this machine, with what was deployed there before, and print how to reach it.
+    """Start the emulated AWS and print how to reach it.
+
+    It starts with what was deployed there before.
 
     Up already, it is left alone. Stdout is `export` lines for the AWS CLI, boto3 and Terraform, so that
     eval "$(mjctl sandbox up)" sets them.
@@ -78,7 +76,9 @@ def down(
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Stop the emulated AWS. What was deployed is kept for the next `up`, unless it is to be forgotten.
+    """Stop the emulated AWS; --forget also removes its contents.
+
+    Without --forget the next `up` starts with what is deployed now.
 
     Example: mjctl sandbox down --env sandbox
     """
@@ -107,7 +107,7 @@ def down(
 
 @app.command()
 def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
-    """Show whether the emulated AWS runs, where it answers, and what it needs.
+    """Show the processes, endpoints and memory of the emulated AWS.
 
     Example: mjctl sandbox status --env sandbox --output json
     """
@@ -153,7 +153,7 @@ def logs(
     emulator: EmulatorArgument = None,
     env: EnvOption = "sandbox",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is logged from now on.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="The last so many.")] = 50,
+    lines: Annotated[int, typer.Option("--lines", "-n", metavar="COUNT", min=0, help="The last so many.")] = 50,
 ) -> None:
     """Show the last lines that the emulators have logged.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mjctl.cli.group import CommandGroup
 from mjctl.cli.options import (
     AllRegionsOption,
     EnvOption,
@@ -30,22 +31,17 @@ if TYPE_CHECKING:
     from mjctl.fleet.listing import ServerRow
     from mjctl.models.contract import Contract
 
-ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Names as in `mjctl servers list`.")]
+ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER", help="Names as in `mjctl servers list`.")]
 OptionalServerArguments = Annotated[
-    list[str] | None, typer.Argument(metavar="[SERVER]...", help="Names as in `mjctl servers list`; none: all of them.")
+    list[str] | None, typer.Argument(metavar="SERVER", help="Names as in `mjctl servers list`; none: all of them.")
 ]
 
 DrainMessageOption = Annotated[
     str | None,
-    typer.Option("--message", "-m", help="Why: shown by `servers list` and `health`."),
+    typer.Option("--message", "-m", metavar="TEXT", help="Why: shown by `servers list` and `health`."),
 ]
 
-app = typer.Typer(no_args_is_help=True, help="The game servers, over one or several regions.")
-
-
-@app.callback()
-def _group() -> None:
-    """The game servers, over one or several regions."""
+app = CommandGroup(no_args_is_help=True, help="List, drain, restart and scale game servers.")
 
 
 @app.command("list")
@@ -55,7 +51,9 @@ def list_servers(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Every game server: zone, state, process or task, players, matches, uptime, and unexpected ends so far.
+    """List game servers with zone, state, players and matches.
+
+    Also the process or task of each server, its uptime and its unexpected ends so far.
 
     A server that is down is shown as such; the exit code is 0 (`mjctl health` judges).
 
@@ -80,7 +78,9 @@ def drain(
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Move the matches of servers to the others and take those servers out of service; no match ends by it.
+    """Move matches off servers and take these out of service.
+
+    No match ends by it.
 
     `servers list` and `health` show who drained them, when and why. `mjctl servers restart SERVER` brings them back. A
     deploy leaves them as they are, unless it replaces them: it says so then. On AWS the load balancer no longer finds
@@ -102,7 +102,9 @@ def restart(
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Restart servers (all of the region when none is named) one at a time; matches move on before each.
+    """Restart servers one at a time, after their matches have moved.
+
+    Without names, every server of the region.
 
     On AWS the server's task is stopped, and its replacement awaited.
 
@@ -117,7 +119,7 @@ def restart(
 def scale(
     servers_per_zone: Annotated[
         int | None,
-        typer.Argument(metavar="[SERVERS_PER_ZONE]", min=1, max=50, help="Game servers in each zone from now on."),
+        typer.Argument(metavar="SERVERS_PER_ZONE", min=1, max=50, help="Game servers in each zone from now on."),
     ] = None,
     reset: Annotated[bool, typer.Option("--reset", help="Give the number back to the environment's file.")] = False,
     env: EnvOption = "local",
@@ -128,7 +130,9 @@ def scale(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Change the number of game servers of regions, through Terraform and without new code; later deploys keep it.
+    """Change the number of game servers in each zone.
+
+    The change goes through Terraform and brings no new code. Later deploys keep the number.
 
     On AWS this is the least number of tasks; autoscaling goes above it. The environment's file is the lasting place.
 

@@ -32,7 +32,9 @@ def outputs(
     all_regions: AllRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show what deployed regions publish: addresses, tables, queues, identity. No secret is among it.
+    """Show the addresses, tables and queues of deployed regions.
+
+    The document holds no secret.
 
     Without --region also what a production environment has once: foundation and edge.
 
@@ -61,7 +63,9 @@ def status(
     all_regions: AllRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show each region's state: deployed or not, which revision, since when, who works on it, and where players go.
+    """Show the state, revision and lock of each region.
+
+    Also since when the revision runs, and which regions take the players of a region that is failed over.
 
     Example: mjctl status --all-regions
     """
@@ -130,10 +134,10 @@ def history(
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=10_000, help="Runs at most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=10_000, help="Runs at most.")] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show who deployed what, when, and how it ended; the newest run first.
+    """Show past runs: who, what, when and the result; newest first.
 
     Example: mjctl history --region us-east-1 --limit 5
     """
@@ -152,11 +156,16 @@ def unlock(
     env: EnvOption = "local",
     region: RegionOption = None,
     lock_id: Annotated[
-        str | None, typer.Option("--id", envvar="MJCTL_LOCK_ID", help="The lock's id, as the error message names it.")
+        str | None,
+        typer.Option(
+            "--id", metavar="LOCK_ID", envvar="MJCTL_LOCK_ID", help="The lock's id, as the error message names it."
+        ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove a state lock whose holder is gone; a holder that lives is named and left alone.
+    """Remove a state lock whose process has ended.
+
+    If the process still runs, the command names it and keeps the lock.
 
     In a production environment --region also takes `foundation` and `edge`.
 
