@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+_Run = TypeVar("_Run", bound=Callable[..., Any])
 
 # A variable that stays set in a shell would confirm every later command, or allow each to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
@@ -32,8 +34,8 @@ class Command(TyperCommand):
 class CommandGroup(typer.Typer):
     """A group of commands that are of the class `Command`."""
 
-    def command(self, *arguments: Any, **options: Any) -> Any:
-        return super().command(*arguments, **{"cls": Command, **options})
+    def command(self, name: str | None = None, **options: Any) -> Callable[[_Run], _Run]:
+        return super().command(name, **{"cls": Command, **options})
 
 
 class Group(TyperGroup):
