@@ -39,7 +39,7 @@ test-browser: $(VENV)/.tests-installed
 
 test-slow: WORKERS := 2
 test-slow: $(VENV)/.tests-installed
-	$(PYTEST) $(SPREAD) -m slow tests/unit tests/integration tests/terraform tests/faults
+	$(PYTEST) $(SPREAD) -m slow tests/unit tests/integration tests/terraform
 
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra

@@ -9,6 +9,7 @@ from typing import Any
 
 from mjctl.models.contract import Contract
 from mjctl.sandbox.emulators import Emulators
+from tests.factories import contract
 
 REGION = "us-east-1"
 OTHER_REGION = "eu-west-1"
@@ -77,76 +78,73 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
     _health_check(client("route53"), region)
     return Production(
         emulators,
-        Contract.parse(
-            {
-                "version": 1,
-                "project": "arena",
-                "environment": "it",
-                "target": "sandbox",
-                "region": region,
-                "zones": zones,
-                "aws": {
-                    "account_id": account,
-                    "endpoint_url": emulators.url("ministack"),
-                    "secret": f"file:{emulators.key_file}",
-                    "service_endpoint_urls": service_endpoints(emulators.endpoints()),
-                },
-                "endpoints": {"api": f"https://api.{DOMAIN}", "served": False},
-                "cache": {
-                    "access": "ops_function",
-                    "ops_function_arn": f"arn:aws:lambda:{region}:{account}:function:{NAME}-ops",
-                    "secret": f"iam:{name}",
-                    "url": f"rediss://{NAME}-ops@master.cache.example:6379",
-                },
-                "database": {
-                    "access": "private",
-                    "host": _aurora(client("rds"), name, zones),
-                    "port": 5432,
-                    "name": "game",
-                    "user": "game",
-                    "secret": secret,
-                    "tls": True,
-                },
-                "tables": {"matches": _table(client, is_primary)},
-                "topics": {"events": events},
-                "queues": {
-                    "persistence": {
-                        **queues["persistence"],
-                        "dead_letter": queues["persistence-dlq"],
-                        "max_receive_count": 5,
-                    }
-                },
-                "identity": {
-                    "user_pool_id": pool,
-                    "client_id": "client",
-                    "issuer": f"{emulators.url('ministack')}/{pool}",
-                    "jwks_url": f"{emulators.url('ministack')}/{pool}/.well-known/jwks.json",
-                },
-                "keys": {"data": _key(client("kms"))},
-                "fleet": {
-                    "kind": "ecs",
-                    "cluster": NAME,
-                    "service": f"{NAME}-game",
-                    "task_definition": task_definition,
-                    "log_group": f"/{NAME}/game",
-                },
-                "backup": {"vault_name": name},
-                "managed": {
-                    "alarm_prefix": f"{NAME}-",
-                    "alarm_topic": alarms,
-                    "api_id": _gateway(client("apigatewayv2")),
-                    "cache_group": _cache(client("elasticache"), name),
-                    "certificate": _certificate(client("acm")),
-                    "database_cluster": name,
-                    "dead_letter_queues": {"api": f"{NAME}-api-function-dlq"},
-                    "functions": {"api": function},
-                    "load_balancer": balancer,
-                    "primary_region": REGION,
-                    "target_group": target_group,
-                    "web_acl": web_acl,
-                    "web_domain": DOMAIN,
-                },
-            }
+        contract(
+            region,
+            project="arena",
+            environment="it",
+            target="sandbox",
+            zones=zones,
+            aws={
+                "account_id": account,
+                "endpoint_url": emulators.url("ministack"),
+                "secret": f"file:{emulators.key_file}",
+                "service_endpoint_urls": service_endpoints(emulators.endpoints()),
+            },
+            endpoints={"api": f"https://api.{DOMAIN}", "served": False},
+            cache={
+                "access": "ops_function",
+                "ops_function_arn": f"arn:aws:lambda:{region}:{account}:function:{NAME}-ops",
+                "secret": f"iam:{name}",
+                "url": f"rediss://{NAME}-ops@master.cache.example:6379",
+            },
+            database={
+                "access": "private",
+                "host": _aurora(client("rds"), name, zones),
+                "port": 5432,
+                "name": "game",
+                "user": "game",
+                "secret": secret,
+                "tls": True,
+            },
+            tables={"matches": _table(client, is_primary)},
+            topics={"events": events},
+            queues={
+                "persistence": {
+                    **queues["persistence"],
+                    "dead_letter": queues["persistence-dlq"],
+                    "max_receive_count": 5,
+                }
+            },
+            identity={
+                "user_pool_id": pool,
+                "client_id": "client",
+                "issuer": f"{emulators.url('ministack')}/{pool}",
+                "jwks_url": f"{emulators.url('ministack')}/{pool}/.well-known/jwks.json",
+            },
+            keys={"data": _key(client("kms"))},
+            fleet={
+                "kind": "ecs",
+                "cluster": NAME,
+                "service": f"{NAME}-game",
+                "task_definition": task_definition,
+                "log_group": f"/{NAME}/game",
+            },
+            backup={"vault_name": name},
+            managed={
+                "alarm_prefix": f"{NAME}-",
+                "alarm_topic": alarms,
+                "api_id": _gateway(client("apigatewayv2")),
+                "cache_group": _cache(client("elasticache"), name),
+                "certificate": _certificate(client("acm")),
+                "database_cluster": name,
+                "dead_letter_queues": {"api": f"{NAME}-api-function-dlq"},
+                "functions": {"api": function},
+                "load_balancer": balancer,
+                "primary_region": REGION,
+                "target_group": target_group,
+                "web_acl": web_acl,
+                "web_domain": DOMAIN,
+            },
         ),
     )
 

@@ -20,9 +20,9 @@ import pytest
 from gameserver.functions.services import Services
 from gameserver.persistence.results import Stats
 from gameserver.runtime.settings import Settings
-from mjctl.models.contract import Contract
 from mjctl.queues.dead_letters import peek
 from mjctl.queues.redrive import redrive
+from tests.factories import contract_over
 
 MATCHES, EVENTS_PER_MATCH, POISON = 1_000, 10, 20
 PLAYERS = [f"player-{number}" for number in range(50)]
@@ -110,54 +110,6 @@ class Workers:
         self._stack.push(running)
 
 
-def contract_of(settings: Settings, sqs: Any, aws_secret: str) -> Contract:
-    """What `mjctl queue` needs to know of these services."""
-    url = settings.persistence_queue_url
-    arns = {
-        one: sqs.get_queue_attributes(QueueUrl=one, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        for one in (url, f"{url}-dead-letter")
-    }
-    dead = {"url": f"{url}-dead-letter", "arn": arns[f"{url}-dead-letter"]}
-    queue = {"url": url, "arn": arns[url], "dead_letter": dead, "max_receive_count": RECEIVES}
-    return Contract.parse(
-        {
-            "version": 1,
-            "project": settings.project,
-            "environment": "local",
-            "target": "local",
-            "region": settings.region,
-            "zones": [f"{settings.region}a"],
-            "aws": {
-                "endpoint_url": settings.aws_endpoint_url,
-                "account_id": "000000000000",
-                "secret": aws_secret,
-            },
-            "endpoints": {"api": "http://127.0.0.1:1"},
-            "cache": {"url": settings.cache_url},
-            "database": {
-                "host": settings.database_host,
-                "port": settings.database_port,
-                "name": settings.database_name,
-                "user": settings.database_user,
-                "secret": settings.database_secret,
-                "tls": False,
-            },
-            "tables": {key: {"name": name, "arn": f"arn:{name}"} for key, name in settings.tables.items()},
-            "topics": {"events": settings.events_topic_arn},
-            "queues": {"persistence": queue},
-            "identity": {
-                "user_pool_id": settings.user_pool_id,
-                "client_id": settings.client_id,
-                "issuer": settings.issuer,
-                "jwks_url": settings.jwks_url,
-            },
-            "keys": {"data": settings.data_key_arn},
-            "fleet": {"kind": "supervisor"},
-            "backup": {},
-        }
-    )
-
-
 def count(sqs: Any, url: str) -> int:
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return sum(int(n) for n in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"].values())
@@ -218,7 +170,7 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
 ) -> None:
     settings = make_settings()
     sqs = boto3.client("sqs", region_name=settings.region, endpoint_url=settings.aws_endpoint_url)
-    contract = contract_of(settings, sqs, aws.secret)
+    contract = contract_over(settings, aws.secret)
     queue, dead = contract.queues["persistence"].url, contract.queues["persistence"].dead_letter
     sqs.set_queue_attributes(
         QueueUrl=queue,
