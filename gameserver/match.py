@@ -16,9 +16,21 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from gameserver.events import (
+    MatchEnded,
+    MatchEvent,
+    MatchStarted,
+    Payload,
+    PlayerChatted,
+    PlayerJoined,
+    PlayerLeft,
+    PlayerResult,
+    RuleEvent,
+    as_mapping,
+)
 from gameserver.protocol import HEARTBEAT_HZ, Event, Frame, Full, PlayerInfo
 from gameserver.ranking import ranking
-from gameserver.rules import RuleEvent, load_rules
+from gameserver.rules import load_rules
 
 FULL_FRAME_SECONDS: Final = 5.0
 NEVER_JOINED_SECONDS: Final = 30.0
@@ -72,15 +84,6 @@ class MatchOverError(JoinError):
 
 class UnknownVersion(ValueError):
     """A snapshot that another version of the server has made."""
-
-
-class MatchEvent(Struct, frozen=True):
-    """One line of the match's story. `sequence` counts from 1 without gaps."""
-
-    sequence: int
-    type: str
-    occurred_at_ms: int
-    payload: dict[str, Any]
 
 
 class Seat(Struct, gc=False):
@@ -209,11 +212,11 @@ class Match:
             raise MatchFullError("every seat is taken")
         if not self.started:
             self.started_at_ms = now_ms
-            self._record("match.started", {"mode": self.spec.mode, "seats": self.spec.seats, **self._mark()}, now_ms)
+            self._record(MatchStarted(self.spec.mode, self.spec.seats, self.spec.internal), now_ms)
         seat = Seat(slot, player_id, name, _digest(token))
         self._seats[slot] = seat
         self.rules.add_player(slot)
-        self._record("player.joined", {"player_id": player_id, "display_name": name, "slot": slot}, now_ms)
+        self._record(PlayerJoined(player_id, name, slot), now_ms)
         return seat, token
 
     def resume(self, token: str) -> Seat | None:
@@ -231,7 +234,7 @@ class Match:
         del self._seats[slot]
         self._departed.append(seat)
         self.rules.remove_player(slot)
-        self._record("player.left", {"player_id": seat.player_id, "slot": slot}, now_ms)
+        self._record(PlayerLeft(seat.player_id, slot), now_ms)
         if not self._seats:
             self.end("abandoned", now_ms)
 
@@ -247,7 +250,7 @@ class Match:
         """Record what a player said. False: too late."""
         if seat.left or self.ended:
             return False
-        self._record(_CHAT, {"player_id": seat.player_id, "slot": seat.slot, _SEALED: sealed}, now_ms)
+        self._record(PlayerChatted(seat.player_id, sealed, seat.slot), now_ms)
         return True
 
     def tick(self, now_ms: int) -> Frame | Full | None:
@@ -277,18 +280,16 @@ class Match:
         if self.ended:
             return
         self.reason = reason
-        self.result = {
-            "mode": self.spec.mode,
-            "reason": reason,
-            "started_at_ms": self.started_at_ms or self.spec.created_at_ms,
-            "ended_at_ms": now_ms,
-            "players": self._ranking(),
-            **self._mark(),
-        }
-        self._record("match.ended", self.result, now_ms)
-
-    def _mark(self) -> dict[str, bool]:
-        return {"internal": True} if self.spec.internal else {}
+        ended = MatchEnded(
+            mode=self.spec.mode,
+            reason=reason,
+            started_at_ms=self.started_at_ms or self.spec.created_at_ms,
+            ended_at_ms=now_ms,
+            players=self._ranking(),
+            internal=self.spec.internal,
+        )
+        self.result = as_mapping(ended)
+        self._record(ended, now_ms)
 
     def take_events(self) -> list[MatchEvent]:
         """The events since the last call, in order."""
@@ -360,16 +361,18 @@ class Match:
         self._quiet_ticks = 0
         return Frame(self.tick_number, acks, changes, stored)
 
-    def _record(self, event_type: str, payload: dict[str, Any], now_ms: int) -> None:
+    def _record(self, payload: Payload, now_ms: int) -> None:
         self._sequence += 1
-        self._events.append(MatchEvent(self._sequence, event_type, now_ms, payload))
+        self._events.append(MatchEvent.of(self._sequence, payload, now_ms))
 
     def _record_rule(self, event: RuleEvent, now_ms: int) -> None:
         seat = self._seats.get(event.slot)
         if seat is not None:
-            self._record(event.type, {"player_id": seat.player_id, "slot": event.slot, **event.payload}, now_ms)
+            self._sequence += 1
+            payload = {"player_id": seat.player_id, "slot": event.slot, **event.payload}
+            self._events.append(MatchEvent(self._sequence, event.type, now_ms, payload))
 
-    def _ranking(self) -> list[dict[str, Any]]:
+    def _ranking(self) -> list[PlayerResult]:
         scores = self.rules.scores()
         seats = [*self._departed, *self._seats.values()]
         return ranking((s.player_id, s.name, s.score if s.left else scores.get(s.slot, 0)) for s in seats)
@@ -393,14 +396,9 @@ class Match:
         if event.sequence <= self._sequence:
             return
         self._sequence = event.sequence
-        if event.type == _CHAT:
+        if event.type == PlayerChatted.TYPE:
             return
         self.rules.replay(RuleEvent(event.type, int(event.payload.get("slot", -1)), event.payload))
-
-
-def needs_snapshot(events: Iterable[MatchEvent]) -> bool:
-    """Whether `events` must be stored together with a snapshot, because replaying them alone would not restore all."""
-    return any(event.type in _STRUCTURAL for event in events)
 
 
 def _public(event: MatchEvent) -> dict[str, Any]:
@@ -408,9 +406,7 @@ def _public(event: MatchEvent) -> dict[str, Any]:
     return {name: value for name, value in event.payload.items() if name != _SEALED}
 
 
-_CHAT: Final = "player.chatted"
 _SEALED: Final = "sealed"
-_STRUCTURAL: Final = frozenset({"match.started", "player.joined", "player.left", "match.ended"})
 _encode_snapshot = msgspec.msgpack.Encoder().encode
 _decode_snapshot = msgspec.msgpack.Decoder(_Snapshot).decode
 _decode_version = msgspec.msgpack.Decoder(_Version).decode

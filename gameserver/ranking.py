@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+
+from gameserver.events import PlayerResult
 
 
-def ranking(scores: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
+def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
     """Players by falling score; equal scores share a rank. Whoever came back after leaving counts once, by the sum.
 
     Args:
@@ -18,11 +19,6 @@ def ranking(scores: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
         total[player_id] = total.get(player_id, 0) + score
         names[player_id] = name
     return [
-        {
-            "player_id": player_id,
-            "display_name": names[player_id],
-            "score": score,
-            "rank": 1 + sum(other > score for other in total.values()),
-        }
+        PlayerResult(player_id, names[player_id], score, rank=1 + sum(other > score for other in total.values()))
         for player_id, score in sorted(total.items(), key=lambda item: (-item[1], item[0]))
     ]

@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from gameserver.cluster.store import Advance, CommitStatus, MatchStore
+from gameserver.events import EncodedEvent
 from gameserver.runtime.aws import AwsClients
 
 if TYPE_CHECKING:
@@ -42,11 +43,6 @@ _PARALLEL_CALLS: Final = 4
 _BACKOFF_SECONDS: Final = (0.2, 5.0)
 
 
-class StoredEvent(NamedTuple):
-    sequence: int
-    body: bytes
-
-
 @dataclass
 class Outbox:
     """How far one match's events have got. Sequences; `snapshotted`: covered by the stored snapshot.
@@ -62,7 +58,7 @@ class Outbox:
     snapshotted: int = 0
     ended: bool = False
     waiting_since: float = field(default_factory=time.monotonic)
-    recent: deque[StoredEvent] = field(default_factory=lambda: deque(maxlen=_RECENT_EVENTS))
+    recent: deque[EncodedEvent] = field(default_factory=lambda: deque(maxlen=_RECENT_EVENTS))
 
     @property
     def backlog(self) -> int:
@@ -72,7 +68,7 @@ class Outbox:
         """These events are stored now."""
         if self.backlog == 0:
             self.waiting_since = time.monotonic()
-        self.recent.extend(StoredEvent(first_sequence + index, body) for index, body in enumerate(bodies))
+        self.recent.extend(EncodedEvent(first_sequence + index, body) for index, body in enumerate(bodies))
         self.committed = max(self.committed, first_sequence + len(bodies) - 1)
 
     def advance(self, published: int) -> None:
@@ -82,7 +78,7 @@ class Outbox:
         while self.recent and self.recent[0].sequence <= published:
             self.recent.popleft()
 
-    def at_hand(self, limit: int) -> list[StoredEvent] | None:
+    def at_hand(self, limit: int) -> list[EncodedEvent] | None:
         """The next events to publish; None if they must be read from the stream."""
         if not self.recent or self.recent[0].sequence > self.published + 1:
             return None
@@ -91,8 +87,7 @@ class Outbox:
 
 class _Entry(NamedTuple):
     outbox: Outbox
-    sequence: int
-    body: bytes
+    event: EncodedEvent
 
 
 _Message = list[_Entry]
@@ -179,11 +174,7 @@ class Publisher:
             await self._advance(outboxes, reached)
             return True
         found = await self._next_events(outboxes)
-        entries = [
-            _Entry(outbox, sequence, body)
-            for outbox, events in zip(outboxes, found, strict=True)
-            for sequence, body in events
-        ]
+        entries = [_Entry(outbox, event) for outbox, events in zip(outboxes, found, strict=True) for event in events]
         gate = asyncio.Semaphore(_PARALLEL_CALLS)
         failed = [
             entry
@@ -193,21 +184,21 @@ class Publisher:
         first_failed: dict[str, int] = {}
         for entry in failed:
             name = entry.outbox.match_id
-            first_failed[name] = min(entry.sequence, first_failed.get(name, entry.sequence))
+            first_failed[name] = min(entry.event.sequence, first_failed.get(name, entry.event.sequence))
         reached = {
-            outbox.match_id: first_failed.get(outbox.match_id, events[-1][0] + 1) - 1
+            outbox.match_id: first_failed.get(outbox.match_id, events[-1].sequence + 1) - 1
             for outbox, events in zip(outboxes, found, strict=True)
             if events
         }
         await self._advance(outboxes, reached)
         return not failed
 
-    async def _next_events(self, outboxes: Sequence[Outbox]) -> list[list[StoredEvent]]:
+    async def _next_events(self, outboxes: Sequence[Outbox]) -> list[list[EncodedEvent]]:
         at_hand = {outbox.match_id: outbox.at_hand(_ROUND_EVENTS) for outbox in outboxes}
         to_read = [(o.match_id, o.published) for o in outboxes if at_hand[o.match_id] is None]
         read = await self._store.unpublished(to_read, _ROUND_EVENTS) if to_read else []
         for (match_id, _), events in zip(to_read, read, strict=True):
-            at_hand[match_id] = [StoredEvent(*event) for event in events]
+            at_hand[match_id] = events
         return [at_hand[outbox.match_id] or [] for outbox in outboxes]
 
     async def _send(self, messages: Sequence[_Message], gate: asyncio.Semaphore) -> list[_Entry]:
@@ -253,7 +244,7 @@ class Publisher:
 
 
 def _messages(entries: Iterable[_Entry]) -> Iterator[_Message]:
-    return _bounded(entries, lambda entry: len(entry.body) + 1, _MESSAGE_EVENTS, _MESSAGE_BYTES)
+    return _bounded(entries, lambda entry: len(entry.event.body) + 1, _MESSAGE_EVENTS, _MESSAGE_BYTES)
 
 
 def _calls(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
@@ -262,7 +253,7 @@ def _calls(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
 
 def _body(message: _Message) -> bytes:
     """A JSON array of the events."""
-    return b"[%b]" % b",".join(entry.body for entry in message)
+    return b"[%b]" % b",".join(entry.event.body for entry in message)
 
 
 def _bounded(items: Iterable[T], size_of: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:

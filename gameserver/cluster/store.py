@@ -15,7 +15,8 @@ from redis.exceptions import RedisError
 
 from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
-from gameserver.match import MatchEvent, MatchSpec
+from gameserver.events import EncodedEvent, StoredEvent, decode
+from gameserver.match import MatchSpec
 
 log = structlog.get_logger()
 
@@ -141,34 +142,9 @@ class StoredMatch:
 
     spec: MatchSpec
     snapshot: bytes | None
-    events: list[MatchEvent]
+    events: list[StoredEvent]
     published: int
     committed: int
-
-
-class _Body(msgspec.Struct):
-    """The part of an event's body that replaying needs; see `encode_event`."""
-
-    type: str
-    sequence: int
-    occurred_at_ms: int
-    payload: dict[str, object]
-
-
-def encode_event(event: MatchEvent, match_id: str, region: str, server_id: str) -> bytes:
-    """The body of `event`, as it is stored and as it goes to SNS."""
-    return msgspec.json.encode(
-        {
-            "event_id": f"{match_id}:{event.sequence}",
-            "type": event.type,
-            "match_id": match_id,
-            "region": region,
-            "server_id": server_id,
-            "sequence": event.sequence,
-            "occurred_at_ms": event.occurred_at_ms,
-            "payload": event.payload,
-        }
-    )
 
 
 class MatchStore:
@@ -189,7 +165,7 @@ class MatchStore:
         spec, snapshot, entries, published = await pipeline.execute()
         if spec is None:
             return None
-        events = [_decode_event(fields[b"e"]) for _, fields in entries]
+        events = [decode(fields[b"e"]) for _, fields in entries]
         last = events[-1].sequence if events else 0
         return StoredMatch(
             spec=msgspec.json.decode(spec, type=MatchSpec),
@@ -242,13 +218,15 @@ class MatchStore:
         await self._redis.zadd(keys.ACTIVE_MATCHES, {name: time.time() * 1000})
         return True
 
-    async def unpublished(self, wanted: Sequence[tuple[str, int]], limit: int) -> list[list[tuple[int, bytes]]]:
-        """For each `(match id, published)`: up to `limit` following events, as (sequence, body)."""
+    async def unpublished(self, wanted: Sequence[tuple[str, int]], limit: int) -> list[list[EncodedEvent]]:
+        """For each `(match id, published)`: up to `limit` following events."""
         pipeline = self._redis.pipeline(transaction=False)
         for match_id, published in wanted:
             pipeline.xrange(keys.events(match_id), min=f"{published + 1}-0", count=limit)
         found = await pipeline.execute()
-        return [[(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found]
+        return [
+            [EncodedEvent(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found
+        ]
 
     async def advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
         """Record what SNS has taken."""
@@ -275,8 +253,3 @@ class MatchStore:
 
 def _outcome(result: Any) -> CommitStatus:
     return CommitStatus.FAILED if isinstance(result, Exception) else CommitStatus(result)
-
-
-def _decode_event(body: bytes) -> MatchEvent:
-    decoded = msgspec.json.decode(body, type=_Body)
-    return MatchEvent(decoded.sequence, decoded.type, decoded.occurred_at_ms, decoded.payload)

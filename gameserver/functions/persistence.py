@@ -12,10 +12,10 @@ from typing import Any
 
 import structlog
 
+from gameserver.events import MatchEnded, MatchStarted, StoredEvent, parse_message
 from gameserver.functions.services import LEADERBOARD_KEY, LEADERBOARD_NAMESPACE, PROFILE_NAMESPACE, Services
 from gameserver.persistence import failures
 from gameserver.persistence.database import DatabaseUnavailable
-from gameserver.persistence.events import Event, MatchEnded, MatchStarted, parse_message
 from gameserver.persistence.metrics import EVENT_LAG, EVENTS
 from gameserver.persistence.tables import TablesUnavailable
 
@@ -33,7 +33,7 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
         with an event that can never be accepted fails at each delivery, until the queue moves it to its dead-letter
         queue; its other events are stored at the first. Why a message failed is kept for `mjctl queue peek`.
     """
-    messages: dict[str, list[Event]] = {}
+    messages: dict[str, list[StoredEvent]] = {}
     failed: dict[str, str] = {}
     for record in batch["Records"]:
         messages[record["messageId"]], poison = parse_message(record["body"])
@@ -69,7 +69,7 @@ async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
         log.warning("causes_not_kept", cause=str(error))
 
 
-async def _save(events: list[Event], services: Services) -> dict[str, str]:
+async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]:
     """Write to PostgreSQL. Returns: the ids of events that could not be written, each with the cause."""
     import asyncpg
 
@@ -92,7 +92,7 @@ async def _save(events: list[Event], services: Services) -> dict[str, str]:
     return {}
 
 
-async def _finish(events: list[Event], services: Services) -> dict[str, str]:
+async def _finish(events: list[StoredEvent], services: Services) -> dict[str, str]:
     """What follows PostgreSQL; also for events that it had already, since the first attempt may have ended there.
 
     Returns the ids of events that could not be finished, each with the cause.

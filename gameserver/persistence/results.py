@@ -8,16 +8,16 @@ from typing import Any
 
 import structlog
 
-from gameserver.persistence.database import Database
-from gameserver.persistence.events import (
-    Event,
+from gameserver.events import (
     MatchEnded,
     MatchStarted,
     PlayerChatted,
     PlayerJoined,
     PlayerLeft,
     PlayerScored,
+    StoredEvent,
 )
+from gameserver.persistence.database import Database
 
 log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ class Results:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def apply(self, events: Sequence[Event]) -> list[str]:
+    async def apply(self, events: Sequence[StoredEvent]) -> list[str]:
         """Write events in one transaction, each unless it was written before; return the ids of the new ones.
 
         Raises:
@@ -166,7 +166,7 @@ class Results:
         return int(status.rsplit(" ", 1)[-1])
 
 
-async def _write(connection: Any, event: Event) -> None:
+async def _write(connection: Any, event: StoredEvent) -> None:
     match_id = event.match_id
     await connection.execute(_ENSURE_MATCH, match_id, event.region, event.server_id)
     match event.payload:
@@ -184,7 +184,7 @@ async def _write(connection: Any, event: Event) -> None:
             await _write_result(connection, event, ended)
 
 
-async def _write_result(connection: Any, event: Event, ended: MatchEnded) -> None:
+async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) -> None:
     times = ended.started_at_ms, ended.ended_at_ms
     first = await connection.fetchval(
         _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from gameserver.persistence.events import Event, MatchEnded
+from gameserver.events import MatchEnded, StoredEvent
 from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
@@ -111,7 +111,7 @@ class Tables:
         fields = ("created_at", "started_at", "ended_at", "result")
         return MatchRecord(match_id, values["state"], values.get("mode", ""), **{f: values.get(f) for f in fields})
 
-    async def mark_running(self, event: Event) -> bool:
+    async def mark_running(self, event: StoredEvent) -> bool:
         """Apply a `match.started` event; False when it or a later state was there already."""
         started = event.occurred_at_ms
         update = {
@@ -132,7 +132,7 @@ class Tables:
         }
         return await self._once(event, update)
 
-    async def mark_ended(self, event: Event, ended: MatchEnded) -> bool:
+    async def mark_ended(self, event: StoredEvent, ended: MatchEnded) -> bool:
         """Apply a `match.ended` event: state and result. False when that was there already.
 
         A player's match is kept for good. A match of probe or load-test accounts expires after a day.
@@ -219,7 +219,7 @@ class Tables:
                 request = answer.get("UnprocessedKeys") or {}
         return names
 
-    async def _once(self, event: Event, update: dict[str, Any]) -> bool:
+    async def _once(self, event: StoredEvent, update: dict[str, Any]) -> bool:
         """Update the event's match and remember the event, both or neither."""
         remember = {
             "TableName": self._processed,

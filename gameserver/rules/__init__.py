@@ -9,15 +9,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
+from gameserver.events import PlayerScored
+from gameserver.events import RuleEvent as RuleEvent
 
-class RuleEvent(NamedTuple):
-    """Something worth storing, e.g. `("player.scored", 3, {"score": 12, "points": 2})`; the match adds the player."""
-
-    type: str
-    slot: int
-    payload: dict[str, Any]
+PLAYER_SCORED: Final = PlayerScored.TYPE
+"""Type of the event that changes a player's score. Its payload has `score` and `points`, see `PlayerScored`."""
 
 
 class Rules(Protocol):

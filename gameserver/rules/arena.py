@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import msgspec
 from msgspec import Meta, Struct
 
-from gameserver.rules import RuleEvent
+from gameserver.rules import PLAYER_SCORED, RuleEvent
 
 FIELD = 1000
 SPEED_PER_SECOND = 260.0
@@ -166,7 +166,7 @@ class Arena:
         return False
 
     def replay(self, event: RuleEvent) -> None:
-        if event.type != "player.scored":
+        if event.type != PLAYER_SCORED:
             return
         runner = self._runners.get(event.slot)
         if runner is not None:
@@ -200,7 +200,7 @@ class Arena:
             self._changes.taken.append(pick_up.id)
             self._changes.scores += (slot, runner.score)
             payload = {"score": runner.score, "points": pick_up.points, "pick_up": pick_up.id}
-            events.append(RuleEvent("player.scored", slot, payload))
+            events.append(RuleEvent(PLAYER_SCORED, slot, payload))
 
     def _fill(self) -> None:
         while len(self._pick_ups) < self._wanted:

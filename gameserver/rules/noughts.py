@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta, Struct
 
-from gameserver.rules import RuleEvent
+from gameserver.rules import PLAYER_SCORED, RuleEvent
 
 SEATS = 2
 EMPTY = -1
@@ -67,7 +67,7 @@ class NoughtsAndCrosses:
             return
         self._place(slot, action.cell)
         won = int(board.winner == slot)
-        self._moves.append(RuleEvent("player.scored", slot, {"score": won, "points": won, "cell": action.cell}))
+        self._moves.append(RuleEvent(PLAYER_SCORED, slot, {"score": won, "points": won, "cell": action.cell}))
 
     def step(self) -> list[RuleEvent]:
         moves, self._moves = self._moves, []
@@ -87,7 +87,7 @@ class NoughtsAndCrosses:
         return self._board.winner != EMPTY or EMPTY not in self._board.cells
 
     def replay(self, event: RuleEvent) -> None:
-        if event.type == "player.scored":
+        if event.type == PLAYER_SCORED:
             self._place(event.slot, int(event.payload["cell"]))
 
     def dump(self) -> _NoughtsState:

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from picows import WSCloseCode, WSMsgType
 from picows.picows import WSFrame, WSListener, WSTransport
@@ -33,10 +33,6 @@ from gameserver.protocol import (
 from gameserver.server.loop import GameLoop
 from gameserver.server.metrics import Metrics
 
-if TYPE_CHECKING:
-    from gameserver.server.relay import Relay
-    from gameserver.server.room import Room
-
 _HELLO_SECONDS: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 64 * 1024
 """Kernel buffer of one client: 10 to 20 s of a usual match. Left to itself, Linux lets it grow to megabytes."""
@@ -51,6 +47,29 @@ _DROP_ALLOWANCE: Final = 10 * MAX_INPUTS_PER_SECOND
 _DEAD_PEER_MS: Final = 10_000
 _HEADER: Final = 14
 """Room that picows needs before a message, to put the frame's header there without copying."""
+
+
+class Seatholder(Protocol):
+    """What a connection asks of the room that holds its seat; see `gameserver.server.room.Room`."""
+
+    match: Match
+    closing: bool
+    sampled: bool
+
+    @property
+    def match_id(self) -> str: ...
+    def say(self, connection: Connection, text: str) -> None: ...
+    def leave(self, connection: Connection) -> None: ...
+    def lost(self, connection: Connection) -> None: ...
+
+
+class Forwarder(Protocol):
+    """What a connection asks of the relay that carries its messages; see `gameserver.server.relay.Relay`."""
+
+    def forward(self, data: bytes) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class ConnectionOwner(Protocol):
@@ -104,7 +123,7 @@ class Connection(WSListener):
         self.codec = codec
         self.from_server = from_server
         self.message_type = WSMsgType.BINARY if codec.binary else WSMsgType.TEXT
-        self.room: Room | None = None
+        self.room: Seatholder | None = None
         self.seat: Seat | None = None
         self.open = False
         self.paused = False
@@ -118,7 +137,7 @@ class Connection(WSListener):
         self._decode: Callable[[bytes], PlayMessage]
         self._match: Match
         self._read_socket: Callable[[], object] | None = None
-        self._relay: Relay | None = None
+        self._relay: Forwarder | None = None
         self._received = 0
         self._received_bytes = 0
         self._window_start = 0.0
@@ -206,14 +225,14 @@ class Connection(WSListener):
 
     # Used by the room and the server
 
-    def seated(self, room: Room, seat: Seat) -> None:
+    def seated(self, room: Seatholder, seat: Seat) -> None:
         """From now on messages are inputs of `seat`."""
         self.room, self.seat = room, seat
         self._server.joined(self)
         self._decode = self.codec.input_decoder(room.match.action_type).raw
         self._match = room.match
 
-    def relayed(self, relay: Relay) -> None:
+    def relayed(self, relay: Forwarder) -> None:
         """From now on messages go to another server."""
         self._relay = relay
         self._server.joined(self)

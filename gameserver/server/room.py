@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 import structlog
 
 from gameserver.cluster.publisher import Outbox
-from gameserver.cluster.store import Commit, encode_event
-from gameserver.match import Match, MatchEvent, Seat, needs_snapshot
+from gameserver.cluster.store import Commit
+from gameserver.events import MatchEnded, MatchEvent, encode, needs_snapshot
+from gameserver.match import Match, Seat
 from gameserver.protocol import (
     ChatLine,
     Codec,
@@ -265,7 +266,7 @@ class Room:
         self._pending += self.match.take_events()
         self._in_flight = _InFlight(len(self._pending), len(self._waiting), self.match.sequence)
         snapshot = None
-        if final or self._waiting or self._snapshot_due(now) or needs_snapshot(self._pending):
+        if final or self._waiting or self._snapshot_due(now) or any(map(needs_snapshot, self._pending)):
             snapshot = self.match.snapshot()
             self._snapshot_at = now
         origin = self._origin
@@ -273,7 +274,7 @@ class Room:
             match_id=self.match_id,
             token=self.outbox.token,
             first_sequence=self._pending[0].sequence if self._pending else 0,
-            bodies=[encode_event(e, self.match_id, origin.region, origin.server_id) for e in self._pending],
+            bodies=[encode(event, self.match_id, origin.region, origin.server_id) for event in self._pending],
             snapshot=snapshot,
             seats_taken=self.match.seated,
         )
@@ -292,7 +293,7 @@ class Room:
             for connection, seat, token in welcomes:
                 if self._by_slot.get(seat.slot) is connection:
                     self._welcome(connection, seat, token)
-        if done and done[-1].type == "match.ended":
+        if done and done[-1].type == MatchEnded.TYPE:
             self._finish()
 
     def tell_alternates(self) -> None:

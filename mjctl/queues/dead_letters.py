@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gameserver.cache import DistributedCache
+from gameserver.events import read_labels
 from gameserver.persistence.failures import Failure, look_up
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.queues import receive, release
@@ -75,9 +76,9 @@ async def _causes(contract: Contract, clients: RegionClients, message_ids: list[
 def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLetter:
     """Describe a received message, whatever its body holds: no body is too odd to be shown."""
     body = str(message["Body"])
-    events = _events(body)
-    ids = [_as_text(event.get("event_id")) for event in events]
-    types = {_as_text(event.get("type")) for event in events}
+    labels = read_labels(body)
+    ids = [_as_text(label.event_id) for label in labels]
+    types = {_as_text(label.type) for label in labels}
     first = next((shown for shown in ids if shown is not None), None)
     attributes = message.get("Attributes", {})
     return DeadLetter(
@@ -102,13 +103,3 @@ def _as_text(value: Any) -> str | None:
     except RecursionError:
         return "?"
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 1]}…"
-
-
-def _events(body: str) -> list[dict[str, Any]]:
-    """The JSON objects in a body that holds one event or an array of them; [] for any other body."""
-    try:
-        decoded = json.loads(body)
-    # Nested a thousand deep, JSON exhausts the decoder's stack.
-    except (ValueError, RecursionError):
-        return []
-    return [event for event in (decoded if isinstance(decoded, list) else [decoded]) if isinstance(event, dict)]

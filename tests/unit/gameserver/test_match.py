@@ -5,15 +5,14 @@ from typing import Any
 
 import pytest
 
+from gameserver.events import MatchEvent, needs_snapshot
 from gameserver.match import (
     NEVER_JOINED_SECONDS,
     Match,
-    MatchEvent,
     MatchFullError,
     MatchOverError,
     MatchSpec,
     UnknownVersion,
-    needs_snapshot,
 )
 from gameserver.protocol import Frame, Full
 from gameserver.rules.arena import Arena, Move
@@ -66,7 +65,7 @@ def test_the_first_player_starts_the_match() -> None:
     assert [event.sequence for event in events] == [1, 2]
     assert events[0].payload == {"mode": "arena", "seats": 2}
     assert events[1].payload == {"player_id": "ada", "display_name": "Ada", "slot": 0}
-    assert needs_snapshot(events)
+    assert all(map(needs_snapshot, events))
     assert match.take_events() == []
 
 
@@ -235,7 +234,7 @@ def test_events_stored_after_the_snapshot_are_replayed() -> None:
     assert restored.rules.scores() == match.rules.scores()
     assert restored.sequence == match.sequence
     assert restored.take_events() == []
-    assert not needs_snapshot(events)
+    assert not any(map(needs_snapshot, events))
 
 
 def test_events_that_the_snapshot_covers_are_not_replayed_again() -> None:

@@ -17,8 +17,9 @@ from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.cluster.lease import LeaseHeld, Leases, NoSuchMatch
 from gameserver.cluster.publisher import Outbox, Publisher
 from gameserver.cluster.scripts import Script
-from gameserver.cluster.store import Advance, Commit, CommitStatus, MatchStore, encode_event
-from gameserver.match import MatchEvent, MatchSpec
+from gameserver.cluster.store import Advance, Commit, CommitStatus, MatchStore
+from gameserver.events import MatchEvent, decode, encode
+from gameserver.match import MatchSpec
 from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
@@ -35,7 +36,7 @@ def _event(sequence: int, event_type: str = "player.scored") -> MatchEvent:
 
 
 def _commit(match_id: str, token: int, first: int = 0, last: int = -1, snapshot: bytes | None = None) -> Commit:
-    bodies = [encode_event(_event(n), match_id, "region", "s1") for n in range(first, last + 1)]
+    bodies = [encode(_event(n), match_id, "region", "s1") for n in range(first, last + 1)]
     return Commit(match_id, token, first, bodies, snapshot, seats_taken=1)
 
 
@@ -129,7 +130,7 @@ async def test_a_repeated_commit_adds_nothing(new_match: Any, stores: Any) -> No
     stored = await store.load(spec.match_id)
     assert stored is not None
     assert [event.sequence for event in stored.events] == [1, 2, 3, 4, 5]
-    assert stored.events[4] == _event(5)
+    assert stored.events[4] == decode(_commit(spec.match_id, 1, 5, 5).bodies[0])
 
 
 async def test_commits_of_several_matches_do_not_affect_each_other(new_match: Any, stores: Any, redis: Redis) -> None:
@@ -155,7 +156,7 @@ async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores:
     leases, store = stores["s1"]
     token = await leases.acquire(spec.match_id)
     await redis.flushdb()
-    bodies = [encode_event(_event(n), spec.match_id, "region", "s1") for n in (4, 5)]
+    bodies = [encode(_event(n), spec.match_id, "region", "s1") for n in (4, 5)]
     assert await store.recreate(spec, token, 3, 4, bodies)
     assert await store.commit([_commit(spec.match_id, token, 6, 6, b"snapshot")]) == [CommitStatus.STORED]
     stored = await store.load(spec.match_id)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gameserver.cluster.publisher import Outbox, _body, _calls, _Entry, _messages
+from gameserver.events import EncodedEvent
 
 
 def _outbox() -> Outbox:
@@ -45,7 +46,7 @@ def test_an_adopted_backlog_is_read_from_the_stream_first() -> None:
 @given(st.lists(st.integers(1, 90_000), max_size=300))
 def test_messages_and_calls_hold_everything_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
     outbox = _outbox()
-    entries = [_Entry(outbox, number, b"1" * size) for number, size in enumerate(sizes)]
+    entries = [_Entry(outbox, EncodedEvent(number, b"1" * size)) for number, size in enumerate(sizes)]
     calls = list(_calls(_messages(entries)))
     assert [entry for call in calls for message in call for entry in message] == entries
     for call in calls:
@@ -57,5 +58,5 @@ def test_messages_and_calls_hold_everything_in_order_within_the_limits_of_sns(si
 def test_a_message_is_a_json_array_of_events() -> None:
     outbox = _outbox()
     bodies = [b'{"sequence":1}', b'{"sequence":2}']
-    (message,) = _messages([_Entry(outbox, number, body) for number, body in enumerate(bodies, 1)])
+    (message,) = _messages([_Entry(outbox, EncodedEvent(number, body)) for number, body in enumerate(bodies, 1)])
     assert json.loads(_body(message)) == [{"sequence": 1}, {"sequence": 2}]

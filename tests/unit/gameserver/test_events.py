@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gameserver.events import (
+    MatchEnded,
+    MatchStarted,
+    PlayerChatted,
+    PlayerJoined,
+    PlayerLeft,
+    PlayerResult,
+    PlayerScored,
+    PoisonEvent,
+    RuleEvent,
+    decode,
+    encode,
+    parse,
+    parse_message,
+    read_labels,
+)
+from gameserver.match import Match, MatchSpec
+
+SCORED: dict[str, Any] = {
+    "event_id": "m1:4",
+    "type": "player.scored",
+    "match_id": "m1",
+    "region": "us-east-1",
+    "server_id": "game-us-east-1a-1",
+    "sequence": 4,
+    "occurred_at_ms": 1_790_000_000_000,
+    "payload": {"player_id": "p1", "score": 30, "points": 10},
+}
+
+# What version 0.1.0 wrote of one match, byte for byte: a running region has such events in its streams and queues.
+_RECORDED = """
+{"event_id":"m1:1","type":"match.started","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":1,"occurred_at_ms":1790000000000,"payload":{"mode":"duel","seats":2,"internal":true}}
+{"event_id":"m1:2","type":"player.joined","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":2,"occurred_at_ms":1790000000000,"payload":{"player_id":"ada","display_name":"Ada","slot":0}}
+{"event_id":"m1:3","type":"player.joined","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":3,"occurred_at_ms":1790000000050,"payload":{"player_id":"bob","display_name":"Böb","slot":1}}
+{"event_id":"m1:4","type":"player.chatted","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":4,"occurred_at_ms":1790000000060,"payload":{"player_id":"ada","slot":0,"sealed":"AXNlYWxlZP8="}}
+{"event_id":"m1:5","type":"player.scored","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":5,"occurred_at_ms":1790000000070,"payload":{"player_id":"ada","slot":0,"score":5,"points":5,"pick_up":3}}
+{"event_id":"m1:6","type":"player.left","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":6,"occurred_at_ms":1790000000100,"payload":{"player_id":"bob","slot":1}}
+{"event_id":"m1:7","type":"match.ended","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":7,"occurred_at_ms":1790000003000,"payload":{"mode":"duel","reason":"time","started_at_ms":1790000000000,"ended_at_ms":1790000003000,"players":[{"player_id":"ada","display_name":"Ada","score":0,"rank":1},{"player_id":"bob","display_name":"Böb","score":0,"rank":1}],"internal":true}}
+"""
+RECORDED = [line.encode() for line in _RECORDED.strip().splitlines()]
+
+
+def test_events_of_version_0_1_0_are_parsed() -> None:
+    assert [parse(body).payload for body in RECORDED] == [
+        MatchStarted("duel", 2, internal=True),
+        PlayerJoined("ada", "Ada", 0),
+        PlayerJoined("bob", "Böb", 1),
+        PlayerChatted("ada", b"\x01sealed\xff", 0),
+        PlayerScored("ada", 5, 5, 0),
+        PlayerLeft("bob", 1),
+        MatchEnded(
+            "duel",
+            "time",
+            started_at_ms=1_790_000_000_000,
+            ended_at_ms=1_790_000_003_000,
+            players=[PlayerResult("ada", "Ada", 0, 1), PlayerResult("bob", "Böb", 0, 1)],
+            internal=True,
+        ),
+    ]
+    events, poison = parse_message(b"[%b]" % b",".join(RECORDED))
+    assert (events, poison) == ([parse(body) for body in RECORDED], [])
+    for body in RECORDED:
+        for_replay, as_json = decode(body), msgspec.json.decode(body)
+        assert {name: getattr(for_replay, name) for name in for_replay.__struct_fields__} == as_json
+
+
+def test_a_match_writes_what_version_0_1_0_wrote() -> None:
+    start = 1_790_000_000_000
+    match = Match(MatchSpec("m1", "duel", 2, 3.0, "arena", start, "game-us-east-1a-1", internal=True), tick_rate_hz=20)
+    ada, _ = match.join("ada", "Ada", start)
+    match.join("bob", "Böb", start + 50)
+    match.say(ada, b"\x01sealed\xff", start + 60)
+    match._record_rule(RuleEvent("player.scored", 0, {"score": 5, "points": 5, "pick_up": 3}), start + 70)
+    match.leave(1, start + 100)
+    match.end("time", start + 3000)
+    written = [encode(event, "m1", "us-east-1", "game-us-east-1a-1") for event in match.take_events()]
+    assert [msgspec.json.decode(body) for body in written] == [msgspec.json.decode(body) for body in RECORDED]
+
+
+def test_labels_are_read_of_any_body() -> None:
+    assert read_labels(RECORDED[0].decode()) == [("m1:1", "match.started")]
+    assert read_labels('[{"event_id": 7}, 1, {"type": null}]') == [(7, None), (None, None)]
+    for body in ("", "1", "[" * 5000):
+        assert read_labels(body) == []
+
+
+def test_an_event() -> None:
+    event = parse(json.dumps(SCORED))
+    assert (event.event_id, event.match_id, event.sequence) == ("m1:4", "m1", 4)
+    assert event.payload == PlayerScored("p1", 30, 10)
+
+
+def test_fields_of_a_later_version_are_passed_over() -> None:
+    later = {**SCORED, "trace": "x", "payload": {**SCORED["payload"], "combo": 2}}
+    assert parse(json.dumps(later)) == parse(json.dumps(SCORED))
+
+
+def test_an_end_without_players() -> None:
+    payload = {"mode": "probe", "reason": "abandoned", "started_at_ms": 1, "ended_at_ms": 2, "players": []}
+    event = parse(json.dumps({**SCORED, "type": "match.ended", "payload": payload}))
+    assert event.payload == MatchEnded("probe", "abandoned", 1, 2, [])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "player.exploded"},
+        {"event_id": "m1:5"},
+        {"event_id": "m2:4"},
+        {"sequence": -1},
+        {"sequence": "4"},
+        {"occurred_at_ms": None},
+        {"match_id": ""},
+        {"match_id": "x" * 65},
+        {"payload": None},
+        {"payload": {}},
+        {"payload": {"player_id": "p1", "score": 1.5, "points": 1}},
+        {"payload": {"player_id": "p1", "score": 2**63, "points": 1}},
+    ],
+)
+def test_poison(change: dict[str, Any]) -> None:
+    with pytest.raises(PoisonEvent):
+        parse(json.dumps({**SCORED, **change}))
+
+
+@given(st.text() | st.binary() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
+def test_whatever_arrives_is_an_event_or_poison(body: str | bytes) -> None:
+    with pytest.raises(PoisonEvent):
+        parse(body)
+    events, poison = parse_message(body)
+    assert events == []
+    assert poison or body in ("[]", b"[]")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"payload": ['])
+def test_deep_nesting_is_poison(opening: str) -> None:
+    for body in (opening * 5000, json.dumps({**SCORED, "payload": "deep"}).replace('"deep"', opening * 5000)):
+        with pytest.raises(PoisonEvent):
+            parse(body)
+        events, poison = parse_message(body)
+        assert (events, len(poison)) == ([], 1)
+
+
+def test_a_message_holds_one_event_or_many() -> None:
+    one, other = json.dumps(SCORED), json.dumps({**SCORED, "event_id": "m1:5", "sequence": 5})
+    assert parse_message(one) == ([parse(one)], [])
+    assert parse_message(f"[{one}, {other}]") == ([parse(one), parse(other)], [])
+    events, poison = parse_message(f"[{one}, 1, {other}, {{}}]")
+    assert (events, len(poison)) == ([parse(one), parse(other)], 2)
