@@ -2,88 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TypeVar
 
 import msgspec
 
-from gameserver.cache import (
-    MISS,
-    CacheKey,
-    CacheStats,
-    DistributedCache,
-    ForeignValue,
-    HotKeys,
-    InvalidName,
-    PatternResult,
-    SweepProgress,
-)
+from gameserver.cache import MISS, CacheKey, DistributedCache, ForeignValue, InvalidName
+from mjctl.cache.model import Access, CachedValue, FlushResult, KeyListing, NamespaceResult, OnProgress
+from mjctl.cache.remote import RemoteCache
 from mjctl.clients.boto import RegionClients
-from mjctl.clients.stores import cache
+from mjctl.clients.ops_function import ops_function
+from mjctl.clients.stores import cache as redis_of
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, UsageError
 
-OnProgress = Callable[[SweepProgress], None]
-
-
-@dataclass(frozen=True)
-class KeyListing:
-    """Keys by name.
-
-    Attributes:
-        truncated: the limit cut the list off.
-        foreign_namespaces: members of the cache's set of namespaces that are none, and were skipped.
-    """
-
-    keys: tuple[CacheKey, ...]
-    truncated: bool
-    foreign_namespaces: int = 0
-
-
-@dataclass(frozen=True)
-class CachedValue:
-    """What is under one key. `found` tells an absent key from a stored null."""
-
-    key: str
-    found: bool
-    value: Any = None
-    ttl_seconds: float | None = None
-
-
-class Access(Protocol):
-    """What operators do with a cache. Semantics are those of `gameserver.cache.DistributedCache`."""
-
-    async def stats(self) -> CacheStats: ...
-
-    async def hot_keys(self, *, seconds: int, limit: int) -> HotKeys: ...
-
-    async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing: ...
-
-    async def value(self, namespace: str, key: str) -> CachedValue: ...
-
-    async def ttl(self, namespace: str, key: str) -> float | None: ...
-
-    async def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool: ...
-
-    async def invalidate(self, namespace: str, key: str) -> bool: ...
-
-    async def invalidate_namespace(self, namespace: str) -> int: ...
-
-    async def invalidate_pattern(
-        self,
-        pattern: str,
-        *,
-        dry_run: bool = False,
-        max_keys_per_second: float | None = None,
-        resume_token: str | None = None,
-        on_progress: OnProgress | None = None,
-    ) -> PatternResult: ...
-
-    async def flush(self, *, on_progress: OnProgress | None = None) -> int: ...
-
-    async def foreign_namespaces(self) -> int: ...
+T = TypeVar("T")
 
 
 class DirectCache(DistributedCache):
@@ -94,9 +28,9 @@ class DirectCache(DistributedCache):
         foreign = await self.foreign_namespaces()
         async for key in self.scan(pattern, sizes=sizes):
             if key.name not in found and len(found) == limit:
-                return by_name(found, truncated=True, foreign_namespaces=foreign)
+                return KeyListing.by_name(found, truncated=True, foreign_namespaces=foreign)
             found[key.name] = key
-        return by_name(found, truncated=False, foreign_namespaces=foreign)
+        return KeyListing.by_name(found, truncated=False, foreign_namespaces=foreign)
 
     async def value(self, namespace: str, key: str) -> CachedValue:
         """Read a value.
@@ -114,28 +48,22 @@ class DirectCache(DistributedCache):
         return CachedValue(name, found=True, value=value, ttl_seconds=await self.ttl(namespace, key))
 
 
-def by_name(found: dict[str, CacheKey], *, truncated: bool, foreign_namespaces: int = 0) -> KeyListing:
-    return KeyListing(tuple(found[name] for name in sorted(found)), truncated, foreign_namespaces)
-
-
 @asynccontextmanager
 async def open_cache(contract: Contract) -> AsyncIterator[Access]:
-    """The cache of one region.
+    """Open the cache of one region.
 
     Raises:
         UnreachableError: Redis, or the ops function, does not answer.
-        PermissionDeniedError: the ops function may not be invoked.
+        PermissionDeniedError: the ops function may not be invoked, or there are no valid credentials.
         UsageError: a name or pattern of the command line is malformed.
         ConflictError: Redis holds something under the cache's names that the cache did not write.
     """
     if contract.cache.access == "ops_function":
-        from mjctl.cache.remote import remote_cache
-
-        async with remote_cache(contract) as remote:
-            yield remote
+        async with ops_function(contract) as function:
+            yield RemoteCache(contract, function)
         return
     with RegionClients(contract) as clients:
-        async with cache(contract, clients, timeout_seconds=10) as redis:
+        async with redis_of(contract, clients, timeout_seconds=10) as redis:
             try:
                 yield DirectCache(redis)
             except InvalidName as error:
@@ -146,6 +74,47 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
                     where=f"{contract.environment}, {contract.region}",
                     hint=_advice(contract, error.name),
                 ) from error
+
+
+async def with_cache(contract: Contract, work: Callable[[Access], Awaitable[T]]) -> T:
+    """Return the result of `work` on the cache of one region.
+
+    Raises:
+        MjctlError: as `open_cache`.
+    """
+    async with open_cache(contract) as cache:
+        return await work(cache)
+
+
+async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bool) -> bool:
+    """Remove one key. On return no server answers with the old value.
+
+    Returns:
+        Whether the key was there.
+    """
+    if not dry_run:
+        return await cache.invalidate(namespace, key)
+    try:
+        return await cache.ttl(namespace, key) is not None
+    except ForeignValue:
+        return True
+
+
+async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) -> NamespaceResult:
+    """Make a whole namespace unreadable in one step; its memory comes back as the old keys expire."""
+    counted = await cache.invalidate_pattern(f"{namespace}:*", dry_run=True)
+    if not counted.namespaces:
+        return NamespaceResult(namespace, 0, None, dry_run)
+    generation = None if dry_run else await cache.invalidate_namespace(namespace)
+    return NamespaceResult(namespace, counted.matched, generation, dry_run)
+
+
+async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None = None) -> FlushResult:
+    """Empty the cache, never the game's other keys."""
+    if dry_run:
+        result = await cache.invalidate_pattern("*", dry_run=True, on_progress=on_progress)
+        return FlushResult(result.matched, result.foreign_namespaces)
+    return FlushResult(await cache.flush(on_progress=on_progress), await cache.foreign_namespaces())
 
 
 def _advice(contract: Contract, name: str) -> str:

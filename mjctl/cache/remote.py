@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from gameserver.cache import CacheKey, CacheStats, HotKeys, PatternResult, SweepProgress
-from mjctl.cache.access import CachedValue, KeyListing, OnProgress, by_name
-from mjctl.clients.ops_function import SLICE_SECONDS, OpsFunction, ops_function
+from mjctl.cache.model import CachedValue, KeyListing, OnProgress
+from mjctl.clients.ops_function import SLICE_SECONDS, OpsFunction
 from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError, UsageError
 
@@ -42,7 +41,7 @@ class RemoteCache:
             )
         answer = await self._function.run("keys", pattern=pattern, limit=limit, sizes=sizes)
         found = msgspec.convert(answer["keys"], list[CacheKey])
-        return by_name({key.name: key for key in found}, truncated=not answer["complete"])
+        return KeyListing.by_name({key.name: key for key in found}, truncated=not answer["complete"])
 
     async def foreign_namespaces(self) -> int:
         return (await self.stats()).foreign_namespaces
@@ -116,14 +115,3 @@ def _together(parts: Sequence[PatternResult]) -> PatternResult:
         probe_p50_ms=max(part.probe_p50_ms for part in parts),
         probe_p99_ms=max(part.probe_p99_ms for part in parts),
     )
-
-
-@asynccontextmanager
-async def remote_cache(contract: Contract) -> AsyncIterator[RemoteCache]:
-    """The region's cache, in the name of whoever the AWS credentials belong to.
-
-    Raises:
-        PermissionDeniedError: there are no credentials, or they have expired.
-    """
-    async with ops_function(contract) as function:
-        yield RemoteCache(contract, function)

@@ -14,7 +14,7 @@ from mjctl.cli.output.reports import health_junit, write_report
 from mjctl.cli.output.tables import counted, human_bytes
 from mjctl.cli.session import open_environment
 from mjctl.cli.target import Target, conclude, regions_document
-from mjctl.clients.regions import RegionOutcome, in_each_region
+from mjctl.clients.regions import RegionOutcome
 from mjctl.models.backup import Kind, RetentionPolicy
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract
@@ -77,8 +77,7 @@ def prune(
     """Plan, show, ask, do."""
     from mjctl.backup import managed as aws
 
-    plans = in_regions(
-        target,
+    plans = target.in_each_region(
         lambda contract: (
             aws.plan_prune(contract, policy) if managed else operations.plan_prune(contract, location, policy)
         ),
@@ -92,8 +91,7 @@ def prune(
     goes = sum(len(plan.removed) for plan in chosen.values())
     if goes:
         target.session.confirm(f"Remove {counted(goes, 'backup')} of {target.scope}, for good?", yes=yes)
-    done = in_regions(
-        target,
+    done = target.in_each_region(
         lambda contract: (
             aws.prune(contract, chosen[contract.region])
             if managed
@@ -158,13 +156,9 @@ def only_region(target: Target) -> Contract:
     return next(iter(target.contracts.values()))
 
 
-def in_regions(target: Target, work: Callable[[Contract], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
-    return asyncio.run(in_each_region(target.contracts, work, concurrency=target.environment.concurrency))
-
-
 def where_found(target: Target, work: Callable[[Contract], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
     """The outcomes of the regions that have what was named; all of them when none has."""
-    outcomes = in_regions(target, work)
+    outcomes = target.in_each_region(work)
     found = [outcome for outcome in outcomes if not isinstance(outcome.error, NotFoundError)]
     return found or outcomes
 

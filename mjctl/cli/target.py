@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mjctl.cli.session import (
     Exit,
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from mjctl.models.contract import Contract
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
+
+T = TypeVar("T")
 
 
 class Target:
@@ -64,6 +66,14 @@ class Target:
         from mjctl.terraform.contracts import deployed_contracts
 
         self.contracts = deployed_contracts(self.workspace, self.environment, self._asked)
+
+    def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
+        """Do `work` in every region at the same time. An MjctlError of one region does not stop the others."""
+        import asyncio
+
+        from mjctl.clients.regions import in_each_region
+
+        return asyncio.run(in_each_region(self.contracts, work, concurrency=self.environment.concurrency))
 
     @property
     def scope(self) -> str:

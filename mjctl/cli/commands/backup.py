@@ -74,20 +74,19 @@ def create(
     if kind is BackupKind.MANAGED:
         from mjctl.backup import managed
 
-        outcomes = actions.in_regions(target, lambda contract: managed.create(contract, dry_run=dry_run))
+        outcomes = target.in_each_region(lambda contract: managed.create(contract, dry_run=dry_run))
         conclude(target.session, outcomes, managed_table(outcomes), rows_document("backups", outcomes))
         return
     settings = target.environment.backup
     selection = Selection(actions.kinds_of(only), tuple(cache_namespace or settings.cache_namespaces))
     if dry_run:
-        plans = actions.in_regions(target, lambda contract: operations.plan_create(contract, selection))
+        plans = target.in_each_region(lambda contract: operations.plan_create(contract, selection))
         conclude(target.session, plans, planned_table(plans), rows_document("parts", plans))
         return
     other = actions.contract_of(target, copy_to) if copy_to else None
     location = store or settings.store
     with actions.RecordProgress(target) as progress:
-        done = actions.in_regions(
-            target,
+        done = target.in_each_region(
             lambda contract: operations.create(
                 contract, selection, location, copy_to=other, on_progress=progress.of("backing up", contract.region)
             ),
@@ -110,7 +109,6 @@ def list_backups(
     Example: mjctl backup list --region us-east-1 --output json
     """
     from mjctl.backup import operations
-    from mjctl.cli import backup_actions as actions
     from mjctl.cli.output.backup import backup_table, managed_table
     from mjctl.cli.target import Target, conclude, rows_document
 
@@ -118,11 +116,11 @@ def list_backups(
     if kind is BackupKind.MANAGED:
         from mjctl.backup import managed
 
-        outcomes = actions.in_regions(target, managed.list_backups)
+        outcomes = target.in_each_region(managed.list_backups)
         conclude(target.session, outcomes, managed_table(outcomes), rows_document("backups", outcomes))
         return
     location = store or target.environment.backup.store
-    entries = actions.in_regions(target, lambda contract: operations.catalog(contract, location))
+    entries = target.in_each_region(lambda contract: operations.catalog(contract, location))
     document = rows_document("backups", entries, lambda entry: entry.summary())
     conclude(target.session, entries, backup_table(entries), document)
 
@@ -368,18 +366,17 @@ def discard(
     Example: mjctl backup discard review --region us-east-1
     """
     from mjctl.backup import operations
-    from mjctl.cli import backup_actions as actions
     from mjctl.cli.output.backup import region_lines
     from mjctl.cli.target import Target, conclude, regions_document
 
     target = Target(env, region, output, all_regions=all_regions)
     if name is None:
-        found = actions.in_regions(target, operations.copies)
+        found = target.in_each_region(operations.copies)
         text = region_lines(found, lambda names: ", ".join(names) or "no copy")
         conclude(target.session, found, text, regions_document(found, lambda names: {"copies": names}))
         return
     target.session.confirm(f"Remove the copy `{name}` in {target.scope}?", yes=yes)
-    removed = actions.in_regions(target, lambda contract: operations.discard(contract, name))
+    removed = target.in_each_region(lambda contract: operations.discard(contract, name))
     if all(outcome.error is None and not outcome.value for outcome in removed):
         raise NotFoundError(f"there is no copy `{name}`", where=target.scope, hint="`mjctl backup discard` lists them")
     text = region_lines(removed, lambda parts: "removed " + ", ".join(parts) if parts else "was not there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +24,7 @@ from mjctl.models.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from gameserver.cache import PatternResult, SweepProgress
+    from mjctl.cache.model import Access, FlushResult
     from mjctl.cli.target import Target
     from mjctl.clients.regions import RegionOutcome
     from mjctl.models.contract import Contract
@@ -45,12 +45,11 @@ def stats(
 
     Example: mjctl cache stats --region us-east-1
     """
-    from mjctl.cache import operations
     from mjctl.cli.output.cache import stats_document, stats_tables
     from mjctl.cli.target import Target, conclude, regions_document
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, operations.stats)
+    outcomes = _in_caches(target, lambda cache: cache.stats())
     _say_skipped(target, outcomes)
     conclude(target.session, outcomes, stats_tables(outcomes), regions_document(outcomes, stats_document))
 
@@ -73,12 +72,11 @@ def hot(
 
     Example: mjctl cache hot --seconds 10 --region us-east-1
     """
-    from mjctl.cache import operations
     from mjctl.cli.output.cache import hot_document, hot_table
     from mjctl.cli.target import Target, conclude, regions_document
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, lambda contract: operations.hot_keys(contract, seconds=seconds, limit=limit))
+    outcomes = _in_caches(target, lambda cache: cache.hot_keys(seconds=seconds, limit=limit))
     conclude(target.session, outcomes, hot_table(outcomes), regions_document(outcomes, hot_document))
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.missed_percent >= 1:
@@ -103,12 +101,11 @@ def keys(
 
     Example: mjctl cache keys 'profile:*' --limit 20 --sizes
     """
-    from mjctl.cache import operations
     from mjctl.cli.output.cache import key_table
     from mjctl.cli.target import Target, conclude
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, lambda contract: operations.list_keys(contract, pattern, limit=limit, sizes=sizes))
+    outcomes = _in_caches(target, lambda cache: cache.list_keys(pattern, limit=limit, sizes=sizes))
     _say_skipped(target, outcomes)
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
@@ -130,12 +127,13 @@ def get(
 
     Example: mjctl cache get profile:3f2a --region us-east-1
     """
-    from mjctl.cache import operations
+    from mjctl.cache.model import split_name
     from mjctl.cli.output.cache import value_text
     from mjctl.cli.target import Target, conclude
 
+    name = split_name(key)
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, lambda contract: operations.get(contract, key))
+    outcomes = _in_caches(target, lambda cache: cache.value(*name))
     _require_some(target, outcomes, key, lambda value: value.found)
     conclude(target.session, outcomes, value_text(outcomes, target.session.out.encoding))
 
@@ -152,12 +150,13 @@ def ttl(
 
     Example: mjctl cache ttl profile:3f2a
     """
-    from mjctl.cache import operations
+    from mjctl.cache.model import split_name
     from mjctl.cli.output.cache import lines
     from mjctl.cli.target import Target, conclude, regions_document
 
+    name = split_name(key)
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, lambda contract: operations.ttl(contract, key))
+    outcomes = _in_caches(target, lambda cache: cache.ttl(*name))
     _require_some(target, outcomes, key, lambda value: value is not None)
     text = lines(outcomes, lambda left: "not there" if left is None else f"{left:.1f} s")
     conclude(target.session, outcomes, text, regions_document(outcomes, lambda left: {"key": key, "ttl_seconds": left}))
@@ -177,12 +176,13 @@ def expire(
 
     Example: mjctl cache expire profile:3f2a 30
     """
-    from mjctl.cache import operations
+    from mjctl.cache.model import split_name
     from mjctl.cli.output.cache import lines
     from mjctl.cli.target import Target, conclude, regions_document
 
+    name = split_name(key)
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = _in_regions(target, lambda contract: operations.expire(contract, key, seconds))
+    outcomes = _in_caches(target, lambda cache: cache.expire(*name, seconds))
     _require_some(target, outcomes, key, bool)
     text = lines(outcomes, lambda found: f"expires in {seconds:g} s" if found else "not there")
     conclude(target.session, outcomes, text, regions_document(outcomes, lambda found: {"key": key, "found": found}))
@@ -230,7 +230,8 @@ def invalidate(
 
     Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """
-    from mjctl.cache import operations
+    from mjctl.cache.access import invalidate_key, invalidate_namespace
+    from mjctl.cache.model import matches_everything, split_name
     from mjctl.cli.output.cache import lines
     from mjctl.cli.output.tables import counted
     from mjctl.cli.target import Target, conclude, regions_document
@@ -241,19 +242,17 @@ def invalidate(
         raise UsageError("--resume goes with --pattern and one --region: those of the run that was interrupted")
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if pattern is not None:
-        if operations.matches_everything(pattern) and not dry_run:
+        if matches_everything(pattern) and not dry_run:
             target.session.confirm(f"`{pattern}` is the whole cache of {target.scope}. Invalidate it?", yes=yes)
         _invalidate_pattern(target, pattern, dry_run, max_keys_per_second, resume)
         return
     word = "would be invalidated" if dry_run else "invalidated"
     if namespace is not None:
-        spaces = _in_regions(
-            target, lambda contract: operations.invalidate_namespace(contract, namespace, dry_run=dry_run)
-        )
+        spaces = _in_caches(target, lambda cache: invalidate_namespace(cache, namespace, dry_run=dry_run))
         conclude(target.session, spaces, lines(spaces, lambda done: f"{counted(done.keys, 'key')} {word}"))
         return
     name = key or ""
-    singles = _in_regions(target, lambda contract: operations.invalidate_key(contract, name, dry_run=dry_run))
+    singles = _in_caches(target, lambda cache: invalidate_key(cache, *split_name(name), dry_run=dry_run))
     document = regions_document(singles, lambda found: {"key": name, "found": found, "dry_run": dry_run})
     conclude(target.session, singles, lines(singles, lambda found: word if found else "was not there"), document)
 
@@ -274,7 +273,7 @@ def flush(
 
     Example: mjctl cache flush --region us-east-1 --dry-run
     """
-    from mjctl.cache import operations
+    from mjctl.cache import access
     from mjctl.cli.output.cache import lines
     from mjctl.cli.output.tables import counted
     from mjctl.cli.target import Target, conclude, regions_document
@@ -287,10 +286,12 @@ def flush(
             name=target.environment.name if target.environment.stores_players_data else None,
         )
     with _Progress(target, "flushing") as progress:
-        outcomes = _in_regions(
-            target,
-            lambda contract: operations.flush(contract, dry_run=dry_run, on_progress=progress.of(contract.region)),
-        )
+
+        async def in_region(contract: Contract) -> FlushResult:
+            async with access.open_cache(contract) as cache:
+                return await access.flush(cache, dry_run=dry_run, on_progress=progress.of(contract.region))
+
+        outcomes = target.in_each_region(in_region)
     word = "would be removed" if dry_run else "removed"
     document = regions_document(outcomes, lambda result: {**asdict(result), "dry_run": dry_run})
     _say_skipped(target, outcomes)
@@ -319,24 +320,24 @@ def _say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
 def _invalidate_pattern(
     target: Target, pattern: str, dry_run: bool, max_keys_per_second: float | None, resume: str | None
 ) -> None:
-    from mjctl.cache import operations
+    from mjctl.cache.access import open_cache
     from mjctl.cli.output.cache import pattern_lines
     from mjctl.cli.target import conclude
 
     with _Progress(target, "counting" if dry_run else "invalidating") as progress:
 
-        def one(contract: Contract) -> Awaitable[PatternResult]:
-            return operations.invalidate_pattern(
-                contract,
-                pattern,
-                dry_run=dry_run,
-                max_keys_per_second=max_keys_per_second,
-                resume_token=resume,
-                on_progress=progress.of(contract.region),
-            )
+        async def in_region(contract: Contract) -> PatternResult:
+            async with open_cache(contract) as cache:
+                return await cache.invalidate_pattern(
+                    pattern,
+                    dry_run=dry_run,
+                    max_keys_per_second=max_keys_per_second,
+                    resume_token=resume,
+                    on_progress=progress.of(contract.region),
+                )
 
         try:
-            outcomes = _in_regions(target, one)
+            outcomes = target.in_each_region(in_region)
         except KeyboardInterrupt:
             progress.tell_how_to_resume()
             raise
@@ -344,10 +345,11 @@ def _invalidate_pattern(
     conclude(target.session, outcomes, pattern_lines(outcomes))
 
 
-def _in_regions(target: Target, work: Callable[[Contract], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
-    from mjctl.clients.regions import in_each_region
+def _in_caches(target: Target, work: Callable[[Access], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
+    """Do `work` with the cache of each region."""
+    from mjctl.cache.access import with_cache
 
-    return asyncio.run(in_each_region(target.contracts, work, concurrency=target.environment.concurrency))
+    return target.in_each_region(lambda contract: with_cache(contract, work))
 
 
 def _require_some(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,11 +42,10 @@ def list_queues(
     Example: mjctl queue list --region us-east-1
     """
     from mjctl.cli.target import Target, conclude, rows_document
-    from mjctl.clients.regions import in_each_region
     from mjctl.queues.operations import list_queues as service
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
+    outcomes = target.in_each_region(service)
     conclude(target.session, outcomes, _queue_table(outcomes), rows_document("queues", outcomes))
 
 
@@ -74,11 +72,10 @@ def peek(
     Example: mjctl queue peek persistence --limit 5
     """
     from mjctl.cli.target import Target, conclude, rows_document
-    from mjctl.clients.regions import in_each_region
     from mjctl.queues.dead_letters import peek as service
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = asyncio.run(in_each_region(target.contracts, lambda contract: service(contract, name, limit=limit)))
+    outcomes = target.in_each_region(lambda contract: service(contract, name, limit=limit))
     document = rows_document("letters", outcomes, lambda letter: _letter_document(letter, bodies))
     conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
 
@@ -108,13 +105,12 @@ def redrive(
     """
     from mjctl.cli.output.tables import counted
     from mjctl.cli.target import Target, conclude
-    from mjctl.clients.regions import in_each_region
     from mjctl.queues.redrive import count_dead
     from mjctl.queues.redrive import redrive as service
 
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not (dry_run or yes):
-        counts = asyncio.run(in_each_region(target.contracts, lambda contract: count_dead(contract, name)))
+        counts = target.in_each_region(lambda contract: count_dead(contract, name))
         if all(item.error for item in counts):
             conclude(target.session, counts, None)
         found = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
@@ -134,7 +130,7 @@ def redrive(
                 contract, name, limit=limit, per_second=per_second, dry_run=dry_run, on_progress=on_progress
             )
 
-        outcomes = asyncio.run(in_each_region(target.contracts, in_region))
+        outcomes = target.in_each_region(in_region)
     lines = [f"{item.region}: {_redriven(item.value)}" for item in outcomes if item.value is not None]
     for item in outcomes:
         for reason in item.value.refusals if item.value else ():
@@ -161,15 +157,12 @@ def purge(
     """
     from mjctl.cli.output.tables import counted
     from mjctl.cli.target import Target, conclude, regions_document
-    from mjctl.clients.regions import in_each_region
     from mjctl.queues import operations
 
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not dry_run:
         target.session.confirm(f"Delete every dead-letter message of `{name}` in {target.scope}?", yes=yes)
-    outcomes = asyncio.run(
-        in_each_region(target.contracts, lambda contract: operations.purge(contract, name, dry_run=dry_run))
-    )
+    outcomes = target.in_each_region(lambda contract: operations.purge(contract, name, dry_run=dry_run))
     done = "would be deleted" if dry_run else "deleted"
     lines = [
         f"{item.region}: {counted(item.value, 'dead-letter message')} {done}"

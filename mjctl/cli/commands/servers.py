@@ -60,11 +60,10 @@ def list_servers(
     Example: mjctl servers list --region us-east-1
     """
     from mjctl.cli.target import Target, conclude, rows_document
-    from mjctl.clients.regions import in_each_region
     from mjctl.fleet.listing import list_servers as service
 
     target = Target(env, region, output, all_regions=all_regions)
-    outcomes = asyncio.run(in_each_region(target.contracts, service, concurrency=target.environment.concurrency))
+    outcomes = target.in_each_region(service)
     conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
 
 

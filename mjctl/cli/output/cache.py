@@ -16,7 +16,7 @@ from mjctl.cli.output.tables import Column, DataTable, counted, human_bytes, hum
 
 if TYPE_CHECKING:
     from gameserver.cache import CacheStats, HotKeys, PatternResult
-    from mjctl.cache.access import CachedValue, KeyListing
+    from mjctl.cache.model import CachedValue, KeyListing
     from mjctl.clients.regions import RegionOutcome
 
 

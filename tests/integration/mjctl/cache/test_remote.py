@@ -20,7 +20,9 @@ from gameserver.cache import DistributedCache, SweepProgress, SyncDistributedCac
 from gameserver.cluster.directory import Directory, ServerInfo
 from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
-from mjctl.cache import operations, remote
+from mjctl.cache import remote
+from mjctl.cache.access import flush, invalidate_key, invalidate_namespace, with_cache
+from mjctl.cache.model import split_name
 from mjctl.cli.commands.cache import _Progress as Progress
 from mjctl.clients import ops_function
 from mjctl.models.contract import Contract
@@ -71,10 +73,13 @@ async def test_a_sweep_longer_than_an_invocation_is_told_and_counted(
 ) -> None:
     monkeypatch.setattr(remote, "SLICE_SECONDS", 0.3)
     told: list[SweepProgress] = []
-    dry = await operations.invalidate_pattern(private, "big:*", dry_run=True)
+    dry = await with_cache(private, lambda opened: opened.invalidate_pattern("big:*", dry_run=True))
     assert (dry.matched, dry.removed) == (KEYS, 0)
-    done = await operations.invalidate_pattern(
-        private, "big:*", dry_run=False, max_keys_per_second=2500, on_progress=told.append
+    done = await with_cache(
+        private,
+        lambda opened: opened.invalidate_pattern(
+            "big:*", dry_run=False, max_keys_per_second=2500, on_progress=told.append
+        ),
     )
     assert (done.removed, done.resume_token) == (KEYS, None)
     assert await redis.keys("cache:{big}:*") == []
@@ -94,13 +99,20 @@ async def test_interrupted_between_invocations_it_goes_on_from_its_token(
         sweep.cancel()
 
     sweep = asyncio.create_task(
-        operations.invalidate_pattern(private, "big:*", dry_run=False, max_keys_per_second=1500, on_progress=stop)
+        with_cache(
+            private,
+            lambda opened: opened.invalidate_pattern(
+                "big:*", dry_run=False, max_keys_per_second=1500, on_progress=stop
+            ),
+        )
     )
     with pytest.raises(asyncio.CancelledError):
         await sweep
     left = len(await redis.keys("cache:{big}:*"))
     assert left == KEYS - told[-1].removed
-    rest = await operations.invalidate_pattern(private, "big:*", dry_run=False, resume_token=told[-1].resume_token)
+    rest = await with_cache(
+        private, lambda opened: opened.invalidate_pattern("big:*", dry_run=False, resume_token=told[-1].resume_token)
+    )
     assert rest.removed == left > 0
 
 
@@ -136,7 +148,7 @@ def test_ctrl_c_says_how_to_go_on(
 
 
 async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, settings: Settings) -> None:
-    await operations.ttl(private, "profile:p1")
+    await with_cache(private, lambda opened: opened.ttl(*split_name("profile:p1")))
     sts = boto3.client("sts", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     caller = sts.get_caller_identity()["Arn"]
     for _ in range(20):
@@ -146,7 +158,7 @@ async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, set
         if ended:
             break
         # The emulator takes what a function says a moment too late for a part of the next invocation's log.
-        await operations.ttl(private, "profile:other")
+        await with_cache(private, lambda opened: opened.ttl(*split_name("profile:other")))
     assert [(one["command"], one["operator"]) for one in asked] == [("ttl", caller)]
     assert [(one["outcome"], one["operator"]) for one in ended] == [("done", caller)]
 
@@ -187,14 +199,18 @@ async def test_the_functions_user_reaches_the_cache_and_no_running_match(
                     await limited.execute_command(*command)
         with ops_lambda(settings, CACHE_URL=url) as arn:
             private = behind(contract, arn)
-            assert (await operations.stats(private)).total_keys > KEYS
-            assert (await operations.list_keys(private, "big:*", limit=5, sizes=True)).truncated
-            assert (await operations.hot_keys(private, seconds=1, limit=5)).sampled_keys > KEYS
-            assert await operations.expire(private, "big:1", 100)
-            assert await operations.invalidate_key(private, "big:1", dry_run=False)
-            assert (await operations.invalidate_pattern(private, "big:2*", dry_run=False)).removed > 1000
-            assert (await operations.invalidate_namespace(private, "big", dry_run=False)).generation
-            assert (await operations.flush(private, dry_run=False)).keys > 0
+            assert (await with_cache(private, lambda opened: opened.stats())).total_keys > KEYS
+            assert (await with_cache(private, lambda opened: opened.list_keys("big:*", limit=5, sizes=True))).truncated
+            assert (await with_cache(private, lambda opened: opened.hot_keys(seconds=1, limit=5))).sampled_keys > KEYS
+            assert await with_cache(private, lambda opened: opened.expire(*split_name("big:1"), 100))
+            assert await with_cache(private, lambda opened: invalidate_key(opened, *split_name("big:1"), dry_run=False))
+            assert (
+                await with_cache(private, lambda opened: opened.invalidate_pattern("big:2*", dry_run=False))
+            ).removed > 1000
+            assert (
+                await with_cache(private, lambda opened: invalidate_namespace(opened, "big", dry_run=False))
+            ).generation
+            assert (await with_cache(private, lambda opened: flush(opened, dry_run=False))).keys > 0
             async with ops_function.ops_function(private) as function:
                 assert await function.run("servers") == {"servers": [], "drains": {}}
                 assert await function.run("drain", server_id="game-1") == {"found": False}
@@ -211,7 +227,7 @@ async def test_the_functions_user_reaches_the_cache_and_no_running_match(
 
 async def error_of(contract: Contract) -> MjctlError:
     with pytest.raises(MjctlError) as raised:
-        await operations.stats(contract)
+        await with_cache(contract, lambda opened: opened.stats())
     assert contract.region in str(raised.value)
     return raised.value
 
@@ -260,4 +276,4 @@ async def test_a_function_without_room_is_asked_again_and_then_said_to_be_thrott
     assert isinstance(error, UnreachableError)
     assert "TooManyRequestsException" in error.what
     client.delete_function_concurrency(FunctionName=name)
-    assert (await operations.stats(private)).clients >= 1
+    assert (await with_cache(private, lambda opened: opened.stats())).clients >= 1

@@ -70,7 +70,7 @@ def unzipped(package: FunctionPackage, tmp_path_factory: pytest.TempPathFactory)
 
 def services_of_the_game() -> set[str]:
     """What gameserver/runtime/aws.py makes clients of."""
-    source = (PROJECT / "gameserver" / "aws.py").read_text(encoding="utf-8")
+    source = (PROJECT / "gameserver" / "runtime" / "aws.py").read_text(encoding="utf-8")
     return set(re.findall(r'_client\("([a-z-]+)"\)', source))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mjctl.__main__ import run
-from mjctl.cache.operations import FlushResult
+from mjctl.cache.model import FlushResult
 from mjctl.cli.app import tree
 from mjctl.cli.output.console import SafeConsole
 from mjctl.cli.session import OutputFormat, Session
@@ -189,11 +190,16 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))
     flushed: list[str] = []
 
-    async def flush(contract: Contract, **_: Any) -> FlushResult:
-        flushed.append(contract.region)
+    @asynccontextmanager
+    async def open_cache(contract: Contract) -> AsyncIterator[str]:
+        yield contract.region
+
+    async def flush(cache: str, **_: Any) -> FlushResult:
+        flushed.append(cache)
         return FlushResult(keys=3, foreign_namespaces=0)
 
-    monkeypatch.setattr("mjctl.cache.operations.flush", flush)
+    monkeypatch.setattr("mjctl.cache.access.open_cache", open_cache)
+    monkeypatch.setattr("mjctl.cache.access.flush", flush)
     for typed in ("prod\n" if answer == "yes\n" else "yes\n", "y\n"):
         monkeypatch.setattr("mjctl.cli.target.open_session", lambda _, typed=typed: at_a_terminal(typed))
         assert command("cache", "flush", "--region", contract.region).code == ExitCode.REFUSED

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 from gameserver.runtime.settings import Settings
 from gameserver.server.process import end_tasks
-from mjctl.cache import operations
+from mjctl.cache.access import flush, invalidate_key, invalidate_namespace, with_cache
+from mjctl.cache.model import matches_everything, split_name
 from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError, UsageError
 from tests.integration.mjctl.ops_lambda import ops_lambda
@@ -47,17 +48,17 @@ async def cache(redis: Redis) -> DistributedCache:
 
 
 async def test_stats_count_each_namespace(contract: Contract, cache: DistributedCache) -> None:
-    stats = await operations.stats(contract)
+    stats = await with_cache(contract, lambda opened: opened.stats())
     assert {space.name: space.keys for space in stats.namespaces} == {"profile": 30, "leaderboard": 1}
     assert stats.memory_bytes > 0
 
 
 async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contract, cache: DistributedCache) -> None:
-    every = await operations.list_keys(contract, "profile:*", limit=30, sizes=True)
+    every = await with_cache(contract, lambda opened: opened.list_keys("profile:*", limit=30, sizes=True))
     assert len(every.keys) == 30
     assert not every.truncated
     assert all(key.size_bytes for key in every.keys)
-    few = await operations.list_keys(contract, "profile:*", limit=5, sizes=False)
+    few = await with_cache(contract, lambda opened: opened.list_keys("profile:*", limit=5, sizes=False))
     assert len(few.keys) == 5
     assert few.truncated
 
@@ -65,31 +66,31 @@ async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contrac
 async def test_get_tells_a_stored_null_from_an_absent_key(contract: Contract, cache: DistributedCache) -> None:
     if contract.cache.access != "direct":
         with pytest.raises(RefusedError, match="players"):
-            await operations.get(contract, "profile:p7")
+            await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
         return
     await cache.set("profile", "null", None)
-    assert (await operations.get(contract, "profile:null")).found
-    assert not (await operations.get(contract, "profile:absent")).found
-    found = await operations.get(contract, "profile:p7")
+    assert (await with_cache(contract, lambda opened: opened.value(*split_name("profile:null")))).found
+    assert not (await with_cache(contract, lambda opened: opened.value(*split_name("profile:absent")))).found
+    found = await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
     assert found.value == {"number": 7}
     assert found.ttl_seconds is not None
 
 
 async def test_expire_sets_the_time_to_live(contract: Contract, cache: DistributedCache) -> None:
-    assert await operations.expire(contract, "profile:p1", 5000)
-    left = await operations.ttl(contract, "profile:p1")
+    assert await with_cache(contract, lambda opened: opened.expire(*split_name("profile:p1"), 5000))
+    left = await with_cache(contract, lambda opened: opened.ttl(*split_name("profile:p1")))
     assert left is not None
     assert 4000 < left <= 5000
-    assert not await operations.expire(contract, "profile:absent", 5)
+    assert not await with_cache(contract, lambda opened: opened.expire(*split_name("profile:absent"), 5))
 
 
 async def test_a_pattern_is_counted_first_and_then_gone_for_every_server(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
-    dry = await operations.invalidate_pattern(contract, "profile:p1*", dry_run=True)
+    dry = await with_cache(contract, lambda opened: opened.invalidate_pattern("profile:p1*", dry_run=True))
     assert (dry.matched, dry.removed) == (11, 0)
     assert await cache.get("profile", "p10") == {"number": 10}
-    done = await operations.invalidate_pattern(contract, "profile:p1*", dry_run=False)
+    done = await with_cache(contract, lambda opened: opened.invalidate_pattern("profile:p1*", dry_run=False))
     assert done.removed == dry.matched
     assert await cache.get("profile", "p10") is None
     assert await cache.get("profile", "p2") == {"number": 2}
@@ -97,52 +98,54 @@ async def test_a_pattern_is_counted_first_and_then_gone_for_every_server(
 
 
 async def test_a_namespace_goes_in_one_step(contract: Contract, cache: DistributedCache) -> None:
-    dry = await operations.invalidate_namespace(contract, "profile", dry_run=True)
+    dry = await with_cache(contract, lambda opened: invalidate_namespace(opened, "profile", dry_run=True))
     assert (dry.keys, dry.generation) == (30, None)
-    done = await operations.invalidate_namespace(contract, "profile", dry_run=False)
+    done = await with_cache(contract, lambda opened: invalidate_namespace(opened, "profile", dry_run=False))
     assert done.keys == 30
     assert await cache.get("profile", "p1") is None
     assert await cache.get("leaderboard", "top") == [1, 2, 3]
 
 
 async def test_a_namespace_that_never_was_is_not_created(contract: Contract, cache: DistributedCache) -> None:
-    assert (await operations.invalidate_namespace(contract, "nosuch", dry_run=False)).keys == 0
+    assert (await with_cache(contract, lambda opened: invalidate_namespace(opened, "nosuch", dry_run=False))).keys == 0
     assert await cache.namespaces() == ["leaderboard", "profile"]
 
 
 async def test_one_key_is_invalidated_and_its_neighbours_stay(contract: Contract, cache: DistributedCache) -> None:
-    assert await operations.invalidate_key(contract, "profile:p1", dry_run=True)
+    assert await with_cache(contract, lambda opened: invalidate_key(opened, *split_name("profile:p1"), dry_run=True))
     assert await cache.get("profile", "p1") is not None
-    assert await operations.invalidate_key(contract, "profile:p1", dry_run=False)
-    assert not await operations.invalidate_key(contract, "profile:p1", dry_run=False)
+    assert await with_cache(contract, lambda opened: invalidate_key(opened, *split_name("profile:p1"), dry_run=False))
+    assert not await with_cache(
+        contract, lambda opened: invalidate_key(opened, *split_name("profile:p1"), dry_run=False)
+    )
     assert await cache.get("profile", "p2") is not None
 
 
 async def test_flush_empties_the_cache_and_spares_the_game(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
-    assert (await operations.flush(contract, dry_run=True)).keys == 31
+    assert (await with_cache(contract, lambda opened: flush(opened, dry_run=True))).keys == 31
     assert await cache.get("profile", "p1") is not None
-    assert (await operations.flush(contract, dry_run=False)).keys == 31
-    assert (await operations.list_keys(contract, "*", limit=10, sizes=False)).keys == ()
+    assert (await with_cache(contract, lambda opened: flush(opened, dry_run=False))).keys == 31
+    assert (await with_cache(contract, lambda opened: opened.list_keys("*", limit=10, sizes=False))).keys == ()
     assert await redis.get("{m:1}:lease") == b"server-1:7"
 
 
 @pytest.mark.parametrize("name", ["profile", "profile:", ":key", ""])
 async def test_a_malformed_key_is_refused(contract: Contract, name: str) -> None:
     with pytest.raises(UsageError):
-        await operations.get(contract, name)
+        await with_cache(contract, lambda opened: opened.value(*split_name(name)))
 
 
 @pytest.mark.parametrize("pattern", ["", ":x", "profile:"])
 async def test_a_malformed_pattern_is_refused(contract: Contract, pattern: str) -> None:
     with pytest.raises(UsageError):
-        await operations.invalidate_pattern(contract, pattern, dry_run=True)
+        await with_cache(contract, lambda opened: opened.invalidate_pattern(pattern, dry_run=True))
 
 
 async def test_the_largest_keys_are_named(contract: Contract, cache: DistributedCache) -> None:
     await cache.set("profile", "huge", "x" * 50_000)
-    stats = await operations.stats(contract)
+    stats = await with_cache(contract, lambda opened: opened.stats())
     assert stats.largest[0].name == "profile:huge"
     assert stats.largest[0].size_bytes > 50_000
     assert (stats.estimated, stats.larger_share) == (False, 0)
@@ -163,7 +166,7 @@ async def test_the_key_that_is_read_all_the_time_is_hot(
             await asyncio.sleep(0.1)
 
     reading = asyncio.create_task(read())
-    found = await operations.hot_keys(contract, seconds=2, limit=5)
+    found = await with_cache(contract, lambda opened: opened.hot_keys(seconds=2, limit=5))
     await end_tasks([reading])
     assert "profile:p7" in [key.name for key in found.keys]
     assert "profile:p8" not in [key.name for key in found.keys]
@@ -175,4 +178,4 @@ async def test_the_key_that_is_read_all_the_time_is_hot(
     [("*", True), ("*:*", True), ("**:?*", True), ("[a-z]*:*", True), ("profile:*", False), ("*:p*", False)],
 )
 def test_what_matches_everything(pattern: str, everything: bool) -> None:
-    assert operations.matches_everything(pattern) is everything
+    assert matches_everything(pattern) is everything
