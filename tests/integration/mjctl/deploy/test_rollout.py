@@ -60,7 +60,7 @@ async def test_code_that_cannot_start_is_rolled_back_although_the_working_tree_i
     assert exit_code(list(results.values())) is ExitCode.FAILED
     assert (results["eu-west-1"].revision, results["eu-west-1"].refused) == (good, bad)
     assert project.word("eu-west-1") == "one"
-    assert project.releases("eu-west-1").attempted() is None
+    assert project.releases("eu-west-1").interrupted_revision() is None
     again = await project.plan(["eu-west-1"])
     assert again[0].result.changes, "the working tree is still another one"
 
@@ -73,7 +73,7 @@ async def test_without_rollback_the_region_stays_as_it_is_and_is_marked(project:
     assert outcomes(results) == ["unhealthy", "not_started", "not_started"]
     assert project.word("us-east-1") == "two"
     current = project.releases("us-east-1").current()
-    assert (current.revision, current.standing) == (bad, ReleaseVerdict.UNHEALTHY)
+    assert (current.revision, current.verdict) == (bad, ReleaseVerdict.UNHEALTHY)
 
     # The same code again: nothing to change in the first region, and still it must not pass.
     results = await project.deploy(CANARY, gated=True)
@@ -86,7 +86,7 @@ async def test_a_healthy_canary_is_followed_by_all_the_others(project: Any) -> N
     assert outcomes(results) == ["applied"] * 3
     assert project.looks[0] == "us-east-1"
     assert sorted(project.looks[1:]) == ["ap-northeast-1", "eu-west-1"]
-    assert project.releases("eu-west-1").current().standing is ReleaseVerdict.HEALTHY
+    assert project.releases("eu-west-1").current().verdict is ReleaseVerdict.HEALTHY
 
 
 async def test_a_first_revision_that_is_bad_has_nothing_to_go_back_to(project: Any) -> None:
@@ -204,7 +204,7 @@ async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: A
     assert outcomes(results) == ["unhealthy"]
     assert "the rollback did not help: terraform plan failed: throttled" in results["us-east-1"].error.what
     releases = project.releases("us-east-1")
-    assert (releases.current().revision, releases.current().standing) == (bad, ReleaseVerdict.UNHEALTHY)
+    assert (releases.current().revision, releases.current().verdict) == (bad, ReleaseVerdict.UNHEALTHY)
     assert project.word("us-east-1") == "two", "what is recorded is what runs"
     entry = releases.last_good(other_than=bad)
     assert entry.revision == good
@@ -228,7 +228,7 @@ async def test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planne
     bad = project.write("two", broken=True)
     results = await project.deploy(CANARY, regions=["us-east-1"])
     assert outcomes(results) == ["failed"]
-    assert project.releases("us-east-1").attempted() == bad
+    assert project.releases("us-east-1").interrupted_revision() == bad
     assert project.releases("us-east-1").current().revision == good
 
 
@@ -239,7 +239,7 @@ async def test_a_fault_of_our_own_in_one_region_does_not_interrupt_the_others(
     work = getattr(operations, where)
 
     async def faulty(runner: Any, stack: Any, *arguments: Any, **options: Any) -> Any:
-        if stack.region == "eu-west-1":
+        if stack.unit == "eu-west-1":
             raise KeyError("a key that nobody expected to be missing")
         return await work(runner, stack, *arguments, **options)
 
@@ -320,7 +320,7 @@ async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypa
     assert "game:1, not game:2" in results["us-east-1"].error.what
     assert results["us-east-1"].refused == bad
     assert project.releases("us-east-1").current().revision == good
-    assert project.releases("us-east-1").attempted() == bad
+    assert project.releases("us-east-1").interrupted_revision() == bad
 
 
 async def test_a_rollback_passes_over_a_revision_that_the_gate_refused(project: Any) -> None:

@@ -30,7 +30,7 @@ async def test_plans_are_private_applied_once_and_gone(project: Any, folder: Pla
     assert files == [f"test.{REGION}.local.{end}" for end in ("seal.json", "tfplan", "tfvars.json")]
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.path.iterdir())
 
-    taken = await project.deployment.take([wanted(project)], folder)
+    taken = await project.deployment.load_saved([wanted(project)], folder)
     assert {one.address for one in taken[0].result.changes} == {one.address for one in planned[0].result.changes}
     assert taken[0].result.add == 2
     (result,) = await project.deployment.apply(taken)
@@ -43,18 +43,18 @@ async def test_plans_are_private_applied_once_and_gone(project: Any, folder: Pla
 async def test_a_plan_of_a_region_without_changes_is_kept_too(project: Any, folder: PlanFolder) -> None:
     await project.deploy(regions=[REGION])
     await project.plan([REGION], folder=folder)
-    taken = await project.deployment.take([wanted(project)], folder)
+    taken = await project.deployment.load_saved([wanted(project)], folder)
     assert str(taken[0].result.outcome) == "unchanged"
 
 
 async def test_a_plan_of_another_region_is_refused(project: Any, folder: PlanFolder) -> None:
     await project.plan([REGION], folder=folder)
     with pytest.raises(NotFoundError, match="no plan of eu-west-1"):
-        await project.deployment.take([wanted(project, "eu-west-1")], folder)
+        await project.deployment.load_saved([wanted(project, "eu-west-1")], folder)
     for path in list(folder.path.iterdir()):
         path.rename(path.with_name(path.name.replace(REGION, "eu-west-1")))
     with pytest.raises(ConflictError, match="does not fit"):
-        await project.deployment.take([wanted(project, "eu-west-1")], folder)
+        await project.deployment.load_saved([wanted(project, "eu-west-1")], folder)
     assert not project.planner.stack("eu-west-1").exists()
 
 
@@ -75,7 +75,7 @@ async def test_a_seal_that_names_something_else_is_refused(
     seal = planned[0].plan.saved.seal_path
     seal.write_text(json.dumps(json.loads(seal.read_text()) | {field: value}))
     with pytest.raises(ConflictError, match="does not fit"):
-        await project.deployment.take([wanted(project)], folder)
+        await project.deployment.load_saved([wanted(project)], folder)
 
 
 @pytest.mark.parametrize("what", ["state", "code", "terraform", "config", "plan", "variables"])
@@ -102,7 +102,7 @@ async def test_a_plan_is_refused_once_anything_has_changed(project: Any, folder:
         path.write_text(path.read_text().replace('"servers_per_zone": 1', '"servers_per_zone": 2'))
     serial = stack.position().serial
     with pytest.raises(ConflictError, match="does not fit"):
-        await project.deployment.take([wanted(project)], folder)
+        await project.deployment.load_saved([wanted(project)], folder)
     assert stack.position().serial == serial
     assert project.word(REGION) == "one"
 
