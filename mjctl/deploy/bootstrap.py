@@ -108,9 +108,9 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
     return Bootstrap(account, DesiredState(stack, variables), found)
 
 
-async def take_up(runner: Runner, wanted: Bootstrap) -> None:
-    """Go on with what an interrupted run has left: Terraform would replace what it was in the middle of making, but it
-    exists, and the plan brings it to what it should be.
+async def import_existing(runner: Runner, wanted: Bootstrap) -> None:
+    """Untaint the resources that an interrupted run was making. They exist, so that the plan corrects them instead of
+    replacing them.
 
     Raises:
         TerraformError, Interrupted: see Runner.run.

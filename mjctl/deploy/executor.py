@@ -1,4 +1,4 @@
-"""Plan, apply and destroy over regions: init in series, then every region at its own pace.
+"""Plans, applies and destroys units: init in series, then every unit at its own pace.
 
 Terraform's module and plugin installation is not safe side by side, plans and applies of different states are.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -19,13 +20,11 @@ from mjctl.deploy.planner import inputs, policy
 from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.deploy.releases.saved_plans import PlanFolder
 from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
-from mjctl.models.deployment import Change, Phase, UnitOutcome, UnitResult
-from mjctl.models.environment import Environment
+from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import Interrupted
-from mjctl.models.workspace import Workspace
 from mjctl.terraform import operations
-from mjctl.terraform.details import planned_changes
-from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
+from mjctl.terraform.details import planned_changes, with_details
+from mjctl.terraform.events import ChangeSummary, Event
 from mjctl.terraform.lock import OnWait, region_lock
 from mjctl.terraform.operations import PlanResult
 from mjctl.terraform.plan_file import Binding, SavedPlan
@@ -37,20 +36,37 @@ _Result = TypeVar("_Result")
 
 
 class Reporter(Protocol):
-    """Where progress goes; a command's view implements it."""
+    """Receives the progress of every unit. The views of the command line implement it, and so does `NoReporter`."""
 
-    def phase(self, region: str, phase: Phase) -> None: ...
+    def phase(self, unit: str, phase: Phase) -> None: ...
 
-    def event(self, region: str, event: Event) -> None: ...
+    def event(self, unit: str, event: Event) -> None: ...
 
-    def note(self, region: str, text: str) -> None: ...
+    def note(self, unit: str, text: str) -> None: ...
+
+    def finished(self, result: UnitResult) -> None: ...
+
+
+class NoReporter:
+    """Ignores progress."""
+
+    def phase(self, unit: str, phase: Phase) -> None: ...
+
+    def event(self, unit: str, event: Event) -> None: ...
+
+    def note(self, unit: str, text: str) -> None: ...
 
     def finished(self, result: UnitResult) -> None: ...
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A region's plan, None where it could not be made. `result` is the region's result if the plan is not applied."""
+    """A unit with its plan.
+
+    Attributes:
+        plan: None if the plan could not be made.
+        result: The unit's result if the plan is not applied.
+    """
 
     desired: DesiredState
     plan: PlanResult | None
@@ -59,6 +75,10 @@ class PlannedUnit:
     @property
     def stack(self) -> Stack:
         return self.desired.stack
+
+    @property
+    def unit(self) -> str:
+        return self.desired.unit
 
 
 @contextmanager
@@ -70,10 +90,10 @@ def locked(
     wait_seconds: float = 0,
     on_wait: OnWait | None = None,
 ) -> Iterator[None]:
-    """Hold every region or none.
+    """Lock every unit or none.
 
     Raises:
-        LockedError: one of them is being worked on; nothing was changed in any.
+        LockedError: another run works on one of the units; nothing was changed in any.
     """
     with ExitStack() as held:
         for stack in stacks:
@@ -82,29 +102,40 @@ def locked(
 
 
 def discard(planned: Sequence[PlannedUnit]) -> None:
-    """Remove saved plans that nobody will apply: they hold variables in clear."""
-    for one in planned:
-        if one.plan is not None:
-            one.plan.saved.remove()
+    """Remove saved plans that will not be applied: they hold variables in clear."""
+    for item in planned:
+        if item.plan is not None:
+            item.plan.saved.remove()
 
 
 class Deployment:
-    """One phase over some regions of one environment, whose locks the caller holds."""
+    """One stretch of work on some units of an environment. The caller holds their locks.
+
+    Attributes:
+        store: The releases of the environment.
+        runner: Runs Terraform for as long as this stretch of work lasts.
+    """
 
     def __init__(
         self,
-        workspace: Workspace,
-        environment: Environment,
+        store: ReleaseStore,
         runner: Runner,
         reporter: Reporter,
         *,
+        concurrency: int,
         allow_data_loss: bool = False,
     ) -> None:
-        self._allow_data_loss = allow_data_loss
-        self._environment = environment
-        self._runner = runner
+        """Prepare the work.
+
+        Args:
+            concurrency: How many units are planned or applied at the same time.
+            allow_data_loss: Apply plans that violate the data-loss policy.
+        """
+        self.store = store
+        self.runner = runner
         self._reporter = reporter
-        self.store = ReleaseStore(workspace, environment)
+        self._concurrency = concurrency
+        self._allow_data_loss = allow_data_loss
 
     @property
     def reporter(self) -> Reporter:
@@ -112,7 +143,7 @@ class Deployment:
 
     @property
     def cancellation(self) -> Cancellation:
-        return self._runner.cancellation
+        return self.runner.cancellation
 
     async def plan(
         self,
@@ -121,22 +152,25 @@ class Deployment:
         destroy: bool = False,
         folder: PlanFolder | None = None,
     ) -> list[PlannedUnit]:
-        """Plan each region as its desired says; `folder` keeps the plans."""
+        """Plan each unit towards its desired state; `folder` keeps the plans."""
         await self._init(states)
-        return await self._each(states, lambda one: self._plan_one(one, destroy, folder))
+        return await self._each(states, lambda desired: self._plan_unit(desired, destroy, folder))
 
     async def load_saved(self, states: Sequence[DesiredState], folder: PlanFolder) -> list[PlannedUnit]:
-        """The plans that lie in `folder`, each verified against its desired. One that does not fit refuses them all.
+        """Return the plans in `folder`, each verified against its desired state. If one does not fit, none is used.
 
         Raises:
-            ConflictError, NotFoundError: see PlanFolder.take.
+            ConflictError, NotFoundError: see PlanFolder.load_saved.
         """
         await self._init(states)
-        saved = [folder.load_saved(one.stack, Binding(revision=one.revision or ""), one.variables) for one in states]
-        return [await self._take_one(one, plan) for one, plan in zip(states, saved, strict=True)]
+        saved = [
+            folder.load_saved(desired.stack, Binding(revision=desired.revision or ""), desired.variables)
+            for desired in states
+        ]
+        return [await self._load_unit(desired, plan) for desired, plan in zip(states, saved, strict=True)]
 
     async def apply(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply plans made by `plan`. A region that fails does not stop the others."""
+        """Apply plans made by `plan`. A unit that fails does not stop the others."""
         return await self._each(planned, self._apply)
 
     async def destroy(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
@@ -158,19 +192,18 @@ class Deployment:
         return result
 
     async def _init(self, states: Sequence[DesiredState]) -> None:
-        for one in states:
-            self._reporter.phase(one.unit, Phase.INIT)
-            await operations.init(self._runner, one.stack)
+        for desired in states:
+            self._reporter.phase(desired.unit, Phase.INIT)
+            await operations.init(self.runner, desired.stack)
 
-    async def _plan_one(self, desired: DesiredState, destroy: bool, folder: PlanFolder | None) -> PlannedUnit:
+    async def _plan_unit(self, desired: DesiredState, destroy: bool, folder: PlanFolder | None) -> PlannedUnit:
         stack = desired.stack
         self._reporter.phase(stack.unit, Phase.PLAN)
         started = time.monotonic()
         saved = folder.saved(stack, Binding(revision=desired.revision or "")) if folder else None
-        shown: list[Change] = []
         try:
             plan = await operations.plan(
-                self._runner,
+                self.runner,
                 stack,
                 desired.variables,
                 lambda event: self._reporter.event(stack.unit, event),
@@ -178,10 +211,11 @@ class Deployment:
                 saved=saved,
             )
             if plan.pending and not destroy:
-                shown = planned_changes(await operations.show(self._runner, stack, plan.saved))
+                shown = await operations.show(self.runner, stack, plan.saved)
+                plan = replace(plan, changes=with_details(plan.changes, shown))
             if folder is not None:
                 folder.keep_variables(stack, desired.variables)
-            result = _planned_result(desired, plan, shown, time.monotonic() - started)
+            result = _planned_result(desired, plan, time.monotonic() - started)
         except Exception as error:
             # Terraform may have written the plan already, and a plan holds secrets.
             (saved or operations.own_plan(stack)).remove()
@@ -195,19 +229,19 @@ class Deployment:
                 plan.saved.remove()
         return PlannedUnit(desired, plan, result)
 
-    async def _take_one(self, desired: DesiredState, saved: SavedPlan) -> PlannedUnit:
-        """Read from a kept plan what it would do."""
-        shown = await operations.show(self._runner, desired.stack, saved)
+    async def _load_unit(self, desired: DesiredState, saved: SavedPlan) -> PlannedUnit:
+        """Read from a kept plan what it would change."""
+        shown = await operations.show(self.runner, desired.stack, saved)
         changes = planned_changes(shown)
-        counts = {action: sum(one.action == action for one in changes) for action in ("create", "update", "delete")}
-        replaced = sum(one.action == "replace" for one in changes)
+        counts = Counter(change.action for change in changes)
+        replaced = counts["replace"]
         plan = PlanResult(
-            tuple(PlannedChange(one.address, one.action, one.reason, one.resource_type) for one in changes),
+            tuple(changes),
             ChangeSummary(counts["create"] + replaced, counts["update"], counts["delete"] + replaced, "plan"),
             saved,
             pending=bool(shown["applyable"]),
         )
-        return PlannedUnit(desired, plan, _planned_result(desired, plan, changes, 0.0))
+        return PlannedUnit(desired, plan, _planned_result(desired, plan, 0.0))
 
     async def _apply(self, planned: PlannedUnit) -> UnitResult:
         desired, plan = planned.desired, planned.plan
@@ -228,7 +262,7 @@ class Deployment:
                 await asyncio.to_thread(self.store.share, desired.release)
                 RegionReleases(stack).mark_started(desired.release)
             summary = await operations.apply(
-                self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
+                self.runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
             )
             await asyncio.to_thread(verify_ecs_rollout, stack)
             self._remember(desired)
@@ -263,7 +297,7 @@ class Deployment:
         try:
             if plan is not None and plan.pending:
                 summary = await operations.apply(
-                    self._runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
+                    self.runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
                 )
                 removed = summary.remove
             await asyncio.to_thread(inputs.remove_remains, stack)
@@ -281,7 +315,7 @@ class Deployment:
         )
 
     async def _each(self, items: Sequence[_Item], work: Callable[[_Item], Awaitable[_Result]]) -> list[_Result]:
-        limit = asyncio.Semaphore(self._environment.concurrency)
+        limit = asyncio.Semaphore(self._concurrency)
 
         async def limited(item: _Item) -> _Result:
             async with limit:
@@ -290,28 +324,18 @@ class Deployment:
         return await asyncio.gather(*(limited(item) for item in items))
 
 
-def _planned_result(desired: DesiredState, plan: PlanResult, shown: Sequence[Change], seconds: float) -> UnitResult:
-    """The result of a plan. `shown` adds to each change of the stream what plan JSON knows of it."""
-    known = {(one.address, one.action): one for one in shown}
-    changes = tuple(
-        replace(
-            known.get((found.address, found.action), Change(found.address, found.action)),
-            reason=found.reason,
-            resource_type=found.resource_type,
-        )
-        for found in plan.changes
-    )
+def _planned_result(desired: DesiredState, plan: PlanResult, seconds: float) -> UnitResult:
     return UnitResult(
         desired.unit,
         UnitOutcome.PLANNED if plan.pending else UnitOutcome.UNCHANGED,
         plan.summary.add,
         plan.summary.change,
         plan.summary.remove,
-        changes,
+        plan.changes,
         seconds,
         revision=desired.revision,
-        violations=policy.violations(changes),
-        notes=(*desired.notes, *ended_drains(desired.stack, changes)),
+        violations=policy.violations(plan.changes),
+        notes=(*desired.notes, *ended_drains(desired.stack, plan.changes)),
     )
 
 

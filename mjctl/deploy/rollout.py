@@ -13,6 +13,7 @@ from mjctl.deploy.faults import as_error
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
 from mjctl.deploy.releases.store import RegionReleases
+from mjctl.deploy.stages import in_stages
 from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import MjctlError, VerificationError
 
@@ -54,22 +55,15 @@ class Rollout:
         self._gate = gate
 
     async def run(self, planned: Sequence[PlannedUnit], *, unserved: Collection[str] = ()) -> list[UnitResult]:
-        """Apply `planned`; results in the order given. After a wave that is not well no other region is touched.
+        """Apply `planned` wave by wave, see `in_stages`.
 
-        The gate looks at a region as a player does, so it cannot look at those `unserved`, which none can reach yet.
+        Args:
+            unserved: Regions that no player can reach yet. The gate cannot check them: it checks as a player does.
         """
-        by_region = {one.stack.unit: one for one in planned}
-        results: dict[str, UnitResult] = {}
-        for wave in self._plan.waves(list(by_region)):
-            if all(result.ok for result in results.values()):
-                found = await self._wave([by_region[region] for region in wave], unserved)
-            else:
-                discard([by_region[region] for region in wave])
-                found = [not_started(self._deployment, by_region[region]) for region in wave]
-            results.update({one.unit: one for one in found})
-        in_order = [results[region] for region in by_region]
-        await self._deployment.remove_old_code(in_order)
-        return in_order
+        waves = self._plan.waves([item.unit for item in planned])
+        results = await in_stages(self._deployment, waves, planned, lambda wave: self._wave(wave, unserved))
+        await self._deployment.remove_old_code(results)
+        return results
 
     async def _wave(self, planned: Sequence[PlannedUnit], unserved: Collection[str]) -> list[UnitResult]:
         applied = await self._deployment.apply(planned)
@@ -153,23 +147,6 @@ class Rollout:
             where=f"region {result.unit}",
             hint="the cause is not the code: `mjctl health` shows every check",
         )
-
-
-def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
-    """The result of a region that was left alone because another one went wrong."""
-    current = RegionReleases(planned.stack).current()
-    return deployment.finish(
-        replace(
-            planned.result,
-            outcome=UnitOutcome.NOT_STARTED,
-            add=0,
-            change=0,
-            remove=0,
-            seconds=0.0,
-            revision=current.revision if current else None,
-            waits_for=(),
-        )
-    )
 
 
 async def restore(deployment: Deployment, states: Sequence[DesiredState]) -> list[UnitResult]:

@@ -11,7 +11,8 @@ from mjctl.deploy.faults import as_error
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
 from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.releases.saved_plans import PlanFolder
-from mjctl.deploy.rollout import Rollout, not_started
+from mjctl.deploy.rollout import Rollout
+from mjctl.deploy.stages import in_stages, not_started
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError, MjctlError
@@ -79,22 +80,13 @@ class StagedRollout:
         self._approved = approved
 
     async def run(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply stage by stage; results in the order given. After a stage that is not well nothing else is touched.
+        """Apply stage by stage, see `in_stages`.
 
-        A plan whose input has changed since, because an earlier stage published something else, is made anew.
+        A plan is made again if its input has changed because an earlier stage published something else.
         """
-        by_unit = {one.stack.unit: one for one in planned}
         new = not await asyncio.to_thread(self._planner.is_deployed, self._primary)
-        results: dict[str, UnitResult] = {}
-        for stage in stages(list(by_unit), first=self._primary if new else None):
-            chosen = [by_unit[unit] for unit in stage]
-            if all(result.ok for result in results.values()):
-                found = await self._stage(chosen)
-            else:
-                discard(chosen)
-                found = [not_started(self._deployment, one) for one in chosen]
-            results.update({one.unit: one for one in found})
-        return [results[unit] for unit in by_unit]
+        order = stages([item.unit for item in planned], first=self._primary if new else None)
+        return await in_stages(self._deployment, order, planned, self._stage)
 
     async def _stage(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         ready = await self._brought_up_to_date(planned)

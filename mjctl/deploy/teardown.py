@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mjctl.deploy.executor import Deployment, PlannedUnit, discard
+from mjctl.deploy.executor import Deployment, PlannedUnit
 from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.deploy.planner.production import ProductionPlanner
-from mjctl.deploy.rollout import not_started
+from mjctl.deploy.stages import in_stages
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import ConflictError, NotFoundError
@@ -114,20 +114,14 @@ class ProductionTeardown:
         ]
 
     async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply the plans stage by stage. After a stage that is not well nothing else is touched."""
-        by_unit = {one.stack.unit: one for one in planned}
-        results: dict[str, UnitResult] = {}
-        for stage in self.stages:
-            chosen = [by_unit[unit] for unit in stage]
-            if not all(result.ok for result in results.values()):
-                discard(chosen)
-                found = [not_started(deployment, one) for one in chosen]
-            elif stage == [EDGE] and self.keeps_edge:
-                found = await deployment.apply([one for one in chosen if one.plan is not None]) or [chosen[0].result]
-            else:
-                found = await deployment.destroy(chosen)
-            results.update({one.unit: one for one in found})
-        return [results[unit] for unit in by_unit]
+        """Apply the plans stage by stage, see `in_stages`."""
+
+        async def work(stage: list[PlannedUnit]) -> list[UnitResult]:
+            if self.keeps_edge and stage[0].unit == EDGE:
+                return await deployment.apply([item for item in stage if item.plan is not None]) or [stage[0].result]
+            return await deployment.destroy(stage)
+
+        return await in_stages(deployment, self.stages, planned, work)
 
     def _last(self, unit: str) -> DesiredState:
         """The unit as it was applied; where that is not known any more, as it would be applied now."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mjctl.fleet import ecs
-from mjctl.fleet.listing import ServerRow, list_servers
+from mjctl.fleet.listing import list_servers
+from mjctl.fleet.model import Say, ServerChange, ServerRow
 from mjctl.local import drains
 from mjctl.models.contract import Contract
 from mjctl.models.drained import Drained
@@ -24,20 +24,7 @@ if TYPE_CHECKING:
     from mjctl.local.supervisor import SupervisorClient
 
 _READY_SECONDS = 60.0
-_LOOK_SECONDS = 0.2
-
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class ServerChange:
-    """One server that was drained or restarted. `matches`: how many it had to hand over; `seconds`: out of service."""
-
-    id: str
-    zone: str
-    action: str
-    matches: int
-    seconds: float
+_POLL_SECONDS = 0.2
 
 
 async def drain(
@@ -122,7 +109,7 @@ async def _await_ready(contract: Contract, name: str) -> None:
         state = next(one.state for one in await list_servers(contract) if one.id == name)
         if state == "ready":
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     raise UnreachableError(
         f"{name} is not ready {_READY_SECONDS:g} s after its restart: {state}; no other server was touched",
         where=f"{contract.environment}, {contract.region}",

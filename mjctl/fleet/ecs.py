@@ -11,24 +11,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.ecs import Task, cluster_arn, read_service, read_tasks
 from mjctl.clients.ops_function import OpsFunction, ops_function
-from mjctl.fleet.listing import ServerRow
+from mjctl.fleet.model import Say, ServerChange, ServerRow
 from mjctl.models.contract import Contract
 from mjctl.models.drained import Drained
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, UnreachableError
 
-if TYPE_CHECKING:
-    from mjctl.fleet.control import Say, ServerChange
-
 _HAND_OVER_SECONDS = 60.0
 # A new task pulls the image, starts, registers and passes the load balancer's checks.
 _REPLACED_SECONDS = 600.0
-_LOOK_SECONDS = 2.0
+_POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -75,12 +72,10 @@ async def drain(
         ConflictError: no other server would be left to take the matches.
         UnreachableError: the ops function does not answer, or the server does not obey.
     """
-    from mjctl.fleet.control import ServerChange
-
     changes = []
     async with ops_function(contract) as function:
         with RegionClients(contract) as clients:
-            _find_all(contract, await _look(contract, clients, function), names)
+            _find_all(contract, await _read_servers(contract, clients, function), names)
             for name in dict.fromkeys(names):
                 started = time.monotonic()
                 seen, matches = await _hand_over(contract, clients, function, name, say, message)
@@ -95,17 +90,15 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
     Raises:
         As `drain`; UnreachableError also when no replacement becomes ready: the rest are left alone.
     """
-    from mjctl.fleet.control import ServerChange
-
     changes = []
     async with ops_function(contract) as function:
         with RegionClients(contract) as clients:
-            there = await _look(contract, clients, function)
+            there = await _read_servers(contract, clients, function)
             chosen = list(dict.fromkeys(names or [seen.id for seen in there if seen.task is not None]))
             _find_all(contract, there, chosen)
             for name in chosen:
                 started = time.monotonic()
-                ready = sum(seen.ready for seen in await _look(contract, clients, function))
+                ready = sum(seen.ready for seen in await _read_servers(contract, clients, function))
                 seen, matches = await _hand_over(contract, clients, function, name, say)
                 if seen.task is not None:
                     say(f"{name}: stopping task {seen.task.id}")
@@ -124,7 +117,7 @@ async def _hand_over(
     contract: Contract, clients: RegionClients, function: OpsFunction, name: str, say: Say, message: str | None = None
 ) -> tuple[_Seen, int]:
     """Drain one server, once another can take its matches; the server, and how many matches it had."""
-    there = await _look(contract, clients, function)
+    there = await _read_servers(contract, clients, function)
     (seen,) = _find_all(contract, there, [name])
     if not any(other.ready for other in there if other.id != name):
         raise ConflictError(
@@ -146,7 +139,7 @@ async def _hand_over(
         if now is None or (now["draining"] and now["matches"] == 0):
             say(f"{name}: handed over")
             return seen, matches
-        await asyncio.sleep(_LOOK_SECONDS / 4)
+        await asyncio.sleep(_POLL_SECONDS / 4)
     raise UnreachableError(
         f"{name} has not handed its matches over within {_HAND_OVER_SECONDS:g} s; no other server was touched",
         where=f"{contract.environment}, {contract.region}",
@@ -161,11 +154,11 @@ async def _await_replacement(
     """Until the old task is gone and as many servers are ready as before."""
     deadline = time.monotonic() + _REPLACED_SECONDS
     while time.monotonic() < deadline:
-        there = await _look(contract, clients, function)
+        there = await _read_servers(contract, clients, function)
         gone = old.task is None or all(seen.task is None or seen.task.id != old.task.id for seen in there)
         if gone and sum(seen.ready for seen in there) >= ready:
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
     service = await read_service(contract, clients)
     raise UnreachableError(
         f"no replacement of {old.id} is ready after {_REPLACED_SECONDS:g} s; no other server was touched",
@@ -194,7 +187,7 @@ def _log_advice(contract: Contract) -> str:
     return f"`aws logs tail {group} --region {contract.region}` shows why" if group else "its log says why"
 
 
-async def _look(contract: Contract, clients: RegionClients, function: OpsFunction) -> list[_Seen]:
+async def _read_servers(contract: Contract, clients: RegionClients, function: OpsFunction) -> list[_Seen]:
     tasks, entries = await asyncio.gather(read_tasks(contract, clients), _entries(function))
     return _joined(tasks, entries)
 

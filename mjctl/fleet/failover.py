@@ -17,12 +17,13 @@ from mjctl.clients import dns
 from mjctl.clients.boto import RegionClients
 from mjctl.clients.stores import cache
 from mjctl.fleet.listing import list_servers
+from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _PLAYED = ("login", "match")
-_LOOKED_AT = ("service", "zones", "targets", "table", "database", "identity", "certificate")
+_OBSERVED = ("service", "zones", "targets", "table", "database", "identity", "certificate")
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ class Traffic:
 
 def probes_of(contract: Contract) -> tuple[str, ...]:
     """The checks that say whether a region is fit to take players; an address that all regions share says nothing."""
-    return _PLAYED if contract.managed is None else _LOOKED_AT
+    return _PLAYED if contract.managed is None else _OBSERVED
 
 
-async def traffic(contract: Contract) -> Traffic:
-    """Look at one region.
+async def read_traffic(contract: Contract) -> Traffic:
+    """Read what one region carries.
 
     Raises:
         UnreachableError: its Redis, or AWS, does not answer.
@@ -69,6 +70,18 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
         async with cache(contract, clients) as redis:
             closed = closure.decode(await redis.get(closure.KEY))
     return tuple(one.region for one in closed.elsewhere) if closed else None
+
+
+def unfit_regions(probes: Sequence[CheckResult]) -> dict[str, list[str]]:
+    """Return the regions that cannot take players, and for each the checks that say so.
+
+    A region that is closed itself is among them: the probe of a match there warns of it.
+    """
+    unfit: dict[str, list[str]] = {}
+    for probe in probes:
+        if probe.status == "fail" or (probe.name in _PLAYED and probe.status != "pass"):
+            unfit.setdefault(probe.region, []).append(f"check `{probe.name}`: {probe.summary}")
+    return unfit
 
 
 def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[str, Sequence[str]]) -> list[Contract]:
@@ -99,7 +112,7 @@ def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[s
     )
 
 
-async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
+async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> None:
     """Have the region's API, or DNS, send its players to `elsewhere` from now on.
 
     Raises:
@@ -115,8 +128,11 @@ async def close(contract: Contract, elsewhere: Sequence[Contract]) -> None:
             await redis.set(closure.KEY, written)
 
 
-async def reopen(contract: Contract) -> bool:
-    """Have the region take matches again; whether it was closed.
+async def reopen_region(contract: Contract) -> bool:
+    """Let the region take matches again.
+
+    Returns:
+        True if it was closed.
 
     Raises:
         UnreachableError: the region's Redis does not answer.
@@ -128,15 +144,19 @@ async def reopen(contract: Contract) -> bool:
             return bool(await redis.delete(closure.KEY))
 
 
-async def empty(contract: Contract, wait_seconds: float, say: Callable[[str], None]) -> Traffic:
-    """Wait until the last match of a closed region has ended, at most so long; what is left then."""
+async def wait_until_empty(contract: Contract, wait_seconds: float, say: Callable[[str], None]) -> Traffic:
+    """Wait until the last match of a closed region has ended, but no longer than `wait_seconds`.
+
+    Returns:
+        What the region carries then.
+    """
     deadline = time.monotonic() + wait_seconds
     before = -1
     while True:
-        now = await traffic(contract)
+        now = await read_traffic(contract)
         if now.matches != before:
             say(f"{contract.region}: {now.matches} matches with {now.players} players are still played")
             before = now.matches
         if not now.matches or time.monotonic() >= deadline:
             return now
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)

@@ -17,9 +17,9 @@ from mjctl.clients.metrics import Metric, newest
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError, VerificationError
 
-_LOOK_SECONDS = 5.0
+_POLL_SECONDS = 5.0
 _MOVE_SECONDS = 1_800.0
-_SILENT_LOOKS = 12
+_SILENT_POLLS = 12
 _IN_SYNC = "connected"
 _WORKING = "available"
 # AWS refuses because of how things stand, not because it cannot be reached.
@@ -54,8 +54,8 @@ class GlobalDatabase:
         return next((copy for copy in self.copies if copy.region == region), None)
 
 
-def read(answer: Mapping[str, Any]) -> GlobalDatabase:
-    """What DescribeGlobalClusters says of one cluster."""
+def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
+    """Read one cluster of an answer of DescribeGlobalClusters."""
     copies = tuple(
         Copy(
             _region(item["DBClusterArn"]),
@@ -71,8 +71,11 @@ def read(answer: Mapping[str, Any]) -> GlobalDatabase:
     )
 
 
-async def look(asked: Contract) -> GlobalDatabase | None:
-    """The global database as the region `asked` knows it, without lags; None where there is one region only.
+async def read_database(asked: Contract) -> GlobalDatabase | None:
+    """Read the global database as the region `asked` knows it, without lags.
+
+    Returns:
+        None if the database has one region only.
 
     Raises:
         UnreachableError, PermissionDeniedError, NotFoundError: by what RDS answered.
@@ -81,7 +84,7 @@ async def look(asked: Contract) -> GlobalDatabase | None:
     if name is None:
         return None
     with RegionClients(asked) as clients:
-        return await _look(clients, name)
+        return await _read(clients, name)
 
 
 async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract]) -> GlobalDatabase:
@@ -183,14 +186,14 @@ async def _written_there(
     told, silent = "", 0
     while True:
         try:
-            now, status = await _look_closely(clients, name, copy)
+            now, status = await _read_status(clients, name, copy)
             silent = 0
             if now.writer == copy.region and now.moving_to is None and now.status == status == _WORKING:
                 return now
             state = f"{name} is {now.status}, its writer in {now.writer or 'no region'}; {copy.region} is {status}"
         except UnreachableError as error:
             silent += 1
-            if silent == _SILENT_LOOKS:
+            if silent == _SILENT_POLLS:
                 raise
             state = str(error)
         if state != told:
@@ -200,21 +203,21 @@ async def _written_there(
             raise VerificationError(
                 f"the writer is not in {copy.region} after {_MOVE_SECONDS / 60:.0f} minutes: {state}",
                 where=f"global cluster {name}",
-                hint=look_hint(target, name),
+                hint=progress_hint(target, name),
             )
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _look_closely(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
+async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
     """The global database, and the status of the copy's own cluster."""
     database, answer = await asyncio.gather(
-        _look(clients, name),
+        _read(clients, name),
         clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
     )
     return database, answer["DBClusters"][0]["Status"]
 
 
-def look_hint(contract: Contract, name: str) -> str:
+def progress_hint(contract: Contract, name: str) -> str:
     """How a person sees where a move that AWS goes on with has got to."""
     return (
         f"`aws rds describe-global-clusters --global-cluster-identifier {name} --region {contract.region}` shows it; "
@@ -222,9 +225,9 @@ def look_hint(contract: Contract, name: str) -> str:
     )
 
 
-async def _look(clients: RegionClients, name: str) -> GlobalDatabase:
+async def _read(clients: RegionClients, name: str) -> GlobalDatabase:
     answer = await clients.call_all("rds", "describe_global_clusters", GlobalClusterIdentifier=name)
-    return read(answer["GlobalClusters"][0])
+    return parse(answer["GlobalClusters"][0])
 
 
 def _region(arn: str) -> str:

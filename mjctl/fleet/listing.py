@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mjctl.clients.tls import private_context
+from mjctl.fleet.model import ServerRow
 from mjctl.models.contract import Contract, Server
 from mjctl.models.drained import Drained
 from mjctl.models.errors import MjctlError
@@ -16,29 +16,6 @@ if TYPE_CHECKING:
     import aiohttp
 
     from mjctl.local.supervisor import Incident, ProcessInfo
-
-
-@dataclass(frozen=True)
-class ServerRow:
-    """One game server. What only the server itself can tell is None while it does not answer."""
-
-    id: str
-    zone: str
-    state: str
-    """`ready`, `draining`, `drained` (an operator has taken it out of service), `not ready`, `no answer` (it runs but
-    is silent), else the supervisor's or ECS's own word, e.g. `stopped` or `provisioning`."""
-    pid: int | None
-    players: int | None
-    max_players: int | None
-    matches: int | None
-    uptime_seconds: float | None
-    incidents: int
-    last_incident: str | None
-    play_url: str
-    task: str | None = None
-    """Id of its ECS task, on AWS."""
-    drained: Drained | None = None
-    """Who has drained it, when and why; None for a server that was not drained."""
 
 
 async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Any
 
 from mjctl.models.errors import MjctlError
+from mjctl.models.exit_codes import ExitCode
+from mjctl.models.release import Release
 
 
 class Phase(StrEnum):
@@ -75,8 +78,8 @@ class Change:
     """One resource's planned change.
 
     Attributes:
-        action: create, update, replace, delete, forget, read, move or import. `forget`: the resource stays in the
-            world and Terraform no longer manages it.
+        action: create, update, replace, delete, forget, read, move or import; in Terraform's stream also noop.
+            `forget`: the resource stays in the world and Terraform no longer manages it.
         reason: Terraform's own word for why, e.g. `cannot_update`.
         resource_type: Terraform's own word, e.g. `aws_kms_key`. An address is not parsed for it: a key of `for_each`
             may hold any character.
@@ -160,3 +163,51 @@ class UnitResult:
 _GOOD = frozenset(
     {UnitOutcome.UNCHANGED, UnitOutcome.PLANNED, UnitOutcome.WAITING, UnitOutcome.APPLIED, UnitOutcome.DESTROYED}
 )
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What one run did to its units.
+
+    Attributes:
+        command: `deploy`, `plan`, `drift`, `destroy`, `rollback` or `servers scale`.
+        release: The code that the run planned or applied; None if it has no code of its own, e.g. a drift.
+        only_planned: Changes were planned and were not meant to be applied.
+    """
+
+    command: str
+    results: tuple[UnitResult, ...]
+    release: Release | None = None
+    only_planned: bool = False
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """As `exit_code`; CHANGES_PENDING if a run that only plans has found changes."""
+        code = exit_code(self.results)
+        pending = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in self.results)
+        return ExitCode.CHANGES_PENDING if self.only_planned and pending and code is ExitCode.OK else code
+
+
+def exit_code(results: Sequence[UnitResult]) -> ExitCode:
+    """Return the exit code of a run.
+
+    INTERRUPTED if a unit was stopped; UNHEALTHY if the health gate refused a region; PARTIAL if only some units
+    failed. If all failed with the same code, that code; otherwise FAILED.
+    """
+    if any(result.outcome is UnitOutcome.INTERRUPTED for result in results):
+        return ExitCode.INTERRUPTED
+    if any(result.verdict is not None and not result.verdict.healthy for result in results):
+        return ExitCode.UNHEALTHY
+    untouched = (UnitOutcome.NOT_STARTED, UnitOutcome.NOT_DEPLOYED)
+    failed = [result for result in results if not result.ok and result.outcome not in untouched]
+    if not failed:
+        return ExitCode.OK
+    if any(result.ok for result in results):
+        return ExitCode.PARTIAL
+    causes = {result.error.exit_code for result in failed if result.error}
+    return causes.pop() if len(causes) == 1 else ExitCode.FAILED
+
+
+def note_lines(results: Sequence[UnitResult]) -> list[str]:
+    """Return the notes of all units as lines for people."""
+    return [f"note: {result.unit}: {note}" for result in results for note in result.notes]

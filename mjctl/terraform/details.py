@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mjctl.models.deployment import AttributeChange, Change, Hidden
@@ -38,6 +38,20 @@ def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
         for found in shown.get("resource_changes", ())
         if (action := _ACTIONS.get(tuple(found["change"]["actions"]))) is not None
     ]
+
+
+def with_details(changes: Sequence[Change], shown: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Add to each change of Terraform's stream the attributes that plan JSON has of it.
+
+    The stream alone has moves and imports; plan JSON alone has attributes.
+    """
+    known = {(change.address, change.action): change for change in planned_changes(shown)}
+    return tuple(
+        replace(change, attributes=detailed.attributes, forced_by=detailed.forced_by)
+        if (detailed := known.get((change.address, change.action)))
+        else change
+        for change in changes
+    )
 
 
 def _change(found: Mapping[str, Any], action: str) -> Change:

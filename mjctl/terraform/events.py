@@ -6,22 +6,13 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from mjctl.models.deployment import Change
 from mjctl.models.errors import DependencyError
 
 # Minor versions only add; another major may mean anything.
 _UI_MAJOR = "1"
 # The stream calls `removed { lifecycle { destroy = false } }` "remove"; plan JSON calls it "forget".
 _ACTION_NAMES = {"remove": "forget"}
-
-
-@dataclass(frozen=True)
-class PlannedChange:
-    """`action`: create, update, replace, delete, forget, read, move, import or noop."""
-
-    address: str
-    action: str
-    reason: str | None = None
-    resource_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +92,7 @@ class PlainText:
 
 
 Event = (
-    PlannedChange
+    Change
     | ResourceDrift
     | OperationStarted
     | OperationProgress
@@ -142,10 +133,11 @@ def _version(message: dict[str, Any]) -> None:
         )
 
 
-def _planned_change(message: dict[str, Any]) -> PlannedChange:
+def _planned_change(message: dict[str, Any]) -> Change:
+    """Read a planned change. The stream does not name its attributes, see mjctl.terraform.details."""
     change, resource = message["change"], message["change"]["resource"]
     action = _ACTION_NAMES.get(change["action"], change["action"])
-    return PlannedChange(resource["addr"], action, change.get("reason"), resource["resource_type"])
+    return Change(resource["addr"], action, change.get("reason"), resource["resource_type"])
 
 
 def _resource_drift(message: dict[str, Any]) -> ResourceDrift:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mjctl.files import write_private
+from mjctl.models.deployment import Change
 from mjctl.models.errors import ConflictError, LockedError, TerraformError
-from mjctl.terraform.events import ChangeSummary, Event, PlannedChange
+from mjctl.terraform.events import ChangeSummary, Event
 from mjctl.terraform.plan_file import SavedPlan
 from mjctl.terraform.runner import OnEvent, Runner
 from mjctl.terraform.stack import Stack
@@ -22,7 +23,7 @@ _CHANGES = 2
 class PlanResult:
     """`changes` is empty when the world is as wanted; `saved` is the sealed file to apply."""
 
-    changes: tuple[PlannedChange, ...]
+    changes: tuple[Change, ...]
     summary: ChangeSummary
     saved: SavedPlan
     pending: bool
@@ -78,10 +79,10 @@ async def plan(
     write_private(stack.variables_file, json.dumps(variables, indent=2, sort_keys=True))
     saved = saved or own_plan(stack)
     saved.remove()
-    changes: list[PlannedChange] = []
+    changes: list[Change] = []
 
     def take(event: Event) -> None:
-        if isinstance(event, PlannedChange) and event.action != "noop":
+        if isinstance(event, Change) and event.action != "noop":
             changes.append(event)
         on_event(event)
 

@@ -79,18 +79,18 @@ MUTANTS = (
     Mutant(
         "exit-partial",
         "reports a partly failed run as wholly failed",
-        "mjctl/cli/deploy_run.py",
+        "mjctl/models/deployment.py",
         "return ExitCode.PARTIAL",
         "return ExitCode.FAILED",
-        (f"{UNIT}/mjctl/cli/test_deploy_exit_code.py",),
+        (f"{UNIT}/mjctl/models/test_deployment.py",),
     ),
     Mutant(
         "exit-cause",
         "loses the exit code that all regions agree on",
-        "mjctl/cli/deploy_run.py",
+        "mjctl/models/deployment.py",
         "return causes.pop() if len(causes) == 1 else ExitCode.FAILED",
         "return ExitCode.FAILED",
-        (f"{UNIT}/mjctl/cli/test_deploy_exit_code.py",),
+        (f"{UNIT}/mjctl/models/test_deployment.py",),
     ),
     Mutant(
         "policy-replace",
@@ -530,7 +530,7 @@ MUTANTS = (
         "discard-plans",
         "leaves plans with secrets on disk",
         "mjctl/deploy/executor.py",
-        "            one.plan.saved.remove()\n",
+        "            item.plan.saved.remove()\n",
         "            pass\n",
         (
             f"{MJCTL}/deploy/test_rollout.py::test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_not_touched",
@@ -595,9 +595,9 @@ MUTANTS = (
     Mutant(
         "history-unfinished",
         "leaves the history of a run with a fault unfinished",
-        "mjctl/cli/deploy_run.py",
+        "mjctl/deploy/operation.py",
         "        except BaseException as error:\n            with suppress(MjctlError):",
         "        except MjctlError as error:\n            with suppress(MjctlError):",
-        (f"{MJCTL}/deploy/test_rollout.py::test_the_history_says_how_every_run_ended",),
+        (f"{MJCTL}/deploy/test_session.py::test_the_history_says_how_every_run_ended",),
     ),
 )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mjctl.cli.deploy_run import Run, deployed_units, emit_results, end, open_run, roll_out
-from mjctl.cli.gate import health_gate
+from mjctl.cli.deploy_run import Run, emit_results, end, open_run
 from mjctl.cli.options import (
     GATE,
     ROLLOUT,
@@ -35,12 +33,9 @@ from mjctl.models.errors import UsageError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from mjctl.deploy.executor import PlannedUnit
-    from mjctl.deploy.planner.desired_state import DesiredState
-    from mjctl.deploy.releases.saved_plans import PlanFolder
-    from mjctl.deploy.teardown import Teardown
+    from mjctl.deploy.gate import Gate
+    from mjctl.deploy.operation import Approve
     from mjctl.models.deployment import UnitResult
-    from mjctl.models.release import Release
 
 
 class StrategyName(StrEnum):
@@ -75,26 +70,14 @@ def plan(
     Example: mjctl plan --region us-east-1 --out plans --summary-file summary.md
     """
     from mjctl.cli.output.reports import begin_reports, write_reports
-    from mjctl.deploy.executor import discard
     from mjctl.deploy.releases.saved_plans import PlanFolder
-    from mjctl.deploy.staged import plan_known
 
-    run = open_run("plan", env, output)
-    run.brief = brief
-    run.only_planned = out is None
+    run = open_run("plan", env, output, message=message, lock_timeout=lock_timeout, brief=brief)
     begin_reports(summary_file, junit)
-    units = run.planner.units(wanted_regions(run.environment, region, all_regions))
-    folder = PlanFolder(out.resolve()) if out is not None else None
-    release = run.store.of_working_tree()
-    with run.held(units, lock_timeout, message):
-        if folder is not None:
-            folder.prepare()
-        planned = run.phase(lambda deployment: plan_known(deployment, run.planner, units, release, folder=folder))
-        if folder is None:
-            discard(planned)
-    results = [one.result for one in planned]
-    code = emit_results(run, results, pending=True)
-    write_reports(run, code, results, release, summary_file, junit)
+    regions = wanted_regions(run.environment, region, all_regions)
+    result = run.deploys.plan(regions, folder=PlanFolder(out.resolve()) if out is not None else None)
+    code = emit_results(run, result)
+    write_reports(run, code, result.results, result.release, summary_file, junit)
     end(ExitCode.OK if allow_changes and code is ExitCode.CHANGES_PENDING else code)
 
 
@@ -117,22 +100,13 @@ def drift(
     Example: mjctl drift --all-regions
     """
     from mjctl.cli.output.reports import begin_reports, write_reports
-    from mjctl.deploy.executor import discard
-    from mjctl.deploy.planner.drift import ignore_expected_drift
 
-    run = open_run("drift", env, output)
-    run.brief = brief
+    run = open_run("drift", env, output, lock_timeout=lock_timeout, brief=brief)
     begin_reports(summary_file, junit)
-    chosen = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
-    regions, absent = deployed_units(run, chosen, named=bool(region))
-    units = (*regions, *_shared(run, chosen))
-    with run.held(units, lock_timeout):
-        states = [run.planner.for_last_apply(unit) for unit in units]
-        planned = run.phase(lambda deployment: deployment.plan(states))
-        discard(planned)
-    results = [ignore_expected_drift(one.result, run.environment.drift.ignore) for one in planned] + absent
-    code = emit_results(run, results, pending=True)
-    write_reports(run, code, results, None, summary_file, junit)
+    regions = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
+    result = run.deploys.drift(regions, named=bool(region))
+    code = emit_results(run, result)
+    write_reports(run, code, result.results, None, summary_file, junit)
     end(code)
 
 
@@ -202,28 +176,32 @@ def deploy(
     from mjctl.deploy.releases.saved_plans import PlanFolder
     from mjctl.deploy.rollout import RolloutPlan, Strategy
 
-    run = open_run("deploy", env, output)
-    run.brief = brief
-    run.allow_data_loss = allow_data_loss
+    run = open_run(
+        "deploy",
+        env,
+        output,
+        message=message,
+        lock_timeout=lock_timeout,
+        allow_data_loss=allow_data_loss,
+        brief=brief,
+    )
     begin_reports(summary_file, junit)
     regions = wanted_regions(run.environment, region, all_regions)
-    run.check_machine(regions)
     if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
         raise UsageError(
             "--canary names one of the regions that are deployed, with --strategy canary",
             where=f"regions: {', '.join(regions)}",
         )
     gated = strategy is not StrategyName.PARALLEL if gate is None else gate
-    watch = health_gate(run, soak, max_failures, threshold or ()) if gated else None
-    rollout = RolloutPlan(Strategy(strategy.value), canary, rollback_on_failure)
-    release = run.store.of_working_tree()
-    units = run.planner.units(regions)
-    with run.held(units, lock_timeout, message):
-        kept = PlanFolder(plans.resolve()) if plans is not None else None
-        planned = _plans(run, units, release, kept)
-        results = roll_out(run, planned, rollout, watch, auto_approve, message, release, kept)
-    code = emit_results(run, results)
-    write_reports(run, code, results, release, summary_file, junit)
+    result = run.deploys.deploy(
+        regions,
+        approve=run.approval(f"Apply these changes to {run.environment.name}", auto_approve),
+        rollout=RolloutPlan(Strategy(strategy.value), canary, rollback_on_failure),
+        gate=_gate(run, soak, max_failures, threshold) if gated else None,
+        plans=PlanFolder(plans.resolve()) if plans is not None else None,
+    )
+    code = emit_results(run, result)
+    write_reports(run, code, result.results, result.release, summary_file, junit)
     end(code)
 
 
@@ -243,45 +221,10 @@ def destroy(
 
     Example: mjctl destroy --all-regions --auto-approve
     """
-    from mjctl.cli.lost_backups import warn_of_lost_backups
-    from mjctl.deploy.executor import discard
-
-    run = open_run("destroy", env, output)
+    run = open_run("destroy", env, output, message=message, lock_timeout=lock_timeout)
     regions = wanted_regions(run.environment, region, all_regions)
-    units = regions if run.environment.target == "local" else ("foundation", *regions, "edge")
-    with run.held(units, lock_timeout, message):
-        teardown = _teardown(run, regions, all_regions)
-        planned = run.phase(teardown.plan)
-        results = [one.result for one in planned]
-        try:
-            if all(result.ok for result in results):
-                going = [result for result in results if result.unit in teardown.going]
-                count = sum(result.remove for result in going)
-                where = f"{run.environment.name}: {', '.join(result.unit for result in going)}"
-                warn_of_lost_backups(run, [result.unit for result in going])
-                run.session.confirm(
-                    f"Destroy {count} resources of {where}? Their data is lost.",
-                    yes=auto_approve,
-                    name=run.environment.name if run.environment.stores_players_data else None,
-                )
-                results = run.recorded(
-                    [result.unit for result in results],
-                    lambda: run.phase(lambda deployment: teardown.run(deployment, planned)),
-                    message=message,
-                )
-        finally:
-            discard(planned)
-    end(emit_results(run, results))
-
-
-def _teardown(run: Run, regions: Sequence[str], everything: bool) -> Teardown:
-    """How `regions` go; `everything`: with what a production environment has once."""
-    from mjctl.deploy.teardown import LocalTeardown, ProductionTeardown
-
-    release = run.store.of_working_tree()
-    if run.environment.target == "local":
-        return LocalTeardown([run.local.for_destroy(name, release) for name in regions])
-    return ProductionTeardown.of(run.production, run.environment, release, regions, everything=everything)
+    result = run.deploys.destroy(regions, approve=_destroy_approval(run, auto_approve), everything=all_regions)
+    end(emit_results(run, result))
 
 
 def rollback(
@@ -313,56 +256,46 @@ def rollback(
 
     Example: mjctl rollback --region us-east-1
     """
-    from mjctl.deploy.rollout import RolloutPlan
-
-    run = open_run("rollback", env, output)
-    run.brief = brief
-    run.allow_data_loss = allow_data_loss
-    chosen = wanted_regions(run.environment, region, all_regions)
-    regions, absent = deployed_units(run, chosen, named=not all_regions)
-    watch = health_gate(run, soak, max_failures, threshold or ()) if gate else None
-    with run.held(regions, lock_timeout, message):
-        states = [_earlier(run, name, to) for name in regions]
-        planned = run.phase(lambda deployment: deployment.plan(states))
-        results = roll_out(run, planned, RolloutPlan(), watch, auto_approve, message, None)
-    results = [_rolled_back(one) for one in results] + absent
-    end(emit_results(run, results))
-
-
-def _earlier(run: Run, region: str, to: str | None) -> DesiredState:
-    from mjctl.deploy.releases.store import RegionReleases
-
-    releases = RegionReleases(run.planner.stack(region))
-    if to is not None:
-        return run.planner.for_rollback(region, releases.named(to))
-    current = releases.current()
-    bad = releases.interrupted_revision() or (current.revision if current else None)
-    return run.planner.for_rollback(region, releases.last_good(other_than=bad))
+    run = open_run(
+        "rollback",
+        env,
+        output,
+        message=message,
+        lock_timeout=lock_timeout,
+        allow_data_loss=allow_data_loss,
+        brief=brief,
+    )
+    result = run.deploys.rollback(
+        wanted_regions(run.environment, region, all_regions),
+        approve=run.approval(f"Apply these changes to {run.environment.name}", auto_approve),
+        to=to,
+        gate=_gate(run, soak, max_failures, threshold) if gate else None,
+        named=not all_regions,
+    )
+    end(emit_results(run, result))
 
 
-def _rolled_back(result: UnitResult) -> UnitResult:
-    """A person asked for it, so an apply that went through is a rollback."""
-    from mjctl.models.deployment import UnitOutcome
+def _gate(run: Run, soak: float, max_failures: int, threshold: Sequence[str] | None) -> Gate:
+    from mjctl.operations.health import health_gate
 
-    went_through = result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED)
-    return replace(result, outcome=UnitOutcome.ROLLED_BACK) if went_through else result
-
-
-def _plans(run: Run, units: Sequence[str], release: Release, folder: PlanFolder | None) -> list[PlannedUnit]:
-    """Plans made now, or those that lie in `folder`."""
-    from mjctl.deploy.staged import plan_known
-
-    run.store.keep(release)
-    if folder is not None:
-        states = [run.planner.for_release(unit, release) for unit in units]
-        return run.phase(lambda deployment: deployment.load_saved(states, folder))
-    return run.phase(lambda deployment: plan_known(deployment, run.planner, units, release))
+    return health_gate(
+        run.workspace, run.environment, soak_seconds=soak, max_failures=max_failures, thresholds=threshold or ()
+    )
 
 
-def _shared(run: Run, regions: Sequence[str]) -> tuple[str, ...]:
-    """What exists once, where every region is looked at."""
-    from mjctl.terraform.contracts import shared_contracts
+def _destroy_approval(run: Run, auto_approve: bool) -> Approve:
+    """Return a callback that lists the backups that become unreadable, and asks before the destroy."""
+    from mjctl.cli.lost_backups import warn_of_lost_backups
 
-    if set(regions) != set(run.environment.regions):
-        return ()
-    return tuple(shared_contracts(run.workspace, run.environment))
+    def approve(going: Sequence[UnitResult]) -> bool:
+        units = [result.unit for result in going]
+        warn_of_lost_backups(run, units)
+        count = sum(result.remove for result in going)
+        run.session.confirm(
+            f"Destroy {count} resources of {run.environment.name}: {', '.join(units)}? Their data is lost.",
+            yes=auto_approve,
+            name=run.environment.name if run.environment.stores_players_data else None,
+        )
+        return True
+
+    return approve

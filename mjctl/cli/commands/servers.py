@@ -27,8 +27,7 @@ from mjctl.models.errors import UsageError
 if TYPE_CHECKING:
     from mjctl.cli.output.tables import DataTable
     from mjctl.clients.regions import RegionOutcome
-    from mjctl.fleet.control import Say, ServerChange
-    from mjctl.fleet.listing import ServerRow
+    from mjctl.fleet.model import Say, ServerChange, ServerRow
     from mjctl.models.contract import Contract
 
 ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER", help="Names as in `mjctl servers list`.")]
@@ -137,34 +136,20 @@ def scale(
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
-    from mjctl.cli.deploy_run import (
-        deployed_units,
-        emit_results,
-        end,
-        open_run,
-        roll_out,
-    )
-    from mjctl.deploy.planner import inputs
-    from mjctl.deploy.rollout import RolloutPlan
-    from mjctl.models.deployment import UnitOutcome
+    from mjctl.cli.deploy_run import emit_results, end, open_run
 
     if (servers_per_zone is None) == (not reset):
         raise UsageError(
             "give either the number of servers a zone or --reset", hint="mjctl servers scale 2 --region us-east-1"
         )
-    run = open_run("servers scale", env, output)
-    chosen = wanted_regions(run.environment, region, all_regions)
-    regions, absent = deployed_units(run, chosen, named=not all_regions)
-    count = servers_per_zone or run.environment.game.servers_per_zone
-    with run.held(regions, lock_timeout, message):
-        states = [run.planner.for_scale(name, count) for name in regions]
-        planned = run.phase(lambda deployment: deployment.plan(states))
-        results = roll_out(run, planned, RolloutPlan(), None, auto_approve, message, None)
-        for result in results:
-            # A plan that was not applied has not changed the number.
-            if result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED):
-                inputs.set_servers_per_zone(run.planner.stack(result.unit), servers_per_zone)
-    end(emit_results(run, [*results, *absent]))
+    run = open_run("servers scale", env, output, message=message, lock_timeout=lock_timeout)
+    result = run.deploys.scale(
+        wanted_regions(run.environment, region, all_regions),
+        servers_per_zone,
+        approve=run.approval(f"Apply these changes to {run.environment.name}", auto_approve),
+        named=not all_regions,
+    )
+    end(emit_results(run, result))
 
 
 def _exchange(

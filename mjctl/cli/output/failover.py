@@ -2,47 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from mjctl.fleet.failover_sequence import lag_text
+
 if TYPE_CHECKING:
-    from mjctl.cli.target import Target
-    from mjctl.clients.dns import RegionDns
-    from mjctl.fleet.failover import Traffic
-    from mjctl.fleet.failover_writer import Copy, GlobalDatabase
-    from mjctl.models.check import CheckResult
-
-
-@dataclass(frozen=True)
-class Step:
-    """`outcome`: planned, unchanged, done, failed, or skipped because the step before failed."""
-
-    step: str
-    outcome: str
-    summary: str
-
-
-@dataclass(frozen=True)
-class WriterMove:
-    """Where the database's writer is and where it is to go; `primary`: the region whose functions expect to write."""
-
-    database: GlobalDatabase
-    to: Copy
-    lossy: bool
-    primary: str
-
-    @property
-    def summary(self) -> str:
-        how = "failover, rows not yet copied are lost" if self.lossy else "switchover, no row is lost"
-        return (
-            f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({_lag(self.to)}): {how}"
-        )
-
-
-def _lag(copy: Copy) -> str:
-    return "lag unknown" if copy.lag_ms is None else f"{copy.lag_ms:.0f} ms behind"
-
+    from mjctl.cli.session import Session
+    from mjctl.fleet.failover_sequence import FailoverReport, WriterMove
 
 _WORDS = {
     "none": "nothing was changed",
@@ -52,59 +19,48 @@ _WORDS = {
 }
 
 
-def emit(
-    target: Target,
-    action: str,
-    region: str,
-    elsewhere: Sequence[str],
-    traffic: Traffic | None,
-    steps: Sequence[Step] = (),
-    probes: Sequence[CheckResult] = (),
-    *,
-    writer: WriterMove | None = None,
-    dns: Sequence[RegionDns] = (),
-) -> None:
-    """Print the outcome, every step of it, what is played in the region, and whether DNS names each region.
-
-    Args:
-        traffic: What is played in the region. None if the region did not answer.
-    """
+def emit(session: Session, report: FailoverReport) -> None:
+    """Print the outcome, every step of it, what is played in the region, and whether DNS names each region."""
     from rich.text import Text
 
     from mjctl.cli.output.tables import counted, styled
 
-    lines = [styled((region, "bold"), f": {_WORDS[action]}")]
-    lines += [styled(f"{one.step}: {one.outcome}, {one.summary}") for one in steps]
+    region, writer, traffic = report.region, report.writer, report.traffic
+    lines = [styled((region, "bold"), f": {_WORDS[report.action]}")]
+    lines += [styled(f"{step.step}: {step.outcome}, {step.summary}") for step in report.steps]
     if writer:
-        lines += [styled(f"copy in {one.region}: {_lag(one)}") for one in writer.database.copies if not one.writes]
-    if elsewhere:
-        lines.append(styled(f"players {'would be' if action == 'none' else 'are'} sent to {', '.join(elsewhere)}"))
+        copies = [copy for copy in writer.database.copies if not copy.writes]
+        lines += [styled(f"copy in {copy.region}: {lag_text(copy)}") for copy in copies]
+    if report.elsewhere:
+        verb = "would be" if report.action == "none" else "are"
+        lines.append(styled(f"players {verb} sent to {', '.join(report.elsewhere)}"))
     if traffic:
         lines.append(
             styled(f"{counted(traffic.matches, 'match')} with {counted(traffic.players, 'player')} in {region}")
         )
     else:
         lines.append(styled(f"{region} does not say what is played there"))
-    lines += [styled(one.summary) for one in dns]
-    moved = any(one.step == "writer" and one.outcome in ("planned", "done") for one in steps)
+    lines += [styled(answer.summary) for answer in report.dns]
+    moved = any(step.step == "writer" and step.outcome in ("planned", "done") for step in report.steps)
     note = _afterwards(writer) if writer and moved else None
     if note:
         lines.append(styled(note))
-    lines += [styled(f"{one.region} {one.name}: {one.status}, {one.summary}") for one in probes]
+    lines += [styled(f"{probe.region} {probe.name}: {probe.status}, {probe.summary}") for probe in report.probes]
     document = {
-        "action": action,
+        "action": report.action,
         "region": region,
-        "elsewhere": list(elsewhere),
+        "elsewhere": list(report.elsewhere),
         "traffic": {"matches": traffic.matches, "players": traffic.players} if traffic else None,
-        "steps": [asdict(one) for one in steps],
+        "steps": [asdict(step) for step in report.steps],
         "writer": _writer_data(writer) if writer else None,
         "note": note,
-        "dns": [one.to_json() for one in dns],
+        "dns": [answer.to_json() for answer in report.dns],
         "probes": [
-            {"region": one.region, "name": one.name, "status": one.status, "summary": one.summary} for one in probes
+            {"region": probe.region, "name": probe.name, "status": probe.status, "summary": probe.summary}
+            for probe in report.probes
         ],
     }
-    target.session.emit(Text("\n").join(lines), data=document)
+    session.emit(Text("\n").join(lines), data=document)
 
 
 def _writer_data(writer: WriterMove) -> dict[str, object]:

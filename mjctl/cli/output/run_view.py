@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mjctl.cli.global_options import chosen
 from mjctl.cli.output.changes import SIGN
 from mjctl.cli.output.printable import printable
-from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
+from mjctl.models.deployment import Change, Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import MjctlError
 from mjctl.terraform.events import (
     ChangeSummary,
@@ -20,7 +20,6 @@ from mjctl.terraform.events import (
     Event,
     OperationDone,
     OperationStarted,
-    PlannedChange,
     ProvisionerLine,
 )
 
@@ -138,7 +137,7 @@ class LogView:
     def _more(self, event: Event) -> str:
         if not self._verbose:
             return ""
-        if isinstance(event, PlannedChange):
+        if isinstance(event, Change):
             return f"planned: {SIGN.get(event.action, '?')} {event.address} {event.reason or ''}".rstrip()
         if isinstance(event, OperationStarted):
             return f"{event.address}: {event.action} begins"
@@ -231,7 +230,7 @@ class _Row:
             self.current = said
         elif isinstance(event, OperationDone) and event.action in ("create", "delete", "update"):
             self.done += 1
-        elif isinstance(event, PlannedChange):
+        elif isinstance(event, Change):
             self.current = short_address(event.address)
 
 

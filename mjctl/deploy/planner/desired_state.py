@@ -45,6 +45,7 @@ class Planner(ABC):
         self._workspace = workspace
         self._environment = environment
         self._store = store
+        self._stacks: dict[str, Stack] = {}
 
     def units(self, regions: Sequence[str]) -> tuple[str, ...]:
         """What a deploy of `regions` works on, in the order in which it is applied."""
@@ -55,7 +56,10 @@ class Planner(ABC):
         return ()
 
     def stack(self, unit: str) -> Stack:
-        return Stack.of_unit(self._workspace, self._environment, unit)
+        """Return the stack of a unit, with the code of the working tree. On AWS the account is opened only once."""
+        if unit not in self._stacks:
+            self._stacks[unit] = Stack.of_unit(self._workspace, self._environment, unit)
+        return self._stacks[unit]
 
     @abstractmethod
     def for_release(self, unit: str, release: Release) -> DesiredState:

@@ -85,12 +85,12 @@ class Said:
     notes: list[str] = field(default_factory=list)
     finished_regions: list[str] = field(default_factory=list)
 
-    def phase(self, region: str, phase: Phase) -> None: ...
+    def phase(self, unit: str, phase: Phase) -> None: ...
 
-    def event(self, region: str, event: Event) -> None: ...
+    def event(self, unit: str, event: Event) -> None: ...
 
-    def note(self, region: str, text: str) -> None:
-        self.notes.append(f"{region}: {text}")
+    def note(self, unit: str, text: str) -> None:
+        self.notes.append(f"{unit}: {text}")
 
     def finished(self, result: UnitResult) -> None:
         self.finished_regions.append(result.unit)
@@ -115,7 +115,8 @@ class Project:
 
     @property
     def deployment(self) -> Deployment:
-        return Deployment(self.workspace, self.environment, Runner(find_engine(), Cancellation()), self.said)
+        runner = Runner(find_engine(), Cancellation())
+        return Deployment(self.store, runner, self.said, concurrency=self.environment.concurrency)
 
     def write(self, word: str, *, broken: bool = False) -> str:
         """New code in the working tree; its revision."""

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 
-from mjctl.cli.deploy_run import Run, exit_code
 from mjctl.deploy.executor import Deployment
-from mjctl.deploy.history import History
 from mjctl.deploy.releases.store import ReleaseVerdict
 from mjctl.deploy.rollout import RolloutPlan, Strategy, restore
-from mjctl.models.deployment import AttributeChange, UnitOutcome, Violation
+from mjctl.models.deployment import AttributeChange, UnitOutcome, Violation, exit_code
 from mjctl.models.errors import (
     ConflictError,
     NotFoundError,
@@ -157,10 +155,10 @@ async def test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed(proje
         (planned,) = await project.plan(["us-east-1"])
         planned = replace(planned, result=replace(planned.result, violations=lost))
         deployment = Deployment(
-            project.workspace,
-            project.environment,
+            project.store,
             Runner(find_engine(), Cancellation()),
             project.said,
+            concurrency=1,
             allow_data_loss=allowed,
         )
         (result,) = await deployment.apply([planned])
@@ -282,28 +280,6 @@ async def test_old_code_that_cannot_be_removed_does_not_hide_the_results(
     monkeypatch.setattr("mjctl.deploy.releases.store.ReleaseStore.prune", refuse)
     assert outcomes(await project.deploy()) == ["applied"] * 3
     assert any("not removed: AWS refuses" in note for note in project.said.notes)
-
-
-@pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (KeyError("x"), ExitCode.INTERNAL),
-        (TerraformError("broken"), ExitCode.FAILED),
-        (KeyboardInterrupt(), ExitCode.INTERRUPTED),
-    ],
-    ids=["fault", "terraform", "ctrl-c"],
-)
-def test_the_history_says_how_every_run_ended(project: Any, error: BaseException, code: ExitCode) -> None:
-    run = Run("deploy", Any, project.workspace, project.environment)
-
-    def work() -> Any:
-        raise error
-
-    with pytest.raises(type(error)):
-        run.recorded(["us-east-1"], work)
-    (record,) = History(project.workspace, project.environment).records()
-    assert record.exit_code == code
-    assert record.seconds is not None
 
 
 async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:

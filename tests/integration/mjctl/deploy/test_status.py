@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mjctl.deploy.status import RegionStatus
-from mjctl.fleet.failover import close, reopen
+from mjctl.fleet.failover import close_region, reopen_region
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
@@ -32,7 +32,7 @@ def test_a_failed_over_region_is_shown_and_the_advice_brings_players_back(
 ) -> None:
     open_region = region_of(mjctl("status", "-o", "json"), contract.region)
     assert (open_region["failed_over"], open_region["players_go_to"]) == (False, [])
-    asyncio.run(close(contract, [contract.model_copy(update={"region": "eu-west-1"})]))
+    asyncio.run(close_region(contract, [contract.model_copy(update={"region": "eu-west-1"})]))
     closed = region_of(mjctl("status", "-o", "json"), contract.region)
     assert (closed["failed_over"], closed["players_go_to"]) == (True, ["eu-west-1"])
     text = mjctl("status")
@@ -40,7 +40,7 @@ def test_a_failed_over_region_is_shown_and_the_advice_brings_players_back(
     assert "deployed, failed over" in line
     assert "players go to eu-west-1" in text.err
     assert f"`mjctl failover --env local --region {contract.region} --restore`" in text.err
-    assert asyncio.run(reopen(contract))
+    assert asyncio.run(reopen_region(contract))
     assert "failed over" not in mjctl("status").out
 
 

@@ -19,7 +19,8 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.settings import Settings
 from gameserver.server.process import GameServer, end_tasks
 from mjctl.fleet import control, ecs
-from mjctl.fleet.listing import ServerRow, list_servers
+from mjctl.fleet.listing import list_servers
+from mjctl.fleet.model import ServerRow
 from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.exit_codes import ExitCode
 from mjctl.sandbox.emulators import Emulators
@@ -130,7 +131,7 @@ async def taken_over(agent: Agent, match_id: str, before: str) -> str:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ecs, "_LOOK_SECONDS", 0.4)
+    monkeypatch.setattr(ecs, "_POLL_SECONDS", 0.4)
     monkeypatch.setattr(ecs, "_HAND_OVER_SECONDS", 60.0)
     monkeypatch.setattr(ecs, "_REPLACED_SECONDS", 60.0)
 

@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from mjctl.cli.commands.failover import _unfit
-from mjctl.fleet.failover import successors
+from mjctl.fleet.failover import successors, unfit_regions
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError
@@ -24,8 +23,8 @@ def result(region: str, name: str, status: str, summary: str = "it is so") -> Ch
     return CheckResult(name, region, CheckStatus(status), summary)
 
 
-def test_a_refusal_names_every_check_that_makes_a_region_unfit(contracts: dict[str, Contract]) -> None:
-    unfit = _unfit(
+def test_a_refusal_names_every_check_that_makes_a_regionunfit_regions(contracts: dict[str, Contract]) -> None:
+    unfit = unfit_regions(
         [
             result(WEST, "login", "pass"),
             result(WEST, "match", "fail", "no server took the match"),
@@ -44,7 +43,9 @@ def test_a_refusal_names_every_check_that_makes_a_region_unfit(contracts: dict[s
 
 
 def test_a_fit_region_takes_over_although_another_is_unfit(contracts: dict[str, Contract]) -> None:
-    unfit = _unfit([result(WEST, "match", "fail"), result(NORTH, "match", "pass"), result(NORTH, "table", "warn")])
+    unfit = unfit_regions(
+        [result(WEST, "match", "fail"), result(NORTH, "match", "pass"), result(NORTH, "table", "warn")]
+    )
     assert [contract.region for contract in successors(contracts, EAST, unfit)] == [NORTH]
 
 

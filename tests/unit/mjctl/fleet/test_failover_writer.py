@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.fleet.failover_writer import Copy, GlobalDatabase, choose, read
+from mjctl.fleet.failover_writer import Copy, GlobalDatabase, choose, parse
 from mjctl.models.errors import ConflictError, NotFoundError
 
 
@@ -55,6 +55,6 @@ def test_a_move_under_way_names_its_target() -> None:
         ],
         "FailoverState": {"Status": "switching-over", "ToDbClusterArn": arn("eu-west-1")},
     }
-    seen = read(answer)
+    seen = parse(answer)
     assert (seen.writer, seen.moving_to, seen.status) == ("us-east-1", "eu-west-1", "switching-over")
     assert [one.in_sync for one in seen.copies] == [True, False]

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from mjctl.models.deployment import Change
 from mjctl.models.errors import DependencyError
 from mjctl.terraform.events import (
     ChangeSummary,
@@ -11,7 +12,6 @@ from mjctl.terraform.events import (
     OperationDone,
     OutputsPublished,
     PlainText,
-    PlannedChange,
     ProvisionerLine,
     parse_line,
 )
@@ -25,7 +25,7 @@ def line(kind: str, **rest: object) -> str:
 
 def test_a_planned_change() -> None:
     change = {"resource": RESOURCE, "action": "replace", "reason": "replace_by_triggers"}
-    assert parse_line(line("planned_change", change=change)) == PlannedChange(
+    assert parse_line(line("planned_change", change=change)) == Change(
         RESOURCE["addr"], "replace", "replace_by_triggers", "terraform_data"
     )
 
@@ -34,7 +34,7 @@ def test_a_resource_that_is_only_forgotten_is_no_deletion() -> None:
     # `removed { lifecycle { destroy = false } }`, as Terraform 1.11 sends it.
     change = {"resource": RESOURCE, "action": "remove", "reason": "delete_because_no_resource_config"}
     event = parse_line(line("planned_change", change=change))
-    assert isinstance(event, PlannedChange)
+    assert isinstance(event, Change)
     assert event.action == "forget"
 
 

@@ -211,7 +211,6 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
 
 def test_the_question_before_a_deploy_shows_the_values(at_a_terminal: Any, tmp_path: Path) -> None:
     from mjctl.cli.deploy_run import Run
-    from mjctl.deploy.executor import PlannedUnit
     from mjctl.models.deployment import AttributeChange, Change, Hidden, UnitOutcome, UnitResult
 
     attributes = (
@@ -219,7 +218,7 @@ def test_the_question_before_a_deploy_shows_the_values(at_a_terminal: Any, tmp_p
         AttributeChange("password", Hidden.SENSITIVE, Hidden.SENSITIVE),
     )
     change = Change("aws_ecs_service.game", "update", attributes=attributes)
-    planned: Any = PlannedUnit(Any, None, UnitResult("us-east-1", UnitOutcome.PLANNED, changes=(change,)))
+    planned = UnitResult("us-east-1", UnitOutcome.PLANNED, changes=(change,))
     session = at_a_terminal("yes\n")
     run: Any = Run("deploy", session, Any, Any)
     run.confirm([planned], "Apply?", False)

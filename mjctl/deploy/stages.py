@@ -1,0 +1,53 @@
+"""The one loop of every rollout: stage after stage, until a stage fails."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from mjctl.deploy.executor import Deployment, PlannedUnit, discard
+from mjctl.deploy.releases.store import RegionReleases
+from mjctl.models.deployment import UnitOutcome, UnitResult
+
+StageWork = Callable[[list[PlannedUnit]], Awaitable[list[UnitResult]]]
+
+
+async def in_stages(
+    deployment: Deployment, stages: Sequence[Sequence[str]], planned: Sequence[PlannedUnit], work: StageWork
+) -> list[UnitResult]:
+    """Run `work` on the units of each stage. After a stage in which a unit fails, no further unit is touched.
+
+    Args:
+        stages: The names of all units of `planned`, in the order in which they are changed.
+
+    Returns:
+        The results in the order of `planned`.
+    """
+    by_unit = {item.unit: item for item in planned}
+    results: dict[str, UnitResult] = {}
+    for stage in stages:
+        chosen = [by_unit[unit] for unit in stage]
+        if all(result.ok for result in results.values()):
+            ended = await work(chosen)
+        else:
+            discard(chosen)
+            ended = [not_started(deployment, item) for item in chosen]
+        results.update({result.unit: result for result in ended})
+    return [results[unit] for unit in by_unit]
+
+
+def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
+    """Report a unit that is left alone because another unit failed."""
+    current = RegionReleases(planned.stack).current()
+    return deployment.finish(
+        replace(
+            planned.result,
+            outcome=UnitOutcome.NOT_STARTED,
+            add=0,
+            change=0,
+            remove=0,
+            seconds=0.0,
+            revision=current.revision if current else None,
+            waits_for=(),
+        )
+    )
