@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,7 @@ def rule(function: Rule) -> Rule:
     return function
 
 
-def every(plans: Plans, *types: str) -> Iterable[Resource]:
+def every(plans: Plans, *types: str) -> Iterator[Resource]:
     return (resource for plan in plans for resource in plan.resources(*types))
 
 
@@ -417,8 +417,8 @@ def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
 @rule
 def roles_are_precise(plans: Plans, report: Report) -> None:
     """[SEC-3.2] A statement on `*` has an id that begins with `Waived`; the reason stands beside it in the module."""
-    for inline in every(plans, "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_iam_user"):
-        report.expect(False, inline, "inline policies and users are not used")
+    for forbidden in every(plans, "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_iam_user"):
+        report.expect(False, forbidden, "inline policies and users are not used")
     for role in every(plans, "aws_iam_role"):
         inline = "inline_policy" in role.plan.expressions(role) or isinstance(role.get("inline_policy"), list)
         report.expect(not inline, role, "inline policy")
