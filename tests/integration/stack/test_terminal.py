@@ -33,6 +33,10 @@ pytestmark = pytest.mark.stack
 _SIDE_BY_SIDE = 3
 SIZES = ((80, 24), (40, 24), (200, 50))
 COLOURS = ({}, {"NO_COLOR": "1"})
+Look = tuple[tuple[int, int], dict[str, str]]
+LOOKS: tuple[Look, ...] = tuple((size, colour) for size in SIZES for colour in COLOURS)
+# Every size once, with colour and without; all six looks take twice as long.
+FEW_LOOKS = (LOOKS[0], LOOKS[3], LOOKS[4])
 # What a person's shell would give. Nothing of the machine that runs the tests may change how a command looks.
 DROPPED = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI", "TERM", "COLORTERM", "LC_ALL", "PYTHONIOENCODING")
 KEY = "profile:terminal"
@@ -274,8 +278,9 @@ def test_the_table_has_every_command() -> None:
     assert sorted(LINES) == sorted(commands_of(tree()))
 
 
+@pytest.mark.parametrize("looks", [FEW_LOOKS, pytest.param(LOOKS, marks=pytest.mark.slow)], ids=["few", "all"])
 def test_every_command_at_every_size_with_and_without_colour(
-    terminals: Terminals, contract: Contract, backup: str
+    terminals: Terminals, contract: Contract, backup: str, looks: Sequence[Look]
 ) -> None:
     _send_dead_letters(contract)
     # The first check of Redis says "since its start". Later ones compare with it, and all sizes have the same words.
@@ -292,8 +297,7 @@ def test_every_command_at_every_size_with_and_without_colour(
             arguments = [*name.split(), *(backup if word == "BACKUP" else word for word in line.arguments)]
             shown = [
                 terminals.run(*arguments, columns=columns, lines=height, answers=line.answers, environment=colour)
-                for columns, height in SIZES
-                for colour in COLOURS
+                for (columns, height), colour in looks
             ]
             done.append((name, line, shown))
         return done
@@ -302,21 +306,21 @@ def test_every_command_at_every_size_with_and_without_colour(
     ordered = sorted(lanes.values(), key=len, reverse=True)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         results = [result for lane in pool.map(work, ordered) for result in lane]
-    problems = [problem for name, line, shown in results for problem in problems_of(line, shown)]
+    problems = [problem for name, line, shown in results for problem in problems_of(line, shown, looks)]
     assert problems == []
     assert {name for name, _, _ in results} == set(commands_of(tree()))
 
 
-def problems_of(line: Line, runs: Sequence[Shown]) -> Iterator[str]:
+def problems_of(line: Line, runs: Sequence[Shown], looks: Sequence[Look]) -> Iterator[str]:
     widest = max(runs, key=lambda shown: shown.columns)
     known = words_of(widest.text)
-    for number, shown in enumerate(runs):
+    for shown, (_, colour) in zip(runs, looks, strict=True):
         where = f"`{shown.line}` at {shown.columns} columns"
         if shown.code not in line.codes:
             yield f"{where} ended with {shown.code}: {shown.stderr}"
         if "Traceback" in shown.all or "mjctl itself has failed" in shown.all:
             yield f"{where} crashed: {shown.all}"
-        if COLOURS[number % len(COLOURS)] and "\x1b" in shown.all:
+        if colour and "\x1b" in shown.all:
             yield f"{where} wrote an escape sequence in spite of NO_COLOR: {shown.all!r}"
         if re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e]|\x1b[^\[]", shown.all):
             yield f"{where} wrote a control character: {shown.all!r}"
@@ -446,6 +450,7 @@ def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
             assert "cannot write to stdout: No space left on device" in ran.stderr
 
 
+@pytest.mark.slow
 def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
     """The same with a real interpreter: what it does to its streams at its start and at its end counts too."""
     program = f"{sys.executable} -m mjctl"

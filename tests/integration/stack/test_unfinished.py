@@ -53,7 +53,7 @@ def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator
     assert fresh.processes() == []
 
 
-@pytest.mark.parametrize("state", ["kept", "lost"])
+@pytest.mark.parametrize("state", [pytest.param("kept", marks=pytest.mark.slow), "lost"])
 def test_a_deploy_that_failed_half_way_can_be_destroyed_to_nothing(fresh: Operator, state: str) -> None:
     """Its data stores run when the emulated AWS fails to start."""
     region = ("--region", "eu-west-1")
@@ -71,6 +71,7 @@ def test_a_deploy_that_failed_half_way_can_be_destroyed_to_nothing(fresh: Operat
     assert fresh.processes() == []
 
 
+@pytest.mark.slow
 def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
     regions = ("--region", "us-east-1", "--region", "eu-west-1")
     assert fresh.run("plan", *regions).code == ExitCode.CHANGES_PENDING
