@@ -47,7 +47,7 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
     folder = tmp_path_factory.mktemp("secure")
     project, home = folder / "project", folder / "home"
     (project / "configs").mkdir(parents=True)
-    for part in ("terraform", "gameserver", "mjctl"):
+    for part in ("terraform", "gameserver", "mjctl", "web"):
         (project / part).symlink_to(PROJECT / part)
     (project / "configs" / f"{ENVIRONMENT}.yaml").write_text(CONFIG)
 

@@ -101,7 +101,7 @@ class Sandbox:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """Everything deployed once, on emulators of its own."""
     folder = tmp_path_factory.mktemp("sandbox")
-    for part in ("configs", "gameserver", "terraform"):
+    for part in ("configs", "gameserver", "terraform", "web"):
         ignored = shutil.ignore_patterns("__pycache__", ".terraform*")
         shutil.copytree(inputs.PROJECT_DIR / part, folder / "project" / part, ignore=ignored)
     made = Sandbox(folder / "project", folder / "home")

@@ -51,7 +51,7 @@ class Checkout:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Checkout]:
     folder = tmp_path / "checkout"
-    for part in ("configs", "terraform", "gameserver"):
+    for part in ("configs", "terraform", "gameserver", "web"):
         shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns(".terraform", "node_modules"))
     made = Checkout(folder, Operator(tmp_path / "home"))
     yield made

@@ -115,7 +115,7 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     folder = tmp_path_factory.mktemp("secure")
     made = Secure(Operator(folder / "home"), folder / "project")
     (made.project / "configs").mkdir(parents=True)
-    for part in ("terraform", "gameserver", "mjctl"):
+    for part in ("terraform", "gameserver", "mjctl", "web"):
         (made.project / part).symlink_to(PROJECT / part)
     made.configure(tls=True)
     made.deploy()
