@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.deploy.planner import aws_inputs
+from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
@@ -37,7 +38,7 @@ def region(
     environment: Environment, name: str, foundation_contract: dict[str, Any], archive: Path, **changes: Any
 ) -> dict[str, Any]:
     """`archive` need not exist for a plan that is refused."""
-    package = aws_inputs.Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
+    package = Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
     return {**aws_inputs.region(environment, name, foundation_contract, package, state=STATE), **changes}
 
 

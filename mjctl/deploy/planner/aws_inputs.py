@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.aws_settings import DatabaseSize
 from mjctl.models.environment import Environment
 
@@ -22,16 +23,6 @@ class StateStore:
 
     bucket: str
     kms_key_arn: str
-
-
-@dataclass(frozen=True)
-class Package:
-    """What a region runs: the functions' archive with its SHA-256 in base64, and the image by digest."""
-
-    path: str
-    sha256: str
-    architecture: str
-    image_digest: str
 
 
 def foundation(environment: Environment, state: StateStore) -> dict[str, Any]:

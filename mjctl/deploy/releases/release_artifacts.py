@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mjctl.clients.account import open_account
-from mjctl.deploy.planner.aws_inputs import Package
 from mjctl.deploy.releases.store import ReleaseStore
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
@@ -15,6 +15,16 @@ from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 from mjctl.package.functions import FunctionPackage, build_functions, lambda_runtime, local_runtime
 from mjctl.package.image import Registry
+
+
+@dataclass(frozen=True)
+class Package:
+    """What a region runs: the functions' archive with its SHA-256 in base64, and the image by digest."""
+
+    path: str
+    sha256: str
+    architecture: str
+    image_digest: str
 
 
 def functions_of(

@@ -14,7 +14,7 @@ import yaml
 
 from mjctl.__main__ import run
 from mjctl.clients.account import account_at
-from mjctl.deploy.planner.aws_inputs import Package
+from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.config_file import load_environment
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox import daemon

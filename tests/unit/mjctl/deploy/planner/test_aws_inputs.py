@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 from mjctl.deploy.planner import aws_inputs
+from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.config_file import load_environment
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 
 WORKSPACE = Workspace.discover(Path(__file__))
 STATE = aws_inputs.StateStore("states", "arn:aws:kms:us-east-1:123456789012:key/1")
-PACKAGE = aws_inputs.Package("/functions.zip", "c2hh", "arm64", "ab" * 32)
+PACKAGE = Package("/functions.zip", "c2hh", "arm64", "ab" * 32)
 
 
 def environment(name: str) -> Environment:
