@@ -29,8 +29,8 @@ _UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0
 _SHOWN = 5
 
-Look = Callable[[str], Awaitable[Sequence[CheckResult]]]
-"""Every check of one region, run once. A region that cannot be looked at raises MjctlError."""
+CheckRegion = Callable[[str], Awaitable[Sequence[CheckResult]]]
+"""Runs every check of one region once. It raises MjctlError if the region cannot be observed."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Gate:
     """`soak_seconds`: how long a region is watched, at least one look; `max_failures`: failing checks that one look
     may have and still count as healthy."""
 
-    look: Look
+    check: CheckRegion
     soak_seconds: float = 0.0
     max_failures: int = 0
 
@@ -51,7 +51,7 @@ class Gate:
         started = time.monotonic()
         looks, bad, unproven = 0, 0, 0
         while True:
-            results = await _unless_cancelled(self.look(region), region, cancellation)
+            results = await _unless_cancelled(self.check(region), region, cancellation)
             looks += 1
             seconds = time.monotonic() - started
             failed = [check for check in results if check.status is CheckStatus.FAIL]

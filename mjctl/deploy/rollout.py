@@ -67,19 +67,19 @@ class Rollout:
 
     async def _wave(self, planned: Sequence[PlannedUnit], unserved: Collection[str]) -> list[UnitResult]:
         applied = await self._deployment.apply(planned)
-        return list(await asyncio.gather(*(self._judge(one, one.unit not in unserved) for one in applied)))
+        return list(await asyncio.gather(*(self._check(result, result.unit not in unserved) for result in applied)))
 
-    async def _judge(self, result: UnitResult, visible: bool) -> UnitResult:
-        """Watch one region and, where that is asked for, roll it back. A fault here must not reach other regions."""
+    async def _check(self, result: UnitResult, visible: bool) -> UnitResult:
+        """Check one region and roll it back if that is wanted. A fault here must not reach other regions."""
         try:
-            return await self._judged(result, visible)
+            return await self._check_and_restore(result, visible)
         except Exception as error:
             fault = as_error(error, self._planner.stack(result.unit))
             return self._deployment.finish(
                 replace(result, outcome=UnitOutcome.FAILED, error=_both(result.error, fault) if result.error else fault)
             )
 
-    async def _judged(self, result: UnitResult, visible: bool) -> UnitResult:
+    async def _check_and_restore(self, result: UnitResult, visible: bool) -> UnitResult:
         if result.ok and self._gate is not None and not visible:
             self._deployment.reporter.note(result.unit, "is not watched yet: no player reaches it before the edge")
         elif result.ok and self._gate is not None:

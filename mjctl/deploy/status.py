@@ -32,18 +32,18 @@ class RegionStatus:
     held_by: dict[str, object] | None
 
 
-def region_status(workspace: Workspace, environment: Environment, region: str) -> RegionStatus:
-    """Look at one region's state, its processes and its lock.
+def region_status(workspace: Workspace, environment: Environment, unit: str) -> RegionStatus:
+    """Read one unit's state, its processes and its lock.
 
     Raises:
         UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
     """
-    stack = Stack.of_unit(workspace, environment, region)
+    stack = Stack.of_unit(workspace, environment, unit)
     releases = RegionReleases(stack)
     current = releases.current()
     gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
     return RegionStatus(
-        region=region,
+        region=unit,
         state=_state(stack, releases, stack.applied_variables() is not None, gone),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,

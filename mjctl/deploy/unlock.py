@@ -20,17 +20,17 @@ from mjctl.terraform.stack import Stack
 _DAMAGED = "damaged"
 
 
-async def unlock_region(workspace: Workspace, environment: Environment, region: str, lock_id: str | None) -> str:
+async def unlock_region(workspace: Workspace, environment: Environment, unit: str, lock_id: str | None) -> str:
     """Remove the unit's lock if nobody holds it any more; returns what was found and done, in a sentence.
 
     Raises:
         LockedError: the holder is alive, or may be: it is another machine's, and `lock_id` does not name it.
     """
-    stack = Stack.of_unit(workspace, environment, region)
+    stack = Stack.of_unit(workspace, environment, unit)
     holder = held_by(stack)
     if holder is not None:
         raise LockedError(
-            f"{region} is being worked on: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
+            f"{unit} is being worked on: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
             f"pid {holder.get('pid')}",
             where=stack.where,
             hint="wait for it, or stop it with Ctrl-C: it then releases the lock by itself",

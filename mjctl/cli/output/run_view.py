@@ -103,7 +103,7 @@ def provisioner_text(event: ProvisionerLine) -> str:
 
 
 class LogView:
-    """For CI and pipes: one line an event, with its region. `verbose` adds what is planned, begun and warned of."""
+    """For CI and pipes: one line an event, with its unit. `verbose` adds what is planned, begun and warned of."""
 
     def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
         self._say = say
@@ -115,18 +115,18 @@ class LogView:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def phase(self, region: str, phase: Phase) -> None:
-        self.note(region, str(phase))
+    def phase(self, unit: str, phase: Phase) -> None:
+        self.note(unit, str(phase))
 
-    def event(self, region: str, event: Event) -> None:
+    def event(self, unit: str, event: Event) -> None:
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
-            self.note(region, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
-        elif said := provisioner_text(event) if isinstance(event, ProvisionerLine) else self._more(event):
-            self.note(region, said)
+            self.note(unit, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
+        elif text := provisioner_text(event) if isinstance(event, ProvisionerLine) else self._more(event):
+            self.note(unit, text)
 
-    def note(self, region: str, text: str) -> None:
-        self._say(printable(f"[{region}] {text}"))
+    def note(self, unit: str, text: str) -> None:
+        self._say(printable(f"[{unit}] {text}"))
 
     def finished(self, result: UnitResult) -> None:
         self.note(result.unit, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
@@ -145,7 +145,7 @@ class LogView:
 
 
 class LiveView:
-    """For a terminal: one row a region, updated in place, on stderr."""
+    """For a terminal: one row a unit, updated in place, on stderr."""
 
     def __init__(self, console: SafeConsole) -> None:
         from rich.live import Live
@@ -161,15 +161,15 @@ class LiveView:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def phase(self, region: str, phase: Phase) -> None:
-        row = self._row(region)
+    def phase(self, unit: str, phase: Phase) -> None:
+        row = self._row(unit)
         row.phase, row.outcome, row.ended = phase, None, None
 
-    def event(self, region: str, event: Event) -> None:
-        self._row(region).take(event)
+    def event(self, unit: str, event: Event) -> None:
+        self._row(unit).show(event)
 
-    def note(self, region: str, text: str) -> None:
-        self._row(region).current = text
+    def note(self, unit: str, text: str) -> None:
+        self._row(unit).current = text
 
     def finished(self, result: UnitResult) -> None:
         row = self._row(result.unit)
@@ -179,8 +179,8 @@ class LiveView:
     def message(self, text: str) -> None:
         self._console.print(printable(text), soft_wrap=True)
 
-    def _row(self, region: str) -> _Row:
-        return self._rows.setdefault(region, _Row())
+    def _row(self, unit: str) -> _Row:
+        return self._rows.setdefault(unit, _Row())
 
     def _table(self) -> DataTable:
         from mjctl.cli.output.tables import Column, DataTable
@@ -195,11 +195,11 @@ class LiveView:
         )
         # One line for each region: what does not fit is cut, and the next step replaces it within a second.
         room = max(0, self._console.width - _LIVE_COLUMNS)
-        for region, row in self._rows.items():
-            said = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
+        for unit, row in self._rows.items():
+            state = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
             table.add_row(
-                (region, "bold"),
-                (said, _STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
+                (unit, "bold"),
+                (state, _STYLE.get(row.outcome, "cyan") if row.outcome else "cyan"),
                 f"{row.done}/{row.total}" if row.total else "",
                 f"{row.elapsed:.0f} s",
                 (printable(row.current)[:room], "dim"),
@@ -221,13 +221,13 @@ class _Row:
     def elapsed(self) -> float:
         return (self.ended or time.monotonic()) - self.started
 
-    def take(self, event: Event) -> None:
+    def show(self, event: Event) -> None:
         if isinstance(event, ChangeSummary) and event.operation in ("plan", "destroy") and not self.done:
             self.total = event.total
         elif isinstance(event, OperationStarted):
             self.current = short_address(event.address)
-        elif isinstance(event, ProvisionerLine) and (said := provisioner_text(event)):
-            self.current = said
+        elif isinstance(event, ProvisionerLine) and (text := provisioner_text(event)):
+            self.current = text
         elif isinstance(event, OperationDone) and event.action in ("create", "delete", "update"):
             self.done += 1
         elif isinstance(event, Change):
@@ -247,17 +247,17 @@ class _Both:
     def __exit__(self, *_: object) -> None:
         self._shown.__exit__()
 
-    def phase(self, region: str, phase: Phase) -> None:
+    def phase(self, unit: str, phase: Phase) -> None:
         for view in (self._shown, self._kept):
-            view.phase(region, phase)
+            view.phase(unit, phase)
 
-    def event(self, region: str, event: Event) -> None:
+    def event(self, unit: str, event: Event) -> None:
         for view in (self._shown, self._kept):
-            view.event(region, event)
+            view.event(unit, event)
 
-    def note(self, region: str, text: str) -> None:
+    def note(self, unit: str, text: str) -> None:
         for view in (self._shown, self._kept):
-            view.note(region, text)
+            view.note(unit, text)
 
     def finished(self, result: UnitResult) -> None:
         for view in (self._shown, self._kept):
@@ -349,8 +349,8 @@ def results_table(results: Sequence[UnitResult], addresses: Mapping[str, Endpoin
 
 def _outcome(result: UnitResult) -> Text:
     """A unit that waits also says for what."""
-    said = outcome_text(result.outcome)
-    return said.append(f" for {', '.join(result.waits_for)}") if result.waits_for else said
+    text = outcome_text(result.outcome)
+    return text.append(f" for {', '.join(result.waits_for)}") if result.waits_for else text
 
 
 def outcome_text(outcome: str) -> Text:

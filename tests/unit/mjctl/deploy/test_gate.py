@@ -19,7 +19,7 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PAUSE_SECONDS", 0.0)
 
 
-def looking(looks: Sequence[Sequence[CheckStatus]]) -> tuple[list[int], module.Look]:
+def looking(looks: Sequence[Sequence[CheckStatus]]) -> tuple[list[int], module.CheckRegion]:
     """A look that finds `looks` one after another, then the last for ever."""
     seen: list[int] = []
 

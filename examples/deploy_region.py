@@ -1,0 +1,16 @@
+"""Deploys one region without a console: `python examples/deploy_region.py us-east-1 [ENVIRONMENT]`."""
+
+import sys
+
+from mjctl.deploy.session import DeploySession
+from mjctl.models.config_file import load_environment
+from mjctl.models.workspace import Workspace
+
+workspace = Workspace.discover()
+environment = load_environment(workspace, sys.argv[2] if len(sys.argv) > 2 else "local")
+session = DeploySession(workspace, environment, message="examples/deploy_region.py")
+# A plan that would lose data is refused before. Return False to apply nothing.
+result = session.deploy([sys.argv[1]], approve=lambda planned: all(len(unit.changes) < 100 for unit in planned))
+for unit in result.results:
+    print(unit.unit, unit.outcome, unit.revision, unit.error or "")
+sys.exit(result.exit_code)
