@@ -13,12 +13,12 @@ from pathlib import Path
 
 from mjctl.clients.boto import RegionClients, ThrottledError
 from mjctl.clients.tls import private_context
+from mjctl.health.logs import log_command
 from mjctl.health.model import Check, Finding, HealthReport, RegionContext, Thresholds, failed, warned
 from mjctl.health.registry import checks_for
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
-from mjctl.models.logs import log_command
 
 # An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from mjctl.clients.boto import unreachable
 from mjctl.health.checks.http import look, why_not_ready
+from mjctl.health.logs import log_command
 from mjctl.health.model import (
     AWS_CHECK_SECONDS,
     Check,
@@ -28,7 +29,6 @@ from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Process
 from mjctl.models.drained import Drained
 from mjctl.models.errors import UnreachableError
-from mjctl.models.logs import log_command
 
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo

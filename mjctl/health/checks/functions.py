@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mjctl.clients.queues import queue_depth
+from mjctl.health.logs import log_command
 from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding, RegionContext, failed, passed, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
-from mjctl.models.logs import log_command
 
 # Players wait for these; the persistence function's work waits in its queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}

@@ -14,11 +14,11 @@ from mjctl.clients.records import MatchInStores, read_matches
 from mjctl.clients.tls import private_context
 from mjctl.health.accounts import ProbeAccount, load_account, new_account, store_account
 from mjctl.health.checks.fleet import NOT_SERVED
+from mjctl.health.logs import log_command
 from mjctl.health.model import Check, Finding, RegionContext, failed, passed, skipped, warned
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, UnreachableError
-from mjctl.models.logs import log_command
 
 if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket

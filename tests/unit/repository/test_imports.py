@@ -36,6 +36,14 @@ def test_there_is_no_import_cycle(imports: dict[str, set[str]]) -> None:
     assert cycles(imports) == set()
 
 
+def test_a_type_of_models_is_used_by_two_packages(imports: dict[str, set[str]]) -> None:
+    users: dict[str, set[str]] = {module: set() for module in imports if module.startswith("mjctl.models.")}
+    for importer, imported in imports.items():
+        for module in imported & set(users):
+            users[module].add(importer.split(".")[1])
+    assert [module for module, packages in users.items() if len(packages) < 2 and packages != {"models"}] == []
+
+
 def test_the_graph_has_every_package(imports: dict[str, set[str]]) -> None:
     assert {"gameserver.server.room", "mjctl.cli.commands.deploy"} <= set(imports)
     assert "mjctl.cli.app" in imports["mjctl.__main__"]
