@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
 
     from mjctl.cli.app import tree
     from mjctl.cli.commands.completion import COMPLETE_VARIABLE
-    from mjctl.cli.global_options import conclude, hoist
+    from mjctl.cli.output.global_options import conclude, hoist
     from mjctl.cli.output.json_document import forget_json
     from mjctl.cli.session import Exit
     from mjctl.models.errors import Interrupted, MjctlError

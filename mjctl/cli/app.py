@@ -27,8 +27,8 @@ from mjctl.cli.commands import (
     servers,
     state,
 )
-from mjctl.cli.global_options import choose
 from mjctl.cli.group import CommandGroup, Group
+from mjctl.cli.output.global_options import choose
 
 if TYPE_CHECKING:
     from typer.core import TyperGroup

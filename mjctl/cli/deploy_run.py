@@ -94,7 +94,7 @@ class Run:
         """Show live progress while work runs; the first Ctrl-C or SIGTERM becomes a clean stop."""
         from mjctl.cli.output.run_view import view_for
 
-        with view_for(self.session) as view:
+        with view_for(self.session.err) as view:
             _stop_on_signals(cancellation, view)
             yield view
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mjctl.cli.global_options import chosen
+from mjctl.cli.output.global_options import chosen
 from mjctl.cli.output.json_document import print_json
 from mjctl.cli.output.printable import printable
 from mjctl.models.errors import NotFoundError, RefusedError, UsageError

@@ -77,7 +77,7 @@ def plan(
     regions = wanted_regions(run.environment, region, all_regions)
     result = run.deploys.plan(regions, folder=PlanFolder(out.resolve()) if out is not None else None)
     code = emit_results(run, result)
-    write_reports(run, code, result.results, result.release, summary_file, junit)
+    write_reports(run.command, run.environment.name, code, result.results, result.release, summary_file, junit)
     end(ExitCode.OK if allow_changes and code is ExitCode.CHANGES_PENDING else code)
 
 
@@ -106,7 +106,7 @@ def drift(
     regions = chosen_regions(run.environment, region, all_regions) or tuple(run.environment.regions)
     result = run.deploys.drift(regions, named=bool(region))
     code = emit_results(run, result)
-    write_reports(run, code, result.results, None, summary_file, junit)
+    write_reports(run.command, run.environment.name, code, result.results, None, summary_file, junit)
     end(code)
 
 
@@ -201,7 +201,7 @@ def deploy(
         plans=PlanFolder(plans.resolve()) if plans is not None else None,
     )
     code = emit_results(run, result)
-    write_reports(run, code, result.results, result.release, summary_file, junit)
+    write_reports(run.command, run.environment.name, code, result.results, result.release, summary_file, junit)
     end(code)
 
 

@@ -13,13 +13,13 @@ from mjctl.models.errors import PermissionDeniedError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from mjctl.cli.deploy_run import Run
     from mjctl.models.check import CheckResult
     from mjctl.models.release import Release
 
 
 def write_reports(
-    run: Run,
+    command: str,
+    environment: str,
     code: ExitCode,
     results: Sequence[UnitResult],
     release: Release | None,
@@ -32,9 +32,9 @@ def write_reports(
         PermissionDeniedError: a file cannot be written.
     """
     if summary_file is not None:
-        write_report(summary_file, summary(run.command, run.environment.name, code, results, release))
+        write_report(summary_file, summary(command, environment, code, results, release))
     if junit is not None:
-        write_report(junit, deploy_junit(run.command, run.environment.name, results))
+        write_report(junit, deploy_junit(command, environment, results))
 
 
 def begin_reports(*paths: Path | None) -> None:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mjctl.cli.global_options import chosen
 from mjctl.cli.output.changes import SIGN
+from mjctl.cli.output.global_options import chosen
 from mjctl.cli.output.printable import printable
 from mjctl.models.deployment import Change, Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import MjctlError
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from mjctl.cli.output.console import SafeConsole
     from mjctl.cli.output.tables import DataTable
-    from mjctl.cli.session import Session
     from mjctl.deploy.status import RegionStatus
     from mjctl.models.contract import Contract, Endpoints
 
@@ -271,10 +270,9 @@ class _Both:
 View = LogView | LiveView | _Both
 
 
-def view_for(session: Session) -> View:
+def view_for(console: SafeConsole) -> View:
     """Live rows where somebody watches, log lines elsewhere and with --verbose; the log file gets its own lines."""
     options = chosen()
-    console = session.err
 
     def say(text: str) -> None:
         console.print(text, soft_wrap=True)

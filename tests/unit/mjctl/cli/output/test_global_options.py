@@ -7,8 +7,8 @@ import pytest
 
 from mjctl.__main__ import run
 from mjctl.cli.app import tree
-from mjctl.cli.global_options import hoist
 from mjctl.cli.group import ONLY_ON_THE_LINE
+from mjctl.cli.output.global_options import hoist
 from mjctl.models.exit_codes import ExitCode
 
 
