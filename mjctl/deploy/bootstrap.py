@@ -86,7 +86,7 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
     folder = workspace.region_dir(environment.name, UNIT)
     code = folder / "code" / "terraform"
     state = RemoteState(account, STATE_KEY)
-    named: dict[str, Any] = {"environment": environment.name, "name": UNIT, "region": UNIT, "folder": folder}
+    named: dict[str, Any] = {"environment": environment.name, "name": UNIT, "unit": UNIT, "folder": folder}
     named["source_dir"] = code / "stacks" / UNIT
     stack = Stack(**named, remote=state) if moved else _Unmoved(**named, future=state)
     stack.prepare()
