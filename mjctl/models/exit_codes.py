@@ -1,4 +1,4 @@
-"""The one table of exit codes; docs/cli.md shows it and tests/unit/models hold it."""
+"""The one table of exit codes; docs/cli.md shows it and tests/unit/mjctl/models hold it."""
 
 from __future__ import annotations
 
