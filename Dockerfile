@@ -12,9 +12,11 @@ RUN python -m venv /opt/game
 COPY gameserver/requirements.txt gameserver/compile-requirements.txt /tmp/
 RUN /opt/game/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary=:all: --requirement /tmp/requirements.txt \
     --requirement /tmp/compile-requirements.txt
-COPY gameserver /tmp/source/gameserver
+# All of a release's Python code: the game server, and the packages with a studio's own rules.
+COPY . /tmp/source/
 WORKDIR /tmp/source
 RUN /opt/game/bin/python -m gameserver.compilation /opt/game/app \
+    && find . -mindepth 1 -maxdepth 1 -type d ! -name gameserver -exec cp -r {} /opt/game/app/ \; \
     && /opt/game/bin/pip uninstall --yes cython setuptools pip
 # The root file system is read-only: what is not compiled now would be compiled at every start.
 RUN find /opt/game/app -name __pycache__ -prune -exec rm -r {} + \

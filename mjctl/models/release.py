@@ -25,6 +25,11 @@ class Release:
     web: str | None = None
 
     @property
+    def is_short(self) -> bool:
+        """Tell whether an earlier version of mjctl made the release: its digests have 16 hexadecimal digits."""
+        return len(self.game) < hashlib.sha256().digest_size * 2
+
+    @property
     def revision(self) -> str:
         """Twelve hexadecimal digits that change with any digest; the commit is only a hint for people."""
         digests = [digest for digest in (self.game, self.terraform, self.config, self.web) if digest is not None]

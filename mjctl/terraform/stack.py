@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 from mjctl.clients.account import Account, open_account
 from mjctl.files import explained_disk_errors
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
+from mjctl.models.errors import NotFoundError
+from mjctl.models.release_files import digest_of, terraform_files
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.unit_files import UnitFiles
@@ -173,7 +174,7 @@ class Stack:
         return state if isinstance(state, dict) else {}
 
     def source_digest(self) -> str:
-        """A digest of all HCL and YAML below terraform/: what `init` and the plan depend on."""
+        """Return the digest of the code below terraform/: what `init` and the plan depend on."""
         return self.digest or source_digest(self.source_dir.parents[1])
 
 
@@ -190,10 +191,17 @@ def environment_files(workspace: Workspace, environment: Environment) -> UnitFil
 
 
 def source_digest(root: Path) -> str:
-    """A digest of all HCL and YAML below `root`."""
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*")):
-        if path.suffix in (".tf", ".yaml", ".hcl") and ".terraform" not in path.parts and path.is_file():
-            digest.update(f"{path.relative_to(root)}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+    """Return the digest of the Terraform code below `root`, as it stands in a release.
+
+    Raises:
+        NotFoundError: there is no Terraform code.
+        ConfigError: a link or a special file lies there, see release_files.files_below.
+    """
+    files = terraform_files(root) if root.is_dir() else {}
+    if not files:
+        raise NotFoundError(
+            "a release needs the Terraform code, and there are no files of it",
+            where=str(root),
+            hint="check out the folder terraform/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
+        )
+    return digest_of(files)

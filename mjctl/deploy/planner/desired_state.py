@@ -113,7 +113,10 @@ class LocalPlanner(Planner):
         return self._wanted(unit, release, Observation())
 
     def _wanted(self, unit: str, release: Release, seen: Observation) -> DesiredState:
+        self._store.keep(release)
         stack = self.stack(unit)
+        # Terraform runs the kept copy: it cannot read a file that the release does not cover.
+        stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
         stack.prepare()
         variables = inputs.local_variables(
             self._environment, stack, release, self._store.game_dir(release), self._store.web_dir(release), seen

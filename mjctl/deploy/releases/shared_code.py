@@ -1,24 +1,26 @@
 """The code of releases in the account's state bucket: what one machine has deployed, another can bring back.
 
-<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz     `terraform/` and `gameserver/` as they were
+<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz
+
+An archive has `terraform/`, `gameserver/` and the packages with a studio's own rules, as they were deployed.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import tarfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from mjctl.clients.account import Account
 from mjctl.clients.error_codes import error_code
+from mjctl.deploy.releases import short_digests
 from mjctl.models.errors import VerificationError
+from mjctl.models.release import Release
+from mjctl.models.release_files import GAME_PACKAGE, Files, digest_of, game_files, terraform_files
 
-_PARTS = ("terraform", "gameserver")
-_LEFT_OUT = frozenset({".terraform", ".terraform.lock.hcl", "__pycache__"})
 # A release is shared before the apply that notes it: what is younger may still be on its way.
 _PRUNED_AFTER = timedelta(days=1)
 
@@ -30,14 +32,18 @@ class SharedCode:
     account: Account
     prefix: str
 
-    def put(self, name: str, terraform: Path, gameserver: Path) -> None:
-        """Keep two folders under `name`, unless they are there: the name has their digests."""
+    def put(self, name: str, files: Files) -> None:
+        """Keep `files` under `name`, unless the archive exists: the name has their digests."""
         if self._exists(name):
             return
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
-            for part, folder in zip(_PARTS, (terraform, gameserver), strict=True):
-                archive.add(folder, part, filter=_plain)
+            for member, path in sorted(files.items()):
+                body = path.read_bytes()
+                # Names and contents only: no owner, no time and no link.
+                entry = tarfile.TarInfo(member)
+                entry.size = len(body)
+                archive.addfile(entry, io.BytesIO(body))
         try:
             self.account.client("s3").put_object(
                 Bucket=self.account.bucket, Key=self._key(name), Body=buffer.getvalue()
@@ -46,7 +52,7 @@ class SharedCode:
             raise self.account.explain(error, self._where(name)) from error
 
     def fetch(self, name: str, folder: Path) -> bool:
-        """Unpack into `folder`, as `terraform/` and `gameserver/`; False where there is no such release.
+        """Unpack the archive `name` into `folder`; False where there is no such archive.
 
         Raises:
             VerificationError: it is no archive, or holds paths that lead out of it.
@@ -64,6 +70,25 @@ class SharedCode:
                 hint="check out that code and deploy it",
             ) from error
         return True
+
+    def verify(self, release: Release, packages: Mapping[str, Path], terraform: Path) -> None:
+        """Check that folders unpacked from an archive hold the code of `release`.
+
+        Raises:
+            VerificationError: a file is missing, was added or has another content.
+        """
+        unpacked = ("", "")
+        if GAME_PACKAGE in packages and terraform.is_dir():
+            if release.is_short:
+                unpacked = (short_digests.of_game(packages[GAME_PACKAGE]), short_digests.of_terraform(terraform))
+            else:
+                unpacked = (digest_of(game_files(packages)), digest_of(terraform_files(terraform)))
+        if unpacked != (release.game, release.terraform):
+            raise VerificationError(
+                f"the shared code of revision {release.revision} is not the code that was deployed",
+                where=self._where(f"{release.terraform}-{release.game}"),
+                hint="check out that code and deploy it",
+            )
 
     def prune(self, wanted: Collection[str]) -> None:
         """Remove what is not `wanted` and older than a day."""
@@ -92,13 +117,3 @@ class SharedCode:
 
     def _where(self, name: str) -> str:
         return f"s3://{self.account.bucket}/{self._key(name)}"
-
-
-def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """What is code, belonging to nobody."""
-    if _LEFT_OUT & set(member.name.split("/")) or not (member.isfile() or member.isdir()):
-        return None
-    member.uid = member.gid = 0
-    member.uname = member.gname = ""
-    member.mode = 0o755 if member.isdir() or member.mode & os.X_OK else 0o644
-    return member

@@ -1,9 +1,12 @@
 """Releases: code kept as it was deployed, so that what runs never depends on the working tree, and can be brought back.
 
 <home>/<environment>/releases/
-    game/<game digest>/gameserver/                    the package; this folder is the processes' PYTHONPATH
+    game/<game digest>/gameserver/                    the package, and the packages with a studio's own rules beside it;
+                                                      this folder is the processes' PYTHONPATH
     web/<web digest>/web/                             the web client
     code/<terraform digest>-<game digest>/terraform/  the stacks and modules, with `gameserver` beside them
+
+Which files belong to a release is decided in mjctl.models.release_files, for digests, copies and archives alike.
 
 What was deployed to a unit, newest first, stands in its `releases.json` (mjctl.terraform.unit_files). On AWS the
 code too is shared, see mjctl.deploy.releases.shared_code: another machine can roll back what this one has deployed.
@@ -13,10 +16,10 @@ A folder is named by the digest of what it holds and appears by one rename, so i
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import json
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -26,19 +29,29 @@ from pathlib import Path
 from typing import Any
 
 from mjctl.clients.account import open_account
+from mjctl.deploy.releases import short_digests
+from mjctl.deploy.releases.git import commit_of
 from mjctl.deploy.releases.shared_code import SharedCode
 from mjctl.files import explained_disk_errors
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConflictError, NotFoundError
 from mjctl.models.release import Release
+from mjctl.models.release_files import (
+    GAME_PACKAGE,
+    Files,
+    digest_of,
+    game_files,
+    rules_packages,
+    terraform_files,
+    web_files,
+)
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import Stack, source_digest
 
 _KEPT = 6
-_SHORT = 16
+_FILES = "terraform.files"
 _RELEASES = "releases.json"
 _ATTEMPT = "attempt.json"
-_NOT_CODE = shutil.ignore_patterns(".terraform", "*.tfstate*", "*.log", "*.tfplan")
 
 
 class ReleaseVerdict(StrEnum):
@@ -73,15 +86,26 @@ class ReleaseStore:
         self._folder = workspace.environment_dir(environment.name) / "releases"
 
     def of_working_tree(self) -> Release:
-        """The release that the checkout and the environment's file make now."""
+        """Return the release that the checkout and the environment's file make now.
+
+        Raises:
+            NotFoundError: there is no game server, no Terraform code, or no module of rules that a mode names.
+            ConfigError: the checkout has a link or a special file that a release cannot hold.
+        """
         config = json.dumps(self._environment.model_dump(mode="json"), sort_keys=True)
+        web = self._project / "web"
         return Release(
-            game=package_digest(self._project / "gameserver"),
-            terraform=source_digest(self._project / "terraform")[:_SHORT],
-            config=hashlib.sha256(config.encode()).hexdigest()[:_SHORT],
-            commit=_commit(self._project),
-            web=package_digest(self._project / "web") if (self._project / "web").is_dir() else None,
+            game=digest_of(game_files(self._packages())),
+            terraform=source_digest(self._project / "terraform"),
+            config=hashlib.sha256(config.encode()).hexdigest(),
+            commit=commit_of(self._project),
+            web=digest_of(web_files(web)) if web.is_dir() else None,
         )
+
+    def _packages(self) -> dict[str, Path]:
+        """Find the folders of the Python packages that belong to a release of the checkout, by package."""
+        rules = (mode.rules for mode in self._environment.game.modes.values())
+        return {GAME_PACKAGE: self._project / GAME_PACKAGE, **rules_packages(rules, self._project)}
 
     def game_dir(self, release: Release) -> Path:
         return self._folder / "game" / release.game
@@ -99,29 +123,33 @@ class ReleaseStore:
         Raises:
             ConflictError: the code is no longer that of `release`.
         """
-        game, code = self.game_dir(release), self._code_dir(release)
-
-        def copy_game(folder: Path) -> None:
-            # Compiled modules go along: they stay valid because times are kept, and every start is quicker.
-            shutil.copytree(self._project / "gameserver", folder / "gameserver")
-            _check(package_digest(folder / "gameserver"), release.game)
-
-        def copy_code(folder: Path) -> None:
-            shutil.copytree(self._project / "terraform", folder / "terraform", ignore=_NOT_CODE)
-            _check(source_digest(folder / "terraform")[:_SHORT], release.terraform)
-            _link_game(folder, release)
-
-        def copy_web(folder: Path) -> None:
-            shutil.copytree(self._project / "web", folder / "web")
-            _check(package_digest(folder / "web"), release.web)
-
         with explained_disk_errors(str(self._folder)):
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _appear(game, copy_game)
-        _appear(code, copy_code)
+        self._put(release, self._packages, self._project / "terraform")
         web = self.web_dir(release)
         if web is not None:
-            _appear(web.parent, copy_web)
+            _appear(
+                web.parent,
+                lambda folder: _copy(web_files(self._project / "web"), folder / "web", release.web, web_files),
+            )
+
+    def _put(self, release: Release, packages: Callable[[], Mapping[str, Path]], terraform: Path) -> None:
+        """Copy what belongs to a release, and nothing else."""
+
+        def copy_game(folder: Path) -> None:
+            _copy(game_files(packages()), folder, release.game, lambda kept: game_files(_folders(kept)))
+            # Python takes a cache for its own by time and size alone, so the checkout's caches stay there.
+            compileall.compile_dir(folder, quiet=2)
+
+        def copy_code(folder: Path) -> None:
+            files = terraform_files(terraform)
+            _copy(files, folder / "terraform", release.terraform, terraform_files)
+            # Terraform writes more files there: see `share`.
+            (folder / _FILES).write_text("\n".join(sorted(files)), encoding="utf-8")
+            (folder / GAME_PACKAGE).symlink_to(Path("../../game") / release.game / GAME_PACKAGE)
+
+        _appear(self.game_dir(release), copy_game)
+        _appear(self._code_dir(release), copy_code)
 
     def restored(self, stack: Stack, entry: ReleaseEntry) -> Stack:
         """The stack with the Terraform code of an earlier release.
@@ -147,34 +175,28 @@ class ReleaseStore:
             PermissionDeniedError, UnreachableError: the state bucket does not take it.
         """
         shared = self._shared()
-        if shared is not None:
-            code = self._code_dir(release)
-            shared.put(code.name, code / "terraform", self.game_dir(release) / "gameserver")
+        code = self._code_dir(release)
+        # An earlier version of mjctl, which kept no list of the files, has shared its releases itself.
+        if shared is None or not (code / _FILES).is_file():
+            return
+        names = (code / _FILES).read_text(encoding="utf-8").splitlines()
+        files = {f"terraform/{name}": code / "terraform" / name for name in names}
+        shared.put(code.name, {**files, **game_files(_folders(self.game_dir(release)))})
 
     def _fetch(self, release: Release) -> None:
         """Bring here what another machine has shared."""
         shared = self._shared()
         if shared is None:
             return
-        game, code = self.game_dir(release), self._code_dir(release)
         with explained_disk_errors(str(self._folder)):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(dir=self._folder, prefix=".fetched-"))
         try:
-            if not shared.fetch(code.name, temporary):
+            if not shared.fetch(self._code_dir(release).name, temporary):
                 return
-
-            def move_game(folder: Path) -> None:
-                (temporary / "gameserver").rename(folder / "gameserver")
-                _check(package_digest(folder / "gameserver"), release.game)
-
-            def move_code(folder: Path) -> None:
-                (temporary / "terraform").rename(folder / "terraform")
-                _check(source_digest(folder / "terraform")[:_SHORT], release.terraform)
-                _link_game(folder, release)
-
-            _appear(game, move_game)
-            _appear(code, move_code)
+            packages = {name: path for name, path in _folders(temporary).items() if name != "terraform"}
+            shared.verify(release, packages, temporary / "terraform")
+            self._put(release, lambda: packages, temporary / "terraform")
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -310,16 +332,6 @@ class RegionReleases:
         self._files.write(_RELEASES, json.dumps(document, indent=2))
 
 
-def package_digest(package: Path) -> str:
-    """A digest of the game's code: a change rolls the processes that run it, and nothing else."""
-    digest = hashlib.sha256()
-    for path in sorted(package.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(package)}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:_SHORT]
-
-
 def _entries(note: bytes | None) -> list[ReleaseEntry]:
     try:
         values = json.loads(note or b"[]")
@@ -355,9 +367,23 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _link_game(folder: Path, release: Release) -> None:
-    """What the stacks read of the game lies beside them."""
-    (folder / "gameserver").symlink_to(Path("../../game") / release.game / "gameserver")
+def _folders(folder: Path) -> dict[str, Path]:
+    return {path.name: path for path in folder.iterdir() if path.is_dir()}
+
+
+def _copy(files: Files, folder: Path, wanted: str | None, listed: Callable[[Path], Files]) -> None:
+    """Copy `files` to their names below `folder`, and check that the copies have the digest `wanted`.
+
+    Raises:
+        ConflictError: a file was changed, added or removed since that digest was computed.
+    """
+    for name, path in files.items():
+        copy = folder / name
+        copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
+    # Short digests are of an earlier version, whose archive was checked as a whole.
+    if wanted is not None and len(wanted) != short_digests.LENGTH:
+        _check(digest_of(listed(folder)), wanted)
 
 
 def _check(found: str, wanted: str | None) -> None:
@@ -367,23 +393,3 @@ def _check(found: str, wanted: str | None) -> None:
 
 def _age_seconds(folder: Path) -> float:
     return time.time() - folder.stat().st_mtime
-
-
-def _commit(project: Path) -> str | None:
-    """HEAD of the repository that the project is; None without git, or when the project is none."""
-    try:
-        head = _git(project, "rev-parse", "--short=12", "HEAD")
-        changed = _git(project, "status", "--porcelain", "--", "gameserver", "web", "terraform", "configs")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return f"{head}+changes" if changed else head
-
-
-def _git(project: Path, *arguments: str) -> str:
-    program = shutil.which("git")
-    if program is None:
-        raise FileNotFoundError("git")
-    done = subprocess.run(
-        [program, "-C", str(project), *arguments], capture_output=True, text=True, timeout=10, check=True
-    )
-    return done.stdout.strip()

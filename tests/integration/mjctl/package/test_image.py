@@ -60,8 +60,14 @@ def built(root: Path) -> dict[str, str]:
         if name == "COPY":
             *sources, target = value.split()
             for source in sources:
-                copy = shutil.copytree if (PROJECT / source).is_dir() else shutil.copy
-                copy(PROJECT / source, here(target))
+                if source == ".":
+                    # The context of a release: its Python packages.
+                    shutil.copytree(PROJECT / "gameserver", Path(here(target)) / "gameserver")
+                    studio = Path(here(target)) / "studio"
+                    studio.mkdir()
+                    (studio / "chess.py").write_text("rules = None\n")
+                else:
+                    shutil.copy(PROJECT / source, here(target))
         elif name == "WORKDIR":
             folder = Path(here(value))
         elif name == "RUN" and not value.startswith("apt-get"):
@@ -113,6 +119,7 @@ def test_what_is_built_starts_is_healthy_writes_nothing_and_stops(tmp_path: Path
             == 0
         )
 
+    assert (tmp_path / "opt/game/app/studio/chess.py").is_file()
     assert not healthy()
     before = files(tmp_path / "opt")
     log = tmp_path / "log"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ import pytest
 from mjctl.clients import account as accounts
 from mjctl.clients.account import Account
 from mjctl.deploy.history import History
-from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
+from mjctl.deploy.releases import short_digests
+from mjctl.deploy.releases.store import RegionReleases, ReleaseEntry, ReleaseStore
 from mjctl.models.config_file import load_environment
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import Environment
-from mjctl.models.errors import LockedError
+from mjctl.models.errors import LockedError, VerificationError
+from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox.emulators import Emulators
 from mjctl.terraform import remote_lock
@@ -28,6 +32,7 @@ from mjctl.terraform.stack import Stack
 
 REGION = "us-east-1"
 PROJECT = Workspace.discover(Path(__file__)).project_dir
+PREFIX = "arena-sandbox"
 
 
 @dataclass(frozen=True)
@@ -264,3 +269,97 @@ def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Mach
     assert ReleaseStore(other.workspace, other.environment).restored(other.stack, entry) == stack
     other.store.prune()
     assert stack.source_dir.is_dir()
+
+
+def _small_project(folder: Path) -> Path:
+    """Write a checkout whose edge stack has a committed lock file."""
+    for name, text in (
+        ("configs/sandbox.yaml", (PROJECT / "configs" / "sandbox.yaml").read_text()),
+        ("gameserver/__init__.py", ""),
+        ("gameserver/notes.md", "not code"),
+        ("terraform/stacks/region/main.tf", "locals {}"),
+        ("terraform/stacks/edge/main.tf", "locals {}"),
+        ("terraform/stacks/edge/.terraform.lock.hcl", "# committed"),
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def _deployed(machine: Machine, release: Release) -> ReleaseEntry:
+    machine.stack.prepare()
+    RegionReleases(machine.stack).record_applied(release, {})
+    entry = RegionReleases(machine.stack).current()
+    assert entry is not None
+    return entry
+
+
+def test_a_committed_lock_file_is_shared_and_a_written_one_is_not(account: Account, tmp_path: Path) -> None:
+    project = _small_project(tmp_path / "project")
+    workspaces = [Workspace(project, tmp_path / name) for name in ("one", "other")]
+    one, other = (Machine(workspace, load_environment(workspace, "sandbox")) for workspace in workspaces)
+    release = one.store.of_working_tree()
+    one.store.keep(release)
+    # As `init` does in the stack that is deployed.
+    (one.store.source_dir(release, "region") / ".terraform.lock.hcl").write_text("# written")
+    one.store.share(release)
+    code = other.store.restored(other.stack, _deployed(one, release)).source_dir.parents[1]
+    names = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
+    assert names == {"stacks/region/main.tf", "stacks/edge/main.tf", "stacks/edge/.terraform.lock.hcl"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("gameserver/__init__.py", "import os"), ("terraform/stacks/region/more.tf.json", "{}")]
+)
+def test_shared_code_that_is_not_the_deployed_code_is_refused(
+    machines: tuple[Machine, Machine], account: Account, tmp_path: Path, name: str, text: str
+) -> None:
+    _, other = machines
+    project = _small_project(tmp_path / "project")
+    workspace = Workspace(project, tmp_path / "third")
+    release = Machine(workspace, other.environment).store.of_working_tree()
+    (project / name).write_text(text)
+    _archive(account, project, release)
+    with pytest.raises(VerificationError, match="is not the code that was deployed"):
+        other.store.restored(other.stack, _deployed(other, release))
+
+
+def test_a_file_that_no_digest_covers_is_not_taken_from_an_archive(
+    machines: tuple[Machine, Machine], account: Account, tmp_path: Path
+) -> None:
+    _, other = machines
+    project = _small_project(tmp_path / "project")
+    cache = project / "gameserver" / "__pycache__" / "__init__.cpython-313.pyc"
+    cache.parent.mkdir()
+    cache.write_text("another program")
+    release = Machine(Workspace(project, tmp_path / "third"), other.environment).store.of_working_tree()
+    _archive(account, project, release)
+    other.store.restored(other.stack, _deployed(other, release))
+    copies = list(other.store.game_dir(release).rglob("*.pyc"))
+    assert b"another program" not in {path.read_bytes() for path in copies}
+
+
+def test_code_that_an_earlier_version_has_shared_comes_back(
+    machines: tuple[Machine, Machine], account: Account, tmp_path: Path
+) -> None:
+    _, other = machines
+    project = _small_project(tmp_path / "project")
+    game = short_digests.of_game(project / "gameserver")
+    release = Release(game, short_digests.of_terraform(project / "terraform"), "0" * 16, "abc")
+    _archive(account, project, release)
+    stack = other.store.restored(other.stack, _deployed(other, release))
+    assert (stack.source_dir / "main.tf").read_text() == "locals {}"
+    assert (other.store.game_dir(release) / "gameserver" / "__init__.py").is_file()
+
+
+def _archive(account: Account, project: Path, release: Release) -> None:
+    """Share the two folders of `project` as the code of `release`."""
+    body = io.BytesIO()
+    with tarfile.open(fileobj=body, mode="w:gz") as archive:
+        for part in ("terraform", "gameserver"):
+            archive.add(project / part, part)
+    account.client("s3").put_object(
+        Bucket=account.bucket,
+        Key=f"{PREFIX}/releases/{release.terraform}-{release.game}.tar.gz",
+        Body=body.getvalue(),
+    )

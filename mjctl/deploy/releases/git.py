@@ -1,0 +1,27 @@
+"""Name the commit that a release was made from."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+
+def commit_of(project: Path) -> str | None:
+    """Return the short hash of HEAD, with `+changes` if files of a release differ from it; None without git."""
+    try:
+        head = _git(project, "rev-parse", "--short=12", "HEAD")
+        changed = _git(project, "status", "--porcelain", "--", "gameserver", "web", "terraform", "configs")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f"{head}+changes" if changed else head
+
+
+def _git(project: Path, *arguments: str) -> str:
+    program = shutil.which("git")
+    if program is None:
+        raise FileNotFoundError("git")
+    done = subprocess.run(
+        [program, "-C", str(project), *arguments], capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

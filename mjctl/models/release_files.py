@@ -1,0 +1,181 @@
+"""Decide which files a release consists of. The digests, the kept copies and the shared archives all use these lists.
+
+A part of a release is every regular file below its folder, except for files that neither Terraform nor Python reads:
+tests, documents, caches, hidden files, states and plans. An excluded file is not copied into the release either, so
+that nothing can read it there. Permissions and empty folders do not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.machinery
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from mjctl.models.errors import ConfigError, NotFoundError
+
+GAME_PACKAGE = "gameserver"
+LOCK_FILE = ".terraform.lock.hcl"
+"""Terraform's record of the providers that it chose. A project may commit it."""
+
+
+@dataclass(frozen=True)
+class Exclusions:
+    """Patterns of names. Hidden files and folders, and an editor's backups, are always excluded."""
+
+    folders: tuple[str, ...]
+    files: tuple[str, ...]
+    hidden: tuple[str, ...] = ()
+    """Hidden files that belong to the part all the same."""
+
+    def skips_folder(self, name: str) -> bool:
+        return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in self.folders)
+
+    def skips_file(self, name: str) -> bool:
+        if name in self.hidden:
+            return False
+        return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in (*_EDITOR_FILES, *self.files))
+
+
+_EDITOR_FILES = ("*~", "#*#")
+_DOCUMENTS = ("*.md",)
+TERRAFORM = Exclusions(
+    ("tests",),
+    (*_DOCUMENTS, "*.tftest.hcl", "*.tftest.json", "*.tfmock.hcl", "*.tfstate", "*.tfstate.*", "*.tfplan", "*.log"),
+    (LOCK_FILE,),
+)
+# The image is compiled with the .pxd files and installs what requirements.txt names: both belong to the game server.
+GAME = Exclusions(("__pycache__", "tests"), (*_DOCUMENTS, "requirements.in", "compile-requirements.in"))
+WEB = Exclusions(("tests",), _DOCUMENTS)
+
+Files = Mapping[str, Path]
+"""Paths by their names in the release, with `/` between folders."""
+
+
+def terraform_files(folder: Path) -> dict[str, Path]:
+    """List the Terraform code below `folder`.
+
+    Raises:
+        ConfigError: a link or a special file lies there, see `files_below`.
+    """
+    return dict(files_below(folder, TERRAFORM))
+
+
+def web_files(folder: Path) -> dict[str, Path]:
+    """List the web client's files below `folder`.
+
+    Raises:
+        ConfigError: a link or a special file lies there, see `files_below`.
+    """
+    return dict(files_below(folder, WEB))
+
+
+def game_files(packages: Mapping[str, Path]) -> dict[str, Path]:
+    """List the files of Python packages, given by name: the game server, and the packages with a studio's own rules.
+
+    Raises:
+        NotFoundError: the game server has no files.
+        ConfigError: a link or a special file lies there, see `files_below`.
+    """
+    files = {
+        f"{package}/{name}": path
+        for package, folder in packages.items()
+        if folder.is_dir()
+        for name, path in files_below(folder, GAME)
+    }
+    if not any(name.startswith(f"{GAME_PACKAGE}/") for name in files):
+        raise NotFoundError(
+            "a release needs the game server, and there are no files of it",
+            where=str(packages[GAME_PACKAGE]),
+            hint=f"check out the folder {GAME_PACKAGE}/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
+        )
+    return files
+
+
+def files_below(folder: Path, exclusions: Exclusions) -> Iterator[tuple[str, Path]]:
+    """Walk the files below `folder` that `exclusions` leaves.
+
+    Yields:
+        The name relative to `folder`, and the path. A link to a file inside of `folder` counts as that file.
+
+    Raises:
+        ConfigError: a link leads to a folder, to nothing or out of `folder`, or a file is no regular file.
+    """
+    root = folder.resolve()
+    pending = [folder]
+    while pending:
+        with os.scandir(pending.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    if not exclusions.skips_folder(entry.name):
+                        pending.append(Path(entry.path))
+                elif not exclusions.skips_file(entry.name):
+                    path = Path(entry.path)
+                    if not path.is_file():
+                        raise _refused(path, "is no regular file")
+                    if entry.is_symlink() and not path.resolve().is_relative_to(root):
+                        raise _refused(path, f"is a link that leads out of {folder}")
+                    yield path.relative_to(folder).as_posix(), path
+
+
+def digest_of(files: Files) -> str:
+    """Return the SHA-256 of names and contents, each after its length in eight bytes, in the order of the names."""
+    hashed = hashlib.sha256()
+    for name in sorted(files):
+        for value in (name.encode(), files[name].read_bytes()):
+            hashed.update(len(value).to_bytes(8, "big"))
+            hashed.update(value)
+    return hashed.hexdigest()
+
+
+def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | None = None) -> dict[str, Path]:
+    """Find the packages of rules that lie outside of the game server.
+
+    An environment names rules by a module in `gameserver/rules`, or by the dotted path of a studio's own module. The
+    whole top-level package of such a module becomes a part of the release, because the module may import from it.
+
+    Args:
+        rules: The names in the environment's modes.
+        project: The checkout, which is searched first.
+        path: The folders that are searched then; by default those of this Python, which also runs a local region.
+
+    Returns:
+        The folders by the names of the packages.
+
+    Raises:
+        NotFoundError: a module is in none of the folders.
+    """
+    searched = [project, *(Path(entry) for entry in (sys.path if path is None else path) if entry)]
+    packages: dict[str, Path] = {}
+    for name in sorted(set(rules)):
+        top = name.partition(".")[0]
+        if top in (name, GAME_PACKAGE):
+            continue
+        folder = next((entry / top for entry in searched if _has_module(entry, name)), None)
+        if folder is None:
+            raise NotFoundError(
+                f"a mode names the rules {name!r}, and there is no such module to put into the release",
+                where=f"{project} and the path of {sys.executable}",
+                hint=f"put the package {top}/ into {project}, install it into this Python as plain files, or put the "
+                f"module into {GAME_PACKAGE}/rules/",
+            )
+        packages[top] = folder
+    return packages
+
+
+def _has_module(folder: Path, name: str) -> bool:
+    base = folder.joinpath(*name.split("."))
+    suffixes = importlib.machinery.all_suffixes()
+    return any(Path(f"{candidate}{suffix}").is_file() for candidate in (base, base / "__init__") for suffix in suffixes)
+
+
+def _refused(path: Path, reason: str) -> ConfigError:
+    return ConfigError(
+        f"a release holds regular files, and this {reason}",
+        where=str(path),
+        hint="put the file itself there, or remove it",
+    )
