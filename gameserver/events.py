@@ -4,12 +4,16 @@ A match records each event as a `MatchEvent`. `encode` writes it as a `StoredEve
 its server. That object stands in the match's stream in Redis, and travels through SNS and SQS. `decode` reads it back
 for a match that moves to another server; `parse` and `parse_message` check it before anything is written to a database.
 
-What clients receive of an event is `gameserver.protocol.Event`.
+Rules report `RuleEvent`s. `ReportableEvents` checks each before the match records it, so that nothing reaches the
+queue that the databases would refuse. What clients receive of an event is `gameserver.protocol.Event`.
 """
 
 from __future__ import annotations
 
 import json
+import math
+import re
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -24,9 +28,36 @@ Milliseconds = Annotated[int, Meta(ge=0)]
 Score = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 NO_SLOT: Final = -1
 
+MAX_PAYLOAD_BYTES: Final = 4096
+"""Largest payload that rules may report, as JSON.
+
+A frame to a client (`protocol.MAX_SERVER_FRAME_BYTES`) has room for 60 such payloads, and a message to the queue (see
+`cluster.publisher`) for 14.
+"""
+
+MAX_PAYLOAD_DEPTH: Final = 32
+"""Objects and arrays within each other. Decoders give up at several hundred."""
+
+_MAX_TYPE_LENGTH: Final = 64
+_OWN_TYPE: Final = re.compile(r"(?!match\.|player\.)[a-z0-9_]+(\.[a-z0-9_]+)+")
+_SUSPECT: Final = re.compile(rb"null|\\u0000|\xef\xbf[\xbe\xbf]")
+"""JSON that may hold a value which `_check_value` refuses."""
+
 
 class PoisonEvent(Exception):
     """A message that no number of deliveries will make acceptable."""
+
+
+class RefusedEvent(Exception):
+    """Rules reported an event that cannot be stored.
+
+    Attributes:
+        event_type: the type that the rules gave it, shortened.
+    """
+
+    def __init__(self, event_type: object, cause: str) -> None:
+        self.event_type = str(event_type)[:_MAX_TYPE_LENGTH]
+        super().__init__(cause)
 
 
 # Payloads. `TYPE` is the type of the event that carries the payload.
@@ -55,14 +86,22 @@ class PlayerLeft(Struct, frozen=True, omit_defaults=True):
     slot: int = NO_SLOT
 
 
-class PlayerScored(Struct, frozen=True, omit_defaults=True):
-    """`score` is the player's total after this event, `points` what the event added. Rules may add more fields."""
+class ScoreChange(Struct, frozen=True, omit_defaults=True):
+    """The part of `PlayerScored` that rules report. They may add more fields.
 
+    Attributes:
+        score: the player's total after this event.
+        points: what the event added.
+    """
+
+    score: Score
+    points: Score
+
+
+class PlayerScored(ScoreChange, frozen=True, omit_defaults=True):
     TYPE: ClassVar[str] = "player.scored"
 
     player_id: Identifier
-    score: Score
-    points: Score
     slot: int = NO_SLOT
 
 
@@ -98,6 +137,8 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     internal: bool = False
 
 
+# An event of a type that rules declare has any JSON object as its payload.
+DeclaredPayload: TypeAlias = dict[str, Any]
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
 _PAYLOADS: Final[dict[str, type[Payload]]] = {
@@ -216,22 +257,100 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
 
 
 def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
-    """Read one event and check its payload, which becomes a `Payload`.
+    """Read one event and check its payload, which becomes a `Payload` or a `DeclaredPayload`.
+
+    The declared types of a studio's rules are not known here: a type is accepted by its form.
 
     Raises:
         PoisonEvent: not JSON, a field is missing or out of range, or the type is unknown.
     """
     try:
         event = _decode(body)
-        kind = _PAYLOADS.get(event.type)
+        kind: Any = _PAYLOADS.get(event.type)
         if kind is None:
-            raise PoisonEvent("unknown event type")
+            if not _may_be_declared(event.type):
+                raise PoisonEvent("unknown event type")
+            kind = DeclaredPayload
         payload = msgspec.convert(event.payload, kind)
     except UNDECODABLE as error:
         raise PoisonEvent(str(error)) from error
     if event.event_id != event_id(event.match_id, event.sequence):
         raise PoisonEvent("event_id is not <match_id>:<sequence>")
     return msgspec.structs.replace(event, payload=payload)
+
+
+class ReportableEvents:
+    """The events that the rules of a game may report: `player.scored`, and those of the types that they declare.
+
+    Args:
+        declared: type of an event -> type of its payload, anything that msgspec decodes from a JSON object.
+
+    Raises:
+        ValueError: the name of a type has another form, or belongs to the server.
+        TypeError: msgspec cannot decode the type of a payload.
+    """
+
+    def __init__(self, declared: Mapping[str, Any]) -> None:
+        for name in declared:
+            if not _may_be_declared(name):
+                raise ValueError(
+                    f"event_types: {name!r} is no type like 'card.played'. Join words of a-z, 0-9 and _ by dots, "
+                    f"at most {_MAX_TYPE_LENGTH} characters; types that begin with match. or player. are the server's"
+                )
+        types = {PlayerScored.TYPE: ScoreChange, **declared}
+        self._check_types = {name: msgspec.json.Decoder(payload).decode for name, payload in types.items()}
+
+    def check(self, event: RuleEvent) -> dict[str, Any]:
+        """Return the payload as its JSON will be read.
+
+        Raises:
+            RefusedEvent: the type is not declared, or the payload does not fit its type, is too large or too deep,
+                holds what JSON or the databases cannot, or sets a field that the match adds.
+        """
+        check_type = self._check_types.get(event.type)
+        if check_type is None:
+            raise RefusedEvent(event.type, "the rules do not declare this type in event_types")
+        if not isinstance(event.payload, dict) or "player_id" in event.payload or "slot" in event.payload:
+            raise RefusedEvent(event.type, "the payload must be a dict without player_id and slot: the match adds them")
+        try:
+            body = _encode(event.payload)
+            if len(body) > MAX_PAYLOAD_BYTES:
+                raise RefusedEvent(
+                    event.type, f"the payload has {len(body)} bytes as JSON; {MAX_PAYLOAD_BYTES} are allowed"
+                )
+            check_type(body)
+            if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > MAX_PAYLOAD_DEPTH:
+                _check_value(msgspec.to_builtins(event.payload, str_keys=True))
+            payload: dict[str, Any] = _decode_any(body)
+        # msgspec's errors, surrogates in a string, or an object that JSON has no form for.
+        except (*UNDECODABLE, ValueError, TypeError, OverflowError) as error:
+            raise RefusedEvent(event.type, f"the payload is not valid: {error}") from error
+        return payload
+
+
+def _may_be_declared(name: object) -> bool:
+    return isinstance(name, str) and len(name) <= _MAX_TYPE_LENGTH and _OWN_TYPE.fullmatch(name) is not None
+
+
+def _check_value(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for a value that is lost in JSON, SQS or PostgreSQL's jsonb."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is no number of JSON")
+    if isinstance(value, str) and not _UNSTORABLE.isdisjoint(value):
+        raise ValueError("a string holds U+0000, U+FFFE or U+FFFF")
+    if isinstance(value, dict | list | tuple):
+        if depth >= MAX_PAYLOAD_DEPTH:
+            raise ValueError(f"more than {MAX_PAYLOAD_DEPTH} objects and arrays are within each other")
+        for part in _parts(value):
+            _check_value(part, depth + 1)
+
+
+def _parts(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value.keys()
+        yield from value.values()
+    else:
+        yield from value
 
 
 def read_labels(body: str) -> list[EventLabel]:
@@ -250,6 +369,10 @@ def needs_snapshot(event: MatchEvent) -> bool:
     return event.type in _STRUCTURAL
 
 
+# jsonb has no U+0000, and SQS takes only the characters of XML 1.0:
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+_UNSTORABLE: Final = frozenset("\x00\ufffe\uffff")
 _encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
 _decode = msgspec.json.Decoder(StoredEvent).decode
 _decode_bodies = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw]).decode

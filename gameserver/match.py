@@ -30,7 +30,7 @@ from gameserver.events import (
 )
 from gameserver.protocol import HEARTBEAT_HZ, Event, Frame, Full, PlayerInfo
 from gameserver.ranking import ranking
-from gameserver.rules import load_rules
+from gameserver.rules import load_rules, reportable_events
 
 FULL_FRAME_SECONDS: Final = 5.0
 NEVER_JOINED_SECONDS: Final = 30.0
@@ -146,6 +146,7 @@ class Match:
         rules = load_rules(spec.rules)
         seed = int.from_bytes(hashlib.sha256(spec.match_id.encode()).digest()[:8])
         self.action_type: Any = rules.action_type
+        self._reportable = reportable_events(rules)
         self.rules = rules(seed=seed, seats=spec.seats, tick_rate_hz=tick_rate_hz)
         self.tick_number = 0
         self.started_at_ms = 0
@@ -254,7 +255,11 @@ class Match:
         return True
 
     def tick(self, now_ms: int) -> Frame | Full | None:
-        """Advance by one tick. Returns what every client is told; None when there is nothing to tell."""
+        """Advance by one tick. Returns what every client is told; None when there is nothing to tell.
+
+        Raises:
+            RefusedEvent: the rules reported an event that cannot be stored.
+        """
         if self.ended:
             return None
         if not self.started:
@@ -366,10 +371,11 @@ class Match:
         self._events.append(MatchEvent.of(self._sequence, payload, now_ms))
 
     def _record_rule(self, event: RuleEvent, now_ms: int) -> None:
+        payload = self._reportable.check(event)
         seat = self._seats.get(event.slot)
         if seat is not None:
             self._sequence += 1
-            payload = {"player_id": seat.player_id, "slot": event.slot, **event.payload}
+            payload = {"player_id": seat.player_id, "slot": event.slot, **payload}
             self._events.append(MatchEvent(self._sequence, event.type, now_ms, payload))
 
     def _ranking(self) -> list[PlayerResult]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gameserver.protocol import CODECS
-from gameserver.rules import Rules, load_rules
+from gameserver.rules import Rules, load_rules, reportable_events
 from gameserver.runtime.settings import Mode, Settings, SettingsError
 
 
@@ -11,8 +11,8 @@ def check_modes(settings: Settings) -> None:
     """Make one world of each mode, and all that a match needs of it.
 
     Raises:
-        SettingsError: the rules of a mode are not installed, do not take its seats, lack a method, or have types that
-            the protocol cannot carry.
+        SettingsError: the rules of a mode are not installed, do not take its seats, lack a method, have types that
+            the protocol cannot carry, or declare events that the server cannot store.
     """
     for mode in settings.modes:
         try:
@@ -28,6 +28,7 @@ def _check(mode: Mode, tick_rate_hz: int) -> None:
     missing = [name for name in _METHODS if not callable(getattr(rules, name, None))]
     if missing:
         raise LookupError(f"the rules {mode.rules!r} lack {', '.join(missing)}")
+    reportable_events(rules)
     world = rules(seed=0, seats=mode.seats, tick_rate_hz=tick_rate_hz)
     for codec in CODECS.values():
         codec.input_decoder(rules.action_type)

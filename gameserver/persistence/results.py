@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import structlog
 
 from gameserver.events import (
@@ -54,6 +55,10 @@ WHERE match_players.rank IS NULL
 """
 _CHATTED = """
 INSERT INTO chat_messages (match_id, sequence, player_id, sent_at, sealed)
+VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
+"""
+_REPORTED = """
+INSERT INTO match_events (match_id, sequence, type, occurred_at, payload)
 VALUES ($1, $2, $3, to_timestamp($4 / 1000.0), $5) ON CONFLICT DO NOTHING
 """
 _ENDED = """
@@ -182,6 +187,9 @@ async def _write(connection: Any, event: StoredEvent) -> None:
             await connection.execute(_CHATTED, match_id, event.sequence, player_id, event.occurred_at_ms, sealed)
         case MatchEnded() as ended:
             await _write_result(connection, event, ended)
+        case payload:
+            text = msgspec.json.encode(payload).decode()
+            await connection.execute(_REPORTED, match_id, event.sequence, event.type, event.occurred_at_ms, text)
 
 
 async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) -> None:

@@ -6,12 +6,13 @@ from `seed`; `dump` and `load` must round-trip, because a match moves between se
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping
 from types import ModuleType
 from typing import Any, ClassVar, Final, Protocol, cast
 
-from gameserver.events import PlayerScored
+from gameserver.events import PlayerScored, ReportableEvents
 from gameserver.events import RuleEvent as RuleEvent
 
 PLAYER_SCORED: Final = PlayerScored.TYPE
@@ -22,6 +23,9 @@ class Rules(Protocol):
     """One match's world. Slots are `0 <= slot < seats`; times are counted in ticks.
 
     `action_type` is a type that msgspec can decode and bound; a client's input that does not fit never gets here.
+
+    A class may also have `event_types`, a mapping of the types of its own events to the types of their payloads, see
+    `gameserver.events.ReportableEvents`. Without it `step` may report `PLAYER_SCORED` only.
     """
 
     action_type: ClassVar[Any]
@@ -38,7 +42,7 @@ class Rules(Protocol):
         """Take one input. An action that the rules forbid is ignored."""
 
     def step(self) -> list[RuleEvent]:
-        """Advance one tick."""
+        """Advance one tick. An event that is not declared, or has a wrong payload, ends the match with an error."""
 
     def changes(self) -> Any:
         """What changed since the last call, as anything msgspec encodes; None if nothing did."""
@@ -92,6 +96,16 @@ def load_rules(name: str) -> type[Rules]:
     except Exception as error:
         # A studio's module may fail in any way while it is imported.
         raise LookupError(f"no rules called {name!r}: {_words(error)}") from error
+
+
+@functools.cache
+def reportable_events(rules: type[Rules]) -> ReportableEvents:
+    """Return the events that these rules may report.
+
+    Raises:
+        ValueError, TypeError: their `event_types` are wrong.
+    """
+    return ReportableEvents(getattr(rules, "event_types", {}))
 
 
 def load_pilot(name: str) -> type[Pilot] | None:

@@ -13,7 +13,7 @@ import structlog
 
 from gameserver.cluster.publisher import Outbox
 from gameserver.cluster.store import Commit
-from gameserver.events import MatchEnded, MatchEvent, encode, needs_snapshot
+from gameserver.events import MatchEnded, MatchEvent, RefusedEvent, encode, needs_snapshot
 from gameserver.match import Match, Seat
 from gameserver.protocol import (
     ChatLine,
@@ -242,7 +242,13 @@ class Room:
 
     def _fail(self, error: Exception, now_ms: int) -> None:
         self._metrics.matches_failed += 1
-        log.error("match_failed", match_id=self.match_id, exc_info=error)
+        rules = self.match.spec.rules
+        if isinstance(error, RefusedEvent):
+            log.error(
+                "event_refused", match_id=self.match_id, rules=rules, event_type=error.event_type, cause=str(error)
+            )
+        else:
+            log.error("match_failed", match_id=self.match_id, rules=rules, exc_info=error)
         self.match.end("error", now_ms)
         self._store_soon()
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import math
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -9,7 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gameserver.events import (
+    MAX_PAYLOAD_BYTES,
+    MAX_PAYLOAD_DEPTH,
     MatchEnded,
+    MatchEvent,
     MatchStarted,
     PlayerChatted,
     PlayerJoined,
@@ -17,6 +21,8 @@ from gameserver.events import (
     PlayerResult,
     PlayerScored,
     PoisonEvent,
+    RefusedEvent,
+    ReportableEvents,
     RuleEvent,
     decode,
     encode,
@@ -56,7 +62,7 @@ def test_events_of_version_0_1_0_are_parsed() -> None:
         PlayerJoined("ada", "Ada", 0),
         PlayerJoined("bob", "Böb", 1),
         PlayerChatted("ada", b"\x01sealed\xff", 0),
-        PlayerScored("ada", 5, 5, 0),
+        PlayerScored(score=5, points=5, player_id="ada", slot=0),
         PlayerLeft("bob", 1),
         MatchEnded(
             "duel",
@@ -97,7 +103,7 @@ def test_labels_are_read_of_any_body() -> None:
 def test_an_event() -> None:
     event = parse(json.dumps(SCORED))
     assert (event.event_id, event.match_id, event.sequence) == ("m1:4", "m1", 4)
-    assert event.payload == PlayerScored("p1", 30, 10)
+    assert event.payload == PlayerScored(score=30, points=10, player_id="p1")
 
 
 def test_fields_of_a_later_version_are_passed_over() -> None:
@@ -115,6 +121,9 @@ def test_an_end_without_players() -> None:
     "change",
     [
         {"type": "player.exploded"},
+        {"type": "match.exploded"},
+        {"type": "exploded"},
+        {"type": "card.played", "payload": []},
         {"event_id": "m1:5"},
         {"event_id": "m2:4"},
         {"sequence": -1},
@@ -157,3 +166,92 @@ def test_a_message_holds_one_event_or_many() -> None:
     assert parse_message(f"[{one}, {other}]") == ([parse(one), parse(other)], [])
     events, poison = parse_message(f"[{one}, 1, {other}, {{}}]")
     assert (events, len(poison)) == ([parse(one), parse(other)], 2)
+
+
+def test_an_event_of_a_declared_type_keeps_its_payload() -> None:
+    payload = {"player_id": "p1", "slot": 0, "cards": [7, {"suit": "♠"}], "tip": 0.5, "of": None}
+    event = parse(json.dumps({**SCORED, "type": "card.played", "payload": payload}))
+    assert (event.type, event.payload) == ("card.played", payload)
+
+
+class CardPlayed(msgspec.Struct, forbid_unknown_fields=True):
+    card: Annotated[int, msgspec.Meta(ge=0, lt=52)]
+
+
+REPORTABLE = ReportableEvents({"card.played": CardPlayed, "deck.cut_2": dict[str, Any]})
+
+
+def nested(depth: int) -> Any:
+    return {"in": nested(depth - 1)} if depth > 1 else {}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload"),
+    [
+        ("card.played", {"card": 51}),
+        ("player.scored", {"score": -3, "points": 0, "pick_up": 7}),
+        ("deck.cut_2", {}),
+        ("deck.cut_2", {"at": [1, 2.5, None, True, "♠", {"2": -(2**70)}]}),
+        ("deck.cut_2", {"text": "x" * (MAX_PAYLOAD_BYTES - 11)}),
+        ("deck.cut_2", {"text": "a backslash before \\u0000, and null"}),
+        ("deck.cut_2", nested(MAX_PAYLOAD_DEPTH)),
+        ("deck.cut_2", {"flat": [[]] * 500}),
+    ],
+)
+def test_a_payload_that_fits_is_accepted(event_type: str, payload: dict[str, Any]) -> None:
+    checked = REPORTABLE.check(RuleEvent(event_type, 0, payload))
+    assert checked == payload
+    body = encode(MatchEvent(4, event_type, 1, {"player_id": "p1", "slot": 0, **checked}), "m1", "r", "s1")
+    assert parse(body).type == event_type
+
+
+def test_the_accepted_payload_is_what_json_holds() -> None:
+    cards = [1, 2]
+    checked = REPORTABLE.check(RuleEvent("deck.cut_2", 0, {"left": (1, 2), "of": {3: CardPlayed(4)}, "cards": cards}))
+    cards.append(3)
+    assert checked == {"left": [1, 2], "of": {"3": {"card": 4}}, "cards": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload", "cause"),
+    [
+        ("card.burnt", {"card": 1}, "do not declare this type"),
+        ("match.ended", {}, "do not declare this type"),
+        (None, {}, "do not declare this type"),
+        ("card.played", {"card": 52}, r"Expected `int` <= 51 - at `\$.card`"),
+        ("card.played", {"card": 1, "of": 2}, "unknown field `of`"),
+        ("card.played", {}, "missing required field `card`"),
+        ("card.played", [1], "must be a dict"),
+        ("card.played", CardPlayed(1), "must be a dict"),
+        ("card.played", {"card": 1, "slot": 0}, "the match adds them"),
+        ("player.scored", {"score": 1, "points": 1, "player_id": "p2"}, "the match adds them"),
+        ("player.scored", {"score": 1}, "missing required field `points`"),
+        ("player.scored", {"score": 1.5, "points": 1}, "Expected `int`"),
+        ("player.scored", {"score": 2**53 + 1, "points": 1}, "Expected `int`"),
+        ("player.scored", {"score": 1, "points": 1, "note": "x" * MAX_PAYLOAD_BYTES}, "bytes as JSON; 4096 are"),
+        ("deck.cut_2", {"text": "x" * (MAX_PAYLOAD_BYTES - 10)}, "4097 bytes as JSON; 4096 are"),
+        ("deck.cut_2", {"at": object()}, "Encoding objects of type object is unsupported"),
+        ("deck.cut_2", {(1, 2): 3}, "Only dicts with str-like or number-like keys"),
+        ("deck.cut_2", {"at": [{"x": math.nan}]}, "nan is no number of JSON"),
+        ("deck.cut_2", {"at": -math.inf}, "-inf is no number of JSON"),
+        ("deck.cut_2", {"text": "\ud800"}, "surrogates not allowed"),
+        ("deck.cut_2", {"text": ["\x00"]}, "U\\+0000"),
+        ("deck.cut_2", {"a\x00": 1}, "U\\+0000"),
+        ("deck.cut_2", {"text": "\uffff"}, "U\\+FFFF"),
+        ("deck.cut_2", {"text": "\ufffe"}, "U\\+FFFF"),
+        ("deck.cut_2", nested(MAX_PAYLOAD_DEPTH + 1), "within each other"),
+        ("deck.cut_2", nested(500), "within each other"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(event_type: Any, payload: Any, cause: str) -> None:
+    with pytest.raises(RefusedEvent, match=cause) as refused:
+        REPORTABLE.check(RuleEvent(event_type, 0, payload))
+    assert refused.value.event_type == str(event_type)
+
+
+@pytest.mark.parametrize(
+    "name", ["card", "Card.played", "match.won", "player.jumped", "a.", "a b.c", "a" * 60 + ".played", 3]
+)
+def test_types_that_cannot_be_declared(name: Any) -> None:
+    with pytest.raises(ValueError, match="event_types: "):
+        ReportableEvents({name: dict})

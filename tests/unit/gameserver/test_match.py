@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from gameserver.events import MatchEvent, needs_snapshot
+from gameserver.events import MatchEvent, RefusedEvent, RuleEvent, needs_snapshot
 from gameserver.match import (
     NEVER_JOINED_SECONDS,
     Match,
@@ -235,6 +235,40 @@ def test_events_stored_after_the_snapshot_are_replayed() -> None:
     assert restored.sequence == match.sequence
     assert restored.take_events() == []
     assert not any(map(needs_snapshot, events))
+
+
+class Dealer(Arena):
+    """An arena that reports what a test puts into `reports`."""
+
+    event_types: ClassVar[dict[str, Any]] = {"card.dealt": dict}
+    reports: ClassVar[list[RuleEvent]] = []
+
+    def step(self) -> list[RuleEvent]:
+        return self.reports
+
+
+def test_a_declared_event_is_recorded_with_its_player(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Dealer)
+    match = _match()
+    match.join("ada", "Ada", NOW)
+    match.take_events()
+    # Nobody sits at slot 1.
+    reports = [RuleEvent("card.dealt", 0, {"cards": (1, 2)}), RuleEvent("card.dealt", 1, {})]
+    monkeypatch.setattr(Dealer, "reports", reports)
+    match.tick(NOW)
+    assert match.take_events() == [MatchEvent(3, "card.dealt", NOW, {"player_id": "ada", "slot": 0, "cards": [1, 2]})]
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_an_event_that_is_not_declared_is_not_recorded(monkeypatch: pytest.MonkeyPatch, slot: int) -> None:
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Dealer)
+    match = _match()
+    match.join("ada", "Ada", NOW)
+    match.take_events()
+    monkeypatch.setattr(Dealer, "reports", [RuleEvent("card.dealt", 0, {}), RuleEvent("card.burnt", slot, {})])
+    with pytest.raises(RefusedEvent):
+        match.tick(NOW)
+    assert _types(match.take_events()) == ["card.dealt"]
 
 
 def test_events_that_the_snapshot_covers_are_not_replayed_again() -> None:

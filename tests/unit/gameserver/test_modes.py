@@ -18,6 +18,7 @@ from msgspec import Meta
 
 class Countdown:
     action_type: Any = Annotated[int, Meta(ge=0, le=9)]
+    event_types = {"count.down": dict}
 
     def __init__(self, *, seed, seats, tick_rate_hz):
         if seats < 2:
@@ -78,6 +79,8 @@ def test_the_bundled_modes_and_a_module_from_elsewhere_are_accepted(studio: Stud
         ("Annotated[int, Meta(ge=0, le=9)]", "object()", "object"),
         ("return [3]", "return object()", "Encoding objects of type object is unsupported"),
         ("from msgspec import Meta", "from msgspeck import Meta", "No module named 'msgspeck'"),
+        ('"count.down": dict', '"player.counted": dict', "event_types: 'player.counted' is no type like"),
+        ('"count.down": dict', '"count.down": object()', "is not supported"),
     ],
 )
 def test_what_cannot_be_played_is_named_in_one_line(studio: Studio, right: str, wrong: str, told: str) -> None:

@@ -62,6 +62,7 @@ class Played:
             ("player.joined", {"player_id": self.loser, "display_name": "Bob"}),
             *(("player.scored", {"player_id": player, "score": score, "points": 1}) for player, score in scored),
             ("player.left", {"player_id": self.loser}),
+            ("card.played", {"player_id": self.winner, "slot": 0, "card": 7}),
             ("match.ended", ended),
         ]
         return [self.event(number, kind, payload) for number, (kind, payload) in enumerate(kinds, start=1)]
@@ -134,8 +135,16 @@ async def test_internal_matches_leave_the_database_after_a_day(services: Service
     assert real.match_id in left
     assert played.match_id not in left
     assert played.winner not in players
+    assert await declared_events(services, played) == []
+    assert len(await declared_events(services, real)) == 1
     assert await services.results.stats(played.winner) == Stats()
     assert await services.results.stats(real.winner) == Stats(1, 1, 30, 30)
+
+
+async def declared_events(services: Services, played: Played) -> list[Any]:
+    async with services.database.connection() as connection:
+        rows: list[Any] = await connection.fetch("SELECT * FROM match_events WHERE match_id = $1", played.match_id)
+    return rows
 
 
 async def assert_saved_once(services: Services, played: Played) -> None:
@@ -150,6 +159,10 @@ async def assert_saved_once(services: Services, played: Played) -> None:
     assert found == [(played.winner, "Ada", 30, 1), (played.loser, "Bob", 10, 2)]
     assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
     assert await services.results.stats(played.loser) == Stats(1, 0, 10, 10)
+    [event] = await declared_events(services, played)
+    assert (event["sequence"], event["type"]) == (8, "card.played")
+    assert event["occurred_at"].timestamp() * 1000 == STARTED_AT + 8000
+    assert json.loads(event["payload"]) == {"player_id": played.winner, "slot": 0, "card": 7}
 
     record = await services.tables.match(played.match_id)
     assert record is not None
@@ -281,7 +294,7 @@ async def test_only_what_failed_is_named(services: Services) -> None:
 
 async def test_many_events_of_one_message_are_stored_but_those_that_cannot_be(services: Services) -> None:
     first, second = Played(), Played()
-    unwritable = first.event(9, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
+    unwritable = first.event(19, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
     messages = [
         json.dumps([*first.events[:4], {**first.events[0], "sequence": -1}, *second.events[:5]]),
         json.dumps([*second.events[5:], *first.events[4:]]),
@@ -297,8 +310,8 @@ async def test_many_events_of_one_message_are_stored_but_those_that_cannot_be(se
 async def test_a_second_result_of_a_match_changes_nothing(services: Services) -> None:
     played = Played()
     assert failed(await persist(batch(played.events), services)) == []
-    again = json.loads(json.dumps(played.events[-1]).replace(f"{played.match_id}:8", f"{played.match_id}:9"))
-    again["sequence"] = 9
+    again = json.loads(json.dumps(played.events[-1]).replace(f"{played.match_id}:9", f"{played.match_id}:10"))
+    again["sequence"] = 10
     again["payload"]["players"][0]["score"] = 99
     assert failed(await persist(batch([again]), services)) == []
     await assert_saved_once(services, played)

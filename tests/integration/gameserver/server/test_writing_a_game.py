@@ -26,8 +26,8 @@ PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-game.md").read_text()
 
 
 def _code(language: str) -> str:
-    (block,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
-    return str(block)
+    """The last block of code on the page."""
+    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[-1])
 
 
 def _free_port() -> int:

@@ -92,7 +92,8 @@ class Region:
         """All that a restore must bring back, as the services tell it."""
         matches = await self.rows("SELECT * FROM matches ORDER BY match_id")
         players = await self.rows("SELECT * FROM match_players ORDER BY match_id, player_id")
-        return matches, players, self.items(), self.items("players"), await self.cached()
+        events = await self.rows("SELECT * FROM match_events ORDER BY match_id, sequence")
+        return matches, players, events, self.items(), self.items("players"), await self.cached()
 
     async def fill(self) -> None:
         await self.execute(
@@ -104,6 +105,11 @@ class Region:
         await self.execute(
             "INSERT INTO match_players (match_id, player_id, display_name, score)"
             " SELECT match_id, 'p' || match_id, '', 7 FROM matches LIMIT 50"
+        )
+        await self.execute(
+            "INSERT INTO match_events (match_id, sequence, type, occurred_at, payload)"
+            ' SELECT match_id, 3, \'card.played\', now(), \'{"note": "tab\\t, back\\\\slash ä", "tip": 0.10}\''
+            " FROM matches LIMIT 50"
         )
         write = self.dynamodb().batch_write_item
         for start in range(0, ITEMS, 25):
@@ -120,7 +126,7 @@ class Region:
         await redis.aclose()
 
     async def empty(self) -> None:
-        await self.execute("TRUNCATE matches, match_players, player_stats, processed_events")
+        await self.execute("TRUNCATE matches, match_players, match_events, player_stats, processed_events")
         for key, name in (("matches", "match_id"), ("players", "player_id")):
             deletes = [{"DeleteRequest": {"Key": {name: {"S": item_key}}}} for item_key in self.items(key)]
             for start in range(0, len(deletes), 25):

@@ -1,13 +1,15 @@
-"""docs/writing-a-game.md names every method of the interfaces that a studio implements."""
+"""docs/writing-a-game.md names every method of the interfaces that a studio implements; its rules report events."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gameserver.rules import Pilot, Rules
+from gameserver.events import MAX_PAYLOAD_BYTES, MAX_PAYLOAD_DEPTH
+from gameserver.rules import Pilot, RuleEvent, Rules, reportable_events
 
 PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-game.md").read_text()
 
@@ -19,3 +21,20 @@ def test_every_method_is_in_the_table(heading: str, interface: type) -> None:
     named = {name for row in rows for name in re.findall(r"`(\w+)\(", row.split("|")[1])}
     defined = {name for name, value in vars(interface).items() if callable(value) and not name.startswith("_")}
     assert named - {"__init__"} == defined
+
+
+def test_the_rules_of_the_page_report_events_that_they_declare() -> None:
+    section = PAGE.split("\n## Events\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    module: dict[str, Any] = {"__name__": "cards"}
+    # Annotations are evaluated where they stand: the page's code has no `from __future__ import annotations`.
+    exec(compile(code, "writing-a-game.md", "exec", dont_inherit=True), module)  # noqa: S102
+    rules = module["Cards"](seed=1, seats=2, tick_rate_hz=20)
+    rules.apply(0, module["CardPlayed"](7))
+    [event] = rules.step()
+    assert reportable_events(module["Cards"]).check(event) == {"card": 7}
+    assert reportable_events(module["Cards"]).check(RuleEvent("deck.shuffled", 0, {"left": 45})) == {"left": 45}
+
+
+def test_the_limits_of_the_page_are_those_of_the_server() -> None:
+    assert f"more than {MAX_PAYLOAD_BYTES:,} bytes as JSON, or more than {MAX_PAYLOAD_DEPTH} objects" in PAGE
