@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from mjctl.backup.destination import copies as copies_of
 from mjctl.backup.keys import Unlocker, unlock
 from mjctl.clients.backup_keys import DATA_KEY, BackupKeyring, same_key
 from mjctl.clients.boto import RegionClients
-from mjctl.clients.objects import open_store
+from mjctl.clients.objects import ObjectStore, open_store
 from mjctl.models.backup import (
     BackupEntry,
     BackupState,
@@ -36,6 +37,17 @@ from mjctl.models.backup import (
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
+
+
+@contextmanager
+def region_store(contract: Contract, location: str | None) -> Iterator[tuple[RegionClients, ObjectStore]]:
+    """Open the clients of a region and its backup store.
+
+    Args:
+        location: Where the store is; None for the region's own store.
+    """
+    with backup_clients(contract) as clients:
+        yield clients, open_store(contract, clients, location)
 
 
 async def plan_create(contract: Contract, selection: Selection) -> list[PlannedPart]:
@@ -63,15 +75,13 @@ async def create(
         RefusedError: a chosen store cannot be reached from here by anybody.
     """
     _refuse_what_is_private(contract, selection)
-    with backup_clients(contract) as clients:
-        store = open_store(contract, clients, location)
+    with region_store(contract, location) as (clients, store):
         manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
         if copy_to is not None and copy_to.region != contract.region:
             entry = await find_backup(store, manifest.backup_id)
             assert entry.signed is not None  # noqa: S101  a complete backup has a manifest
             keys = await unlock(entry.signed, [Unlocker(contract, clients)])
-            with backup_clients(copy_to) as theirs:
-                target = open_store(copy_to, theirs, location)
+            with region_store(copy_to, location) as (theirs, target):
                 await creation.copy(manifest, keys, store, target, Unlocker(copy_to, theirs))
         return manifest
 
@@ -88,8 +98,8 @@ def _refuse_what_is_private(contract: Contract, selection: Selection) -> None:
 
 async def catalog(contract: Contract, location: str | None) -> list[BackupEntry]:
     """Everything in the region's store, the oldest first, and whether the region can open it."""
-    with backup_clients(contract) as clients:
-        entries = await read_catalog(open_store(contract, clients, location))
+    with region_store(contract, location) as (clients, store):
+        entries = await read_catalog(store)
         keyring = BackupKeyring(contract, clients)
         return [await _with_key(entry, keyring) for entry in entries]
 
@@ -133,8 +143,8 @@ async def unreadable_without(
 
 async def find(contract: Contract, location: str | None, wanted: str) -> BackupEntry:
     """One backup of the region's store; `latest` is the newest complete one."""
-    with backup_clients(contract) as clients:
-        return await find_backup(open_store(contract, clients, location), wanted)
+    with region_store(contract, location) as (_, store):
+        return await find_backup(store, wanted)
 
 
 async def verify(
@@ -149,8 +159,7 @@ async def verify(
     Raises:
         NotFoundError: there is none.
     """
-    with backup_clients(contract) as clients:
-        store = open_store(contract, clients, location)
+    with region_store(contract, location) as (clients, store):
         if wanted is None:
             entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
         else:
@@ -197,16 +206,15 @@ class Restore:
 
 async def plan_prune(contract: Contract, location: str | None, policy: RetentionPolicy) -> PrunePlan:
     """What would stay and what would go. Reads only."""
-    with backup_clients(contract) as clients:
-        store = open_store(contract, clients, location)
+    with region_store(contract, location) as (_, store):
         knows_writers = store.is_claimed("-") is not None
         return retention.plan(await read_catalog(store), policy, knows_writers=knows_writers)
 
 
 async def prune(contract: Contract, location: str | None, plan: PrunePlan) -> dict[str, Any]:
     """Do it; `{"removed": [ids], "freed_bytes": int}`."""
-    with backup_clients(contract) as clients:
-        freed = await retention.prune(open_store(contract, clients, location), plan)
+    with region_store(contract, location) as (_, store):
+        freed = await retention.prune(store, plan)
     return {"removed": [entry.backup_id for entry in plan.removed], "freed_bytes": freed}
 
 
@@ -219,8 +227,7 @@ async def drill(
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> DrillReport:
     """Rehearse the restore of one backup in its own region."""
-    with backup_clients(contract) as clients:
-        store = open_store(contract, clients, location)
+    with region_store(contract, location) as (clients, store):
         entry = await find_backup(store, wanted)
         return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)
 

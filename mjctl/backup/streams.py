@@ -40,17 +40,26 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     before the thread has ended, or an object appears after its removal.
     """
     task = asyncio.ensure_future(work)
-    interrupted = False
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError:
-            interrupted = True
-    if interrupted:
+    if await was_cancelled_before_the_end_of(task):
         if not task.cancelled():
             task.exception()  # Looked at, so that asyncio does not report it as lost.
         raise asyncio.CancelledError
     return task.result()
+
+
+async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
+    """Wait until `task` has ended, even if the caller is cancelled meanwhile.
+
+    Returns:
+        Whether the caller was cancelled. The caller must raise that cancellation after its own work.
+    """
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
 
 
 async def first_error(work: Sequence[Awaitable[T]]) -> list[T]:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from mjctl.backup.streams import was_cancelled_before_the_end_of
+
 T = TypeVar("T")
 Say = Callable[[str], None]
 
@@ -39,7 +41,6 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    interrupted = False
 
     def refuse() -> None:
         loop.call_soon_threadsafe(
@@ -50,11 +51,7 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
         current = asyncio.current_task()
         if current is not None and current.cancelling():
             say(f"{what}; this takes a moment")
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError:
-                interrupted = True
+        interrupted = await was_cancelled_before_the_end_of(task)
     if interrupted:
         # The error of `work`, if there is one, says more than the interruption.
         if not task.cancelled() and (error := task.exception()) is not None:

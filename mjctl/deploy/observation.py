@@ -200,7 +200,7 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         # An emulated AWS that an earlier version started takes any key.
         key=read_aws_key(layout.aws_key) or AwsKey("any", "any"),
         ca_file=contract.ca_file,
-        known_keys=read_json(layout.data_plane).get("keys", {}),
+        published=read_json(layout.data_plane),
     )
     try:
         return differences(spec)

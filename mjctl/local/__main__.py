@@ -72,7 +72,7 @@ def _data_plane(values: Mapping[str, Any]) -> str:
         values["region"],
         ensure_profile(layout),
         values.get("ca_file"),
-        read_json(layout.data_plane).get("keys", {}),
+        read_json(layout.data_plane),
     )
     try:
         manifest = data_plane.create(spec)

@@ -44,9 +44,9 @@ _LOOK_SECONDS = 10.0
 class DataPlaneSpec:
     """`definition`: path of data-plane.yaml; `prefix`: `<project>-<environment>`, before every physical name.
 
-    `key`: what the emulated AWS asks for. `ca_file`: the authority that vouches for an `https` endpoint. `known_keys`:
-    ARNs of the KMS keys that were made earlier, by their names in the definition: a key that lost its alias is still
-    the key of the data.
+    `key`: what the emulated AWS asks for. `ca_file`: the authority that vouches for an `https` endpoint. `published`:
+    the manifest of the last `create`, or {}. A key in it that lost its alias is still the key of the data, and a
+    dead-letter queue in it keeps its name.
     """
 
     definition: Path
@@ -55,7 +55,7 @@ class DataPlaneSpec:
     region: str
     key: AwsKey
     ca_file: str | None = None
-    known_keys: Mapping[str, str] = field(default_factory=dict)
+    published: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class _Walk:
     def _queue(self, key: str, values: Mapping[str, Any]) -> dict[str, Any]:
         name = f"{self._spec.prefix}-{key}"
         retention = {"MessageRetentionPeriod": str(values["dead_letter_retention_seconds"])}
-        dead_letter = self._ensure_queue(f"{name}-dead-letter", retention)
+        dead_letter = self._ensure_queue(self._dead_letter_name(key, name), retention)
         redrive = {"deadLetterTargetArn": dead_letter["arn"], "maxReceiveCount": values["max_receive_count"]}
         attributes = {
             "VisibilityTimeout": str(values["visibility_timeout_seconds"]),
@@ -198,11 +198,30 @@ class _Walk:
         queue = self._ensure_queue(name, attributes)
         return {**queue, "dead_letter": dead_letter, "max_receive_count": values["max_receive_count"]}
 
-    def _ensure_queue(self, name: str, attributes: dict[str, str]) -> dict[str, str]:
+    def _dead_letter_name(self, key: str, name: str) -> str:
+        """Return the name of a queue's dead-letter queue: `<name>-dlq`, as terraform/modules/events names it.
+
+        Earlier versions named it `<name>-dead-letter` in a local region. Such a region keeps that name until it is
+        destroyed: SQS cannot rename a queue, and a message that is sent to another queue gets another id, by which
+        `queue peek` would not find why it failed.
+        """
+        current, earlier = f"{name}-dlq", f"{name}-dead-letter"
+        published = self._spec.published.get("queues", {}).get(key, {}).get("dead_letter", {}).get("arn", "")
+        if published.rsplit(":", 1)[-1] == current:
+            return current
+        return earlier if published.endswith(f":{earlier}") or self._queue_url(earlier) is not None else current
+
+    def _queue_url(self, name: str) -> str | None:
         sqs = self._clients.sqs
         try:
-            url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
+            return sqs.get_queue_url(QueueName=name)["QueueUrl"]
         except sqs.exceptions.QueueDoesNotExist:
+            return None
+
+    def _ensure_queue(self, name: str, attributes: dict[str, str]) -> dict[str, str]:
+        sqs = self._clients.sqs
+        url = self._queue_url(name)
+        if url is None:
             url = f"{self._spec.endpoint}/{ACCOUNT_ID}/{name}"
             if self._differs(f"queue {name}", "is missing", "makes it again, empty"):
                 url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
@@ -322,7 +341,7 @@ class _Walk:
         kms, name = self._clients.kms, f"{self._spec.prefix}-{key}"
         alias = f"alias/{name}"
         behind_alias = self._described_key(alias)
-        found = self._described_key(self._spec.known_keys.get(key)) or behind_alias
+        found = self._described_key(self._spec.published.get("keys", {}).get(key)) or behind_alias
         if found is None:
             lost = (
                 "makes a new key for new data; the old key's material cannot be recovered, so backups and sealed "

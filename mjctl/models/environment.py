@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from typing import Annotated, Literal
@@ -26,6 +27,14 @@ LOCAL_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 MAX_SERVERS_PER_ZONE = 50
 # The production stacks spread every part over three zones, so that the loss of one leaves a majority.
 _ZONES_ON_AWS = 3
+
+
+def game_servers(zones: Sequence[str], servers_per_zone: int) -> dict[str, str]:
+    """Return the zone of each game server of a local region, by the server's name.
+
+    The name identifies the server's process, ports and Terraform address: another name replaces the server.
+    """
+    return {f"game-{zone}-{number}": zone for zone in zones for number in range(1, servers_per_zone + 1)}
 
 
 def _range_of_a_vpc(text: str) -> str:
@@ -248,7 +257,5 @@ class Environment(Section):
     def _is_process(self, region: str, process: str) -> bool:
         if process in LOCAL_PROCESSES:
             return True
-        server, _, number = process.removesuffix("-ops").rpartition("-")
         # `servers scale` may raise the number above the file's game.servers_per_zone.
-        known = server.removeprefix("game-") in self.regions[region].zones and server.startswith("game-")
-        return known and number.isdecimal() and number == str(int(number)) and 1 <= int(number) <= MAX_SERVERS_PER_ZONE
+        return process.removesuffix("-ops") in game_servers(self.regions[region].zones, MAX_SERVERS_PER_ZONE)

@@ -22,6 +22,7 @@ from mjctl.local.layout import Layout
 from mjctl.local.ports import allocate, is_free
 from mjctl.local.probe import probe
 from mjctl.models.contract import Contract
+from mjctl.models.environment import game_servers
 
 STACK = Path(__file__).parents[2] / "terraform" / "stacks" / "local"
 WEB = Path(__file__).parents[2] / "web"
@@ -64,7 +65,6 @@ class Stack:
 
     def variables(self, **changes: Any) -> dict[str, Any]:
         game = {
-            "servers_per_zone": 2,
             "tick_rate_hz": 20,
             "max_players_per_server": 100,
             "modes": {"probe": {"seats": 2, "duration_seconds": 2, "rules": "arena"}},
@@ -76,6 +76,7 @@ class Stack:
             "zones": ["eu-north-1a"],
             "region_dir": str(self.layout.region_dir),
             "game": {**game, **changes.pop("game", {})},
+            "servers": game_servers(["eu-north-1a"], 2),
             "ports": self.ports,
             "revision": "1",
             "web_dir": str(WEB),
@@ -134,7 +135,8 @@ def test_input_that_does_not_fit_is_refused_with_the_reason(stack: Stack) -> Non
         ({"ports": {**ports, "api": ports["redis"]}}, "Two processes cannot have the same port"),
         ({"ports": {**ports, "api": 80}}, "Every port must be between 1024 and 65535"),
         ({"ports": {name: ports[name] for name in NAMES if name != "api"}}, "ports lacks api."),
-        ({"game": {"servers_per_zone": 0}}, "game.servers_per_zone must be between 1 and 50"),
+        ({"servers": {}}, "servers must name at least one server for each of the zones"),
+        ({"servers": {"game-eu-north-1b-1": "eu-north-1b"}}, "and no other zone"),
         ({"game": {"tick_rate_hz": 1000}}, "game.tick_rate_hz must be between 1 and 60"),
     ]
     for changes, reason in refusals:
@@ -163,7 +165,7 @@ def test_a_region_lives_and_dies(stack: Stack) -> None:
     assert stack.replaced(epochs={"supervisor": 1}) >= {"supervisor", "data_plane", "redis", "postgres", "aws", "api"}
 
     before = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
-    smaller = {"revision": "2", "game": {"servers_per_zone": 1}}
+    smaller = {"revision": "2", "servers": game_servers(["eu-north-1a"], 1)}
     contract = stack.apply(**smaller)
     after = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
     assert [server.id for server in contract.fleet.servers] == [SERVERS[0]]

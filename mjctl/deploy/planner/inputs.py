@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,13 @@ from mjctl.deploy.observation import CERTIFICATES, PARTS, Observation, observe, 
 from mjctl.files import write_private
 from mjctl.local import daemon, ports
 from mjctl.local.layout import Layout
-from mjctl.models.environment import LOCAL_PROCESSES, Environment
+from mjctl.models.environment import LOCAL_PROCESSES, Environment, game_servers
 from mjctl.models.release import Release
 from mjctl.terraform.stack import Stack
 from mjctl.terraform.unit_files import UnitFiles
 
 _EPOCHS = "epochs.json"
 _SCALE = "scale.json"
-
-
-def server_names(zones: Sequence[str], servers_per_zone: int) -> list[str]:
-    """Program names of a region's game servers, zone by zone."""
-    return [f"game-{zone}-{n}" for zone in zones for n in range(1, servers_per_zone + 1)]
 
 
 def local_variables(
@@ -52,6 +47,7 @@ def local_variables(
         "zones": list(environment.regions[stack.unit].zones),
         "region_dir": str(stack.folder),
         "game": game,
+        "servers": {},
         "tls": environment.local.tls,
         "revision": release.game,
         "release_dir": str(game_dir),
@@ -63,19 +59,21 @@ def local_variables(
 def on_this_machine(
     environment: Environment, stack: Stack, variables: Mapping[str, Any], seen: Observation | None = None
 ) -> dict[str, Any]:
-    """The same variables with the ports and epochs that hold now.
+    """The same variables with the game servers, ports and epochs that hold now.
 
     Raises:
         ConflictError: a pinned port is taken by another program.
     """
     region = stack.unit
-    servers = server_names(variables["zones"], variables["game"]["servers_per_zone"])
+    servers = game_servers(variables["zones"], variables["game"]["servers_per_zone"])
     names = [*LOCAL_PROCESSES, *servers, *(f"{name}-ops" for name in servers)]
     pinned = {
         pin.split("/", 1)[1]: port for pin, port in environment.local.ports.items() if pin.startswith(f"{region}/")
     }
     return {
         **variables,
+        # The Terraform code of an earlier release makes the same names itself and has no such variable.
+        **({"servers": servers} if "servers" in variables else {}),
         "ports": ports.allocate(stack.folder, region, names, pinned),
         "epochs": epochs(
             stack, [*PARTS, *LOCAL_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], seen

@@ -119,7 +119,7 @@ module "worker" {
 
 module "game_server" {
   source   = "../../modules/local_process"
-  for_each = local.game_servers
+  for_each = var.servers
 
   name       = each.key
   kind       = "gameserver"

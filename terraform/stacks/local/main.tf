@@ -5,14 +5,10 @@
 locals {
   address = { for name, port in var.ports : name => "127.0.0.1:${port}" }
 
-  game_servers = merge([
-    for zone in var.zones : { for number in range(1, var.game.servers_per_zone + 1) : "game-${zone}-${number}" => zone }
-  ]...)
-
   port_names = concat(
     ["redis", "postgres", "aws", "api", "worker"],
-    keys(local.game_servers),
-    [for name in keys(local.game_servers) : "${name}-ops"],
+    keys(var.servers),
+    [for name in keys(var.servers) : "${name}-ops"],
   )
 
   # As with local.data_plane, the file is read only once the resource exists.

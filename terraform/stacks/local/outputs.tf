@@ -44,7 +44,7 @@ output "contract" {
           { name = "worker", role = "worker", zone = null, health = "${local.http}://${local.address.worker}/readyz" },
         ],
         [
-          for name, zone in local.game_servers : {
+          for name, zone in var.servers : {
             name   = name
             role   = "game-server"
             zone   = zone
@@ -53,7 +53,7 @@ output "contract" {
         ],
       )
       servers = [
-        for name, zone in local.game_servers : {
+        for name, zone in var.servers : {
           id       = name
           zone     = zone
           play_url = "${local.websocket}://${local.address[name]}"

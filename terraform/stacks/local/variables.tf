@@ -15,9 +15,8 @@ variable "epochs" {
 }
 
 variable "game" {
-  description = "The game servers of the region."
+  description = "What is common to the game servers of the region."
   type = object({
-    servers_per_zone       = number
     tick_rate_hz           = number
     max_players_per_server = number
     modes = map(object({
@@ -28,18 +27,13 @@ variable "game" {
   })
 
   validation {
-    condition     = var.game.servers_per_zone >= 1 && var.game.servers_per_zone <= 50
-    error_message = "game.servers_per_zone must be between 1 and 50."
-  }
-
-  validation {
     condition     = var.game.tick_rate_hz >= 1 && var.game.tick_rate_hz <= 60
     error_message = "game.tick_rate_hz must be between 1 and 60."
   }
 }
 
 variable "ports" {
-  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker, and for each game server `game-<zone>-<n>` (players) and `game-<zone>-<n>-ops` (health and metrics)."
+  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker, and for each game server its name (players) and `<name>-ops` (health and metrics)."
   type        = map(number)
 
   validation {
@@ -99,6 +93,16 @@ variable "revision" {
   type        = string
 }
 
+variable "servers" {
+  description = "Zone of each game server, by the server's name. The name is part of the server's address: another name replaces it."
+  type        = map(string)
+
+  validation {
+    condition     = length(setsubtract(var.zones, values(var.servers))) == 0 && length(setsubtract(values(var.servers), var.zones)) == 0
+    error_message = "servers must name at least one server for each of the zones, and no other zone."
+  }
+}
+
 variable "tls" {
   description = "TLS on every hop, by a private authority of the region; connections in clear are refused then."
   type        = bool
@@ -112,7 +116,7 @@ variable "web_dir" {
 }
 
 variable "zones" {
-  description = "Availability zones of the region; each gets game.servers_per_zone game servers."
+  description = "Availability zones of the region; each has at least one of the game servers."
   type        = list(string)
 
   validation {

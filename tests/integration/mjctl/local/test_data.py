@@ -143,8 +143,12 @@ def test_players_can_log_in_again_after_the_emulator_was_killed(emulated: Region
     cognito = client(emulated, "cognito-idp")
     cognito.sign_up(ClientId=identity["client_id"], Username=credentials["USERNAME"], Password=credentials["PASSWORD"])
     cognito.admin_confirm_sign_up(UserPoolId=identity["user_pool_id"], Username=credentials["USERNAME"])
-    state = emulated.layout.data / "aws" / "state" / "cognito.json"
-    emulated.eventually(lambda: state.exists() and "CONFIRMED" in state.read_text())
+    # The emulator saves the state of one service after the other.
+    state = emulated.layout.data / "aws" / "state"
+    key = manifest["keys"]["data"].rsplit("/", 1)[-1]
+    for service, text in (("cognito", "CONFIRMED"), ("kms", key)):
+        file = state / f"{service}.json"
+        emulated.eventually(lambda file=file, text=text: file.exists() and text in file.read_text())
     emulated.eventually(lambda: emulated.client.process("aws").state == "RUNNING")
     pid = emulated.pid("aws")
     os.kill(pid, signal.SIGKILL)

@@ -28,7 +28,7 @@ class Plane:
 
     @property
     def known(self) -> DataPlaneSpec:
-        return dataclasses.replace(self.spec, known_keys=self.manifest["keys"])
+        return dataclasses.replace(self.spec, published=self.manifest)
 
     def shown(self, found: tuple[Difference, ...]) -> list[str]:
         return [str(item).replace(f"{self.spec.prefix}-", "") for item in found]
@@ -145,8 +145,8 @@ def _alias_elsewhere(plane: Plane) -> None:
 FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
     {
         _queue_gone: "queue persistence is missing: a deploy makes it again, empty",
-        _set("MessageRetentionPeriod", "60", "persistence-dead-letter"): (
-            "queue persistence-dead-letter has MessageRetentionPeriod 60: a deploy sets it to 1209600"
+        _set("MessageRetentionPeriod", "60", "persistence-dlq"): (
+            "queue persistence-dlq has MessageRetentionPeriod 60: a deploy sets it to 1209600"
         ),
         _table_gone: "table matches is missing: a deploy makes it again, empty",
         _ttl_off: "table players does not expire items by expires_at: a deploy turns TTL on",
@@ -212,13 +212,13 @@ def test_a_lost_key_is_replaced_and_says_what_cannot_be_read_any_more(plane: Pla
     kms = plane.client("kms")
     kms.delete_alias(AliasName=f"alias/{plane.spec.prefix}-data")
     lost = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
-    spec = dataclasses.replace(plane.spec, known_keys={"data": lost})
+    spec = dataclasses.replace(plane.spec, published={"keys": {"data": lost}})
     (difference,) = data_plane.differences(spec)
     assert difference.new_id
     assert "backups and sealed fields that were encrypted with it can no longer be read" in difference.repair
     made = data_plane.create(spec)["keys"]["data"]
     assert made not in (lost, plane.manifest["keys"]["data"])
-    assert data_plane.differences(dataclasses.replace(spec, known_keys={"data": made})) == ()
+    assert data_plane.differences(dataclasses.replace(spec, published={"keys": {"data": made}})) == ()
 
 
 def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
@@ -228,3 +228,33 @@ def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
     )
     found = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
     assert [(item.found, item.repair) for item in found] == [("has VisibilityTimeout 60", "sets it to 90")]
+
+
+def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_messages(aws: EmulatedAws) -> None:
+    spec = DataPlaneSpec(DEFINITION, f"game-{secrets.token_hex(4)}", aws.endpoint, aws.region, aws.key)
+    sqs = boto3.client("sqs", region_name=spec.region, endpoint_url=spec.endpoint)
+    earlier = sqs.create_queue(QueueName=f"{spec.prefix}-persistence-dead-letter")["QueueUrl"]
+    sqs.send_message(QueueUrl=earlier, MessageBody="dead before the upgrade")
+
+    # The manifest can be lost too: the queue itself then shows the name.
+    for _ in range(2):
+        manifest = data_plane.create(spec)
+        assert manifest["queues"]["persistence"]["dead_letter"]["arn"].endswith("-persistence-dead-letter")
+        assert data_plane.differences(spec) == ()
+        queue = manifest["queues"]["persistence"]["url"]
+        redrive = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["RedrivePolicy"])["Attributes"]
+        assert f"{spec.prefix}-persistence-dead-letter" in redrive["RedrivePolicy"]
+        spec = dataclasses.replace(spec, published=manifest)
+    (message,) = sqs.receive_message(QueueUrl=earlier)["Messages"]
+    assert message["Body"] == "dead before the upgrade"
+
+    # A published name stays: Terraform has read it, and another would change the contract in the middle of an apply.
+    sqs.delete_queue(QueueUrl=earlier)
+    (difference,) = data_plane.differences(spec)
+    assert (difference.part, difference.new_id) == (f"queue {spec.prefix}-persistence-dead-letter", False)
+    assert data_plane.create(spec) == manifest
+
+
+def test_a_new_region_names_its_dead_letter_queue_as_in_production(plane: Plane) -> None:
+    arn = plane.manifest["queues"]["persistence"]["dead_letter"]["arn"]
+    assert arn.rsplit(":", 1)[-1] == f"{plane.spec.prefix}-persistence-dlq"

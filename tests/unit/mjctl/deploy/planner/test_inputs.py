@@ -1,0 +1,38 @@
+"""Names of a local region's parts: made in Python, passed to the Terraform code, and stable over versions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mjctl.deploy.observation import CERTIFICATES, PARTS
+from mjctl.models.environment import LOCAL_PROCESSES, game_servers
+
+STACK = Path(__file__).parents[5] / "terraform" / "stacks" / "local"
+
+
+def code() -> str:
+    return "\n".join(path.read_text() for path in sorted(STACK.glob("*.tf")))
+
+
+def test_the_names_of_game_servers_are_those_that_earlier_versions_made() -> None:
+    """Another name would replace the server: earlier Terraform code made `game-${zone}-${number}`."""
+    assert game_servers(["us-east-1b", "us-east-1a"], 2) == {
+        "game-us-east-1b-1": "us-east-1b",
+        "game-us-east-1b-2": "us-east-1b",
+        "game-us-east-1a-1": "us-east-1a",
+        "game-us-east-1a-2": "us-east-1a",
+    }
+
+
+def test_the_terraform_code_makes_no_name_of_a_game_server_itself() -> None:
+    assert "game-${" not in code()
+    assert "for_each = var.servers" in re.sub(r" +", " ", code())
+
+
+def test_the_terraform_code_knows_the_parts_that_python_observes() -> None:
+    epochs = set(re.findall(r'lookup\(var\.epochs, "([^"]+)"', code()))
+    assert epochs == {*PARTS, *LOCAL_PROCESSES, CERTIFICATES}
+    listed = re.search(r"port_names = concat\(\s*\[([^\]]*)\]", code())
+    assert listed is not None
+    assert tuple(re.findall(r'"([^"]+)"', listed[1])) == LOCAL_PROCESSES
