@@ -111,7 +111,7 @@ def measure(home: Home, rounds: int) -> tuple[dict[str, list[float]], Any]:
         document = created["regions"][0]
         seconds["verify"].append(home.timed("verify")[0])
         took, restored = home.timed("restore", "--into", f"bench-{number}")
-        assert restored["equal"], restored
+        assert restored["regions"][0]["equal"], restored
         seconds["restore"].append(took)
         home.mjctl("backup", "discard", f"bench-{number}", "--region", REGION, "--yes")
         took, drilled = home.timed("drill")
@@ -129,7 +129,9 @@ def main() -> None:
     home = Home(folder)
     try:
         home.mjctl("deploy", "--region", REGION, "--auto-approve")
-        contract = Contract.parse(json.loads(home.mjctl("outputs", "--region", REGION, "--output", "json"))[REGION])
+        contract = Contract.parse(
+            json.loads(home.mjctl("outputs", "--region", REGION, "--output", "json"))["regions"][0]["outputs"]
+        )
         filled = asyncio.run(fill(contract, arguments.count))
         print(f"filled: {filled}", file=sys.stderr)
         seconds, document = measure(home, arguments.rounds)

@@ -52,6 +52,7 @@ def run(argv: list[str]) -> int:
 
     from mjctl.cli.app import tree
     from mjctl.cli.commands.completion import COMPLETE_VARIABLE
+    from mjctl.cli.invocation import begin
     from mjctl.cli.output.global_options import conclude, hoist
     from mjctl.cli.output.json_document import forget_json
     from mjctl.cli.session import Exit
@@ -62,6 +63,7 @@ def run(argv: list[str]) -> int:
 
         completion_init()
     forget_json()
+    begin()
     code: int = ExitCode.OK
     try:
         # Typer swallows a KeyboardInterrupt and returns the code it would exit with.

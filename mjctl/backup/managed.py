@@ -55,9 +55,6 @@ class ManagedRestore:
     source: str
     target: str
 
-    def to_json(self) -> dict[str, str]:
-        return {"service": self.service, "source": self.source, "target": self.target}
-
 
 async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBackup]:
     """Have AWS back up every table, the cluster and the cache now; with `dry_run` only say of what."""

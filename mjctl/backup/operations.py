@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mjctl.backup import create as creation
@@ -27,14 +27,12 @@ from mjctl.models.backup import (
     DrillReport,
     Kind,
     Manifest,
-    Part,
     PrunePlan,
     RestorePlan,
     RestoreReport,
     RetentionPolicy,
     VerifyReport,
 )
-from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError, PermissionDeniedError, RefusedError, UnreachableError
 
@@ -242,106 +240,3 @@ async def discard(contract: Contract, name: str) -> list[str]:
     """Remove a scratch copy; what was removed."""
     with backup_clients(contract) as clients:
         return await Destination(contract, clients, name).remove()
-
-
-def part_document(part: Part) -> dict[str, object]:
-    return {
-        "kind": part.kind,
-        "name": part.name,
-        "records": part.records,
-        "raw_bytes": part.raw_bytes,
-        "stored_bytes": sum(chunk.size for chunk in part.chunks),
-        "objects": len(part.chunks),
-        "digest": part.digest,
-    }
-
-
-def manifest_document(manifest: Manifest) -> dict[str, object]:
-    return {
-        "backup_id": manifest.backup_id,
-        "project": manifest.project,
-        "environment": manifest.environment,
-        "source_region": manifest.region,
-        "created_at": manifest.created_at,
-        "completed_at": manifest.completed_at,
-        "created_by": manifest.created_by,
-        "database": manifest.database,
-        "records": manifest.counts(),
-        "raw_bytes": manifest.raw_bytes,
-        "stored_bytes": manifest.stored_bytes,
-        "parts": [part_document(part) for part in manifest.parts],
-    }
-
-
-def entry_document(entry: BackupEntry) -> dict[str, object]:
-    if entry.signed is None:
-        return entry.summary()
-    keys = [{"region": key.region, "key_id": key.key_id} for key in entry.signed.keys]
-    return {**entry.summary(), **manifest_document(entry.signed.manifest), "keys": keys}
-
-
-def restore_plan_document(plan: RestorePlan) -> dict[str, object]:
-    steps = [
-        {
-            "kind": step.part.kind,
-            "name": step.part.name,
-            "target": step.target,
-            "action": step.action,
-            "there": step.there,
-            "records": step.part.records,
-        }
-        for step in plan.steps
-    ]
-    return {
-        "backup_id": plan.backup_id,
-        "source": plan.source,
-        "target": plan.target,
-        "steps": steps,
-        "notes": list(plan.notes),
-    }
-
-
-def restore_report_document(report: RestoreReport) -> dict[str, object]:
-    return {
-        "backup_id": report.backup_id,
-        "target": report.target,
-        "equal": report.equal,
-        "seconds": round(report.seconds, 3),
-        "parts": [asdict(item) for item in report.comparisons],
-    }
-
-
-def prune_plan_document(plan: PrunePlan) -> dict[str, object]:
-    return {
-        "decisions": [
-            {
-                "backup_id": item.entry.backup_id,
-                "keep": item.keep,
-                "reasons": list(item.reasons),
-                "state": item.entry.state,
-                "size_bytes": item.entry.size_bytes,
-            }
-            for item in plan.decisions
-        ]
-    }
-
-
-def _check_document(check: CheckResult) -> dict[str, object]:
-    fields = asdict(check)
-    # The gate of a rollout reads it; it is no part of the published document.
-    del fields["throttled"]
-    return fields
-
-
-def drill_document(report: DrillReport) -> dict[str, object]:
-    return {
-        "backup_id": report.backup_id,
-        "proven": report.proven,
-        "scratch": report.scratch,
-        "removed": report.removed,
-        "error": report.error,
-        "not_proven": list(report.not_proven),
-        "seconds": dict(report.seconds),
-        "parts": [asdict(item) for item in report.comparisons],
-        "checks": [_check_document(check) for check in report.checks],
-    }

@@ -124,7 +124,7 @@ def open_run(
 
 def emit_results(run: Run, result: RunResult) -> ExitCode:
     """Print errors on stderr and how each unit ended on stdout; the caller uses the exit code."""
-    from mjctl.cli.output.documents import run_document
+    from mjctl.cli.output.documents.run import unit_entries
     from mjctl.cli.output.plan_view import PlanView
     from mjctl.cli.output.run_view import print_error, results_view, trust_advice
     from mjctl.models.deployment import note_lines
@@ -140,8 +140,7 @@ def emit_results(run: Run, result: RunResult) -> ExitCode:
             run.session.out.print(PlanView(results, brief=run.brief))
         run.session.say(*note_lines(results))
         run.session.say(*(f"warning: {unit.unit}: {broken}" for unit in results for broken in unit.violations))
-    document = run_document(run.command, run.environment.name, code, results, addresses)
-    run.session.emit(results_view(results, contracts), data=document.model_dump(mode="json"))
+    run.session.emit(results_view(results, contracts), regions=unit_entries(results, addresses), exit_code=int(code))
     if run.session.output is OutputFormat.TEXT:
         for line in trust_advice(contracts):
             # Not wrapped, so that the line can be copied.

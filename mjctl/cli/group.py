@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from mjctl.cli.invocation import current
+
 _Run = TypeVar("_Run", bound=Callable[..., Any])
 
 # A variable that stays set in a shell would confirm every later command, or allow each to lose data.
@@ -26,6 +28,12 @@ class Command(TyperCommand):
 
     The environment variables are left out: `mjctl help environment` lists them.
     """
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        # Before the options are parsed, so that the document of a wrong option names the command too.
+        path = f"{parent.command_path} {info_name}" if parent is not None else str(info_name)
+        current().command = path.partition(" ")[2]
+        return super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mjctl.cli.invocation import current
 from mjctl.cli.output.global_options import chosen
 from mjctl.cli.output.json_document import print_json
 from mjctl.cli.output.printable import printable
@@ -51,10 +53,18 @@ class Session:
         """A person sits in front: both streams are terminals and this is no CI job."""
         return self.err.is_terminal and self.stdin.isatty() and not os.environ.get("CI")
 
-    def emit(self, renderable: Any, *, data: object) -> None:
-        """Print the result: `renderable` for people, `data` as the one JSON document for programs."""
+    def emit(self, renderable: Any, *, regions: Iterable[object] = (), **fields: Any) -> None:
+        """Print the result: `renderable` for people, or the JSON document of this command for programs.
+
+        Args:
+            regions: The document's entries, one a region; () for a command that has no regions.
+            fields: The document's other fields.
+        """
         if self.output is OutputFormat.JSON:
-            print_json(data, self.out.file)
+            from mjctl.cli.output.documents import document
+
+            running = current()
+            print_json(document(running.command or "", running.environment, regions, fields), self.out.file)
         elif renderable is not None:
             self.out.print(renderable)
 
@@ -123,7 +133,10 @@ def open_environment(name: str) -> tuple[Workspace, Environment]:
     from mjctl.models.workspace import Workspace
 
     workspace = Workspace.discover()
-    return workspace, load_environment(workspace, name)
+    environment = load_environment(workspace, name)
+    # A command that opens a second environment still belongs to the first one.
+    current().environment = current().environment or environment.name
+    return workspace, environment
 
 
 def chosen_regions(environment: Environment, region: list[str] | None, all_regions: bool = False) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,11 +16,12 @@ from mjctl.cli.session import (
     open_session,
     wanted_regions,
 )
-from mjctl.models.errors import MjctlError
+from mjctl.models.errors import MjctlError, NotFoundError
 from mjctl.models.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from mjctl.clients.regions import RegionOutcome
+    from mjctl.models.check import CheckResult
     from mjctl.models.contract import Contract
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
@@ -68,12 +70,46 @@ class Target:
         self.contracts = deployed_contracts(self.workspace, self.environment, self._asked)
 
     def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
-        """Do `work` in every region at the same time. An MjctlError of one region does not stop the others."""
-        import asyncio
-
+        """Run `work` in every region, in several at a time. Returns the outcomes in the order of the regions."""
         from mjctl.clients.regions import in_each_region
 
         return asyncio.run(in_each_region(self.contracts, work, concurrency=self.environment.concurrency))
+
+    def each_that_has(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
+        """Run `work` in every region. Returns the regions that have what it looks for, or all when none has."""
+        outcomes = self.in_each_region(work)
+        found = [outcome for outcome in outcomes if not isinstance(outcome.error, NotFoundError)]
+        return found or outcomes
+
+    def contract_of(self, region: str, env: str | None = None) -> Contract:
+        """Return the contract of another deployed region, of this environment or of `env`.
+
+        Raises:
+            NotFoundError: the environment has no such region, or it is not deployed.
+        """
+        from mjctl.terraform import contracts
+
+        workspace, environment = open_environment(env) if env is not None else (self.workspace, self.environment)
+        if region not in environment.regions:
+            raise NotFoundError(
+                f"environment `{environment.name}` has no region {region}",
+                hint=f"its regions: {', '.join(environment.regions)}",
+            )
+        return contracts.deployed_contracts(workspace, environment, (region,))[region]
+
+    def checks(self, *only: str) -> Callable[[Contract], Awaitable[Sequence[CheckResult]]]:
+        """Return a function that runs the health checks of these names over a region, or over a copy of it."""
+
+        async def run(contract: Contract) -> Sequence[CheckResult]:
+            from mjctl.health.runner import run_health
+
+            private = self.workspace.region_dir(self.environment.name, contract.region) / "secrets"
+            report = await run_health(
+                self.environment.name, {contract.region: contract}, {contract.region: private}, only=only
+            )
+            return report.results
+
+        return run
 
     @property
     def scope(self) -> str:
@@ -81,8 +117,18 @@ class Target:
         return f"{self.environment.name}: {', '.join(self.contracts)}"
 
 
-def conclude(session: Session, outcomes: Sequence[RegionOutcome[Any]], renderable: Any, data: object = None) -> None:
-    """Print what the regions gave (`data` is the JSON form, by default that of `regions_document`), then what failed.
+def conclude(
+    session: Session,
+    outcomes: Sequence[RegionOutcome[Any]],
+    renderable: Any,
+    fields: Callable[[Any], Mapping[str, object]] = asdict,
+    **others: Any,
+) -> None:
+    """Print what the regions gave, then what failed.
+
+    Args:
+        fields: Returns the fields of a region's entry in the JSON document; by default those of a dataclass.
+        others: Fields of the document beside the regions.
 
     Raises:
         MjctlError: the error of the first region, when no region is done; nothing was printed on stdout then.
@@ -92,40 +138,21 @@ def conclude(session: Session, outcomes: Sequence[RegionOutcome[Any]], renderabl
     if errors and len(errors) == len(outcomes):
         _report_errors(session, errors[1:])
         raise errors[0][1]
-    session.emit(renderable, data=regions_document(outcomes) if data is None else data)
+    entries: list[dict[str, object]] = []
+    if session.output is OutputFormat.JSON:
+        entries = [_entry(outcome, fields) for outcome in outcomes]
+    session.emit(renderable, regions=entries, **others)
     if errors:
         _report_errors(session, errors)
         raise Exit(ExitCode.PARTIAL)
 
 
-def regions_document(
-    outcomes: Sequence[RegionOutcome[Any]], fields: Callable[[Any], Mapping[str, object]] = asdict
-) -> dict[str, object]:
-    """`{"regions": [{"region": ..., <fields>} or {"region": ..., "error": {...}}]}`; a dataclass gives its fields."""
-    return {
-        "regions": [
-            {"region": outcome.region, **fields(outcome.value)} for outcome in outcomes if outcome.error is None
-        ]
-        + _errors(outcomes)
-    }
+def _entry(outcome: RegionOutcome[Any], fields: Callable[[Any], Mapping[str, object]]) -> dict[str, object]:
+    if outcome.error is None:
+        return {"region": outcome.region, **fields(outcome.value)}
+    from mjctl.cli.output.documents.envelope import error_data
 
-
-def rows_document(
-    name: str, outcomes: Sequence[RegionOutcome[Any]], fields: Callable[[Any], Mapping[str, object]] = asdict
-) -> dict[str, object]:
-    """`{<name>: [{"region": ..., <fields>}], "errors": [...]}` for services that answer with a list a region."""
-    rows = [{"region": outcome.region, **fields(row)} for outcome in outcomes for row in outcome.value or ()]
-    return {name: rows, "errors": _errors(outcomes)}
-
-
-def _errors(outcomes: Sequence[RegionOutcome[Any]]) -> list[dict[str, object]]:
-    from mjctl.cli.output.run_view import error_data
-
-    return [
-        {"region": outcome.region, "error": error_data(outcome.error)}
-        for outcome in outcomes
-        if outcome.error is not None
-    ]
+    return {"region": outcome.region, "error": error_data(outcome.error)}
 
 
 def _report_errors(session: Session, errors: Iterable[tuple[str, MjctlError]]) -> None:

@@ -202,31 +202,3 @@ class HealthReport:
     def healthy(self) -> bool:
         """Whether nothing failed and every region was observed. Without evidence a region is not healthy."""
         return bool(self.results) and not self.unobserved and self.status is not CheckStatus.FAIL
-
-    def to_json(self) -> dict[str, object]:
-        """The document of `mjctl health --output json`."""
-        return {
-            "environment": self.environment,
-            "status": self.status,
-            "healthy": self.healthy,
-            "started_at": self.started_at,
-            "duration_seconds": round(self.duration_seconds, 3),
-            "counts": {status.value: self.count(status) for status in CheckStatus},
-            "regions": [
-                {"region": region, "status": worst(item.status for item in self.results if item.region == region)}
-                for region in self.regions
-            ],
-            "checks": [
-                {
-                    "region": item.region,
-                    "name": item.name,
-                    "status": item.status,
-                    "severity": item.severity,
-                    "summary": item.summary,
-                    "hint": item.hint,
-                    "duration_seconds": round(item.duration_seconds, 3),
-                    "evidence": dict(item.evidence),
-                }
-                for item in self.results
-            ],
-        }

@@ -138,22 +138,6 @@ class BackupEntry:
     opens: bool | None = None
     """Whether the region's key opens it; then `problem` says why not. None: not asked, or KMS did not say."""
 
-    def summary(self) -> dict[str, object]:
-        """The JSON form in `mjctl backup list`."""
-        manifest = self.signed.manifest if self.signed else None
-        return {
-            "backup_id": self.backup_id,
-            "state": self.state,
-            "created_at": self.created_at.isoformat(),
-            "size_bytes": self.size_bytes,
-            "environment": manifest.environment if manifest else None,
-            "source_region": manifest.region if manifest else None,
-            "records": manifest.counts() if manifest else None,
-            "in_use": self.in_use,
-            "opens": self.opens,
-            "problem": self.problem,
-        }
-
 
 @dataclass(frozen=True)
 class Problem:

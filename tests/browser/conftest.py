@@ -73,7 +73,7 @@ class Region:
 
     def kill(self, server: str) -> None:
         """SIGKILL to one game server."""
-        servers = self.mjctl("servers", "list")["servers"]
+        servers = self.mjctl("servers", "list")["regions"][0]["servers"]
         os.kill(next(one["pid"] for one in servers if one["id"] == server), signal.SIGKILL)
 
 
@@ -168,7 +168,7 @@ def region(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     home = tmp_path_factory.mktemp("home")
     try:
         _mjctl(home, "deploy", "--region", REGION, "--auto-approve")
-        contract = json.loads(_mjctl(home, "outputs", "--region", REGION, "--output", "json"))[REGION]
+        contract = json.loads(_mjctl(home, "outputs", "--region", REGION, "--output", "json"))["regions"][0]["outputs"]
         yield Region(home, contract["endpoints"]["web"])
     finally:
         _mjctl(home, "destroy", "--all-regions", "--auto-approve")

@@ -66,7 +66,7 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
     try:
         assert "before a browser opens" in run("deploy", "--auto-approve")
-        contract = json.loads(run("outputs", "--output", "json"))[REGION]
+        contract = json.loads(run("outputs", "--output", "json"))["regions"][0]["outputs"]
         certificate = x509.load_pem_x509_certificate(Path(contract["ca_file"]).with_name("server.pem").read_bytes())
         key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         yield Site(contract["endpoints"]["web"], base64.b64encode(hashlib.sha256(key).digest()).decode())

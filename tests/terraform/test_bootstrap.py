@@ -18,6 +18,7 @@ import pytest
 from mjctl.__main__ import run
 from mjctl.clients import account
 from mjctl.sandbox import daemon
+from tests.documents import read_document
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(900)]
 
@@ -80,7 +81,7 @@ def mjctl(
         code = run(["bootstrap", "--env", environment, "--auto-approve", "--output", "json"])
         captured = capsys.readouterr()
         assert code == 0, captured.err
-        document: dict[str, Any] = json.loads(captured.out)
+        document: dict[str, Any] = read_document(captured.out)
         return document
 
     return call

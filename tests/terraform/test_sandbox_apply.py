@@ -29,6 +29,7 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
+from tests.documents import read_document
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(2400)]
 
@@ -64,7 +65,7 @@ class Sandbox:
         assert done.returncode in codes, (
             f"mjctl {arguments}: {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-6000:]}"
         )
-        document: dict[str, Any] = json.loads(done.stdout)
+        document: dict[str, Any] = read_document(done.stdout)
         return document
 
     @property
@@ -81,7 +82,7 @@ class Sandbox:
 
     @cached_property
     def outputs(self) -> dict[str, Any]:
-        return self.mjctl("outputs")
+        return {entry["region"]: entry["outputs"] for entry in self.mjctl("outputs")["regions"]}
 
     def state(self, unit: str) -> str:
         found = self.account.read(f"{self.environment.project}-{self.environment.name}/{unit}.tfstate")

@@ -47,4 +47,4 @@ def version(output: OutputOption = OutputFormat.TEXT) -> None:
     """
     from mjctl import __version__
 
-    open_session(output).emit(f"mjctl {__version__}", data={"version": __version__})
+    open_session(output).emit(f"mjctl {__version__}", version=__version__)

@@ -38,7 +38,6 @@ def bootstrap(
 
 
 def _emit(run: Run, made: Bootstrap, result: UnitResult) -> None:
-    from mjctl.cli.output.documents import BootstrapDocument
     from mjctl.deploy.bootstrap import STATE_KEY
 
     account = made.account
@@ -51,13 +50,10 @@ def _emit(run: Run, made: Bootstrap, result: UnitResult) -> None:
     }[outcome]
     run.session.emit(
         f"The state bucket {account.bucket} ({account.state_region()}) {told}.",
-        data=BootstrapDocument(
-            environment=run.environment.name,
-            account_id=account.account_id,
-            outcome=outcome,
-            bucket=account.bucket,
-            region=account.state_region(),
-            kms_key_arn=account.state_key_arn(),
-            state=f"s3://{account.bucket}/{STATE_KEY}",
-        ),
+        account_id=account.account_id,
+        outcome=outcome,
+        bucket=account.bucket,
+        region=account.state_region(),
+        kms_key_arn=account.state_key_arn(),
+        state=f"s3://{account.bucket}/{STATE_KEY}",
     )

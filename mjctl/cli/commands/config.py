@@ -30,31 +30,38 @@ def validate(
 
     Example: mjctl config validate --env local
     """
-    from mjctl.cli.output.run_view import error_data, print_error
-    from mjctl.models.config_file import environment_names
+    from mjctl.cli.output.run_view import print_error
+    from mjctl.models.config_file import environment_names, load_environment
     from mjctl.models.workspace import Workspace
 
     session = open_session(output)
     if not every:
         checked = open_environment(env)[1]
-        session.emit(_valid(env, checked), data={env: {"valid": True, "target": checked.target}})
+        session.emit(_valid(env, checked), environments=[{"name": env, "valid": True, "target": checked.target}])
         return
     lines: list[str] = []
-    data: dict[str, dict[str, object]] = {}
+    entries: list[dict[str, object]] = []
     code = ExitCode.OK
-    for name in environment_names(Workspace.discover()):
+    workspace = Workspace.discover()
+    for name in environment_names(workspace):
         try:
-            checked = open_environment(name)[1]
+            checked = load_environment(workspace, name)
         except MjctlError as error:
-            data[name] = {"valid": False, "error": error_data(error)}
+            entries.append(_invalid(name, error))
             print_error(error, as_json=False)
             code = ExitCode.CONFIG
         else:
             lines.append(_valid(name, checked))
-            data[name] = {"valid": True, "target": checked.target}
-    session.emit("\n".join(lines) or None, data=data)
+            entries.append({"name": name, "valid": True, "target": checked.target})
+    session.emit("\n".join(lines) or None, environments=entries)
     if code is not ExitCode.OK:
         raise Exit(code)
+
+
+def _invalid(name: str, error: MjctlError) -> dict[str, object]:
+    from mjctl.cli.output.documents.envelope import error_data
+
+    return {"name": name, "valid": False, "error": error_data(error)}
 
 
 def _valid(name: str, checked: Environment) -> str:
@@ -76,7 +83,7 @@ def show(env: EnvOption = "local", output: OutputOption = OutputFormat.TEXT) -> 
     if output is OutputFormat.TEXT:
         session.out.file.write(yaml.safe_dump(document, sort_keys=False))
         return
-    session.emit(None, data=document)
+    session.emit(None, settings=document)
 
 
 @app.command()
@@ -87,10 +94,12 @@ def schema() -> None:
 
     Example: mjctl config schema > environment.schema.json
     """
+    from mjctl.cli.output.json_document import print_json
     from mjctl.models.environment import Environment
 
     document = Environment.model_json_schema()
     # The name is the file's own and must not stand in it.
     del document["properties"]["name"]
     document["required"].remove("name")
-    open_session(OutputFormat.JSON).emit(None, data=document)
+    # No document of mjctl: editors read it as it is.
+    print_json(document, open_session().out.file)

@@ -12,6 +12,7 @@ def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
 
     Example: mjctl doctor
     """
+    from mjctl.cli.output.documents.observe import check_entry
     from mjctl.cli.output.tables import Column, DataTable
     from mjctl.doctor.machine import examine
     from mjctl.models.check import CheckStatus
@@ -25,6 +26,6 @@ def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
         table.add_row((result.status.value, styles[result.status]), result.name, result.summary)
         if result.hint:
             table.add_row("", "", (f"next: {result.hint}", "dim"))
-    session.emit(table, data={"checks": results})
+    session.emit(table, checks=[check_entry(result) for result in results])
     if any(result.status is CheckStatus.FAIL for result in results):
         raise Exit(ExitCode.DEPENDENCY)

@@ -110,8 +110,12 @@ def health(
         from mjctl.health.prometheus import render as exposition
 
         target.session.out.file.write(exposition(report))
+    elif output is HealthOutput.JSON:
+        from mjctl.cli.output.documents.observe import health_fields
+
+        target.session.emit(None, **health_fields(report))
     else:
-        target.session.emit(render(report, problems=problems), data=report.to_json())
+        target.session.emit(render(report, problems=problems))
     if junit is not None:
         from mjctl.cli.output.reports import health_junit, write_report
 

@@ -49,9 +49,9 @@ def loadtest(
 
     Example: mjctl loadtest --region us-east-1 --players 20 --duration 20
     """
+    from mjctl.cli.output.documents.observe import load_entry, load_fields
     from mjctl.cli.output.loadtest import PlayProgress, render
-    from mjctl.cli.target import Target, conclude, regions_document
-    from mjctl.loadtest.model import document
+    from mjctl.cli.target import Target, conclude
     from mjctl.loadtest.run import run_loadtest
 
     target = Target(env, region, output, all_regions=all_regions)
@@ -59,12 +59,7 @@ def loadtest(
     with PlayProgress(target.session.err, plan.players * len(target.contracts)) as progress:
         outcomes = _with_quick_loop(run_loadtest(target.contracts, plan, on_progress=progress.update))
     reports = [outcome.value for outcome in outcomes if outcome.value is not None]
-    data = {
-        "run_id": plan.run_id,
-        **document(reports),
-        **regions_document(outcomes, lambda report: report.to_json()),
-    }
-    conclude(target.session, outcomes, render(outcomes), data)
+    conclude(target.session, outcomes, render(outcomes), load_entry, run_id=plan.run_id, **load_fields(reports))
     _end(reports)
 
 

@@ -85,7 +85,6 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
 
 
 def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image | None) -> None:
-    from mjctl.cli.output.documents import FunctionsDocument, ImageDocument, PackageDocument
     from mjctl.cli.output.tables import Column, DataTable, human_bytes
 
     table = DataTable(
@@ -100,10 +99,9 @@ def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image |
     pushed = None
     if image is not None:
         table.add_row("image", _state(image.made), "", image.digest, image.repository)
-        pushed = ImageDocument(**asdict(image), reference=image.reference)
-    made = FunctionsDocument(**{**asdict(functions), "path": str(functions.path)})
-    document = PackageDocument(environment=run.environment.name, revision=release.game, functions=made, image=pushed)
-    run.session.emit(table, data=document)
+        pushed = {**asdict(image), "reference": image.reference}
+    made = {**asdict(functions), "path": str(functions.path)}
+    run.session.emit(table, revision=release.game, functions=made, image=pushed)
 
 
 def _state(made: bool) -> str:

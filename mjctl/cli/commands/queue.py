@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,12 +42,12 @@ def list_queues(
 
     Example: mjctl queue list --region us-east-1
     """
-    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.cli.target import Target, conclude
     from mjctl.queues.operations import list_queues as service
 
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = target.in_each_region(service)
-    conclude(target.session, outcomes, _queue_table(outcomes), rows_document("queues", outcomes))
+    conclude(target.session, outcomes, _queue_table(outcomes), lambda rows: {"queues": rows})
 
 
 @app.command()
@@ -71,13 +72,17 @@ def peek(
 
     Example: mjctl queue peek persistence --limit 5
     """
-    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.cli.target import Target, conclude
     from mjctl.queues.dead_letters import peek as service
 
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = target.in_each_region(lambda contract: service(contract, name, limit=limit))
-    document = rows_document("letters", outcomes, lambda letter: _letter_document(letter, bodies))
-    conclude(target.session, outcomes, _letter_table(outcomes, bodies), document)
+    conclude(
+        target.session,
+        outcomes,
+        _letter_table(outcomes, bodies),
+        lambda letters: {"letters": [letter if bodies else replace(letter, body=None) for letter in letters]},
+    )
 
 
 @app.command()
@@ -156,7 +161,7 @@ def purge(
     Example: mjctl queue purge persistence --region us-east-1 --dry-run
     """
     from mjctl.cli.output.tables import counted
-    from mjctl.cli.target import Target, conclude, regions_document
+    from mjctl.cli.target import Target, conclude
     from mjctl.queues import operations
 
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
@@ -173,7 +178,7 @@ def purge(
         target.session,
         outcomes,
         "\n".join(lines),
-        regions_document(outcomes, lambda count: {"letters": count, "dry_run": dry_run}),
+        lambda count: {"letters": count, "dry_run": dry_run},
     )
 
 
@@ -234,12 +239,3 @@ def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool)
             ]
             table.add_row(*cells)
     return table
-
-
-def _letter_document(letter: DeadLetter, bodies: bool) -> dict[str, object]:
-    from dataclasses import asdict
-
-    document = asdict(letter)
-    if not bodies:
-        del document["body"]
-    return document

@@ -42,7 +42,6 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
 
     Example: mjctl sandbox up --env sandbox
     """
-    from mjctl.cli.output.documents import EmulatorDocument, SandboxUpDocument
     from mjctl.sandbox.daemon import start
 
     session, environment, folder = _open(env, output)
@@ -55,14 +54,11 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
         return
     session.emit(
         None,
-        data=SandboxUpDocument(
-            environment=environment.name,
-            account_id=started.sandbox.account_id,
-            started=started.began,
-            state_kept=started.kept,
-            emulators=tuple(EmulatorDocument(**_document(emulator)) for emulator in started.sandbox.emulators),
-            variables=variables,
-        ),
+        account_id=started.sandbox.account_id,
+        started=started.began,
+        state_kept=started.kept,
+        emulators=[_document(emulator) for emulator in started.sandbox.emulators],
+        variables=variables,
     )
 
 
@@ -82,7 +78,6 @@ def down(
 
     Example: mjctl sandbox down --env sandbox
     """
-    from mjctl.cli.output.documents import SandboxDownDocument
     from mjctl.sandbox import bookkeeping
     from mjctl.sandbox.daemon import stop
 
@@ -97,12 +92,7 @@ def down(
         session.say("Its contents and notes are removed; the next deploy begins with `mjctl bootstrap`.")
     elif units:
         session.say("What was deployed is kept; `mjctl sandbox up` brings it back.")
-    session.emit(
-        None,
-        data=SandboxDownDocument(
-            environment=environment.name, stopped=tuple(stopped), forgotten=tuple(units) if forget else ()
-        ),
-    )
+    session.emit(None, stopped=stopped, forgotten=units if forget else ())
 
 
 @app.command()
@@ -111,11 +101,10 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
 
     Example: mjctl sandbox status --env sandbox --output json
     """
-    from mjctl.cli.output.documents import SandboxStatusDocument
     from mjctl.cli.output.tables import Column, DataTable, human_bytes, human_seconds
     from mjctl.sandbox.daemon import NAMES, alive_emulators
 
-    session, environment, folder = _open(env, output)
+    session, _, folder = _open(env, output)
     alive = alive_emulators(folder)
     table = DataTable(
         Column("EMULATOR"),
@@ -140,10 +129,7 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
             row.get("url", "-"),
         )
     state = {0: "down", len(NAMES): "up"}.get(len(alive), "partly up")
-    document = SandboxStatusDocument.model_validate(
-        {"environment": environment.name, "state": state, "emulators": rows}
-    )
-    session.emit(table, data=document)
+    session.emit(table, state=state, emulators=rows)
     if state == "partly up":
         session.say("`mjctl sandbox up` starts what is missing, with the state that it has saved.")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,12 +57,12 @@ def list_servers(
 
     Example: mjctl servers list --region us-east-1
     """
-    from mjctl.cli.target import Target, conclude, rows_document
+    from mjctl.cli.target import Target, conclude
     from mjctl.fleet.listing import list_servers as service
 
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = target.in_each_region(service)
-    conclude(target.session, outcomes, _table(outcomes), rows_document("servers", outcomes))
+    conclude(target.session, outcomes, _table(outcomes), lambda rows: {"servers": rows})
 
 
 @app.command()
@@ -172,10 +171,8 @@ def _exchange(
     def say(text: str) -> None:
         target.session.say(text)
 
-    async def work() -> list[tuple[str, ServerChange]]:
-        return [
-            (name, one) for name, contract in target.contracts.items() for one in await service(contract, names, say)
-        ]
+    async def work() -> dict[str, list[ServerChange]]:
+        return {name: await service(contract, names, say) for name, contract in target.contracts.items()}
 
     changes = asyncio.run(work())
     table = DataTable(
@@ -186,9 +183,10 @@ def _exchange(
         Column("MATCHES", 1, right=True),
         Column("SECONDS", 4, right=True),
     )
-    for name, one in changes:
-        table.add_row(name, one.id, one.zone, one.action, str(one.matches), f"{one.seconds:.1f}")
-    target.session.emit(table, data={"servers": [{"region": name, **asdict(one)} for name, one in changes]})
+    for name, servers in changes.items():
+        for server in servers:
+            table.add_row(name, server.id, server.zone, server.action, str(server.matches), f"{server.seconds:.1f}")
+    target.session.emit(table, regions=[{"region": name, "servers": servers} for name, servers in changes.items()])
 
 
 def _table(outcomes: list[RegionOutcome[list[ServerRow]]]) -> DataTable:

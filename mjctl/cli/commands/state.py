@@ -54,7 +54,7 @@ def outputs(
     for name, contract in published.items():
         for field, value in _leaves(contract):
             table.add_row(name, field, _plain(value))
-    run.session.emit(table, data=published)
+    run.session.emit(table, regions=[{"region": name, "outputs": outputs} for name, outputs in published.items()])
 
 
 def status(
@@ -85,7 +85,7 @@ def status(
         for one in found
     ]
     excluded = [region for region, outcome in failovers.items() if outcome.value is not None]
-    run.session.emit(status_table(found, excluded), data={"environment": run.environment.name, "regions": documents})
+    run.session.emit(status_table(found, excluded), regions=documents)
     run.session.say(*_advice(run.environment.name, found, failovers))
 
 
@@ -141,15 +141,13 @@ def history(
 
     Example: mjctl history --region us-east-1 --limit 5
     """
-    from mjctl.cli.output.documents import history_document
     from mjctl.deploy.history import History
 
     run = open_run("history", env, output)
     regions = chosen_regions(run.environment, region, all_regions)
     records = History(run.workspace, run.environment).records()
     shown = [one for one in records if not regions or set(regions) & set(one.names)][:limit]
-    document = history_document(run.environment.name, shown)
-    run.session.emit(_history_table(shown), data=document.model_dump(mode="json"))
+    run.session.emit(_history_table(shown), runs=shown)
 
 
 def unlock(
@@ -183,7 +181,7 @@ def unlock(
     if len(units) != 1:
         raise UsageError("unlock takes exactly one region", hint="mjctl unlock --region us-east-1")
     said = asyncio.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
-    run.session.emit(said, data={"environment": run.environment.name, "region": units[0], "result": said})
+    run.session.emit(said, regions=[{"region": units[0], "result": said}])
 
 
 def _plain(value: object) -> str:

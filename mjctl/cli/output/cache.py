@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from mjctl.clients.regions import RegionOutcome
 
 
-def stats_document(stats: CacheStats) -> dict[str, object]:
+def stats_entry(stats: CacheStats) -> dict[str, object]:
     return {**asdict(stats), "hit_ratio": stats.hit_ratio, "larger_share": stats.larger_share}
 
 
-def hot_document(found: HotKeys) -> dict[str, object]:
+def hot_entry(found: HotKeys) -> dict[str, object]:
     return {**asdict(found), "missed_percent": round(found.missed_percent, 2)}
 
 

@@ -46,9 +46,9 @@ def emit(session: Session, report: FailoverReport) -> None:
     if note:
         lines.append(styled(note))
     lines += [styled(f"{probe.region} {probe.name}: {probe.status}, {probe.summary}") for probe in report.probes]
-    document = {
-        "action": report.action,
+    entry = {
         "region": region,
+        "action": report.action,
         "elsewhere": list(report.elsewhere),
         "traffic": {"matches": traffic.matches, "players": traffic.players} if traffic else None,
         "steps": [asdict(step) for step in report.steps],
@@ -60,7 +60,7 @@ def emit(session: Session, report: FailoverReport) -> None:
             for probe in report.probes
         ],
     }
-    session.emit(Text("\n").join(lines), data=document)
+    session.emit(Text("\n").join(lines), regions=[entry])
 
 
 def _writer_data(writer: WriterMove) -> dict[str, object]:

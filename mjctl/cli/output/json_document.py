@@ -53,7 +53,7 @@ def forget_json() -> None:
 
 def json_text(data: object) -> str:
     """The JSON of `data`, in ASCII."""
-    with _deep_values():
+    with deep_values():
         text = json.dumps(json_ready(data), indent=2, allow_nan=False)
     return text.replace("\x7f", _DELETE)
 
@@ -66,13 +66,13 @@ def json_for_people(data: object, encoding: str) -> str:
     """
     if not encoding.lower().startswith("utf"):
         return json_text(data)
-    with _deep_values():
+    with deep_values():
         text = json.dumps(json_ready(data), indent=2, allow_nan=False, ensure_ascii=False)
     return _NOT_ASCII.sub(lambda found: _safe_in_json(found[0]), text)
 
 
 @contextmanager
-def _deep_values() -> Iterator[None]:
+def deep_values() -> Iterator[None]:
     """Allow the nesting that MessagePack allows in a cached value, 511 levels of several calls each."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _CALLS))
@@ -95,6 +95,10 @@ def json_ready(value: Any) -> Any:
     for types, convert in _CONVERSIONS:
         if isinstance(value, types):
             return convert(value)
+    if getattr(type(value), "is_document", False):
+        # Not by model_dump, which refuses values as deep as a cached value may be.
+        fields = type(value).model_fields.items()
+        return {field.alias or name: json_ready(getattr(value, name)) for name, field in fields}
     if hasattr(value, "model_dump"):
         return json_ready(value.model_dump(mode="json"))
     if hasattr(value, "__dataclass_fields__"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,16 @@ class Progress:
             self._next_line = time.monotonic() + _LINE_INTERVAL_SECONDS
             elapsed = time.monotonic() - self._started
             self._console.print(f"{task.label}: {_amount(task.completed, task.total)} after {elapsed:.0f} s")
+
+    def counter(self, label: str) -> Callable[[int], None]:
+        """Add a task whose total is not known. Returns the callback that adds to what is done."""
+        task = self.add_task(label)
+        return lambda count: self.advance(task, count)
+
+    def gauge(self, label: str) -> Callable[[float, float | None], None]:
+        """Add a task. Returns the callback that sets what is done, and the total once that is known."""
+        task = self.add_task(label)
+        return lambda completed, total: self.update(task, completed=completed, total=total)
 
     def advance(self, number: int, steps: float = 1) -> None:
         """Add steps to a task."""

@@ -7,7 +7,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mjctl.cli.output.changes import SIGN
 from mjctl.cli.output.global_options import chosen
@@ -68,17 +68,10 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
                 console.print(f"         {printable(line)}", soft_wrap=True)
     chosen().note(f"error: {error}")
     if as_json and not json_is_printed():
-        print_json({"error": error_data(error)}, sys.stdout)
+        from mjctl.cli.invocation import current
+        from mjctl.cli.output.documents import failure
 
-
-def error_data(error: MjctlError) -> dict[str, Any]:
-    return {
-        "code": int(error.exit_code),
-        "name": error.exit_code.name.lower(),
-        "what": error.what,
-        "where": error.where,
-        "next": error.hint,
-    }
+        print_json(failure(current().command, current().environment, error), sys.stdout)
 
 
 def short_address(address: str) -> str:

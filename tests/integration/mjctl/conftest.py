@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from gameserver.runtime.settings import Settings
 from mjctl.__main__ import run
 from mjctl.models.contract import Contract
+from tests.documents import read_document
 from tests.factories import contract_over
 from tests.integration.conftest import EmulatedAws
 
@@ -35,7 +35,8 @@ class Ran:
     err: str
 
     def json(self) -> Any:
-        return json.loads(self.out)
+        """Return the document on stdout, which fits its published schema."""
+        return read_document(self.out)
 
 
 @dataclass

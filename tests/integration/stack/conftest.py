@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.documents import read_document
+
 REGION = "us-east-1"
 
 
@@ -26,7 +27,7 @@ class Ran:
 
     def json(self) -> Any:
         """The one document on stdout; anything beside it fails the test."""
-        return json.loads(self.stdout)
+        return read_document(self.stdout)
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,11 @@ class Operator:
         )
 
     def contract(self, region: str = REGION) -> Any:
-        return self.run("outputs", "--region", region, "--output", "json").json()[region]
+        return self.run("outputs", "--region", region, "--output", "json").json()["regions"][0]["outputs"]
 
     def pid(self, process: str, region: str = REGION) -> int:
         found = self.run("servers", "list", "--region", region, "--output", "json").json()
-        return int(next(one["pid"] for one in found["servers"] if one["id"] == process))
+        return int(next(one["pid"] for one in found["regions"][0]["servers"] if one["id"] == process))
 
     def processes(self) -> list[psutil.Process]:
         """Every living process that was started out of this home."""

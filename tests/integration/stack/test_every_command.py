@@ -5,7 +5,6 @@ A command that is added to the tree must be added to COMMANDS, or the first test
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from mjctl.__main__ import run
 from mjctl.cli.app import tree
 from mjctl.models.exit_codes import ExitCode
+from tests.documents import read_document
 
 from .conftest import REGION, Operator
 
@@ -201,7 +201,7 @@ def test_nobody_is_there_to_ask(
 
     def status() -> Any:
         assert run(["status", "--output", "json"]) == ExitCode.OK
-        return json.loads(capsys.readouterr().out)
+        return read_document(capsys.readouterr().out)
 
     before = status()
     code = run([*name.split(), *UNCONFIRMED[name]])
@@ -269,7 +269,7 @@ class TestEverythingIsDown:
         if ran.code not in (ExitCode.OK, ExitCode.CHANGES_PENDING, ExitCode.UNHEALTHY):
             assert ran.stderr.strip(), "an error without a word"
         if as_json:
-            json.loads(ran.stdout)
+            assert ran.json()["command"] == name
 
 
 # What they end with on a healthy region if no signal stops them; all others succeed.
@@ -301,4 +301,4 @@ def test_stopped_at_any_moment(
         assert operator.run("sandbox", "down", "--yes").code == ExitCode.OK
     monkeypatch.setenv("MJCTL_HOME", str(operator.home))
     assert run(["status", "--region", REGION, "--output", "json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out)["regions"][0]["held_by"] is None
+    assert read_document(capsys.readouterr().out)["regions"][0]["held_by"] is None

@@ -42,18 +42,20 @@ def test_players_are_sent_to_another_region_and_back(fresh: Operator) -> None:
     assert fresh.run("deploy", "--region", OTHER, "--auto-approve").code == ExitCode.OK
     dry = fresh.run("failover", "--region", LEFT, "--dry-run", "--output", "json")
     assert dry.code == ExitCode.OK, dry.stderr
-    assert dry.json()["elsewhere"] == [OTHER]
+    assert dry.json()["regions"][0]["elsewhere"] == [OTHER]
     assert "closed" not in asyncio.run(create_match(api(LEFT)))
 
     playing = fresh.start(
         "loadtest", "--region", LEFT, "--players", "2", "--duration", "8", "--mode", "sprint", "--output", "json"
     )
     running = ("servers", "list", "--region", LEFT, "--output", "json")
-    eventually(lambda: any(one["matches"] for one in fresh.run(*running).json()["servers"]), 30, "a match runs")
+    eventually(
+        lambda: any(one["matches"] for one in fresh.run(*running).json()["regions"][0]["servers"]), 30, "a match runs"
+    )
     moved = fresh.run("failover", "--region", LEFT, "--yes", "--wait", "30", "--output", "json")
     assert moved.code == ExitCode.OK, moved.stderr
-    assert moved.json()["traffic"] == {"matches": 0, "players": 0}
-    assert {one["status"] for one in moved.json()["probes"]} == {"pass"}
+    assert moved.json()["regions"][0]["traffic"] == {"matches": 0, "players": 0}
+    assert {one["status"] for one in moved.json()["regions"][0]["probes"]} == {"pass"}
     playing.communicate(timeout=90)
 
     state = fresh.run("status", "--region", LEFT, "--output", "json").json()["regions"][0]

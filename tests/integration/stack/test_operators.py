@@ -26,7 +26,7 @@ def supervisor(operator: Operator) -> SupervisorClient:
 
 
 def servers(operator: Operator) -> list[dict[str, Any]]:
-    return list(operator.run("servers", "list", "--region", REGION, "--output", "json").json()["servers"])
+    return list(operator.run("servers", "list", "--region", REGION, "--output", "json").json()["regions"][0]["servers"])
 
 
 class Ports:

@@ -45,7 +45,7 @@ class Checkout:
 
     def pids(self, region: str) -> dict[str, int]:
         ran = self.run("servers", "list", "--region", region, "--output", "json")
-        return {one["id"]: one["pid"] for one in ran.json()["servers"]}
+        return {one["id"]: one["pid"] for one in ran.json()["regions"][0]["servers"]}
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ FIRST = f"game-{REGION}a-1"
 
 def servers(operator: Operator) -> dict[str, dict[str, Any]]:
     ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
-    return {one["id"]: one for one in ran.json()["servers"]}
+    return {one["id"]: one for one in ran.json()["regions"][0]["servers"]}
 
 
 def all_ready(operator: Operator) -> bool:
@@ -63,7 +63,7 @@ def test_every_server_is_restarted_under_players_and_no_match_drops(
     running = playing("15")
     ran = operator.run("servers", "restart", "--region", REGION, "--yes", "--output", "json")
     assert ran.code == ExitCode.OK, ran.stderr
-    changed = ran.json()["servers"]
+    changed = ran.json()["regions"][0]["servers"]
     assert [one["action"] for one in changed] == ["restarted"] * len(before)
     assert sum(one["matches"] for one in changed) >= 3
     after = servers(operator)

@@ -77,7 +77,7 @@ class Secure:
 
     @property
     def contract(self) -> Any:
-        return self.run("outputs", "--output", "json").json()[REGION]
+        return self.run("outputs", "--output", "json").json()["regions"][0]["outputs"]
 
     @property
     def layout(self) -> Layout:
@@ -159,7 +159,7 @@ def test_every_part_is_well_and_a_match_is_played(secure: Secure) -> None:
     assert {checks[name]["status"] for name in ("match", "certificate", "database", "redis", "identity")} == {"pass"}
     played = secure.run("loadtest", "--players", "4", "--duration", "10", "--matches-of", "4", "--output", "json")
     assert played.code == ExitCode.OK, played.stdout + played.stderr
-    assert secure.run("servers", "list", "--output", "json").json()["servers"][0]["state"] == "ready"
+    assert secure.run("servers", "list", "--output", "json").json()["regions"][0]["servers"][0]["state"] == "ready"
     assert secure.run("cache", "stats", "--output", "json").code == ExitCode.OK
     assert secure.run("queue", "list", "--output", "json").code == ExitCode.OK
     backup = secure.run("backup", "create", "--output", "json")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from mjctl.cli.commands import config
 from mjctl.cli.session import Session
 from mjctl.models.errors import MjctlError, NotFoundError
 from mjctl.models.exit_codes import ExitCode
+from tests.documents import read_document
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,7 @@ def test_an_internal_fault_is_the_one_json_document_too(
     monkeypatch.setattr(config, "open_environment", raises(RuntimeError("a \ud800 secret of nobody")))
     assert run(["config", "show", "--output", "json"]) == ExitCode.INTERNAL
     captured = capsys.readouterr()
-    error = json.loads(captured.out)["error"]
+    error = read_document(captured.out)["error"]
     assert (error["code"], error["name"]) == (1, "internal")
     assert error["what"] == "mjctl itself has failed: RuntimeError"
     (report,) = folder.iterdir()
@@ -58,8 +58,8 @@ def test_an_error_after_the_document_prints_no_second_one(
 ) -> None:
     emit = Session.emit
 
-    def emit_and_fail(self: Session, renderable: Any, *, data: object) -> None:
-        emit(self, renderable, data=data)
+    def emit_and_fail(self: Session, renderable: Any, **fields: Any) -> None:
+        emit(self, renderable, **fields)
         raise error
 
     with monkeypatch.context() as patched:
@@ -67,11 +67,11 @@ def test_an_error_after_the_document_prints_no_second_one(
         code = run(["config", "validate", "--output", "json"])
     assert code == (error.exit_code if isinstance(error, MjctlError) else ExitCode.INTERNAL)
     captured = capsys.readouterr()
-    assert json.loads(captured.out)["local"]["valid"] is True
+    assert read_document(captured.out)["environments"][0]["valid"] is True
     assert "error" in captured.err
     # The next run has a document again.
     assert run(["config", "validate", "--env", "nosuch", "--output", "json"]) == ExitCode.NOT_FOUND
-    assert json.loads(capsys.readouterr().out)["error"]["name"] == "not_found"
+    assert read_document(capsys.readouterr().out)["error"]["name"] == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_version_is_a_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["version"]) == ExitCode.OK
     assert capsys.readouterr().out == f"mjctl {__version__}\n"
     assert run(["version", "--output", "json"]) == ExitCode.OK
-    assert json.loads(capsys.readouterr().out) == {"version": __version__}
+    assert read_document(capsys.readouterr().out)["version"] == __version__
 
 
 def test_foreign_text_in_an_error_is_escaped(capsys: pytest.CaptureFixture[str]) -> None:

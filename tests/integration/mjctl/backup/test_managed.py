@@ -56,9 +56,9 @@ def on_aws(backup: BackupCommand, region: Region) -> Iterator[Region]:
 
 
 def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: Region) -> None:
-    planned = backup.json("create", *MANAGED, "--dry-run")["backups"]
-    assert backup.json("list", *MANAGED)["backups"] == []
-    made = backup.json("create", *MANAGED)["backups"]
+    planned = backup.json("create", *MANAGED, "--dry-run")["regions"][0]["backups"]
+    assert backup.json("list", *MANAGED)["regions"][0]["backups"] == []
+    made = backup.json("create", *MANAGED)["regions"][0]["backups"]
     parts = [(item["service"], item["resource"]) for item in made]
     assert parts == [(item["service"], item["resource"]) for item in planned]
     assert [service for service, _ in parts] == ["dynamodb", "dynamodb", "dynamodb", "rds", "elasticache"]
@@ -74,9 +74,9 @@ def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: R
 def test_prune_keeps_what_others_made(backup: BackupCommand, on_aws: Region) -> None:
     table = on_aws.contract.tables["matches"].name
     client(on_aws, "dynamodb").create_backup(TableName=table, BackupName="before-the-migration")
-    names = [backup.json("create", *MANAGED)["backups"][0]["backup_id"] for _ in range(2)]
+    names = [backup.json("create", *MANAGED)["regions"][0]["backups"][0]["backup_id"] for _ in range(2)]
     assert backup.json("prune", *MANAGED, "--keep-last", "1", "--yes")["regions"][0]["removed"] == names[:1]
-    left = {item["backup_id"] for item in backup.json("list", *MANAGED)["backups"]}
+    left = {item["backup_id"] for item in backup.json("list", *MANAGED)["regions"][0]["backups"]}
     assert left == {names[1], "before-the-migration"}
     snapshots = client(on_aws, "rds").describe_db_cluster_snapshots(DBClusterIdentifier=on_aws.settings.environment)
     assert [item["DBClusterSnapshotIdentifier"] for item in snapshots["DBClusterSnapshots"]] == names[1:]
@@ -87,8 +87,8 @@ def test_tables_are_restored_into_a_copy(backup: BackupCommand, filled: Region) 
     before = filled.items()
     table = filled.contract.tables["matches"].name
     filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m1"}})
-    planned = backup.json("restore", *MANAGED, "--into", "old", "--dry-run")["restores"]
-    done = backup.json("restore", *MANAGED, "--into", "old")["restores"]
+    planned = backup.json("restore", *MANAGED, "--into", "old", "--dry-run")["regions"][0]["restores"]
+    done = backup.json("restore", *MANAGED, "--into", "old")["regions"][0]["restores"]
     assert done == planned
     target = next(item["target"] for item in done if item["target"].endswith(".matches"))
     pages = filled.dynamodb().get_paginator("scan").paginate(TableName=target)
@@ -102,10 +102,12 @@ def test_point_in_time_recovery_is_listed_and_restored_from(backup: BackupComman
     for name in (part.name for part in filled.contract.tables.values()):
         on = {"PointInTimeRecoveryEnabled": True}
         filled.dynamodb().update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=on)
-    windows = [item for item in backup.json("list", *MANAGED)["backups"] if item["backup_id"] == "point-in-time"]
+    windows = [
+        item for item in backup.json("list", *MANAGED)["regions"][0]["backups"] if item["backup_id"] == "point-in-time"
+    ]
     assert table in [item["resource"] for item in windows]
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    done = backup.json("restore", *MANAGED, "--point-in-time", moment, "--into", "past")["restores"]
+    done = backup.json("restore", *MANAGED, "--point-in-time", moment, "--into", "past")["regions"][0]["restores"]
     assert len(done) == len(filled.contract.tables)
     target = next(item["target"] for item in done if item["target"].endswith(".matches"))
     assert filled.dynamodb().scan(TableName=target, Select="COUNT")["Count"] == ITEMS
@@ -177,7 +179,7 @@ def as_from_outside_the_vpc(region: Region) -> Contract:
 
 
 def test_a_drill_needs_no_way_into_the_vpc(backup: BackupCommand, filled: Region) -> None:
-    first = backup.json("create", *MANAGED)["backups"][0]["backup_id"]
+    first = backup.json("create", *MANAGED)["regions"][0]["backups"][0]["backup_id"]
     backup.json("create", *MANAGED)
     backup.contracts = {filled.contract.region: as_from_outside_the_vpc(filled)}
     tables = filled.dynamodb().list_tables()["TableNames"]

@@ -23,7 +23,7 @@ def test_a_backup_holds_everything_worth_keeping(backup: BackupCommand, filled: 
     document = backup.json("create")["regions"][0]
     assert document["records"] == EVERY_KIND
     assert document["database"]["migration"] == NEWEST_MIGRATION
-    (listed,) = backup.json("list")["backups"]
+    (listed,) = backup.json("list")["regions"][0]["backups"]
     assert (listed["backup_id"], listed["state"]) == (document["backup_id"], "complete")
     (shown,) = backup.json("show", document["backup_id"])["regions"]
     assert [key["region"] for key in shown["keys"]] == [filled.contract.region]
@@ -33,7 +33,7 @@ def test_a_backup_holds_everything_worth_keeping(backup: BackupCommand, filled: 
 
 
 def test_what_a_backup_would_hold_is_told_without_making_one(backup: BackupCommand, filled: Region) -> None:
-    parts = backup.json("create", "--dry-run", "--only", "table", "--only", "cache")["parts"]
+    parts = backup.json("create", "--dry-run", "--only", "table", "--only", "cache")["regions"][0]["parts"]
     assert {f"{part['kind']}/{part['name']}": part["records"] for part in parts} == {
         "table/matches": ITEMS,
         "table/players": 1,
@@ -48,9 +48,9 @@ def test_a_restore_brings_everything_back(backup: BackupCommand, filled: Region)
     before = asyncio.run(filled.everything())
     created = backup.create("--cache-namespace", "*")
     asyncio.run(filled.empty())
-    plan = backup.json("restore", "--dry-run")
+    plan = backup.json("restore", "--dry-run")["regions"][0]
     assert {step["action"] for step in plan["steps"]} == {"fill"}
-    report = backup.json("restore", created)
+    report = backup.json("restore", created)["regions"][0]
     assert report["equal"] is True
     assert asyncio.run(filled.everything()) == before
 
@@ -73,10 +73,10 @@ def test_a_restore_over_other_data_replaces_exactly(backup: BackupCommand, fille
     filled.dynamodb().put_item(TableName=table, Item={"match_id": {"S": "new"}, "state": {"S": "x"}})
     filled.dynamodb().put_item(TableName=table, Item={"match_id": {"S": "m1"}, "state": {"S": "changed"}})
     filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m2"}})
-    assert backup.json("restore", "--yes")["equal"] is True
+    assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
     # Once more changes nothing, and is equal again.
-    assert backup.json("restore", "--yes")["equal"] is True
+    assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
 
 
@@ -87,7 +87,7 @@ def test_a_restore_that_was_stopped_is_repeated(backup: BackupCommand, filled: R
     some = {"match_id": {"S": "m7"}, "state": {"S": "half"}}
     filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=some)
     assert backup("restore").code == 12
-    assert backup.json("restore", "--yes")["equal"] is True
+    assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
 
 
@@ -114,7 +114,7 @@ def test_a_damaged_backup_leaves_the_database_as_it_was(backup: BackupCommand, f
 def test_another_region_takes_a_backup(backup: BackupCommand, filled: Region, other_region: Region) -> None:
     backup.add(other_region)
     created = backup.create("--region", filled.contract.region)
-    report = backup.json("restore", created, "--region", filled.contract.region, "--to-region", OTHER)
+    report = backup.json("restore", created, "--region", filled.contract.region, "--to-region", OTHER)["regions"][0]
     assert report["equal"] is True
     theirs, ours = asyncio.run(other_region.everything()), asyncio.run(filled.everything())
     assert theirs[:4] == ours[:4]
@@ -127,10 +127,10 @@ def test_another_environment_takes_a_backup(backup: BackupCommand, filled: Regio
     there = ("--to-env", "staging", "--to-region", OTHER)
     before = asyncio.run(filled.everything())
     created = backup.create()
-    shown = backup.json("restore", created, *there, "--dry-run")
+    shown = backup.json("restore", created, *there, "--dry-run")["regions"][0]
     assert "staging" in shown["target"]
     assert asyncio.run(other_region.rows("SELECT * FROM matches")) == []
-    report = backup.json("restore", created, *there)
+    report = backup.json("restore", created, *there)["regions"][0]
     assert report["equal"] is True
     assert asyncio.run(other_region.everything())[:3] == before[:3]
     assert asyncio.run(filled.everything()) == before
@@ -144,8 +144,8 @@ def test_a_copy_outlives_its_region(backup: BackupCommand, filled: Region, other
     del backup.contracts[filled.contract.region]
     kms = boto3.client("kms", endpoint_url=filled.contract.aws.endpoint_url, region_name=filled.contract.region)
     kms.disable_key(KeyId=filled.contract.keys["data"])
-    assert backup.json("verify", created)["backups"][0]["problems"] == []
-    assert backup.json("restore", created)["equal"] is True
+    assert backup.json("verify", created)["regions"][0]["backups"][0]["problems"] == []
+    assert backup.json("restore", created)["regions"][0]["equal"] is True
     assert len(asyncio.run(other_region.rows("SELECT * FROM matches"))) == ROWS
 
 
@@ -207,7 +207,7 @@ def test_what_has_expired_meanwhile_stays_gone(
     asyncio.run(filled.empty())
     # An hour later.
     monkeypatch.setattr("mjctl.backup.tally.time", SimpleNamespace(time=lambda: ends_at + 1))
-    report = backup.json("restore")
+    report = backup.json("restore")["regions"][0]
     assert report["equal"] is True
     (part,) = [part for part in report["parts"] if part["name"] == "matches"]
     assert (part["archived"], part["expired"], part["found"]) == (ITEMS + 1, 1, ITEMS)
@@ -236,7 +236,7 @@ def test_without_a_backup_each_command_says_how_to_make_one(backup: BackupComman
         ran = backup(command)
         assert ran.code == 13
         assert "mjctl backup create" in ran.err
-    assert backup.json("list")["backups"] == []
+    assert backup.json("list")["regions"][0]["backups"] == []
 
 
 def test_a_bucket_holds_backups_too(backup: BackupCommand, filled: Region) -> None:
@@ -245,21 +245,21 @@ def test_a_bucket_holds_backups_too(backup: BackupCommand, filled: Region) -> No
     s3.create_bucket(Bucket=bucket)
     store = ("--store", f"s3://{bucket}/game")
     created = backup.create(*store)
-    assert backup.json("verify", *store)["backups"][0]["problems"] == []
+    assert backup.json("verify", *store)["regions"][0]["backups"][0]["problems"] == []
     names = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
     prefix = f"game/local/{filled.contract.region}/{created}/"
     assert f"{prefix}manifest.json" in names
     assert all(name.startswith(prefix) for name in names)
     assert filled.files == []
     asyncio.run(filled.empty())
-    assert backup.json("restore", *store)["equal"] is True
+    assert backup.json("restore", *store)["regions"][0]["equal"] is True
     backup.create(*store)
     ran = backup("prune", *store, "--keep-last", "1", "--yes")
     assert ran.code == 0, ran.err
     left = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket)["Contents"]]
     assert not any(name.startswith(prefix) for name in left)
     s3.delete_object(Bucket=bucket, Key=next(name for name in left if "table" in name))
-    assert "is missing" in backup.json("list", *store)["backups"][0]["problem"]
+    assert "is missing" in backup.json("list", *store)["regions"][0]["backups"][0]["problem"]
 
 
 def test_a_missing_bucket_is_named(backup: BackupCommand) -> None:
@@ -271,7 +271,7 @@ def test_a_missing_bucket_is_named(backup: BackupCommand) -> None:
 def test_a_copy_is_made_beside_and_discarded(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create()
-    assert backup.json("restore", "--into", "review")["equal"] is True
+    assert backup.json("restore", "--into", "review")["regions"][0]["equal"] is True
     assert backup("restore", "--into", "review").code == 11
     assert backup.json("discard")["regions"][0]["copies"] == ["review"]
     assert backup("discard", "review").code == 12

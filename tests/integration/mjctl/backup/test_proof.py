@@ -20,7 +20,6 @@ import boto3
 import pytest
 
 from mjctl.backup.operations import unreadable_without
-from mjctl.cli.output.documents import DrillsDocument
 from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
 from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
@@ -99,10 +98,10 @@ def test_one_flipped_byte_in_any_file_is_found_and_named(
             file.write_bytes(
                 data[:position] + bytes([data[position] ^ 1 << choose.randrange(8)]) + data[position + 1 :]
             )
-            (report,) = backup.json("verify", code=14)["backups"]
+            (report,) = backup.json("verify", code=14)["regions"][0]["backups"]
             assert [problem["object"] for problem in report["problems"]] == [file.name], position
         file.write_bytes(data)
-    assert backup.json("verify")["backups"][0]["problems"] == []
+    assert backup.json("verify")["regions"][0]["backups"][0]["problems"] == []
 
 
 @pytest.mark.parametrize("damage", ["removed", "truncated", "added", "emptied"])
@@ -128,7 +127,7 @@ def test_verify_names_what_else_is_wrong(backup: BackupCommand, filled: Region, 
 def test_verify_looks_at_all(backup: BackupCommand, filled: Region) -> None:
     first, second = backup.create("--only", "table"), backup.create("--only", "cache")
     (filled.store / first / "table.matches.000000").write_bytes(b"")
-    reports = backup.json("verify", "--all", code=14)["backups"]
+    reports = backup.json("verify", "--all", code=14)["regions"][0]["backups"]
     assert {report["backup_id"]: len(report["problems"]) for report in reports} == {first: 1, second: 0}
 
 
@@ -141,7 +140,7 @@ def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: Backup
         assert [(item["backup_id"], item["keep"]) for item in decisions] == [(whole, True), (left, True)]
         child.kill()
         child.wait()
-    states = {entry["backup_id"]: entry["state"] for entry in backup.json("list")["backups"]}
+    states = {entry["backup_id"]: entry["state"] for entry in backup.json("list")["regions"][0]["backups"]}
     assert states == {whole: "complete", left: "incomplete"}
     for command in ("show", "verify", "restore"):
         assert backup(command, left, "--dry-run" if command == "restore" else "--output=json").code == 13
@@ -149,7 +148,7 @@ def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: Backup
     done = backup.json("prune", "--keep-last", "5", "--yes")["regions"][0]
     assert done["removed"] == [left]
     assert [path.name for path in filled.store.iterdir()] == [whole]
-    assert backup.json("verify")["backups"][0]["problems"] == []
+    assert backup.json("verify")["regions"][0]["backups"][0]["problems"] == []
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
@@ -234,8 +233,8 @@ def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Regio
     before = asyncio.run(filled.everything()), _traces(filled)
     junit = filled.store.parent / "drill.xml"
     document = backup.json("drill", "--junit", str(junit))
-    assert DrillsDocument.model_validate(document).regions[0].region == filled.contract.region
     (report,) = document["regions"]
+    assert report["region"] == filled.contract.region
     suite = ElementTree.parse(junit).getroot()[0]  # noqa: S314  our own file
     assert (suite.get("tests"), suite.get("failures")) == (str(len(report["parts"]) + len(report["checks"]) + 1), "0")
     assert report["proven"] is True
@@ -312,9 +311,9 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
 
 def test_a_backup_whose_key_is_gone_is_listed_as_such(backup: BackupCommand, filled: Region) -> None:
     created = backup.create()
-    assert backup.json("list")["backups"][0]["opens"] is True
+    assert backup.json("list")["regions"][0]["backups"][0]["opens"] is True
     _kms(filled).schedule_key_deletion(KeyId=filled.contract.keys["data"])
-    (listed,) = backup.json("list")["backups"]
+    (listed,) = backup.json("list")["regions"][0]["backups"]
     assert (listed["backup_id"], listed["opens"]) == (created, False)
     assert "cannot be opened" in backup("list").out
 

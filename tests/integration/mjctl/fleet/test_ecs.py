@@ -206,7 +206,7 @@ def test_without_the_ops_function_the_tasks_are_listed_alone(built: Production, 
     mjctl.contracts = {built.contract.region: built.contract}
     ran = mjctl("servers", "list", "-o", "json")
     assert ran.code == ExitCode.OK
-    rows = ran.json()["servers"]
+    rows = ran.json()["regions"][0]["servers"]
     assert rows
     assert {row["state"] for row in rows} == {"no answer"}
     assert all("does not know" in row["last_incident"] for row in rows)

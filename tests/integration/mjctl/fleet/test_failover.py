@@ -57,14 +57,17 @@ def as_deployed(emulators: Emulators, regions: dict[str, Production]) -> None:
 def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emulators) -> None:
     dry = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
     assert dry.code == ExitCode.OK, dry.err
-    assert dry.json()["elsewhere"] == [OTHER_REGION]
+    assert dry.json()["regions"][0]["elsewhere"] == [OTHER_REGION]
     assert named_by_dns(emulators) == {REGION, OTHER_REGION}
 
     left = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
     assert left.code == ExitCode.OK, left.err
-    assert left.json()["action"] == "closed"
-    assert {one["region"] for one in left.json()["probes"]} == {OTHER_REGION}
-    assert {one["region"]: one["named"] for one in left.json()["dns"]} == {REGION: False, OTHER_REGION: True}
+    assert left.json()["regions"][0]["action"] == "closed"
+    assert {one["region"] for one in left.json()["regions"][0]["probes"]} == {OTHER_REGION}
+    assert {one["region"]: one["named"] for one in left.json()["regions"][0]["dns"]} == {
+        REGION: False,
+        OTHER_REGION: True,
+    }
     assert named_by_dns(emulators) == {OTHER_REGION}
 
     both = mjctl("failover", "--region", OTHER_REGION, "--yes")
@@ -73,10 +76,10 @@ def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emu
 
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert back.code == ExitCode.OK, back.err
-    assert back.json()["action"] == "restored"
+    assert back.json()["regions"][0]["action"] == "restored"
     assert named_by_dns(emulators) == {REGION, OTHER_REGION}
     again = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
-    assert again.json()["action"] == "none"
+    assert again.json()["regions"][0]["action"] == "none"
 
 
 @pytest.mark.parametrize("before", ["OK", "ALARM", "INSUFFICIENT_DATA"])
@@ -93,14 +96,14 @@ def test_a_region_that_was_left_stays_out_of_dns_in_every_state_of_its_alarm(
         set_alarm(emulators, REGION, state)
         assert named_by_dns(emulators) == {OTHER_REGION}, state
         rehearsed = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
-        assert {one["region"]: one["named"] for one in rehearsed.json()["dns"]}[REGION] is False, state
+        assert {one["region"]: one["named"] for one in rehearsed.json()["regions"][0]["dns"]}[REGION] is False, state
 
 
 def test_a_region_that_an_older_mjctl_left_is_restored(mjctl: Any, emulators: Emulators) -> None:
     set_flags(emulators, REGION, disabled=False, inverted=True)
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert back.code == ExitCode.OK, back.err
-    assert back.json()["action"] == "restored"
+    assert back.json()["regions"][0]["action"] == "restored"
     set_alarm(emulators, REGION, "OK")
     assert named_by_dns(emulators) == {REGION, OTHER_REGION}
     set_alarm(emulators, REGION, "ALARM")
@@ -113,7 +116,9 @@ def test_a_restored_region_whose_alarm_fires_is_not_reported_to_take_players(mjc
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert named_by_dns(emulators) == {OTHER_REGION}
     assert back.code == ExitCode.UNHEALTHY, back.err
-    assert [one["summary"] for one in back.json()["steps"]] == [f"DNS leaves out {REGION}: its alarm is ALARM"]
+    assert [one["summary"] for one in back.json()["regions"][0]["steps"]] == [
+        f"DNS leaves out {REGION}: its alarm is ALARM"
+    ]
 
 
 def test_players_are_not_sent_to_a_region_that_dns_leaves_out(mjctl: Any, emulators: Emulators) -> None:

@@ -102,7 +102,7 @@ def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: Comm
     world.lag(OTHER_REGION, 120)
     ran = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
     assert ran.code == ExitCode.OK, ran.err
-    document = ran.json()
+    document = ran.json()["regions"][0]
     assert steps(document) == [("writer", "planned"), ("traffic", "planned")]
     assert (document["writer"]["from"], document["writer"]["to"]) == (REGION, OTHER_REGION)
     assert document["writer"]["copies"] == [{"region": OTHER_REGION, "in_sync": True, "lag_ms": 120.0}]
@@ -126,8 +126,8 @@ def test_players_stay_where_the_writer_cannot_move(
     monkeypatch.setattr(failover_writer, "choose", stranger)
     ran = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
     assert ran.code not in (ExitCode.OK, ExitCode.INTERNAL), ran.err
-    assert steps(ran.json()) == [("writer", "failed"), ("traffic", "skipped")]
-    assert ran.json()["note"] is None
+    assert steps(ran.json()["regions"][0]) == [("writer", "failed"), ("traffic", "skipped")]
+    assert ran.json()["regions"][0]["note"] is None
     assert (world.writer(), world.left()) == (REGION, set())
 
 
@@ -152,21 +152,21 @@ def test_an_interrupted_wait_says_how_to_look_and_moves_nobody(
 def test_writer_and_players_leave_and_come_back(mjctl: CommandLine, world: World) -> None:
     left = mjctl("failover", "--region", REGION, "--to-region", OTHER_REGION, "--yes", "-o", "json")
     assert left.code == ExitCode.OK, left.err
-    assert steps(left.json()) == [("writer", "done"), ("traffic", "done")]
+    assert steps(left.json()["regions"][0]) == [("writer", "done"), ("traffic", "done")]
     assert (world.writer(), world.left()) == (OTHER_REGION, {REGION})
 
     opened = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert opened.code == ExitCode.OK, opened.err
-    assert steps(opened.json()) == [("writer", "unchanged"), ("traffic", "done")]
-    assert "--restore --with-writer" in opened.json()["steps"][0]["summary"]
+    assert steps(opened.json()["regions"][0]) == [("writer", "unchanged"), ("traffic", "done")]
+    assert "--restore --with-writer" in opened.json()["regions"][0]["steps"][0]["summary"]
     assert (world.writer(), world.left()) == (OTHER_REGION, set())
 
     again = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
-    assert steps(again.json()) == [("traffic", "done")], "the writer has left already"
+    assert steps(again.json()["regions"][0]) == [("traffic", "done")], "the writer has left already"
 
     back = mjctl("failover", "--region", REGION, "--restore", "--with-writer", "--yes", "-o", "json")
     assert back.code == ExitCode.OK, back.err
-    assert steps(back.json()) == [("writer", "done"), ("traffic", "done")]
+    assert steps(back.json()["regions"][0]) == [("writer", "done"), ("traffic", "done")]
     assert (world.writer(), world.left()) == (REGION, set())
 
 
@@ -182,7 +182,7 @@ def test_a_region_that_is_gone_is_left_with_loss_of_data(mjctl: CommandLine, wor
 
     ran = mjctl("failover", "--region", REGION, "--allow-data-loss", "--yes", "-o", "json")
     assert ran.code == ExitCode.OK, ran.err
-    document = ran.json()
+    document = ran.json()["regions"][0]
     assert steps(document) == [("writer", "done"), ("traffic", "done")]
     assert document["writer"]["data_loss_allowed"] is True
     assert document["traffic"] is None

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from gameserver.runtime.settings import Settings
+from mjctl.cli.output.documents.observe import health_fields
 from mjctl.health.model import HealthReport, Thresholds
 from mjctl.health.runner import run_health
 from mjctl.models.check import CheckStatus
@@ -42,13 +43,13 @@ async def test_a_fresh_data_plane_is_well(contract: Contract, tmp_path: Path) ->
         "key/data",
     }
     assert all(item.evidence for item in report.results)
-    json.dumps(report.to_json())
+    json.dumps(health_fields(report))
 
 
 def test_no_finding_shows_the_databases_password(contract: Contract, tmp_path: Path) -> None:
     report = asyncio.run(look(contract, tmp_path, "database"))
     secret = json.loads(Path(contract.database.secret.removeprefix("file:")).read_text())["password"]
-    assert secret not in json.dumps(report.to_json())
+    assert secret not in json.dumps(health_fields(report))
 
 
 async def test_a_redis_that_is_down_is_named_with_its_address(without_cache: Contract, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from gameserver.runtime.settings import Settings
+from mjctl.cli.output.documents.observe import health_fields
 from mjctl.health.checks import backup as backup_check
 from mjctl.health.model import Thresholds
 from mjctl.health.runner import run_health
@@ -38,7 +39,7 @@ async def look(contract: Contract, folder: Path, *only: str, **bounds: float) ->
     report = await run_health(
         "it", {contract.region: contract}, {contract.region: folder}, only=only, thresholds=thresholds
     )
-    json.dumps(report.to_json())
+    json.dumps(health_fields(report))
     return {item.name: item for item in report.results}
 
 

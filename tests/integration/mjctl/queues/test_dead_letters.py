@@ -43,7 +43,7 @@ def test_peek_says_why_a_message_died(mjctl: Any, contract: Contract, settings: 
         if "m:2" not in body:
             asyncio.run(handle(settings, message_id, body))
     mjctl.capture.readouterr()  # What the worker logs.
-    messages = mjctl("queue", "peek", "persistence", "-o", "json").json()["letters"]
+    messages = mjctl("queue", "peek", "persistence", "-o", "json").json()["regions"][0]["letters"]
     causes = {message["event_id"]: message["last_error"] for message in messages}
     assert causes["m:1"] == "an event is not valid: unknown event type"
     assert causes[None].startswith("an event is not valid: ")
@@ -58,7 +58,7 @@ def test_peek_says_why_a_message_died(mjctl: Any, contract: Contract, settings: 
 def test_peek_works_without_the_cache(mjctl: Any, contract: Contract, without_cache: Contract, sqs: Any) -> None:
     bury(sqs, contract, ["x"])
     mjctl.contracts = {contract.region: without_cache}
-    (message,) = mjctl("queue", "peek", "persistence", "-o", "json").json()["letters"]
+    (message,) = mjctl("queue", "peek", "persistence", "-o", "json").json()["regions"][0]["letters"]
     assert message["last_error"] is None
 
 
@@ -71,7 +71,7 @@ def test_a_foreign_record_of_a_failure_is_not_known(
         (physical,) = client.keys("cache:{worker-failures}:*")
         client.set(physical, b"\xc1", ex=60)
     mjctl.capture.readouterr()
-    (message,) = mjctl("queue", "peek", "persistence", "-o", "json").json()["letters"]
+    (message,) = mjctl("queue", "peek", "persistence", "-o", "json").json()["regions"][0]["letters"]
     assert message["last_error"] is None
 
 
@@ -103,7 +103,7 @@ async def test_peek_shows_every_message_whatever_its_body(mjctl: Any, sqs: Any, 
     for options in ((), ("--bodies",)):
         shown = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options, "-o", "json")
         assert shown.code == 0, shown.err
-        assert len(json.loads(shown.out)["letters"]) == len(ODD_BODIES)
+        assert len(shown.json()["regions"][0]["letters"]) == len(ODD_BODIES)
         text = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options)
         assert text.code == 0, text.err
         text.out.encode()

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from mjctl.cli.output.documents import HistoryDocument, history_document
+from mjctl.cli.output.documents import document
+from mjctl.cli.output.json_document import json_text
 from mjctl.deploy.history import History
 from mjctl.models.config_file import load_environment
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.errors import TerraformError
 from mjctl.models.workspace import Workspace
+from tests.documents import read_document
 
 
 @pytest.fixture
@@ -36,8 +38,8 @@ def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
     assert killed.exit_code is None
     assert killed.names == ("us-east-1", "eu-west-1")
     assert (tmp_path / "local" / "history.jsonl").stat().st_mode & 0o077 == 0
-    document = history_document("local", history.records()).model_dump(mode="json")
-    assert HistoryDocument.model_validate(document).runs[1].id == first.id
+    text = json_text(document("history", "local", (), {"runs": history.records()}))
+    assert read_document(text)["runs"][1]["id"] == first.id
 
 
 def test_a_line_that_was_cut_short_takes_no_other_with_it(history: History, tmp_path: Path) -> None:

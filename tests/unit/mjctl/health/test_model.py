@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 
+from mjctl.cli.output.documents.observe import health_fields
 from mjctl.health.model import HealthReport, Thresholds, graded, worst
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.errors import UsageError
@@ -34,12 +33,12 @@ def test_a_threshold_that_does_not_fit_is_refused(setting: str) -> None:
         Thresholds().with_overrides([setting])
 
 
-def test_the_json_form_holds_every_finding_under_its_region() -> None:
+def test_the_document_holds_every_finding_under_its_region() -> None:
     results = (
         CheckResult("redis", "us-east-1", CheckStatus.PASS, "fine", evidence={"role": "master"}),
         CheckResult("redis", "eu-west-1", CheckStatus.FAIL, "down", hint="look"),
     )
-    document = json.loads(json.dumps(HealthReport("local", "2030-01-01T00:00:00+00:00", 1.23456, results).to_json()))
+    document = health_fields(HealthReport("local", "2030-01-01T00:00:00+00:00", 1.23456, results))
     assert document["healthy"] is False
     assert document["counts"] == {"pass": 1, "warn": 0, "fail": 1, "skip": 0}
     assert document["regions"] == [
@@ -74,4 +73,4 @@ def test_a_region_that_was_not_observed_is_not_healthy(
         CheckResult("x", region, status, "said", throttled=throttled) for region, status, throttled in found
     )
     report = HealthReport("prod", "2026-11-29T12:00:00+00:00", 0.1, results)
-    assert (report.healthy, report.to_json()["healthy"], report.unobserved) == (healthy, healthy, unobserved)
+    assert (report.healthy, health_fields(report)["healthy"], report.unobserved) == (healthy, healthy, unobserved)

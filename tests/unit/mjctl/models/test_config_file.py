@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from mjctl.models.config_file import environment_names, load_environment
 from mjctl.models.errors import ConfigError, NotFoundError
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.workspace import Workspace
+from tests.documents import read_document
 
 GOOD = """\
 project: arena
@@ -296,8 +296,8 @@ def test_validate_all_reports_every_bad_file(
     assert "one.yaml:6: colour" in text.err
     assert "two.yaml:2" in text.err
     assert run(["config", "validate", "--all", "--output", "json"]) == ExitCode.CONFIG
-    document = json.loads(capsys.readouterr().out)
-    assert {name: item["valid"] for name, item in document.items()} == {
+    entries = {entry["name"]: entry for entry in read_document(capsys.readouterr().out)["environments"]}
+    assert {name: entry["valid"] for name, entry in entries.items()} == {
         "good": True, "one": False, "two": False, "zed": True,
     }  # fmt: skip
-    assert document["two"]["error"]["code"] == ExitCode.CONFIG
+    assert entries["two"]["error"]["code"] == ExitCode.CONFIG

@@ -170,7 +170,7 @@ class TestQueue:
         sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody=body)
 
     def test_list(self, mjctl: Any, dead_letter: None) -> None:
-        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["regions"][0]["queues"]
         assert (queue["name"], queue["waiting"], queue["dead_letters"]) == ("persistence", 0, 1)
         assert "persistence" in mjctl("queue", "list").out
 
@@ -182,7 +182,7 @@ class TestQueue:
     def test_redrive_then_the_queue_has_it(self, mjctl: Any, dead_letter: None) -> None:
         (moved,) = mjctl("queue", "redrive", "persistence", "--all-regions", "--yes", "-o", "json").json()["regions"]
         assert (moved["moved"], moved["remaining"]) == (1, 0)
-        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["regions"][0]["queues"]
         assert (queue["waiting"], queue["dead_letters"]) == (1, 0)
 
     def test_purge_is_guarded(self, mjctl: Any, dead_letter: None) -> None:
@@ -190,7 +190,7 @@ class TestQueue:
         (dry,) = mjctl("queue", "purge", "persistence", "--all-regions", "--dry-run", "-o", "json").json()["regions"]
         assert dry["letters"] == 1
         assert mjctl("queue", "purge", "persistence", "--all-regions", "--yes").code == ExitCode.OK
-        (queue,) = mjctl("queue", "list", "-o", "json").json()["queues"]
+        (queue,) = mjctl("queue", "list", "-o", "json").json()["regions"][0]["queues"]
         assert queue["dead_letters"] == 0
 
     def test_an_unknown_queue(self, mjctl: Any) -> None:
@@ -214,7 +214,7 @@ class TestServers:
         mjctl.contracts = {contract.region: Contract.parse({**contract.model_dump(), "fleet": fleet})}
         ran = mjctl("servers", "list", "-o", "json")
         assert ran.code == ExitCode.OK
-        (row,) = ran.json()["servers"]
+        (row,) = ran.json()["regions"][0]["servers"]
         assert (row["id"], row["state"], row["players"]) == ("game-a-1", "no answer", None)
         assert "no answer" in mjctl("servers", "list").out
 

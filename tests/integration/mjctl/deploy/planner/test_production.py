@@ -301,8 +301,8 @@ def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
     assert "locked by somebody@elsewhere" in refused["error"]["what"]
     assert "--id 1234" in refused["error"]["next"]
     project.mjctl("unlock", "--region", "foundation", "--id", "other", code=6)
-    assert "removed" in project.mjctl("unlock", "--region", "foundation", "--id", "1234")["result"]
-    assert "nothing to unlock" in project.mjctl("unlock", "--region", "foundation")["result"]
+    assert "removed" in project.mjctl("unlock", "--region", "foundation", "--id", "1234")["regions"][0]["result"]
+    assert "nothing to unlock" in project.mjctl("unlock", "--region", "foundation")["regions"][0]["result"]
 
 
 def test_destroy_leaves_nothing(project: Project) -> None:

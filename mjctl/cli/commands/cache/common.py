@@ -1,0 +1,45 @@
+"""What the commands of `mjctl cache` share."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from mjctl.models.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from mjctl.cache.model import Access
+    from mjctl.cli.target import Target
+    from mjctl.clients.regions import RegionOutcome
+
+
+def say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
+    """Say on stderr what a region's Redis holds under the cache's names that the cache did not write."""
+    from mjctl.cli.output.tables import counted
+
+    for outcome in outcomes:
+        foreign = [
+            counted(count, thing)
+            for thing, count in (
+                ("key", getattr(outcome.value, "foreign_keys", 0)),
+                ("namespace", getattr(outcome.value, "foreign_namespaces", 0)),
+            )
+            if count
+        ]
+        if foreign:
+            target.session.say(f"{outcome.region}: skipped {' and '.join(foreign)} that the cache did not write")
+
+
+def in_caches(target: Target, work: Callable[[Access], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
+    """Do `work` with the cache of each region."""
+    from mjctl.cache.access import with_cache
+
+    return target.in_each_region(lambda contract: with_cache(contract, work))
+
+
+def require_some(target: Target, outcomes: list[RegionOutcome[Any]], key: str, is_there: Callable[[Any], bool]) -> None:
+    """Raises NotFoundError when every region answered and none has the key."""
+    if all(outcome.error is None and not is_there(outcome.value) for outcome in outcomes):
+        raise NotFoundError(
+            f"`{key}` is not in the cache", where=target.scope, hint="`mjctl cache keys` lists what is there"
+        )

@@ -1,0 +1,415 @@
+"""The documents of `mjctl backup`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Literal
+
+from pydantic import Field
+
+from mjctl.cli.output.documents.envelope import CheckDocument, Document, Envelope, FailedRegionDocument
+from mjctl.cli.output.documents.observe import check_entry
+from mjctl.models.backup import BackupEntry, DrillReport, Manifest, Part, PrunePlan, RestorePlan, RestoreReport
+
+KindName = Literal["table", "database", "cache"]
+
+
+class PartDocument(Document):
+    kind: KindName
+    name: str
+    records: int
+    raw_bytes: int
+    stored_bytes: int
+    objects: int
+    digest: str
+
+
+class BackupFields(Document):
+    """What a complete backup says of itself. `environment` and `source_region`: where it was made."""
+
+    backup_id: str
+    project: str
+    environment: str
+    source_region: str
+    created_at: str
+    completed_at: str
+    created_by: str
+    database: dict[str, Any] | str | None
+    records: dict[str, int]
+    raw_bytes: int
+    stored_bytes: int
+    parts: tuple[PartDocument, ...]
+
+
+class CreatedBackupDocument(BackupFields):
+    """A portable backup."""
+
+    region: str
+
+
+class PlannedBackupPartDocument(Document):
+    kind: KindName
+    name: str
+    records: int
+
+
+class PlannedBackupDocument(Document):
+    """Of --dry-run."""
+
+    region: str
+    parts: tuple[PlannedBackupPartDocument, ...]
+
+
+class ManagedBackupDocument(Document):
+    service: str
+    resource: str
+    backup_id: str
+    state: str
+    created_at: str | None
+    size_bytes: int | None
+    detail: dict[str, Any]
+
+
+class RegionManagedBackupsDocument(Document):
+    """Of --kind managed."""
+
+    region: str
+    backups: tuple[ManagedBackupDocument, ...]
+
+
+class BackupCreateDocument(Envelope):
+    """backup create: the entry's fields depend on --dry-run and --kind."""
+
+    regions: tuple[
+        CreatedBackupDocument | PlannedBackupDocument | RegionManagedBackupsDocument | FailedRegionDocument, ...
+    ]
+
+
+class BackupSummaryDocument(Document):
+    backup_id: str
+    state: str
+    created_at: str
+    size_bytes: int
+    environment: str | None
+    source_region: str | None
+    records: dict[str, int] | None
+    in_use: bool
+    opens: bool | None = Field(description="whether the region's key opens it; null when that is not known")
+    problem: str | None
+
+
+class RegionBackupsDocument(Document):
+    region: str
+    backups: tuple[BackupSummaryDocument, ...]
+
+
+class BackupListDocument(Envelope):
+    """backup list: with --kind managed, the backups that AWS keeps."""
+
+    regions: tuple[RegionBackupsDocument | RegionManagedBackupsDocument | FailedRegionDocument, ...]
+
+
+class BackupKeyDocument(Document):
+    region: str
+    key_id: str
+
+
+class ShownBackupDocument(BackupFields):
+    """A complete backup."""
+
+    region: str
+    state: str
+    size_bytes: int
+    in_use: bool
+    opens: bool | None
+    problem: str | None
+    keys: tuple[BackupKeyDocument, ...]
+
+
+class IncompleteBackupDocument(BackupSummaryDocument):
+    """A backup without a manifest."""
+
+    region: str
+
+
+class BackupShowDocument(Envelope):
+    """backup show."""
+
+    regions: tuple[ShownBackupDocument | IncompleteBackupDocument | FailedRegionDocument, ...]
+
+
+class ProblemDocument(Document):
+    object: str = Field(description="the file, or the part if no single file is the cause")
+    what: str
+
+
+class VerifiedBackupDocument(Document):
+    backup_id: str
+    objects: int
+    bytes: int
+    records: int
+    seconds: float
+    problems: tuple[ProblemDocument, ...]
+
+
+class RegionVerifiedDocument(Document):
+    region: str
+    backups: tuple[VerifiedBackupDocument, ...]
+
+
+class BackupVerifyDocument(Envelope):
+    """backup verify."""
+
+    regions: tuple[RegionVerifiedDocument | FailedRegionDocument, ...]
+
+
+class RestoreStepDocument(Document):
+    kind: KindName
+    name: str
+    target: str
+    action: Literal["create", "replace", "fill"]
+    there: int | None = Field(description="records at the target now; null when the target does not exist")
+    records: int
+
+
+class PlannedRestoreDocument(Document):
+    """Of --dry-run."""
+
+    region: str
+    backup_id: str
+    source: str
+    target: str
+    steps: tuple[RestoreStepDocument, ...]
+    notes: tuple[str, ...]
+
+
+class ComparisonDocument(Document):
+    """One part of the copy, compared with the backup."""
+
+    kind: KindName
+    name: str
+    target: str
+    archived: int
+    expired: int
+    expiring: int
+    durable: int
+    found: int
+    equal: bool
+    seconds: float
+    sampled: int = Field(description="managed: items of the copy that were compared with the live table's")
+    same: int = Field(description="managed: how many of them are equal")
+
+
+class RestoredDocument(Document):
+    """A restore that was done."""
+
+    region: str
+    backup_id: str
+    target: str
+    equal: bool
+    seconds: float
+    parts: tuple[ComparisonDocument, ...]
+
+
+class ManagedRestoreDocument(Document):
+    service: str
+    source: str
+    target: str
+
+
+class RegionManagedRestoresDocument(Document):
+    """Of --kind managed."""
+
+    region: str
+    restores: tuple[ManagedRestoreDocument, ...]
+
+
+class BackupRestoreDocument(Envelope):
+    """backup restore: one entry, of the region that is restored into."""
+
+    regions: tuple[PlannedRestoreDocument | RestoredDocument | RegionManagedRestoresDocument, ...]
+
+
+class PruneDecisionDocument(Document):
+    backup_id: str
+    keep: bool
+    reasons: tuple[str, ...]
+    state: str
+    size_bytes: int
+
+
+class PlannedPruneDocument(Document):
+    """Of --dry-run, or when a region failed."""
+
+    region: str
+    decisions: tuple[PruneDecisionDocument, ...]
+
+
+class PrunedDocument(Document):
+    region: str
+    removed: tuple[str, ...]
+    freed_bytes: int
+
+
+class BackupPruneDocument(Envelope):
+    """backup prune."""
+
+    regions: tuple[PlannedPruneDocument | PrunedDocument | FailedRegionDocument, ...]
+
+
+class DrillDocument(Document):
+    region: str
+    backup_id: str
+    proven: bool
+    scratch: str
+    removed: bool
+    error: str | None
+    seconds: dict[str, float]
+    not_proven: tuple[str, ...] = Field(description="parts of the backup that the drill did not compare")
+    parts: tuple[ComparisonDocument, ...]
+    checks: tuple[CheckDocument, ...]
+
+
+class DrillsDocument(Envelope):
+    """backup drill."""
+
+    regions: tuple[DrillDocument | FailedRegionDocument, ...]
+
+
+class CopiesDocument(Document):
+    """Without NAME."""
+
+    region: str
+    copies: tuple[str, ...]
+
+
+class DiscardedCopyDocument(Document):
+    region: str
+    removed: tuple[str, ...]
+
+
+class BackupDiscardDocument(Envelope):
+    """backup discard."""
+
+    regions: tuple[CopiesDocument | DiscardedCopyDocument | FailedRegionDocument, ...]
+
+
+def manifest_entry(manifest: Manifest) -> dict[str, Any]:
+    """Return the fields of a complete backup."""
+    return {
+        "backup_id": manifest.backup_id,
+        "project": manifest.project,
+        "environment": manifest.environment,
+        "source_region": manifest.region,
+        "created_at": manifest.created_at,
+        "completed_at": manifest.completed_at,
+        "created_by": manifest.created_by,
+        "database": manifest.database,
+        "records": manifest.counts(),
+        "raw_bytes": manifest.raw_bytes,
+        "stored_bytes": manifest.stored_bytes,
+        "parts": [_part(part) for part in manifest.parts],
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    return {
+        "kind": part.kind,
+        "name": part.name,
+        "records": part.records,
+        "raw_bytes": part.raw_bytes,
+        "stored_bytes": sum(chunk.size for chunk in part.chunks),
+        "objects": len(part.chunks),
+        "digest": part.digest,
+    }
+
+
+def summary_entry(entry: BackupEntry) -> dict[str, Any]:
+    """Return the fields of one backup in the document of `mjctl backup list`."""
+    manifest = entry.signed.manifest if entry.signed else None
+    return {
+        "backup_id": entry.backup_id,
+        "state": entry.state,
+        "created_at": entry.created_at.isoformat(),
+        "size_bytes": entry.size_bytes,
+        "environment": manifest.environment if manifest else None,
+        "source_region": manifest.region if manifest else None,
+        "records": manifest.counts() if manifest else None,
+        "in_use": entry.in_use,
+        "opens": entry.opens,
+        "problem": entry.problem,
+    }
+
+
+def shown_entry(entry: BackupEntry) -> dict[str, Any]:
+    """Return the entry of one backup in the document of `mjctl backup show`."""
+    if entry.signed is None:
+        return summary_entry(entry)
+    keys = [{"region": key.region, "key_id": key.key_id} for key in entry.signed.keys]
+    return {**summary_entry(entry), **manifest_entry(entry.signed.manifest), "keys": keys}
+
+
+def restore_plan_entry(region: str, plan: RestorePlan) -> dict[str, Any]:
+    """Return the entry of a restore that was only planned."""
+    steps = [
+        {
+            "kind": step.part.kind,
+            "name": step.part.name,
+            "target": step.target,
+            "action": step.action,
+            "there": step.there,
+            "records": step.part.records,
+        }
+        for step in plan.steps
+    ]
+    return {
+        "region": region,
+        "backup_id": plan.backup_id,
+        "source": plan.source,
+        "target": plan.target,
+        "steps": steps,
+        "notes": plan.notes,
+    }
+
+
+def restore_entry(region: str, report: RestoreReport) -> dict[str, Any]:
+    """Return the entry of a restore that was done."""
+    return {
+        "region": region,
+        "backup_id": report.backup_id,
+        "target": report.target,
+        "equal": report.equal,
+        "seconds": round(report.seconds, 3),
+        "parts": [asdict(item) for item in report.comparisons],
+    }
+
+
+def prune_plan_entry(plan: PrunePlan) -> dict[str, Any]:
+    """Return the entry of a prune that was only planned."""
+    return {
+        "decisions": [
+            {
+                "backup_id": item.entry.backup_id,
+                "keep": item.keep,
+                "reasons": item.reasons,
+                "state": item.entry.state,
+                "size_bytes": item.entry.size_bytes,
+            }
+            for item in plan.decisions
+        ]
+    }
+
+
+def drill_entry(report: DrillReport) -> dict[str, Any]:
+    """Return the entry of one drill."""
+    return {
+        "backup_id": report.backup_id,
+        "proven": report.proven,
+        "scratch": report.scratch,
+        "removed": report.removed,
+        "error": report.error,
+        "not_proven": report.not_proven,
+        "seconds": dict(report.seconds),
+        "parts": [asdict(item) for item in report.comparisons],
+        "checks": [check_entry(check) for check in report.checks],
+    }
