@@ -22,9 +22,21 @@ given by its environment variable too; [Environment variables](#environment-vari
 
 ## JSON
 
-With `--output json` stdout is exactly one JSON document, also for an error
-(`{"error": {"code", "name", "what", "where", "next"}}`). It is ASCII, and a reader gets all text back as it was stored.
-Times are exact, in ISO 8601. What JSON lacks is written like this:
+With `--output json` stdout is exactly one JSON document. Every document has the same envelope:
+
+| field | content |
+|---|---|
+| `schema` | name and version, such as `mjctl.cache-stats/2`; the schema is the file docs/schemas/cache-stats.json |
+| `command` | the command, such as `cache stats` |
+| `environment` | the environment; `null` for a command that reads none, or all of them |
+| `regions` | one entry a region, `{"region": ..., ...}` or `{"region": ..., "error": {...}}`; `[]` for a command without regions |
+
+Other fields of a document stand beside these. An error is `{"code", "name", "what", "where", "next"}`. If the whole
+command fails, the document is `mjctl.error/2`: the envelope and the field `error`. `config schema` prints a JSON Schema
+and no document of this kind.
+
+A document is ASCII, and a reader gets all text back as it was stored. Times are exact, in ISO 8601. What JSON lacks is
+written like this:
 
 - NaN and the infinities are the strings `NaN`, `Infinity` and `-Infinity`.
 - Bytes are `{"base64": "..."}`.

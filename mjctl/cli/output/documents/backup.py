@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import CheckDocument, Document, Envelope, FailedRegionDocument
+from mjctl.cli.output.documents.envelope import CheckDocument, Envelope, FailedRegionDocument, JsonDocument
 from mjctl.cli.output.documents.observe import check_entry
 from mjctl.models.backup import BackupEntry, DrillReport, Manifest, Part, PrunePlan, RestorePlan, RestoreReport
 
 KindName = Literal["table", "database", "cache"]
 
 
-class PartDocument(Document):
+class PartDocument(JsonDocument):
     kind: KindName
     name: str
     records: int
@@ -24,7 +24,7 @@ class PartDocument(Document):
     digest: str
 
 
-class BackupFields(Document):
+class BackupFields(JsonDocument):
     """What a complete backup says of itself. `environment` and `source_region`: where it was made."""
 
     backup_id: str
@@ -47,20 +47,20 @@ class CreatedBackupDocument(BackupFields):
     region: str
 
 
-class PlannedBackupPartDocument(Document):
+class PlannedBackupPartDocument(JsonDocument):
     kind: KindName
     name: str
     records: int
 
 
-class PlannedBackupDocument(Document):
+class PlannedBackupDocument(JsonDocument):
     """Of --dry-run."""
 
     region: str
     parts: tuple[PlannedBackupPartDocument, ...]
 
 
-class ManagedBackupDocument(Document):
+class ManagedBackupDocument(JsonDocument):
     service: str
     resource: str
     backup_id: str
@@ -70,7 +70,7 @@ class ManagedBackupDocument(Document):
     detail: dict[str, Any]
 
 
-class RegionManagedBackupsDocument(Document):
+class RegionManagedBackupsDocument(JsonDocument):
     """Of --kind managed."""
 
     region: str
@@ -85,7 +85,7 @@ class BackupCreateDocument(Envelope):
     ]
 
 
-class BackupSummaryDocument(Document):
+class BackupSummaryDocument(JsonDocument):
     backup_id: str
     state: str
     created_at: str
@@ -98,7 +98,7 @@ class BackupSummaryDocument(Document):
     problem: str | None
 
 
-class RegionBackupsDocument(Document):
+class RegionBackupsDocument(JsonDocument):
     region: str
     backups: tuple[BackupSummaryDocument, ...]
 
@@ -109,7 +109,7 @@ class BackupListDocument(Envelope):
     regions: tuple[RegionBackupsDocument | RegionManagedBackupsDocument | FailedRegionDocument, ...]
 
 
-class BackupKeyDocument(Document):
+class BackupKeyDocument(JsonDocument):
     region: str
     key_id: str
 
@@ -138,12 +138,12 @@ class BackupShowDocument(Envelope):
     regions: tuple[ShownBackupDocument | IncompleteBackupDocument | FailedRegionDocument, ...]
 
 
-class ProblemDocument(Document):
+class ProblemDocument(JsonDocument):
     object: str = Field(description="the file, or the part if no single file is the cause")
     what: str
 
 
-class VerifiedBackupDocument(Document):
+class VerifiedBackupDocument(JsonDocument):
     backup_id: str
     objects: int
     bytes: int
@@ -152,7 +152,7 @@ class VerifiedBackupDocument(Document):
     problems: tuple[ProblemDocument, ...]
 
 
-class RegionVerifiedDocument(Document):
+class RegionVerifiedDocument(JsonDocument):
     region: str
     backups: tuple[VerifiedBackupDocument, ...]
 
@@ -163,7 +163,7 @@ class BackupVerifyDocument(Envelope):
     regions: tuple[RegionVerifiedDocument | FailedRegionDocument, ...]
 
 
-class RestoreStepDocument(Document):
+class RestoreStepDocument(JsonDocument):
     kind: KindName
     name: str
     target: str
@@ -172,7 +172,7 @@ class RestoreStepDocument(Document):
     records: int
 
 
-class PlannedRestoreDocument(Document):
+class PlannedRestoreDocument(JsonDocument):
     """Of --dry-run."""
 
     region: str
@@ -183,7 +183,7 @@ class PlannedRestoreDocument(Document):
     notes: tuple[str, ...]
 
 
-class ComparisonDocument(Document):
+class ComparisonDocument(JsonDocument):
     """One part of the copy, compared with the backup."""
 
     kind: KindName
@@ -200,7 +200,7 @@ class ComparisonDocument(Document):
     same: int = Field(description="managed: how many of them are equal")
 
 
-class RestoredDocument(Document):
+class RestoredDocument(JsonDocument):
     """A restore that was done."""
 
     region: str
@@ -211,13 +211,13 @@ class RestoredDocument(Document):
     parts: tuple[ComparisonDocument, ...]
 
 
-class ManagedRestoreDocument(Document):
+class ManagedRestoreDocument(JsonDocument):
     service: str
     source: str
     target: str
 
 
-class RegionManagedRestoresDocument(Document):
+class RegionManagedRestoresDocument(JsonDocument):
     """Of --kind managed."""
 
     region: str
@@ -230,7 +230,7 @@ class BackupRestoreDocument(Envelope):
     regions: tuple[PlannedRestoreDocument | RestoredDocument | RegionManagedRestoresDocument, ...]
 
 
-class PruneDecisionDocument(Document):
+class PruneDecisionDocument(JsonDocument):
     backup_id: str
     keep: bool
     reasons: tuple[str, ...]
@@ -238,14 +238,14 @@ class PruneDecisionDocument(Document):
     size_bytes: int
 
 
-class PlannedPruneDocument(Document):
+class PlannedPruneDocument(JsonDocument):
     """Of --dry-run, or when a region failed."""
 
     region: str
     decisions: tuple[PruneDecisionDocument, ...]
 
 
-class PrunedDocument(Document):
+class PrunedDocument(JsonDocument):
     region: str
     removed: tuple[str, ...]
     freed_bytes: int
@@ -257,7 +257,7 @@ class BackupPruneDocument(Envelope):
     regions: tuple[PlannedPruneDocument | PrunedDocument | FailedRegionDocument, ...]
 
 
-class DrillDocument(Document):
+class DrillDocument(JsonDocument):
     region: str
     backup_id: str
     proven: bool
@@ -276,14 +276,14 @@ class DrillsDocument(Envelope):
     regions: tuple[DrillDocument | FailedRegionDocument, ...]
 
 
-class CopiesDocument(Document):
+class CopiesDocument(JsonDocument):
     """Without NAME."""
 
     region: str
     copies: tuple[str, ...]
 
 
-class DiscardedCopyDocument(Document):
+class DiscardedCopyDocument(JsonDocument):
     region: str
     removed: tuple[str, ...]
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import Document, Envelope, FailedRegionDocument
+from mjctl.cli.output.documents.envelope import Envelope, FailedRegionDocument, JsonDocument
 
 
-class NamespaceStatsDocument(Document):
+class NamespaceStatsDocument(JsonDocument):
     name: str
     generation: int | None
     keys: int
@@ -18,12 +18,12 @@ class NamespaceStatsDocument(Document):
     memory_error_bytes: int
 
 
-class LargeKeyDocument(Document):
+class LargeKeyDocument(JsonDocument):
     name: str
     size_bytes: int
 
 
-class RegionCacheStatsDocument(Document):
+class RegionCacheStatsDocument(JsonDocument):
     region: str
     namespaces: tuple[NamespaceStatsDocument, ...]
     largest: tuple[LargeKeyDocument, ...]
@@ -51,13 +51,13 @@ class CacheStatsDocument(Envelope):
     regions: tuple[RegionCacheStatsDocument | FailedRegionDocument, ...]
 
 
-class HotKeyDocument(Document):
+class HotKeyDocument(JsonDocument):
     name: str
     busy_seconds: int
     frequency: int | None
 
 
-class RegionHotKeysDocument(Document):
+class RegionHotKeysDocument(JsonDocument):
     region: str
     keys: tuple[HotKeyDocument, ...]
     seconds: int
@@ -72,14 +72,14 @@ class HotKeysDocument(Envelope):
     regions: tuple[RegionHotKeysDocument | FailedRegionDocument, ...]
 
 
-class CacheKeyDocument(Document):
+class CacheKeyDocument(JsonDocument):
     namespace: str
     key: str
     ttl_seconds: float | None
     size_bytes: int | None = Field(description="null without --sizes")
 
 
-class RegionKeysDocument(Document):
+class RegionKeysDocument(JsonDocument):
     region: str
     keys: tuple[CacheKeyDocument, ...]
     truncated: bool = Field(description="--limit cut the list off")
@@ -92,7 +92,7 @@ class KeysDocument(Envelope):
     regions: tuple[RegionKeysDocument | FailedRegionDocument, ...]
 
 
-class RegionValueDocument(Document):
+class RegionValueDocument(JsonDocument):
     region: str
     key: str
     found: bool
@@ -106,7 +106,7 @@ class ValueDocument(Envelope):
     regions: tuple[RegionValueDocument | FailedRegionDocument, ...]
 
 
-class RegionTtlDocument(Document):
+class RegionTtlDocument(JsonDocument):
     region: str
     key: str
     ttl_seconds: float | None = Field(description="null: the key is not in the cache")
@@ -118,7 +118,7 @@ class TtlDocument(Envelope):
     regions: tuple[RegionTtlDocument | FailedRegionDocument, ...]
 
 
-class RegionExpireDocument(Document):
+class RegionExpireDocument(JsonDocument):
     region: str
     key: str
     found: bool
@@ -130,7 +130,7 @@ class ExpireDocument(Envelope):
     regions: tuple[RegionExpireDocument | FailedRegionDocument, ...]
 
 
-class InvalidatedKeyDocument(Document):
+class InvalidatedKeyDocument(JsonDocument):
     """Of one key."""
 
     region: str
@@ -139,7 +139,7 @@ class InvalidatedKeyDocument(Document):
     dry_run: bool
 
 
-class InvalidatedNamespaceDocument(Document):
+class InvalidatedNamespaceDocument(JsonDocument):
     """Of --namespace."""
 
     region: str
@@ -149,7 +149,7 @@ class InvalidatedNamespaceDocument(Document):
     dry_run: bool
 
 
-class InvalidatedPatternDocument(Document):
+class InvalidatedPatternDocument(JsonDocument):
     """Of --pattern."""
 
     region: str
@@ -176,7 +176,7 @@ class InvalidateDocument(Envelope):
     ]
 
 
-class RegionFlushDocument(Document):
+class RegionFlushDocument(JsonDocument):
     region: str
     keys: int
     foreign_namespaces: int
@@ -189,7 +189,7 @@ class FlushDocument(Envelope):
     regions: tuple[RegionFlushDocument | FailedRegionDocument, ...]
 
 
-class QueueDocument(Document):
+class QueueDocument(JsonDocument):
     name: str
     waiting: int
     in_flight: int
@@ -199,7 +199,7 @@ class QueueDocument(Document):
     url: str
 
 
-class RegionQueuesDocument(Document):
+class RegionQueuesDocument(JsonDocument):
     region: str
     queues: tuple[QueueDocument, ...]
 
@@ -210,7 +210,7 @@ class QueuesDocument(Envelope):
     regions: tuple[RegionQueuesDocument | FailedRegionDocument, ...]
 
 
-class DeadLetterDocument(Document):
+class DeadLetterDocument(JsonDocument):
     message_id: str
     event_id: str | None
     event_type: str | None
@@ -222,7 +222,7 @@ class DeadLetterDocument(Document):
     body: str | None = Field(description="null without --bodies")
 
 
-class RegionLettersDocument(Document):
+class RegionLettersDocument(JsonDocument):
     region: str
     letters: tuple[DeadLetterDocument, ...]
 
@@ -233,7 +233,7 @@ class LettersDocument(Envelope):
     regions: tuple[RegionLettersDocument | FailedRegionDocument, ...]
 
 
-class RegionRedriveDocument(Document):
+class RegionRedriveDocument(JsonDocument):
     region: str
     moved: int
     failed: int
@@ -249,7 +249,7 @@ class RedriveDocument(Envelope):
     regions: tuple[RegionRedriveDocument | FailedRegionDocument, ...]
 
 
-class RegionPurgeDocument(Document):
+class RegionPurgeDocument(JsonDocument):
     region: str
     letters: int
     dry_run: bool

@@ -12,7 +12,7 @@ from mjctl.models.errors import MjctlError
 VERSION = 2
 
 
-class Document(BaseModel):
+class JsonDocument(BaseModel):
     """A document, or a part of one."""
 
     is_document: ClassVar[bool] = True
@@ -26,7 +26,7 @@ class Document(BaseModel):
     )
 
 
-class ErrorDocument(Document):
+class ErrorDocument(JsonDocument):
     """An error: what happened, where, and what to do next."""
 
     code: int = Field(description="the exit code of this error")
@@ -36,26 +36,26 @@ class ErrorDocument(Document):
     next: str | None
 
 
-class FailedRegionDocument(Document):
+class FailedRegionDocument(JsonDocument):
     """A region in which the command failed; other regions of the same document may have succeeded."""
 
     region: str
     error: ErrorDocument
 
 
-class Envelope(Document):
+class Envelope(JsonDocument):
     """What every document has. A model of a command adds its regions and its other fields."""
 
     schema_: str = Field(alias="schema", description="name and version of the document: docs/schemas/<name>.json")
     command: str | None = Field(description="the command that printed it; null when the command line names none")
     environment: str | None = Field(description="null for a command that reads no environment, or reads them all")
-    regions: tuple[Document, ...] = Field(description="one entry a region; empty for a command that has none")
+    regions: tuple[JsonDocument, ...] = Field(description="one entry a region; empty for a command that has none")
 
 
 class WithoutRegions(Envelope):
     """The envelope of a command that works on no region."""
 
-    regions: tuple[Document, ...] = Field(max_length=0, description="always empty: this command has no regions")
+    regions: tuple[JsonDocument, ...] = Field(max_length=0, description="always empty: this command has no regions")
 
 
 class FailureDocument(WithoutRegions):
@@ -64,7 +64,7 @@ class FailureDocument(WithoutRegions):
     error: ErrorDocument
 
 
-class CheckDocument(Document):
+class CheckDocument(JsonDocument):
     """One finding of a health check."""
 
     region: str

@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import Document, Envelope, FailedRegionDocument
+from mjctl.cli.output.documents.envelope import Envelope, FailedRegionDocument, JsonDocument
 
 
-class DrainedDocument(Document):
+class DrainedDocument(JsonDocument):
     by: str
     at: str
     message: str | None
 
 
-class ServerDocument(Document):
+class ServerDocument(JsonDocument):
     id: str
     zone: str
     state: str
@@ -31,7 +31,7 @@ class ServerDocument(Document):
     drained: DrainedDocument | None
 
 
-class RegionServersDocument(Document):
+class RegionServersDocument(JsonDocument):
     region: str
     servers: tuple[ServerDocument, ...]
 
@@ -42,7 +42,7 @@ class ServersDocument(Envelope):
     regions: tuple[RegionServersDocument | FailedRegionDocument, ...]
 
 
-class ServerChangeDocument(Document):
+class ServerChangeDocument(JsonDocument):
     id: str
     zone: str
     action: str
@@ -50,7 +50,7 @@ class ServerChangeDocument(Document):
     seconds: float = Field(description="how long the server was out of service")
 
 
-class RegionServerChangesDocument(Document):
+class RegionServerChangesDocument(JsonDocument):
     region: str
     servers: tuple[ServerChangeDocument, ...]
 
@@ -61,24 +61,24 @@ class ServerChangesDocument(Envelope):
     regions: tuple[RegionServerChangesDocument | FailedRegionDocument, ...]
 
 
-class TrafficDocument(Document):
+class TrafficDocument(JsonDocument):
     matches: int
     players: int
 
 
-class StepDocument(Document):
+class StepDocument(JsonDocument):
     step: str
     outcome: Literal["planned", "unchanged", "done", "failed", "skipped"]
     summary: str
 
 
-class CopyDocument(Document):
+class CopyDocument(JsonDocument):
     region: str
     in_sync: bool
     lag_ms: float | None
 
 
-class WriterDocument(Document):
+class WriterDocument(JsonDocument):
     global_cluster: str
     from_: str | None = Field(alias="from")
     to: str
@@ -86,7 +86,7 @@ class WriterDocument(Document):
     copies: tuple[CopyDocument, ...]
 
 
-class DnsDocument(Document):
+class DnsDocument(JsonDocument):
     region: str
     named: bool | None
     excluded: bool
@@ -97,14 +97,14 @@ class DnsDocument(Document):
     summary: str
 
 
-class ProbeDocument(Document):
+class ProbeDocument(JsonDocument):
     region: str
     name: str
     status: Literal["pass", "warn", "fail", "skip"]
     summary: str
 
 
-class LeftRegionDocument(Document):
+class LeftRegionDocument(JsonDocument):
     region: str = Field(description="the region that players leave, or come back to")
     action: Literal["none", "closed", "restored", "failed"]
     elsewhere: tuple[str, ...]

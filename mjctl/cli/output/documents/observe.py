@@ -7,7 +7,13 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import CheckDocument, Document, Envelope, FailedRegionDocument, WithoutRegions
+from mjctl.cli.output.documents.envelope import (
+    CheckDocument,
+    Envelope,
+    FailedRegionDocument,
+    JsonDocument,
+    WithoutRegions,
+)
 from mjctl.health.model import HealthReport, worst
 from mjctl.loadtest.model import LoadReport, Percentiles
 from mjctl.models.check import CheckResult, CheckStatus
@@ -15,7 +21,7 @@ from mjctl.models.check import CheckResult, CheckStatus
 Status = Literal["pass", "warn", "fail", "skip"]
 
 
-class UnitStatusDocument(Document):
+class UnitStatusDocument(JsonDocument):
     region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
     state: Literal["absent", "partial", "deployed", "damaged"]
     revision: str | None
@@ -35,7 +41,7 @@ class StatusDocument(Envelope):
     regions: tuple[UnitStatusDocument, ...]
 
 
-class UnitOutputsDocument(Document):
+class UnitOutputsDocument(JsonDocument):
     region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
     outputs: dict[str, Any] = Field(description="what the stack publishes; it holds no secret")
 
@@ -46,7 +52,7 @@ class OutputsDocument(Envelope):
     regions: tuple[UnitOutputsDocument, ...]
 
 
-class UnitRecordDocument(Document):
+class UnitRecordDocument(JsonDocument):
     region: str
     outcome: str
     revision: str | None
@@ -55,7 +61,7 @@ class UnitRecordDocument(Document):
     error: str | None
 
 
-class RecordDocument(Document):
+class RecordDocument(JsonDocument):
     id: str
     at: str
     command: str
@@ -75,7 +81,7 @@ class HistoryDocument(WithoutRegions):
     runs: tuple[RecordDocument, ...]
 
 
-class RegionHealthDocument(Document):
+class RegionHealthDocument(JsonDocument):
     region: str
     status: Status
 
@@ -92,7 +98,7 @@ class HealthDocument(Envelope):
     checks: tuple[CheckDocument, ...]
 
 
-class UnlockedDocument(Document):
+class UnlockedDocument(JsonDocument):
     region: str
     result: str
 
@@ -103,7 +109,7 @@ class UnlockDocument(Envelope):
     regions: tuple[UnlockedDocument, ...]
 
 
-class PercentilesDocument(Document):
+class PercentilesDocument(JsonDocument):
     """Milliseconds; null without samples."""
 
     count: int
@@ -113,12 +119,12 @@ class PercentilesDocument(Document):
     max: float | None
 
 
-class MatchCountDocument(Document):
+class MatchCountDocument(JsonDocument):
     started: int
     ended: int
 
 
-class VerificationDocument(Document):
+class VerificationDocument(JsonDocument):
     """What PostgreSQL and DynamoDB hold of the matches that were played."""
 
     verified: bool
@@ -130,7 +136,7 @@ class VerificationDocument(Document):
     counted_wrongly: tuple[str, ...]
 
 
-class RegionLoadDocument(Document):
+class RegionLoadDocument(JsonDocument):
     region: str
     run_id: str
     mode: str

@@ -7,12 +7,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import Document, Envelope, ErrorDocument, error_data
+from mjctl.cli.output.documents.envelope import Envelope, ErrorDocument, JsonDocument, error_data
 from mjctl.models.contract import Endpoints
 from mjctl.models.deployment import AttributeChange, Change, Hidden, UnitResult
 
 
-class AttributeDocument(Document):
+class AttributeDocument(JsonDocument):
     """One attribute that changes. A value that is hidden is null here."""
 
     path: str = Field(description='`a.b[0]`; a key that is no plain word is quoted: `tags["a b"]`')
@@ -23,7 +23,7 @@ class AttributeDocument(Document):
     known_after_apply: bool = Field(description="the new value is not known before the apply")
 
 
-class ChangeDocument(Document):
+class ChangeDocument(JsonDocument):
     address: str
     action: Literal["create", "update", "replace", "delete", "read", "move", "import", "forget"]
     reason: str | None
@@ -32,13 +32,13 @@ class ChangeDocument(Document):
     attributes: tuple[AttributeDocument, ...]
 
 
-class ViolationDocument(Document):
+class ViolationDocument(JsonDocument):
     rule: Literal["keeps-data"]
     address: str
     what: str
 
 
-class VerdictDocument(Document):
+class VerdictDocument(JsonDocument):
     """What the health gate found."""
 
     healthy: bool
@@ -47,7 +47,7 @@ class VerdictDocument(Document):
     failing: tuple[str, ...]
 
 
-class UnitDocument(Document):
+class UnitDocument(JsonDocument):
     """How one unit ended."""
 
     region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")

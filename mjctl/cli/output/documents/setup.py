@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from mjctl.cli.output.documents.envelope import CheckDocument, Document, ErrorDocument, WithoutRegions
+from mjctl.cli.output.documents.envelope import CheckDocument, ErrorDocument, JsonDocument, WithoutRegions
 
 
 class BootstrapDocument(WithoutRegions):
@@ -20,7 +20,7 @@ class BootstrapDocument(WithoutRegions):
     state: str = Field(description="where the bucket's own state lies, s3://...")
 
 
-class FunctionsDocument(Document):
+class FunctionsDocument(JsonDocument):
     path: str
     sha256_base64: str = Field(description="as Terraform's source_code_hash wants it")
     architecture: str
@@ -30,7 +30,7 @@ class FunctionsDocument(Document):
     made: bool = Field(description="false: the archive of this code was there")
 
 
-class ImageDocument(Document):
+class ImageDocument(JsonDocument):
     repository: str
     revision: str
     digest: str
@@ -46,7 +46,7 @@ class PackageDocument(WithoutRegions):
     image: ImageDocument | None = Field(description="null without --push")
 
 
-class EmulatorDocument(Document):
+class EmulatorDocument(JsonDocument):
     """A running emulator."""
 
     name: str
@@ -59,7 +59,7 @@ class EmulatorDocument(Document):
     log: str
 
 
-class StoppedEmulatorDocument(Document):
+class StoppedEmulatorDocument(JsonDocument):
     name: str
     state: Literal["down"]
 
@@ -88,13 +88,13 @@ class SandboxStatusDocument(WithoutRegions):
     emulators: tuple[EmulatorDocument | StoppedEmulatorDocument, ...]
 
 
-class ValidEnvironmentDocument(Document):
+class ValidEnvironmentDocument(JsonDocument):
     name: str
     valid: Literal[True]
     target: str
 
 
-class InvalidEnvironmentDocument(Document):
+class InvalidEnvironmentDocument(JsonDocument):
     name: str
     valid: Literal[False]
     error: ErrorDocument
