@@ -285,11 +285,17 @@ def _gate(run: Run, soak: float, max_failures: int, threshold: Sequence[str] | N
 
 def _destroy_approval(run: Run, auto_approve: bool) -> Approve:
     """Return a callback that lists the backups that become unreadable, and asks before the destroy."""
-    from mjctl.cli.lost_backups import warn_of_lost_backups
+    from mjctl.backup.lost import lost_with
+    from mjctl.cli.output.backup import lost_backup_lines
+    from mjctl.models.errors import MjctlError
 
     def approve(going: Sequence[UnitResult]) -> bool:
         units = [result.unit for result in going]
-        warn_of_lost_backups(run, units)
+        try:
+            run.session.say(*lost_backup_lines(lost_with(run.workspace, run.environment, units)))
+        except MjctlError as error:
+            # A store that does not answer must not keep a region from being destroyed.
+            run.session.say(f"cannot tell which backups become unreadable: {error}")
         count = sum(result.remove for result in going)
         run.session.confirm(
             f"Destroy {count} resources of {run.environment.name}: {', '.join(units)}? Their data is lost.",

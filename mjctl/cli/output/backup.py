@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mjctl.cli.output.printable import printable
@@ -252,3 +252,14 @@ def managed_restores(restores: Sequence[ManagedRestore]) -> DataTable:
     for item in restores:
         table.add_row(item.service, item.source, item.target)
     return table
+
+
+def lost_backup_lines(lost: Mapping[str, Sequence[BackupEntry]]) -> list[str]:
+    """Return what an operator must know of backups that a destroy makes unreadable, by region."""
+    lines: list[str] = []
+    for region, entries in lost.items():
+        lines.append(f"{region}: its key goes too, so {counted(len(entries), 'backup')} can never be opened again:")
+        lines += [f"  {entry.backup_id}" for entry in entries]
+    if lost:
+        lines.append("`mjctl backup create --copy-to REGION` makes one that the key of another region opens too")
+    return lines
