@@ -29,7 +29,7 @@ With `--output json` stdout is exactly one JSON document. Every document has the
 | `schema` | name and version, such as `mjctl.cache-stats/2`; the schema is the file docs/schemas/cache-stats.json |
 | `command` | the command, such as `cache stats` |
 | `environment` | the environment; `null` for a command that reads none, or all of them |
-| `regions` | one entry a region, `{"region": ..., ...}` or `{"region": ..., "error": {...}}`; `[]` for a command without regions |
+| `regions` | `{"region": ..., ...}` or `{"region": ..., "error": {...}}`; `[]` for a command without regions |
 
 Other fields of a document stand beside these. An error is `{"code", "name", "what", "where", "next"}`. If the whole
 command fails, the document is `mjctl.error/2`: the envelope and the field `error`. `config schema` prints a JSON Schema
