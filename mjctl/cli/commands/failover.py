@@ -58,7 +58,7 @@ def failover(
 
     Example: mjctl failover --region us-east-1 --dry-run
     """
-    from mjctl.cli.output.failover import emit
+    from mjctl.cli.output.failover import shown
     from mjctl.cli.target import Target
     from mjctl.fleet.failover_sequence import Failover
     from mjctl.operations.health import failover_probe
@@ -82,7 +82,8 @@ def failover(
         report = sequence.rehearse(to_region=to_region, lossy=allow_data_loss)
     else:
         report = sequence.leave(approve=approve, to_region=to_region, lossy=allow_data_loss, wait_seconds=wait)
-    emit(target.session, report)
+    text, entry = shown(report)
+    target.session.emit(text, regions=[entry])
     if report.error is not None:
         target.session.say(str(report.error), *([report.error.hint] if report.error.hint else []))
     if report.exit_code:

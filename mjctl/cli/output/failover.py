@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from mjctl.fleet.failover_sequence import lag_text
 
 if TYPE_CHECKING:
-    from mjctl.cli.session import Session
+    from rich.text import Text
+
     from mjctl.fleet.failover_sequence import FailoverReport, WriterMove
 
 _WORDS = {
@@ -19,8 +20,11 @@ _WORDS = {
 }
 
 
-def emit(session: Session, report: FailoverReport) -> None:
-    """Print the outcome, every step of it, what is played in the region, and whether DNS names each region."""
+def shown(report: FailoverReport) -> tuple[Text, dict[str, object]]:
+    """Return a report as text and as an entry of the JSON document.
+
+    Both have the outcome, every step of it, what is played in the region, and whether DNS names each region.
+    """
     from rich.text import Text
 
     from mjctl.cli.output.tables import counted, styled
@@ -46,7 +50,7 @@ def emit(session: Session, report: FailoverReport) -> None:
     if note:
         lines.append(styled(note))
     lines += [styled(f"{probe.region} {probe.name}: {probe.status}, {probe.summary}") for probe in report.probes]
-    entry = {
+    entry: dict[str, object] = {
         "region": region,
         "action": report.action,
         "elsewhere": list(report.elsewhere),
@@ -60,7 +64,7 @@ def emit(session: Session, report: FailoverReport) -> None:
             for probe in report.probes
         ],
     }
-    session.emit(Text("\n").join(lines), regions=[entry])
+    return Text("\n").join(lines), entry
 
 
 def _writer_data(writer: WriterMove) -> dict[str, object]:
