@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -69,11 +69,15 @@ class Target:
 
         self.contracts = deployed_contracts(self.workspace, self.environment, self._asked)
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run one coroutine to its end. Returns what it returns."""
+        return asyncio.run(work)
+
     def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
         """Run `work` in every region, in several at a time. Returns the outcomes in the order of the regions."""
         from mjctl.clients.regions import in_each_region
 
-        return asyncio.run(in_each_region(self.contracts, work, concurrency=self.environment.concurrency))
+        return self.run(in_each_region(self.contracts, work, concurrency=self.environment.concurrency))
 
     def each_that_has(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
         """Run `work` in every region. Returns the regions that have what it looks for, or all when none has."""

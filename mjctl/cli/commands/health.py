@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -150,7 +149,7 @@ def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = 
         def heard(_result: CheckResult) -> None:
             progress.advance(task)
 
-        return asyncio.run(
+        return target.run(
             run_health(
                 target.environment.name,
                 target.contracts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
@@ -174,7 +173,7 @@ def _exchange(
     async def work() -> dict[str, list[ServerChange]]:
         return {name: await service(contract, names, say) for name, contract in target.contracts.items()}
 
-    changes = asyncio.run(work())
+    changes = target.run(work())
     table = DataTable(
         Column("REGION", 3),
         Column("SERVER"),

@@ -284,6 +284,24 @@ WHEN_UP = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_JSON - {"destroy", "sandbox logs"}))
+def test_the_document_of_every_command_fits_its_schema(
+    name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a command that succeeds on a healthy region, or its error. Unit tests check errors of every command."""
+    monkeypatch.setenv("MJCTL_HOME", str(operator.home))
+    code = run([*line(name), "--output", "json"])
+    captured = capsys.readouterr()
+    document = read_document(captured.out)
+    assert document["command"] == name
+    assert ("error" in document) is (code in (ExitCode.UNREACHABLE, ExitCode.CONFLICT, ExitCode.NOT_FOUND)), code
+    if name not in WHEN_UP:
+        assert code == ExitCode.OK, captured.err
+    if name == "sandbox up":
+        assert run(["sandbox", "down", "--yes"]) == ExitCode.OK
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"destroy"}))
 def test_stopped_at_any_moment(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -53,7 +53,7 @@ def drill(
     """
     from mjctl.backup import operations
     from mjctl.cli.output.backup import drill_report
-    from mjctl.cli.output.documents.backup import drill_entry
+    from mjctl.cli.output.documents.backup_entries import drill_entry
     from mjctl.cli.target import Target, conclude
 
     if only and kind is not BackupKind.MANAGED:

@@ -58,7 +58,7 @@ def create(
     from mjctl.backup import operations
     from mjctl.backup.create import Selection
     from mjctl.cli.output.backup import created_lines, managed_table, planned_table
-    from mjctl.cli.output.documents.backup import manifest_entry
+    from mjctl.cli.output.documents.backup_entries import manifest_entry
     from mjctl.cli.target import Target, conclude
 
     target = Target(env, region, output, all_regions=all_regions)
@@ -104,7 +104,7 @@ def list_backups(
     """
     from mjctl.backup import operations
     from mjctl.cli.output.backup import backup_table, managed_table
-    from mjctl.cli.output.documents.backup import summary_entry
+    from mjctl.cli.output.documents.backup_entries import summary_entry
     from mjctl.cli.target import Target, conclude
 
     target = Target(env, region, output, all_regions=all_regions)
@@ -139,7 +139,7 @@ def show(
     """
     from mjctl.backup import operations
     from mjctl.cli.output.backup import shown
-    from mjctl.cli.output.documents.backup import shown_entry
+    from mjctl.cli.output.documents.backup_entries import shown_entry
     from mjctl.cli.target import Target, conclude
 
     target = Target(env, region, output, all_regions=all_regions)

@@ -79,7 +79,7 @@ def _prune(
     from mjctl.backup import managed as aws
     from mjctl.backup import operations
     from mjctl.cli.output.backup import prune_table, region_lines
-    from mjctl.cli.output.documents.backup import prune_plan_entry
+    from mjctl.cli.output.documents.backup_entries import prune_plan_entry
     from mjctl.cli.output.tables import counted, human_bytes
     from mjctl.cli.target import conclude
 

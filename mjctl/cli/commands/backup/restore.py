@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
@@ -137,12 +136,12 @@ def _restore_portable(
     """
     from mjctl.backup import operations
     from mjctl.cli.output.backup import restore_plan, restore_report
-    from mjctl.cli.output.documents.backup import restore_entry, restore_plan_entry
+    from mjctl.cli.output.documents.backup_entries import restore_entry, restore_plan_entry
 
     work = operations.Restore(
         source, destination, store or target.environment.backup.store, backup, into, tuple(kinds_of(only))
     )
-    plan = asyncio.run(work.plan())
+    plan = target.run(work.plan())
     if dry_run:
         target.session.emit(restore_plan(plan), regions=[restore_plan_entry(destination.region, plan)])
         return
@@ -152,7 +151,7 @@ def _restore_portable(
         count = sum(step.there or 0 for step in plan.overwrites)
         target.session.confirm(f"Replace {count} records in {plan.target} by those of {plan.backup_id}?", yes=yes)
     with target.session.progress() as progress:
-        report = asyncio.run(work.execute(plan, on_progress=records(progress, f"restoring {destination.region}")))
+        report = target.run(work.execute(plan, on_progress=records(progress, f"restoring {destination.region}")))
     target.session.emit(restore_report(report), regions=[restore_entry(destination.region, report)])
     if not report.equal:
         raise VerificationError(
@@ -172,7 +171,7 @@ def _restore_managed(
         raise UsageError("AWS restores into new tables and clusters only", hint="name the copy: --into NAME")
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    done = asyncio.run(managed.restore(source, backup, into, moment, dry_run=dry_run))
+    done = target.run(managed.restore(source, backup, into, moment, dry_run=dry_run))
     target.session.emit(managed_restores(done), regions=[{"region": source.region, "restores": done}])
 
 
