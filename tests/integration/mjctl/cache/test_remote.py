@@ -23,7 +23,7 @@ from gameserver.server.process import end_tasks
 from mjctl.cache import remote
 from mjctl.cache.access import flush, invalidate_key, invalidate_namespace, with_cache
 from mjctl.cache.model import split_name
-from mjctl.cli.commands.cache import _Progress as Progress
+from mjctl.cli.commands.cache.change import _Sweeps
 from mjctl.clients import ops_function
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError
@@ -123,7 +123,7 @@ def test_ctrl_c_says_how_to_go_on(
     with SyncDistributedCache(settings.cache_url) as cache:
         for number in range(1500):
             cache.set("big", str(number), 1, ttl_seconds=300)
-    told = Progress.of
+    told = _Sweeps.of
 
     def interrupt_after_the_first(self: Any, region: str) -> Any:
         heard = told(self, region)
@@ -137,7 +137,7 @@ def test_ctrl_c_says_how_to_go_on(
     mjctl.contracts = {private.region: private}
     sweep = ("cache", "invalidate", "--pattern", "big:*")
     with monkeypatch.context() as patch:
-        patch.setattr(Progress, "of", interrupt_after_the_first)
+        patch.setattr(_Sweeps, "of", interrupt_after_the_first)
         ran = mjctl(*sweep, "--all-regions", "--max-keys-per-second", "500")
     assert ran.code == ExitCode.INTERRUPTED
     (stopped,) = re.findall(r"stopped after (\d+) keys; the rest: --resume (big:\d+)", " ".join(ran.err.split()))
