@@ -479,7 +479,7 @@ def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
     for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         ran = operator.run("cache", "get", KEY, "--region", REGION, **environment)
         assert ran.code == ExitCode.OK, ran.stderr
-        assert ran.json()["name"] == "Zoë 🙂"
+        assert json.loads(ran.stdout)["name"] == "Zoë 🙂"
 
 
 def test_health_that_watches_ends_without_an_error(terminals: Terminals) -> None:
