@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from mjctl.clients.dns import RegionDns, region_dns
 from mjctl.fleet import failover_writer
@@ -24,112 +23,19 @@ from mjctl.fleet.failover import (
     unfit_regions,
     wait_until_empty,
 )
-from mjctl.fleet.failover_writer import Copy, GlobalDatabase
+from mjctl.fleet.failover_report import FailoverPlan, FailoverReport, Step, WriterMove
+from mjctl.fleet.failover_writer import GlobalDatabase
 from mjctl.fleet.model import Say
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import Interrupted, MjctlError, NotFoundError, RefusedError, UnreachableError, UsageError
-from mjctl.models.exit_codes import ExitCode
 
 Probe = Callable[[Mapping[str, Contract], Sequence[str]], Awaitable[list[CheckResult]]]
 """Runs the named health checks of some regions, a real log-in and a real match among them."""
 
 
-@dataclass(frozen=True)
-class Step:
-    """`outcome`: planned, unchanged, done, failed, or skipped because the step before failed."""
-
-    step: str
-    outcome: str
-    summary: str
-
-
-@dataclass(frozen=True)
-class WriterMove:
-    """Where the database's writer is and where it is to go.
-
-    Attributes:
-        lossy: Rows that are not yet copied may be lost.
-        primary: The region whose functions expect to write.
-    """
-
-    database: GlobalDatabase
-    to: Copy
-    lossy: bool
-    primary: str
-
-    @property
-    def summary(self) -> str:
-        how = "failover, rows not yet copied are lost" if self.lossy else "switchover, no row is lost"
-        lag = lag_text(self.to)
-        return f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({lag}): {how}"
-
-
-def lag_text(copy: Copy) -> str:
-    """Return how far a copy is behind the writer, in words."""
-    return "lag unknown" if copy.lag_ms is None else f"{copy.lag_ms:.0f} ms behind"
-
-
-@dataclass(frozen=True)
-class FailoverPlan:
-    """What a failover or its reverse will do.
-
-    Attributes:
-        takers: The regions that get the players; () if players come back.
-        writer: The move of the database's writer; None if it does not move.
-        database: The global database; None if the database has one region only.
-        lossy: The region is gone: its database, and what it carries, may not answer.
-    """
-
-    region: str
-    takers: tuple[Contract, ...] = ()
-    writer: WriterMove | None = None
-    database: GlobalDatabase | None = None
-    lossy: bool = False
-
-    @property
-    def takers_names(self) -> tuple[str, ...]:
-        return tuple(contract.region for contract in self.takers)
-
-    @property
-    def summary(self) -> str:
-        return f"players of {self.region} to {', '.join(self.takers_names)}"
-
-
 ApproveFailover = Callable[[FailoverPlan], bool]
 """Receives what will be done, and returns whether to do it. It may raise a MjctlError that says why not."""
-
-
-@dataclass(frozen=True)
-class FailoverReport:
-    """How a failover or its reverse has ended.
-
-    Attributes:
-        action: `none`, `closed`, `restored` or `failed`.
-        elsewhere: The regions that players are sent to.
-        traffic: What is played in the region; None if the region did not answer.
-        probes: The checks that ran after the change.
-        dns: Whether DNS names each region; () without DNS.
-        error: Why a step failed.
-        healthy: Players can play where they are sent to.
-    """
-
-    action: str
-    region: str
-    elsewhere: tuple[str, ...]
-    traffic: Traffic | None
-    steps: tuple[Step, ...] = ()
-    probes: tuple[CheckResult, ...] = ()
-    writer: WriterMove | None = None
-    dns: tuple[RegionDns, ...] = ()
-    error: MjctlError | None = None
-    healthy: bool = True
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.error is not None:
-            return self.error.exit_code
-        return ExitCode.OK if self.healthy else ExitCode.UNHEALTHY
 
 
 class Failover:
@@ -163,7 +69,7 @@ class Failover:
             return FailoverReport(
                 "none",
                 self._region,
-                plan.takers_names,
+                plan.taker_names,
                 await self._traffic(may_be_gone=lossy),
                 (*steps, Step("traffic", "planned", plan.summary)),
                 writer=plan.writer,
@@ -279,7 +185,7 @@ class Failover:
         return FailoverReport(
             "closed",
             self._region,
-            plan.takers_names,
+            plan.taker_names,
             traffic,
             tuple(steps),
             tuple(probes),

@@ -12,7 +12,7 @@ from mjctl.models.errors import UsageError
 
 if TYPE_CHECKING:
     from mjctl.cli.target import Target
-    from mjctl.fleet.failover_sequence import FailoverPlan
+    from mjctl.fleet.failover_report import FailoverPlan
     from mjctl.models.contract import Contract
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mjctl.fleet.failover_sequence import lag_text
+from mjctl.fleet.failover_report import lag_text
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from mjctl.fleet.failover_sequence import FailoverReport, WriterMove
+    from mjctl.fleet.failover_report import FailoverReport, WriterMove
 
 _WORDS = {
     "none": "nothing was changed",

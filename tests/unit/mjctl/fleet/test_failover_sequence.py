@@ -8,7 +8,8 @@ import pytest
 
 from mjctl.fleet import failover_sequence
 from mjctl.fleet.failover import Traffic
-from mjctl.fleet.failover_sequence import Failover, FailoverPlan
+from mjctl.fleet.failover_report import FailoverPlan
+from mjctl.fleet.failover_sequence import Failover
 from mjctl.models.check import CheckResult, CheckStatus
 from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, RefusedError, UnreachableError
