@@ -24,8 +24,10 @@ from gameserver.protocol import UNDECODABLE
 Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 Milliseconds = Annotated[int, Meta(ge=0)]
-# What a PostgreSQL bigint and a DynamoDB number both hold exactly.
-Score = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+LARGEST_SCORE: Final = 2**53
+"""A PostgreSQL bigint, a DynamoDB number and JSON readers all hold it exactly."""
+
+Score = Annotated[int, Meta(ge=-LARGEST_SCORE, le=LARGEST_SCORE)]
 NO_SLOT: Final = -1
 
 MAX_PAYLOAD_BYTES: Final = 4096

@@ -26,6 +26,7 @@ from gameserver.events import (
     PlayerLeft,
     PlayerResult,
     RuleEvent,
+    Score,
     as_mapping,
 )
 from gameserver.protocol import HEARTBEAT_HZ, Event, Frame, Full, PlayerInfo
@@ -138,6 +139,9 @@ class Match:
 
     Raises (constructor):
         LookupError: the rules are not installed here.
+
+    Attributes:
+        fault: why the rules' scores could not be stored; the match has then ended with the reason `error`.
     """
 
     def __init__(self, spec: MatchSpec, tick_rate_hz: int) -> None:
@@ -152,6 +156,7 @@ class Match:
         self.started_at_ms = 0
         self.result: dict[str, Any] | None = None
         self.reason = ""
+        self.fault: Exception | None = None
         self._idle_ticks = 0
         self._quiet_ticks = 0
         self._sequence = 0
@@ -230,13 +235,13 @@ class Match:
         seat = self._seats.get(slot)
         if seat is None or self.ended:
             return
-        seat.score = self.rules.scores().get(slot, 0)
+        seat.score = self._scores().get(slot, 0)
         seat.left = True
         del self._seats[slot]
         self._departed.append(seat)
         self.rules.remove_player(slot)
         self._record(PlayerLeft(seat.player_id, slot), now_ms)
-        if not self._seats:
+        if self.fault is not None or not self._seats:
             self.end("abandoned", now_ms)
 
     def input(self, seat: Seat, sequence: int, action: Any) -> None:
@@ -281,16 +286,17 @@ class Match:
         return Full(self.tick_number, self.players(), self.rules.view())
 
     def end(self, reason: str, now_ms: int) -> None:
-        """End the match; `result` is final from here on."""
+        """End the match; `result` is final from here on. The reason is `error` if the scores cannot be stored."""
         if self.ended:
             return
-        self.reason = reason
+        players = self._ranking()
+        self.reason = reason = reason if self.fault is None else "error"
         ended = MatchEnded(
             mode=self.spec.mode,
             reason=reason,
             started_at_ms=self.started_at_ms or self.spec.created_at_ms,
             ended_at_ms=now_ms,
-            players=self._ranking(),
+            players=players,
             internal=self.spec.internal,
         )
         self.result = as_mapping(ended)
@@ -379,9 +385,18 @@ class Match:
             self._events.append(MatchEvent(self._sequence, event.type, now_ms, payload))
 
     def _ranking(self) -> list[PlayerResult]:
-        scores = self.rules.scores()
+        scores = self._scores()
         seats = [*self._departed, *self._seats.values()]
         return ranking((s.player_id, s.name, s.score if s.left else scores.get(s.slot, 0)) for s in seats)
+
+    def _scores(self) -> dict[int, int]:
+        """Return the score of each slot, or none if the rules' scores cannot be stored: see `fault`."""
+        try:
+            return msgspec.convert(self.rules.scores(), dict[int, Score])
+        except Exception as error:
+            # A score that a database refuses would keep the result of the whole match out of it.
+            self.fault = error
+            return {}
 
     def _load(self, raw: bytes) -> None:
         if _decode_version(raw).version != _SNAPSHOT_VERSION:

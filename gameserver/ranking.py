@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from gameserver.events import PlayerResult
+from gameserver.events import LARGEST_SCORE, PlayerResult
 
 
 def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
@@ -16,7 +16,8 @@ def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
     total: dict[str, int] = {}
     names: dict[str, str] = {}
     for player_id, name, score in scores:
-        total[player_id] = total.get(player_id, 0) + score
+        # The sum must fit where each score fits.
+        total[player_id] = max(-LARGEST_SCORE, min(LARGEST_SCORE, total.get(player_id, 0) + score))
         names[player_id] = name
     return [
         PlayerResult(player_id, names[player_id], score, rank=1 + sum(other > score for other in total.values()))

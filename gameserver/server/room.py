@@ -270,6 +270,12 @@ class Room:
         """What to store. Repeated with the same events until `stored` says that it arrived."""
         self._urgent = False
         self._pending += self.match.take_events()
+        if self.match.fault is not None:
+            self._metrics.matches_failed += 1
+            log.error(
+                "scores_refused", match_id=self.match_id, rules=self.match.spec.rules, cause=str(self.match.fault)
+            )
+            self.match.fault = None
         self._in_flight = _InFlight(len(self._pending), len(self._waiting), self.match.sequence)
         snapshot = None
         if final or self._waiting or self._snapshot_due(now) or any(map(needs_snapshot, self._pending)):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from gameserver.events import MatchEvent, RefusedEvent, RuleEvent, needs_snapshot
+from gameserver.events import LARGEST_SCORE, MatchEvent, RefusedEvent, RuleEvent, encode, needs_snapshot, parse
 from gameserver.match import (
     NEVER_JOINED_SECONDS,
     Match,
@@ -269,6 +269,62 @@ def test_an_event_that_is_not_declared_is_not_recorded(monkeypatch: pytest.Monke
     with pytest.raises(RefusedEvent):
         match.tick(NOW)
     assert _types(match.take_events()) == ["card.dealt"]
+
+
+class Counter(Arena):
+    """An arena whose scores are what a test puts into `totals`."""
+
+    totals: ClassVar[Any] = {}
+
+    def scores(self) -> dict[int, int]:
+        if isinstance(self.totals, Exception):
+            raise self.totals
+        return self.totals
+
+
+BAD_SCORES = [{0: 1.5}, {0: 2**53 + 1}, {0: "9"}, {0: None}, {"first": 1}, None, [1, 2], RuntimeError("no scores")]
+
+
+@pytest.mark.parametrize("totals", BAD_SCORES, ids=repr)
+def test_scores_that_cannot_be_stored_end_the_match_with_an_error(
+    monkeypatch: pytest.MonkeyPatch, totals: object
+) -> None:
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Counter)
+    monkeypatch.setattr(Counter, "totals", totals)
+    match = _match()
+    match.join("ada", "Ada", NOW)
+    match.end("time", NOW)
+    ended = match.take_events()[-1]
+    assert match.reason == "error"
+    assert match.fault is not None
+    assert parse(encode(ended, match.spec.match_id, "eu-west-1", "s1")).payload.reason == "error"
+
+
+@pytest.mark.parametrize("totals", BAD_SCORES, ids=repr)
+def test_a_player_who_leaves_with_such_a_score_ends_the_match_for_all(
+    monkeypatch: pytest.MonkeyPatch, totals: object
+) -> None:
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Counter)
+    monkeypatch.setattr(Counter, "totals", totals)
+    match = _match()
+    match.join("ada", "Ada", NOW)
+    match.join("bob", "Bob", NOW)
+    match.leave(0, NOW)
+    assert (match.ended, match.reason) == (True, "error")
+
+
+def test_a_player_who_returns_often_has_a_sum_that_can_be_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gameserver.match.load_rules", lambda _: Counter)
+    monkeypatch.setattr(Counter, "totals", {0: LARGEST_SCORE})
+    match = _match()
+    match.join("bob", "Bob", NOW)
+    match.join("ada", "Ada", NOW)
+    match.leave(0, NOW)
+    match.join("bob", "Bob", NOW)
+    match.end("time", NOW)
+    ended = match.take_events()[-1]
+    scores = {one.player_id: one.score for one in parse(encode(ended, "m1", "eu-west-1", "s1")).payload.players}
+    assert (match.reason, scores) == ("time", {"bob": LARGEST_SCORE, "ada": 0})
 
 
 def test_events_that_the_snapshot_covers_are_not_replayed_again() -> None:
