@@ -19,13 +19,13 @@ from mjctl.deploy.observation import ended_drains
 from mjctl.deploy.planner import inputs, policy
 from mjctl.deploy.planner.desired_state import DesiredState
 from mjctl.deploy.releases.saved_plans import PlanFolder
-from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
+from mjctl.deploy.releases.store import ReleaseStore, UnitReleases
 from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import Interrupted
 from mjctl.terraform import operations
 from mjctl.terraform.details import planned_changes, with_details
 from mjctl.terraform.events import ChangeSummary, Event
-from mjctl.terraform.lock import OnWait, region_lock
+from mjctl.terraform.lock import OnWait, unit_lock
 from mjctl.terraform.operations import PlanResult
 from mjctl.terraform.plan_file import Binding, SavedPlan
 from mjctl.terraform.runner import Cancellation, Runner
@@ -97,7 +97,7 @@ def locked(
     """
     with ExitStack() as held:
         for stack in stacks:
-            held.enter_context(region_lock(stack, purpose, message=message, wait_seconds=wait_seconds, on_wait=on_wait))
+            held.enter_context(unit_lock(stack, purpose, message=message, wait_seconds=wait_seconds, on_wait=on_wait))
         yield
 
 
@@ -260,7 +260,7 @@ class Deployment:
                 policy.require([planned.result])
             if desired.release is not None:
                 await asyncio.to_thread(self.store.share, desired.release)
-                RegionReleases(stack).mark_started(desired.release)
+                UnitReleases(stack).mark_started(desired.release)
             summary = await operations.apply(
                 self.runner, stack, plan.saved, lambda event: self._reporter.event(stack.unit, event)
             )
@@ -285,7 +285,7 @@ class Deployment:
     def _remember(self, desired: DesiredState) -> None:
         inputs.remember(desired.stack, desired.variables)
         if desired.release is not None and desired.stack.exists():
-            RegionReleases(desired.stack).record_applied(desired.release, desired.variables)
+            UnitReleases(desired.stack).record_applied(desired.release, desired.variables)
 
     async def _destroy(self, planned: PlannedUnit) -> UnitResult:
         stack, plan = planned.stack, planned.plan
@@ -301,7 +301,7 @@ class Deployment:
                 )
                 removed = summary.remove
             await asyncio.to_thread(inputs.remove_remains, stack)
-            RegionReleases(stack).forget()
+            UnitReleases(stack).forget()
         except Exception as error:
             return self.finish(_failed(stack, error, started, planned.result.seconds))
         return self.finish(

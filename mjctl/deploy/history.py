@@ -29,7 +29,7 @@ _READERS = 16
 
 
 @dataclass(frozen=True)
-class RegionRecord:
+class UnitRecord:
     region: str
     outcome: str
     revision: str | None
@@ -51,7 +51,7 @@ class Record:
     revision: str | None
     commit: str | None
     names: tuple[str, ...]
-    regions: tuple[RegionRecord, ...] = ()
+    regions: tuple[UnitRecord, ...] = ()
     exit_code: int | None = None
     seconds: float | None = None
 
@@ -121,7 +121,7 @@ class History:
             if "command" in line:
                 found[line["id"]] = Record(**{**line, "names": tuple(line["names"]), "regions": ()})
             elif line.get("id") in found:
-                regions = tuple(RegionRecord(**one) for one in line["regions"])
+                regions = tuple(UnitRecord(**one) for one in line["regions"])
                 found[line["id"]] = replace(
                     found[line["id"]], regions=regions, exit_code=line["exit_code"], seconds=line["seconds"]
                 )
@@ -141,8 +141,8 @@ class History:
                 stream.write(_jsonl(values))
 
 
-def _region_record(result: UnitResult) -> RegionRecord:
-    return RegionRecord(
+def _region_record(result: UnitResult) -> UnitRecord:
+    return UnitRecord(
         region=result.unit,
         outcome=str(result.outcome),
         revision=result.revision,

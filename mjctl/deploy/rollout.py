@@ -12,7 +12,7 @@ from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.faults import as_error
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.planner.desired_state import DesiredState, Planner
-from mjctl.deploy.releases.store import RegionReleases
+from mjctl.deploy.releases.store import UnitReleases
 from mjctl.deploy.stages import in_stages
 from mjctl.models.deployment import Phase, UnitOutcome, UnitResult
 from mjctl.models.errors import MjctlError, VerificationError
@@ -99,7 +99,7 @@ class Rollout:
         except MjctlError as error:
             outcome = UnitOutcome.INTERRUPTED if self._deployment.cancellation.requested else UnitOutcome.FAILED
             return self._deployment.finish(replace(result, outcome=outcome, error=error))
-        RegionReleases(self._planner.stack(result.unit)).record_verdict(verdict.healthy)
+        UnitReleases(self._planner.stack(result.unit)).record_verdict(verdict.healthy)
         result = replace(result, verdict=verdict, seconds=result.seconds + time.monotonic() - started)
         if not verdict.healthy:
             result = replace(result, outcome=UnitOutcome.UNHEALTHY)
@@ -110,7 +110,7 @@ class Rollout:
         refused = result.refused or result.revision
         self._deployment.reporter.phase(result.unit, Phase.ROLLBACK)
         try:
-            entry = RegionReleases(self._planner.stack(result.unit)).last_good(other_than=refused)
+            entry = UnitReleases(self._planner.stack(result.unit)).last_good(other_than=refused)
             self._deployment.reporter.note(result.unit, f"rolling back from {refused} to {entry.revision}")
             back = (await restore(self._deployment, [self._planner.for_rollback(result.unit, entry)]))[0]
         except MjctlError as error:

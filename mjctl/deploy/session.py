@@ -31,7 +31,7 @@ from mjctl.deploy.planner.desired_state import DesiredState, LocalPlanner, Plann
 from mjctl.deploy.planner.drift import ignore_expected_drift
 from mjctl.deploy.planner.production import ProductionPlanner
 from mjctl.deploy.releases.saved_plans import PlanFolder
-from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
+from mjctl.deploy.releases.store import ReleaseStore, UnitReleases
 from mjctl.deploy.rollout import RolloutPlan
 from mjctl.deploy.staged import plan_known
 from mjctl.deploy.teardown import LocalTeardown, ProductionTeardown, Teardown
@@ -376,7 +376,7 @@ class DeploySession:
         return tuple(shared_contracts(self.workspace, self.environment))
 
     def _earlier(self, region: str, to: str | None) -> DesiredState:
-        releases = RegionReleases(self.planner.stack(region))
+        releases = UnitReleases(self.planner.stack(region))
         if to is not None:
             return self.planner.for_rollback(region, releases.named(to))
         current = releases.current()

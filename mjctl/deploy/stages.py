@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from mjctl.deploy.executor import Deployment, PlannedUnit, discard
-from mjctl.deploy.releases.store import RegionReleases
+from mjctl.deploy.releases.store import UnitReleases
 from mjctl.models.deployment import UnitOutcome, UnitResult
 
 StageWork = Callable[[list[PlannedUnit]], Awaitable[list[UnitResult]]]
@@ -38,7 +38,7 @@ async def in_stages(
 
 def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
     """Report a unit that is left alone because another unit failed."""
-    current = RegionReleases(planned.stack).current()
+    current = UnitReleases(planned.stack).current()
     return deployment.finish(
         replace(
             planned.result,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mjctl.deploy.observation import missing_parts
-from mjctl.deploy.releases.store import RegionReleases
+from mjctl.deploy.releases.store import UnitReleases
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
 from mjctl.terraform.lock import held_by
@@ -14,14 +14,14 @@ from mjctl.terraform.stack import Stack
 
 
 @dataclass(frozen=True)
-class RegionStatus:
+class UnitStatus:
     """`state`: `absent`, `partial` (an apply was cut short), `deployed`, or `damaged` (parts of it are gone).
 
     `revision` is the last that was wholly applied, `standing` the health gate's word on it, `commit` git's.
     `held_by` names the run that works on the region now; `gone` are parts that the state knows and the world does not.
     """
 
-    region: str
+    unit: str
     state: str
     revision: str | None
     commit: str | None
@@ -32,18 +32,18 @@ class RegionStatus:
     held_by: dict[str, object] | None
 
 
-def region_status(workspace: Workspace, environment: Environment, unit: str) -> RegionStatus:
+def unit_status(workspace: Workspace, environment: Environment, unit: str) -> UnitStatus:
     """Read one unit's state, its processes and its lock.
 
     Raises:
         UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
     """
     stack = Stack.of_unit(workspace, environment, unit)
-    releases = RegionReleases(stack)
+    releases = UnitReleases(stack)
     current = releases.current()
     gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
-    return RegionStatus(
-        region=unit,
+    return UnitStatus(
+        unit=unit,
         state=_state(stack, releases, stack.applied_variables() is not None, gone),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,
@@ -66,12 +66,12 @@ def unfinished_regions(
     found: dict[str, dict[str, object] | None] = {}
     for region in regions:
         stack = Stack.of_unit(workspace, environment, region)
-        if _state(stack, RegionReleases(stack), stack.applied_variables() is not None, ()) == "partial":
+        if _state(stack, UnitReleases(stack), stack.applied_variables() is not None, ()) == "partial":
             found[region] = held_by(stack)
     return found
 
 
-def _state(stack: Stack, releases: RegionReleases, applied: bool, gone: tuple[str, ...]) -> str:
+def _state(stack: Stack, releases: UnitReleases, applied: bool, gone: tuple[str, ...]) -> str:
     if releases.interrupted_revision():
         return "partial"
     if not stack.exists():

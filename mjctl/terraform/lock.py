@@ -29,7 +29,7 @@ OnWait = Callable[[str], None]
 
 
 @contextmanager
-def region_lock(
+def unit_lock(
     stack: Stack,
     purpose: str,
     *,

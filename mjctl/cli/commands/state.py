@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mjctl.cli.output.tables import DataTable
     from mjctl.clients.regions import RegionOutcome
     from mjctl.deploy.history import Record
-    from mjctl.deploy.status import RegionStatus
+    from mjctl.deploy.status import UnitStatus
     from mjctl.models.contract import Contract
 
 
@@ -70,17 +70,18 @@ def status(
     Example: mjctl status --all-regions
     """
     from mjctl.cli.output.run_view import status_table
-    from mjctl.deploy.status import region_status
+    from mjctl.deploy.status import unit_status
 
     run = open_run("status", env, output)
     units = chosen_regions(run.environment, region) if not all_regions else ()
-    found = [region_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
+    found = [unit_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
     failovers = _failovers(run, found)
     documents = [
         {
-            **asdict(one),
-            "failed_over": None if failovers[one.region].error else failovers[one.region].value is not None,
-            "players_go_to": list(failovers[one.region].value or ()),
+            "region": one.unit,
+            **{name: value for name, value in asdict(one).items() if name != "unit"},
+            "failed_over": None if failovers[one.unit].error else failovers[one.unit].value is not None,
+            "players_go_to": list(failovers[one.unit].value or ()),
         }
         for one in found
     ]
@@ -89,7 +90,7 @@ def status(
     run.session.say(*_advice(run.environment.name, found, failovers))
 
 
-def _failovers(run: Run, found: Sequence[RegionStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
+def _failovers(run: Run, found: Sequence[UnitStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
     """For each unit where its players are sent; None: the region takes them, or it is no region, or not deployed."""
     import asyncio
 
@@ -100,17 +101,17 @@ def _failovers(run: Run, found: Sequence[RegionStatus]) -> dict[str, RegionOutco
 
     contracts: dict[str, Contract] = {}
     for one in found:
-        if one.region in run.environment.regions and one.state != "absent":
+        if one.unit in run.environment.regions and one.state != "absent":
             # A region that is half made may have published nothing yet.
             with suppress(NotFoundError):
-                contracts |= deployed_contracts(run.workspace, run.environment, [one.region])
+                contracts |= deployed_contracts(run.workspace, run.environment, [one.unit])
     outcomes = asyncio.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
-    return {one.region: RegionOutcome(one.region) for one in found} | {item.region: item for item in outcomes}
+    return {one.unit: RegionOutcome(one.unit) for one in found} | {item.region: item for item in outcomes}
 
 
 def _advice(
     environment: str,
-    found: Sequence[RegionStatus],
+    found: Sequence[UnitStatus],
     failovers: Mapping[str, RegionOutcome[tuple[str, ...] | None]],
 ) -> list[str]:
     """What to do about regions that are half made or failed over."""
@@ -118,15 +119,15 @@ def _advice(
 
     said = []
     for one in found:
-        scope = f"--env {environment} --region {one.region}"
-        elsewhere = failovers[one.region]
-        if one.state == "partial" and one.held_by is None and one.region not in (FOUNDATION, EDGE):
-            said.append(f"{one.region}: the last deploy was cut short; `mjctl deploy {scope}` finishes it")
+        scope = f"--env {environment} --region {one.unit}"
+        elsewhere = failovers[one.unit]
+        if one.state == "partial" and one.held_by is None and one.unit not in (FOUNDATION, EDGE):
+            said.append(f"{one.unit}: the last deploy was cut short; `mjctl deploy {scope}` finishes it")
         if elsewhere.value is not None:
             where = ", ".join(elsewhere.value) or "the other regions"
-            said.append(f"{one.region}: players go to {where}; `mjctl failover {scope} --restore` brings them back")
+            said.append(f"{one.unit}: players go to {where}; `mjctl failover {scope} --restore` brings them back")
         if elsewhere.error is not None:
-            said.append(f"{one.region}: cannot see whether players are sent elsewhere: {elsewhere.error.what}")
+            said.append(f"{one.unit}: cannot see whether players are sent elsewhere: {elsewhere.error.what}")
     return said
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from mjctl.cli.output.console import SafeConsole
     from mjctl.cli.output.tables import DataTable
-    from mjctl.deploy.status import RegionStatus
+    from mjctl.deploy.status import UnitStatus
     from mjctl.models.contract import Contract, Endpoints
 
 _STYLE = {
@@ -357,7 +357,7 @@ def _revisions(result: UnitResult) -> str:
     return result.revision or (f"refused {result.refused}" if result.refused else "")
 
 
-def status_table(found: Sequence[RegionStatus], failed_over: Sequence[str] = ()) -> DataTable:
+def status_table(found: Sequence[UnitStatus], failed_over: Sequence[str] = ()) -> DataTable:
     """One row a region."""
     from mjctl.cli.output.tables import Column, DataTable, human_age
 
@@ -378,8 +378,8 @@ def status_table(found: Sequence[RegionStatus], failed_over: Sequence[str] = ())
         if one.held_by:
             held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')}) {one.held_by.get('message') or ''}"
         table.add_row(
-            one.region,
-            (f"{one.state}, failed over", "yellow") if one.region in failed_over else (one.state, styles[one.state]),
+            one.unit,
+            (f"{one.state}, failed over", "yellow") if one.unit in failed_over else (one.state, styles[one.state]),
             one.revision or "",
             one.commit or "",
             one.standing or "",

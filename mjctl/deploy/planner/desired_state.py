@@ -9,7 +9,7 @@ from typing import Any
 
 from mjctl.deploy.observation import Observation, observe
 from mjctl.deploy.planner import inputs
-from mjctl.deploy.releases.store import RegionReleases, ReleaseEntry, ReleaseStore
+from mjctl.deploy.releases.store import ReleaseEntry, ReleaseStore, UnitReleases
 from mjctl.models.environment import Environment
 from mjctl.models.errors import NotFoundError
 from mjctl.models.release import Release
@@ -80,7 +80,7 @@ class Planner(ABC):
                 hint=f"`mjctl deploy --env {stack.environment} "
                 + (f"--region {unit}`" if unit in self._environment.regions else "--all-regions`"),
             )
-        entry = RegionReleases(stack).current()
+        entry = UnitReleases(stack).current()
         if entry is None:
             return DesiredState(stack, variables)
         return DesiredState(self._store.restored(stack, entry), variables, entry.release)

@@ -217,7 +217,7 @@ class ReleaseStore:
     def prune(self) -> None:
         """Remove code that no region has among its releases."""
         stacks = [Stack.of_unit(self._workspace, self._environment, unit) for unit in self._environment.units]
-        kept = [entry.release for stack in stacks for entry in RegionReleases(stack).entries()]
+        kept = [entry.release for stack in stacks for entry in UnitReleases(stack).entries()]
         wanted = {self.game_dir(one) for one in kept} | {self._code_dir(one) for one in kept}
         wanted |= {web.parent for one in kept if (web := self.web_dir(one)) is not None}
         for folder in [path for part in ("game", "code", "web") for path in self._folder.glob(f"{part}/*")]:
@@ -235,7 +235,7 @@ class ReleaseStore:
 _PLANNING_SECONDS = 600.0
 
 
-class RegionReleases:
+class UnitReleases:
     """What one region was given, newest first; the caller holds the region's lock."""
 
     def __init__(self, stack: Stack) -> None:

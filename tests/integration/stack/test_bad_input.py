@@ -108,11 +108,11 @@ def test_a_region_that_is_not_deployed_says_how_to(fresh: Operator) -> None:
 
 def test_a_region_held_by_another_run_is_named(operator: Operator) -> None:
     from mjctl.models.config_file import load_environment
-    from mjctl.terraform.lock import region_lock
+    from mjctl.terraform.lock import unit_lock
     from mjctl.terraform.stack import Stack
 
     workspace = Workspace(PROJECT, operator.home)
-    with region_lock(Stack.of_unit(workspace, load_environment(workspace, "local"), REGION), "a test"):
+    with unit_lock(Stack.of_unit(workspace, load_environment(workspace, "local"), REGION), "a test"):
         ran = operator.run("deploy", "--region", REGION, "--auto-approve")
         assert operator.run("status", "--output", "json").code == ExitCode.OK
     assert ran.code == ExitCode.LOCKED

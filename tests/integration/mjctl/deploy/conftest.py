@@ -12,7 +12,7 @@ import pytest
 from mjctl.deploy.executor import Deployment, PlannedUnit, discard
 from mjctl.deploy.gate import Gate
 from mjctl.deploy.planner.desired_state import LocalPlanner
-from mjctl.deploy.releases.store import RegionReleases, ReleaseStore
+from mjctl.deploy.releases.store import ReleaseStore, UnitReleases
 from mjctl.deploy.rollout import Rollout, RolloutPlan
 from mjctl.models.check import CheckResult, CheckStatus, Severity
 from mjctl.models.config_file import load_environment
@@ -132,8 +132,8 @@ class Project:
         """What runs in the region, as the stack's provisioner left it there."""
         return (self.workspace.region_dir("test", region) / "word").read_text()
 
-    def releases(self, region: str) -> RegionReleases:
-        return RegionReleases(self.planner.stack(region))
+    def releases(self, region: str) -> UnitReleases:
+        return UnitReleases(self.planner.stack(region))
 
     async def plan(self, regions: Sequence[str] = REGIONS, **options: Any) -> list[PlannedUnit]:
         release = self.store.of_working_tree()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.deploy.status import RegionStatus
+from mjctl.deploy.status import UnitStatus
 from mjctl.fleet.failover import close_region, reopen_region
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
@@ -15,11 +15,11 @@ from mjctl.models.exit_codes import ExitCode
 
 @pytest.fixture
 def deployed(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
-    def status(_workspace: Any, _environment: Any, region: str) -> RegionStatus:
+    def status(_workspace: Any, _environment: Any, region: str) -> UnitStatus:
         state = "deployed" if region == contract.region else "absent"
-        return RegionStatus(region, state, "r1", None, None, None, 1, (), None)
+        return UnitStatus(region, state, "r1", None, None, None, 1, (), None)
 
-    monkeypatch.setattr("mjctl.deploy.status.region_status", status)
+    monkeypatch.setattr("mjctl.deploy.status.unit_status", status)
 
 
 def region_of(ran: Any, name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from mjctl.models.errors import ConflictError, Interrupted, LockedError, PermissionDeniedError, TerraformError
 from mjctl.terraform import operations
 from mjctl.terraform.events import ProvisionerLine
-from mjctl.terraform.lock import held_by, region_lock
+from mjctl.terraform.lock import held_by, unit_lock
 from mjctl.terraform.plan_file import SavedPlan
 
 # A binary on PATH, and the engine that pip carries. The second one starts slowly, so only those tests use both in
@@ -168,11 +168,11 @@ async def test_a_callers_own_terraform_variables_do_not_leak_in(bench: Any, monk
 
 def test_a_region_is_held_by_one_run_at_a_time(bench: Any) -> None:
     stack = bench.stack()
-    with region_lock(stack, "deploy"):
+    with unit_lock(stack, "deploy"):
         child = os.fork()
         if child == 0:
             try:
-                with region_lock(stack, "destroy"):
+                with unit_lock(stack, "destroy"):
                     os._exit(0)
             except LockedError as error:
                 os._exit(42 if "`deploy`" in error.what and str(os.getppid()) in error.what else 1)
@@ -186,14 +186,14 @@ def test_whoever_waits_hears_for_whom_and_why(bench: Any) -> None:
     go, let_go = os.pipe()
     child = os.fork()
     if child == 0:
-        with region_lock(stack, "deploy", message="release 7"):
+        with unit_lock(stack, "deploy", message="release 7"):
             os.write(tell, b"x")
             os.read(go, 1)
         os._exit(0)
     os.read(ready, 1)
     with (
         pytest.raises(LockedError, match="release 7"),
-        region_lock(stack, "destroy", wait_seconds=0.3),
+        unit_lock(stack, "destroy", wait_seconds=0.3),
     ):
         pass
     said: list[str] = []
@@ -202,7 +202,7 @@ def test_whoever_waits_hears_for_whom_and_why(bench: Any) -> None:
         said.append(text)
         os.write(let_go, b"x")
 
-    with region_lock(stack, "destroy", wait_seconds=60, on_wait=hear):
+    with unit_lock(stack, "destroy", wait_seconds=60, on_wait=hear):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert len(said) == 1
     assert "`deploy` by" in said[0]
@@ -215,14 +215,14 @@ def test_the_region_is_free_again_when_its_holder_is_killed(bench: Any) -> None:
     ready, tell = os.pipe()
     child = os.fork()
     if child == 0:
-        with region_lock(stack, "deploy"):
+        with unit_lock(stack, "deploy"):
             os.write(tell, b"x")
             signal.pause()
     os.read(ready, 1)
     assert (held_by(stack) or {})["pid"] == child
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    with region_lock(stack, "destroy"):
+    with unit_lock(stack, "destroy"):
         pass
 
 

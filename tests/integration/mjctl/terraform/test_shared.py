@@ -17,7 +17,7 @@ from mjctl.clients import account as accounts
 from mjctl.clients.account import Account
 from mjctl.deploy.history import History
 from mjctl.deploy.releases import short_digests
-from mjctl.deploy.releases.store import RegionReleases, ReleaseEntry, ReleaseStore
+from mjctl.deploy.releases.store import ReleaseEntry, ReleaseStore, UnitReleases
 from mjctl.models.config_file import load_environment
 from mjctl.models.deployment import UnitOutcome, UnitResult
 from mjctl.models.environment import Environment
@@ -26,7 +26,7 @@ from mjctl.models.release import Release
 from mjctl.models.workspace import Workspace
 from mjctl.sandbox.emulators import Emulators
 from mjctl.terraform import remote_lock
-from mjctl.terraform.lock import held_by, region_lock
+from mjctl.terraform.lock import held_by, unit_lock
 from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.stack import Stack
 
@@ -84,18 +84,18 @@ def machines(account: Account, tmp_path: Path) -> tuple[Machine, Machine]:
 def test_a_unit_is_held_for_every_machine(machines: tuple[Machine, Machine]) -> None:
     one, other = machines
     said: list[str] = []
-    with region_lock(one.stack, "deploy", message="the Friday release"):
+    with unit_lock(one.stack, "deploy", message="the Friday release"):
         holder = held_by(other.stack)
         assert holder is not None
         assert holder["message"] == "the Friday release"
         with (
             pytest.raises(LockedError, match=r"us-east-1 is being worked on: `deploy` by .*the Friday release"),
-            region_lock(other.stack, "destroy", wait_seconds=1, on_wait=said.append),
+            unit_lock(other.stack, "destroy", wait_seconds=1, on_wait=said.append),
         ):
             pytest.fail("two runs hold the same unit")
     assert len(said) == 1
     assert held_by(other.stack) is None
-    with region_lock(other.stack, "destroy"):
+    with unit_lock(other.stack, "destroy"):
         pass
 
 
@@ -238,20 +238,20 @@ def test_what_was_deployed_and_who_did_is_known_everywhere(machines: tuple[Machi
         record = history.start("deploy", [REGION], message="first", revision=release.revision)
         history.finish(record, [UnitResult(REGION, outcome, revision=release.revision)], 0, 1.5)
     one.stack.prepare()
-    RegionReleases(one.stack).mark_started(release)
-    assert RegionReleases(other.stack).interrupted_revision() == release.revision
-    RegionReleases(one.stack).record_applied(release, {"game": {"size": 1}})
-    entry = RegionReleases(other.stack).current()
+    UnitReleases(one.stack).mark_started(release)
+    assert UnitReleases(other.stack).interrupted_revision() == release.revision
+    UnitReleases(one.stack).record_applied(release, {"game": {"size": 1}})
+    entry = UnitReleases(other.stack).current()
     assert entry is not None
     assert (entry.release, entry.variables) == (release, {"game": {"size": 1}})
-    assert RegionReleases(other.stack).interrupted_revision() is None
-    RegionReleases(other.stack).record_verdict(healthy=True)
-    assert RegionReleases(one.stack).last_good(other_than=None).verdict == "healthy"
+    assert UnitReleases(other.stack).interrupted_revision() is None
+    UnitReleases(other.stack).record_verdict(healthy=True)
+    assert UnitReleases(one.stack).last_good(other_than=None).verdict == "healthy"
     records = History(other.workspace, other.environment).records()
     assert sorted(one.regions[0].outcome for one in records) == ["applied", "failed"]
     assert all(one.exit_code == 0 and one.seconds == 1.5 for one in records)
-    RegionReleases(other.stack).forget()
-    assert RegionReleases(one.stack).entries() == []
+    UnitReleases(other.stack).forget()
+    assert UnitReleases(one.stack).entries() == []
 
 
 def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Machine]) -> None:
@@ -260,8 +260,8 @@ def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Mach
     one.store.keep(release)
     one.store.share(release)
     one.stack.prepare()
-    RegionReleases(one.stack).record_applied(release, {})
-    entry = RegionReleases(other.stack).current()
+    UnitReleases(one.stack).record_applied(release, {})
+    entry = UnitReleases(other.stack).current()
     assert entry is not None
     stack = other.store.restored(other.stack, entry)
     assert (stack.source_dir / "main.tf").read_bytes() == (PROJECT / "terraform/stacks/region/main.tf").read_bytes()
@@ -288,8 +288,8 @@ def _small_project(folder: Path) -> Path:
 
 def _deployed(machine: Machine, release: Release) -> ReleaseEntry:
     machine.stack.prepare()
-    RegionReleases(machine.stack).record_applied(release, {})
-    entry = RegionReleases(machine.stack).current()
+    UnitReleases(machine.stack).record_applied(release, {})
+    entry = UnitReleases(machine.stack).current()
     assert entry is not None
     return entry
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from mjctl.deploy.releases.store import RegionReleases
+from mjctl.deploy.releases.store import UnitReleases
 from mjctl.models.errors import NotFoundError
 from mjctl.models.release import Release
 from mjctl.models.release_files import digest_of, game_files
@@ -126,7 +126,7 @@ async def test_a_change_of_the_web_client_is_deployed_and_rolled_back(project: A
 async def test_a_release_of_an_earlier_version_is_listed_and_comes_back(project: Any) -> None:
     """Digests had 16 digits, and the web client was a part of the game server."""
     await project.deploy(regions=[REGION])
-    releases: RegionReleases = project.releases(REGION)
+    releases: UnitReleases = project.releases(REGION)
     now = releases.current()
     assert now is not None
     old = Release("0123456789abcdef", "fedcba9876543210", "00112233445566778899"[:16], "abc")

@@ -16,7 +16,7 @@ from mjctl.models.config_file import load_environment
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.lock import region_lock
+from mjctl.terraform.lock import unit_lock
 from mjctl.terraform.stack import Stack
 from tests.integration.mjctl.conftest import CommandLine
 
@@ -54,7 +54,7 @@ def cut_short(mjctl: CommandLine) -> None:
 
 @contextmanager
 def deploy_under_way() -> Iterator[None]:
-    with region_lock(stack(HALF), "deploy"):
+    with unit_lock(stack(HALF), "deploy"):
         yield
 
 
