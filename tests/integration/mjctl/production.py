@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -357,13 +359,27 @@ def _secret(secretsmanager: Any, is_primary: bool) -> str:
 
 def _health_check(route53: Any, region: str) -> None:
     route53.create_health_check(
-        CallerReference=region,
+        CallerReference=f"{region}-{uuid.uuid4()}",
         HealthCheckConfig={
             "Type": "CLOUDWATCH_METRIC",
             "AlarmIdentifier": {"Region": region, "Name": f"{NAME}-no-healthy-server"},
             "InsufficientDataHealthStatus": "LastKnownStatus",
         },
     )
+
+
+@contextmanager
+def without_health_checks(emulators: Emulators) -> Iterator[None]:
+    """Delete the health checks of all regions, and create them again afterwards."""
+    route53 = emulators.client("route53", REGION)
+    checks = route53.list_health_checks()["HealthChecks"]
+    for check in checks:
+        route53.delete_health_check(HealthCheckId=check["Id"])
+    try:
+        yield
+    finally:
+        for check in checks:
+            _health_check(route53, check["HealthCheckConfig"]["AlarmIdentifier"]["Region"])
 
 
 def set_alarm(emulators: Emulators, region: str, state: str) -> None:

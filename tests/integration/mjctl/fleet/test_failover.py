@@ -12,7 +12,6 @@ from mjctl.sandbox.emulators import Emulators
 from tests.integration.mjctl import production
 from tests.integration.mjctl.conftest import CommandLine
 from tests.integration.mjctl.production import (
-    NAME,
     OTHER_REGION,
     REGION,
     Production,
@@ -128,11 +127,10 @@ def test_players_are_not_sent_to_a_region_that_dns_leaves_out(mjctl: Any, emulat
     assert named_by_dns(emulators) == {REGION}
 
 
-def test_players_are_not_sent_to_a_region_that_is_not_well(
-    mjctl: Any, emulators: Emulators, regions: dict[str, Production]
-) -> None:
-    ecs = regions[OTHER_REGION].client("ecs")
-    ecs.delete_service(cluster=NAME, service=regions[OTHER_REGION].service, force=True)
+def test_players_are_not_sent_to_a_region_that_is_not_well(mjctl: Any, emulators: Emulators) -> None:
+    contract = mjctl.contracts[OTHER_REGION]
+    without_service = contract.fleet.model_copy(update={"service": "no-such-service"})
+    mjctl.contracts = {**mjctl.contracts, OTHER_REGION: contract.model_copy(update={"fleet": without_service})}
     ran = mjctl("failover", "--region", REGION, "--yes")
     assert ran.code == ExitCode.CONFLICT
     assert "nowhere to go" in ran.err
@@ -140,9 +138,7 @@ def test_players_are_not_sent_to_a_region_that_is_not_well(
 
 
 def test_a_region_that_dns_does_not_know_is_said_to_be_so(mjctl: Any, emulators: Emulators) -> None:
-    route53 = emulators.client("route53", REGION)
-    for check in route53.list_health_checks()["HealthChecks"]:
-        route53.delete_health_check(HealthCheckId=check["Id"])
-    ran = mjctl("failover", "--region", REGION, "--restore", "--yes")
+    with production.without_health_checks(emulators):
+        ran = mjctl("failover", "--region", REGION, "--restore", "--yes")
     assert ran.code == ExitCode.NOT_FOUND
     assert "stack `edge`" in " ".join(ran.err.split())
