@@ -145,7 +145,10 @@ def test_one_that_was_interrupted_is_finished_by_the_next(
 
     document = mjctl("one")
     assert document == {
+        "schema": "mjctl.bootstrap/2",
+        "command": "bootstrap",
         "environment": "one",
+        "regions": [],
         "account_id": "123456789012",
         "outcome": "changed",
         "bucket": BUCKET,
