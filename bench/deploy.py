@@ -33,7 +33,7 @@ PROJECT = Workspace.discover(Path(__file__)).project_dir
 def project_of_four_regions(folder: Path) -> Path:
     """This checkout's code with an environment `local` of REGIONS, three zones each."""
     (folder / "configs").mkdir(parents=True)
-    for part in ("terraform", "gameserver"):
+    for part in ("terraform", "gameserver", "web"):
         (folder / part).symlink_to(PROJECT / part)
     environment = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text(encoding="utf-8"))
     environment["regions"] = {name: {"zones": [f"{name}{letter}" for letter in "abc"]} for name in REGIONS}

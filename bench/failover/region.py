@@ -42,7 +42,7 @@ class Home:
         self._project = folder / "project"
         self._environment = {"MJCTL_HOME": str(folder / "home"), "MJCTL_PROJECT_DIR": str(self._project)}
         (self._project / "configs").mkdir(parents=True)
-        for name in ("terraform", "gameserver", "mjctl"):
+        for name in ("terraform", "gameserver", "mjctl", "web"):
             (self._project / name).symlink_to(PROJECT / name)
         config = yaml.safe_load((PROJECT / "configs" / "local.yaml").read_text())
         config["game"]["modes"] = MODES
