@@ -55,23 +55,17 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
     balancer, target_group = _load_balancer(client("elbv2"), network)
     web_acl = _web_acl(client("wafv2"), balancer)
     task_definition = _service(client("ecs"), target_group, network["subnets"])
-    client("application-autoscaling").register_scalable_target(
-        ServiceNamespace="ecs",
-        ResourceId=f"service/{NAME}/{NAME}-game",
-        ScalableDimension="ecs:service:DesiredCount",
-        MinCapacity=3,
-        MaxCapacity=30,
-    )
+    set_scaling(client("application-autoscaling"))
     queues = {
         key: _queue(client("sqs"), f"{NAME}-{key}") for key in ("persistence", "persistence-dlq", "api-function-dlq")
     }
     events, alarms = (client("sns").create_topic(Name=f"{NAME}-{name}")["TopicArn"] for name in ("events", "alarms"))
     client("sns").subscribe(TopicArn=events, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
     client("sns").subscribe(TopicArn=alarms, Protocol="sqs", Endpoint=queues["persistence"]["arn"])
-    _alarm(client("cloudwatch"), "server-5xx")
-    _alarm(client("cloudwatch"), "no-healthy-server")
+    put_alarm(client("cloudwatch"), "server-5xx")
+    put_alarm(client("cloudwatch"), "no-healthy-server")
     set_alarm(emulators, region, "OK")
-    function = _function(client("lambda"), f"{NAME}-api")
+    function = create_function(client("lambda"), f"{NAME}-api")
     secret = _secret(client("secretsmanager"), is_primary)
     pool = client("cognito-idp").create_user_pool(PoolName=NAME)["UserPool"]["Id"]
     client("backup").create_backup_vault(BackupVaultName=name)
@@ -136,7 +130,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
                 "alarm_prefix": f"{NAME}-",
                 "alarm_topic": alarms,
                 "api_id": _gateway(client("apigatewayv2")),
-                "cache_group": _cache(client("elasticache"), name),
+                "cache_group": create_cache(client("elasticache"), name),
                 "certificate": _certificate(client("acm")),
                 "database_cluster": name,
                 "dead_letter_queues": {"api": f"{NAME}-api-function-dlq"},
@@ -219,6 +213,12 @@ def _web_acl(wafv2: Any, balancer: str) -> str:
 def _service(ecs: Any, target_group: str, subnets: list[str]) -> str:
     ecs.create_cluster(clusterName=NAME)
     task_definition = register_task(ecs)
+    create_service(ecs, task_definition, subnets)
+    return task_definition
+
+
+def create_service(ecs: Any, task_definition: str, subnets: list[str]) -> None:
+    """Create the game service, or create it again after a test has deleted it."""
     ecs.create_service(
         cluster=NAME,
         serviceName=f"{NAME}-game",
@@ -228,7 +228,17 @@ def _service(ecs: Any, target_group: str, subnets: list[str]) -> str:
         networkConfiguration={"awsvpcConfiguration": {"subnets": subnets}},
         deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
     )
-    return task_definition
+
+
+def set_scaling(autoscaling: Any, maximum: int = 30) -> None:
+    """Register the game service with the autoscaler, or change the number of tasks it may grow to."""
+    autoscaling.register_scalable_target(
+        ServiceNamespace="ecs",
+        ResourceId=f"service/{NAME}/{NAME}-game",
+        ScalableDimension="ecs:service:DesiredCount",
+        MinCapacity=3,
+        MaxCapacity=maximum,
+    )
 
 
 def _queue(sqs: Any, name: str) -> dict[str, str]:
@@ -237,7 +247,8 @@ def _queue(sqs: Any, name: str) -> dict[str, str]:
     return {"url": url, "arn": arn}
 
 
-def _alarm(cloudwatch: Any, name: str) -> None:
+def put_alarm(cloudwatch: Any, name: str) -> None:
+    """Create an alarm of the game servers, or create it again after a test has deleted it."""
     cloudwatch.put_metric_alarm(
         AlarmName=f"{NAME}-{name}",
         ComparisonOperator="GreaterThanThreshold",
@@ -250,7 +261,8 @@ def _alarm(cloudwatch: Any, name: str) -> None:
     )
 
 
-def _function(client: Any, name: str) -> str:
+def create_function(client: Any, name: str) -> str:
+    """Create a Lambda function, and wait until it can be called."""
     from tests.integration.mjctl.ops_lambda import packed
 
     client.create_function(
@@ -289,14 +301,19 @@ def _aurora(rds: Any, name: str, zones: tuple[str, ...]) -> str:
         MasterUserPassword="only-for-this-test",
     )["DBCluster"]
     for number, zone in enumerate(zones[:2], 1):
-        rds.create_db_instance(
-            DBInstanceIdentifier=f"{name}-{number}",
-            DBClusterIdentifier=name,
-            DBInstanceClass="db.r7g.large",
-            Engine="aurora-postgresql",
-            AvailabilityZone=zone,
-        )
+        create_database_instance(rds, name, number, zone)
     return str(cluster["Endpoint"])
+
+
+def create_database_instance(rds: Any, cluster: str, number: int, zone: str) -> None:
+    """Add an instance to the Aurora cluster."""
+    rds.create_db_instance(
+        DBInstanceIdentifier=f"{cluster}-{number}",
+        DBClusterIdentifier=cluster,
+        DBInstanceClass="db.r7g.large",
+        Engine="aurora-postgresql",
+        AvailabilityZone=zone,
+    )
 
 
 def _table(client: Callable[..., Any], is_primary: bool) -> dict[str, str]:
@@ -328,7 +345,8 @@ def _key(kms: Any) -> str:
     return str(key["Arn"])
 
 
-def _cache(elasticache: Any, name: str) -> str:
+def create_cache(elasticache: Any, name: str) -> str:
+    """Create a replication group that has no metrics yet."""
     elasticache.create_replication_group(
         ReplicationGroupId=name,
         ReplicationGroupDescription="cache",

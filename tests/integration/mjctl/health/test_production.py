@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ from tests.integration.mjctl.production import NAME, OTHER_REGION, REGION, Produ
 def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     with Emulators(tmp_path_factory.mktemp("emulators")) as emulators:
         yield production.build(emulators)
+
+
+@pytest.fixture
+def repairs() -> Iterator[ExitStack]:
+    """Callbacks that undo what a test changes in the region, which all tests share."""
+    with ExitStack() as stack:
+        yield stack
 
 
 async def look(contract: Contract, folder: Path, *only: str, **bounds: float) -> dict[str, CheckResult]:
@@ -89,109 +97,149 @@ async def test_redis_is_looked_at_from_inside(
     ],
 )
 async def test_the_caches_figures_are_judged(
-    region: Production, tmp_path: Path, bounds: dict[str, float], status: str
+    region: Production, tmp_path: Path, repairs: ExitStack, bounds: dict[str, float], status: str
 ) -> None:
-    group = region.client("elasticache").describe_replication_groups(ReplicationGroupId=f"{NAME}-{REGION}")
-    member = group["ReplicationGroups"][0]["MemberClusters"][1]
+    # CloudWatch cannot delete metrics, so the test measures a replication group that no other test checks.
+    elasticache, group = region.client("elasticache"), production.create_cache(region.client("elasticache"), "measured")
+    repairs.callback(elasticache.delete_replication_group, ReplicationGroupId=group)
+    groups = elasticache.describe_replication_groups(ReplicationGroupId=group)["ReplicationGroups"]
+    member = groups[0]["MemberClusters"][1]
+    managed = region.contract.managed.model_copy(update={"cache_group": group})
+    contract = region.contract.model_copy(update={"managed": managed})
     for name, value in {"DatabaseMemoryUsagePercentage": 40.0, "ReplicationLag": 0.2}.items():
         point = {"MetricName": name, "Dimensions": [{"Name": "CacheClusterId", "Value": member}], "Value": value}
         region.client("cloudwatch").put_metric_data(
             Namespace="AWS/ElastiCache", MetricData=[{**point, "Timestamp": datetime.now(UTC) - timedelta(minutes=2)}]
         )
-    found = (await look(region.contract, tmp_path, "cache", **bounds))["cache"]
+    found = (await look(contract, tmp_path, "cache", **bounds))["cache"]
     assert found.status == status, found
     assert "memory 40 %, replication lag 0.2 s" in found.summary
 
 
-def _ring(region: Production) -> None:
-    region.client("cloudwatch").set_alarm_state(AlarmName=f"{NAME}-server-5xx", StateValue="ALARM", StateReason="x")
+def _ring(region: Production, repairs: ExitStack) -> None:
+    cloudwatch, alarm = region.client("cloudwatch"), f"{NAME}-server-5xx"
+    cloudwatch.set_alarm_state(AlarmName=alarm, StateValue="ALARM", StateReason="x")
+    repairs.callback(cloudwatch.set_alarm_state, AlarmName=alarm, StateValue="OK", StateReason="x")
 
 
-def _no_alarm(region: Production) -> None:
-    region.client("cloudwatch").delete_alarms(AlarmNames=[f"{NAME}-server-5xx", f"{NAME}-no-healthy-server"])
+def _no_alarm(region: Production, repairs: ExitStack) -> None:
+    cloudwatch = region.client("cloudwatch")
+    cloudwatch.delete_alarms(AlarmNames=[f"{NAME}-server-5xx", f"{NAME}-no-healthy-server"])
+    repairs.callback(production.set_alarm, region.emulators, REGION, "OK")
+    repairs.callback(production.put_alarm, cloudwatch, "no-healthy-server")
+    repairs.callback(production.put_alarm, cloudwatch, "server-5xx")
 
 
-def _unheard(region: Production) -> None:
-    sns = region.client("sns")
-    for one in sns.list_subscriptions_by_topic(TopicArn=region.contract.managed.alarm_topic)["Subscriptions"]:
-        sns.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+def _unheard(region: Production, repairs: ExitStack) -> None:
+    sns, topic = region.client("sns"), region.contract.managed.alarm_topic
+    for subscription in sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]:
+        sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
+        endpoint = {name: subscription[name] for name in ("Protocol", "Endpoint")}
+        repairs.callback(sns.subscribe, TopicArn=topic, **endpoint)
 
 
-def _in_the_open(region: Production) -> None:
-    region.client("wafv2").disassociate_web_acl(ResourceArn=region.contract.managed.load_balancer)
+def _in_the_open(region: Production, repairs: ExitStack) -> None:
+    wafv2, managed = region.client("wafv2"), region.contract.managed
+    wafv2.disassociate_web_acl(ResourceArn=managed.load_balancer)
+    repairs.callback(wafv2.associate_web_acl, WebACLArn=managed.web_acl, ResourceArn=managed.load_balancer)
 
 
-def _not_recoverable(region: Production) -> None:
-    off = {"PointInTimeRecoveryEnabled": False}
-    region.client("dynamodb").update_continuous_backups(
-        TableName=f"{NAME}-matches", PointInTimeRecoverySpecification=off
-    )
+def _not_recoverable(region: Production, repairs: ExitStack) -> None:
+    def set_recovery(*, enabled: bool) -> None:
+        region.client("dynamodb").update_continuous_backups(
+            TableName=f"{NAME}-matches", PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": enabled}
+        )
+
+    set_recovery(enabled=False)
+    repairs.callback(set_recovery, enabled=True)
 
 
-def _never_rotated(region: Production) -> None:
-    region.client("kms").disable_key_rotation(KeyId=region.contract.keys["data"])
+def _never_rotated(region: Production, repairs: ExitStack) -> None:
+    kms, key = region.client("kms"), region.contract.keys["data"]
+    kms.disable_key_rotation(KeyId=key)
+    repairs.callback(kms.enable_key_rotation, KeyId=key)
 
 
-def _invocation_failed(region: Production) -> None:
+def _invocation_failed(region: Production, repairs: ExitStack) -> None:
     sqs = region.client("sqs")
     url = sqs.get_queue_url(QueueName=f"{NAME}-api-function-dlq")["QueueUrl"]
     sqs.send_message(QueueUrl=url, MessageBody="{}")
+    repairs.callback(sqs.purge_queue, QueueUrl=url)
 
 
-def _function_gone(region: Production) -> None:
-    region.client("lambda").delete_function(FunctionName=f"{NAME}-api")
+def _function_gone(region: Production, repairs: ExitStack) -> None:
+    functions = region.client("lambda")
+    functions.delete_function(FunctionName=f"{NAME}-api")
+    repairs.callback(production.create_function, functions, f"{NAME}-api")
 
 
-def _secret_to_be_deleted(region: Production) -> None:
-    region.client("secretsmanager").delete_secret(SecretId=region.contract.database.secret)
+def _secret_to_be_deleted(region: Production, repairs: ExitStack) -> None:
+    secrets, secret = region.client("secretsmanager"), region.contract.database.secret
+    secrets.delete_secret(SecretId=secret)
+    repairs.callback(secrets.restore_secret, SecretId=secret)
 
 
-def _one_instance(region: Production) -> None:
-    region.client("rds").delete_db_instance(DBInstanceIdentifier=f"{NAME}-{REGION}-2", SkipFinalSnapshot=True)
+def _one_instance(region: Production, repairs: ExitStack) -> None:
+    rds, cluster = region.client("rds"), f"{NAME}-{REGION}"
+    rds.delete_db_instance(DBInstanceIdentifier=f"{cluster}-2", SkipFinalSnapshot=True)
+    repairs.callback(production.create_database_instance, rds, cluster, 2, f"{REGION}b")
 
 
-def _other_task(region: Production) -> None:
-    region.client("ecs").update_service(cluster=NAME, service=region.service, taskDefinition=region.task_definition())
+def _other_task(region: Production, repairs: ExitStack) -> None:
+    ecs, service = region.client("ecs"), {"cluster": NAME, "service": region.service}
+    ecs.update_service(**service, taskDefinition=region.task_definition())
+    repairs.callback(ecs.update_service, **service, taskDefinition=region.contract.fleet.task_definition)
 
 
-def _at_the_limit(region: Production) -> None:
-    region.client("application-autoscaling").register_scalable_target(
+def _at_the_limit(region: Production, repairs: ExitStack) -> None:
+    autoscaling = region.client("application-autoscaling")
+    production.set_scaling(autoscaling, maximum=3)
+    repairs.callback(production.set_scaling, autoscaling)
+
+
+def _nothing_scales(region: Production, repairs: ExitStack) -> None:
+    autoscaling = region.client("application-autoscaling")
+    autoscaling.deregister_scalable_target(
         ServiceNamespace="ecs",
         ResourceId=f"service/{NAME}/{region.service}",
         ScalableDimension="ecs:service:DesiredCount",
-        MinCapacity=3,
-        MaxCapacity=3,
     )
+    repairs.callback(production.set_scaling, autoscaling)
 
 
-def _nothing_scales(region: Production) -> None:
-    region.client("application-autoscaling").deregister_scalable_target(
-        ServiceNamespace="ecs",
-        ResourceId=f"service/{NAME}/{region.service}",
-        ScalableDimension="ecs:service:DesiredCount",
-    )
-
-
-def _no_target(region: Production) -> None:
+def _no_target(region: Production, repairs: ExitStack) -> None:
     elbv2, group = region.client("elbv2"), region.contract.managed.target_group
-    there = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-    elbv2.deregister_targets(TargetGroupArn=group, Targets=[{"Id": item["Target"]["Id"]} for item in there])
+    descriptions = elbv2.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+    targets = [{"Id": item["Target"]["Id"]} for item in descriptions]
+    elbv2.deregister_targets(TargetGroupArn=group, Targets=targets)
+    repairs.callback(elbv2.register_targets, TargetGroupArn=group, Targets=targets)
 
 
-def _nothing_runs(region: Production) -> None:
-    region.client("ecs").delete_service(cluster=NAME, service=region.service, force=True)
+def _nothing_runs(region: Production, repairs: ExitStack) -> None:
+    ecs = region.client("ecs")
+    (service,) = ecs.describe_services(cluster=NAME, services=[region.service])["services"]
+    subnets = service["networkConfiguration"]["awsvpcConfiguration"]["subnets"]
+    ecs.delete_service(cluster=NAME, service=region.service, force=True)
+    repairs.callback(production.create_service, ecs, region.contract.fleet.task_definition, subnets)
 
 
-def _no_stage(region: Production) -> None:
-    region.client("apigatewayv2").delete_stage(ApiId=region.contract.managed.api_id, StageName="$default")
+def _no_stage(region: Production, repairs: ExitStack) -> None:
+    gateway, stage = region.client("apigatewayv2"), {"ApiId": region.contract.managed.api_id, "StageName": "$default"}
+    gateway.delete_stage(**stage)
+    repairs.callback(gateway.create_stage, **stage, AutoDeploy=True)
 
 
-def _distribution_off(region: Production) -> None:
+def _distribution_off(region: Production, repairs: ExitStack) -> None:
     cloudfront = region.client("cloudfront")
-    one = cloudfront.list_distributions()["DistributionList"]["Items"][0]["Id"]
-    current = cloudfront.get_distribution_config(Id=one)
-    config = {**current["DistributionConfig"], "Enabled": False}
-    cloudfront.update_distribution(Id=one, IfMatch=current["ETag"], DistributionConfig=config)
+    distribution = cloudfront.list_distributions()["DistributionList"]["Items"][0]["Id"]
+
+    def set_enabled(*, enabled: bool) -> None:
+        current = cloudfront.get_distribution_config(Id=distribution)
+        config = {**current["DistributionConfig"], "Enabled": enabled}
+        cloudfront.update_distribution(Id=distribution, IfMatch=current["ETag"], DistributionConfig=config)
+
+    set_enabled(enabled=False)
+    repairs.callback(set_enabled, enabled=True)
 
 
 @pytest.mark.parametrize(
@@ -209,8 +257,16 @@ def _distribution_off(region: Production) -> None:
     ],
 )
 async def test_health_says_whether_dns_names_the_region(
-    region: Production, tmp_path: Path, disabled: bool, inverted: bool, alarm: str, status: str
+    region: Production,
+    tmp_path: Path,
+    repairs: ExitStack,
+    disabled: bool,
+    inverted: bool,
+    alarm: str,
+    status: str,
 ) -> None:
+    repairs.callback(production.set_flags, region.emulators, REGION, disabled=False, inverted=False)
+    repairs.callback(production.set_alarm, region.emulators, REGION, "OK")
     production.set_flags(region.emulators, REGION, disabled=disabled, inverted=inverted)
     production.set_alarm(region.emulators, REGION, alarm)
     found = (await look(region.contract, tmp_path, "dns"))["dns"]
@@ -218,8 +274,6 @@ async def test_health_says_whether_dns_names_the_region(
     if alarm != "INSUFFICIENT_DATA":
         # The only region: Route 53 answers with it even if it is unhealthy, so ask the health check itself.
         assert found.evidence["named"] is ((disabled or alarm == "OK") is not inverted)
-    production.set_flags(region.emulators, REGION, disabled=False, inverted=False)
-    production.set_alarm(region.emulators, REGION, "OK")
 
 
 @pytest.mark.parametrize(
@@ -245,20 +299,27 @@ async def test_health_says_whether_dns_names_the_region(
     ],
 )
 async def test_a_fault_is_seen(
-    region: Production, tmp_path: Path, fault: Callable[[Production], None], check: str, status: str, said: str
+    region: Production,
+    tmp_path: Path,
+    repairs: ExitStack,
+    fault: Callable[[Production, ExitStack], None],
+    check: str,
+    status: str,
+    said: str,
 ) -> None:
-    try:
-        fault(region)
-    except region.client("ecs").exceptions.ServiceNotActiveException:
-        assert fault is _nothing_runs
+    before = (await look(region.contract, tmp_path, check))[check]
+    fault(region, repairs)
     found = (await look(region.contract, tmp_path, check))[check]
     assert found.status == status, found
     assert said in found.summary
     assert found.hint
+    repairs.close()
+    repaired = (await look(region.contract, tmp_path, check))[check]
+    assert (repaired.status, repaired.summary) == (before.status, before.summary)
 
 
-async def test_without_targets_no_player_can_be_let_in(region: Production, tmp_path: Path) -> None:
-    _no_target(region)
+async def test_without_targets_no_player_can_be_let_in(region: Production, tmp_path: Path, repairs: ExitStack) -> None:
+    _no_target(region, repairs)
     assert (await look(region.contract, tmp_path, "targets"))["targets"].status is CheckStatus.SKIP
     served = region.contract.endpoints.model_copy(update={"served": True})
     found = (await look(region.contract.model_copy(update={"endpoints": served}), tmp_path, "targets"))["targets"]
@@ -291,11 +352,14 @@ async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_pat
     ].status is CheckStatus.FAIL
 
 
-async def test_a_copy_of_the_database_is_measured(region: Production, tmp_path: Path) -> None:
+async def test_a_copy_of_the_database_is_measured(region: Production, tmp_path: Path, repairs: ExitStack) -> None:
     rds = region.client("rds")
     cluster = rds.describe_db_clusters(DBClusterIdentifier=f"{NAME}-{REGION}")["DBClusters"][0]["DBClusterArn"]
-    rds.create_global_cluster(GlobalClusterIdentifier=f"{NAME}-global", SourceDBClusterIdentifier=cluster)
-    named = region.contract.managed.model_copy(update={"database_global_cluster": f"{NAME}-global"})
+    copies = f"{NAME}-global"
+    rds.create_global_cluster(GlobalClusterIdentifier=copies, SourceDBClusterIdentifier=cluster)
+    repairs.callback(rds.delete_global_cluster, GlobalClusterIdentifier=copies)
+    repairs.callback(rds.remove_from_global_cluster, GlobalClusterIdentifier=copies, DbClusterIdentifier=cluster)
+    named = region.contract.managed.model_copy(update={"database_global_cluster": copies})
     contract = region.contract.model_copy(update={"managed": named})
     found = (await look(contract, tmp_path, "database-regions"))["database-regions"]
     assert (found.status, found.summary) == (CheckStatus.PASS, "writes here, replicated to 0 other regions")

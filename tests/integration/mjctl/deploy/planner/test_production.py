@@ -114,6 +114,18 @@ class Project:
     def deploy(self, *arguments: str, code: int = 0) -> dict[str, str]:
         return self.outcomes("deploy", "--auto-approve", *arguments, code=code)
 
+    def restore_files(self) -> None:
+        """Write the configuration and the game's code as they are before a test changes them."""
+        (self.workspace.configs_dir / "sandbox.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
+        self.code.write_text("RULES = 1\n")
+
+    @property
+    def code(self) -> Path:
+        return self.workspace.project_dir / "gameserver" / "game.py"
+
+    def states(self) -> dict[str, str]:
+        return {unit["region"]: unit["state"] for unit in self.mjctl("status")["regions"]}
+
     def configure(self, **changes: Any) -> None:
         path = self.workspace.configs_dir / "sandbox.yaml"
         path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **changes}, sort_keys=False))
@@ -137,7 +149,6 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     (folder / "configs").mkdir()
     (folder / "configs" / "sandbox.yaml").write_text(yaml.safe_dump(CONFIG, sort_keys=False))
     (folder / "gameserver").mkdir()
-    (folder / "gameserver" / "game.py").write_text("RULES = 1\n")
     workspace = Workspace(folder, folder / "home")
     place = workspace.environment_dir("sandbox")
     place.mkdir(mode=0o700, parents=True)
@@ -163,9 +174,25 @@ def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatc
     archive.touch()
     package = Package(str(archive), "digest", "x86_64", "a" * 64)
     monkeypatch.setattr("mjctl.deploy.planner.production.package_of", lambda *_, **__: package)
-    return Project(workspace, capsys)
+    project = Project(workspace, capsys)
+    project.restore_files()
+    return project
 
 
+@pytest.fixture
+def absent(project: Project) -> None:
+    """Destroy what an earlier test has deployed."""
+    if set(project.states().values()) != {"absent"}:
+        project.outcomes("destroy", "--all-regions", "--auto-approve")
+
+
+@pytest.fixture
+def deployed(project: Project) -> None:
+    """Deploy every unit with the restored files. This is quick if an earlier test has left the units so."""
+    project.deploy("--all-regions")
+
+
+@pytest.mark.usefixtures("absent")
 def test_a_plan_says_what_waits_for_what(project: Project) -> None:
     planned = project.mjctl("plan", "--all-regions", code=2)["regions"]
     assert {one["region"]: one["outcome"] for one in planned} == {
@@ -175,44 +202,51 @@ def test_a_plan_says_what_waits_for_what(project: Project) -> None:
     assert [one["waits_for"] for one in planned] == [[], ["foundation"], ["foundation"], ["foundation"]]
 
 
+@pytest.mark.usefixtures("absent")
 def test_plans_that_cannot_be_made_yet_are_not_kept(project: Project, tmp_path: Path) -> None:
     refused = project.mjctl("plan", "--all-regions", "--out", str(tmp_path / "plans"), code=11)
     assert "no plan can be kept of us-east-1, eu-west-1, edge yet" in refused["error"]["what"]
 
 
+@pytest.mark.usefixtures("absent")
 def test_another_region_does_not_come_before_the_primary(project: Project) -> None:
     refused = project.mjctl("deploy", "--region", SECOND, "--auto-approve", code=11)
     assert f"add --region {PRIMARY}" in refused["error"]["next"]
 
 
+@pytest.mark.usefixtures("absent")
 def test_nothing_is_done_without_an_answer(project: Project) -> None:
     project.mjctl("deploy", "--all-regions", code=12)
     assert "edge: changes are known once foundation is applied" in project.said
-    assert {one["state"] for one in project.mjctl("status")["regions"]} == {"absent"}
+    assert set(project.states().values()) == {"absent"}
 
 
+@pytest.mark.usefixtures("absent")
 def test_the_first_deploy_goes_in_order(project: Project) -> None:
     assert project.deploy("--all-regions", "--gate") == dict.fromkeys(UNITS, "applied")
     assert project.order(list(reversed(UNITS))) == UNITS
     assert f"[{SECOND}] is not watched yet: no player reaches it before the edge" in project.said
 
 
+@pytest.mark.usefixtures("deployed")
 def test_the_states_are_in_the_bucket_and_nothing_in_the_project(project: Project) -> None:
-    status = {one["region"]: one for one in project.mjctl("status")["regions"]}
-    assert list(status) == UNITS
-    assert {one["state"] for one in status.values()} == {"deployed"}
+    states = project.states()
+    assert list(states) == UNITS
+    assert set(states.values()) == {"deployed"}
     assert not list(project.workspace.project_dir.joinpath("terraform").rglob("*.tfstate*"))
     # What lies in the data folders says where the state is, and holds none of it.
     for pointer in project.workspace.environment_dir("sandbox").glob("*/terraform/**/*.tfstate"):
         assert json.loads(pointer.read_text())["backend"]["type"] == "s3"
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_second_plan_changes_nothing(project: Project) -> None:
     assert project.outcomes("plan", "--all-regions") == dict.fromkeys(UNITS, "unchanged")
 
 
+@pytest.mark.usefixtures("deployed")
 def test_new_code_goes_to_the_regions_alone(project: Project) -> None:
-    (project.workspace.project_dir / "gameserver" / "game.py").write_text("RULES = 2\n")
+    project.code.write_text("RULES = 2\n")
     project.configure(game={"servers_per_zone": 2})
     assert project.deploy("--all-regions", "--strategy", "canary", "--canary", SECOND, "--no-gate") == {
         "foundation": "unchanged",
@@ -223,6 +257,7 @@ def test_new_code_goes_to_the_regions_alone(project: Project) -> None:
     assert project.order([PRIMARY, SECOND]) == [SECOND, PRIMARY]
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_region_that_players_reach_is_watched(project: Project) -> None:
     """Nobody answers for the region here, so its gate finds it unhealthy, and the other one is left alone."""
     project.configure(game={"servers_per_zone": 3})
@@ -232,12 +267,16 @@ def test_a_region_that_players_reach_is_watched(project: Project) -> None:
     assert project.deploy("--all-regions")[SECOND] == "applied"
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_region_goes_back_to_its_last_release(project: Project) -> None:
+    project.configure(game={"servers_per_zone": 2})
+    assert project.deploy("--region", SECOND)[SECOND] == "applied"
     assert project.outcomes("rollback", "--region", SECOND, "--auto-approve", "--no-gate") == {SECOND: "rolled_back"}
     assert project.outcomes("plan", "--region", SECOND, code=2)[SECOND] == "planned"
     assert project.deploy("--region", SECOND)[SECOND] == "applied"
 
 
+@pytest.mark.usefixtures("deployed")
 def test_what_foundation_publishes_anew_reaches_every_stack(project: Project) -> None:
     """The regions' plans were made with what foundation published before, and edge's with what the regions did."""
     project.configure_domain("two.example.com")
@@ -245,6 +284,7 @@ def test_what_foundation_publishes_anew_reaches_every_stack(project: Project) ->
     assert project.outcomes("plan", "--all-regions") == dict.fromkeys(UNITS, "unchanged")
 
 
+@pytest.mark.usefixtures("deployed")
 def test_approved_plans_are_applied_or_refused_never_replaced(project: Project, tmp_path: Path) -> None:
     project.configure_domain("three.example.com")
     kept = str(tmp_path / "plans")
@@ -259,40 +299,43 @@ def test_approved_plans_are_applied_or_refused_never_replaced(project: Project, 
     assert project.deploy("--all-regions")[SECOND] == "applied"
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_region_that_fails_keeps_players_where_they_are(project: Project) -> None:
-    project.configure(game={"tick_rate_hz": 13, "servers_per_zone": 2})
+    project.configure(game={"tick_rate_hz": 13})
     assert project.outcomes("plan", "--region", PRIMARY, code=4)[PRIMARY] == "failed"
-    project.configure(game={"servers_per_zone": 2})
 
 
+@pytest.mark.usefixtures("deployed")
 def test_the_primary_region_goes_last(project: Project) -> None:
     refused = project.mjctl("destroy", "--region", PRIMARY, "--auto-approve", code=11)
     assert f"the databases of {SECOND} follow its own" in refused["error"]["what"]
 
 
-def test_players_leave_a_region_before_it_goes(project: Project) -> None:
+@pytest.mark.usefixtures("deployed")
+def test_regions_go_one_after_the_other_and_come_back(project: Project) -> None:
+    # Players leave a region before it goes.
     assert project.outcomes("destroy", "--region", SECOND, "--auto-approve") == {"edge": "applied", SECOND: "destroyed"}
     assert project.said.index("[edge] applying") < project.said.index(f"[{SECOND}] destroying")
     assert project.published("edge")["regions"] == [PRIMARY]
 
-
-def test_the_last_region_takes_the_edge_along_and_leaves_what_players_own(project: Project) -> None:
+    # The last region takes the edge along, and leaves foundation, which holds what players own.
     assert project.outcomes("destroy", "--region", PRIMARY, "--auto-approve") == {
         "edge": "destroyed",
         PRIMARY: "destroyed",
     }
-    states = {one["region"]: one["state"] for one in project.mjctl("status")["regions"]}
-    assert states == {**dict.fromkeys(UNITS, "absent"), "foundation": "deployed"}
+    assert project.states() == {**dict.fromkeys(UNITS, "absent"), "foundation": "deployed"}
+
+    # The primary region comes back first.
     assert project.deploy("--region", PRIMARY) == {"foundation": "unchanged", PRIMARY: "applied", "edge": "applied"}
 
-
-def test_a_region_comes_back_beside_the_primary(project: Project) -> None:
+    # The other region comes back beside it.
     planned = project.outcomes("plan", "--region", SECOND, code=2)
     assert planned == {"foundation": "unchanged", SECOND: "planned", "edge": "waiting"}
     assert project.deploy("--region", SECOND) == {"foundation": "unchanged", SECOND: "applied", "edge": "applied"}
     assert project.published("edge")["regions"] == [SECOND, PRIMARY]
 
 
+@pytest.mark.usefixtures("deployed")
 def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
     environment = load_environment(project.workspace, "sandbox")
     place = daemon.running(project.workspace.environment_dir("sandbox"))
@@ -311,8 +354,9 @@ def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
     assert "nothing to unlock" in project.mjctl("unlock", "--region", "foundation")["regions"][0]["result"]
 
 
+@pytest.mark.usefixtures("deployed")
 def test_destroy_leaves_nothing(project: Project) -> None:
     assert project.outcomes("destroy", "--all-regions", "--auto-approve") == dict.fromkeys(UNITS, "destroyed")
     assert project.order(UNITS, "destroying") == list(reversed(UNITS))
-    assert {one["state"] for one in project.mjctl("status")["regions"]} == {"absent"}
+    assert set(project.states().values()) == {"absent"}
     assert project.outcomes("destroy", "--all-regions", "--auto-approve") == dict.fromkeys(UNITS, "unchanged")
