@@ -6,6 +6,7 @@ much of it the AWS provider's own fixed waits. The last line is one JSON object:
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -67,6 +68,7 @@ def measured(sandbox: Sandbox, regions: tuple[str, ...]) -> dict[str, Any]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="mjctl-bench-") as folder:
         sandbox = Sandbox(Path(folder))
         sandbox.mjctl("sandbox", "up")
