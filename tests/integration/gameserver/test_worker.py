@@ -28,7 +28,7 @@ class Queues:
         self.sqs = boto3.client("sqs", **options)
         self.sns = boto3.client("sns", **options)
         self.url = settings.persistence_queue_url
-        self.dead_letter_url = f"{self.url}-dead-letter"
+        self.dead_letter_url = f"{self.url}-dlq"
         self.topic = settings.events_topic_arn
 
     def publish(self, bodies: list[str]) -> None:
