@@ -451,8 +451,9 @@ def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
 
 
 @pytest.mark.slow
-def test_a_shell_closes_and_redirects_streams(operator: Operator) -> None:
+def test_a_shell_closes_and_redirects_streams(operator: Operator, contract: Contract) -> None:
     """The same with a real interpreter: what it does to its streams at its start and at its end counts too."""
+    asyncio.run(_fill_cache(contract))
     program = f"{sys.executable} -m mjctl"
     for line, code, words in (
         ("config validate >&-", 0, ""),
