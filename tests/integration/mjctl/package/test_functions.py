@@ -130,7 +130,9 @@ def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Pat
     assert not again.made
     # Another checkout, on another day, with caches and dependencies installed elsewhere.
     shutil.copytree(PROJECT / "gameserver", tmp_path / "gameserver", copy_function=shutil.copy)
-    (tmp_path / "gameserver" / "__pycache__" / "new.cpython-311.pyc").write_bytes(b"x")
+    caches = tmp_path / "gameserver" / "__pycache__"
+    caches.mkdir(exist_ok=True)
+    (caches / "new.cpython-311.pyc").write_bytes(b"x")
     (dependencies,) = cache.glob("dependencies-*")
     shutil.copytree(dependencies, tmp_path / "cache" / dependencies.name, copy_function=shutil.copy)
     other = build_functions(tmp_path, tmp_path / "cache", local_runtime())
@@ -138,7 +140,7 @@ def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Pat
     assert other.path.name == package.path.name
     assert other.sha256_base64 == package.sha256_base64
 
-    with (tmp_path / "gameserver" / "closure.py").open("a") as source:
+    with (tmp_path / "gameserver" / "cluster" / "closure.py").open("a") as source:
         source.write("\n")
     changed = build_functions(tmp_path, tmp_path / "cache", local_runtime())
     assert changed.made
