@@ -39,7 +39,7 @@ from mjctl.models.deployment import RunResult, UnitOutcome, UnitResult
 from mjctl.models.environment import EDGE, FOUNDATION, Environment
 from mjctl.models.errors import NotFoundError, UsageError
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.contracts import deployed_contracts, shared_contracts
+from mjctl.terraform import contracts
 from mjctl.terraform.stack import Stack
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ class DeploySession:
             for unit in result.results
             if unit.outcome in up and unit.unit in self.environment.regions and self.planner.stack(unit.unit).exists()
         ]
-        return deployed_contracts(self.workspace, self.environment, regions) if regions else {}
+        return contracts.deployed_contracts(self.workspace, self.environment, regions) if regions else {}
 
     def _make_planner(self, *, only_planned: bool = False) -> Planner:
         if self.environment.target == "local":
@@ -373,7 +373,7 @@ class DeploySession:
         """Return the stacks that exist once, if `regions` are all regions of the environment."""
         if set(regions) != set(self.environment.regions):
             return ()
-        return tuple(shared_contracts(self.workspace, self.environment))
+        return tuple(contracts.shared_contracts(self.workspace, self.environment))
 
     def _earlier(self, region: str, to: str | None) -> DesiredState:
         releases = UnitReleases(self.planner.stack(region))

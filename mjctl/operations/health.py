@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from mjctl.deploy.gate import Gate
 from mjctl.fleet.failover_sequence import Probe
+from mjctl.health import runner
 from mjctl.health.model import Thresholds
-from mjctl.health.runner import run_health
 from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.environment import Environment
 from mjctl.models.workspace import Workspace
-from mjctl.terraform.contracts import deployed_contracts
+from mjctl.terraform import contracts as published
 
 
 def health_gate(
@@ -36,9 +36,9 @@ def health_gate(
     bounds = Thresholds().with_overrides(thresholds)
 
     async def check(region: str) -> Sequence[CheckResult]:
-        contracts = await asyncio.to_thread(deployed_contracts, workspace, environment, [region])
+        contracts = await asyncio.to_thread(published.deployed_contracts, workspace, environment, [region])
         folder = workspace.region_dir(environment.name, region) / "secrets"
-        report = await run_health(environment.name, contracts, {region: folder}, thresholds=bounds)
+        report = await runner.run_health(environment.name, contracts, {region: folder}, thresholds=bounds)
         return report.results
 
     return Gate(check, soak_seconds, max_failures)
@@ -49,7 +49,7 @@ def failover_probe(workspace: Workspace, environment: Environment) -> Probe:
 
     async def probe(contracts: Mapping[str, Contract], only: Sequence[str]) -> list[CheckResult]:
         folders = {region: workspace.region_dir(environment.name, region) / "secrets" for region in contracts}
-        report = await run_health(environment.name, contracts, folders, only=only)
+        report = await runner.run_health(environment.name, contracts, folders, only=only)
         return list(report.results)
 
     return probe
