@@ -288,7 +288,7 @@ WHEN_UP = {
 def test_the_document_of_every_command_fits_its_schema(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of a command that succeeds on a healthy region, or its error. Unit tests check errors of every command."""
+    """The document of a command on a healthy region, or its error document, fits the published schema."""
     monkeypatch.setenv("MJCTL_HOME", str(operator.home))
     code = run([*line(name), "--output", "json"])
     captured = capsys.readouterr()

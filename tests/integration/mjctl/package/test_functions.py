@@ -69,7 +69,7 @@ def unzipped(package: FunctionPackage, tmp_path_factory: pytest.TempPathFactory)
 
 
 def services_of_the_game() -> set[str]:
-    """What gameserver/runtime/aws.py makes clients of."""
+    """The AWS services that gameserver/runtime/aws.py creates clients of."""
     source = (PROJECT / "gameserver" / "runtime" / "aws.py").read_text(encoding="utf-8")
     return set(re.findall(r'_client\("([a-z-]+)"\)', source))
 
