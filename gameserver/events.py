@@ -154,7 +154,7 @@ _STRUCTURAL: Final = frozenset({MatchStarted.TYPE, PlayerJoined.TYPE, PlayerLeft
 
 
 class RuleEvent(NamedTuple):
-    """What rules report, e.g. `(PLAYER_SCORED, 3, {"score": 12, "points": 2})`. The match adds the player's id."""
+    """An event that rules report, such as `(PLAYER_SCORED, 3, {"score": 12})`. The match adds the id of the player."""
 
     type: str
     slot: int
@@ -367,7 +367,7 @@ def read_labels(body: str) -> list[EventLabel]:
 
 
 def needs_snapshot(event: MatchEvent) -> bool:
-    """Whether an event must be stored together with a snapshot, because replaying it alone would not restore all."""
+    """Return True if replaying this event cannot restore the match, so that a snapshot must be stored with it."""
     return event.type in _STRUCTURAL
 
 

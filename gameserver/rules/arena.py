@@ -54,7 +54,7 @@ class ArenaRunner:
 
 
 class StoredRunner(NamedTuple):
-    """What of a `ArenaRunner` goes into a snapshot."""
+    """The fields of an `ArenaRunner` that a snapshot stores."""
 
     x: float
     y: float

@@ -50,7 +50,7 @@ _HEADER: Final = 14
 
 
 class Seatholder(Protocol):
-    """What a connection asks of the room that holds its seat; see `gameserver.server.room.Room`."""
+    """The methods of a room that a connection calls; `gameserver.server.room.Room` implements them."""
 
     match: Match
     closing: bool
@@ -64,7 +64,7 @@ class Seatholder(Protocol):
 
 
 class Forwarder(Protocol):
-    """What a connection asks of the relay that carries its messages; see `gameserver.server.relay.Relay`."""
+    """The methods of a relay that a connection calls; `gameserver.server.relay.Relay` implements them."""
 
     def forward(self, data: bytes) -> None: ...
     def pause(self) -> None: ...

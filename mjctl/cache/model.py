@@ -1,4 +1,4 @@
-"""What operators do with a cache, and the values that it returns. Keys are logical: `<namespace>:<key>`."""
+"""The operations on a cache, and the types of their results. Keys are logical: `<namespace>:<key>`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class KeyListing:
 
 @dataclass(frozen=True)
 class CachedValue:
-    """What is under one key. `found` tells an absent key from a stored null."""
+    """The value of one key. `found` is false if the key is absent; a stored null has `found` true."""
 
     key: str
     found: bool
@@ -54,7 +54,7 @@ class NamespaceResult:
 
 @dataclass(frozen=True)
 class FlushResult:
-    """What a flush did.
+    """The result of a flush.
 
     Attributes:
         keys: how many keys were removed, or would be.
@@ -66,7 +66,7 @@ class FlushResult:
 
 
 class Access(Protocol):
-    """What operators do with a cache. Semantics are those of `gameserver.cache.DistributedCache`."""
+    """The operations on a cache. They behave as those of `gameserver.cache.DistributedCache`."""
 
     async def stats(self) -> CacheStats: ...
 
@@ -100,7 +100,7 @@ class Access(Protocol):
 
 
 def matches_everything(pattern: str) -> bool:
-    """Whether a pattern may spare nothing: it is made of wildcards only."""
+    """Return True if a pattern consists of wildcards only, so that it can match every key."""
     return not re.sub(r"\[[^]]*\]", "?", pattern).strip("*?:")
 
 

@@ -1,4 +1,4 @@
-"""What the commands that drive Terraform share: live progress, the question before a change, and how a run is shown."""
+"""Helpers of the commands that run Terraform: live progress, the question before a change, and the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How commands and groups of commands name their variables and print their help."""
+"""Classes of commands and groups: they name environment variables and print help."""
 
 from __future__ import annotations
 

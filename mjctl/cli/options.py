@@ -139,7 +139,7 @@ GateThresholdOption = Annotated[
 
 
 class BackupKind(StrEnum):
-    """Who keeps a backup."""
+    """The service that keeps a backup: mjctl itself, or AWS Backup."""
 
     PORTABLE = "portable"
     MANAGED = "managed"

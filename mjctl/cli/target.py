@@ -1,4 +1,4 @@
-"""What the operator commands share: the contracts they work on, and how a failure in one region of several ends."""
+"""Helpers of the operator commands: they read the contracts, and they report regions that failed beside others."""
 
 from __future__ import annotations
 

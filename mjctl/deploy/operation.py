@@ -76,7 +76,7 @@ class StopSwitch:
 
 @dataclass(frozen=True)
 class Operation:
-    """What a session does for one call of it.
+    """One call of a session: locks, event loop, approval and history.
 
     Attributes:
         command: The name under which locks and history show the operation.

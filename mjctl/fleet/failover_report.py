@@ -1,4 +1,4 @@
-"""What a failover will do, and how it has ended."""
+"""The plan and the report of a failover."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Step:
 
 @dataclass(frozen=True)
 class WriterMove:
-    """Where the database's writer is and where it is to go.
+    """The current and the planned region of the database's writer.
 
     Attributes:
         lossy: Rows that are not yet copied may be lost.
@@ -50,7 +50,7 @@ def lag_text(copy: Copy) -> str:
 
 @dataclass(frozen=True)
 class FailoverPlan:
-    """What a failover or its reverse will do.
+    """The plan of a failover, or of the return from one.
 
     Attributes:
         takers: The regions that get the players; () if players come back.
@@ -76,7 +76,7 @@ class FailoverPlan:
 
 @dataclass(frozen=True)
 class FailoverReport:
-    """How a failover or its reverse has ended.
+    """The report of a failover, or of the return from one.
 
     Attributes:
         action: `none`, `closed`, `restored` or `failed`.

@@ -31,7 +31,7 @@ class ServerRow:
     task: str | None = None
     """Id of its ECS task, on AWS."""
     drained: Drained | None = None
-    """Who has drained it, when and why; None for a server that was not drained."""
+    """The operator, time and reason of a drain; None if the server was not drained."""
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ _GOOD = frozenset(
 
 @dataclass(frozen=True)
 class RunResult:
-    """What one run did to its units.
+    """The results of one run, by unit.
 
     Attributes:
         command: `deploy`, `plan`, `drift`, `destroy`, `rollback` or `servers scale`.

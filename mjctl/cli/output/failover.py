@@ -1,4 +1,4 @@
-"""What `mjctl failover` says it does and has done."""
+"""The views of `mjctl failover`: its plan, its question and its report."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from mjctl.package.image import Registry
 
 @dataclass(frozen=True)
 class Package:
-    """What a region runs: the functions' archive with its SHA-256 in base64, and the image by digest."""
+    """The code that a region runs: the functions' archive with its SHA-256 in base64, and the image by digest."""
 
     path: str
     sha256: str

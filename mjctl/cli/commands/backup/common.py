@@ -1,4 +1,4 @@
-"""What the commands of `mjctl backup` share."""
+"""Options and helpers that several commands of `mjctl backup` use."""
 
 from __future__ import annotations
 

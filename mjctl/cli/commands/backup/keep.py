@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,9 +21,6 @@ from mjctl.cli.options import (
 )
 from mjctl.cli.session import Exit, OutputFormat
 from mjctl.models.exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    pass
 
 
 def create(

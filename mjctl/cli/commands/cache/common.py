@@ -1,4 +1,4 @@
-"""What the commands of `mjctl cache` share."""
+"""Options and helpers that several commands of `mjctl cache` use."""
 
 from __future__ import annotations
 

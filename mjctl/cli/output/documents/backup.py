@@ -22,7 +22,7 @@ class PartDocument(JsonDocument):
 
 
 class BackupFields(JsonDocument):
-    """What a complete backup says of itself. `environment` and `source_region`: where it was made."""
+    """The manifest of a complete backup. `environment` and `source_region` name the region that it copies."""
 
     backup_id: str
     project: str
@@ -51,7 +51,7 @@ class PlannedBackupPartDocument(JsonDocument):
 
 
 class PlannedBackupDocument(JsonDocument):
-    """Of --dry-run."""
+    """The answer with `--dry-run`."""
 
     region: str
     parts: tuple[PlannedBackupPartDocument, ...]
@@ -68,7 +68,7 @@ class ManagedBackupDocument(JsonDocument):
 
 
 class RegionManagedBackupsDocument(JsonDocument):
-    """Of --kind managed."""
+    """The answer with `--kind managed`."""
 
     region: str
     backups: tuple[ManagedBackupDocument, ...]
@@ -170,7 +170,7 @@ class RestoreStepDocument(JsonDocument):
 
 
 class PlannedRestoreDocument(JsonDocument):
-    """Of --dry-run."""
+    """The answer with `--dry-run`."""
 
     region: str
     backup_id: str
@@ -215,7 +215,7 @@ class ManagedRestoreDocument(JsonDocument):
 
 
 class RegionManagedRestoresDocument(JsonDocument):
-    """Of --kind managed."""
+    """The answer with `--kind managed`."""
 
     region: str
     restores: tuple[ManagedRestoreDocument, ...]
@@ -236,7 +236,7 @@ class PruneDecisionDocument(JsonDocument):
 
 
 class PlannedPruneDocument(JsonDocument):
-    """Of --dry-run, or when a region failed."""
+    """The answer with `--dry-run`, or when a region failed."""
 
     region: str
     decisions: tuple[PruneDecisionDocument, ...]

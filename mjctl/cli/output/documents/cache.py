@@ -131,7 +131,7 @@ class ExpireDocument(Envelope):
 
 
 class InvalidatedKeyDocument(JsonDocument):
-    """Of one key."""
+    """The answer for one key."""
 
     region: str
     key: str
@@ -140,7 +140,7 @@ class InvalidatedKeyDocument(JsonDocument):
 
 
 class InvalidatedNamespaceDocument(JsonDocument):
-    """Of --namespace."""
+    """The answer with `--namespace`."""
 
     region: str
     namespace: str
@@ -150,7 +150,7 @@ class InvalidatedNamespaceDocument(JsonDocument):
 
 
 class InvalidatedPatternDocument(JsonDocument):
-    """Of --pattern."""
+    """The answer with `--pattern`."""
 
     region: str
     pattern: str

@@ -44,7 +44,7 @@ class FailedRegionDocument(JsonDocument):
 
 
 class Envelope(JsonDocument):
-    """What every document has. A model of a command adds its regions and its other fields."""
+    """The fields of every document. The model of a command adds its regions and its other fields."""
 
     schema_: str = Field(alias="schema", description="name and version of the document: docs/schemas/<name>.json")
     command: str | None = Field(description="the command that printed it; null when the command line names none")

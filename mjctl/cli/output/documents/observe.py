@@ -125,7 +125,7 @@ class MatchCountDocument(JsonDocument):
 
 
 class VerificationDocument(JsonDocument):
-    """What PostgreSQL and DynamoDB hold of the matches that were played."""
+    """The comparison of the played matches with PostgreSQL and DynamoDB."""
 
     verified: bool
     matches: int
@@ -233,7 +233,7 @@ def load_entry(report: LoadReport) -> dict[str, Any]:
 
 
 def _verification(reports: Sequence[LoadReport]) -> dict[str, Any]:
-    """What the stores hold of the matches of all these reports."""
+    """Add up the comparisons of all these reports with the stores."""
     found = [report.verification for report in reports if report.verification is not None]
     return {
         "verified": bool(reports) and all(report.verified for report in reports),

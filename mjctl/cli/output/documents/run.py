@@ -39,7 +39,7 @@ class ViolationDocument(JsonDocument):
 
 
 class VerdictDocument(JsonDocument):
-    """What the health gate found."""
+    """The verdict of the health gate."""
 
     healthy: bool
     looks: int
@@ -48,7 +48,7 @@ class VerdictDocument(JsonDocument):
 
 
 class UnitDocument(JsonDocument):
-    """How one unit ended."""
+    """The result of one unit."""
 
     region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
     outcome: Literal[
