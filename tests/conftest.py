@@ -1,4 +1,4 @@
-"""What every test run shares: signals, the guard over services, the workers' shares, the budget of reruns."""
+"""Configures every test run: signals, the guard that ends services, the distribution over workers, the limit of reruns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RERUNS = 2
-# The other tests of the stack share one region.
+# The tests of all other files in tests/integration/stack share one region.
 _DEPLOY_THEIR_OWN_REGIONS = (
     "test_failover.py",
     "test_rollout.py",
@@ -52,7 +52,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    # The temporary folder has no public name outside of fixtures.
+    # pytest has no public name for the temporary folder outside of fixtures.
     session.config.stash[_guard].cover(session.config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
 
 
@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _rank(nodeid: str) -> int:
-    """A place in the order: the shared region, the regions of single files, Terraform, other services, no services."""
+    """Return a sort key: shared region, regions of single files, Terraform, other services, no services."""
     if "/stack/" in nodeid:
         return 1 if _file(nodeid) in _DEPLOY_THEIR_OWN_REGIONS else 0
     return next(
@@ -93,7 +93,7 @@ def _file(nodeid: str) -> str:
 
 
 class _RerunList:
-    """Writes down each test that is run once more, and prints the list at the end."""
+    """Records each test that is run once more, and prints the list at the end."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -104,7 +104,7 @@ class _RerunList:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        # A worker of pytest-xdist receives the command line, not what was made of it.
+        # A worker of pytest-xdist receives the command line, not the options that this process has computed from it.
         node.workerinput[_ALLOWED] = node.config.option.max_suite_reruns
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

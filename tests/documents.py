@@ -19,7 +19,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def read_document(text: str) -> Any:
-    """Return the one document in `text`. It must fit the schema that it names."""
+    """Return the JSON document in `text`. It must fit the schema that it names."""
     document = json.loads(text)
     name = document["schema"].removeprefix("mjctl.").partition("/")[0]
     problems = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(document)]
@@ -28,5 +28,5 @@ def read_document(text: str) -> Any:
 
 
 def rows(document: Any, name: str) -> list[Any]:
-    """Return what all regions of a document list under `name`, with their region."""
+    """Return the entries that all regions of a document list under `name`, each with its region."""
     return [{"region": entry["region"], **row} for entry in document["regions"] for row in entry.get(name, ())]

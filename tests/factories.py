@@ -1,4 +1,4 @@
-"""Contracts for tests: with free addresses, or over the session's real services."""
+"""Builds contracts for tests, with unused addresses or with the addresses of real services."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gameserver.runtime.settings import Settings
 from mjctl.models.contract import Contract
 
 ACCOUNT_ID = "000000000000"
-# Nothing listens there.
+# No process listens on port 1.
 NOWHERE = "http://127.0.0.1:1"
 
 

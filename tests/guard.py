@@ -1,4 +1,4 @@
-"""Ends what a pytest process has started when that process dies, however it dies.
+"""Ends the processes that a pytest process has started when the pytest process dies, even by SIGKILL.
 
 Tests start real services, as children and as daemons. A pytest that ends in order stops them through its fixtures. A
 pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot. So each pytest process, and each
@@ -36,19 +36,19 @@ class Guard:
     def __init__(self) -> None:
         token = secrets.token_hex(8)
         os.environ[VARIABLE] = token
-        # A session of its own: Ctrl-C at the terminal, or a kill of the process group, must not reach the watcher.
+        # The watcher gets a separate session, so that Ctrl-C or a kill of the process group does not reach it.
         self._watcher = subprocess.Popen(
             [sys.executable, __file__, token], stdin=subprocess.PIPE, start_new_session=True, env=_bare_environment()
         )
 
     def cover(self, folder: Path) -> None:
-        """Also end processes that name a path below `folder` in their environment."""
+        """Cover the processes that name a path below `folder` in their environment, too."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.write(f"{folder}/\n".encode())
         self._watcher.stdin.flush()
 
     def close(self) -> None:
-        """Let the watcher do its work now and wait for its end."""
+        """Ask the watcher to end the processes now, and wait for its exit."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.close()
         self._watcher.wait(_LIMIT_SECONDS + 10)
@@ -56,33 +56,33 @@ class Guard:
 
 def processes_with(marks: list[bytes]) -> list[psutil.Process]:
     """Return the running processes that have one of `marks` in their environment, with all their descendants."""
-    found: dict[int, psutil.Process] = {}
+    processes: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         # Other users' environments cannot be read. A zombie has none.
         with suppress(psutil.Error, OSError):
             if any(mark in variable for variable in _variables(process) for mark in marks):
-                found.update({one.pid: one for one in (process, *process.children(recursive=True))})
-    found.pop(os.getpid(), None)
-    return list(found.values())
+                processes.update({child.pid: child for child in (process, *process.children(recursive=True))})
+    processes.pop(os.getpid(), None)
+    return list(processes.values())
 
 
 def end(marks: list[bytes]) -> None:
-    """End the processes with SIGTERM, and with SIGKILL where that does not help. Repeat until there are none."""
+    """End the processes with SIGTERM, and with SIGKILL if they survive. Repeat until none is left."""
     deadline = time.monotonic() + _LIMIT_SECONDS
-    asked: set[int] = set()
+    signalled: set[int] = set()
     while (processes := processes_with(marks)) and time.monotonic() < deadline:
         for process in processes:
             with suppress(psutil.NoSuchProcess):
                 # PostgreSQL waits for its clients after SIGTERM. A stopped process handles a signal only after SIGCONT.
                 orderly = signal.SIGINT if process.name() == "postgres" else signal.SIGTERM
-                process.send_signal(signal.SIGKILL if process.pid in asked else orderly)
+                process.send_signal(signal.SIGKILL if process.pid in signalled else orderly)
                 process.send_signal(signal.SIGCONT)
-        asked.update(process.pid for process in processes)
+        signalled.update(process.pid for process in processes)
         psutil.wait_procs(processes, timeout=_PATIENCE_SECONDS)
 
 
 def _variables(process: psutil.Process) -> list[bytes]:
-    # A shell that a person has opened in the temporary folder is not a service.
+    # A shell that a developer has opened in the temporary folder is not a service.
     return [f"{name}={value}".encode() for name, value in process.environ().items() if name not in ("PWD", "OLDPWD")]
 
 

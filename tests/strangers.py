@@ -1,4 +1,4 @@
-"""Two attackers for the tests: a web page in the developer's browser, and another user of the same machine."""
+"""Attacks a region as a web page in the developer's browser, and as another user of the same machine."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import Any
 NOBODY = 65534
 _TIMEOUT_SECONDS = 30.0
 
-# What browsers send: https://fetch.spec.whatwg.org/#cors-preflight-fetch, https://www.w3.org/TR/fetch-metadata/
+# The headers that browsers send: https://fetch.spec.whatwg.org/#cors-preflight-fetch, https://www.w3.org/TR/fetch-metadata/
 CROSS_SITE = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
 SAME_SITE = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-site"}
 IMAGE = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"}
 PREFLIGHT = {**CROSS_SITE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-amz-target"}
-# After DNS rebinding the page's own name leads here, so that the browser takes the request for one of the same origin.
+# After DNS rebinding the page's own name resolves to this machine, so the browser sends a same-origin request.
 REBOUND = {"Host": "evil.example:{port}", "Sec-Fetch-Site": "same-origin"}
 REBOUND_WITHOUT_METADATA = {"Host": "evil.example:{port}"}
 
-# By name: method, headers, body.
+# Requests by name: (method, headers, body).
 PAGE_REQUESTS: Mapping[str, tuple[str, Mapping[str, str], bytes]] = {
     "a form's POST": ("POST", {**CROSS_SITE, "Content-Type": "text/plain"}, b"{}"),
     "a preflight": ("OPTIONS", PREFLIGHT, b""),
@@ -39,7 +39,12 @@ PAGE_REQUESTS: Mapping[str, tuple[str, Mapping[str, str], bytes]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """`status` is 0 for an answer that is not HTTP, `raw` is then all of it."""
+    """Holds the answer of a port.
+
+    Attributes:
+        status: the HTTP status, 0 for an answer that is not HTTP.
+        raw: the whole answer.
+    """
 
     status: int
     headers: Mapping[str, str]
@@ -72,7 +77,7 @@ def exchange(port: int, request: bytes, *, tls: bool = False) -> bytes:
 def http(
     port: int, method: str, path: str = "/", headers: Mapping[str, str] | None = None, body: bytes = b""
 ) -> Answer:
-    """One HTTP request, byte for byte as given; `{port}` in a header becomes the port."""
+    """Send one HTTP request without changing a byte, except that `{port}` in a header becomes the port."""
     fields = {"Host": "127.0.0.1:{port}", "Connection": "close", "Content-Length": str(len(body)), **(headers or {})}
     head = "".join(f"{name}: {value.format(port=port)}\r\n" for name, value in fields.items())
     raw = exchange(port, f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
@@ -80,12 +85,12 @@ def http(
     lines = top.decode("latin-1").split("\r\n")
     if not lines[0].startswith("HTTP/1."):
         return Answer(0, {}, raw)
-    found = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
-    return Answer(int(lines[0].split()[1]), found, raw)
+    headers = dict(line.lower().split(": ", 1) for line in lines[1:] if ": " in line)
+    return Answer(int(lines[0].split()[1]), headers, raw)
 
 
 def page_answers(port: int, path: str = "/") -> dict[str, Answer]:
-    """What each request of PAGE_REQUESTS gets from the port."""
+    """Send each request of PAGE_REQUESTS to the port and return the answers by name."""
     return {name: http(port, method, path, headers, body) for name, (method, headers, body) in PAGE_REQUESTS.items()}
 
 
@@ -118,19 +123,19 @@ def as_nobody(work: Callable[[], Any]) -> Any:
 
 
 def readable(paths: list[Path]) -> list[str]:
-    """Those of the files that the caller can open."""
-    found = []
+    """Return the files that the caller can open."""
+    opened = []
     for path in paths:
         try:
             with path.open("rb"):
-                found.append(str(path))
+                opened.append(str(path))
         except OSError:
             continue
-    return found
+    return opened
 
 
 def reachable(socket_path: Path) -> bool:
-    """Whether the caller can connect to a Unix socket."""
+    """Return whether the caller can connect to a Unix socket."""
     with socket.socket(socket.AF_UNIX) as connection:
         try:
             connection.connect(str(socket_path))

@@ -135,13 +135,16 @@ def conclude(
         others: Fields of the document beside the regions.
 
     Raises:
-        MjctlError: the error of the first region, when no region is done; nothing was printed on stdout then.
+        MjctlError: the error of the first region, with the errors of all regions in `regions`, when the command failed in
+            every region; nothing was printed on stdout then.
         Exit: PARTIAL, when some are done and others failed.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]
     if errors and len(errors) == len(outcomes):
         _report_errors(session, errors[1:])
-        raise errors[0][1]
+        first = errors[0][1]
+        first.regions = dict(errors)
+        raise first
     entries: list[dict[str, object]] = []
     if session.output is OutputFormat.JSON:
         entries = [_entry(outcome, fields) for outcome in outcomes]

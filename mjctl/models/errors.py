@@ -18,6 +18,8 @@ MjctlError
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mjctl.models.exit_codes import ExitCode
 
 
@@ -35,6 +37,8 @@ class MjctlError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
+        # The error of each region, by its name, when a command failed in all of them.
+        self.regions: Mapping[str, MjctlError] = {}
 
     def __str__(self) -> str:
         return f"{self.what} ({self.where})" if self.where else self.what

@@ -1,13 +1,12 @@
-"""Real services for the integration tests: one Redis, one PostgreSQL, one emulated AWS per session, on free ports.
+"""Runs real services for the integration tests: one Redis, one PostgreSQL and one emulated AWS in a session.
 
 Fixtures:
-    redis_url      address of a Redis (database 0)
-    postgres       `Postgres(host, port, user, database, secret)`; the role may create databases
-    aws            `EmulatedAws(endpoint, region)`; AWS credentials are set in the environment
-    make_settings  factory of `Settings` with everything of its own: Redis database, migrated PostgreSQL database,
-                   tables, queues, topic and user pool
-    run_environment  the environment that makes a child process read given settings
-    run_game       `with run_game("api", settings) as process:`, a `GameProcess`
+- redis_url: the address of a Redis, database 0.
+- postgres: a `Postgres` whose role may create databases.
+- aws: an `EmulatedAws`. The environment has its credentials.
+- make_settings: creates `Settings` with a separate Redis database, PostgreSQL database, tables, queues, topic and user pool.
+- run_environment: returns the environment variables from which a child process reads given settings.
+- run_game: runs `gameserver COMMAND` and yields a `GameProcess`.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ _READY = {
     "postgres": "postgres://127.0.0.1:{}/game",
     "aws": "http://127.0.0.1:{}/healthz",
 }
-# Each test has a database of its own; `gameserver/server` counts from 1000 on, so that the two never meet.
+# Each test has a separate database. The tests of `gameserver/server` use the numbers from 1000 on.
 _REDIS_DATABASES = 2000
 _TEMPLATE = "migrated"
 
@@ -71,7 +70,11 @@ class Postgres:
 
 @dataclass(frozen=True)
 class EmulatedAws:
-    """`secret`: the file of its key, as a contract refers to it."""
+    """Holds the address of the emulated AWS.
+
+    Attributes:
+        secret: reference to the file of its key, in the form of a contract.
+    """
 
     endpoint: str
     secret: str
@@ -84,7 +87,12 @@ class EmulatedAws:
 
 @dataclass
 class GameProcess:
-    """A running `gameserver <command>`. `url`: its HTTP port; `log`: the lines of its stderr so far."""
+    """Holds a running `gameserver COMMAND`.
+
+    Attributes:
+        url: the base URL of its HTTP port.
+        log: the lines of its stderr so far, decoded from JSON.
+    """
 
     process: subprocess.Popen[bytes]
     log_path: Path
@@ -92,7 +100,7 @@ class GameProcess:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        # What follows the last newline is a line that is being written.
+        # The text after the last newline is an unfinished line.
         return [json.loads(line) for line in self.log_path.read_text().split("\n")[:-1]]
 
     def get(self, path: str) -> tuple[int, str]:
@@ -106,10 +114,10 @@ class GameProcess:
     def await_status(self, path: str, status: int, seconds: float = 60) -> str:
         end = time.monotonic() + seconds
         while True:
-            found, body = self.get(path)
-            if found == status:
+            answered, body = self.get(path)
+            if answered == status:
                 return body
-            assert time.monotonic() < end, f"{path} answers {found}, not {status}: {body}"
+            assert time.monotonic() < end, f"{path} answers {answered}, not {status}: {body}"
             time.sleep(0.05)
 
     def await_log(self, event: str, count: int = 1, seconds: float = 60) -> None:
@@ -166,11 +174,11 @@ def aws(services_dir: Path) -> Iterator[EmulatedAws]:
 
 @pytest.fixture(scope="session")
 def make_settings(redis_url: str, postgres: Postgres, aws: EmulatedAws) -> MakeSettings:
-    """`make_settings(**overrides)`."""
+    """Return a function that creates separate resources and returns their `Settings`."""
     redis_databases = itertools.count(1)
     _execute(postgres, f"CREATE DATABASE {_TEMPLATE}")
     migrating = _settings(postgres, aws, redis_url, _TEMPLATE)
-    # As a process, which is how it is used; it also configures the logging of the process that it runs in.
+    # The migration runs as a process, because it configures the logging of its process.
     command = [sys.executable, "-m", "gameserver", "migrate"]
     subprocess.run(command, env=environment_of(migrating), check=True, capture_output=True)
     create_plane = _plane_factory()
@@ -205,7 +213,7 @@ def run_environment() -> Callable[[Settings], dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def run_game(tmp_path_factory: pytest.TempPathFactory) -> RunGame:
-    """`with run_game("api", settings) as process:`; killed at the end if it still runs."""
+    """Return a context manager that runs `gameserver COMMAND` and kills it at the end."""
 
     @contextmanager
     def run(command: str, settings: Settings) -> Iterator[GameProcess]:
@@ -217,11 +225,11 @@ def run_game(tmp_path_factory: pytest.TempPathFactory) -> RunGame:
         game = GameProcess(process, path)
         try:
             end = time.monotonic() + 60
-            while not (found := re.search(r'"port":(\d+)', path.read_text())):
+            while not (port := re.search(r'"port":(\d+)', path.read_text())):
                 assert process.poll() is None, path.read_text()
                 assert time.monotonic() < end, path.read_text()
                 time.sleep(0.02)
-            game.url = f"http://127.0.0.1:{found[1]}"
+            game.url = f"http://127.0.0.1:{port[1]}"
             yield game
         finally:
             process.kill()
@@ -231,14 +239,14 @@ def run_game(tmp_path_factory: pytest.TempPathFactory) -> RunGame:
 
 
 def _plane_factory() -> Callable[[data_plane.DataPlaneSpec], dict[str, Any]]:
-    """`data_plane.create` with the same clients for every plane: making them takes twice as long as using them."""
+    """Return `data_plane.create` with shared clients, because creating clients takes twice as long as using them."""
     clients: dict[str, Any] = {}
 
     def create(spec: data_plane.DataPlaneSpec) -> dict[str, Any]:
         with pytest.MonkeyPatch.context() as patch:
-            made = clients.get(spec.region) or data_plane._Clients(spec, 60.0)
-            clients[spec.region] = made
-            patch.setattr(data_plane, "_Clients", lambda *_: made)
+            plane_clients = clients.get(spec.region) or data_plane._Clients(spec, 60.0)
+            clients[spec.region] = plane_clients
+            patch.setattr(data_plane, "_Clients", lambda *_: plane_clients)
             return data_plane.create(spec)
 
     return create
@@ -260,7 +268,7 @@ def _settings(postgres: Postgres, aws: EmulatedAws, cache_url: str, name: str) -
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The variables that make a child process read these settings."""
+    """Return the environment variables from which a child process reads these settings."""
     values = {"AWS_ENDPOINT_URL": settings.aws_endpoint_url or "", "AWS_REGION": settings.region}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
@@ -299,7 +307,7 @@ def _execute(postgres: Postgres, statement: str) -> None:
 def _running(
     region_dir: Path, kind: Kind, arguments: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
 ) -> Iterator[int]:
-    """Run one of the local stack's services exactly as that does; yield its port once it serves."""
+    """Run a service with the same program and arguments as the local stack. Yields: its port, once it serves."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
@@ -329,7 +337,7 @@ def _running(
 
 
 def _await_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """PostgreSQL takes connections before it takes clients: only an answer counts."""
+    """Wait for an answer of the service. An open port is not enough: PostgreSQL opens it before it serves clients."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if probe(address) is None:

@@ -1,12 +1,18 @@
-"""The main job as a user runs it: the real command, on a home of its own, with two regions to play with."""
+"""Runs the real `mjctl` command as an operator does, in a separate home folder.
+
+Most tests of this folder share one deployed region. A test may stop its processes, drain its servers or delete its data.
+The fixture `operator` repairs the region before each test, so that no test depends on the order.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +20,9 @@ from typing import Any
 import psutil
 import pytest
 
+from mjctl.local import drains
+from mjctl.local.supervisor import SupervisorClient
+from mjctl.models.errors import MjctlError
 from tests.documents import read_document
 
 REGION = "us-east-1"
@@ -26,13 +35,13 @@ class Ran:
     stderr: str
 
     def json(self) -> Any:
-        """The one document on stdout; anything beside it fails the test."""
+        """Return the JSON document on stdout. Any other text on stdout fails the test."""
         return read_document(self.stdout)
 
 
 @dataclass(frozen=True)
 class Operator:
-    """A person at a shell without a terminal."""
+    """Runs mjctl as an operator does in a shell without a terminal."""
 
     home: Path
 
@@ -67,23 +76,26 @@ class Operator:
         return self.run("outputs", "--region", region, "--output", "json").json()["regions"][0]["outputs"]
 
     def pid(self, process: str, region: str = REGION) -> int:
-        found = self.run("servers", "list", "--region", region, "--output", "json").json()
-        return int(next(one["pid"] for one in found["regions"][0]["servers"] if one["id"] == process))
+        listed = self.run("servers", "list", "--region", region, "--output", "json").json()
+        return int(next(server["pid"] for server in listed["regions"][0]["servers"] if server["id"] == process))
+
+    def remove_backups(self, region: str = REGION) -> None:
+        shutil.rmtree(self.home / "local" / region / "backups", ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:
-        """Every living process that was started out of this home."""
-        found = []
+        """List the living processes that name this home in their command line or environment."""
+        living = []
         for process in psutil.process_iter():
             try:
                 if str(self.home) in " ".join(process.cmdline() + list(process.environ().values())):
-                    found.append(process)
+                    living.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-        return [one for one in found if one.pid != os.getpid() and one.status() != psutil.STATUS_ZOMBIE]
+        return [process for process in living if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE]
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> float:
-    """Wait until `check` holds; how long it took, in seconds."""
+    """Wait until `check` returns True. Returns: the seconds that it took."""
     started = time.monotonic()
     while not check():
         assert time.monotonic() - started < seconds, f"not within {seconds} s: {what}"
@@ -91,24 +103,77 @@ def eventually(check: Callable[[], bool], seconds: float, what: str) -> float:
     return time.monotonic() - started
 
 
+@dataclass(frozen=True)
+class SharedRegion:
+    """Holds the deployed region that tests share.
+
+    Attributes:
+        operator: runs commands on it.
+        contract: its contract after the first deploy.
+        processes: the names of its processes after the first deploy.
+    """
+
+    operator: Operator
+    contract: Any
+    processes: frozenset[str]
+
+    @property
+    def supervisor(self) -> SupervisorClient:
+        return SupervisorClient(Path(self.contract["fleet"]["supervisor_socket"]), scope=f"--region {REGION}")
+
+    def repair(self) -> None:
+        """Start every process that a test has stopped, and restart every server that a test has drained."""
+        if self._is_whole():
+            return
+        with suppress(AssertionError):
+            # The watchdog may be restarting the process at this moment.
+            eventually(self._is_whole, 5, "the processes run")
+            return
+        ran = self.operator.run("deploy", "--region", REGION, "--auto-approve")
+        assert ran.code == 0, ran.stderr
+        if drained := self._drained():
+            ran = self.operator.run("servers", "restart", *drained, "--region", REGION, "--yes")
+            assert ran.code == 0, ran.stderr
+        eventually(self._is_whole, 60, "the processes run after a repair")
+
+    def _is_whole(self) -> bool:
+        try:
+            running = {process.name for process in self.supervisor.processes() if process.running}
+        except MjctlError:
+            return False
+        return running >= self.processes and not self._drained()
+
+    def _drained(self) -> list[str]:
+        return sorted(drains.marks(self.operator.home / "local" / REGION / "run"))
+
+
 @pytest.fixture(scope="session")
-def operator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
-    """One deployed region for the whole session, destroyed at its end whatever the tests did to it."""
-    who = Operator(tmp_path_factory.mktemp("home"))
-    ran = who.run("deploy", "--region", REGION, "--auto-approve")
+def shared_region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedRegion]:
+    """Deploy one region for the whole session, and destroy it at the end."""
+    operator = Operator(tmp_path_factory.mktemp("home"))
+    ran = operator.run("deploy", "--region", REGION, "--auto-approve")
     assert ran.code == 0, ran.stderr
-    yield who
-    ran = who.run("destroy", "--all-regions", "--auto-approve")
+    contract = operator.contract()
+    supervisor = SupervisorClient(Path(contract["fleet"]["supervisor_socket"]), scope=f"--region {REGION}")
+    yield SharedRegion(operator, contract, frozenset(process.name for process in supervisor.processes()))
+    ran = operator.run("destroy", "--all-regions", "--auto-approve")
     assert ran.code == 0, ran.stderr
-    assert who.processes() == []
+    assert operator.processes() == []
+
+
+@pytest.fixture
+def operator(shared_region: SharedRegion) -> Operator:
+    """Return an operator of the shared region, in which every process runs and no server is drained."""
+    shared_region.repair()
+    return shared_region.operator
 
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Operator]:
-    """A home with nothing in it, emptied again afterwards."""
-    who = Operator(tmp_path / "home")
-    yield who
-    # Without a state there is nothing that a destroy knows of.
-    if any(who.home.rglob("terraform.tfstate*")):
-        who.run("destroy", "--all-regions", "--auto-approve")
-    assert who.processes() == []
+    """Return an operator with an empty home. Everything that a test deploys in it is destroyed afterwards."""
+    operator = Operator(tmp_path / "home")
+    yield operator
+    # Without a state file, `destroy` would report that nothing is deployed.
+    if any(operator.home.rglob("terraform.tfstate*")):
+        operator.run("destroy", "--all-regions", "--auto-approve")
+    assert operator.processes() == []

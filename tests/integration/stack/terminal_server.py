@@ -35,7 +35,7 @@ def import_everything() -> None:
     import mjctl
 
     for module in pkgutil.walk_packages(mjctl.__path__, "mjctl."):
-        # The other programs of the package run when they are imported or need what this process lacks.
+        # The other modules of the package are programs, which run when they are imported.
         if not module.name.endswith("__main__") and "serve" not in module.name:
             importlib.import_module(module.name)
     importlib.import_module("mjctl.__main__")
@@ -45,7 +45,7 @@ def import_everything() -> None:
 
 
 class Stream:
-    """One of the child's output streams and the bytes that came out of it."""
+    """Holds one output stream of the child and the bytes that it has written."""
 
     def __init__(self, kind: str, columns: int, lines: int) -> None:
         self.kind = kind
@@ -66,7 +66,7 @@ class Stream:
             raise ValueError(kind)
 
     def read(self) -> bool:
-        """Take what is there; whether the stream goes on."""
+        """Read the available bytes. Returns: whether the stream is still open."""
         assert self.reader is not None
         try:
             chunk = os.read(self.reader, 65_536)
@@ -101,7 +101,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def follow(child: int, request: dict[str, Any], out: Stream, err: Stream, deadline: float) -> tuple[int, Any]:
-    """Read until the child has ended; answer its questions; press Ctrl-C where the request says so."""
+    """Read until the child has ended, answer its questions, and press Ctrl-C where the request says so."""
     open_streams = [stream for stream in (out, err) if stream.reader is not None]
     answers = list(request.get("answers", ()))
     interrupt = request.get("interrupt_at")
@@ -120,7 +120,7 @@ def follow(child: int, request: dict[str, Any], out: Stream, err: Stream, deadli
             os.write(err.reader or 0, b"\x03")
             interrupt = None
         if status is None:
-            # The usage includes that of the programs which the command has run and awaited.
+            # The CPU time includes the programs that the command has run and awaited.
             ended, code, usage = os.wait4(child, os.WNOHANG)
             status = code if ended else None
         if time.monotonic() > deadline:
@@ -129,7 +129,7 @@ def follow(child: int, request: dict[str, Any], out: Stream, err: Stream, deadli
 
 
 def become_command(request: dict[str, Any], out: Stream, err: Stream) -> None:
-    """In the child: what a shell does before it starts a program, then the program. Never returns."""
+    """Prepare the child as a shell does, then run the command. Never returns."""
     code = 99
     try:
         os.setsid()
@@ -137,7 +137,7 @@ def become_command(request: dict[str, Any], out: Stream, err: Stream) -> None:
         if terminal is not None:
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
         stdin = terminal if terminal is not None else os.open(os.devnull, os.O_RDONLY)
-        copies = [None if one is None else os.dup(one) for one in (stdin, out.child, err.child)]
+        copies = [None if stream is None else os.dup(stream) for stream in (stdin, out.child, err.child)]
         for number, copy in enumerate(copies):
             if copy is None:
                 os.close(number)

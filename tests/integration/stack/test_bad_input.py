@@ -1,4 +1,4 @@
-"""Bad input and a bad world: one screen that says what to do, the documented code, nothing half-changed."""
+"""Checks that bad input and broken surroundings give one screen of advice and the documented exit code, and change nothing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def assert_explained(stderr: str, *words: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose configs may be spoiled; its terraform/ is the real one."""
+    """Return a project whose configuration files a test may break. Its terraform/ is that of the repository."""
     folder = tmp_path / "project"
     shutil.copytree(PROJECT / "configs", folder / "configs")
     (folder / "terraform").symlink_to(PROJECT / "terraform")
@@ -36,14 +36,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_an_unknown_region_names_those_there_are(fresh: Operator) -> None:
+def test_an_unknown_region_lists_the_regions_of_the_environment(fresh: Operator) -> None:
     ran = fresh.run("deploy", "--region", "mars-north-1", "--auto-approve")
     assert ran.code == ExitCode.NOT_FOUND
     assert_explained(ran.stderr, "mars-north-1", "us-east-1")
     assert not fresh.home.exists()
 
 
-def test_no_region_at_all_is_asked_for(fresh: Operator) -> None:
+def test_a_command_without_a_region_is_refused(fresh: Operator) -> None:
     ran = fresh.run("deploy", "--auto-approve")
     assert ran.code == ExitCode.USAGE
     assert_explained(ran.stderr, "--region", "--all-regions")
@@ -58,7 +58,7 @@ def test_an_unknown_option_is_a_usage_error(fresh: Operator) -> None:
 def test_nothing_is_changed_without_confirmation(fresh: Operator) -> None:
     ran = fresh.run("deploy", "--region", REGION)
     assert ran.code == ExitCode.REFUSED
-    # The question shows the plan, whose length depends on the region.
+    # The question shows the whole plan, so the screen may have any length.
     plan, error = ran.stderr.split("error:", 1)
     assert f"{REGION}: " in plan
     assert "+ terraform_data.supervisor" in plan

@@ -1,4 +1,4 @@
-"""What is changed in a region behind mjctl's back: `drift` and `plan` show it, `deploy` repairs it."""
+"""Checks that `drift` and `plan` show a change that was made outside of mjctl, and that `deploy` repairs it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ pytestmark = pytest.mark.stack
 
 def servers(operator: Operator) -> dict[str, Any]:
     ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
-    return {one["id"]: one for one in ran.json()["regions"][0]["servers"]}
+    return {server["id"]: one for server in ran.json()["regions"][0]["servers"]}
 
 
 def test_the_data_plane_is_compared_and_repaired_and_players_notice_nothing(operator: Operator) -> None:
     assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
-    before = {name: one["pid"] for name, one in servers(operator).items()}
+    before = {name: server["pid"] for name, server in servers(operator).items()}
     contract = Contract.parse(operator.contract())
     with RegionClients(contract) as clients:
         clients.client("dynamodb").delete_table(TableName=contract.tables["processed_events"].name)
@@ -39,14 +39,14 @@ def test_the_data_plane_is_compared_and_repaired_and_players_notice_nothing(oper
     for command in ("drift", "plan"):
         ran = operator.run(command, "--region", REGION, "--output", "json")
         assert ran.code == ExitCode.CHANGES_PENDING, ran.stderr
-        (found,) = ran.json()["regions"]
-        assert set(found["notes"]) == expected
-        assert [change["address"] for change in found["changes"]] == ["terraform_data.data_plane_repair"]
+        (region,) = ran.json()["regions"]
+        assert set(region["notes"]) == expected
+        assert [change["address"] for change in region["changes"]] == ["terraform_data.data_plane_repair"]
         assert all(note in ran.stderr for note in expected)
     assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
     ran = operator.run("drift", "--region", REGION)
     assert ran.code == ExitCode.OK, ran.stdout
-    assert {name: one["pid"] for name, one in servers(operator).items()} == before
+    assert {name: server["pid"] for name, server in servers(operator).items()} == before
 
     def healthy() -> bool:
         checks = ("table/*", "queue/*", "topic/*", "match")
@@ -63,14 +63,14 @@ def test_all_regions_names_those_that_are_not_deployed_and_works_on_the_others(
     extra = {"rollback": ("--auto-approve", "--no-gate"), "servers scale": ("1", "--auto-approve")}.get(command, ())
     ran = operator.run(*command.split(), *extra, "--all-regions", "--output", "json")
     if command == "rollback" and ran.code == ExitCode.NOT_FOUND:
-        # A region that was deployed once has no earlier revision; it is the deployed region that is named.
+        # A region that was deployed once has no earlier revision. The error must name the deployed region.
         assert REGION in ran.stderr
         return
     assert ran.code == ExitCode.OK, ran.stderr
     if command == "outputs":
         assert [entry["region"] for entry in ran.json()["regions"]] == [REGION]
         return
-    outcomes = {one["region"]: one["outcome"] for one in ran.json()["regions"]}
+    outcomes = {region["region"]: region["outcome"] for region in ran.json()["regions"]}
     assert outcomes.pop(REGION) == ("rolled_back" if command == "rollback" else "unchanged")
     assert set(outcomes.values()) == {"not_deployed"}
     assert len(outcomes) >= 1

@@ -1,4 +1,4 @@
-"""Every public command as a night finds it: a slip of the finger, nothing deployed, everything down, Ctrl-C.
+"""Runs every public command with a wrong option, with nothing deployed, with stopped services, and with Ctrl-C.
 
 A command that is added to the tree must be added to COMMANDS, or the first test says so.
 """
@@ -20,11 +20,11 @@ from mjctl.cli.app import tree
 from mjctl.models.exit_codes import ExitCode
 from tests.documents import read_document
 
-from .conftest import REGION, Operator
+from .conftest import REGION, Operator, SharedRegion
 
 pytestmark = pytest.mark.stack
 
-# A valid line of every command, as it would be typed in a pipeline.
+# The valid arguments of every command, as a pipeline would pass them.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "plan": ("--region", REGION),
     "deploy": ("--region", REGION, "--auto-approve"),
@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "config show": (),
     "config schema": (),
 }
-# What they end with where nothing is deployed; all others ask for a deployed region.
+# The exit codes of commands when nothing is deployed. All other commands end with NOT_FOUND.
 ON_NOTHING = {
     "plan": ExitCode.CHANGES_PENDING,
     "destroy": ExitCode.OK,
@@ -98,13 +98,13 @@ ON_NOTHING = {
 MAKES_SOMETHING = {"deploy", "package", "sandbox up"}
 WITHOUT_AN_ENVIRONMENT = {"doctor", "completion", "help", "version", "config schema"}
 WITHOUT_JSON = {"completion", "help", "config schema"}
-# What changes something that cannot be had back, without the option that answers its question.
+# The commands that ask before they change something, without the option that confirms the change.
 UNCONFIRMED = {
     name: tuple(word for word in line if word not in ("--yes", "--auto-approve"))
     for name, line in COMMANDS.items()
     if {"--yes", "--auto-approve"} & set(line)
 }
-# Asks nothing when it finds nothing to do.
+# Commands that ask no question when there is nothing to change.
 NOTHING_TO_ASK = {
     "backup prune",
     "deploy",
@@ -136,7 +136,7 @@ def assert_one_screen(stderr: str) -> None:
 
 
 def begun(operator: Operator, *arguments: str) -> subprocess.Popen[str]:
-    """A command line that has come as far as mjctl's own first function: before that, signals are Python's."""
+    """Start a command and wait until the function `main` of mjctl runs. Before that, Python handles the signals."""
     program = "import sys; from mjctl.__main__ import main; print('begun', file=sys.stderr, flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -162,7 +162,7 @@ def test_the_table_has_every_command() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
-def test_a_wrong_option(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_option_is_a_usage_error(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*line(name), "--nosuch"]) == ExitCode.USAGE
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -172,7 +172,7 @@ def test_a_wrong_option(name: str, home: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_AN_ENVIRONMENT))
-def test_an_environment_that_does_not_exist(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_environment_that_does_not_exist_is_reported(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*line(name), "--env", "nosuch"]) == ExitCode.NOT_FOUND
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -193,10 +193,10 @@ def test_nothing_is_deployed(name: str, home: Path, capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("name", sorted(UNCONFIRMED))
-def test_nobody_is_there_to_ask(
+def test_a_question_is_refused_without_a_terminal(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # In this process: a new one for each of these lines takes a minute more.
+    # The commands run in this process, because a process for each would take a minute more.
     monkeypatch.setenv("MJCTL_HOME", str(operator.home))
 
     def status() -> Any:
@@ -214,7 +214,7 @@ def test_nobody_is_there_to_ask(
     elif name == "bootstrap":
         expected = {ExitCode.UNREACHABLE}
     elif name == "failover":
-        # There is no second region that players could go to.
+        # The environment has no second deployed region to which players could move.
         expected = {ExitCode.CONFLICT}
     assert code in expected, stderr
     if code != ExitCode.OK:
@@ -226,28 +226,27 @@ OF_THE_SANDBOX = {"bootstrap", "package", "sandbox up", "sandbox down", "sandbox
 
 
 @pytest.fixture(scope="class")
-def down(operator: Operator) -> Iterator[Operator]:
-    """Redis, the database and the emulated AWS stopped, the supervisor and the game servers still there."""
-    from mjctl.local.supervisor import SupervisorClient
-
-    client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1")
+def down(shared_region: SharedRegion) -> Iterator[Operator]:
+    """Stop Redis, the database and the emulated AWS of a region without backups; the game servers still run."""
+    shared_region.repair()
+    shared_region.operator.remove_backups()
     parts = ("redis", "postgres", "aws")
     for part in parts:
-        client.stop(part)
-    yield operator
+        shared_region.supervisor.stop(part)
+    yield shared_region.operator
     for part in parts:
-        client.start(part)
+        shared_region.supervisor.start(part)
 
 
-# These start the services again, or end them.
+# These commands start or stop the services.
 APPLIES = {"deploy", "destroy", "rollback", "servers scale"}
-# What they end with while Redis, the database and the emulated AWS are down; all others cannot reach a service.
+# The exit codes while Redis, the database and the emulated AWS are stopped. All other commands end with UNREACHABLE.
 WHEN_DOWN = {
     **dict.fromkeys(("plan", "drift"), ExitCode.CHANGES_PENDING),
     "health": ExitCode.UNHEALTHY,
-    # Backups are kept in a folder, and there is none yet.
+    # Backups are files in a folder, which is empty.
     **dict.fromkeys(("backup drill", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
-    # There is no other region, and no server knows of another one.
+    # No other region is deployed, and no server can list the others.
     **dict.fromkeys(("failover", "servers drain", "servers restart"), ExitCode.CONFLICT),
     **dict.fromkeys(
         ("backup list", "backup prune", "history", "outputs", "servers list", "status", "unlock"), ExitCode.OK
@@ -260,27 +259,34 @@ WHEN_DOWN = {
 @pytest.mark.slow
 class TestEverythingIsDown:
     @pytest.mark.parametrize("name", sorted(set(COMMANDS) - APPLIES - OF_THE_SANDBOX))
-    def test_it_is_said_and_nothing_breaks(self, name: str, down: Operator) -> None:
+    def test_every_command_reports_the_stopped_services(self, name: str, down: Operator) -> None:
         as_json = () if name in WITHOUT_JSON else ("--output", "json")
         ran = down.run(*line(name), *as_json)
         assert "Traceback" not in ran.stderr
         assert ran.code == WHEN_DOWN.get(name, ExitCode.UNREACHABLE), ran.stderr
-        # What is unhealthy is said by the document itself.
+        # `health` reports failed checks in its document, not on stderr.
         if ran.code not in (ExitCode.OK, ExitCode.CHANGES_PENDING, ExitCode.UNHEALTHY):
             assert ran.stderr.strip(), "an error without a word"
         if as_json:
             assert ran.json()["command"] == name
 
 
-# What they end with on a healthy region if no signal stops them; all others succeed.
+# The exit codes on a healthy region. All other commands end with OK.
 WHEN_UP = {
     "bootstrap": ExitCode.UNREACHABLE,
     "failover": ExitCode.CONFLICT,
-    # There is nothing to roll back to, and no backup yet.
+    # There is no earlier release, and `prepare_backups` has removed the backups.
     "rollback": ExitCode.NOT_FOUND,
     **dict.fromkeys(("backup discard", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
     **dict.fromkeys(("cache expire", "cache get", "cache ttl"), ExitCode.NOT_FOUND),
 }
+
+
+def prepare_backups(operator: Operator, name: str) -> None:
+    """Remove the backups of earlier tests, and create a backup for the command that needs it."""
+    operator.remove_backups()
+    if name == "backup drill":
+        assert operator.run("backup", "create", "--region", REGION).code == ExitCode.OK
 
 
 @pytest.mark.slow
@@ -288,7 +294,8 @@ WHEN_UP = {
 def test_the_document_of_every_command_fits_its_schema(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The document of a command on a healthy region, or its error document, fits the published schema."""
+    """Check the document of each command on a healthy region, or its error document, against the published schema."""
+    prepare_backups(operator, name)
     monkeypatch.setenv("MJCTL_HOME", str(operator.home))
     code = run([*line(name), "--output", "json"])
     captured = capsys.readouterr()
@@ -303,17 +310,18 @@ def test_the_document_of_every_command_fits_its_schema(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - {"destroy"}))
-def test_stopped_at_any_moment(
+def test_an_interrupted_command_leaves_no_lock(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By Ctrl-C while it begins, and by what a pipeline sends while it works; no lock is left."""
+    """Interrupt each command with SIGINT while it starts, and with SIGTERM while it works."""
+    prepare_backups(operator, name)
     for sent, after in ((signal.SIGINT, 0.03), (signal.SIGTERM, 0.3)):
         process = begun(operator, *line(name))
         time.sleep(after)
         process.send_signal(sent)
         _, stderr = process.communicate(timeout=60)
         assert "Traceback" not in stderr, stderr
-        # A command that was done before it received the signal has its own code, or dies of it while Python ends.
+        # A command that ended before the signal has its usual exit code. While Python shuts down, the signal kills it.
         assert process.returncode in (ExitCode.INTERRUPTED, -sent, WHEN_UP.get(name, ExitCode.OK)), stderr
     if name == "sandbox up":
         assert operator.run("sandbox", "down", "--yes").code == ExitCode.OK

@@ -1,4 +1,4 @@
-"""The programs in examples/ work as they stand."""
+"""Runs the programs of examples/ unchanged."""
 
 from __future__ import annotations
 

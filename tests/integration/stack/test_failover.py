@@ -1,4 +1,4 @@
-"""Players leave a region and come back to it."""
+"""Checks that a failover moves the players of a region to another region and back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEFT, OTHER = "us-east-1", "eu-west-1"
 
 
 async def create_match(api: str) -> str:
-    """Sign up, and ask for a match; its id, or the code of the refusal and the regions it names."""
+    """Sign up and ask for a match. Returns: the match's id, or the code of the refusal and the regions that it names."""
     async with GameClient(api) as player:
         email = f"{uuid.uuid4().hex}@example.com"
         await player.sign_up(email, "a long enough Passw0rd!", "failover")
@@ -50,12 +50,12 @@ def test_players_are_sent_to_another_region_and_back(fresh: Operator) -> None:
     )
     running = ("servers", "list", "--region", LEFT, "--output", "json")
     eventually(
-        lambda: any(one["matches"] for one in fresh.run(*running).json()["regions"][0]["servers"]), 30, "a match runs"
+        lambda: any(server["matches"] for server in fresh.run(*running).json()["regions"][0]["servers"]), 30, "a match runs"
     )
     moved = fresh.run("failover", "--region", LEFT, "--yes", "--wait", "30", "--output", "json")
     assert moved.code == ExitCode.OK, moved.stderr
     assert moved.json()["regions"][0]["traffic"] == {"matches": 0, "players": 0}
-    assert {one["status"] for one in moved.json()["regions"][0]["probes"]} == {"pass"}
+    assert {probe["status"] for probe in moved.json()["regions"][0]["probes"]} == {"pass"}
     playing.communicate(timeout=90)
 
     state = fresh.run("status", "--region", LEFT, "--output", "json").json()["regions"][0]

@@ -1,7 +1,7 @@
-"""For every check of `health`: the part is broken, the printed advice is followed, and the check passes again.
+"""Breaks the part that a check of `health` observes, follows the printed advice, and expects the check to pass.
 
-Advice is followed as a person would: each command between backquotes is typed as it stands. What only a person can do
-is a step of the case, under the words in which the advice asks for it.
+The test runs each command between backquotes as the advice prints it. A step that an operator takes without a command is
+a function of the case. Its key is the text of the advice that asks for the step.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ TABLES = ("table/matches", "table/players", "table/processed_events")
 SECONDS = 120.0
 _COMMAND = re.compile(r"`([^`]+)`")
 _CHECK = re.compile(r"\bchecks? `")
-# They ask before they change anything.
+# These commands ask for confirmation.
 _ASKS = re.compile(r"^mjctl (deploy|servers restart|cache flush|queue redrive|failover)\b")
 
 
 @dataclass
 class Bench:
-    """The region that is broken, and what a case has to undo."""
+    """Holds the region that a case breaks, and the steps that undo the fault."""
 
     operator: Operator
     undo: ExitStack
@@ -72,10 +72,10 @@ class Bench:
         return {item["name"]: item for item in ran.json()["checks"]}
 
     def follow(self, command: str) -> None:
-        """Type one command of an advice."""
+        """Run one command of an advice."""
         words = shlex.split(command)
         if words[0] != "mjctl":
-            # The commands of other programs only show something: a path or an option that is wrong fails here.
+            # Commands of other programs only show files or settings. A wrong path or option fails the test.
             subprocess.run(words, check=True, capture_output=True)
             return
         extra = ["--yes"] if _ASKS.match(command) else []
@@ -85,7 +85,14 @@ class Bench:
 
 @dataclass(frozen=True)
 class Case:
-    """One fault. `checks`: those that see it; `steps`: words of an advice, and what a person then does."""
+    """Describes one fault.
+
+    Attributes:
+        fault: breaks the region.
+        checks: the names of the checks that must fail.
+        thresholds: the thresholds under which they fail.
+        steps: text of an advice -> function that does what the text asks for.
+    """
 
     fault: Callable[[Bench], None]
     checks: tuple[str, ...]
@@ -128,7 +135,7 @@ def _dead_letter(bench: Bench) -> None:
 
 
 def _event(match: str) -> str:
-    """An event that the worker accepts."""
+    """Return the JSON of an event that the worker accepts."""
     match = f"{match}-{time.time_ns()}"
     payload = {"mode": "arena", "seats": 2}
     return json.dumps(
@@ -154,8 +161,8 @@ def _data_plane_broken(bench: Bench) -> None:
 
 def _unsubscribed(bench: Bench) -> None:
     topic = bench.contract.topics["events"]
-    for one in bench.aws("sns", "list_subscriptions_by_topic", TopicArn=topic)["Subscriptions"]:
-        bench.aws("sns", "unsubscribe", SubscriptionArn=one["SubscriptionArn"])
+    for subscription in bench.aws("sns", "list_subscriptions_by_topic", TopicArn=topic)["Subscriptions"]:
+        bench.aws("sns", "unsubscribe", SubscriptionArn=subscription["SubscriptionArn"])
 
 
 def _pool_gone(bench: Bench) -> None:
@@ -166,8 +173,8 @@ def _cache_full(bench: Bench) -> None:
     async def fill() -> None:
         with RegionClients(bench.contract) as clients:
             async with cache(bench.contract, clients) as redis:
-                # In pieces: Redis frees the buffer of a large command after the command, and `used` would count it.
-                # Random, because the cache compresses its values.
+                # Many small values, because Redis still holds the buffer of a large command when `used` is read.
+                # Random values, because the cache compresses values.
                 for piece in range(100):
                     await DistributedCache(redis).set(
                         "filler", str(piece), secrets.token_hex(200_000), ttl_seconds=3600
@@ -227,12 +234,13 @@ def _schema_gone(bench: Bench) -> None:
     asyncio.run(drop())
 
 
-def _no_backup(_: Bench) -> None:
-    """A region that was just deployed has none."""
+def _no_backup(bench: Bench) -> None:
+    """Remove the backups of earlier tests."""
+    bench.operator.remove_backups()
 
 
 def _wait(_: Bench) -> None:
-    """The advice is to look again: `eventually` does."""
+    """Do nothing: the advice is to wait, and `eventually` checks again."""
 
 
 AWS_PARTS = (*TABLES, "queue/persistence", "dead-letters/persistence", "topic/events", "identity", "key/data")
@@ -269,7 +277,7 @@ CASES: dict[str, Case] = {
         {"end what opened them: leaking-report holds the most, 30": _end_the_leak},
     ),
     "the schema is gone": Case(_schema_gone, ("database",)),
-    # Last, because every process is new afterwards.
+    # The last case, because it replaces every process.
     "the supervisor was killed": Case(
         _supervisor_killed, ("supervisor", *(f"process/{name}" for name in ("redis", "postgres", "aws", *GAMES)))
     ),
@@ -278,7 +286,7 @@ ELSEWHERE = {"certificate": "test_tls.py::test_a_certificate_near_its_end_is_rep
 
 
 def test_every_check_of_a_local_region_has_a_case(operator: Operator) -> None:
-    """A new check needs a fault here, and advice that cures it."""
+    """Fail for a new check until it has a case in CASES."""
     contract = Contract.parse(operator.contract())
     encrypted = contract.model_copy(update={"ca_file": "/nowhere/authority.pem"})
     covered = {check for case in CASES.values() for check in case.checks} | set(ELSEWHERE)
@@ -290,15 +298,15 @@ def test_following_the_advice_cures_the_check(operator: Operator, name: str) -> 
     case = CASES[name]
     with ExitStack() as undo:
         bench = Bench(operator, undo)
-        # A check that fails already would prove nothing.
+        # The fault must be the cause of the failure. The check `backup` fails before its fault if no test has made a backup.
         if case.fault is not _no_backup:
             eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass before the fault")
         case.fault(bench)
         eventually(lambda: _all(bench, case, "warn", "fail"), SECONDS, f"{case.checks} see the fault")
-        found = bench.look(case.checks, case.thresholds)
-        for check, item in found.items():
+        checks = bench.look(case.checks, case.thresholds)
+        for check, item in checks.items():
             assert item["hint"], f"{check} gives no advice: {item}"
-        _follow(bench, case, [item["hint"] for item in found.values() if item["status"] != "pass"])
+        _follow(bench, case, [item["hint"] for item in checks.values() if item["status"] != "pass"])
         eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass after the advice was followed")
 
 
@@ -307,7 +315,7 @@ def _all(bench: Bench, case: Case, *statuses: str) -> bool:
 
 
 def _follow(bench: Bench, case: Case, hints: list[str]) -> None:
-    """Type every command that the hints name, each once, and take the steps that they ask for in words."""
+    """Run every command of the hints once, and take the steps that the hints describe without a command."""
     done: set[str] = set()
     for hint in hints:
         steps = [step for words, step in {**case.steps, "look again": _wait}.items() if words in hint]

@@ -1,4 +1,4 @@
-"""The main job end to end: what issue, README and operator promise each other."""
+"""Checks the first promises of the README: deploy, health, a played match, drift and the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_deployed_region_is_healthy_with_a_login_and_a_match(operator: Operato
 def test_a_second_deploy_has_nothing_to_do(operator: Operator) -> None:
     ran = operator.run("deploy", "--region", REGION, "--auto-approve", "--output", "json")
     assert ran.code == ExitCode.OK
-    assert [one["outcome"] for one in ran.json()["regions"]] == ["unchanged"]
+    assert [region["outcome"] for region in ran.json()["regions"]] == ["unchanged"]
     assert operator.run("plan", "--region", REGION).code == ExitCode.OK
     assert operator.run("drift", "--region", REGION).code == ExitCode.OK
 
@@ -43,7 +43,7 @@ def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> N
     assert report["matches"]["ended"] >= 1
     assert report["verification"]["missing"] == []
     assert report["verification"]["duplicated"] == []
-    # Bots, and the probes of `health` before them, are no players. Their matches count where nobody else's do.
+    # Bots and the probes of `health` must not appear on the leaderboard of players.
     url = f"{operator.contract()['endpoints']['api']}/v1/leaderboard?limit=100"
     with urllib.request.urlopen(url) as answer:  # noqa: S310 - a local region
         leaders = [entry["display_name"] for entry in json.load(answer)["entries"]]
@@ -51,14 +51,14 @@ def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_lost_server_is_named_and_comes_back_by_itself(operator: Operator, number: signal.Signals) -> None:
+def test_a_lost_server_is_reported_and_restarted(operator: Operator, number: signal.Signals) -> None:
     eventually(lambda: is_healthy(operator, "--only", "*process*"), 60, "healthy before")
     victim = f"game-{REGION}b-1"
     os.kill(operator.pid(victim), number)
     named = []
 
     def is_named() -> bool:
-        # Back within a second, it is told of for some more: longer here, as a busy machine looks late.
+        # The server runs again within a second. A longer window lets a check on a busy machine still report the incident.
         ran = operator.run("health", "--region", REGION, "--threshold", "restart_window_seconds=60")
         if ran.code == ExitCode.UNHEALTHY and victim in ran.stdout:
             named.append(ran)
@@ -68,7 +68,7 @@ def test_a_lost_server_is_named_and_comes_back_by_itself(operator: Operator, num
     eventually(lambda: is_healthy(operator), 60, "healthy again")
 
 
-def test_drift_sees_a_process_that_was_taken_away_and_deploy_brings_it_back(operator: Operator) -> None:
+def test_drift_reports_a_removed_process_and_deploy_starts_it(operator: Operator) -> None:
     from mjctl.local.supervisor import SupervisorClient
 
     client = SupervisorClient(operator.contract()["fleet"]["supervisor_socket"], scope="--region us-east-1")
@@ -81,13 +81,13 @@ def test_drift_sees_a_process_that_was_taken_away_and_deploy_brings_it_back(oper
     assert is_healthy(operator)
 
 
-def test_a_cache_pattern_is_invalidated_with_the_right_count(operator: Operator) -> None:
+def test_invalidating_a_pattern_reports_the_number_of_keys(operator: Operator) -> None:
     def count(*extra: str) -> int:
         ran = operator.run(
             "cache", "invalidate", "--region", REGION, "--pattern", "profile:*", "--output", "json", *extra
         )
         assert ran.code == ExitCode.OK, ran.stderr
-        return int(sum(one["matched"] for one in ran.json()["regions"]))
+        return int(sum(region["matched"] for region in ran.json()["regions"]))
 
     assert is_healthy(operator)
     before = count("--dry-run")

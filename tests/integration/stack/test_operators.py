@@ -1,4 +1,4 @@
-"""Health's deep probes and the load test against a region that really runs."""
+"""Checks the probes of `health` and the load test on a running region."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def servers(operator: Operator) -> list[dict[str, Any]]:
 
 
 class Ports:
-    """What the game servers say of themselves, at once: by the time that a command has told it, it may be over."""
+    """Reads the status of the game servers directly. A command would be too slow to see a short state."""
 
     def __init__(self, operator: Operator) -> None:
         self._urls = [server["ops_url"] for server in operator.contract()["fleet"]["servers"]]
@@ -39,11 +39,11 @@ class Ports:
         return [json.loads(self._get(f"{url}/status")) for url in self._urls]
 
     def matches(self) -> int:
-        return sum(one["matches"] for one in self.statuses())
+        return sum(status["matches"] for status in self.statuses())
 
     def joins(self) -> float:
-        found = [re.search(r"^gameserver_joins_total (\S+)", self._get(f"{url}/metrics"), re.M) for url in self._urls]
-        return sum(float(one[1]) for one in found if one is not None)
+        counters = [re.search(r"^gameserver_joins_total (\S+)", self._get(f"{url}/metrics"), re.M) for url in self._urls]
+        return sum(float(counter[1]) for counter in counters if counter is not None)
 
     @staticmethod
     def _get(url: str) -> str:
@@ -61,7 +61,7 @@ def test_the_probe_players_are_kept_privately_and_used_again(operator: Operator)
     account = operator.home / "local" / REGION / "secrets" / "probe-1.json"
     assert stat.S_IMODE(account.stat().st_mode) == 0o600
     assert player() == first
-    # An account that the pool does not know, as after its data was reset, is replaced.
+    # `health` replaces an account that the user pool does not know, for example after the pool was created again.
     account.write_text(json.dumps(json.loads(account.read_text()) | {"email": "nobody@example.com"}))
     assert player() != first
 
@@ -92,7 +92,7 @@ def test_a_load_test_survives_the_loss_of_a_server(operator: Operator) -> None:
         "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", "8", "--output", "json"
     )
     eventually(lambda: ports.matches() == 3, 60, "three matches are played")
-    busiest = max(ports.statuses(), key=lambda one: one["matches"])
+    busiest = max(ports.statuses(), key=lambda status: status["matches"])
     os.kill(busiest["pid"], signal.SIGKILL)
     stdout, stderr = running.communicate(timeout=200)
     assert running.returncode == ExitCode.OK, stdout + stderr
@@ -100,8 +100,8 @@ def test_a_load_test_survives_the_loss_of_a_server(operator: Operator) -> None:
     assert report["matches"] == {"started": 3, "ended": 3}
     assert report["regions"][0]["reconnects"] >= 1
     assert report["verification"]["verified"] is True
-    eventually(lambda: all(one["state"] == "ready" for one in servers(operator)), 60, "every server is ready")
-    assert next(one for one in servers(operator) if one["id"] == busiest["server_id"])["incidents"] >= 1
+    eventually(lambda: all(server["state"] == "ready" for server in servers(operator)), 60, "every server is ready")
+    assert next(one for server in servers(operator) if server["id"] == busiest["server_id"])["incidents"] >= 1
 
 
 def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:
@@ -121,7 +121,7 @@ def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:
     assert "Traceback" not in stderr
 
 
-def test_watching_goes_on_until_it_is_interrupted(operator: Operator) -> None:
+def test_health_watch_continues_until_it_is_interrupted(operator: Operator) -> None:
     watching = operator.start("health", "--region", REGION, "--only", "redis", "--watch", "--interval", "0.5")
     assert watching.stdout is not None
     rounds = 0
@@ -132,11 +132,11 @@ def test_watching_goes_on_until_it_is_interrupted(operator: Operator) -> None:
     assert watching.returncode == ExitCode.INTERRUPTED
 
 
-def test_all_regions_are_those_that_are_deployed(operator: Operator) -> None:
+def test_all_regions_means_every_deployed_region(operator: Operator) -> None:
     status = operator.run("status", "--all-regions", "--output", "json").json()
-    deployed = [one["region"] for one in status["regions"] if one["state"] == "deployed"]
+    deployed = [region["region"] for region in status["regions"] if region["state"] == "deployed"]
     assert REGION in deployed
     for line in (("cache", "stats"), ("health", "--only", "redis")):
         everywhere = operator.run(*line, "--all-regions", "--output", "json")
         assert everywhere.code == ExitCode.OK, everywhere.stderr
-        assert [one["region"] for one in everywhere.json()["regions"]] == deployed
+        assert [region["region"] for region in everywhere.json()["regions"]] == deployed

@@ -1,4 +1,4 @@
-"""A bad revision meets real regions: it reaches one of them, and is taken back there."""
+"""Checks that a bad revision reaches only the first region of a rollout and is rolled back there."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BOTH = ("--region", FIRST, "--region", OTHER)
 
 @dataclass(frozen=True)
 class Checkout:
-    """A working tree of its own, so that code can be spoiled."""
+    """Holds a separate working tree in which a test can break the code."""
 
     folder: Path
     operator: Operator
@@ -45,7 +45,7 @@ class Checkout:
 
     def pids(self, region: str) -> dict[str, int]:
         ran = self.run("servers", "list", "--region", region, "--output", "json")
-        return {one["id"]: one["pid"] for one in ran.json()["regions"][0]["servers"]}
+        return {server["id"]: server["pid"] for server in ran.json()["regions"][0]["servers"]}
 
 
 @pytest.fixture
@@ -53,10 +53,10 @@ def checkout(tmp_path: Path) -> Iterator[Checkout]:
     folder = tmp_path / "checkout"
     for part in ("configs", "terraform", "gameserver", "web"):
         shutil.copytree(PROJECT / part, folder / part, ignore=shutil.ignore_patterns(".terraform", "node_modules"))
-    made = Checkout(folder, Operator(tmp_path / "home"))
-    yield made
-    made.run("destroy", "--all-regions", "--auto-approve")
-    assert made.operator.processes() == []
+    checkout = Checkout(folder, Operator(tmp_path / "home"))
+    yield checkout
+    checkout.run("destroy", "--all-regions", "--auto-approve")
+    assert checkout.operator.processes() == []
 
 
 @pytest.mark.timeout(600)
@@ -65,7 +65,7 @@ def test_a_bad_revision_stops_at_the_canary_and_is_rolled_back(checkout: Checkou
     good = checkout.status(FIRST)["revision"]
     other = (checkout.status(OTHER)["serial"], checkout.pids(OTHER))
 
-    # It starts, it answers its probes; players get an error where their profile should be.
+    # The API starts and answers its probes, but answers a request for a profile with an error.
     checkout.replace(
         "functions/profile.py",
         "async def get_profile(request: Request, services: Services) -> Response:\n",
@@ -82,7 +82,7 @@ def test_a_bad_revision_stops_at_the_canary_and_is_rolled_back(checkout: Checkou
     assert (canary["outcome"], untouched["outcome"]) == ("rolled_back", "not_started")
     assert canary["revision"] == good != canary["refused"]
     assert canary["health"]["healthy"] is False
-    assert any("login" in one for one in canary["health"]["failing"])
+    assert any("login" in one for message in canary["health"]["failing"])
 
     assert (checkout.status(OTHER)["serial"], checkout.pids(OTHER)) == other
     assert checkout.status(FIRST)["revision"] == good
@@ -101,17 +101,17 @@ def test_a_bad_revision_stops_at_the_canary_and_is_rolled_back(checkout: Checkou
     assert newest["command"] == "deploy"
     assert newest["exit_code"] == ExitCode.UNHEALTHY
     assert newest["revision"] == canary["refused"]
-    assert {one["region"]: one["outcome"] for one in newest["regions"]} == {
+    assert {region["region"]: region["outcome"] for region in newest["regions"]} == {
         FIRST: "rolled_back",
         OTHER: "not_started",
     }
 
 
 @pytest.mark.timeout(600)
-def test_a_person_rolls_back_what_was_deployed_without_a_gate(checkout: Checkout) -> None:
+def test_an_operator_rolls_back_a_deploy_without_a_gate(checkout: Checkout) -> None:
     assert checkout.run("deploy", "--region", FIRST, "--auto-approve").code == ExitCode.OK
     good = checkout.status(FIRST)["revision"]
-    # The game servers end as soon as they are started: Terraform itself fails, and the region is left half way.
+    # The game servers exit when they start, so the apply fails and leaves the region half deployed.
     checkout.replace("server/__init__.py", "from gameserver.server.process import run\n", "raise SystemExit(3)\n")
     ran = checkout.run("deploy", "--region", FIRST, "--auto-approve")
     assert ran.code == ExitCode.FAILED
@@ -125,7 +125,7 @@ def test_a_person_rolls_back_what_was_deployed_without_a_gate(checkout: Checkout
     assert (region["outcome"], region["revision"]) == ("rolled_back", good)
     assert region["health"]["healthy"] is True
     assert checkout.status(FIRST)["state"] == "deployed"
-    commands = [one["command"] for one in checkout.run("history", "--output", "json").json()["runs"]]
+    commands = [entry["command"] for entry in checkout.run("history", "--output", "json").json()["runs"]]
     assert commands == ["rollback", "deploy", "deploy"]
 
 

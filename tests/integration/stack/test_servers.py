@@ -1,4 +1,4 @@
-"""Servers are exchanged, taken out and added under players: no match drops."""
+"""Restarts, drains and adds servers while players play, and expects that no match is dropped."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ FIRST = f"game-{REGION}a-1"
 
 def servers(operator: Operator) -> dict[str, dict[str, Any]]:
     ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
-    return {one["id"]: one for one in ran.json()["regions"][0]["servers"]}
+    return {server["id"]: one for server in ran.json()["regions"][0]["servers"]}
 
 
 def all_ready(operator: Operator) -> bool:
-    return all(one["state"] == "ready" for one in servers(operator).values())
+    return all(server["state"] == "ready" for server in servers(operator).values())
 
 
 @pytest.fixture
 def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
-    """Start bots that play for some seconds, and wait until every one of their matches runs."""
+    """Return a function that starts bots and waits until all of their matches run."""
 
     def play(seconds: str) -> subprocess.Popen[str]:
         running = operator.start(
             "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", seconds,
             "--output", "json",
         )  # fmt: skip
-        eventually(lambda: sum(one["matches"] or 0 for one in servers(operator).values()) >= 3, 60, "three matches run")
+        eventually(lambda: sum(server["matches"] or 0 for server in servers(operator).values()) >= 3, 60, "three matches run")
         return running
 
     return play
@@ -64,8 +64,8 @@ def test_every_server_is_restarted_under_players_and_no_match_drops(
     ran = operator.run("servers", "restart", "--region", REGION, "--yes", "--output", "json")
     assert ran.code == ExitCode.OK, ran.stderr
     changed = ran.json()["regions"][0]["servers"]
-    assert [one["action"] for one in changed] == ["restarted"] * len(before)
-    assert sum(one["matches"] for one in changed) >= 3
+    assert [server["action"] for server in changed] == ["restarted"] * len(before)
+    assert sum(server["matches"] for server in changed) >= 3
     after = servers(operator)
     assert all(after[name]["pid"] != before[name]["pid"] for name in before)
     assert all_ready(operator)
@@ -74,7 +74,7 @@ def test_every_server_is_restarted_under_players_and_no_match_drops(
 
 
 @pytest.mark.slow
-def test_a_drained_server_stays_out_until_it_is_wanted_again(
+def test_a_drained_server_stays_stopped_until_it_is_restarted(
     operator: Operator, playing: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     eventually(lambda: all_ready(operator), 60, "every server is ready")
@@ -82,22 +82,22 @@ def test_a_drained_server_stays_out_until_it_is_wanted_again(
     ran = operator.run("servers", "drain", FIRST, "--region", REGION, "--message", "new kernel", "--yes")
     assert ran.code == ExitCode.OK, ran.stderr
     row = servers(operator)[FIRST]
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
-    assert (row["state"], row["drained"]["by"], row["drained"]["message"]) == ("drained", who, "new kernel")
+    by = f"{getpass.getuser()}@{socket.gethostname()}"
+    assert (row["state"], row["drained"]["by"], row["drained"]["message"]) == ("drained", by, "new kernel")
     assert_no_match_dropped(running)
     shown = operator.run("servers", "list", "--region", REGION).stdout
-    assert f"drained by {who}" in " ".join(shown.split())
+    assert f"drained by {by}" in " ".join(shown.split())
     checks = ("--only", f"process/{FIRST}", "--only", f"server/{FIRST}")
     health = operator.run("health", "--region", REGION, *checks, "--output", "json")
     assert health.code == ExitCode.OK, health.stdout
-    for found in health.json()["checks"]:
-        assert found["status"] == "warn"
-        assert found["summary"].startswith(f"drained by {who}")
-        assert found["summary"].endswith("ago: new kernel")
-        assert f"`mjctl servers restart {FIRST} --env local --region {REGION}`" in found["hint"]
-        assert found["evidence"]["drained_message"] == "new kernel"
+    for check in health.json()["checks"]:
+        assert check["status"] == "warn"
+        assert check["summary"].startswith(f"drained by {by}")
+        assert check["summary"].endswith("ago: new kernel")
+        assert f"`mjctl servers restart {FIRST} --env local --region {REGION}`" in check["hint"]
+        assert check["evidence"]["drained_message"] == "new kernel"
 
-    # Neither drift nor a deploy that changes nothing takes it for a server that is lost.
+    # `drift` and an unchanged deploy must not treat a drained server as a lost server.
     assert operator.run("drift", "--region", REGION).code == ExitCode.OK
     assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
     assert servers(operator)[FIRST]["state"] == "drained"
@@ -109,7 +109,7 @@ def test_a_drained_server_stays_out_until_it_is_wanted_again(
     assert "no other server" in last.stderr
     assert operator.run("servers", "restart", FIRST, *others, "--region", REGION, "--yes").code == ExitCode.OK
     assert all_ready(operator)
-    assert all(one["drained"] is None for one in servers(operator).values())
+    assert all(server["drained"] is None for server in servers(operator).values())
 
 
 def test_a_deploy_that_replaces_a_drained_server_says_so(operator: Operator) -> None:
@@ -131,15 +131,15 @@ def test_a_new_scale_goes_through_terraform_and_stays(operator: Operator) -> Non
     ran = operator.run("servers", "scale", "2", "--region", REGION, "--auto-approve")
     assert ran.code == ExitCode.OK, ran.stderr
     assert len(servers(operator)) == 2 * count
-    assert [one["outcome"] for one in operator.run(*deploy).json()["regions"]] == ["unchanged"]
+    assert [region["outcome"] for region in operator.run(*deploy).json()["regions"]] == ["unchanged"]
     assert operator.run("drift", "--region", REGION).code == ExitCode.OK
     ran = operator.run("servers", "scale", "--reset", "--region", REGION, "--auto-approve")
     assert ran.code == ExitCode.OK, ran.stderr
     assert len(servers(operator)) == count
 
 
-def test_what_cannot_be_is_refused(operator: Operator) -> None:
-    before = {name: one["pid"] for name, one in servers(operator).items()}
+def test_an_impossible_server_command_is_refused(operator: Operator) -> None:
+    before = {name: server["pid"] for name, server in servers(operator).items()}
     refusals: list[tuple[tuple[str, ...], ExitCode, str]] = [
         (("drain", "game-nowhere-1", "--yes"), ExitCode.NOT_FOUND, "game-nowhere-1"),
         (("drain", FIRST), ExitCode.REFUSED, "--yes"),
@@ -150,4 +150,4 @@ def test_what_cannot_be_is_refused(operator: Operator) -> None:
     for arguments, code, words in refusals:
         ran = operator.run("servers", *arguments, "--region", REGION)
         assert (ran.code, words in ran.stderr) == (code, True), (arguments, ran.stderr)
-    assert {name: one["pid"] for name, one in servers(operator).items()} == before
+    assert {name: server["pid"] for name, server in servers(operator).items()} == before

@@ -1,4 +1,4 @@
-"""The first command in a shell and a folder that are against it."""
+"""Deploys a region in shells and folders with unusual settings."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ HOSTILE = {
 }
 
 
-def test_a_region_comes_up_and_goes_whatever_the_shell_says(tmp_path: Path) -> None:
-    """Also in a path with blanks and brackets, and without HOME."""
+def test_a_region_is_deployed_and_destroyed_in_an_unusual_shell(tmp_path: Path) -> None:
+    """Deploy with misleading variables, in a path with blanks and brackets, and without HOME."""
     operator = Operator(tmp_path / "My Games [1]" / "home")
     kept = {name: value for name, value in operator.environment.items() if name not in ("HOME", "NO_PROXY", "no_proxy")}
 

@@ -1,4 +1,4 @@
-"""A web page and another user of the machine against every port and every file of a region that runs."""
+"""Attacks every port and every file of a running region as a web page and as another user of the machine."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def folder(operator: Operator) -> Path:
 
 
 def ports(operator: Operator) -> dict[str, int]:
-    """Every port that the region has, by name."""
-    found: dict[str, int] = json.loads((folder(operator) / "ports.json").read_text())
-    return found
+    """Return the ports of the region by the name of the process."""
+    ports: dict[str, int] = json.loads((folder(operator) / "ports.json").read_text())
+    return ports
 
 
 def kind_of(name: str) -> str:
-    """A port of a new kind has no expectation here: its lookup fails until it gets one."""
+    """Return what a port must answer. A new kind of port fails the lookup until it has an entry."""
     if name.startswith("game-"):
         return "operations" if name.endswith("-ops") else "play"
     return {"worker": "operations"}.get(name, name)
 
 
 def started_with(name: str, port: int) -> bytes:
-    """The first answer of PostgreSQL to a user of this name."""
+    """Return the first message that PostgreSQL sends to a user of this name."""
     body = b"\x00\x03\x00\x00" + b"".join(word.encode() + b"\x00" for word in ("user", name, "database", "game", ""))
     return exchange(port, (len(body) + 4).to_bytes(4, "big") + body)
 
@@ -131,11 +131,11 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                 tried += 1
                 assert not answer.readable_by_a_page, (name, request)
                 if kind in ("redis", "postgres"):
-                    # Not HTTP: the connection ends, and nothing of the request was carried out.
+                    # This port does not speak HTTP: it must close the connection without executing the request.
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":
-                    # The web client is served here, for anybody; what a player has needs a token, which no page has.
+                    # This port serves the public web client. Data of players need a token, which a foreign page does not have.
                     assert answer.status in (200, 403, 404, 405), (name, request, answer)
                 elif kind == "play":
                     assert answer.status >= 400, (name, request, answer)
@@ -150,7 +150,7 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
     assert tried >= len(PAGE_REQUESTS) * len(ports(operator))
 
 
-def test_a_stranger_is_asked_for_credentials_by_every_port(operator: Operator) -> None:
+def test_every_port_asks_a_stranger_for_credentials(operator: Operator) -> None:
     for name, port in ports(operator).items():
         EXPECTED[kind_of(name)](port)
 

@@ -1,4 +1,4 @@
-"""Every command on a real pseudo-terminal: 80x24, 40 and 200 columns, with and without colour.
+"""Runs every command on a real pseudo-terminal of 80, 40 and 200 columns, with and without colour.
 
 The commands come from the tree of commands: a new command fails `test_the_table_has_every_command` until it has a line
 in LINES. A command is run by a child of `terminal_server.py`, which has imported mjctl already.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from mjctl.cli.app import tree
 from mjctl.models.contract import Contract
 from mjctl.models.exit_codes import ExitCode
 
-from .conftest import REGION, Operator
+from .conftest import REGION, Operator, SharedRegion
 from .test_every_command import commands_of
 
 pytestmark = pytest.mark.stack
@@ -35,9 +36,9 @@ SIZES = ((80, 24), (40, 24), (200, 50))
 COLOURS = ({}, {"NO_COLOR": "1"})
 Look = tuple[tuple[int, int], dict[str, str]]
 LOOKS: tuple[Look, ...] = tuple((size, colour) for size in SIZES for colour in COLOURS)
-# Every size once, with colour and without; all six looks take twice as long.
+# Each size once, because all six combinations take twice as long.
 FEW_LOOKS = (LOOKS[0], LOOKS[3], LOOKS[4])
-# What a person's shell would give. Nothing of the machine that runs the tests may change how a command looks.
+# Variables that change the look of a command. The tests set them, so the values of this machine are removed.
 DROPPED = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI", "TERM", "COLORTERM", "LC_ALL", "PYTHONIOENCODING")
 KEY = "profile:terminal"
 # A key that would retitle the terminal, clear it, reorder the line and add a line.
@@ -48,12 +49,12 @@ _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b
 
 @dataclass(frozen=True)
 class Line:
-    """One command line.
+    """Describes one command line and its expected result.
 
     Attributes:
-        arguments: What follows the command's name. `BACKUP` stands for the id of a backup.
+        arguments: The arguments after the command's name. `BACKUP` stands for the id of a backup.
         codes: The exit codes that are right.
-        answers: What is typed when the command asks.
+        answers: The answers to the questions of the command.
         table: Whether stdout is a table, in which no name may be cut and no line may be too long.
     """
 
@@ -67,12 +68,12 @@ class Line:
 _HERE = ("--region", REGION)
 _NO = {"codes": (ExitCode.REFUSED,), "answers": ("no",)}
 _DONE_OR_REFUSED = {"codes": (ExitCode.OK, ExitCode.REFUSED), "answers": ("no",)}
-# Commands of one lane run one after another: they take the region's lock or change what the next one reads.
+# Commands of one lane run one after another, because they use the same lock or the same data.
 _LOCK = {"lane": "lock"}
 _QUEUE = {"lane": "queue"}
 
 LINES: dict[str, list[Line]] = {
-    # Values of a plan are shortened to the line, so these are no tables of names.
+    # `plan` shortens values to the width of the terminal, so its output is not checked as a table.
     "plan": [Line(_HERE, (ExitCode.OK, ExitCode.CHANGES_PENDING), **_LOCK)],
     "deploy": [Line(("--region", "eu-west-1"), **_NO, **_LOCK)],
     "destroy": [Line(_HERE, **_NO, **_LOCK)],
@@ -140,7 +141,7 @@ LINES: dict[str, list[Line]] = {
 
 @dataclass(frozen=True)
 class Shown:
-    """What a command has written."""
+    """Holds the output of a command."""
 
     line: str
     columns: int
@@ -152,7 +153,7 @@ class Shown:
 
     @property
     def text(self) -> str:
-        """Stdout as it reads on the screen, without escape sequences."""
+        """Return stdout without escape sequences."""
         return _SEQUENCE.sub("", self.stdout).replace("\r\n", "\n")
 
     @property
@@ -162,7 +163,7 @@ class Shown:
 
 @dataclass
 class Terminals:
-    """Some servers, each of which runs one command at a time."""
+    """Runs commands on several terminal servers, each of which runs one command at a time."""
 
     operator: Operator
     servers: list[subprocess.Popen[str]] = field(default_factory=list)
@@ -200,7 +201,11 @@ class Terminals:
         environment: dict[str, str] | None = None,
         **more: str,
     ) -> Shown:
-        """Run one command. `more`: `stdout` and `stderr` (terminal, pipe, broken, full or closed), `interrupt_at`."""
+        """Run one command.
+
+        Args:
+            more: `stdout` and `stderr` (terminal, pipe, broken, full or closed), `interrupt_at`.
+        """
         kept = {name: value for name, value in self.operator.environment.items() if name not in DROPPED}
         request = {
             "arguments": arguments,
@@ -223,29 +228,30 @@ class Terminals:
 
 
 @pytest.fixture(scope="session")
-def contract(operator: Operator) -> Contract:
-    return Contract.model_validate(operator.contract())
+def contract(shared_region: SharedRegion) -> Contract:
+    return Contract.model_validate(shared_region.contract)
 
 
 @pytest.fixture
 def backup(operator: Operator) -> str:
-    made = operator.run("backup", "create", "--region", REGION, "--output", "json")
-    assert made.code == ExitCode.OK, made.stderr
-    return str(made.json()["regions"][0]["backup_id"])
+    created = operator.run("backup", "create", "--region", REGION, "--output", "json")
+    assert created.code == ExitCode.OK, created.stderr
+    return str(created.json()["regions"][0]["backup_id"])
 
 
 @pytest.fixture(scope="session")
-def servers(operator: Operator) -> Iterator[Terminals]:
-    terminals = Terminals(operator)
+def servers(shared_region: SharedRegion) -> Iterator[Terminals]:
+    terminals = Terminals(shared_region.operator)
     terminals.start(_SIDE_BY_SIDE)
     yield terminals
     terminals.stop()
 
 
 @pytest.fixture
-def terminals(servers: Terminals, contract: Contract) -> Terminals:
-    """Terminals in front of a region that has odd data in its cache; other tests may have removed it."""
+def terminals(servers: Terminals, contract: Contract, operator: Operator) -> Terminals:
+    """Put odd data into the cache, and remove the sandbox of earlier tests."""
     asyncio.run(_fill_cache(contract))
+    shutil.rmtree(operator.home / "sandbox", ignore_errors=True)
     return servers
 
 
@@ -265,7 +271,7 @@ async def _fill_cache(contract: Contract) -> None:
 def _send_dead_letters(contract: Contract) -> None:
     from mjctl.clients.boto import RegionClients
 
-    # What SQS accepts: no control characters but line ends, and any character as an escape of JSON.
+    # SQS accepts no control characters except line ends. It accepts every character as a JSON escape.
     bodies = ('{"type": "match_ended", "event_id": "e-1"}', "not\nJSON \u202e", r'{"type": "\u001b[2J\u0007"}')
     with RegionClients(contract) as clients:
         for body in bodies:
@@ -283,7 +289,7 @@ def test_every_command_at_every_size_with_and_without_colour(
     terminals: Terminals, contract: Contract, backup: str, looks: Sequence[Look]
 ) -> None:
     _send_dead_letters(contract)
-    # The first check of Redis says "since its start". Later ones compare with it, and all sizes have the same words.
+    # The first check of Redis reports "since its start". After it, the output has the same words at every width.
     assert terminals.run("health", "--only", "redis").code == ExitCode.OK
     lanes: dict[str, list[tuple[str, Line]]] = {}
     for name, lines in LINES.items():
@@ -302,7 +308,7 @@ def test_every_command_at_every_size_with_and_without_colour(
             done.append((name, line, shown))
         return done
 
-    # The long lanes first, so that the short ones fill the gaps.
+    # The long lanes start first, so that short lanes fill the remaining time.
     ordered = sorted(lanes.values(), key=len, reverse=True)
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         results = [result for lane in pool.map(work, ordered) for result in lane]
@@ -335,12 +341,12 @@ def problems_of(line: Line, runs: Sequence[Shown], looks: Sequence[Look]) -> Ite
             )
 
 
-# What stands in a narrow table only: the note that names hidden columns. And the units of an age.
+# Words that only a narrow table has: the note that names hidden columns, and the units of an age.
 _ANYWHERE = frozenset(("hidden", "for", "lack", "of", "room:", "s", "min", "h", "d", "in", "ago"))
 
 
 def words_of(text: str) -> set[str]:
-    """The words of a table, with every number alike: figures change between two runs."""
+    """Return the words of a table with every number replaced, because numbers differ between two runs."""
     return {re.sub(r"\d+(?:\.\d+)?", "0", word.rstrip(",")) for word in text.split()} - _ANYWHERE
 
 
@@ -350,14 +356,14 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
     assert EVIL_SHOWN in terminals.run("cache", "stats", columns=200).text
     refused = terminals.run("cache", "get", "profile:\x1b[2J\u202e\n")
     assert r"profile:\x1b[2J\u202e" in refused.stderr
-    asked = terminals.run("queue", "purge", "persistence\x1b[2J", *_HERE, answers=["no"])
-    assert "\x1b[2J" not in asked.all
-    # A program gets the key as it is.
+    refused = terminals.run("queue", "purge", "persistence\x1b[2J", *_HERE, answers=["no"])
+    assert "\x1b[2J" not in refused.all
+    # In a pipe, the key is not escaped.
     document = operator.run("cache", "keys", "profile:*", "--output", "json").json()
     assert EVIL_KEY in [f"{key['namespace']}:{key['key']}" for key in document["regions"][0]["keys"]]
 
 
-def test_the_answer_no_changes_nothing_and_yes_goes_on(terminals: Terminals) -> None:
+def test_the_answer_no_changes_nothing_and_yes_continues(terminals: Terminals) -> None:
     line = ("cache", "invalidate", *_HERE, "--pattern", "*:terminal-nosuch*")
     refused = terminals.run("cache", "flush", *_HERE, answers=["nope"])
     assert refused.code == ExitCode.REFUSED
@@ -366,7 +372,7 @@ def test_the_answer_no_changes_nothing_and_yes_goes_on(terminals: Terminals) -> 
     assert terminals.run(*line).code == ExitCode.OK
 
 
-# The variables of a shell, a container and a pipeline; what they give has to be readable and free of a traceback.
+# The variables of a shell, a container and a pipeline. In each of them the output must be readable, without a traceback.
 ENVIRONMENTS = [
     *({"COLUMNS": columns} for columns in ("0", "-1", "abc", "5", "10000", "", "²", "9" * 5000)),
     {"LINES": "0"},
@@ -380,7 +386,7 @@ ENVIRONMENTS = [
     {"PYTHONIOENCODING": "latin-1"},
     {"FORCE_COLOR": "1", "NO_COLOR": "1"},
 ]
-# A table, progress without a total, a value with letters and an emoji, an error.
+# Commands that print a table, progress without a total, a value with an emoji, and an error.
 SAMPLES: list[tuple[tuple[str, ...], ExitCode]] = [
     (("cache", "keys", "profile:*"), ExitCode.OK),
     (("cache", "invalidate", *_HERE, "--pattern", "profile:*", "--dry-run"), ExitCode.OK),
@@ -395,7 +401,7 @@ def test_every_environment_gives_clean_output(terminals: Terminals) -> None:
         for environment in ENVIRONMENTS
         for line, code in SAMPLES
         for stdout in ("terminal", "pipe")
-        # In a pipe, what matters is the data.
+        # In a pipe, stdout contains the data alone.
         if stdout == "terminal" or line[1] in ("keys", "get")
     ]
 
@@ -420,7 +426,9 @@ def test_every_environment_gives_clean_output(terminals: Terminals) -> None:
 
 
 def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
-    """Closed: the caller wants no output, and the command does its work. Broken: the reader has read enough.
+    """Check closed, broken and full output streams.
+
+    With a closed stream the command does its work. A broken stream has a reader that has read enough.
 
     Full: the result is lost, so the command does not end as if it had succeeded.
     """
@@ -452,7 +460,7 @@ def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
 
 @pytest.mark.slow
 def test_a_shell_closes_and_redirects_streams(operator: Operator, contract: Contract) -> None:
-    """The same with a real interpreter: what it does to its streams at its start and at its end counts too."""
+    """Check redirected streams with a real shell and interpreter, which also handle streams at start and exit."""
     asyncio.run(_fill_cache(contract))
     program = f"{sys.executable} -m mjctl"
     for line, code, words in (
@@ -476,7 +484,7 @@ def test_a_shell_closes_and_redirects_streams(operator: Operator, contract: Cont
         assert words in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
-    # Python reads LC_ALL=C as UTF-8, unless that is switched off; then it is ASCII.
+    # Python treats LC_ALL=C as UTF-8, unless PYTHONCOERCECLOCALE and PYTHONUTF8 switch that off.
     for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         ran = operator.run("cache", "get", KEY, "--region", REGION, **environment)
         assert ran.code == ExitCode.OK, ran.stderr

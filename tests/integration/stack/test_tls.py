@@ -1,4 +1,4 @@
-"""TLS in a deployed region: every hop with it, nothing without it, on and off without losing anything."""
+"""Checks TLS in a deployed region: on every hop, without a clear-text port, switched on and off without loss."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ IN_CLEAR = (
     b"PING\r\n",
     (len(STARTUP) + 4).to_bytes(4, "big") + STARTUP,
 )
-# What each protocol answers when it takes a connection: HTTP, Redis, PostgreSQL's request to authenticate.
+# The first bytes of an answer by protocol: HTTP, Redis, and PostgreSQL's request to authenticate.
 TAKEN = (b"HTTP/1", b"HTTP/2", b"+PONG", b"-NOAUTH", b"R")
 
 
 @dataclass(frozen=True)
 class Secure:
-    """An operator whose project has the environment `secure`, and its region."""
+    """Runs commands in a project with the environment `secure`."""
 
     operator: Operator
     project: Path
@@ -88,7 +88,7 @@ class Secure:
         return {name: int(port) for name, port in read_json(self.layout.ports).items()}
 
     def matches_kept(self) -> list[str]:
-        """Ids of the matches in PostgreSQL."""
+        """Return the ids of the matches in PostgreSQL."""
         return asyncio.run(self._matches_kept())
 
     async def _matches_kept(self) -> list[str]:
@@ -99,7 +99,7 @@ class Secure:
             await connection.close()
 
     def database(self) -> dict[str, Any]:
-        """Arguments of asyncpg.connect, all but `ssl`."""
+        """Return the arguments of asyncpg.connect without `ssl`."""
         password = read_json(self.layout.database_secret)["password"]
         server = {"host": "127.0.0.1", "port": self.ports["postgres"], "database": "game"}
         return {**server, "user": "game", "password": password}
@@ -111,29 +111,29 @@ class Secure:
 
 @pytest.fixture(scope="module")
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
-    """A deployed region with TLS."""
+    """Deploy a region with TLS."""
     folder = tmp_path_factory.mktemp("secure")
-    made = Secure(Operator(folder / "home"), folder / "project")
-    (made.project / "configs").mkdir(parents=True)
+    secure = Secure(Operator(folder / "home"), folder / "project")
+    (secure.project / "configs").mkdir(parents=True)
     for part in ("terraform", "gameserver", "mjctl", "web"):
-        (made.project / part).symlink_to(PROJECT / part)
-    made.configure(tls=True)
-    made.deploy()
-    yield made
-    assert made.run("destroy", "--auto-approve").code == ExitCode.OK
-    assert made.operator.processes() == []
+        (secure.project / part).symlink_to(PROJECT / part)
+    secure.configure(tls=True)
+    secure.deploy()
+    yield secure
+    assert secure.run("destroy", "--auto-approve").code == ExitCode.OK
+    assert secure.operator.processes() == []
 
 
 @pytest.fixture(scope="module")
 def stranger(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """A client that trusts another region's authority."""
+    """Return a TLS context that trusts the authority of another region."""
     layout = Layout(tmp_path_factory.mktemp("stranger") / "local" / "elsewhere")
     certificates.issue(layout)
     return ssl.create_default_context(cafile=layout.tls_authority)
 
 
 def say(port: int, words: bytes) -> bytes:
-    """What a listener answers to bytes in clear; nothing when it breaks the connection off."""
+    """Return the answer of a listener to clear-text bytes, b"" if it closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         try:
             connection.sendall(words)
@@ -143,7 +143,7 @@ def say(port: int, words: bytes) -> bytes:
 
 
 def shown(port: int, context: ssl.SSLContext, name: str, *, postgres: bool) -> str:
-    """The TLS version that was agreed with a listener."""
+    """Return the TLS version that a listener negotiates."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         if postgres:
             connection.sendall(SSL_REQUEST)
@@ -152,7 +152,7 @@ def shown(port: int, context: ssl.SSLContext, name: str, *, postgres: bool) -> s
             return wrapped.version() or ""
 
 
-def test_every_part_is_well_and_a_match_is_played(secure: Secure) -> None:
+def test_every_check_passes_and_a_match_is_played(secure: Secure) -> None:
     report = secure.run("health", "--output", "json")
     assert report.code == ExitCode.OK, report.stdout
     checks = {check["name"]: check for check in report.json()["checks"]}
@@ -175,7 +175,7 @@ def test_every_address_in_the_contract_asks_for_tls(secure: Secure) -> None:
     assert {address.split("://")[0] for address in addresses} == {"https", "rediss", "tcp", "wss"}
 
 
-def test_what_comes_in_clear_is_refused_on_every_port(secure: Secure) -> None:
+def test_every_port_refuses_clear_text(secure: Secure) -> None:
     assert len(secure.ports) == 11
     for name, port in secure.ports.items():
         for words in IN_CLEAR:
@@ -307,7 +307,7 @@ def test_off_and_on_again_keeps_every_match(secure: Secure, monkeypatch: pytest.
     assert {contract["endpoints"]["api"][:7], contract["fleet"]["servers"][0]["play_url"][:5]} == {"http://", "ws://"}
     assert set(secure.matches_kept()) >= set(kept)
     eventually(lambda: is_healthy(secure), 120, "healthy without TLS, with a match played")
-    # A year has passed, nearly.
+    # The certificate is near its end, as after almost a year.
     with monkeypatch.context() as patch:
         patch.setattr(certificates, "_SERVER_DAYS", 20)
         secure.layout.tls_certificate.unlink()
@@ -319,4 +319,4 @@ def test_off_and_on_again_keeps_every_match(secure: Secure, monkeypatch: pytest.
     eventually(lambda: is_healthy(secure), 120, "healthy with TLS again")
     report = {check["name"]: check for check in secure.run("health", "--output", "json").json()["checks"]}
     assert report["certificate"]["evidence"]["days_left"] > 360
-    test_what_comes_in_clear_is_refused_on_every_port(secure)
+    test_every_port_refuses_clear_text(secure)

@@ -1,4 +1,4 @@
-"""Deploys that are interrupted or fail half-way, each in a region of its own."""
+"""Interrupts deploys, or lets them fail half-way, each in a separate region."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_an_interrupted_first_deploy_can_be_destroyed_to_nothing(fresh: Operator
 
 @pytest.mark.parametrize("state", [pytest.param("kept", marks=pytest.mark.slow), "lost"])
 def test_a_deploy_that_failed_half_way_can_be_destroyed_to_nothing(fresh: Operator, state: str) -> None:
-    """Its data stores run when the emulated AWS fails to start."""
+    """Let the emulated AWS fail to start while Redis and PostgreSQL run already."""
     region = ("--region", "eu-west-1")
     assert fresh.run("plan", *region).code == ExitCode.CHANGES_PENDING
     folder = fresh.home / "local" / "eu-west-1"
@@ -80,7 +80,7 @@ def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
 
     ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
     assert ran.code == ExitCode.PARTIAL, ran.stderr
-    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
+    assert {region["region"]: region["outcome"] for region in ran.json()["regions"]} == {
         "us-east-1": "applied",
         "eu-west-1": "failed",
     }
@@ -89,7 +89,7 @@ def test_one_region_failing_does_not_stop_another(fresh: Operator) -> None:
     in_the_way.unlink()
     ran = fresh.run("deploy", *regions, "--auto-approve", "--output", "json")
     assert ran.code == ExitCode.OK, ran.stderr
-    assert {one["region"]: one["outcome"] for one in ran.json()["regions"]} == {
+    assert {region["region"]: region["outcome"] for region in ran.json()["regions"]} == {
         "us-east-1": "unchanged",
         "eu-west-1": "applied",
     }

@@ -87,13 +87,15 @@ def document(
 
 
 def failure(command: str | None, environment: str | None, error: MjctlError) -> FailureDocument:
-    """Return the document of a command that failed as a whole."""
+    """Return the document of a command that succeeded in no region."""
     return FailureDocument.model_validate(
         {
             "schema": schema_id(ERROR),
             "command": command,
             "environment": environment,
-            "regions": (),
+            "regions": [
+                {"region": region, "error": error_data(region_error)} for region, region_error in error.regions.items()
+            ],
             "error": error_data(error),
         }
     )

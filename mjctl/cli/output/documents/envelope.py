@@ -58,10 +58,13 @@ class WithoutRegions(Envelope):
     regions: tuple[JsonDocument, ...] = Field(max_length=0, description="always empty: this command has no regions")
 
 
-class FailureDocument(WithoutRegions):
-    """The document of a command that failed as a whole."""
+class FailureDocument(Envelope):
+    """Describes the failure of a command that succeeded in no region."""
 
-    error: ErrorDocument
+    regions: tuple[FailedRegionDocument, ...] = Field(
+        description="the error of each region; empty when the command failed before it worked on a region"
+    )
+    error: ErrorDocument = Field(description="the error of the command; with several regions, that of the first region")
 
 
 class CheckDocument(JsonDocument):

@@ -61,6 +61,16 @@ class World:
         (arn,) = [one["DBClusterArn"] for one in answer["GlobalClusters"][0]["GlobalClusterMembers"] if one["IsWriter"]]
         return str(arn.split(":")[3])
 
+    def reset(self) -> None:
+        if self.writer() != REGION:
+            self.emulators.client("rds", REGION).switchover_global_cluster(
+                GlobalClusterIdentifier=GLOBAL,
+                TargetDbClusterIdentifier=f"arn:aws:rds:{REGION}:{self.emulators.account_id}:cluster:{NAME}-{REGION}",
+            )
+        for region in (REGION, OTHER_REGION):
+            production.set_flags(self.emulators, region, disabled=False, inverted=False)
+            production.set_alarm(self.emulators, region, "OK")
+
     def left(self) -> set[str]:
         return {REGION, OTHER_REGION} - production.named_by_dns(self.emulators)
 
@@ -79,9 +89,16 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with Emulators(tmp_path_factory.mktemp("emulators")) as running:
         yield World(running)
+
+
+@pytest.fixture
+def world(shared_world: World) -> World:
+    """Two regions that DNS names, with the writer in REGION, whatever an earlier test has moved."""
+    shared_world.reset()
+    return shared_world
 
 
 @pytest.fixture
@@ -142,11 +159,6 @@ def test_an_interrupted_wait_says_how_to_look_and_moves_nobody(
     assert ran.code == ExitCode.INTERRUPTED
     assert f"describe-global-clusters --global-cluster-identifier {GLOBAL}" in " ".join(ran.err.split())
     assert (world.writer(), world.left()) == (OTHER_REGION, set()), "AWS goes on by itself"
-    world.emulators.client("rds", OTHER_REGION).switchover_global_cluster(
-        GlobalClusterIdentifier=GLOBAL,
-        TargetDbClusterIdentifier=f"arn:aws:rds:{REGION}:{world.emulators.account_id}:cluster:{NAME}-{REGION}",
-    )
-    assert world.writer() == REGION
 
 
 def test_writer_and_players_leave_and_come_back(mjctl: CommandLine, world: World) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from mjctl.cli.app import tree
-from mjctl.cli.session import OutputFormat
-from mjctl.cli.target import Target
-from mjctl.models.errors import UsageError
+from mjctl.cli.output.documents import failure
+from mjctl.cli.session import OutputFormat, open_session
+from mjctl.cli.target import Target, conclude
+from mjctl.clients.regions import RegionOutcome
+from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError, UsageError
 
 # They work on exactly one region.
 ONE_REGION = {"backup restore", "failover", "unlock"}
@@ -32,3 +34,24 @@ def test_every_command_over_regions_takes_all_of_them() -> None:
 def test_some_and_all_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         Target("local", ["us-east-1"], OutputFormat.TEXT, all_regions=True)
+
+
+def test_the_error_document_has_the_error_of_each_region() -> None:
+    silent = UnreachableError("Redis does not answer", where="us-east-1", hint="mjctl health --region us-east-1")
+    missing = NotFoundError("no such key", where="eu-west-1")
+    outcomes: list[RegionOutcome[str]] = [
+        RegionOutcome("us-east-1", error=silent),
+        RegionOutcome("eu-west-1", error=missing),
+    ]
+    with pytest.raises(UnreachableError) as raised:
+        conclude(open_session(OutputFormat.JSON), outcomes, "")
+    document = failure("cache get", "local", raised.value).model_dump()
+    assert [(entry["region"], entry["error"]["what"]) for entry in document["regions"]] == [
+        ("us-east-1", "Redis does not answer"),
+        ("eu-west-1", "no such key"),
+    ]
+    assert document["error"] == document["regions"][0]["error"]
+
+
+def test_an_error_before_the_first_region_has_no_regions() -> None:
+    assert failure("cache get", "local", MjctlError("bad option")).regions == ()
