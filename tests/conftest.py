@@ -1,4 +1,4 @@
-"""Configures every test run: signals, the guard that ends services, the distribution over workers, the limit of reruns."""
+"""Configures every test run: signals, the guard that ends services, the distribution over workers, reruns."""
 
 from __future__ import annotations
 

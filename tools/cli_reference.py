@@ -32,8 +32,8 @@ With `--output json` stdout is exactly one JSON document. Every document has the
 | `regions` | `{"region": ..., ...}` or `{"region": ..., "error": {...}}`; `[]` for a command without regions |
 
 Other fields of a document stand beside these. An error is `{"code", "name", "what", "where", "next"}`. If the whole
-command fails, the document is `mjctl.error/2`: the envelope, `error`, and the errors of the regions. `config schema` prints a JSON Schema
-and no document of this kind.
+command fails, the document is `mjctl.error/2`: the envelope, `error`, and the errors of the regions. `config schema`
+prints a JSON Schema and no document of this kind.
 
 A document is ASCII, and a reader gets all text back as it was stored. Times are exact, in ISO 8601. What JSON lacks is
 written like this:

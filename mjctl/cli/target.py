@@ -135,8 +135,8 @@ def conclude(
         others: Fields of the document beside the regions.
 
     Raises:
-        MjctlError: the error of the first region, with the errors of all regions in `regions`, when the command failed in
-            every region; nothing was printed on stdout then.
+        MjctlError: the command failed in every region. The error is that of the first region, and its `regions` has the
+            errors of all regions. Nothing was printed on stdout.
         Exit: PARTIAL, when some are done and others failed.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]

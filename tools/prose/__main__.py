@@ -1,6 +1,7 @@
 """Reports the sentences that break a rule, the public names without a docstring and the vague variables.
 
-Usage: python -m tools.prose [PATH...]. A path is a file or a folder of the repository; without one all files are checked.
+Usage: python -m tools.prose [PATH...]. A path is a file or a folder of the repository. Without a path, all files are
+checked.
 The exit code is 1 if there is a finding.
 """
 

@@ -8,7 +8,22 @@ from dataclasses import dataclass
 
 # Names that say nothing about the value: a reader has to find where it came from.
 VAGUE_VARIABLES = frozenset(
-    {"one", "found", "made", "said", "told", "heard", "there", "gone", "such", "those", "who", "asked", "got", "seen_one"}
+    {
+        "one",
+        "found",
+        "made",
+        "said",
+        "told",
+        "heard",
+        "there",
+        "gone",
+        "such",
+        "those",
+        "who",
+        "asked",
+        "got",
+        "seen_one",
+    }
 )
 _NO_DOCSTRING_NEEDED = ("setter", "overload", "override", "deleter")
 

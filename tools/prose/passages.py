@@ -1,4 +1,4 @@
-"""Extracts the passages of prose from each kind of file: Python, Terraform, Markdown, YAML, JavaScript, Makefile, shell."""
+"""Extracts the passages of prose from Python, Terraform, Markdown, YAML, JavaScript and Makefiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-
 
 ROOT = Path(__file__).parents[2]
 # Programs write these. Their sources are checked instead.
@@ -152,7 +151,7 @@ def _literal(node: ast.expr) -> str:
         case ast.Constant(value=str(value)):
             return value
         case ast.JoinedStr(values=values):
-            return "".join(part.value if isinstance(part, ast.Constant) else "X" for part in values)
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in values)
         case ast.BinOp(left=left, right=right):
             return _literal(left) + _literal(right)
         case _:
@@ -206,5 +205,3 @@ def _collapse(text: str, *, keep_lines: bool = False) -> str:
     if keep_lines:
         return "\n".join(" ".join(line.split()) if line.strip() else "" for line in text.splitlines())
     return " ".join(text.split())
-
-

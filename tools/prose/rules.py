@@ -15,20 +15,39 @@ _VERBS = frozenset((Path(__file__).parent / "verbs.txt").read_text().split())
 
 # Each pattern with the advice that is printed for it. A sentence is matched without its code spans.
 PATTERNS: tuple[tuple[str, str], ...] = (
-    (r"\b(nobody|somebody|everybody|whoever|anybody|whatever|no one|someone|everyone)\b", "name the person or the program"),
+    (
+        r"\b(nobody|somebody|everybody|whoever|anybody|whatever|no one|someone|everyone)\b",
+        "name the person or the program",
+    ),
     (
         r"\b(is|are|was|were|be|been|gets?) (told|heard|spared|mended|judged|asked for|taken back)\b",
         "use the field's verb: reported, received, skipped, fixed, evaluated, rolled back",
     ),
     (r"\b(told|heard|spared?|mend(s|ed|ing)?|overlook(s|ed)?|judges?)\b", "use the field's verb"),
-    (r"\btak(e|es|en|ing) (it|them|its match(es)?) back\b", "say what the software does: recovers, resumes, rolls back"),
+    (
+        r"\btak(e|es|en|ing) (it|them|its match(es)?) back\b",
+        "say what the software does: recovers, resumes, rolls back",
+    ),
     (r"\bof (its|their|his|your|one's|our) own\b", "say `its own X`, or which X"),
     (r"\bby (itself|themselves)\b", "say `automatically`, or name the program that does it"),
     (r"\b(what|who) (is|are|was|were) (gone|there|left|missing|needed|asked|wanted)\b", "name the thing"),
-    (r"(?:^|[.;:,(] )(what|who) [a-z]+(s|ed|ing)?\b(?! (is|are|do|does|did|should|can|will)\b)[^?.]{0,60}\b(is|are|was|goes|stays|has|may|must)\b(?![^.]*\?)", "name the thing instead of `what` or `who`"),
-    (r"\b(an?|each|every|any|no|this|that|the|which|other|another|first|last|newest|oldest) one\b", "name the thing instead of `one`"),
-    (r"(?<!at )(?<!this )\bones?\b(?= (that|who|which|is|has|whose|more|with|in|by|for)\b)", "name the thing instead of `one`"),
-    (r"\b(such|those)\b(?= (is|are|was|were|has|have|may|must|goes|go)\b|[.,;])", "name the thing instead of `such` or `those`"),
+    (
+        r"(?:^|[.;:,(] )(what|who) [a-z]+(s|ed|ing)?\b(?! (is|are|do|does|did|should|can|will)\b)[^?.]{0,60}"
+        r"\b(is|are|was|goes|stays|has|may|must)\b(?![^.]*\?)",
+        "name the thing instead of `what` or `who`",
+    ),
+    (
+        r"\b(an?|each|every|any|no|this|that|the|which|other|another|first|last|newest|oldest) one\b",
+        "name the thing instead of `one`",
+    ),
+    (
+        r"(?<!at )(?<!this )\bones?\b(?= (that|who|which|is|has|whose|more|with|in|by|for)\b)",
+        "name the thing instead of `one`",
+    ),
+    (
+        r"\b(such|those)\b(?= (is|are|was|were|has|have|may|must|goes|go)\b|[.,;])",
+        "name the thing instead of `such` or `those`",
+    ),
     (r"; and so\b|, and so (is|are|does|do)\b", "begin a new sentence"),
     (r";[^.;]*;", "split the chain of clauses into sentences"),
     (r"\bstands? for itself\b|\bspeaks? for itself\b", "say it plainly"),
@@ -40,8 +59,45 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"\bhelps? itself\b|\bminds?\b|\bquarrels?\b", "say it plainly"),
 )
 _FRAGMENT_STARTS = frozenset(
-    "what who whose whom whether of how where when that which why all none both as by with without under beside for from "
-    "in on at to if since because while so those such one nothing everything".split()
+    (
+        "what",
+        "who",
+        "whose",
+        "whom",
+        "whether",
+        "of",
+        "how",
+        "where",
+        "when",
+        "that",
+        "which",
+        "why",
+        "all",
+        "none",
+        "both",
+        "as",
+        "by",
+        "with",
+        "without",
+        "under",
+        "beside",
+        "for",
+        "from",
+        "in",
+        "on",
+        "at",
+        "to",
+        "if",
+        "since",
+        "because",
+        "while",
+        "so",
+        "those",
+        "such",
+        "one",
+        "nothing",
+        "everything",
+    )
 )
 _ABBREVIATIONS = re.compile(r"\b(e\.g|i\.e|etc|vs|cf|approx|no)\.", re.IGNORECASE)
 
@@ -71,7 +127,9 @@ def findings_in(passage: Passage) -> Iterator[Finding]:
         if first and not passage.name and first[1].lower() in _FRAGMENT_STARTS:
             yield _finding(passage, passage.text, f"begin with a noun or a verb, not with `{first[1]}`")
     if passage.kind is Kind.PAGE and len(text.split()) > MAX_PARAGRAPH_WORDS:
-        yield _finding(passage, text, f"a paragraph has at most {MAX_PARAGRAPH_WORDS} words: use a list or two paragraphs")
+        yield _finding(
+            passage, text, f"a paragraph has at most {MAX_PARAGRAPH_WORDS} words: use a list or two paragraphs"
+        )
     for sentence in sentences_of(text):
         words = [word for word in sentence.split() if re.search(r"\w", word)]
         if len(words) > MAX_SENTENCE_WORDS:

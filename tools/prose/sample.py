@@ -29,7 +29,7 @@ def draw(seed: int, count: int) -> list[tuple[str, str, str]]:
     """
     drawn: list[tuple[str, str, str]] = []
     passages = list(all_passages())
-    chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    chance = random.Random(seed)
     for group, kinds in _GROUPS.items():
         sentences = [
             (group, f"{passage.file}:{passage.line}", sentence)

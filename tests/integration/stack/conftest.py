@@ -1,6 +1,6 @@
 """Runs the real `mjctl` command as an operator does, in a separate home folder.
 
-Most tests of this folder share one deployed region. A test may stop its processes, drain its servers or delete its data.
+Most tests of this folder share one deployed region. A test may stop its processes, drain its servers or delete data.
 The fixture `operator` repairs the region before each test, so that no test depends on the order.
 """
 
@@ -91,7 +91,9 @@ class Operator:
                     living.append(process)
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
-        return [process for process in living if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE]
+        return [
+            process for process in living if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+        ]
 
 
 def eventually(check: Callable[[], bool], seconds: float, what: str) -> float:

@@ -1,4 +1,4 @@
-"""Checks that bad input and broken surroundings give one screen of advice and the documented exit code, and change nothing."""
+"""Checks that bad input and broken surroundings give advice and the documented exit code, and change nothing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.stack
 
 def servers(operator: Operator) -> dict[str, Any]:
     ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
-    return {server["id"]: one for server in ran.json()["regions"][0]["servers"]}
+    return {server["id"]: server for server in ran.json()["regions"][0]["servers"]}
 
 
 def test_the_data_plane_is_compared_and_repaired_and_players_notice_nothing(operator: Operator) -> None:

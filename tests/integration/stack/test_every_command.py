@@ -172,7 +172,9 @@ def test_a_wrong_option_is_a_usage_error(name: str, home: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("name", sorted(set(COMMANDS) - WITHOUT_AN_ENVIRONMENT))
-def test_an_environment_that_does_not_exist_is_reported(name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_environment_that_does_not_exist_is_reported(
+    name: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run([*line(name), "--env", "nosuch"]) == ExitCode.NOT_FOUND
     captured = capsys.readouterr()
     assert captured.out == ""

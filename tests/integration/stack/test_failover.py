@@ -18,7 +18,7 @@ LEFT, OTHER = "us-east-1", "eu-west-1"
 
 
 async def create_match(api: str) -> str:
-    """Sign up and ask for a match. Returns: the match's id, or the code of the refusal and the regions that it names."""
+    """Sign up and ask for a match. Returns: its id, or the code of the refusal and the regions that it names."""
     async with GameClient(api) as player:
         email = f"{uuid.uuid4().hex}@example.com"
         await player.sign_up(email, "a long enough Passw0rd!", "failover")
@@ -50,7 +50,9 @@ def test_players_are_sent_to_another_region_and_back(fresh: Operator) -> None:
     )
     running = ("servers", "list", "--region", LEFT, "--output", "json")
     eventually(
-        lambda: any(server["matches"] for server in fresh.run(*running).json()["regions"][0]["servers"]), 30, "a match runs"
+        lambda: any(server["matches"] for server in fresh.run(*running).json()["regions"][0]["servers"]),
+        30,
+        "a match runs",
     )
     moved = fresh.run("failover", "--region", LEFT, "--yes", "--wait", "30", "--output", "json")
     assert moved.code == ExitCode.OK, moved.stderr

@@ -1,7 +1,7 @@
 """Breaks the part that a check of `health` observes, follows the printed advice, and expects the check to pass.
 
-The test runs each command between backquotes as the advice prints it. A step that an operator takes without a command is
-a function of the case. Its key is the text of the advice that asks for the step.
+The test runs each command between backquotes as the advice prints it. A step that an operator takes without a command
+is a function of the case. Its key is the text of the advice that asks for the step.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ def test_following_the_advice_cures_the_check(operator: Operator, name: str) -> 
     case = CASES[name]
     with ExitStack() as undo:
         bench = Bench(operator, undo)
-        # The fault must be the cause of the failure. The check `backup` fails before its fault if no test has made a backup.
+        # The fault must cause the failure. Only the check `backup` may fail before, if no test has made a backup.
         if case.fault is not _no_backup:
             eventually(lambda: _all(bench, case, "pass"), SECONDS, f"{case.checks} pass before the fault")
         case.fault(bench)

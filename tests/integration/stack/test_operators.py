@@ -42,7 +42,9 @@ class Ports:
         return sum(status["matches"] for status in self.statuses())
 
     def joins(self) -> float:
-        counters = [re.search(r"^gameserver_joins_total (\S+)", self._get(f"{url}/metrics"), re.M) for url in self._urls]
+        counters = [
+            re.search(r"^gameserver_joins_total (\S+)", self._get(f"{url}/metrics"), re.M) for url in self._urls
+        ]
         return sum(float(counter[1]) for counter in counters if counter is not None)
 
     @staticmethod
@@ -101,7 +103,7 @@ def test_a_load_test_survives_the_loss_of_a_server(operator: Operator) -> None:
     assert report["regions"][0]["reconnects"] >= 1
     assert report["verification"]["verified"] is True
     eventually(lambda: all(server["state"] == "ready" for server in servers(operator)), 60, "every server is ready")
-    assert next(one for server in servers(operator) if server["id"] == busiest["server_id"])["incidents"] >= 1
+    assert next(server for server in servers(operator) if server["id"] == busiest["server_id"])["incidents"] >= 1
 
 
 def test_an_interrupted_load_test_still_reports(operator: Operator) -> None:

@@ -82,7 +82,7 @@ def test_a_bad_revision_stops_at_the_canary_and_is_rolled_back(checkout: Checkou
     assert (canary["outcome"], untouched["outcome"]) == ("rolled_back", "not_started")
     assert canary["revision"] == good != canary["refused"]
     assert canary["health"]["healthy"] is False
-    assert any("login" in one for message in canary["health"]["failing"])
+    assert any("login" in message for message in canary["health"]["failing"])
 
     assert (checkout.status(OTHER)["serial"], checkout.pids(OTHER)) == other
     assert checkout.status(FIRST)["revision"] == good

@@ -23,7 +23,7 @@ FIRST = f"game-{REGION}a-1"
 
 def servers(operator: Operator) -> dict[str, dict[str, Any]]:
     ran = operator.run("servers", "list", "--region", REGION, "--output", "json")
-    return {server["id"]: one for server in ran.json()["regions"][0]["servers"]}
+    return {server["id"]: server for server in ran.json()["regions"][0]["servers"]}
 
 
 def all_ready(operator: Operator) -> bool:
@@ -39,7 +39,9 @@ def playing(operator: Operator) -> Callable[[str], subprocess.Popen[str]]:
             "loadtest", "--region", REGION, "--players", "6", "--matches-of", "2", "--duration", seconds,
             "--output", "json",
         )  # fmt: skip
-        eventually(lambda: sum(server["matches"] or 0 for server in servers(operator).values()) >= 3, 60, "three matches run")
+        eventually(
+            lambda: sum(server["matches"] or 0 for server in servers(operator).values()) >= 3, 60, "three matches run"
+        )
         return running
 
     return play

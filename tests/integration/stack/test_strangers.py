@@ -135,7 +135,7 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":
-                    # This port serves the public web client. Data of players need a token, which a foreign page does not have.
+                    # This port serves the public web client. A foreign page has no token, which data of players need.
                     assert answer.status in (200, 403, 404, 405), (name, request, answer)
                 elif kind == "play":
                     assert answer.status >= 400, (name, request, answer)
