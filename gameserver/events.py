@@ -1,11 +1,16 @@
-"""The key events of a match: their types and payloads, the envelope around them, and how they are written and read.
+"""Defines the events of a match: their types, their payloads, and their form in Redis and in the queue.
 
-A match records each event as a `MatchEvent`. `encode` writes it as a `StoredEvent`, a JSON object with the match and
-its server. That object stands in the match's stream in Redis, and travels through SNS and SQS. `decode` reads it back
-for a match that moves to another server; `parse` and `parse_message` check it before anything is written to a database.
+An event passes through these classes:
 
-Rules report `RuleEvent`s. `ReportableEvents` checks each before the match records it, so that nothing reaches the
-queue that the databases would refuse. What clients receive of an event is `gameserver.protocol.Event`.
+1. The rules report a `RuleEvent`. `ReportableEvents` checks it, so that no event reaches the queue that a database
+   would refuse.
+2. The match records a `MatchEvent`.
+3. `encode` writes a `StoredEvent`, a JSON object that also names the match and its server. This JSON is stored in the
+   match's stream in Redis, and is delivered through SNS and SQS.
+4. `decode` reads the JSON when another server takes the match over. `parse` and `parse_message` read and check the JSON
+   before the worker writes to a database.
+
+A client receives an event as `gameserver.protocol.Event`.
 """
 
 from __future__ import annotations
@@ -25,36 +30,37 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=64)]
 Name = Annotated[str, Meta(max_length=64)]
 Milliseconds = Annotated[int, Meta(ge=0)]
 LARGEST_SCORE: Final = 2**53
-"""A PostgreSQL bigint, a DynamoDB number and JSON readers all hold it exactly."""
+"""Largest score. A PostgreSQL bigint, a DynamoDB number and JSON readers can all represent this number exactly."""
 
 Score = Annotated[int, Meta(ge=-LARGEST_SCORE, le=LARGEST_SCORE)]
 NO_SLOT: Final = -1
+"""The slot in a payload that names no slot."""
 
 MAX_PAYLOAD_BYTES: Final = 4096
-"""Largest payload that rules may report, as JSON.
+"""Largest payload that rules may report, in bytes of JSON.
 
-A frame to a client (`protocol.MAX_SERVER_FRAME_BYTES`) has room for 60 such payloads, and a message to the queue (see
-`cluster.publisher`) for 14.
+A frame to a client (`protocol.MAX_SERVER_FRAME_BYTES`) has room for 60 payloads of this size. A message to the queue
+(see `cluster.publisher`) has room for 14.
 """
 
 MAX_PAYLOAD_DEPTH: Final = 32
-"""Objects and arrays within each other. Decoders give up at several hundred."""
+"""How deep objects and arrays may be nested in a payload. JSON decoders fail at a depth of several hundred."""
 
 _MAX_TYPE_LENGTH: Final = 64
 _OWN_TYPE: Final = re.compile(r"(?!match\.|player\.)[a-z0-9_]+(\.[a-z0-9_]+)+")
 _SUSPECT: Final = re.compile(rb"null|\\u0000|\xef\xbf[\xbe\xbf]")
-"""JSON that may hold a value which `_check_value` refuses."""
+"""Matches JSON that may contain a value which `_check_value` refuses."""
 
 
 class PoisonEvent(Exception):
-    """A message that no number of deliveries will make acceptable."""
+    """Reports a message that is not valid, so that another delivery of the message would fail too."""
 
 
 class RefusedEvent(Exception):
-    """Rules reported an event that cannot be stored.
+    """Reports that the rules returned an event which cannot be stored.
 
     Attributes:
-        event_type: the type that the rules gave it, shortened.
+        event_type: the type of the event, cut to 64 characters.
     """
 
     def __init__(self, event_type: object, cause: str) -> None:
@@ -62,10 +68,18 @@ class RefusedEvent(Exception):
         super().__init__(cause)
 
 
-# Payloads. `TYPE` is the type of the event that carries the payload.
+# Payloads. The class attribute `TYPE` is the type of the event that has this payload.
 
 
 class MatchStarted(Struct, frozen=True, omit_defaults=True):
+    """Records that the first player joined and the match began.
+
+    Attributes:
+        mode: name of the mode.
+        seats: number of seats, 1 to 1,000.
+        internal: True for a match of probe or load-test accounts.
+    """
+
     TYPE: ClassVar[str] = "match.started"
 
     mode: Identifier
@@ -74,6 +88,14 @@ class MatchStarted(Struct, frozen=True, omit_defaults=True):
 
 
 class PlayerJoined(Struct, frozen=True, omit_defaults=True):
+    """Records that a player took a seat.
+
+    Attributes:
+        player_id: id of the player.
+        display_name: name that the other players see.
+        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+    """
+
     TYPE: ClassVar[str] = "player.joined"
 
     player_id: Identifier
@@ -82,6 +104,13 @@ class PlayerJoined(Struct, frozen=True, omit_defaults=True):
 
 
 class PlayerLeft(Struct, frozen=True, omit_defaults=True):
+    """Records that a player gave up the seat for good.
+
+    Attributes:
+        player_id: id of the player.
+        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+    """
+
     TYPE: ClassVar[str] = "player.left"
 
     player_id: Identifier
@@ -89,11 +118,11 @@ class PlayerLeft(Struct, frozen=True, omit_defaults=True):
 
 
 class ScoreChange(Struct, frozen=True, omit_defaults=True):
-    """The part of `PlayerScored` that rules report. They may add more fields.
+    """Describes the fields of `PlayerScored` that the rules report. The rules may add more fields to the payload.
 
     Attributes:
         score: the player's total after this event.
-        points: what the event added.
+        points: the points that the event added to the total.
     """
 
     score: Score
@@ -101,6 +130,13 @@ class ScoreChange(Struct, frozen=True, omit_defaults=True):
 
 
 class PlayerScored(ScoreChange, frozen=True, omit_defaults=True):
+    """Records that the score of a player changed.
+
+    Attributes:
+        player_id: id of the player.
+        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+    """
+
     TYPE: ClassVar[str] = "player.scored"
 
     player_id: Identifier
@@ -108,7 +144,13 @@ class PlayerScored(ScoreChange, frozen=True, omit_defaults=True):
 
 
 class PlayerChatted(Struct, frozen=True, omit_defaults=True):
-    """`sealed`: what the player said, as `gameserver.runtime.crypto` seals it; base64 in JSON."""
+    """Records that a player sent a chat line.
+
+    Attributes:
+        player_id: id of the player.
+        sealed: the text, encrypted by `gameserver.runtime.crypto`. In JSON it is base64.
+        slot: slot of the seat, or `NO_SLOT` if it is unknown.
+    """
 
     TYPE: ClassVar[str] = "player.chatted"
 
@@ -118,7 +160,14 @@ class PlayerChatted(Struct, frozen=True, omit_defaults=True):
 
 
 class PlayerResult(Struct, frozen=True):
-    """`rank` 1 is a winner; equal scores may share a rank."""
+    """Describes the result of a player.
+
+    Attributes:
+        player_id: id of the player.
+        display_name: name that the other players saw.
+        score: the player's score at the end.
+        rank: 1 for a winner. Players with equal scores have the same rank.
+    """
 
     player_id: Identifier
     display_name: Name
@@ -127,7 +176,16 @@ class PlayerResult(Struct, frozen=True):
 
 
 class MatchEnded(Struct, frozen=True, omit_defaults=True):
-    """`internal`: a match of probe or load-test accounts."""
+    """Records that a match ended, with its result.
+
+    Attributes:
+        mode: name of the mode.
+        reason: why the match ended: `time`, `finished`, `abandoned`, `aborted` or `error`.
+        started_at_ms: Unix time of the start in milliseconds.
+        ended_at_ms: Unix time of the end in milliseconds.
+        players: result of each player, the best first.
+        internal: True for a match of probe or load-test accounts.
+    """
 
     TYPE: ClassVar[str] = "match.ended"
 
@@ -139,7 +197,7 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     internal: bool = False
 
 
-# An event of a type that rules declare has any JSON object as its payload.
+# The payload of an event whose type the rules declare: any JSON object.
 DeclaredPayload: TypeAlias = dict[str, Any]
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
@@ -154,7 +212,13 @@ _STRUCTURAL: Final = frozenset({MatchStarted.TYPE, PlayerJoined.TYPE, PlayerLeft
 
 
 class RuleEvent(NamedTuple):
-    """An event that rules report, such as `(PLAYER_SCORED, 3, {"score": 12})`. The match adds the id of the player."""
+    """Describes an event that the rules report. The match adds the id of the player to the payload.
+
+    Attributes:
+        type: `player.scored` or a type that the rules declare in `event_types`.
+        slot: slot of the player whom the event concerns.
+        payload: a value that JSON can represent, for example `{"score": 12, "points": 2}`.
+    """
 
     type: str
     slot: int
@@ -162,10 +226,12 @@ class RuleEvent(NamedTuple):
 
 
 class MatchEvent(Struct, frozen=True):
-    """One event as a match records it.
+    """Describes an event as a match records it.
 
     Attributes:
-        sequence: counts from 1 without gaps.
+        sequence: number of the event in its match, counted from 1 without gaps.
+        type: for example `player.joined`.
+        occurred_at_ms: Unix time in milliseconds.
         payload: a mapping with string keys.
     """
 
@@ -176,12 +242,19 @@ class MatchEvent(Struct, frozen=True):
 
     @classmethod
     def of(cls, sequence: int, payload: Payload, now_ms: int) -> MatchEvent:
-        """Return the event that carries `payload`."""
+        """Return the event with this payload."""
         return cls(sequence, payload.TYPE, now_ms, as_mapping(payload))
 
 
 class StoredEvent(MatchEvent, frozen=True):
-    """The envelope: one event as it is stored and delivered. `event_id` is the same at every delivery."""
+    """Describes an event as it is stored and delivered.
+
+    Attributes:
+        event_id: `<match_id>:<sequence>`, the same at each delivery of the event.
+        match_id: id of the match.
+        region: region of the server that recorded the event.
+        server_id: id of that game server.
+    """
 
     event_id: Annotated[str, Meta(min_length=3, max_length=96)]
     match_id: Identifier
@@ -190,32 +263,42 @@ class StoredEvent(MatchEvent, frozen=True):
 
 
 class EncodedEvent(NamedTuple):
-    """A stored event as bytes."""
+    """Holds a stored event as JSON.
+
+    Attributes:
+        sequence: number of the event in its match.
+        body: the JSON of the `StoredEvent`.
+    """
 
     sequence: int
     body: bytes
 
 
 class EventLabel(NamedTuple):
-    """Id and type of an event whose body may be damaged: any JSON value, None if it is absent."""
+    """Holds the id and the type of an event whose body may be damaged.
+
+    Attributes:
+        event_id: any JSON value, or None if the field is absent.
+        type: any JSON value, or None if the field is absent.
+    """
 
     event_id: Any
     type: Any
 
 
 def as_mapping(payload: Payload) -> dict[str, Any]:
-    """Return a payload as the mapping that JSON has of it. Bytes stay bytes."""
+    """Return a payload as a mapping with the fields of its JSON. Values of type bytes are not converted."""
     mapping: dict[str, Any] = msgspec.to_builtins(payload, builtin_types=(bytes,))
     return mapping
 
 
 def event_id(match_id: str, sequence: int) -> str:
-    """Return the id of a match's event."""
+    """Return the id of the event with this sequence number in a match."""
     return f"{match_id}:{sequence}"
 
 
 def encode(event: MatchEvent, match_id: str, region: str, server_id: str) -> bytes:
-    """Write the body of an event, as it is stored and as it goes to SNS."""
+    """Encode an event as the JSON that is stored in Redis and sent to SNS."""
     return _encode(
         StoredEvent(
             sequence=event.sequence,
@@ -231,7 +314,7 @@ def encode(event: MatchEvent, match_id: str, region: str, server_id: str) -> byt
 
 
 def decode(body: bytes | str) -> StoredEvent:
-    """Read what `encode` has written; the payload is a mapping.
+    """Decode the JSON that `encode` returned. The payload of the result is a mapping.
 
     Raises:
         msgspec.MsgspecError, UnicodeDecodeError, RecursionError: the body is damaged.
@@ -240,9 +323,10 @@ def decode(body: bytes | str) -> StoredEvent:
 
 
 def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEvent]]:
-    """Read one message body: a JSON array of events, or a single event as an object.
+    """Read the body of a queue's message: a JSON array of events, or the JSON object of an event.
 
-    Returns the events that are acceptable, and what is wrong with each of the others, or with the whole.
+    Returns:
+        The valid events, and the error of each event that is not valid. If the body is no JSON, its error.
     """
     try:
         bodies = _decode_bodies(body)
@@ -259,12 +343,12 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
 
 
 def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
-    """Read one event and check its payload, which becomes a `Payload` or a `DeclaredPayload`.
+    """Read an event and check its payload. The payload of the result is a `Payload` or a `DeclaredPayload`.
 
-    The declared types of a studio's rules are not known here: a type is accepted by its form.
+    The worker does not know which types the rules declare. It accepts each type that rules may declare.
 
     Raises:
-        PoisonEvent: not JSON, a field is missing or out of range, or the type is unknown.
+        PoisonEvent: the body is not JSON, a field is missing or out of range, or the type is unknown.
     """
     try:
         event = _decode(body)
@@ -282,13 +366,13 @@ def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
 
 
 class ReportableEvents:
-    """The events that the rules of a game may report: `player.scored`, and those of the types that they declare.
+    """Checks the events that the rules of a game report. Rules may report `player.scored` and the types they declare.
 
     Args:
-        declared: type of an event -> type of its payload, anything that msgspec decodes from a JSON object.
+        declared: type of an event -> type of its payload, any type that msgspec can decode from a JSON object.
 
     Raises:
-        ValueError: the name of a type has another form, or belongs to the server.
+        ValueError: a type of an event is not a name like `card.played`, or belongs to the server.
         TypeError: msgspec cannot decode the type of a payload.
     """
 
@@ -303,11 +387,12 @@ class ReportableEvents:
         self._check_types = {name: msgspec.json.Decoder(payload).decode for name, payload in types.items()}
 
     def check(self, event: RuleEvent) -> dict[str, Any]:
-        """Return the payload as its JSON will be read.
+        """Check an event, and return its payload as a reader of its JSON gets it.
 
         Raises:
-            RefusedEvent: the type is not declared, or the payload does not fit its type, is too large or too deep,
-                holds what JSON or the databases cannot, or sets a field that the match adds.
+            RefusedEvent: the type is not declared, or the payload is not valid. A payload is valid if it has the
+                declared type, fits the limits of size and depth, and can be stored. The match adds the fields
+                `player_id` and `slot`, so a payload may not contain them.
         """
         check_type = self._check_types.get(event.type)
         if check_type is None:
@@ -324,7 +409,7 @@ class ReportableEvents:
             if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > MAX_PAYLOAD_DEPTH:
                 _check_value(msgspec.to_builtins(event.payload, str_keys=True))
             payload: dict[str, Any] = _decode_any(body)
-        # msgspec's errors, surrogates in a string, or an object that JSON has no form for.
+        # These are the errors of msgspec, of surrogates in a string, and of objects that JSON cannot represent.
         except (*UNDECODABLE, ValueError, TypeError, OverflowError) as error:
             raise RefusedEvent(event.type, f"the payload is not valid: {error}") from error
         return payload
@@ -335,7 +420,7 @@ def _may_be_declared(name: object) -> bool:
 
 
 def _check_value(value: Any, depth: int = 0) -> None:
-    """Raises ValueError for a value that is lost in JSON, SQS or PostgreSQL's jsonb."""
+    """Raise ValueError for a value that JSON, SQS or PostgreSQL's jsonb cannot store."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{value} is no number of JSON")
     if isinstance(value, str) and not _UNSTORABLE.isdisjoint(value):
@@ -356,10 +441,10 @@ def _parts(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterator[Any]
 
 
 def read_labels(body: str) -> list[EventLabel]:
-    """Return the ids and types of the events in a message body, as far as it can be read; [] if it cannot."""
+    """Return the id and the type of each event in a message body, or [] if the body is no JSON."""
     try:
         decoded = json.loads(body)
-    # Nested a thousand deep, JSON exhausts the decoder's stack.
+    # A JSON text that is nested a thousand levels deep exhausts the decoder's stack.
     except (ValueError, RecursionError):
         return []
     events = [event for event in (decoded if isinstance(decoded, list) else [decoded]) if isinstance(event, dict)]
@@ -371,7 +456,7 @@ def needs_snapshot(event: MatchEvent) -> bool:
     return event.type in _STRUCTURAL
 
 
-# jsonb has no U+0000, and SQS takes only the characters of XML 1.0:
+# PostgreSQL's jsonb cannot store U+0000, and SQS accepts only the characters of XML 1.0:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
 _UNSTORABLE: Final = frozenset("\x00\ufffe\uffff")
 _encode = msgspec.json.Encoder().encode

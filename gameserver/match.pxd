@@ -1,4 +1,5 @@
-# Types for `gameserver.compilation`, which makes C of match.py. What is not named here stays a Python object.
+# The types of C that `gameserver.compilation` uses when it compiles match.py. A variable without a type here stays a
+# Python object. Python ignores this file.
 
 cdef class Match:
     cdef public object spec, clock, action_type, rules, result, reason, fault, _reportable

@@ -1,7 +1,7 @@
-"""One match without I/O: who sits where, what happened, what every client is told, and how it moves between servers.
+"""Implements a match without I/O: seats, inputs, events, frames, and the snapshot that moves a match to another server.
 
-The owner drives it: `tick` at the tick rate, inputs as they come, and `take_events` + `snapshot` for the store. Time is
-counted in ticks, so a match that was interrupted goes on where it was.
+The room of the match calls `tick` at the tick rate and `input` for each input. It stores the results of `take_events`
+and `snapshot`. A match measures time in ticks, so an interrupted match continues at the tick where it stopped.
 """
 
 from __future__ import annotations
@@ -34,21 +34,30 @@ from gameserver.ranking import ranking
 from gameserver.rules import load_rules, reportable_events
 
 FULL_FRAME_SECONDS: Final = 5.0
+"""Time between two full frames."""
+
 NEVER_JOINED_SECONDS: Final = 30.0
-"""A match that nobody joined ends after this long."""
+"""Time after which a match ends if no player has joined."""
 
 _MAX_PLAYERS_PER_SEAT: Final = 4
-"""Players over the whole match, for each seat: bounds the result when players keep coming and going."""
+"""Largest number of players who may leave a match, for each seat. It limits the size of the result."""
 
 _SNAPSHOT_VERSION: Final = 1
 
 
 class MatchSpec(Struct, frozen=True):
-    """What the API decided when it made the match.
+    """Holds the facts about a match that the API decided when it created the match.
 
     Attributes:
-        server_id: where the match is meant to run first.
-        internal: a match of probe or load-test accounts. It counts in no statistics, and no other player meets it.
+        match_id: id of the match.
+        mode: name of the mode.
+        seats: number of seats.
+        duration_seconds: length of the match.
+        rules: name of the rules module.
+        created_at_ms: Unix time in milliseconds.
+        server_id: id of the game server that the API chose for the match.
+        internal: True for a match of probe or load-test accounts. It counts in no statistics, and other players cannot
+            join it.
     """
 
     match_id: str
@@ -62,33 +71,47 @@ class MatchSpec(Struct, frozen=True):
 
     @property
     def open_list(self) -> str:
-        """Name of the list of open matches that this one belongs to."""
+        """Return the name of the list of open matches that contains this match while it has a free seat."""
         return open_list(self.mode, internal=self.internal)
 
 
 def open_list(mode: str, *, internal: bool) -> str:
-    """Return the name of the list of open matches for these players. A mode's name has no colon."""
+    """Return the name of the list of open matches of a mode, for internal accounts or for other players.
+
+    A mode's name has no colon, so the names of the lists differ.
+    """
     return f"internal:{mode}" if internal else mode
 
 
 class JoinError(Exception):
-    """A player cannot be seated."""
+    """Reports that a player cannot get a seat."""
 
 
 class MatchFullError(JoinError):
-    """Every seat is taken."""
+    """Reports that every seat is taken."""
 
 
 class MatchOverError(JoinError):
-    """The match has ended."""
+    """Reports that the match has ended."""
 
 
 class UnknownVersion(ValueError):
-    """A snapshot that another version of the server has made."""
+    """Reports a snapshot that another version of the server wrote."""
 
 
 class Seat(Struct, gc=False):
-    """A player in the match. `left`: gave the seat up; the score stays for the result."""
+    """Describes a player in the match.
+
+    Attributes:
+        slot: slot of the seat.
+        player_id: id of the player.
+        name: name that the other players see.
+        resume_digest: first 16 bytes of the SHA-256 of the player's resume token.
+        sequence: number of the last applied input.
+        score: the player's score when the player left, 0 before.
+        left: True after the player has given up the seat. The score stays in the result.
+        connected: True while the player has a connection.
+    """
 
     slot: int
     player_id: str
@@ -117,7 +140,14 @@ class _Snapshot(_Version):
 
 @dataclass(frozen=True)
 class Clock:
-    """What one tick means for a match."""
+    """Converts the times of a match to ticks.
+
+    Attributes:
+        tick_rate_hz: ticks in one second.
+        duration_ticks: length of the match.
+        full_frame_ticks: ticks between two full frames.
+        heartbeat_ticks: largest number of ticks between two frames.
+    """
 
     tick_rate_hz: int
     duration_ticks: int
@@ -126,6 +156,7 @@ class Clock:
 
     @classmethod
     def of(cls, spec: MatchSpec, tick_rate_hz: int) -> Clock:
+        """Return the clock of a match with this tick rate."""
         return cls(
             tick_rate_hz=tick_rate_hz,
             duration_ticks=max(1, round(spec.duration_seconds * tick_rate_hz)),
@@ -135,13 +166,25 @@ class Clock:
 
 
 class Match:
-    """See the module. Methods that take `now_ms` want Unix milliseconds; they only date events, never decide.
+    """Runs a match. The argument `now_ms` of the methods is the Unix time in milliseconds. It only dates events.
 
-    Raises (constructor):
-        LookupError: the rules are not installed here.
+    Args:
+        spec: facts about the match.
+        tick_rate_hz: ticks in one second.
+
+    Raises:
+        LookupError: this server cannot load the rules.
 
     Attributes:
-        fault: why the rules' scores could not be stored; the match has then ended with the reason `error`.
+        spec: facts about the match.
+        clock: times of the match in ticks.
+        action_type: the type of a player's input.
+        rules: the state of the game.
+        tick_number: number of ticks since the first player joined.
+        started_at_ms: Unix time at which the first player joined, 0 before.
+        result: payload of the event `match.ended`, or None before the end.
+        reason: why the match ended, "" before the end.
+        fault: why the scores of the rules cannot be stored, or None. Such a match ends with the reason `error`.
     """
 
     def __init__(self, spec: MatchSpec, tick_rate_hz: int) -> None:
@@ -168,43 +211,57 @@ class Match:
 
     @property
     def started(self) -> bool:
+        """Return True once a player has joined."""
         return self.started_at_ms > 0
 
     @property
     def ended(self) -> bool:
+        """Return True once the match has ended."""
         return self.result is not None
 
     @property
     def seated(self) -> int:
+        """Return the number of players with a seat."""
         return len(self._seats)
 
     @property
     def has_events(self) -> bool:
+        """Return True if `take_events` has not yet returned all events."""
         return bool(self._events)
 
     @property
     def sequence(self) -> int:
-        """Of the last event."""
+        """Return the sequence number of the newest event, 0 before the first event."""
         return self._sequence
 
     @property
     def taken_sequence(self) -> int:
-        """Of the last event that `take_events` has given out, or that was there when the match was restored."""
+        """Return the sequence number of the newest event that `take_events` returned or that `restore` read."""
         return self._sequence - len(self._events)
 
     @property
     def end_taken(self) -> bool:
-        """Whether `match.ended` is among those."""
+        """Return True once `take_events` has returned the event `match.ended`."""
         return self.ended and not self._events
 
     def players(self) -> list[PlayerInfo]:
+        """Return the players with a seat."""
         return [PlayerInfo(s.slot, s.player_id, s.name, s.connected) for s in self._seats.values()]
 
     def join(self, player_id: str, name: str, now_ms: int) -> tuple[Seat, str]:
-        """Seat a player, or give a seated one a new resume token. Returns the seat and the token.
+        """Give a player a seat. A player who already has a seat gets a new resume token.
+
+        Args:
+            player_id: id of the player.
+            name: name to show to other players.
+            now_ms: Unix time in milliseconds.
+
+        Returns:
+            The seat and the resume token.
 
         Raises:
-            MatchOverError, MatchFullError
+            MatchOverError: the match has ended.
+            MatchFullError: every seat is taken, or too many players have left the match.
         """
         if self.ended:
             raise MatchOverError("the match is over")
@@ -226,12 +283,12 @@ class Match:
         return seat, token
 
     def resume(self, token: str) -> Seat | None:
-        """The seat that `token` was given for, if it is still held."""
+        """Return the seat of a resume token, or None if the player has left or the token was replaced."""
         digest = _digest(token)
         return next((s for s in self._seats.values() if hmac.compare_digest(s.resume_digest, digest)), None)
 
     def leave(self, slot: int, now_ms: int) -> None:
-        """The player gives up the seat for good."""
+        """Take a player's seat away for good. If it was the last player, the match ends with the reason `abandoned`."""
         seat = self._seats.get(slot)
         if seat is None or self.ended:
             return
@@ -245,7 +302,7 @@ class Match:
             self.end("abandoned", now_ms)
 
     def input(self, seat: Seat, sequence: int, action: Any) -> None:
-        """Apply one input; a repeated or outdated sequence is ignored."""
+        """Apply an input. An input whose sequence number is not higher than the last number is ignored."""
         if sequence <= seat.sequence or seat.left or self.result is not None:
             return
         seat.sequence = sequence
@@ -253,14 +310,21 @@ class Match:
         self._acks += (seat.slot, sequence)
 
     def say(self, seat: Seat, sealed: bytes, now_ms: int) -> bool:
-        """Record what a player said. False: too late."""
+        """Record the encrypted chat line of a player.
+
+        Returns:
+            False if the player has left or the match has ended.
+        """
         if seat.left or self.ended:
             return False
         self._record(PlayerChatted(seat.player_id, sealed, seat.slot), now_ms)
         return True
 
     def tick(self, now_ms: int) -> Frame | Full | None:
-        """Advance by one tick. Returns what every client is told; None when there is nothing to tell.
+        """Advance the match by one tick.
+
+        Returns:
+            The frame for all clients, or None if nothing changed and no heartbeat is due.
 
         Raises:
             RefusedEvent: the rules reported an event that cannot be stored.
@@ -282,11 +346,14 @@ class Match:
         return self._frame()
 
     def full(self) -> Full:
-        """Everything, for one client that missed frames."""
+        """Return a full frame for a client that missed frames."""
         return Full(self.tick_number, self.players(), self.rules.view())
 
     def end(self, reason: str, now_ms: int) -> None:
-        """End the match; `result` is final from here on. The reason is `error` if the scores cannot be stored."""
+        """End the match.
+
+        `result` is final after this call. The reason becomes `error` if the scores cannot be stored.
+        """
         if self.ended:
             return
         players = self._ranking()
@@ -303,16 +370,16 @@ class Match:
         self._record(ended, now_ms)
 
     def take_events(self) -> list[MatchEvent]:
-        """The events since the last call, in order."""
+        """Return the events since the last call, in order."""
         events, self._events = self._events, []
         return events
 
     def acknowledge(self, stored: Iterable[MatchEvent]) -> None:
-        """These events are safe; the next frame tells the clients."""
+        """Mark events as stored. The next frame sends them to the clients."""
         self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
-        """All that another server needs to go on from here; it covers every event up to `sequence`."""
+        """Return the encoded state from which another server can continue. It covers every event up to `sequence`."""
         return _encode_snapshot(
             _Snapshot(
                 version=_SNAPSHOT_VERSION,
@@ -331,11 +398,18 @@ class Match:
     def restore(
         cls, spec: MatchSpec, tick_rate_hz: int, snapshot: bytes | None, events: Iterable[MatchEvent] = ()
     ) -> Match:
-        """Rebuild a match from its last snapshot and the events stored after it.
+        """Restore a match from its last snapshot and the events that were stored after that snapshot.
+
+        Args:
+            spec: facts about the match.
+            tick_rate_hz: ticks in one second.
+            snapshot: what `snapshot` returned, or None if the match has no snapshot.
+            events: stored events. Events that the snapshot covers are skipped.
 
         Raises:
-            LookupError: the rules are not installed here.
-            UnknownVersion, ValueError: the snapshot or an event is damaged, or the rules do not take it.
+            LookupError: this server cannot load the rules.
+            UnknownVersion: another version of the server wrote the snapshot.
+            ValueError: the snapshot or an event is damaged, or the rules refuse it.
         """
         match = cls(spec, tick_rate_hz)
         try:
@@ -346,13 +420,20 @@ class Match:
         except UnknownVersion:
             raise
         except Exception as error:
-            # Rules are anybody's code: whatever they raise, the next attempt would end in the same way.
+            # The rules are a studio's code and can raise any exception. Another attempt would fail in the same way.
             raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
         return match
 
     @classmethod
     def aborted(cls, spec: MatchSpec, tick_rate_hz: int, sequence: int, now_ms: int) -> Match:
-        """A match that cannot be restored: ended, with no result for anybody. `sequence`: of the last stored event."""
+        """Return the ended match, without results of players, for a match that no server can restore.
+
+        Args:
+            spec: facts about the match.
+            tick_rate_hz: ticks in one second.
+            sequence: sequence number of the last stored event.
+            now_ms: Unix time in milliseconds.
+        """
         match = cls(spec, tick_rate_hz)
         match._sequence = sequence
         match.end("aborted", now_ms)
@@ -390,11 +471,11 @@ class Match:
         return ranking((s.player_id, s.name, s.score if s.left else scores.get(s.slot, 0)) for s in seats)
 
     def _scores(self) -> dict[int, int]:
-        """Return the score of each slot, or none if the rules' scores cannot be stored: see `fault`."""
+        """Return the score of each slot. If the scores cannot be stored, set `fault` and return an empty dict."""
         try:
             return msgspec.convert(self.rules.scores(), dict[int, Score])
         except Exception as error:
-            # A score that a database refuses would keep the result of the whole match out of it.
+            # If a database refuses one score, it does not store the result of the whole match.
             self.fault = error
             return {}
 
@@ -413,7 +494,11 @@ class Match:
                 self._seats[seat.slot] = seat
 
     def _replay(self, event: MatchEvent) -> None:
-        """Joining, leaving and the end are always stored together with a snapshot; what is left is the rules' own."""
+        """Apply an event that was stored after the snapshot.
+
+        Only events of the rules and chat lines can occur here. The server stores a snapshot together with each event of
+        another type.
+        """
         if event.sequence <= self._sequence:
             return
         self._sequence = event.sequence
@@ -423,7 +508,7 @@ class Match:
 
 
 def _public(event: MatchEvent) -> dict[str, Any]:
-    """The payload without what no client can open."""
+    """Return the payload of an event without the encrypted field, which no client can decrypt."""
     return {name: value for name, value in event.payload.items() if name != _SEALED}
 
 

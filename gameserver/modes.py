@@ -1,4 +1,4 @@
-"""Checks at the start of a process that every mode can be played: a wrong one must not wait for its first player."""
+"""Checks when a process starts that every mode can be played, so that a fault shows before the first match."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from gameserver.runtime.settings import Mode, Settings, SettingsError
 
 
 def check_modes(settings: Settings) -> None:
-    """Make one world of each mode, and all that a match needs of it.
+    """Create the rules' state for each mode, and use everything of it that a match needs.
 
     Raises:
-        SettingsError: the rules of a mode are not installed, do not take its seats, lack a method, have types that
-            the protocol cannot carry, or declare events that the server cannot store.
+        SettingsError: a mode cannot be played. Its rules cannot be loaded, lack a method, refuse the number of seats,
+            use types that msgspec cannot encode, or declare events that the server cannot store.
     """
     for mode in settings.modes:
         try:
             _check(mode, settings.tick_rate_hz)
         except Exception as error:
-            # The rules are a studio's own code: whatever it raises, this mode cannot be played.
-            told = str(error) if isinstance(error, LookupError | ValueError) else f"{type(error).__name__}: {error}"
-            raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {told}") from error
+            # The rules are a studio's code and can raise any exception. In each case this mode cannot be played.
+            cause = str(error) if isinstance(error, LookupError | ValueError) else f"{type(error).__name__}: {error}"
+            raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {cause}") from error
 
 
 def _check(mode: Mode, tick_rate_hz: int) -> None:

@@ -1,12 +1,17 @@
-"""The real-time protocol, version 1, without I/O: message types, their limits, and one codec for each subprotocol.
+"""Defines the real-time protocol, version 1: message types, their limits, and a codec for each subprotocol.
 
-A message is an array whose first element is its type, followed by its fields in the order of the classes below.
-`mj1.msgpack` carries it as MessagePack in binary frames, `mj1.json` as JSON in text frames (for people and debuggers).
-A field may only ever be added at the end, with a default: older peers ignore it, newer ones supply it.
+This module does no I/O. A message is an array. Its first element is the type, and the fields follow in the order of the
+classes below. The subprotocol `mj1.msgpack` encodes messages as MessagePack in binary frames. `mj1.json` encodes them
+as JSON in text frames, which people and debuggers can read. A new field may only be added at the end of a message and
+must have a default. Older clients then ignore the field, and newer clients can leave it out.
 
-The conversation: the client sends `Hello`; the server answers `Welcome`, `Redirect` or `Refused`. Then the client
-sends `Input`s, the server one `Frame` for each tick in which something changed (and at least `HEARTBEAT_HZ` a second),
-a `Full` now and then, both with the `Event`s that have been stored for good since the last one, and `Ended` at the end.
+A connection has this course:
+
+1. The client sends `Hello`. The server answers `Welcome`, `Redirect` or `Refused`.
+2. The client sends an `Input` for each action of the player.
+3. The server sends a `Frame` for each tick in which the match changed, and at least `HEARTBEAT_HZ` frames in a second.
+   Every 5 s it sends a `Full` in the place of a frame. Both contain the `Event`s that were stored since the last frame.
+4. At the end of the match the server sends `Ended`.
 """
 
 from __future__ import annotations
@@ -20,21 +25,32 @@ from msgspec import Meta, Struct
 from gameserver.visible_text import shorten, visible
 
 VERSION: Final = 1
+"""Version of the protocol. A change that older clients cannot ignore needs a new version with new subprotocols."""
 
 MAX_CLIENT_FRAME_BYTES: Final = 6 * 1024
-"""Largest frame a client may send: a `Hello` with an access token of 4 KiB fits, nothing bigger is ever needed."""
+"""Largest frame that a client may send. A `Hello` with an access token of 4 KiB fits, and no message is larger."""
 
 MAX_SERVER_FRAME_BYTES: Final = 256 * 1024
-"""Largest frame a client must accept: the `Welcome` of a match with `MAX_SEATS` seats fits many times over."""
+"""Largest frame that a client must accept. The `Welcome` of a match with `MAX_SEATS` seats is several times smaller."""
 
 MAX_SEATS: Final = 256
+"""Largest number of seats of a match."""
+
 MAX_NAME_LENGTH: Final = 32
+"""Largest length of a player's name in a match, in characters."""
+
 MAX_INPUTS_PER_SECOND: Final = 60
-"""Messages a client may send on average; a burst of twice as many is tolerated, more is dropped and then refused."""
+"""Number of frames that a client may send in a second on average.
+
+The server accepts twice this number in a single second. It drops further frames, and disconnects a client that sends
+many of them.
+"""
 
 MAX_CHAT_LENGTH: Final = 200
+"""Largest length of a chat line, in characters."""
 
 HEARTBEAT_HZ: Final = 2
+"""Smallest number of frames that a server sends in a second."""
 
 MatchId = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,64}\Z")]
 Token = Annotated[str, Meta(max_length=4096)]
@@ -48,15 +64,15 @@ Action = TypeVar("Action")
 
 
 UNDECODABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What a codec's decoders raise for data from outside."""
+"""The exceptions that a decoder raises for data that is no valid message."""
 
 
 class ProtocolError(Exception):
-    """A frame that is no message of this protocol; the text is safe to send back."""
+    """Reports that a frame is no message of this protocol. The text of the error may be sent to the client."""
 
 
 def reason(error: Exception) -> str:
-    """What is wrong with a frame, in words that are safe to send back."""
+    """Return the cause of a decoder's error, as a text of at most 200 characters that may be sent to the client."""
     return str(error)[:200]
 
 
@@ -64,7 +80,14 @@ def reason(error: Exception) -> str:
 
 
 class Hello(Struct, array_like=True, tag="hello", frozen=True):
-    """First message. `token`: access token (JWT); `resume`: from an earlier `Welcome`, then `token` may be empty."""
+    """Asks for a seat in a match. This is the first message of a client.
+
+    Attributes:
+        match_id: id of the match.
+        token: access token (JWT). It may be empty if `resume` is valid.
+        name: name to show to other players.
+        resume: the token of an earlier `Welcome` of the same seat, to return to that seat.
+    """
 
     match_id: MatchId
     token: Token = ""
@@ -73,24 +96,37 @@ class Hello(Struct, array_like=True, tag="hello", frozen=True):
 
 
 class Input(Struct, Generic[Action], array_like=True, tag="i", frozen=True, gc=False):
-    """What the player does. `sequence` rises by one with each input; the rules of the match define `action`."""
+    """Sends an action of the player.
+
+    Attributes:
+        sequence: number of the input. It increases with each input, and the server ignores an input with an old number.
+        action: an instance of the rules' `action_type`.
+    """
 
     sequence: Sequence
     action: Action
 
 
 class Ping(Struct, array_like=True, tag="ping", frozen=True, gc=False):
-    """Answered by a `Pong` with the same `at`, whatever clock the client took it from."""
+    """Asks for a `Pong`, so that the client can measure the round trip.
+
+    Attributes:
+        at: any time of the client's clock. The server returns it unchanged.
+    """
 
     at: Timestamp
 
 
 class Leave(Struct, array_like=True, tag="leave", frozen=True, gc=False):
-    """The player gives up the seat for good; the score counts."""
+    """Gives up the seat for good. The score of the player stays in the result."""
 
 
 class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
-    """Something to say to the other players. Answered by a `ChatLine` to all of them, or an `Unsaid`."""
+    """Sends a chat line. The server sends a `ChatLine` to all players of the match, or an `Unsaid` to the sender.
+
+    Attributes:
+        text: the line, at most 800 characters before the server cleans and shortens it.
+    """
 
     text: RawChat
 
@@ -99,7 +135,14 @@ class Say(Struct, array_like=True, tag="say", frozen=True, gc=False):
 
 
 class PlayerInfo(Struct, frozen=True):
-    """Who sits in `slot`."""
+    """Describes a player with a seat.
+
+    Attributes:
+        slot: slot of the seat.
+        player_id: id of the player.
+        name: name that the other players see.
+        connected: True while the player has a connection.
+    """
 
     slot: int
     player_id: str
@@ -108,7 +151,23 @@ class PlayerInfo(Struct, frozen=True):
 
 
 class MatchInfo(Struct, frozen=True):
-    """All a client needs to know at the start. `alternates`: URLs of other servers to try when this one is gone."""
+    """Describes the match and the player's own seat in it.
+
+    Attributes:
+        match_id: id of the match.
+        mode: name of the mode.
+        rules: name of the rules module.
+        server_id: id of the game server.
+        slot: slot of the player's own seat.
+        player_id: id of the player.
+        resume: token to return to this seat after a lost connection.
+        tick_rate_hz: ticks in one second.
+        duration_ticks: length of the match in ticks.
+        seats: number of seats.
+        players: the players with a seat.
+        alternates: WebSocket addresses of other servers, which the client tries when this server does not answer.
+        version: version of the protocol.
+    """
 
     match_id: str
     mode: str
@@ -126,7 +185,14 @@ class MatchInfo(Struct, frozen=True):
 
 
 class Welcome(Struct, array_like=True, tag="welcome", frozen=True):
-    """The seat is taken and stored. `state`: the rules' full view at `tick`; `sequence`: last input known of it."""
+    """Confirms that the player has a seat and that the seat is stored.
+
+    Attributes:
+        match: the match and the seat.
+        tick: number of the tick that `state` describes.
+        state: the rules' full view.
+        sequence: number of the last input that the server has applied for this seat. 0 for a new seat.
+    """
 
     match: MatchInfo
     tick: int
@@ -135,14 +201,26 @@ class Welcome(Struct, array_like=True, tag="welcome", frozen=True):
 
 
 class Redirect(Struct, array_like=True, tag="redirect", frozen=True):
-    """Play goes on at `url` (empty: ask again, here or through the API). `reason`: `owner`, `drain` or `moved`."""
+    """Sends the client to another server.
+
+    Attributes:
+        url: WebSocket address of the server that runs the match. "" means that the client shall ask again later, this
+            server or the API.
+        reason: `owner` if another server owns the match, `drain` if this server drains, `moved` if the match has moved.
+    """
 
     url: str
     reason: str = "owner"
 
 
 class Event(Struct, array_like=True, frozen=True):
-    """Something that has been stored and will not be lost, whatever server dies next."""
+    """Reports an event that is stored, so that no failure of a server can lose it.
+
+    Attributes:
+        sequence: number of the event in its match, counted from 1.
+        type: for example `player.scored`.
+        payload: the payload of this type, without encrypted fields.
+    """
 
     sequence: int
     type: str
@@ -150,7 +228,14 @@ class Event(Struct, array_like=True, frozen=True):
 
 
 class Frame(Struct, array_like=True, tag="f", frozen=True):
-    """One tick. `acks`: slot, sequence, slot, sequence, ... of the inputs that this frame is the first to show."""
+    """Describes the changes of a tick.
+
+    Attributes:
+        tick: number of the tick.
+        acks: `[slot, sequence, slot, sequence, ...]` of the inputs whose effect this frame is the first to show.
+        changes: the rules' changes, or None.
+        events: the events that were stored since the last frame.
+    """
 
     tick: int
     acks: list[int]
@@ -159,7 +244,15 @@ class Frame(Struct, array_like=True, tag="f", frozen=True):
 
 
 class Full(Struct, array_like=True, tag="full", frozen=True):
-    """Everything, for a client that missed frames; sent to all now and then in place of a `Frame`."""
+    """Describes the complete match. The server sends it to a client that missed frames, and every 5 s to all clients.
+
+    Attributes:
+        tick: number of the tick.
+        players: the players with a seat.
+        state: the rules' full view.
+        acks: as in `Frame`.
+        events: as in `Frame`.
+    """
 
     tick: int
     players: list[PlayerInfo]
@@ -169,48 +262,98 @@ class Full(Struct, array_like=True, tag="full", frozen=True):
 
 
 class Ended(Struct, array_like=True, tag="ended", frozen=True):
-    """The stored result: the payload of `match.ended`."""
+    """Reports the end of the match.
+
+    Attributes:
+        result: the stored result, the payload of the event `match.ended`.
+    """
 
     result: Any
 
 
 class Servers(Struct, array_like=True, tag="servers", frozen=True):
-    """Where to go if this server dies: replaces `MatchInfo.alternates` of the welcome."""
+    """Reports that the list of servers changed.
+
+    Attributes:
+        alternates: WebSocket addresses of other servers. They replace `MatchInfo.alternates` of the `Welcome`.
+    """
 
     alternates: list[str]
 
 
 class ChatLine(Struct, array_like=True, tag="chat", frozen=True, gc=False):
-    """What the player in `slot` says: cleaned, one line of at most `MAX_CHAT_LENGTH` characters."""
+    """Delivers a chat line to all players of the match.
+
+    Attributes:
+        slot: slot of the player who sent the line.
+        text: visible characters only, at most `MAX_CHAT_LENGTH` of them.
+    """
 
     slot: int
     text: str
 
 
 class Unsaid(Struct, array_like=True, tag="unsaid", frozen=True, gc=False):
-    """The player's last `Say` was told to nobody. `reason`: a word of `UnsaidReason`."""
+    """Reports to a player that the server did not deliver the player's last `Say`.
+
+    Attributes:
+        reason: a value of `UnsaidReason`.
+    """
 
     reason: str
 
 
 class UnsaidReason:
+    """Lists why a chat line was not delivered.
+
+    Attributes:
+        RATE: the player sends too many lines.
+        EMPTY: the line has no visible character.
+        UNAVAILABLE: the server cannot encrypt the line at this moment.
+    """
+
     RATE: Final = "rate"
     EMPTY: Final = "empty"
     UNAVAILABLE: Final = "unavailable"
 
 
 class Pong(Struct, array_like=True, tag="pong", frozen=True, gc=False):
+    """Answers a `Ping`.
+
+    Attributes:
+        at: the `at` of the `Ping`.
+    """
+
     at: int
 
 
 class Refused(Struct, array_like=True, tag="refused", frozen=True):
-    """The server closes after this. `code`: a word of `RefusalCode`."""
+    """Reports why the server closes the connection.
+
+    Attributes:
+        code: a value of `RefusalCode`.
+        message: the cause in English.
+    """
 
     code: str
     message: str
 
 
 class RefusalCode:
+    """Lists why a server refuses a client. A client may retry at once after `UNAVAILABLE` and `SLOW` only.
+
+    Attributes:
+        BAD_MESSAGE: the frame is no message of this protocol, or a field is out of range.
+        BAD_TOKEN: the access token or the resume token is not valid or has expired.
+        NO_SUCH_MATCH: the match does not exist, or ended long ago.
+        MATCH_FULL: every seat is taken.
+        MATCH_OVER: the match has ended.
+        RATE_LIMITED: the client sends too many frames.
+        REPLACED: the same player has connected again from another place.
+        SLOW: the client does not read fast enough. Today the server disconnects such a client without a message.
+        UNAVAILABLE: the server is full or drains, or a store does not answer.
+    """
+
     BAD_MESSAGE: Final = "bad_message"
     BAD_TOKEN: Final = "bad_token"  # noqa: S105 - a word of the protocol
     NO_SUCH_MATCH: Final = "no_such_match"
@@ -228,10 +371,15 @@ ClientMessage = Hello | PlayMessage
 
 
 class InputDecoder:
-    """Decodes what a seated client sends; built once for each rules' action type, shared by all its connections.
+    """Decodes the messages of a client that has a seat. All connections with the same type of action share a decoder.
+
+    Args:
+        action_type: the rules' `action_type`.
+        binary: True for MessagePack, False for JSON.
 
     Attributes:
-        raw: the same, but raises one of `UNDECODABLE`: for the server's hot path, where one more call is felt.
+        raw: decodes like the object itself, but raises an exception of `UNDECODABLE`. The server calls it for each
+            input, because the additional call of the object would take measurable time.
     """
 
     def __init__(self, action_type: Any, *, binary: bool) -> None:
@@ -239,7 +387,11 @@ class InputDecoder:
         self.raw: Callable[[bytes], PlayMessage] = decoder(Input[action_type] | Ping | Leave | Say).decode
 
     def __call__(self, data: bytes) -> PlayMessage:
-        """Raises: ProtocolError for anything else than one well-formed message within its limits."""
+        """Decode a frame.
+
+        Raises:
+            ProtocolError: `data` is no message of this protocol, or a field is out of range.
+        """
         try:
             return self.raw(data)
         except UNDECODABLE as error:
@@ -247,7 +399,18 @@ class InputDecoder:
 
 
 class Codec:
-    """One subprotocol. `binary` tells the WebSocket frame type; encoders and decoders are stateless and shared."""
+    """Encodes and decodes the messages of a subprotocol. A codec has no state, so all connections share it.
+
+    Args:
+        name: name of the subprotocol.
+        binary: True for MessagePack in binary frames, False for JSON in text frames.
+
+    Attributes:
+        name: name of the subprotocol.
+        binary: True for MessagePack in binary frames, False for JSON in text frames.
+        encode: encodes a message to bytes.
+        encode_into: encodes a message into a bytearray.
+    """
 
     def __init__(self, name: str, *, binary: bool) -> None:
         self.name = name
@@ -261,20 +424,29 @@ class Codec:
         self._inputs: dict[Any, InputDecoder] = {}
 
     def decode_hello(self, data: bytes | bytearray | memoryview) -> Hello:
-        """Raises: ProtocolError if `data` is not a `Hello` within its limits."""
+        """Decode the first message of a client.
+
+        Raises:
+            ProtocolError: `data` is no `Hello`, or a field is out of range.
+        """
         try:
             return self._hello.decode(data)  # type: ignore[no-any-return]
         except UNDECODABLE as error:
             raise ProtocolError(reason(error)) from None
 
     def input_decoder(self, action_type: Any) -> InputDecoder:
+        """Return the decoder for the messages of clients whose rules have this type of action."""
         decoder = self._inputs.get(action_type)
         if decoder is None:
             decoder = self._inputs[action_type] = InputDecoder(action_type, binary=self.binary)
         return decoder
 
     def decode_server(self, data: bytes | bytearray | memoryview) -> ServerMessage:
-        """Raises: ProtocolError if `data` is no server message."""
+        """Decode a message of a server.
+
+        Raises:
+            ProtocolError: `data` is no message of a server.
+        """
         try:
             return self._server.decode(data)  # type: ignore[no-any-return]
         except UNDECODABLE as error:
@@ -287,10 +459,10 @@ CODECS: Final = {codec.name: codec for codec in (MSGPACK, JSON)}
 
 
 def choose_codec(offered: str) -> Codec | None:
-    """The first known subprotocol of a `Sec-WebSocket-Protocol` header, in the client's order, or None."""
+    """Return the codec of the first known subprotocol in a header `Sec-WebSocket-Protocol`, or None."""
     return next((CODECS[name.strip()] for name in offered.split(",") if name.strip() in CODECS), None)
 
 
 def sanitise_name(raw: str, fallback: str) -> str:
-    """Return a visible display name of at most `MAX_NAME_LENGTH` characters; `fallback` if nothing visible is left."""
+    """Return the visible characters of a name, at most `MAX_NAME_LENGTH`, or `fallback` if there are none."""
     return shorten(visible(raw), MAX_NAME_LENGTH) or fallback

@@ -1,4 +1,4 @@
-"""Who has won."""
+"""Computes the ranking of a match."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from gameserver.events import LARGEST_SCORE, PlayerResult
 
 
 def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
-    """Players by falling score; equal scores share a rank. Whoever came back after leaving counts once, by the sum.
+    """Rank the players of a match.
+
+    A player who left and joined again appears once, with the sum of the scores and the last name.
 
     Args:
-        scores: player id, name and score, in the order in which they sat down.
+        scores: player id, name and score of each seat, in the order in which the players joined.
+
+    Returns:
+        The players, the highest score first. Players with equal scores have the same rank.
     """
     total: dict[str, int] = {}
     names: dict[str, str] = {}
     for player_id, name, score in scores:
-        # The sum must fit where each score fits.
+        # A database must be able to store the sum, as it can store each score.
         total[player_id] = max(-LARGEST_SCORE, min(LARGEST_SCORE, total.get(player_id, 0) + score))
         names[player_id] = name
     return [

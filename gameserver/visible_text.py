@@ -1,4 +1,4 @@
-"""Text that players write for each other, reduced to what a reader can see. Used for names and for chat."""
+"""Reduces the names and chat lines of players to the characters that a reader can see."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ _JOINER: Final = "\u200d"
 _EMOJI_STYLE: Final = "\ufe0f"
 
 _BLANK_LETTERS: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
-"""Characters that Unicode calls letters or symbols and every font draws as nothing."""
+"""Characters that Unicode classifies as letters or symbols, although every font draws them as a blank."""
 
 _INVISIBLE_MARKS: Final = frozenset("\u034f\u17b4\u17b5\u180b\u180c\u180d\u180f")
 
 _MARKS_AT_MOST: Final = 3
-"""Marks on one character. Arabic, Hebrew and Vietnamese need two or three; a hundred cover other lines."""
+"""Largest number of combining marks on a character.
+
+Arabic, Hebrew and Vietnamese need two or three marks. A hundred marks on a character would cover other lines.
+"""
 
 
 def normalise(raw: str) -> str:
@@ -26,11 +29,11 @@ def normalise(raw: str) -> str:
 
 
 def visible(raw: str) -> str:
-    """Return `raw` normalised and without what cannot be seen.
+    """Return `raw` normalised and without invisible characters.
 
-    Removes control, format and bidirectional characters, unassigned code points, letters that are
-    drawn as nothing, and marks beyond three on one character. A joiner stays between two emoji, as in a family, and
-    nowhere else. The result is empty if nothing visible is left.
+    The function removes control, format and bidirectional characters, unassigned code points, characters that fonts
+    draw as a blank, and more than three marks on a character. It keeps a joiner only between two emoji, as in the emoji
+    of a family. The result is empty if `raw` has no visible character.
     """
     kept: list[str] = []
     marks = 0
@@ -46,7 +49,7 @@ def visible(raw: str) -> str:
             continue
         kind = unicodedata.category(character)
         if kind[0] == "M":
-            # A mark needs something to stand on.
+            # A combining mark needs a visible character in front of it.
             if kept and kept[-1] != " " and marks < _MARKS_AT_MOST and not _is_blank(character):
                 kept.append(character)
                 marks += 1
@@ -58,12 +61,12 @@ def visible(raw: str) -> str:
 
 
 def shorten(text: str, length: int) -> str:
-    """Return the first `length` characters of visible text, without half of a joined emoji at the end."""
+    """Return the first `length` characters of visible text. The result does not end in half of a joined emoji."""
     return text[:length].rstrip(_JOINER + " ")
 
 
 def _is_blank(character: str) -> bool:
-    # Variation selectors other than the emoji style, also the supplementary ones.
+    # The two ranges are the variation selectors, except the selector for the emoji style.
     return (
         character in _BLANK_LETTERS
         or character in _INVISIBLE_MARKS
@@ -73,7 +76,10 @@ def _is_blank(character: str) -> bool:
 
 
 def _is_pictograph(character: str) -> bool:
-    """Whether the character can be part of a joined emoji: pictures, also the signs for woman, man, heart and skin."""
+    """Return True if the character can be part of a joined emoji.
+
+    These are pictures, the signs for woman, man and heart, and the skin tones.
+    """
     return (
         unicodedata.category(character) == "So" and not _is_blank(character)
     ) or "\U0001f3fb" <= character <= "\U0001f3ff"

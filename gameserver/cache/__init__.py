@@ -1,15 +1,18 @@
-"""The distributed cache: namespaces of keys on Redis, true on every server.
+"""The distributed cache: values in Redis that all servers share. A key belongs to a namespace.
 
-What it promises: once an `invalidate*` call has returned, no read that begins afterwards, on any server, answers with a
-value from before. Write the source of truth first, then invalidate. Three things make that hold:
+The cache gives one guarantee. Once a call of an `invalidate` method has returned, no server answers a new read with a
+value from before the invalidation. A caller must therefore first write to the source of truth, and then invalidate.
+Three mechanisms keep this guarantee:
 
-* Every read asks Redis in one step for the namespace's generation and for the key under that generation.
-* Where a namespace is read through a near-cache, that answers only under a short lease, and an invalidation ends no
-  sooner than the leases given before it (`near`).
-* A load that a miss started holds a lease. Every invalidation ends the leases it covers, and a load whose lease has
-  ended is handed to its caller but not stored.
+* Each namespace has a generation, a number that is part of the name of each value in Redis. A read gets the generation
+  and the value of that generation in one atomic step.
+* A near-cache answers from its memory only while its lease lasts, which is a short time. An invalidation returns only
+  after all leases have expired that were given before it (module `near`).
+* A server that loads a missing value holds a load lease for the key. An invalidation ends the load leases of its keys.
+  A value whose load lease has ended is returned to the caller, but the cache does not store it.
 
-A failover of Redis that loses acknowledged writes loses invalidations too; the time to live then bounds the error.
+A failover of Redis can lose acknowledged writes, and among them invalidations. The old value can then be read until
+its time to live ends.
 """
 
 from gameserver.cache.blocking import SyncDistributedCache

@@ -1,4 +1,4 @@
-"""`SyncDistributedCache`: the same cache for code without an event loop. Thread-safe."""
+"""The distributed cache for code without an event loop."""
 
 from __future__ import annotations
 
@@ -18,12 +18,18 @@ T = TypeVar("T")
 
 
 class SyncDistributedCache:
-    """Runs a `DistributedCache` on an event loop of its own thread; every method has the meaning of its namesake there.
+    """Offers the methods of `DistributedCache` as blocking calls. All methods are thread-safe.
+
+    A thread of this object runs an event loop with a `DistributedCache`. Each method raises what the method of the same
+    name in `DistributedCache` raises. Use the object as a context manager, or call `close`.
 
     Args:
-        url: `redis://`, `rediss://` or `unix://` address.
-        default_ttl_seconds, jitter, lease_seconds, near_namespaces: as of `DistributedCache`.
-        connection: further arguments of `redis.asyncio.Redis.from_url`, e.g. `password`, `socket_timeout`.
+        url: address of Redis, `redis://`, `rediss://` or `unix://`.
+        default_ttl_seconds: see `DistributedCache`.
+        jitter: see `DistributedCache`.
+        lease_seconds: see `DistributedCache`.
+        near_namespaces: see `DistributedCache`.
+        connection: further arguments of `redis.asyncio.Redis.from_url`, e.g. `password`, `socket_timeout` in seconds.
     """
 
     def __init__(
@@ -57,7 +63,7 @@ class SyncDistributedCache:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread. Idempotent."""
+        """Close the connections and end the thread. A second call does nothing."""
         if self._loop.is_closed():
             return
         self._run(self._redis.aclose())
@@ -66,30 +72,40 @@ class SyncDistributedCache:
         self._loop.close()
 
     def set(self, namespace: str, key: str, value: Any, ttl_seconds: float | None = None) -> None:
+        """Store a value, see `DistributedCache.set`."""
         self._run(self._cache.set(namespace, key, value, ttl_seconds))
 
     def get(self, namespace: str, key: str, default: Any = None) -> Any:
+        """Return a value or `default`, see `DistributedCache.get`."""
         return self._run(self._cache.get(namespace, key, default))
 
     def get_or_load(self, namespace: str, key: str, loader: Callable[[], Any], ttl_seconds: float | None = None) -> Any:
-        """As `DistributedCache.get_or_load`; `loader` is an ordinary function and runs on a thread."""
+        """Return a value, and load it if it is absent, see `DistributedCache.get_or_load`.
+
+        Here `loader` is an ordinary function, which runs on a thread.
+        """
         return self._run(
             self._cache.get_or_load(namespace, key, lambda: asyncio.to_thread(loader), ttl_seconds=ttl_seconds)
         )
 
     def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove a key, see `DistributedCache.invalidate`. Returns True if the key existed."""
         return self._run(self._cache.invalidate(namespace, key))
 
     def invalidate_many(self, names: Iterable[tuple[str, str]]) -> int:
+        """Remove keys, each given as (namespace, key), and return how many of them existed."""
         return self._run(self._cache.invalidate_many(names))
 
     def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
+        """Set the time to live of a key in seconds. Returns True if the key exists."""
         return self._run(self._cache.expire(namespace, key, ttl_seconds))
 
     def ttl(self, namespace: str, key: str) -> float | None:
+        """Return the seconds until a key expires, or None if the key does not exist."""
         return self._run(self._cache.ttl(namespace, key))
 
     def invalidate_namespace(self, namespace: str) -> int:
+        """Make every key of a namespace unreadable at once, and return the new generation."""
         return self._run(self._cache.invalidate_namespace(namespace))
 
     def invalidate_pattern(
@@ -101,7 +117,10 @@ class SyncDistributedCache:
         max_keys_per_second: float | None = None,
         resume_token: str | None = None,
     ) -> PatternResult:
-        """As `DistributedCache.invalidate_pattern`; `on_progress` is called on the cache's thread."""
+        """Remove every key that matches a glob, see `DistributedCache.invalidate_pattern`.
+
+        The thread of this object calls `on_progress`.
+        """
         return self._run(
             self._cache.invalidate_pattern(
                 pattern,
@@ -113,9 +132,11 @@ class SyncDistributedCache:
         )
 
     def reclaim(self, pattern: str = "*", *, max_keys_per_second: float | None = None) -> PatternResult:
+        """Free the memory of unreadable values, see `DistributedCache.reclaim`."""
         return self._run(self._cache.reclaim(pattern, max_keys_per_second=max_keys_per_second))
 
     def scan(self, pattern: str, *, sizes: bool = False) -> Iterator[CacheKey]:
+        """Yield the keys that match a glob, see `DistributedCache.scan`."""
         keys = self._cache.scan(pattern, sizes=sizes)
         try:
             while (key := self._run(_next_or_none(keys))) is not None:
@@ -124,12 +145,15 @@ class SyncDistributedCache:
             self._run(keys.aclose())  # type: ignore[attr-defined]
 
     def flush(self) -> int:
+        """Empty all namespaces, and return the number of removed keys."""
         return self._run(self._cache.flush())
 
     def namespaces(self) -> list[str]:
+        """Return the names of the namespaces in use, sorted."""
         return self._run(self._cache.namespaces())
 
     def stats(self) -> CacheStats:
+        """Measure the size, the hit ratio and the memory of the cache."""
         return self._run(self._cache.stats())
 
     def _run(self, call: Coroutine[Any, Any, T]) -> T:
@@ -137,7 +161,7 @@ class SyncDistributedCache:
         try:
             return future.result()
         except BaseException:
-            # A KeyboardInterrupt ends the wait only; a sweep must not go on behind the caller's back.
+            # A KeyboardInterrupt ends only the wait. Without this call a sweep would continue on the other thread.
             future.cancel()
             raise
 

@@ -1,4 +1,4 @@
-"""What the cache asks of its Redis client."""
+"""The interface of the Redis client that the cache uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class RedisClient(Protocol):
-    """The part of `redis.asyncio.Redis` that is used; redis-py leaves most of it untyped."""
+    """Describes the methods of `redis.asyncio.Redis` that the cache calls. redis-py has no complete types for them."""
 
     def execute_command(self, *args: Any) -> Awaitable[Any]: ...
 

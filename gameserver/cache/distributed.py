@@ -1,4 +1,4 @@
-"""`DistributedCache`: the asyncio cache. Its promises stand at the package."""
+"""The distributed cache for asyncio. The docstring of the package describes what the cache guarantees."""
 
 from __future__ import annotations
 
@@ -24,23 +24,38 @@ from gameserver.cache.near import OUTLIVE_SECONDS, NearCache, clock
 from gameserver.cache.stats import CacheCounters, CacheStats, collect
 
 Loader = Callable[[], Awaitable[Any]]
+"""A function that gets a value from the source of truth."""
+
 OnProgress = Callable[[SweepProgress], None]
+"""A function that receives the progress after each step of a sweep."""
 
 _NEAR_BYTES = 16 * 1024 * 1024
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.005, 0.05
 
 
 class DistributedCache:
-    """Values by namespace and key, shared by all servers. Values are what msgpack can hold.
+    """Stores values by namespace and key in Redis, for all servers. A value is anything that msgpack can hold.
+
+    A namespace has 1 to 32 characters of a-z, 0-9, `_` and `-`. A key has 1 to 512 bytes of UTF-8. Every method raises
+    `InvalidName` for another namespace or key, `ForeignValue` if Redis holds a value that the cache did not write, and
+    `redis.exceptions.RedisError` if Redis does not answer.
 
     Args:
-        redis: client that answers with bytes (`decode_responses=False`); closing it stays with the caller.
-        default_ttl_seconds: time to live where none is given. There is always one, so that what is left behind goes.
-        jitter: a time to live is shortened by up to this share, so that keys written together do not end together.
-        lease_seconds: how long a load may take before another server starts its own.
-        near_namespaces: read through the memory of this process. Reads of a key that is hot cost a hundredth; every
-            change of such a namespace, on any server, takes 60 ms longer while it is being read.
-        near_bytes: memory for the values of each of them.
+        redis: client that answers with bytes (`decode_responses=False`). The caller closes it.
+        default_ttl_seconds: time to live of a value for which the caller gives none. Every value has a time to live, so
+            that values which no server uses any more disappear.
+        jitter: share from 0 to below 1. Each time to live is shortened at random by up to this share, so that keys
+            which were written together do not expire together.
+        lease_seconds: time after which another server also loads a value whose load has not finished.
+        near_namespaces: namespaces that this process reads through its near-cache. A read of such a key then takes
+            about a hundredth of the time. Each change of such a namespace takes 60 ms longer while any server reads it.
+        near_bytes: memory for the values of each of these namespaces, in bytes.
+
+    Raises:
+        ValueError: a number is out of range, or `redis` decodes responses.
+
+    Attributes:
+        counters: numbers of hits, misses and loads of this process.
     """
 
     def __init__(
@@ -78,10 +93,17 @@ class DistributedCache:
         self.counters = CacheCounters()
 
     async def set(self, namespace: str, key: str, value: Any, ttl_seconds: float | None = None) -> None:
-        """Store `value`. A load of this key that is under way will not overwrite it.
+        """Store a value. A load of the same key that started before this call cannot overwrite the value.
+
+        Args:
+            namespace: namespace of the key.
+            key: name of the value in the namespace.
+            value: anything that msgpack can hold.
+            ttl_seconds: time to live, more than 0 and less than 10^9. None means the default.
 
         Raises:
-            InvalidName: namespace, key or `ttl_seconds` out of range. TypeError: msgpack cannot hold the value.
+            InvalidName: the namespace, the key or `ttl_seconds` is not valid.
+            TypeError: msgpack cannot hold the value.
         """
         ttl_ms = self._ttl_ms(ttl_seconds)
         payload = msgspec.msgpack.encode(value)
@@ -91,7 +113,10 @@ class DistributedCache:
         await _outlive_near(wait)
 
     async def get(self, namespace: str, key: str, default: Any = None) -> Any:
-        """The value, or `default`. Pass `default=MISS` to tell an absent key from a stored None."""
+        """Return the value, or `default` if the key is absent.
+
+        `default=MISS` distinguishes an absent key from a stored None.
+        """
         payload = await self._read(namespace, key)
         if payload is None:
             self.counters.misses += 1
@@ -100,12 +125,20 @@ class DistributedCache:
         return msgspec.msgpack.decode(payload)
 
     async def get_or_load(self, namespace: str, key: str, loader: Loader, ttl_seconds: float | None = None) -> Any:
-        """The value; if absent, what `loader` returns, loaded once for all who ask at the same time on any server.
+        """Return the value, and load it if the key is absent.
 
-        A load during which the key was invalidated is returned but not stored. While Redis is away every caller loads.
+        Concurrent callers on all servers share one load. If the key is invalidated during the load, the callers still
+        get the loaded value, but the cache does not store it. While Redis does not answer, each caller loads.
+
+        Args:
+            namespace: namespace of the key.
+            key: name of the value in the namespace.
+            loader: gets the value from the source of truth. The value is anything that msgpack can hold.
+            ttl_seconds: time to live of a loaded value, more than 0 and less than 10^9. None means the default.
 
         Raises:
-            whatever `loader` raises.
+            InvalidName: the namespace, the key or `ttl_seconds` is not valid.
+            Exception: `loader` raised it.
         """
         ttl_ms = self._ttl_ms(ttl_seconds)
         try:
@@ -116,13 +149,21 @@ class DistributedCache:
             return await loader()
 
     async def invalidate(self, namespace: str, key: str) -> bool:
-        """Remove one key; True when it was there. On return no server answers with the old value."""
+        """Remove a key. Once this method has returned, no server answers with the old value.
+
+        Returns:
+            True if the key existed.
+        """
         removed, wait = await self._call(self._invalidate, namespace, key, _token())
         await _outlive_near(wait)
         return bool(removed)
 
     async def invalidate_many(self, names: Iterable[tuple[str, str]]) -> int:
-        """Remove keys, each given as namespace and key, as `invalidate` does; return how many were there."""
+        """Remove keys, each given as (namespace, key), with the guarantee of `invalidate`.
+
+        Returns:
+            The number of keys that existed.
+        """
         pipeline = self._redis.pipeline(transaction=False)
         for namespace, key in set(names):
             await self._call(self._invalidate, namespace, key, _token(), client=pipeline)
@@ -131,16 +172,16 @@ class DistributedCache:
         return sum(removed for removed, _ in answers)
 
     async def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
-        """Set the time to live of a key, exactly; True when it was there."""
-        found, wait = await self._call(self._expire, namespace, key, _milliseconds(ttl_seconds), _token())
+        """Set the time to live of a key in seconds, without jitter. Returns True if the key exists."""
+        exists, wait = await self._call(self._expire, namespace, key, _milliseconds(ttl_seconds), _token())
         await _outlive_near(wait)
-        return bool(found)
+        return bool(exists)
 
     async def ttl(self, namespace: str, key: str) -> float | None:
-        """Seconds that the key has left, or None when it is not there.
+        """Return the seconds until a key expires, or None if the key does not exist.
 
         Raises:
-            ForeignValue: the key never ends. Every value of the cache does.
+            ForeignValue: the key never expires, so the cache did not write it.
         """
         left: int = await self._call(self._ttl, namespace, key)
         if left == -1:
@@ -148,9 +189,12 @@ class DistributedCache:
         return left / 1000 if left >= 0 else None
 
     async def invalidate_namespace(self, namespace: str) -> int:
-        """Make every key of the namespace unreadable at once, whatever their number; return the new generation.
+        """Make every key of a namespace unreadable at once, for any number of keys.
 
-        The memory comes back as the old keys' time to live ends, or sooner by `reclaim`.
+        The old values use memory until their time to live ends. `reclaim` frees that memory earlier.
+
+        Returns:
+            The new generation of the namespace.
         """
         keys.check_namespace(namespace)
         generation: int
@@ -170,15 +214,22 @@ class DistributedCache:
         resume_token: str | None = None,
         stop_after_seconds: float | None = None,
     ) -> PatternResult:
-        """Remove every key that matches a glob over logical keys, e.g. `profile:*`, without stalling live clients.
+        """Remove every key that matches a glob, without slowing down the game's other Redis commands.
 
-        Cancel the task to stop; what was removed stays removed, and the last progress' `resume_token` continues.
-        With `stop_after_seconds` it stops by itself about then; the result says how to go on. With `dry_run` nothing
-        changes and the matches are counted.
+        A caller can cancel the task. The removed keys stay removed, and the `resume_token` of the last progress
+        continues the sweep.
+
+        Args:
+            pattern: glob over `<namespace>:<key>`, e.g. `profile:*`. A pattern without a colon matches namespaces.
+            dry_run: count the keys, and remove nothing.
+            on_progress: receives the progress after each step.
+            max_keys_per_second: limit of the speed. None means as fast as the latency of Redis allows.
+            resume_token: continues the sweep that reported this token.
+            stop_after_seconds: stop after about this time. The result then has a `resume_token`.
 
         Raises:
-            InvalidName: malformed pattern or token.
-            ForeignValue: a control key of a namespace was overwritten.
+            InvalidName: the pattern or the token is not valid.
+            ForeignValue: another program has overwritten a control key of a namespace.
         """
         parsed = Pattern.parse(pattern)
         walks = []
@@ -189,7 +240,7 @@ class DistributedCache:
             if generation is not None:
                 walks.append((namespace, parsed.physical(namespace, generation)))
             if not dry_run:
-                # Ends all loads under way first: one that read the old truth must not store it behind the sweep.
+                # End all load leases first. Else a load that read the old truth could store it after the sweep.
                 await self._checked(self._redis.execute_command("INCR", keys.epoch_key(namespace)), namespace)
         waits: list[int] = []
         try:
@@ -204,7 +255,8 @@ class DistributedCache:
                 stop_after_seconds=stop_after_seconds,
             )
         finally:
-            # After the last key, or a near-cache could take one over again; also for a sweep that is cancelled.
+            # Break the near-caches after the last key, else a near-cache could keep a key that the sweep removes later.
+            # A cancelled sweep has removed keys too.
             for namespace in () if dry_run else selected:
                 waits.append(await self._break_near(keys=self._control_keys(namespace), args=[_token()]))
         await _outlive_near(any(waits))
@@ -219,7 +271,18 @@ class DistributedCache:
         resume_token: str | None = None,
         stop_after_seconds: float | None = None,
     ) -> PatternResult:
-        """Free the memory of earlier generations of the namespaces that match; no readable key is touched."""
+        """Free the memory of values that no read can reach: the values of earlier generations.
+
+        Args:
+            pattern: glob over the names of namespaces.
+            on_progress: receives the progress after each step.
+            max_keys_per_second: limit of the speed. None means as fast as the latency of Redis allows.
+            resume_token: continues the sweep that reported this token.
+            stop_after_seconds: stop after about this time. The result then has a `resume_token`.
+
+        Raises:
+            InvalidName: the pattern or the token is not valid.
+        """
         walks = [
             (name, f"{keys.value_prefix(name)}*") for name in Pattern.parse(pattern).select(await self.namespaces())
         ]
@@ -235,7 +298,15 @@ class DistributedCache:
         )
 
     async def scan(self, pattern: str, *, sizes: bool = False) -> AsyncIterator[CacheKey]:
-        """Yield the keys that match, in no order; with `sizes`, also the bytes that each takes in Redis."""
+        """Yield the keys that match a glob, in no order. A key can appear twice while Redis resizes its table.
+
+        Args:
+            pattern: glob over `<namespace>:<key>`, e.g. `profile:*`.
+            sizes: also measure the memory of each key in Redis, in bytes.
+
+        Raises:
+            InvalidName: the pattern is not valid.
+        """
         parsed = Pattern.parse(pattern)
         for namespace in parsed.select(await self.namespaces()):
             generation = await self._generation(namespace)
@@ -246,21 +317,29 @@ class DistributedCache:
                     yield entry
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int:
-        """Empty every namespace of the cache, never the game's other keys; return how many keys were removed."""
+        """Empty all namespaces of the cache. Other keys in Redis stay.
+
+        Returns:
+            The number of removed keys.
+        """
         for namespace in await self.namespaces():
             await self.invalidate_namespace(namespace)
         return (await self.reclaim(on_progress=on_progress)).removed
 
     async def ping(self) -> None:
-        """Raises redis.exceptions.RedisError unless Redis answers."""
+        """Check that Redis answers.
+
+        Raises:
+            redis.exceptions.RedisError: Redis does not answer.
+        """
         await self._redis.execute_command("PING")
 
     async def namespaces(self) -> list[str]:
-        """The namespaces in use, sorted. Members of the set that are no namespaces are skipped."""
+        """Return the names of the namespaces in use, sorted. Entries that are no valid names are skipped."""
         return (await self._namespaces())[0]
 
     async def foreign_namespaces(self) -> int:
-        """Count the entries in the set of namespaces that are not valid names. `namespaces` skips them."""
+        """Count the entries in the set of namespaces that are no valid names. `namespaces` skips these entries."""
         return (await self._namespaces())[1]
 
     async def _namespaces(self) -> tuple[list[str], int]:
@@ -268,7 +347,7 @@ class DistributedCache:
         return keys.split_namespaces(members)
 
     async def _generation(self, namespace: str) -> str | None:
-        """The namespace's generation; None when it has none, and so no values."""
+        """Return the generation of a namespace, or None if the namespace has no generation and therefore no values."""
         value = await self._checked(self._redis.execute_command("GET", keys.generation_key(namespace)), namespace)
         if value is None:
             return None
@@ -277,15 +356,23 @@ class DistributedCache:
         return str(value.decode())
 
     async def stats(self) -> CacheStats:
-        """Size, hit ratio and memory; per namespace exact below some 20,000 keys and estimated from a sample above."""
+        """Measure the size, the hit ratio and the memory of the cache.
+
+        The figures of each namespace are exact for up to 20,000 keys in Redis. Above, a sample estimates them.
+        """
         return await collect(self._redis, *await self._namespaces())
 
     async def hot_keys(self, *, seconds: int = 5, limit: int = 20) -> HotKeys:
-        """The keys that are read most, watched for `seconds`; what near-caches answer never reaches Redis."""
+        """Return the keys that servers read most. The result does not include reads that a near-cache answered.
+
+        Args:
+            seconds: how long to observe Redis.
+            limit: largest number of keys to return.
+        """
         return await hot.measure(self._redis, seconds=seconds, limit=limit)
 
     async def _read(self, namespace: str, key: str) -> bytes | None:
-        """The encoded value, from this process' memory where that is allowed."""
+        """Return the encoded value, or None. The near-cache answers if its lease lasts."""
         payload: bytes | None
         if namespace not in self._near.namespaces:
             payload = await self._call(self._get, namespace, key)
@@ -318,7 +405,7 @@ class DistributedCache:
                 task = asyncio.create_task(self._load(namespace, key, loader, ttl_ms, token))
                 self._loading[token] = task
                 task.add_done_callback(lambda done: self._loaded(token, done))
-                # Shielded: when this caller gives up, the others still get the value.
+                # If this caller is cancelled, the shield keeps the load running for the other callers.
                 return await asyncio.shield(task)
             if (under_way := self._loading.get(holder)) is not None:
                 self.counters.hits += 1
@@ -347,15 +434,18 @@ class DistributedCache:
     def _loaded(self, token: bytes, task: asyncio.Task[Any]) -> None:
         del self._loading[token]
         if not task.cancelled():
-            # Read, because nobody else may be left to do so, and asyncio would complain of it.
+            # Read the exception. All callers may be cancelled, and asyncio logs an exception that no code has read.
             task.exception()
 
     async def _current_generation(self, namespace: str) -> int:
-        """The one that holds now; those before it never come back."""
+        """Return the current generation of a namespace. Generations only grow."""
         return int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
 
     async def _register(self, namespace: str, *, again: bool = False) -> None:
-        """Name the namespace in the set of all; `again` when Redis has shown that it may have forgotten."""
+        """Add a namespace to the set of namespaces in Redis, once for each process.
+
+        `again` is True after Redis has lost the namespace's generation, because Redis may have lost the set too.
+        """
         if again or namespace not in self._registered:
             keys.check_namespace(namespace)
             await self._redis.execute_command("SADD", keys.NAMESPACES_KEY, namespace)
@@ -368,16 +458,16 @@ class DistributedCache:
         return await (call if client is not None else self._checked(call, namespace, key))
 
     async def _checked(self, call: Awaitable[Any], namespace: str | None = None, key: str | None = None) -> Any:
-        """Await a command of Redis; if it fails because of a value that the cache did not write, say which one.
+        """Await a Redis command. If the cache did not write a value that the command used, the error names that value.
 
         Raises:
-            ForeignValue: a key that the command used has another type, or holds no number where one belongs.
+            ForeignValue: a key of the command has the wrong type, or a control key does not hold a number.
         """
         try:
             return await call
         except ResponseError as error:
             foreign = None
-            # The user of this connection may not be allowed to ask for types: then the error stays as it is.
+            # The Redis user of this connection may lack the right to call TYPE. Then the original error is raised.
             with contextlib.suppress(ResponseError):
                 foreign = await self._find_foreign(namespace, key)
             if foreign is None:
@@ -391,9 +481,9 @@ class DistributedCache:
             numbers = [keys.generation_key(namespace), keys.epoch_key(namespace)]
             expected |= {**dict.fromkeys(numbers, "string"), keys.near_key(namespace): "hash"}
         for name, kind in expected.items():
-            found = (await self._redis.execute_command("TYPE", name)).decode()
-            if found not in (kind, "none"):
-                return ForeignValue(name, f"a {found}")
+            stored_type = (await self._redis.execute_command("TYPE", name)).decode()
+            if stored_type not in (kind, "none"):
+                return ForeignValue(name, f"a {stored_type}")
         for name in numbers:
             value = await self._redis.execute_command("GET", name)
             if value is not None and not value.isdigit():
@@ -401,9 +491,9 @@ class DistributedCache:
         generation = await self._redis.execute_command("GET", numbers[0]) if numbers and key is not None else None
         if namespace is not None and generation is not None:
             physical = f"{keys.value_prefix(namespace)}{generation.decode()}:{key}"
-            found = (await self._redis.execute_command("TYPE", physical)).decode()
-            if found not in ("string", "none"):
-                return ForeignValue(f"{namespace}:{key}", f"a {found}")
+            stored_type = (await self._redis.execute_command("TYPE", physical)).decode()
+            if stored_type not in ("string", "none"):
+                return ForeignValue(f"{namespace}:{key}", f"a {stored_type}")
         return None
 
     @staticmethod
@@ -416,12 +506,15 @@ class DistributedCache:
 
 
 def _token() -> bytes:
-    """Bytes that no other call, on any server, returns."""
+    """Return random bytes that no other call on any server returns."""
     return secrets.token_bytes(12)
 
 
 async def _outlive_near(wait: object) -> None:
-    """Let the leases of near-caches run out when `wait` says that there may be any."""
+    """Wait until the leases of all near-caches have expired, if `wait` is true.
+
+    `wait` is false if there are no leases.
+    """
     if wait:
         await asyncio.sleep(OUTLIVE_SECONDS)
 

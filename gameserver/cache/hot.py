@@ -1,7 +1,9 @@
-"""Which keys are read most, without MONITOR: that is an administrator's command, and it halves the server's speed.
+"""Finds the keys that servers read most, without the command MONITOR.
 
-Redis keeps for each key when it was last used (to the second), or how often where its eviction policy is one of the LFU
-kind. Every key, or a sample of a large keyspace, is asked once; those in use are then asked once a second.
+MONITOR needs administrator rights and halves the speed of Redis. This module uses facts that Redis keeps about each
+key: the time of the last use in whole seconds, or, with an LFU eviction policy, a counter of uses. The module first
+reads this fact of every key, or of a sample if Redis has many keys. Then it reads the fact of the keys in use again,
+once a second.
 """
 
 from __future__ import annotations
@@ -18,17 +20,23 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-# Redis keeps the last use in whole seconds of its clock, so idle times jump when a second begins: right after that, a
-# key that is read ten times a second has been idle for "one second". Late in a second only keys unused since it began
-# show an idle time. The rest of the second is slack for a look that comes late.
-_LOOK_AT: Final = 0.75
+# Each measurement is made this late in a second of Redis' clock. Redis keeps the last use in whole seconds, so an idle
+# time grows when a second begins. At that moment a key that is read ten times a second has been idle for "one second".
+# Late in a second only a key without a use in this second has an idle time. The remaining quarter of the second is a
+# reserve for a measurement that is late.
+_MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
 class HotKey:
-    """`busy_seconds`: in how many of the seconds watched it was used. `frequency`: Redis's own logarithmic counter,
-    0 to 255, where its policy keeps one."""
+    """Describes how often servers read a key.
+
+    Attributes:
+        name: the key as `<namespace>:<key>`.
+        busy_seconds: number of observed seconds in which the key was used. 0 if Redis has an LFU eviction policy.
+        frequency: Redis' logarithmic counter of uses, 0 to 255. None unless Redis has an LFU eviction policy.
+    """
 
     name: str
     busy_seconds: int
@@ -37,7 +45,14 @@ class HotKey:
 
 @dataclass(frozen=True)
 class HotKeys:
-    """The busiest first. `missed_percent`: of the keys, so many were not looked at, and may be hot."""
+    """Holds the result of a measurement of the keys in use.
+
+    Attributes:
+        keys: the keys that servers read most, the busiest first.
+        seconds: number of observed seconds, 0 if Redis has an LFU eviction policy.
+        sampled_keys: number of keys in Redis that were examined.
+        total_keys: number of all keys in Redis.
+    """
 
     keys: tuple[HotKey, ...]
     seconds: int
@@ -46,11 +61,12 @@ class HotKeys:
 
     @property
     def missed_percent(self) -> float:
+        """Return the share of keys, 0 to 100, that were not examined. A hot key may be among them."""
         return max(0.0, 100 * (1 - self.sampled_keys / self.total_keys)) if self.total_keys else 0.0
 
 
 async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
-    """Watch for `seconds` and return the `limit` busiest keys of the cache."""
+    """Watch Redis for `seconds`, and return at most `limit` of the busiest keys of the cache."""
     total = int(await redis.execute_command("DBSIZE"))
     sampled: set[bytes] = set()
     idle: dict[bytes, int] = {}
@@ -59,7 +75,7 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
         sampled.update(fresh)
         ours = [key for key in fresh if split_value_key(key)]
         idle |= await _ask(redis, "IDLETIME", ours)
-    # A policy of the LFU kind keeps no idle times: the server refuses that question, and answers the other.
+    # With an LFU eviction policy Redis keeps no idle times. OBJECT IDLETIME then fails, and OBJECT FREQ succeeds.
     frequencies = {} if idle else await _ask(redis, "FREQ", [key for key in sampled if split_value_key(key)])
     candidates = sorted(idle, key=idle.__getitem__)[:_CANDIDATES]
     busy = dict.fromkeys(candidates, 0)
@@ -78,9 +94,9 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
 
 
 async def _late_in_a_second(redis: RedisClient) -> None:
-    """Sleep until the next second of the server's clock is nearly over, about a second after the look before."""
+    """Sleep until three quarters of a second of Redis' clock are over, about a second after the last measurement."""
     _, microseconds = await redis.execute_command("TIME")
-    wait = (_LOOK_AT - int(microseconds) / 1e6) % 1
+    wait = (_MEASURE_AT - int(microseconds) / 1e6) % 1
     await asyncio.sleep(wait if wait >= _SHORTEST_WAIT_SECONDS else wait + 1)
 
 
@@ -89,7 +105,12 @@ def _batches(redis: RedisClient, total: int) -> AsyncIterator[list[bytes]]:
 
 
 async def _ask(redis: RedisClient, question: str, keys: Sequence[bytes]) -> dict[bytes, int]:
-    """The answers of the keys that still exist; none where the server's policy does not keep what is asked for."""
+    """Call OBJECT `question` for each key, and return the numbers by key.
+
+    A key that does not exist any more is left out.
+
+    The result is empty if Redis' eviction policy does not keep these numbers.
+    """
     if not keys:
         return {}
     pipeline = redis.pipeline(transaction=False)

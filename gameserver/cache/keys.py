@@ -1,13 +1,14 @@
-"""Names of the cache's keys in Redis, patterns over logical keys, and the types its operations answer with.
+"""Defines the names of the cache's keys in Redis, the patterns over them, and the results of the cache's methods.
 
-Logical key `<namespace>:<key>`. In Redis, all of a namespace in one hash slot:
+A logical key is the name that callers use: `<namespace>:<key>`. A physical key is a name in Redis. The control keys are
+the physical keys without a value. The hash tag `{<namespace>}` puts all keys of a namespace into one hash slot.
 
-    cache-namespaces                                  set of the namespaces ever used
-    cache-gen:{<namespace>}                           the namespace's generation
-    cache-epoch:{<namespace>}                         raised to end every lease of the namespace
-    cache-near:{<namespace>}                          token of the near-caches, and whether they may hold anything
-    cache:{<namespace>}:<generation>:<key>            a value
-    cache-lease:{<namespace>}:<generation>:<epoch>:<key>   token of the one load under way
+* `cache-namespaces`: the set of all namespaces that were ever used.
+* `cache-gen:{<namespace>}`: the generation of the namespace.
+* `cache-epoch:{<namespace>}`: a number. An increase ends all load leases of the namespace.
+* `cache-near:{<namespace>}`: the token of the near-caches, and whether any near-cache has a lease.
+* `cache:{<namespace>}:<generation>:<key>`: a value.
+* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease. It holds the token of the load in progress.
 """
 
 from __future__ import annotations
@@ -22,29 +23,33 @@ from typing import Final
 from redis.exceptions import ResponseError
 
 NAMESPACES_KEY: Final = "cache-namespaces"
+"""Physical name of the set of namespaces."""
+
 MAX_KEY_BYTES: Final = 512
+"""Largest length of a key without its namespace, in bytes of UTF-8."""
+
 _NAMESPACE = re.compile(r"[a-z0-9_-]{1,32}\Z")
 _VALUE_KEY = re.compile(rb"cache:\{([a-z0-9_-]{1,32})\}:([0-9]+):(.+)\Z", re.DOTALL)
-# An escaped character, or the beginning of a class that is negated in the way of fnmatch or of Redis.
+# Matches an escaped character, or the beginning of a negated class: `[!` of fnmatch or `[^` of Redis.
 _ESCAPE_OR_NEGATION = re.compile(r"\\(.)|\[[!^]", re.DOTALL)
 
 
 class InvalidName(ValueError):
-    """A namespace, key, pattern, time to live or resume token that the caller gave is malformed."""
+    """Reports that a caller gave a namespace, key, pattern, time to live or resume token that is not valid."""
 
 
 class ForeignValue(ResponseError):
-    """Redis holds something under one of the cache's names that the cache did not write.
+    """Reports that a key of the cache has a value in Redis that another program wrote.
 
     Attributes:
         name: the logical key, or the physical name of a control key.
-        found: what Redis holds there, e.g. `a hash`.
+        content: the kind of value in Redis, e.g. `a hash`.
     """
 
-    def __init__(self, name: str, found: str) -> None:
-        super().__init__(f"`{name}` holds {found}, which the cache did not write")
+    def __init__(self, name: str, content: str) -> None:
+        super().__init__(f"`{name}` holds {content}, which the cache did not write")
         self.name = name
-        self.found = found
+        self.content = content
 
 
 class _Miss(Enum):
@@ -57,13 +62,20 @@ class _Miss(Enum):
         return False
 
 
-# Tells a key that is absent from one that holds None: `get(namespace, key, default=MISS)`.
 MISS: Final = _Miss.MISS
+"""A default that no value equals: `get(namespace, key, default=MISS)` returns it for an absent key only."""
 
 
 @dataclass(frozen=True)
 class CacheKey:
-    """One key that is in the cache. `size_bytes` is what Redis spends on it, when that was asked for."""
+    """Describes a key in the cache.
+
+    Attributes:
+        namespace: namespace of the key.
+        key: name of the value in the namespace.
+        ttl_seconds: seconds until the value expires. None means never, so another program wrote the value.
+        size_bytes: memory of the key and its value in Redis, or None if it was not measured.
+    """
 
     namespace: str
     key: str
@@ -72,12 +84,23 @@ class CacheKey:
 
     @property
     def name(self) -> str:
+        """Return the logical key `<namespace>:<key>`."""
         return f"{self.namespace}:{self.key}"
 
 
 @dataclass(frozen=True)
 class SweepProgress:
-    """How far a sweep has come. `resume_token` continues it from here after a cancellation."""
+    """Describes how far a sweep has advanced.
+
+    Attributes:
+        namespace: the namespace that is swept now.
+        scanned: number of keys in Redis that the sweep has examined. Each namespace needs a pass over all keys.
+        total: number of keys to examine: the keys in Redis, once for each namespace.
+        matched: number of keys that match.
+        removed: number of keys that were removed.
+        seconds: duration until now.
+        resume_token: continues the sweep from this point after a cancellation.
+    """
 
     namespace: str
     scanned: int
@@ -90,13 +113,22 @@ class SweepProgress:
 
 @dataclass(frozen=True)
 class PatternResult:
-    """What a sweep did; `scanned` of `total` keys were looked at. `probe_p99_ms`: round trip of a PING beside it, which
-    is what live clients felt.
+    """Holds the result of a sweep.
 
-    `resume_token`: it stopped because its time was up; the next one goes on from there, and not sooner than after
-    `rest_seconds`, or together they are faster than the pace that was asked for.
-
-    `foreign_namespaces`: members of the cache's set of namespaces that are none, and were skipped.
+    Attributes:
+        pattern: the glob of the sweep.
+        namespaces: the namespaces that the sweep covered.
+        dry_run: True if the sweep removed nothing.
+        scanned: number of keys in Redis that the sweep has examined. Each namespace needs a pass over all keys.
+        matched: number of keys that match.
+        removed: number of keys that were removed.
+        seconds: duration of the sweep.
+        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's commands wait as long.
+        probe_p99_ms: 99th percentile of the same round trips.
+        total: number of keys to examine: the keys in Redis, once for each namespace.
+        resume_token: continues a sweep that stopped because its time was over. None if the sweep is complete.
+        rest_seconds: how long to wait before the next sweep continues. A shorter wait exceeds the limit of the speed.
+        foreign_namespaces: number of entries in the set of namespaces that are no valid names. They were skipped.
     """
 
     pattern: str
@@ -115,18 +147,27 @@ class PatternResult:
 
     @property
     def keys_per_second(self) -> float:
+        """Return the matched keys per second."""
         return self.matched / self.seconds if self.seconds else 0.0
 
 
 def check_namespace(namespace: str) -> str:
-    """Return `namespace`, or raise InvalidName: 1 to 32 characters of a-z, 0-9, `_` and `-`."""
+    """Return `namespace`.
+
+    Raises:
+        InvalidName: `namespace` does not have 1 to 32 characters of a-z, 0-9, `_` and `-`.
+    """
     if not _NAMESPACE.match(namespace):
         raise InvalidName(f"invalid cache namespace {namespace!r}: expected 1 to 32 of a-z, 0-9, _ and -")
     return namespace
 
 
 def check_key(key: str) -> str:
-    """Return `key`, or raise InvalidName: 1 to 512 bytes of UTF-8."""
+    """Return `key`.
+
+    Raises:
+        InvalidName: `key` does not have 1 to 512 bytes of UTF-8.
+    """
     try:
         size = len(key.encode())
     except UnicodeEncodeError:
@@ -137,30 +178,41 @@ def check_key(key: str) -> str:
 
 
 def generation_key(namespace: str) -> str:
+    """Return the physical name of the key that holds a namespace's generation."""
     return f"cache-gen:{{{namespace}}}"
 
 
 def epoch_key(namespace: str) -> str:
+    """Return the physical name of the key that holds a namespace's epoch."""
     return f"cache-epoch:{{{namespace}}}"
 
 
 def near_key(namespace: str) -> str:
+    """Return the physical name of the key that holds the token of a namespace's near-caches."""
     return f"cache-near:{{{namespace}}}"
 
 
 def value_prefix(namespace: str) -> str:
+    """Return the beginning of the physical names of a namespace's values."""
     return f"cache:{{{namespace}}}:"
 
 
 def lease_prefix(namespace: str) -> str:
+    """Return the beginning of the physical names of a namespace's load leases."""
     return f"cache-lease:{{{namespace}}}:"
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A glob over logical keys: `profile:*`, `prof*:a?c`; without a colon it names whole namespaces.
+    """Describes a glob over logical keys, for example `profile:*` or `prof*:a?c`.
 
-    `!` or `^` after `[` negates a class, in the namespace and in the key alike.
+    A pattern without a colon matches all keys of the namespaces. Both `[!abc]` and `[^abc]` match a character other
+    than a, b and c, in the namespace and in the key.
+
+    Attributes:
+        text: the pattern as the caller gave it.
+        namespace_glob: the part for the namespace.
+        key_glob: the part for the key.
     """
 
     text: str
@@ -169,27 +221,36 @@ class Pattern:
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Raises InvalidName for an empty pattern or part."""
+        """Parse a pattern.
+
+        Raises:
+            InvalidName: the pattern, its namespace or its key is empty.
+        """
         namespace_glob, colon, key_glob = text.partition(":")
         if not namespace_glob or (colon and not key_glob):
             raise InvalidName(f"invalid pattern {text!r}: expected <namespace>:<key> with * and ? as wildcards")
         return cls(text, namespace_glob, key_glob if colon else "*")
 
     def select(self, namespaces: list[str]) -> tuple[str, ...]:
-        # fnmatch negates a class with !, and has no backslash: a class of one character says the same.
+        """Return the namespaces that match, sorted."""
+        # fnmatch negates a class with `!` only. It has no escape by a backslash, so `\*` becomes the class `[*]`.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: f"[{part[1]}]" if part[1] else "[!", self.namespace_glob)
         return tuple(sorted(name for name in namespaces if fnmatch.fnmatchcase(name, glob)))
 
     def physical(self, namespace: str, generation: str) -> str:
-        # Redis negates a class with ^ only.
+        """Return the glob over the physical keys of a namespace's values in a generation."""
+        # Redis negates a class with `^` only.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: part[0] if part[1] else "[^", self.key_glob)
         return f"{value_prefix(namespace)}{generation}:{glob}"
 
 
 def split_value_key(physical: bytes) -> tuple[str, str, str] | None:
-    """`cache:{ns}:gen:key` -> (ns, gen, key); None for a key that the cache did not write.
+    """Split the physical key of a value, `cache:{<namespace>}:<generation>:<key>`.
 
     Bytes that are not UTF-8 become lone surrogates, so that two binary keys never have the same name.
+
+    Returns:
+        (namespace, generation, key), or None if the cache did not write this key.
     """
     parts = _VALUE_KEY.match(physical)
     if parts is None:
@@ -204,7 +265,11 @@ def is_foreign(physical: bytes) -> bool:
 
 
 def split_namespaces(members: Iterable[bytes]) -> tuple[list[str], int]:
-    """The namespaces among the members of NAMESPACES_KEY, sorted, and the number of members that are none."""
+    """Split the members of the set `NAMESPACES_KEY`.
+
+    Returns:
+        The valid names of namespaces, sorted, and the number of members that are no valid names.
+    """
     names = []
     foreign = 0
     for member in members:

@@ -1,9 +1,11 @@
-"""The near-cache: values in this process, so true that an invalidation needs not tell anybody (docs/decisions/0004).
+"""The near-cache: values in the memory of a process, in front of Redis (docs/decisions/0004).
 
-A process may answer from its memory only while it holds a lease of the namespace, 50 ms long. Every read that goes to
-Redis brings a new lease along with its value, and the namespace's token; another token than before means that something
-was invalidated, and everything kept is dropped. An invalidation changes the token and then waits until every lease that
-was given before has run out. No process has to be known, reached or waited for.
+A process may answer from its near-cache only while it holds a lease for the namespace. A lease lasts 50 ms. Each read
+from Redis returns a new lease and the namespace's token, beside the value. If the token has changed, a key of the
+namespace was invalidated, and the process drops all its values of the namespace.
+
+An invalidation changes the token, and then waits until every lease has expired that was given before. So an
+invalidation sends no message to other processes and does not need to know them.
 """
 
 from __future__ import annotations
@@ -14,17 +16,23 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
-# All processes that share a Redis must agree on it: whoever invalidates waits for the others' leases.
 LEASE_SECONDS: Final = 0.05
-# Longer than a lease by more than any two clocks drift apart within one; both sides measure by their own.
+"""Length of a lease. All processes that share a Redis must use the same value, because an invalidation waits for it."""
+
 OUTLIVE_SECONDS: Final = 1.2 * LEASE_SECONDS
-# Bounds what is served after Redis has lost an invalidation (a failover) or a sweep was killed half-way.
+"""How long an invalidation waits for the leases of other processes.
+
+Each process measures time by its own clock. The additional 20 % are more than two clocks can differ during a lease.
+"""
+
+# The near-cache drops a value after this time. This limits how long an old value is served after a failover of Redis
+# has lost an invalidation, or after a sweep was killed before its end.
 _MAX_AGE_SECONDS = 5.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
 def clock() -> float:
-    """Seconds of a clock that never jumps and, where there is one, also runs while the machine is suspended."""
+    """Return the seconds of a clock that never jumps. On Linux this clock also runs while the machine is suspended."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -32,7 +40,7 @@ def clock() -> float:
 class _Lease:
     token: bytes
     ends_at: float
-    # key -> (value, when it ends); the least recently used first.
+    # key -> (value, time when the value expires); the least recently used key is first.
     entries: OrderedDict[str, tuple[bytes, float]] = field(default_factory=OrderedDict)
     size_bytes: int = 0
 
@@ -42,7 +50,12 @@ class _Lease:
 
 
 class NearCache:
-    """Encoded values of `namespaces`, at most `max_bytes` of them for each namespace."""
+    """Keeps encoded values in the memory of this process.
+
+    Args:
+        namespaces: namespaces whose values are kept.
+        max_bytes: memory for the values of each namespace. The least recently used values are dropped first.
+    """
 
     def __init__(self, namespaces: Collection[str], max_bytes: int) -> None:
         self.namespaces = frozenset(namespaces)
@@ -50,12 +63,13 @@ class NearCache:
         self._leases: dict[str, _Lease] = {}
 
     def get(self, namespace: str, key: str) -> bytes | None:
-        """The value if this process may still answer with it."""
+        """Return the encoded value, or None if it is not in this near-cache or the lease has expired."""
         lease = self._leases.get(namespace)
         if lease is None:
             return None
         payload, ends_at = lease.entries.get(key, (None, 0.0))
-        # Looked at last: a process that was stopped must not go on with an answer from before.
+        # Read the clock after the value. Else a process that the system suspends between the two steps could return an
+        # old value when it resumes.
         if payload is None or clock() >= min(ends_at, lease.ends_at):
             return None
         lease.entries.move_to_end(key)
@@ -64,15 +78,24 @@ class NearCache:
     def keep(
         self, namespace: str, key: str, payload: bytes | None, *, ttl_ms: int, token: bytes, asked_at: float
     ) -> None:
-        """Take over what Redis answered to a question sent at `asked_at`, a time of `clock`.
+        """Keep an answer of Redis, and renew the lease.
 
-        Answers may be taken over in another order than Redis gave them: each is true for its own lease.
+        The order of the calls does not matter, because each answer is valid only for its own lease.
+
+        Args:
+            namespace: namespace of the key.
+            key: name of the value in the namespace.
+            payload: the encoded value, or None if the key does not exist.
+            ttl_ms: time to live of the value in Redis, in milliseconds.
+            token: the namespace's token from the same answer.
+            asked_at: time of `clock` before the command was sent.
         """
         lease = self._leases.get(namespace)
         if lease is None or lease.token != token:
             lease = self._leases[namespace] = _Lease(token, asked_at + LEASE_SECONDS)
         else:
-            # A token is never given twice, so nothing was invalidated between the two answers.
+            # Each invalidation sets a new token that was never used before. The tokens of both answers are equal, so no
+            # key was invalidated between the answers.
             lease.ends_at = max(lease.ends_at, asked_at + LEASE_SECONDS)
         lease.drop(key)
         if payload is None or len(payload) > self._max_bytes:

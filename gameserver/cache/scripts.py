@@ -1,15 +1,17 @@
-"""The cache's Lua: what must happen in one step, and no more. Each is a few O(1) commands.
+"""The Lua scripts of the cache. Each script makes a few O(1) commands atomic, except `SWEEP`.
 
-KEYS: generation, epoch, near. ARGV: value prefix, lease prefix, key, then what is named at each script. The keys built
-inside lie in the slot of KEYS by their hash tag.
+All scripts except `SWEEP` have the same first arguments. KEYS are the control keys generation, epoch and near. ARGV
+begins with value prefix, lease prefix and key. The comment at each script names the further arguments and, after the
+arrow, the result. A script also builds names of keys. These keys are in the same hash slot as KEYS because of their
+hash tag.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# Absent generation: the namespace is new, or Redis lost its memory. Counting from the clock makes sure that a number
-# is never used twice, or values of a generation long gone could come back.
+# The generation is absent if the namespace is new, or if Redis lost its data. A new generation starts at the time in
+# milliseconds, so that a generation number is never used twice. Else old values of the same number could be read again.
 _CREATE_GENERATION = """
 local created = 0
 local g = redis.call('GET', KEYS[1])
@@ -29,9 +31,10 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' .. ARGV[3]
 """
 
-# Ends what near-caches may answer: `wait` is 1 when one of their leases may still run. The last argument is a new
-# token. Where no lease was given since the last change, and that is long ago by Redis' clock, there is nothing to wait
-# for; the 10 s are far above a lease, so that a correction of the clock does no harm.
+# Changes the token of the near-caches to the last argument. The result `wait` is 1 if a near-cache may still hold a
+# lease, so that the caller must wait. `wait` is 0 if no lease was ever given. `wait` is also 0 if no lease was
+# given since the last change of the token and that change is more than 10 s old by Redis' clock. 10 s are much longer
+# than a lease, so that a correction of the clock does no harm.
 _BREAK_NEAR = """
 local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
 local wait = 0
@@ -44,10 +47,11 @@ if near[1] then
 end
 """
 
-# -> value or nil
+# Reads a value. No further arguments -> the value, or nil
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
-# token -> {value or nil, its ttl ms, token of the namespace}, with a near-cache's lease from now on
+# Reads a value and gives a lease to a near-cache.
+# Argument: new token -> {value or nil, its time to live in ms, token of the namespace}
 GET_NEAR: Final = """
 local near = redis.call('HMGET', KEYS[3], 'token', 'granted')
 local token = near[1] or ARGV[4]
@@ -58,10 +62,10 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 return {redis.call('GET', value), redis.call('PTTL', value), token}
 """
 
-# -> wait
+# Changes the token of the near-caches. Argument: new token -> wait
 BREAK_NEAR: Final = _BREAK_NEAR + "return wait"
 
-# value, ttl ms, token -> {1 when the generation was created, wait}
+# Stores a value. Arguments: value, time to live in ms, new token -> {1 if the generation was created, wait}
 SET: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -73,7 +77,9 @@ return {created, wait}
 """
 )
 
-# token, lease ms -> {value or nil, token of the lease's holder, 1 when the generation was created}
+# Reads a value, or takes the load lease if there is no value.
+# Arguments: token, length of the lease in ms
+# -> {value or nil, token of the lease's holder, 1 if the generation was created}
 GET_OR_LEASE: Final = (
     _CREATE_GENERATION
     + _NAMES
@@ -85,7 +91,8 @@ return {false, redis.call('GET', lease), created}
 """
 )
 
-# token, value, ttl ms -> 1 when stored, 0 when the lease had ended
+# Stores a loaded value if the load lease has not ended.
+# Arguments: token, value, time to live in ms -> 1 if the value was stored, else 0
 STORE: Final = (
     _READ_GENERATION % "0"
     + _NAMES
@@ -97,14 +104,14 @@ return 1
 """
 )
 
-# token: the load failed, let the next one try
+# Ends the load lease after a failed load, so that another caller can load. Argument: token -> 1 if the lease was held
 RELEASE: Final = (
     _READ_GENERATION % "0"
     + _NAMES
     + "if redis.call('GET', lease) == ARGV[4] then return redis.call('DEL', lease) end return 0"
 )
 
-# token -> {1 when there was a value, wait}
+# Removes a value and ends its load lease. Argument: new token -> {1 if there was a value, wait}
 INVALIDATE: Final = (
     _BREAK_NEAR
     + _READ_GENERATION % "{0, wait}"
@@ -112,25 +119,30 @@ INVALIDATE: Final = (
     + "redis.call('DEL', lease) return {redis.call('UNLINK', value), wait}"
 )
 
-# ttl ms, token -> {1 when there was a value, wait}
+# Sets the time to live of a value. Arguments: time to live in ms, new token -> {1 if there is a value, wait}
 EXPIRE: Final = (
     _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
 )
 
-# -> ms, -2 without a value
+# Reads the time to live of a value. No further arguments -> milliseconds, or -2 if there is no value
 TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value)"
 
-# token -> {the new generation, wait}
+# Starts a new generation, so that no value of the namespace can be read. Argument: new token -> {generation, wait}
 NEXT_GENERATION: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
     + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )
 
-# No KEYS. ARGV: cursor, glob over physical keys, work (1 for a key looked at, 2 more for one removed), COUNT of a SCAN,
-# a generation (only keys of earlier ones) or nothing, 1 to remove what is found
-# -> {the next cursor, keys looked at, keys removed, names of keys found and not removed}
-# While the table shrinks one SCAN may find any number of keys, more than Lua can pass at once.
+# Performs a step of a sweep: scans a part of the keyspace and removes the keys that match. No KEYS. ARGV:
+#   1. cursor of SCAN
+#   2. glob over physical keys
+#   3. work to do: an examined key counts 1, and a removed key 2 more
+#   4. COUNT of each SCAN
+#   5. a generation, so that only keys of earlier generations match, or ''
+#   6. '1' to remove the matching keys, else '0'.
+# -> {next cursor, number of examined keys, number of removed keys, names of the matching keys that were not removed}.
+# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass. So UNLINK gets 1,000 at a time.
 SWEEP: Final = """
 local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
 local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -1,4 +1,4 @@
-"""How full the cache is and how well it does, for operators; cheap enough to ask of a live server."""
+"""Measures the size, the hit ratio and the memory of the cache. The measurement does not disturb a live server."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from redis.exceptions import ResponseError
 from gameserver.cache import keys, sweep
 from gameserver.cache.client import RedisClient
 
-# Below, every key is looked at; above, about this many in windows at random places of the keyspace. 10,000 keys give
-# the memory of a namespace within 4 % in 0.2 s, where an exact scan of 1M keys takes 9.4 s (measured).
 EXACT_LIMIT = 20_000
+"""Up to this number of keys in Redis every key is examined. Above, a sample is examined."""
+
+# Size of the sample, which consists of windows at random places of the keyspace. 10,000 keys give the memory of a
+# namespace within 4 % in 0.2 s. An exact scan of 1,000,000 keys takes 9.4 s (both measured).
 _SAMPLE_KEYS = 10_000
 _WINDOW_KEYS = 100
 _LARGEST, _LARGEST_KEPT = 10, 2000
@@ -24,8 +26,16 @@ _LARGEST, _LARGEST_KEPT = 10, 2000
 
 @dataclass
 class CacheCounters:
-    """What this process asked of the cache. `near_hits`: of the hits, those answered from this process' memory.
-    `bypassed`: loads answered without Redis, because it was away."""
+    """Counts what this process read from the cache.
+
+    Attributes:
+        hits: reads that got a value from the cache, or from a load of another caller in this process.
+        near_hits: the part of the hits that the near-cache of this process answered.
+        misses: reads of absent keys.
+        loads: loads that this process started.
+        not_stored: loads whose value the cache did not store, because the key was invalidated or Redis did not answer.
+        bypassed: loads without the cache, because Redis did not answer.
+    """
 
     hits: int = 0
     near_hits: int = 0
@@ -37,8 +47,17 @@ class CacheCounters:
 
 @dataclass(frozen=True)
 class NamespaceStats:
-    """`keys`: readable ones; `stale_keys`: of earlier generations, waiting to be reclaimed. `memory_bytes`: of both,
-    within `memory_error_bytes` of the truth 19 times out of 20; that is 0 when every key was looked at."""
+    """Describes the size of a namespace.
+
+    Attributes:
+        name: name of the namespace.
+        generation: current generation, or None if the namespace has no generation.
+        keys: number of values that can be read.
+        stale_keys: number of values of earlier generations, which `DistributedCache.reclaim` removes.
+        memory_bytes: memory of both kinds of values in Redis.
+        memory_error_bytes: the true memory differs from `memory_bytes` by at most this, with a probability of 95 %. 0
+            if every key was examined.
+    """
 
     name: str
     generation: int | None
@@ -50,18 +69,38 @@ class NamespaceStats:
 
 @dataclass(frozen=True)
 class LargeKey:
+    """Names a key with a large value.
+
+    Attributes:
+        name: the key as `<namespace>:<key>`.
+        size_bytes: memory of the key and its value in Redis.
+    """
+
     name: str
     size_bytes: int
 
 
 @dataclass(frozen=True)
 class CacheStats:
-    """`estimated`: the namespaces' figures come from `sampled_keys` keys. `hits` and `misses` are the server's own
-    since it started, and count every lookup of every client. `max_memory_bytes` 0 means no limit. `largest`: of the
-    keys that were looked at; 19 times out of 20, at most `larger_share` of all keys are larger than the first of them.
+    """Describes the state of the cache and of its Redis.
 
-    `foreign_keys` begin with `cache:` and are none of the cache's; `foreign_namespaces` are members of its set of
-    namespaces that are none. Both are skipped.
+    Attributes:
+        namespaces: size of each namespace.
+        largest: the 10 largest readable values among the examined keys, the largest first.
+        estimated: True if the sizes of the namespaces are estimates from a sample.
+        sampled_keys: number of keys in Redis that were examined.
+        total_keys: number of all keys in Redis.
+        hits: successful lookups of all clients of Redis since Redis started.
+        misses: lookups of absent keys of all clients of Redis since Redis started.
+        memory_bytes: memory that Redis uses.
+        max_memory_bytes: limit of Redis' memory, or 0 for no limit.
+        evicted_keys: keys that Redis removed to free memory, since Redis started.
+        expired_keys: keys that Redis removed because their time to live ended, since Redis started.
+        clients: number of connections to Redis.
+        server_version: version of Redis or Valkey.
+        uptime_seconds: time since Redis started.
+        foreign_keys: number of keys that begin with `cache:` but that the cache did not write. They were skipped.
+        foreign_namespaces: number of entries in the set of namespaces that are no valid names. They were skipped.
     """
 
     namespaces: tuple[NamespaceStats, ...]
@@ -83,18 +122,30 @@ class CacheStats:
 
     @property
     def hit_ratio(self) -> float | None:
+        """Return the share of successful lookups, 0 to 1, or None before the first lookup."""
         lookups = self.hits + self.misses
         return self.hits / lookups if lookups else None
 
     @property
     def larger_share(self) -> float:
-        # The rule of three: what does not occur among n draws has, with 95 %, a share below 3/n.
+        """Return the largest share of keys, 0 to 1, that may be larger than the first of `largest`.
+
+        The true share is below the result with a probability of 95 %. The result is 0 if every key was examined.
+        """
+        # The rule of three: a property that none of n samples has, has a share below 3/n with a probability of 95 %.
         return 3 / self.sampled_keys if self.estimated and self.sampled_keys else 0.0
 
 
 @dataclass
 class _Tally:
-    """`windows`: bytes of the namespace and keys of all kinds, for each batch that was looked at."""
+    """Counts the keys of a namespace.
+
+    Attributes:
+        keys: number of readable values.
+        stale_keys: number of values of earlier generations.
+        memory_bytes: memory of both kinds.
+        windows: for each examined batch the bytes of the namespace, and the number of keys of all kinds.
+    """
 
     keys: int = 0
     stale_keys: int = 0
@@ -102,8 +153,11 @@ class _Tally:
     windows: list[tuple[int, int]] = field(default_factory=list)
 
     def error_bytes(self, total: int) -> float:
-        """Half of the 95 % interval of the estimate over `total` keys; the batches are the draws, not the keys, since
-        neighbours in a hash table may be alike (ratio estimator of cluster sampling: Cochran, Sampling Techniques)."""
+        """Return half of the 95 % confidence interval of the estimated memory in bytes, over `total` keys.
+
+        A batch counts as one draw, because neighbours in a hash table may be alike. The formula is the ratio estimator
+        of cluster sampling (Cochran, Sampling Techniques).
+        """
         count, seen = len(self.windows), sum(size for _, size in self.windows)
         if count < 2 or not seen:
             return 0.0
@@ -113,7 +167,7 @@ class _Tally:
 
 
 async def collect(redis: RedisClient, namespaces: Sequence[str], foreign_namespaces: int = 0) -> CacheStats:
-    """Ask the server for its figures and look at all keys or at a sample of them."""
+    """Read the figures of Redis, and examine all keys or a sample of them."""
     info: dict[str, Any] = await redis.execute_command("INFO")
     total = int(await redis.execute_command("DBSIZE"))
     generations = {name: await _generation(redis, name) for name in namespaces}
@@ -162,14 +216,14 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # Another type, or no number: the cache did not write it. All keys of the namespace count as stale then.
+        # The key has another type or holds no number, so the cache did not write it. Then all values count as stale.
         return None
 
 
 async def windows(redis: RedisClient) -> AsyncIterator[list[bytes]]:
-    """Keys at random places of the keyspace, some 10,000 in all; a key may come twice."""
+    """Yield batches of keys at random places of the keyspace, about 10,000 keys in all. A key may appear twice."""
     for _ in range(_SAMPLE_KEYS // _WINDOW_KEYS):
-        # Any number is a valid cursor: the server masks it to its table.
+        # SCAN accepts any number as a cursor, because Redis reduces it to the size of its table.
         _, batch = await redis.execute_command("SCAN", random.getrandbits(48), "COUNT", _WINDOW_KEYS)
         yield batch
 

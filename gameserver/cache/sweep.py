@@ -1,9 +1,11 @@
-"""Walking the keyspace beside a live game: a script that scans and unlinks a little, paced by the latency it causes.
+"""Sweeps over all keys of a Redis that serves a live game, in small steps that adapt to the latency of Redis.
 
-SCAN visits every key of the server at about 1 us each, UNLINK takes twice that, and nothing else runs meanwhile: what
-one step may do is the longest pause that it causes. Steps follow each other at once while a PING beside them stays
-quick, and with growing pauses when it does not. One step is under way at a time, so that on a machine of few cores
-either the server or the sweep needs one, never both.
+A step is a Lua script that scans some keys and removes those that match. SCAN takes about 1 us for each key, and UNLINK
+twice as long. Redis runs no other command during a step, so the work of a step limits the pause of the game's commands.
+
+The sweep measures the latency of Redis by a PING beside a step. While the PING is fast, steps follow each other without
+a pause. While it is slow, the pauses grow. Only one step runs at a time, so that Redis and the sweep do not use two
+processor cores at the same time on a small machine.
 """
 
 from __future__ import annotations
@@ -22,26 +24,35 @@ from gameserver.cache import scripts
 from gameserver.cache.client import RedisClient
 from gameserver.cache.keys import CacheKey, InvalidName, PatternResult, SweepProgress, check_namespace, split_value_key
 
-# The work of one step, in keys looked at: a third of a millisecond of the server's time, which is this many keys on
-# Redis 7 and twice that on Valkey 9. 10,000 and more stall live clients by 20 ms and up (measured).
+# Number of keys that a step examines. A step shall take a third of a millisecond of Redis' time, which is enough for
+# 350 keys on Redis 7 and for 700 keys on Valkey 9. A step of 10,000 keys or more stops other clients for 20 ms or more
+# (measured).
 SCAN_COUNT, _MAX_SCAN_COUNT = 350, 700
 _STEP_SECONDS = 0.00035
-# One SCAN of a step. It cannot be cut short, whether it finds no key to remove or as many as it looks at.
+# Number of keys that each SCAN inside a step examines. Redis cannot interrupt a SCAN, so the number is small enough for
+# the case that all of these keys must be removed.
 _BATCH = 115
 _PROBE_INTERVAL_SECONDS = 0.01
 _CALIBRATION_PROBES = 5
-# What a live client may feel before the sweep slows down: this, or three times what it feels between our steps. A
-# machine that is busy with something else answers late all the time, and going slower would not help.
+# The sweep slows down if a PING beside a step takes longer than 2 ms and longer than three times a PING between steps.
+# On a machine that is busy with other work, a PING between steps is slow too, and a slower sweep would not help.
 _TOLERATED_SECONDS = 0.002
 _TOLERATED_FACTOR = 3.0
-# With the longest pause the sweep has one twentieth of the server's time, and there is no point in going slower still.
+# With the longest pause the sweep uses one twentieth of Redis' time. A longer pause would not help the game further.
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.01
 _MAX_PROBES_KEPT = 10_000
 
 
 @dataclass
 class Pace:
-    """Adapts the pause between two steps to probes of the server's latency, and holds a limit of keys a second."""
+    """Computes the pause between two steps from the latency of Redis and from a limit of the speed.
+
+    Attributes:
+        redis: the client whose latency is measured.
+        max_keys_per_second: limit of the speed, or None.
+        probes: round trips of a PING beside a step, in seconds.
+        scan_count: number of keys that a step examines.
+    """
 
     redis: RedisClient
     max_keys_per_second: float | None = None
@@ -55,21 +66,27 @@ class Pace:
     _keys: int = 0
 
     async def calibrate(self) -> None:
+        """Measure the speed of Redis, and set the number of keys that a step examines."""
         self._between.extend([await self._timed("PING") for _ in range(_CALIBRATION_PROBES)])
-        # At a place of its own each, odd numbers lie far apart: what was just looked at is in the processor's cache.
+        # Each SCAN has another cursor. Odd cursors are far apart in Redis' table. A second SCAN of the same keys would
+        # look too fast, because the keys are then in the processor's cache.
         places = range(1, 2 * _CALIBRATION_PROBES, 2)
         scans = [await self._timed("SCAN", place, "MATCH", "", "COUNT", SCAN_COUNT) for place in places]
-        # The quickest of each: what the server itself takes, without what else the machine does.
+        # The smallest of the times is the time of Redis alone, without the delay by other work of the machine.
         a_scan = max(1e-6, min(scans) - min(self._between))
         self.scan_count = int(min(_MAX_SCAN_COUNT, max(SCAN_COUNT, SCAN_COUNT * _STEP_SECONDS / a_scan)))
         self._began_at = time.monotonic()
 
     async def step(self, work: Any) -> Any:
-        """Await `work`, a command not yet sent, with a probe beside it when one is due."""
+        """Send a command and return its answer. If the last probe is 10 ms old, send a PING beside the command.
+
+        Args:
+            work: an awaitable that sends the command when it is awaited.
+        """
         if time.monotonic() - self._probed_at < _PROBE_INTERVAL_SECONDS:
             return await work
         self._probed_at = time.monotonic()
-        # In this order: the probe has to queue behind our command, as a live client's command would.
+        # The PING is sent after the command, so it waits for the command as the game's commands do.
         answer, felt = await asyncio.gather(work, self._timed("PING"))
         if len(self.probes) < _MAX_PROBES_KEPT:
             self.probes.append(felt)
@@ -82,7 +99,7 @@ class Pace:
         return answer
 
     def pause_after(self, keys: int) -> float:
-        """Seconds to wait after a step that dealt with `keys` keys."""
+        """Return the seconds to wait after a step that removed or matched `keys` keys."""
         self._keys += keys
         pause = self._pause
         if self.max_keys_per_second:
@@ -91,6 +108,7 @@ class Pace:
         return max(0.0, pause)
 
     def percentile_ms(self, fraction: float) -> float:
+        """Return a percentile of the probes in milliseconds, for example the median for 0.5. 0 without probes."""
         ordered = sorted(self.probes)
         return 1000 * ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else 0.0
 
@@ -102,9 +120,14 @@ class Pace:
 
 @dataclass
 class Sweep:
-    """Walks over the keys that match globs, and counts over all of them.
+    """Removes or counts the keys that match globs. The counts include all calls of `run`.
 
-    `remove`: UNLINK what is found, else only count it.
+    Attributes:
+        redis: the client.
+        pace: decides the pauses between steps.
+        remove: True to remove the keys that match, False to count them.
+        scanned: number of examined keys.
+        removed: number of removed keys.
     """
 
     redis: RedisClient
@@ -112,11 +135,13 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # SCAN may name a key twice while the table is resized; a removed key counts once by UNLINK's own answer.
+    # Hashes of the matching keys, because SCAN may return a key twice while Redis resizes its table. Removed keys need
+    # no hash: UNLINK answers how many keys existed.
     _counted: set[int] = field(default_factory=set)
 
     @property
     def matched(self) -> int:
+        """Return the number of keys that match."""
         return self.removed if self.remove else len(self._counted)
 
     async def run(
@@ -128,33 +153,44 @@ class Sweep:
         before: int | None = None,
         until: float = math.inf,
     ) -> Stop | None:
-        """Walk from `cursor` (0: the beginning) to the end. `before`: only keys of generations before this one.
+        """Sweep over the keyspace from a cursor to the end.
 
-        `on_step(cursor)` is told after each step where a later walk would have to begin to miss nothing. After `until`,
-        by time.monotonic(), no further step is begun, but the one before is finished, so that however short the time
-        is each walk gets on.
+        Args:
+            match: glob over physical keys.
+            cursor: cursor of SCAN. 0 is the beginning.
+            on_step: receives after each step the cursor from which another sweep can continue without missing a key.
+            before: only keys of generations before this generation match. None means keys of any generation.
+            until: time of `time.monotonic()` after which no further step starts. At least one step runs.
+
+        Returns:
+            None if the sweep reached the end, else the place to continue.
         """
         step = self.redis.register_script(scripts.SWEEP)
-        how = [match, self.pace.scan_count, _BATCH, "" if before is None else before, int(self.remove)]
+        arguments = [match, self.pace.scan_count, _BATCH, "" if before is None else before, int(self.remove)]
         while True:
-            next_cursor, scanned, removed, found = await self.pace.step(step(args=[cursor, *how]))
+            next_cursor, scanned, removed, matching = await self.pace.step(step(args=[cursor, *arguments]))
             self.scanned += scanned
             self.removed += removed
-            self._counted.update(map(hash, found))
+            self._counted.update(map(hash, matching))
             on_step(int(next_cursor) or cursor)
             cursor = int(next_cursor)
             if cursor == 0:
                 return None
-            pause = self.pace.pause_after(removed or len(found))
+            pause = self.pace.pause_after(removed or len(matching))
             if time.monotonic() + pause >= until:
                 return Stop(cursor, pause)
-            # Also a pause of nothing lets other tasks of this process run.
+            # A pause of 0 s also lets other tasks of this process run.
             await asyncio.sleep(pause)
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Where a walk whose time was up would have to go on, and how long it would have paused before."""
+    """Says where to continue a sweep that stopped because its time was over.
+
+    Attributes:
+        cursor: cursor of SCAN to continue from.
+        rest_seconds: how long to wait before the next step.
+    """
 
     cursor: int
     rest_seconds: float
@@ -172,16 +208,25 @@ async def walk(
     resume_token: str | None = None,
     stop_after_seconds: float | None = None,
 ) -> PatternResult:
-    """Sweep `walks`, which are (namespace, glob over physical keys) in the order of the namespaces.
+    """Sweep over several namespaces.
 
-    `before(namespace)`: only keys of generations before the one that it answers.
+    Args:
+        redis: the client.
+        pattern: the caller's glob, which is copied to the result.
+        walks: (namespace, glob over physical keys) for each namespace, sorted by namespace.
+        remove: True to remove the keys that match, False to count them.
+        before: returns a generation of a namespace, so that only keys of earlier generations match.
+        on_progress: receives the progress after each step.
+        max_keys_per_second: limit of the speed.
+        resume_token: continues the sweep that reported this token.
+        stop_after_seconds: stop after about this time. The result then has a `resume_token`.
 
     Raises:
-        InvalidName: malformed resume token.
+        InvalidName: the resume token is not valid.
     """
     start = time.monotonic()
     first, cursor = _parse_resume_token(resume_token)
-    walks = [one for one in walks if one[0] >= first]
+    walks = [(namespace, match) for namespace, match in walks if namespace >= first]
     pace = Pace(redis, max_keys_per_second)
     await pace.calibrate()
     total = len(walks) * int(await redis.execute_command("DBSIZE"))
@@ -231,7 +276,10 @@ def _parse_resume_token(token: str | None) -> tuple[str, int]:
 
 
 async def scan(redis: RedisClient, match: str) -> AsyncIterator[list[bytes]]:
-    """Yield batches of keys that match `match`, each key once or, while the table is resized, more often."""
+    """Yield batches of keys that match a glob over physical keys.
+
+    A key may appear twice while Redis resizes its table.
+    """
     cursor = 0
     while True:
         cursor_bytes, keys = await redis.execute_command("SCAN", cursor, "MATCH", match, "COUNT", SCAN_COUNT)
@@ -243,7 +291,15 @@ async def scan(redis: RedisClient, match: str) -> AsyncIterator[list[bytes]]:
 
 
 async def describe(redis: RedisClient, batch: Sequence[bytes], sizes: bool) -> list[CacheKey]:
-    """Time to live and, with `sizes`, memory of a batch of physical keys; without keys that ended since the scan."""
+    """Read the time to live of each key in a batch of physical keys.
+
+    Keys that have expired since the scan are left out.
+
+    Args:
+        redis: the client.
+        batch: physical keys.
+        sizes: also measure the memory of each key.
+    """
     pipeline = redis.pipeline(transaction=False)
     for physical in batch:
         pipeline.execute_command("PTTL", physical)

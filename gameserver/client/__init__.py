@@ -1,4 +1,7 @@
-"""A player as a program: accounts and matches over HTTP, play over WebSocket. For health probes, load and tests.
+"""A client of the game as a library, for health probes, load tests and tests.
+
+`GameClient` speaks HTTP to the API: accounts, profiles and matches. `PlayerConnection` plays one match over a
+WebSocket. `Bot` plays a match to its end.
 
     async with GameClient("http://127.0.0.1:8080") as client:
         await client.log_in("ada@example.com", "correct horse battery")
@@ -6,11 +9,12 @@
         connection = await client.join(ticket)
         report = await Bot(connection).play()
 
-Errors:
-    ApiError        the API refused, or could not be reached (`status` 0)
-    JoinRefused     the game server refused for good; `code` is one of `protocol.RefusalCode`
-    ConnectionLost  no server took the player (back) in time
-    PilotError      the pilot that the rules bring for bots has a fault
+The client raises these errors:
+
+* `ApiError`: the API refused the request, or did not answer (`status` 0).
+* `JoinRefused`: a game server refused the player, and a retry cannot succeed. `code` is a value of `RefusalCode`.
+* `ConnectionLost`: no game server gave the player a seat in time.
+* `PilotError`: the pilot of the rules raised an exception.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The HTTP side of a player: account, profile, finding a match."""
+"""Calls the HTTP API as a player: accounts, profiles, matches and the leaderboard."""
 
 from __future__ import annotations
 
@@ -17,9 +17,15 @@ _MAX_ANSWER_BYTES = 1 << 20
 
 
 class ApiError(Exception):
-    """The API's own error: HTTP `status`, `code` and `message`. Status 0, code `unreachable`: there was no answer.
+    """Reports that the API refused a request, or that the API did not answer.
 
-    `regions`: with code `region_closed`, region and API address of those to play in instead, the best first.
+    Attributes:
+        status: the HTTP status, or 0 if there was no answer.
+        code: the API's name of the error, for example `unknown_mode`. `unreachable` if there was no answer, and
+            `bad_answer` if the answer was no answer of this API.
+        message: the cause in English.
+        regions: other regions where the player can play, as region -> address of the API, the best first. Empty unless
+            `code` is `region_closed`.
     """
 
     def __init__(self, status: int, code: str, message: str, regions: Mapping[str, str] | None = None) -> None:
@@ -31,7 +37,15 @@ class ApiError(Exception):
 
 
 class MatchTicket(msgspec.Struct, frozen=True):
-    """Where to play. `url`: WebSocket address of the server."""
+    """Says where a match is played.
+
+    Attributes:
+        match_id: id of the match.
+        mode: name of the mode.
+        server_id: id of the game server.
+        zone: availability zone of the game server.
+        url: WebSocket address of the game server, `ws://` or `wss://`.
+    """
 
     match_id: str
     mode: str
@@ -41,14 +55,17 @@ class MatchTicket(msgspec.Struct, frozen=True):
 
 
 class GameClient:
-    """One player. Use it as an async context manager, or call `close`.
+    """Acts as one player. Use the client as an async context manager, or call `close`.
+
+    Every method that calls the API raises ApiError.
 
     Args:
         api_url: base address of the HTTP API.
-        timeout_seconds: for one HTTP request, and for reaching a game server.
-        ssl_context: for `https` and `wss` with a private authority.
+        timeout_seconds: limit for one HTTP request, and for the first connection to a game server.
+        ssl_context: trusts the certificates of `https` and `wss` addresses. None trusts the system's authorities.
 
-    Every method that speaks to the API raises ApiError.
+    Attributes:
+        display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.
     """
 
     def __init__(
@@ -65,10 +82,11 @@ class GameClient:
 
     @property
     def access_token(self) -> str:
+        """Return the current access token, or "" before the first login."""
         return self._access_token
 
     def use_token(self, access_token: str) -> None:
-        """Play with a token that was got elsewhere."""
+        """Use an access token that another program obtained, in the place of a login."""
         self._access_token = access_token
 
     async def __aenter__(self) -> Self:
@@ -80,7 +98,7 @@ class GameClient:
         await self.close()
 
     async def close(self) -> None:
-        """End all play and HTTP connections. Idempotent."""
+        """Close all connections to game servers and to the API. A second call does nothing."""
         for connection in self._connections:
             await connection.close()
         self._connections.clear()
@@ -89,50 +107,73 @@ class GameClient:
             self._session = None
 
     async def sign_up(self, email: str, password: str, display_name: str) -> str:
-        """Make an account. Returns the player id."""
+        """Create an account.
+
+        Args:
+            email: e-mail address, the name for the login.
+            password: must satisfy the policy of the user pool.
+            display_name: 1 to 24 visible characters.
+
+        Returns:
+            The player id.
+        """
         body = {"email": email, "password": password, "display_name": display_name}
         answer = await self._request("POST", "/v1/signup", body)
         self.display_name = display_name
         return str(answer["player_id"])
 
     async def log_in(self, email: str, password: str) -> None:
+        """Log in, and keep the access token and the refresh token for later calls."""
         answer = await self._request("POST", "/v1/login", {"email": email, "password": password})
         self._access_token = str(answer["access_token"])
         self._refresh_token = str(answer.get("refresh_token", ""))
 
     async def refresh(self) -> None:
-        """Get a new access token with the refresh token of the last login."""
+        """Replace the access token, with the help of the refresh token of the last login."""
         answer = await self._request("POST", "/v1/refresh", {"refresh_token": self._refresh_token})
         self._access_token = str(answer["access_token"])
 
     async def profile(self) -> dict[str, Any]:
+        """Return the player's profile as the API sends it: id, names, statistics and contact fields."""
         return await self._request("GET", "/v1/profile")
 
     async def rename(self, display_name: str) -> dict[str, Any]:
-        """Change the display name. Returns the new profile."""
+        """Change the display name, and return the new profile."""
         answer = await self._request("PUT", "/v1/profile", {"display_name": display_name})
         self.display_name = display_name
         return answer
 
     async def leaderboard(self, limit: int = 10) -> list[dict[str, Any]]:
+        """Return the best `limit` players (1 to 100), the best first: rank, id, name, total score and wins."""
         answer = await self._request("GET", f"/v1/leaderboard?limit={limit}")
         return list(answer["entries"])
 
     async def create_match(self, mode: str, join: Literal["new", "open"] = "new") -> MatchTicket:
-        """Start a match, or (`open`) take a seat in one that has started."""
+        """Get a match to play.
+
+        Args:
+            mode: name of the mode.
+            join: `new` creates a match. `open` finds a match with a free seat, and creates a match if there is none.
+        """
         return _ticket(await self._request("POST", "/v1/matches", {"mode": mode, "join": join}))
 
     async def match(self, match_id: str) -> dict[str, Any]:
-        """State, server and, once it has ended, the result of a match."""
+        """Return the state of a match, its game server (None after the end) and its result (None before the end)."""
         return await self._request("GET", f"/v1/matches/{match_id}")
 
     async def join(
         self, match: MatchTicket | tuple[str, str], *, name: str | None = None, codec: Codec = MSGPACK
     ) -> PlayerConnection:
-        """Take a seat in a match, a ticket or `(match id, url)`, following redirects.
+        """Take a seat in a match. The connection follows redirects to other game servers.
+
+        Args:
+            match: the ticket of the match, or its id and the WebSocket address of a game server.
+            name: name to show to other players. None means `display_name`.
+            codec: encoding of the messages.
 
         Raises:
-            JoinRefused, ConnectionLost
+            JoinRefused: a game server refused the player, and a retry cannot succeed.
+            ConnectionLost: no game server gave the player a seat within `timeout_seconds`.
         """
         match_id, url = (match.match_id, match.url) if isinstance(match, MatchTicket) else match
         connection = await connect(
@@ -149,7 +190,7 @@ class GameClient:
         return connection
 
     async def _locate(self, match_id: str) -> str | None:
-        """Where the match is now, for a connection that lost its server."""
+        """Return the address of the game server that runs the match now, or None if the API knows no server."""
         if not self._api_url:
             return None
         try:
@@ -182,7 +223,7 @@ def _parse(status: int, raw: bytes) -> dict[str, Any]:
         error_part = answer.get("error")
         if not isinstance(error_part, dict):
             raise ApiError(status, "bad_answer", "the API's error has no code")
-        regions = {str(one["region"]): str(one["api"]) for one in error_part.get("regions", ())}
+        regions = {str(region["region"]): str(region["api"]) for region in error_part.get("regions", ())}
         raise ApiError(status, str(error_part.get("code", "")), str(error_part.get("message", "")), regions)
     return answer
 

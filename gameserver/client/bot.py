@@ -1,4 +1,4 @@
-"""A player that plays until the match has ended, as the pilot of its rules decides."""
+"""Plays a match to its end. The pilot of the rules decides the inputs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,24 @@ from gameserver.protocol import Event, Frame
 
 
 class PilotError(Exception):
-    """The rules' own pilot failed, by a fault in it."""
+    """Reports that the pilot of the rules raised an exception."""
 
 
 @dataclass(frozen=True)
 class MatchReport:
-    """What a bot saw. `latency_ms`: input to the first frame that shows it; `events`: acknowledged ones, in order."""
+    """Holds what a bot measured and received in one match.
+
+    Attributes:
+        match_id: id of the match.
+        result: the stored result, the payload of the event `match.ended`.
+        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest inputs.
+        frames: number of received frames.
+        inputs: number of sent inputs.
+        reconnects: how often the connection lost its game server and found another server.
+        interruptions: the same changes of the server, each with its length in seconds.
+        events: the received events, in the order of their sequence numbers. The server sends an event once it is
+            stored.
+    """
 
     match_id: str
     result: dict[str, Any]
@@ -30,13 +42,22 @@ class MatchReport:
 
 
 class Bot:
-    """Plays on `connection`, at most one input for each frame. Rules without a pilot are only watched."""
+    """Plays a match on `connection` and sends at most one input for each frame.
+
+    If the rules have no pilot, the bot keeps its seat and sends no input.
+    """
 
     def __init__(self, connection: PlayerConnection) -> None:
         self._connection = connection
 
     async def play(self) -> MatchReport:
-        """Play until the match has ended. Raises: JoinRefused, ConnectionLost, PilotError."""
+        """Play until the match has ended.
+
+        Raises:
+            JoinRefused: a game server refused the player, and a retry cannot succeed.
+            ConnectionLost: the game server died and no other server gave the player a seat in time.
+            PilotError: the pilot raised an exception.
+        """
         connection = self._connection
         failed: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         try:

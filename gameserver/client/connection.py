@@ -1,4 +1,7 @@
-"""A seat in a match: inputs out, frames in, and back to the seat by itself when a server dies or hands over."""
+"""Keeps a player's connection to a match: sends inputs, receives frames, and reconnects automatically.
+
+The connection reconnects when its game server dies or hands the match over.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,21 @@ from gameserver.protocol import (
 )
 
 Update = Welcome | Frame | Full
+"""The messages that describe the state of the match."""
 
 _STALLED_SECONDS: Final = 1.2
-"""The server sends at least twice a second; after this long without a word it is taken for dead."""
+"""A server that has sent nothing for this time counts as dead. A healthy server sends at least twice a second."""
 
 _RESUME_SECONDS: Final = 20.0
+"""Time for the search for another server, before the connection counts as lost."""
+
 _RETRY_SECONDS: Final = 0.1
 _HANDSHAKE_SECONDS: Final = 4.0
-"""Longer than a server keeps a client waiting while the lease of a dead owner runs out."""
+"""Time for an answer to `Hello`.
+
+A server keeps a client waiting until the lease of the match's dead owner has expired. This time is longer than that
+wait.
+"""
 
 _KEPT_SAMPLES: Final = 100_000
 _KEPT_EVENTS: Final = 10_000
@@ -54,7 +64,11 @@ _TRANSIENT: Final = frozenset({RefusalCode.UNAVAILABLE, RefusalCode.SLOW})
 
 
 class JoinRefused(Exception):
-    """A server refused, and asking again would not help."""
+    """Reports that a game server refused the player, and that a retry cannot succeed.
+
+    Attributes:
+        code: the cause, a value of `protocol.RefusalCode`.
+    """
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
@@ -62,12 +76,12 @@ class JoinRefused(Exception):
 
 
 class ConnectionLost(Exception):
-    """No server took the player in, in time."""
+    """Reports that no game server gave the player a seat in time."""
 
 
 @dataclass(frozen=True)
 class _Access:
-    """All that is needed to come (back) to a match."""
+    """Holds all that a connection needs to join or rejoin a match."""
 
     match_id: str
     token: Callable[[], str]
@@ -80,7 +94,13 @@ class _Access:
 
 @dataclass
 class Interruption:
-    """Play stood still for `seconds`: from the last message of the old server to the welcome of the next one."""
+    """Describes a pause of the play because the match or the connection moved to another server.
+
+    Attributes:
+        seconds: from the last message of the old server to the `Welcome` of the new server.
+        from_server: id of the old server.
+        to_server: id of the new server, which can be the old server again.
+    """
 
     seconds: float
     from_server: str
@@ -89,7 +109,15 @@ class Interruption:
 
 @dataclass
 class Samples:
-    """What a connection measured. `latency_ms`: from sending an input to the first frame that shows it."""
+    """Holds what a connection measured.
+
+    Attributes:
+        latency_ms: milliseconds from an input to the first frame that acknowledges the input, for the newest 100,000.
+        frames: number of received frames.
+        bytes: bytes of all received messages, without the headers of WebSocket frames.
+        inputs: number of sent inputs.
+        interruptions: each change of the server.
+    """
 
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
     frames: int = 0
@@ -109,7 +137,22 @@ async def connect(
     timeout_seconds: float,
     ssl_context: ssl.SSLContext | None = None,
 ) -> PlayerConnection:
-    """Take a seat; see `GameClient.join`. Raises: JoinRefused, ConnectionLost."""
+    """Take a seat in a match, and keep it until the match has ended. `GameClient.join` calls this function.
+
+    Args:
+        match_id: id of the match.
+        url: WebSocket address of a game server.
+        token: returns the access token, each time that the connection needs it.
+        locate: returns the address of the server that runs a match, or None if it is unknown.
+        name: name to show to other players.
+        codec: encoding of the messages.
+        timeout_seconds: limit for the first seat. A reconnect has 20 s.
+        ssl_context: trusts the certificates of `wss` addresses. None trusts the system's authorities.
+
+    Raises:
+        JoinRefused: a game server refused the player, and a retry cannot succeed.
+        ConnectionLost: no game server gave the player a seat within `timeout_seconds`.
+    """
     access = _Access(match_id, token, locate, name, codec, timeout_seconds, ssl_context)
     connection = PlayerConnection(access)
     await connection._enter([url], time.monotonic() + timeout_seconds)
@@ -118,16 +161,17 @@ async def connect(
 
 
 class PlayerConnection:
-    """A held seat.
+    """Plays one match and reconnects automatically. `GameClient.join` makes a connection.
 
     Attributes:
-        info: from the last welcome.
-        state: the rules' full view at that time.
-        events: what servers have acknowledged as stored, by sequence.
-        chat: what players said, and own lines that were not told to anybody; the newest 1,000.
-        ended: the result (payload of `match.ended`), or JoinRefused or ConnectionLost.
-        on_update: called with every welcome, frame and full frame, at once; for programs that must be fast.
-        samples: measurements.
+        info: facts about the match and the own seat, from the last `Welcome`.
+        state: the rules' full view at the time of the last `Welcome`.
+        events: the newest 10,000 events by sequence number. The server sends an event once it is stored.
+        chat: the newest 1,000 chat lines, and an `Unsaid` for each own line that the server did not send to the
+            players.
+        ended: the result of the match (payload of `match.ended`), or the error JoinRefused or ConnectionLost.
+        on_update: a function that receives each update without delay, in the place of `updates`. None by default.
+        samples: measurements of the connection.
     """
 
     def __init__(self, access: _Access) -> None:
@@ -136,7 +180,7 @@ class PlayerConnection:
         self.events: dict[int, Event] = {}
         self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        # Nobody may be looking when it fails; the error is not lost, `ended` keeps it.
+        # Read the error, else asyncio logs it when no caller has awaited `ended`. A later caller still gets the error.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()
@@ -153,14 +197,25 @@ class PlayerConnection:
 
     @property
     def match_id(self) -> str:
+        """Return the id of the match."""
         return self._access.match_id
 
     @property
     def reconnects(self) -> int:
+        """Return how often the connection lost its server and found another server."""
         return len(self.samples.interruptions)
 
     def send_input(self, action: Any) -> int:
-        """Send what the rules of the match call an action. Returns its sequence; lost if the connection is down."""
+        """Send an input.
+
+        The input is lost if the connection has no server at this moment.
+
+        Args:
+            action: an instance of the rules' `action_type`.
+
+        Returns:
+            The sequence number of the input. A frame acknowledges the input by this number.
+        """
         self._sequence += 1
         listener = self._listener
         if listener is not None and listener.seated:
@@ -170,14 +225,21 @@ class PlayerConnection:
         return self._sequence
 
     def say(self, text: str) -> None:
-        """Say something to the players of the match; lost if the connection is down. The answer comes in `chat`."""
+        """Send a chat line to all players of the match.
+
+        The line is lost if the connection has no server at this moment. The server's answer is appended to `chat`.
+        """
         if self._listener is not None and self._listener.seated:
             self._listener.send(Say(text))
 
     async def updates(self) -> AsyncIterator[Update]:
-        """Welcomes, frames and full frames until the match has ended; only the newest 1,000 are kept for a slow reader.
+        """Yield each update until the match has ended. While `on_update` is set, nothing is yielded.
 
-        Raises: JoinRefused, ConnectionLost
+        The connection keeps the newest 1,000 updates for a slow reader.
+
+        Raises:
+            JoinRefused: a game server refused the player, and a retry cannot succeed.
+            ConnectionLost: the game server died and no other server gave the player a seat in time.
         """
         while True:
             while self._updates:
@@ -189,17 +251,22 @@ class PlayerConnection:
             await self._news.wait()
 
     async def result(self) -> dict[str, Any]:
-        """Wait for the end. Raises: JoinRefused, ConnectionLost."""
+        """Wait for the end of the match, and return its result: the payload of the event `match.ended`.
+
+        Raises:
+            JoinRefused: a game server refused the player, and a retry cannot succeed.
+            ConnectionLost: the game server died and no other server gave the player a seat in time.
+        """
         return await asyncio.shield(self.ended)
 
     async def leave(self) -> None:
-        """Give up the seat for good."""
+        """Give up the seat for good, and close the connection."""
         if self._listener is not None:
             self._listener.send(Leave())
         await self.close()
 
     async def close(self) -> None:
-        """Drop the connection; the seat stays, until the match ends. Idempotent."""
+        """Close the connection. The player keeps the seat until the match ends. A second call does nothing."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -210,9 +277,10 @@ class PlayerConnection:
         if not self.ended.done():
             self.ended.cancel()
 
-    # Incoming
+    # Received messages
 
     def received(self, message: ServerMessage, size: int) -> None:
+        """Handle a message of the server, of `size` bytes. `PlaySocket` calls this method after the `Welcome`."""
         self._last_word = time.monotonic()
         self.samples.bytes += size
         if isinstance(message, Frame | Full):
@@ -254,13 +322,13 @@ class PlayerConnection:
             self._updates.append(update)
             self._news.set()
 
-    # Getting in, and back
+    # Connecting and reconnecting
 
     def _watch(self) -> None:
         self._keeper = asyncio.create_task(self._keep())
 
     async def _keep(self) -> None:
-        """Come back whenever the server falls silent or goes away, until the match has ended."""
+        """Reconnect each time that the server sends nothing or closes the connection, until the match has ended."""
         try:
             while not self.ended.done():
                 listener = self._listener
@@ -286,7 +354,7 @@ class PlayerConnection:
         self.samples.interruptions.append(Interruption(time.monotonic() - silent_since, before, self.info.server_id))
 
     async def _enter(self, urls: list[str], deadline: float) -> None:
-        """Try the addresses, and those that they redirect to, in turn until one gives a welcome."""
+        """Try the addresses and the targets of redirects, one after another, until a server sends a `Welcome`."""
         self._redirected_to = None
         candidates = deque(dict.fromkeys(urls))
         known = list(candidates)
@@ -318,7 +386,7 @@ class PlayerConnection:
                 problem = f"{url}: {answer}"
 
     async def _hello(self, url: str, deadline: float) -> Welcome | Redirect | Refused | str:
-        """Ask one server. A text is the reason why it could not be asked."""
+        """Ask a server for the seat. Returns its answer, or the reason for no answer as a text."""
         access = self._access
         listener = PlaySocket(self, url, access.codec)
         patience = max(0.1, min(_HANDSHAKE_SECONDS, deadline - time.monotonic()))
@@ -346,6 +414,7 @@ class PlayerConnection:
         return answer
 
     def welcomed(self, welcome: Welcome, size: int) -> None:
+        """Handle the `Welcome` of a server, of `size` bytes. `PlaySocket` calls this method."""
         self.info, self.state = welcome.match, welcome.state
         self._alternates = welcome.match.alternates
         self._sequence = max(self._sequence, welcome.sequence)

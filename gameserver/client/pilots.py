@@ -1,4 +1,4 @@
-"""Who decides what a bot does: the bundled arena's pilot, that of a studio's rules, or none."""
+"""Chooses the pilot of a bot: the arena's pilot, the pilot of another rules module, or `Onlooker`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from gameserver.rules.arena import Changes, Move, PickUp, View
 
 
 class ArenaPilot:
-    """Runs to the most rewarding pick-up."""
+    """Implements `gameserver.rules.Pilot` for the arena.
+
+    The bot runs to the pick-up that has the most points for its distance.
+
+    Args:
+        slot: the slot of the bot's seat.
+    """
 
     def __init__(self, slot: int) -> None:
         self._slot = slot
@@ -20,12 +26,14 @@ class ArenaPilot:
         self._target: PickUp | None = None
 
     def look(self, view: Any) -> None:
+        """Replace all known positions and pick-ups."""
         seen = msgspec.convert(view, View, strict=False)
         self._places = {slot: (x, y) for slot, (x, y, _) in seen.players.items()}
         self._pick_ups = {pick_up.id: pick_up for pick_up in seen.pick_ups}
         self._target = None
 
     def learn(self, changes: Any) -> None:
+        """Update the positions and pick-ups that changed."""
         seen = msgspec.convert(changes, Changes)
         moved = seen.moved
         for index in range(0, len(moved), 3):
@@ -38,12 +46,13 @@ class ArenaPilot:
             self._pick_ups[pick_up.id] = pick_up
 
     def decide(self) -> Move:
+        """Return the direction to the target, and choose a new target after a player has collected the target."""
         place = self._places.get(self._slot)
         if place is None or not self._pick_ups:
             return Move(0.0, 0.0)
         x, y = place
         if self._target is None:
-            # Points for the way: a rich one may be farther off.
+            # The pick-up with the shortest way for each of its points: a rich pick-up may be farther away.
             self._target = min(self._pick_ups.values(), key=lambda p: (abs(p.x - x) + abs(p.y - y)) / p.points)
         dx, dy = self._target.x - x, self._target.y - y
         longest = max(abs(dx), abs(dy))
@@ -51,20 +60,27 @@ class ArenaPilot:
 
 
 class Onlooker:
-    """Keeps its seat and does nothing: for rules without a pilot."""
+    """Implements `gameserver.rules.Pilot` for rules without a pilot: the bot keeps its seat and sends no input."""
 
     def __init__(self, slot: int) -> None: ...
 
-    def look(self, view: Any) -> None: ...
+    def look(self, view: Any) -> None:
+        """Ignore the view."""
 
-    def learn(self, changes: Any) -> None: ...
+    def learn(self, changes: Any) -> None:
+        """Ignore the changes."""
 
-    def decide(self) -> None: ...
+    def decide(self) -> None:
+        """Return None, which means no input."""
 
 
 _BUNDLED: Final[dict[str, type[Pilot]]] = {"arena": ArenaPilot}
 
 
 def pilot_of(rules: str) -> type[Pilot]:
-    """The pilot for the rules of this name. Raises: whatever the studio's module raises when it is imported."""
+    """Return the class of the pilot for the rules of this name.
+
+    Raises:
+        Exception: a studio's module may raise any exception while Python imports it.
+    """
     return _BUNDLED.get(rules) or load_pilot(rules) or Onlooker

@@ -1,4 +1,7 @@
-"""One WebSocket of a player's connection; a connection has several in its life when servers die or hand over."""
+"""Implements one WebSocket of a player's connection.
+
+A connection uses a new WebSocket for each server, so it has several in turn when servers die or hand the match over.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,25 @@ from gameserver.protocol import Codec, ProtocolError, Redirect, Refused, ServerM
 
 
 class SocketOwner(Protocol):
-    """Who the socket works for."""
+    """Describes the receiver of a socket's messages."""
 
     def welcomed(self, welcome: Welcome, size: int) -> None: ...
     def received(self, message: ServerMessage, size: int) -> None: ...
 
 
 class PlaySocket(WSListener):
-    """Reports to its owner from the welcome on. `answer` is the server's answer to the hello."""
+    """Passes the messages of one server to `owner`, from the `Welcome` on.
+
+    Args:
+        owner: receiver of the messages.
+        url: WebSocket address of the server.
+        codec: encoding of the messages.
+
+    Attributes:
+        url: WebSocket address of the server.
+        seated: True between the `Welcome` and the end of the WebSocket.
+        answer: the server's answer to the `Hello`. ConnectionError if the server closed the WebSocket before an answer.
+    """
 
     def __init__(self, owner: SocketOwner, url: str, codec: Codec) -> None:
         self.url = url
@@ -31,9 +45,11 @@ class PlaySocket(WSListener):
         self._gone = asyncio.Event()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport. picows calls this method after the handshake."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Decode a frame and pass its message to the owner. A frame that is no message ends the WebSocket."""
         if frame.msg_type is self._type:
             try:
                 message = self._codec.decode_server(frame.get_payload_as_memoryview())
@@ -46,6 +62,7 @@ class PlaySocket(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
+        """Mark the WebSocket as closed. picows calls this method at the end of the WebSocket."""
         self.seated = False
         self._gone.set()
         if not self.answer.done():
@@ -53,16 +70,18 @@ class PlaySocket(WSListener):
             self.answer.exception()
 
     def send(self, message: Any) -> None:
+        """Send a message, or nothing if the WebSocket is not open."""
         if self._transport is not None and not self._gone.is_set():
             self._transport.send(self._type, self._codec.encode(message))
 
     def drop(self) -> None:
+        """Close the WebSocket at once, without a close frame."""
         self.seated = False
         if self._transport is not None:
             self._transport.disconnect()
 
     async def lost(self, seconds: float) -> bool:
-        """Wait until the connection is gone, at most so long."""
+        """Wait until the WebSocket is closed, for `seconds` at most. Returns True if it is closed."""
         try:
             async with asyncio.timeout(seconds):
                 await self._gone.wait()

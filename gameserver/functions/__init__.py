@@ -1,1 +1,1 @@
-"""The functions behind the API and the queue: plain handlers, hosted by asyncio processes here and by AWS Lambda."""
+"""The functions that answer the API and store events. Local processes and AWS Lambda both run them."""

@@ -1,4 +1,4 @@
-"""Bounds how much of one kind of work a process takes on, so that everything else it does stays quick."""
+"""Limits how much work of a kind a process accepts, so that its other work stays fast."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from typing import Final
 from gameserver.functions.http import HttpError
 
 _RETRY_AFTER_SECONDS: Final = (1, 3)
-"""Spread, or everybody who was turned away would come back at once."""
+"""Shortest and longest time after which a refused client shall retry. A random time spreads the retries."""
 
 
 class Admission:
-    """An async context for one call; calls come in in the order in which they asked.
+    """Limits the concurrent calls.
+
+    Each call enters this object as an async context. Waiting calls start in their order.
 
     Args:
-        at_once: calls under way.
-        waiting: calls that wait for their turn; further ones are turned away.
+        at_once: largest number of calls that run at the same time.
+        waiting: largest number of calls that wait. Further calls are refused.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -27,7 +29,11 @@ class Admission:
         self._inside = 0
 
     async def __aenter__(self) -> None:
-        """Raises: ApiError: 503 `busy` with the seconds to wait."""
+        """Wait until the call may start.
+
+        Raises:
+            HttpError: 503 `busy`, with the seconds after which the client shall retry. Too many calls wait.
+        """
         if self._inside >= self._most:
             seconds = random.randint(*_RETRY_AFTER_SECONDS)
             raise HttpError(503, "busy", "too many players ask for this at once", retry_after_seconds=seconds)

@@ -1,8 +1,8 @@
-"""Sign-up, log-in and refresh in front of the user pool.
+"""Signs players up, logs them in and refreshes their tokens, with the help of the user pool in Cognito.
 
-No answer tells a stranger whether an address has an account: log-in has one error for every cause, and sign-up answers
-the same for a taken address as for a new one. The exception is `auto_confirm_sign_up`, meant for development, where
-logging in would tell it anyway.
+No answer shows whether an e-mail address has an account. A failed login has the same error for each cause, and a
+sign-up with a known address has the same answer as with a new address. The setting `auto_confirm_sign_up` for
+development is an exception, because there a login right after the sign-up shows the same fact.
 """
 
 from __future__ import annotations
@@ -30,26 +30,51 @@ _THROTTLED = frozenset({"TooManyRequestsException", "LimitExceededException", "T
 
 
 class SignUp(msgspec.Struct):
+    """Describes the body of a sign-up.
+
+    Attributes:
+        email: e-mail address, the name for the login.
+        password: must satisfy the policy of the user pool.
+        display_name: name that other players see.
+    """
+
     email: Annotated[str, Meta(min_length=3, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
     display_name: Annotated[str, Meta(max_length=100)]
 
 
 class LogIn(msgspec.Struct):
+    """Describes the body of a login.
+
+    Attributes:
+        email: e-mail address of the account.
+        password: password of the account.
+    """
+
     email: Annotated[str, Meta(min_length=3, max_length=254)]
     password: Annotated[str, Meta(min_length=1, max_length=256)]
 
 
 class Refresh(msgspec.Struct):
+    """Describes the body of a refresh.
+
+    Attributes:
+        refresh_token: the refresh token of an earlier login.
+    """
+
     refresh_token: Annotated[str, Meta(min_length=1, max_length=8192)]
 
 
 async def sign_up(request: Request, services: Services) -> Response:
-    """POST /v1/signup {email, password, display_name} -> 201 {player_id, confirmed}."""
-    asked = request.json(SignUp)
+    """Answer `POST /v1/signup` with a body `SignUp`: 201 {player_id, confirmed}.
+
+    Raises:
+        HttpError: any other answer.
+    """
+    body = request.json(SignUp)
     services.login_by_source.take(request.source)
-    email = clean_email(asked.email)
-    name = clean_display_name(asked.display_name)
+    email = clean_email(body.email)
+    name = clean_display_name(body.display_name)
     settings = services.settings
     try:
         answer = await _cognito(
@@ -57,7 +82,7 @@ async def sign_up(request: Request, services: Services) -> Response:
             lambda: services.aws.cognito.sign_up(
                 ClientId=settings.client_id,
                 Username=email,
-                Password=asked.password,
+                Password=body.password,
                 UserAttributes=[{"Name": "email", "Value": email}],
             ),
         )
@@ -77,13 +102,19 @@ async def sign_up(request: Request, services: Services) -> Response:
 
 
 async def log_in(request: Request, services: Services) -> Response:
-    """POST /v1/login {email, password} -> 200 {access_token, id_token, refresh_token, expires_in, token_type}."""
-    asked = request.json(LogIn)
-    email = clean_email(asked.email)
+    """Answer `POST /v1/login` with a body `LogIn`: 200 {access_token, id_token, refresh_token, expires_in, token_type}.
+
+    `expires_in` is in seconds.
+
+    Raises:
+        HttpError: any other answer.
+    """
+    body = request.json(LogIn)
+    email = clean_email(body.email)
     services.login_by_source.take(request.source)
     services.login_by_account.take(email)
     try:
-        tokens = await _initiate(services, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": asked.password})
+        tokens = await _initiate(services, "USER_PASSWORD_AUTH", {"USERNAME": email, "PASSWORD": body.password})
     except _CognitoError as error:
         if error.code in _REFUSED or error.code == "InvalidParameterException":
             message = "the e-mail address or the password is wrong, or the account is not confirmed yet"
@@ -93,11 +124,17 @@ async def log_in(request: Request, services: Services) -> Response:
 
 
 async def refresh(request: Request, services: Services) -> Response:
-    """POST /v1/refresh {refresh_token} -> 200 {access_token, id_token, expires_in, token_type}."""
-    asked = request.json(Refresh)
+    """Answer `POST /v1/refresh` with a body `Refresh`: 200 {access_token, id_token, expires_in, token_type}.
+
+    `expires_in` is in seconds.
+
+    Raises:
+        HttpError: any other answer.
+    """
+    body = request.json(Refresh)
     services.login_by_source.take(request.source)
     try:
-        tokens = await _initiate(services, "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": asked.refresh_token})
+        tokens = await _initiate(services, "REFRESH_TOKEN_AUTH", {"REFRESH_TOKEN": body.refresh_token})
     except _CognitoError as error:
         if error.code in _REFUSED or error.code == "InvalidParameterException":
             raise HttpError(401, "invalid_refresh_token", "the refresh token is not valid, log in again") from error
@@ -106,7 +143,7 @@ async def refresh(request: Request, services: Services) -> Response:
 
 
 class _CognitoError(Exception):
-    """A call that Cognito refused; `code` is its own, "" when it did not answer."""
+    """Reports a failed call of Cognito. `code` is the error code of Cognito, or "" if Cognito did not answer."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(code)
@@ -123,7 +160,7 @@ async def _cognito(services: Services, call: Callable[[], T]) -> T:
         except ClientError as error:
             raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
         except BotoCoreError as error:
-            # Its text may quote parameters, which here are credentials.
+            # Do not keep the text of the error. It may contain the parameters of the call, which are credentials.
             raise _CognitoError("", type(error).__name__) from None
 
     return await services.aws.run(guarded)
@@ -165,7 +202,7 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
     try:
         await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
-        # The account exists by now and cannot be made again; the name can be set later.
+        # Do not fail: the account now exists, so a second sign-up would be refused. The player can set the name later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 

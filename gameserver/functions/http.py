@@ -1,4 +1,4 @@
-"""Requests and responses as the functions see them, whoever hosts them."""
+"""Defines the requests and responses of the functions, independent of the host: a local process or AWS Lambda."""
 
 from __future__ import annotations
 
@@ -16,14 +16,23 @@ from gameserver.visible_text import normalise, visible
 T = TypeVar("T")
 
 MAX_BODY_BYTES = 16 * 1024
+"""Largest body of a request."""
+
 MAX_NAME_LENGTH = 24
+"""Largest length of a display name, in characters."""
+
 _EMAIL = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+\Z")
 
 
 class HttpError(Exception):
-    """An answer other than success. `code` is for programs, `message` for people; neither holds personal data.
+    """Ends a request with an answer that reports an error. Neither the code nor the message contains personal data.
 
-    `regions`: where the same request would be served, the best first.
+    Attributes:
+        status: HTTP status, 400 to 599.
+        code: name of the error, for programs.
+        message: cause of the error in English, for people.
+        retry_after_seconds: time after which the client shall retry, or None.
+        regions: other regions that would accept the same request, the best first.
     """
 
     def __init__(
@@ -43,12 +52,14 @@ class HttpError(Exception):
         self.regions = tuple(regions)
 
     def body(self) -> dict[str, Any]:
+        """Return the JSON body of the answer: {error: {code, message, regions}}."""
         error: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.regions:
-            error["regions"] = [{"region": one.region, "api": one.api} for one in self.regions]
+            error["regions"] = [{"region": other.region, "api": other.api} for other in self.regions]
         return {"error": error}
 
     def headers(self) -> dict[str, str]:
+        """Return the headers that belong to this error: `Retry-After` and `WWW-Authenticate`."""
         headers = {} if self.retry_after_seconds is None else {"Retry-After": str(self.retry_after_seconds)}
         if self.status == 401:
             headers["WWW-Authenticate"] = "Bearer"
@@ -57,13 +68,15 @@ class HttpError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """One call.
+    """Describes a request to the API.
 
     Attributes:
-        path: parameters taken from the address.
-        player_id: set by the host from a verified token, on routes that ask for one.
-        internal: a probe or load-test account, by the same token.
-        source: the caller's network address. Only limits may use it.
+        body: the JSON body, or b"".
+        path: parameters in the path, for example `match_id`.
+        query: parameters in the query string.
+        player_id: id of the player from the verified access token, or "" on a route without a token.
+        internal: True if the token names an account of a probe or a load test.
+        source: network address of the client. Only rate limits may use it.
     """
 
     body: bytes = b""
@@ -77,7 +90,7 @@ class Request:
         """Decode the body.
 
         Raises:
-            ApiError: 400, naming the field.
+            HttpError: 400 if the body is no JSON or a field is not valid, 413 if the body is too large.
         """
         if len(self.body) > MAX_BODY_BYTES:
             raise HttpError(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
@@ -91,6 +104,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
+    """Describes the answer to a request.
+
+    Attributes:
+        status: HTTP status.
+        body: a value that is sent as JSON.
+    """
+
     status: int
     body: Any
 
@@ -99,10 +119,10 @@ def clean_display_name(raw: str) -> str:
     """Normalise a name that a player chose.
 
     Raises:
-        ApiError: 400; empty, longer than 24 characters, or with characters that cannot be seen.
+        HttpError: 400 if the name is empty, has more than 24 characters, or has invisible characters.
     """
     name = normalise(raw)
-    # The same rule as for the name that a client sends to a game server, which drops what this refuses.
+    # A game server removes invisible characters from the name that a client sends. So this function refuses them.
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != visible(raw):
         raise HttpError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name
@@ -112,7 +132,7 @@ def clean_email(raw: str) -> str:
     """Normalise an e-mail address.
 
     Raises:
-        ApiError: 400; it has not the form of one.
+        HttpError: 400 if the text does not have the form of an e-mail address.
     """
     email = raw.strip().lower()
     if not _EMAIL.match(email):

@@ -1,7 +1,9 @@
-"""The functions on AWS Lambda: `api` and `auth` behind API Gateway, `persistence` behind SQS, `ops` by invocation.
+"""Runs the functions on AWS Lambda.
 
-A sandbox of Lambda serves one event at a time and is frozen in between. One event loop lives as long as the sandbox, so
-that connections, tokens' keys and data keys are used again.
+API Gateway calls `api` and `auth`, SQS calls `persistence`, and operators invoke `ops`.
+
+An execution environment of Lambda serves one event at a time, and Lambda freezes it between events. Each environment
+keeps one event loop, so that later events reuse its connections, the keys of tokens and the data keys.
 """
 
 from __future__ import annotations
@@ -30,37 +32,47 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
-# After a pause this long other sides have closed connections, and the loop should hear of it before it uses one.
+# After a pause of this length servers may have closed connections. The event loop then needs a moment to notice this
+# before a call uses a connection.
 _THAW_SECONDS = 10.0
 _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 
 
 def api(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
-    """Answer an HTTP API event (payload format 2.0) of any route."""
+    """Answer an event of API Gateway's HTTP API (payload format 2.0), on any route."""
     return _host("api").run(lambda services: respond(event, services))
 
 
 def auth(event: Mapping[str, Any], _context: Any) -> dict[str, Any]:
-    """As `api`; a function of its own, so that what handles passwords reaches neither database nor cache."""
+    """Answer an event of API Gateway's HTTP API, on the routes with passwords.
+
+    These routes have a separate Lambda function, which can reach neither PostgreSQL nor Redis.
+    """
     return _host("auth").run(lambda services: respond(event, services))
 
 
 def persistence(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Store a batch of SQS messages; the queue's mapping must report batch item failures."""
+    """Store the events of a batch of SQS messages.
+
+    The event source mapping of the queue must have `ReportBatchItemFailures`.
+    """
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         return _host("persistence").run(lambda services: persist(event, services))
 
 
 def ops(event: Any, context: Any) -> dict[str, Any]:
-    """Run one command for an operator; see `operations`. CloudTrail knows who it was, by the request."""
-    # Time to answer in, before Lambda ends the call.
+    """Run a command for an operator, see `operations`.
+
+    CloudTrail records the operator's identity with the request id.
+    """
+    # Reserve a second for the answer, before Lambda ends the call.
     seconds = context.get_remaining_time_in_millis() / 1000 - 1
     with structlog.contextvars.bound_contextvars(request_id=context.aws_request_id):
         return _host("ops").run(lambda services: operations.run(event, services, seconds=seconds))
 
 
 async def respond(event: Mapping[str, Any], services: Services) -> dict[str, Any]:
-    """The answer to an HTTP API event, in the form that the gateway expects."""
+    """Answer an event of API Gateway's HTTP API, in the form that API Gateway expects."""
     route = _ROUTES.get(event["routeKey"])
     request_id = str(event["requestContext"]["requestId"])
     with structlog.contextvars.bound_contextvars(request_id=request_id):
@@ -108,7 +120,7 @@ def _request(route: Route, event: Mapping[str, Any], settings: Settings) -> Requ
 def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
     """Return the claims of the token, whose signature, issuer and expiry the gateway's authorizer has checked.
 
-    It accepts id tokens too, which name the client as their audience; those are not meant for an API.
+    The authorizer also accepts id tokens, because they name the client as their audience. An API must refuse id tokens.
     """
     claims: Mapping[str, Any] = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
     if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:
@@ -117,7 +129,7 @@ def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
 
 
 class _Host:
-    """One sandbox's event loop and services."""
+    """Holds the event loop and the services of an execution environment."""
 
     def __init__(self, process: str) -> None:
         settings = Settings.from_env()

@@ -1,4 +1,4 @@
-"""The players with the highest total score."""
+"""Answers with the players who have the highest total scores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ _DEFAULT = 10
 
 
 async def get_leaderboard(request: Request, services: Services) -> Response:
-    """GET /v1/leaderboard?limit=10 -> 200 {entries: [{rank, player_id, display_name, total_score, wins}]}."""
+    """Answer `GET /v1/leaderboard?limit=10`: 200 {entries: [{rank, player_id, display_name, total_score, wins}]}.
+
+    Raises:
+        HttpError: 400 if `limit` is no number from 1 to 100.
+    """
     raw = request.query.get("limit", str(_DEFAULT))
     if not (raw.isascii() and raw.isdecimal() and len(raw) <= 3 and 1 <= int(raw) <= _LONGEST):
         raise HttpError(400, "invalid_request", f"limit must be a number from 1 to {_LONGEST}")
@@ -32,6 +36,6 @@ async def get_leaderboard(request: Request, services: Services) -> Response:
             for rank, (player_id, stats) in enumerate(leaders, start=1)
         ]
 
-    # One key for every limit, so that one invalidation covers them all.
+    # All limits share a key in the cache, so that an invalidation covers all of them.
     entries = await services.cache.get_or_load(LEADERBOARD_NAMESPACE, LEADERBOARD_KEY, load)
     return Response(200, {"entries": entries[: int(raw)]})

@@ -1,4 +1,4 @@
-"""Creating a match, or finding one with a free seat, and looking one up."""
+"""Creates matches, finds matches with a free seat, and looks matches up."""
 
 from __future__ import annotations
 
@@ -22,34 +22,47 @@ _MATCH_ID = re.compile(r"[0-9a-zA-Z_-]{1,64}\Z")
 
 
 class CreateMatch(msgspec.Struct):
-    """`join`: `open` takes a match that has a free seat if there is one, `new` always makes one."""
+    """Describes the body of a request for a match.
+
+    Attributes:
+        mode: name of the mode.
+        join: `new` creates a match. `open` finds a match with a free seat, and creates a match if there is none.
+    """
 
     mode: str
     join: Literal["new", "open"] = "new"
 
 
 async def create_match(request: Request, services: Services) -> Response:
-    """POST /v1/matches {mode, join} -> 201 {match_id, mode, state, server: {id, zone, url}}.
+    """Answer `POST /v1/matches` with a body `CreateMatch`: 201 {match_id, mode, state, server: {id, zone, url}}.
 
-    The match is in DynamoDB before the answer is given. Raises 503 `no_capacity` when no server has room, 503 `busy`
-    when too many ask at once, and 503 `region_closed`, with the regions to play in, while the region takes no new
-    matches.
+    The match is registered in DynamoDB before this function returns.
+
+    Raises:
+        HttpError: 503 `no_capacity` if no server has room. 503 `busy` if too many requests wait. 503 `region_closed`,
+            with other regions, if the region takes no new matches. 400 `unknown_mode` if the mode does not exist.
     """
-    asked = request.json(CreateMatch)
-    mode = services.settings.mode(asked.mode)
+    body = request.json(CreateMatch)
+    mode = services.settings.mode(body.mode)
     if mode is None:
         names = ", ".join(known.name for known in services.settings.modes)
         raise HttpError(400, "unknown_mode", f"mode must be one of: {names}")
     services.matches_by_player.take(request.player_id)
     async with services.match_requests:
         await _refuse_if_closed(services)
-        if asked.join == "open":
+        if body.join == "open":
             return await _find_or_create(services, mode, request)
         return await _create(services, mode, request, unless_open=False)
 
 
 async def get_match(request: Request, services: Services) -> Response:
-    """GET /v1/matches/{match_id} -> 200 {match_id, mode, state, server or null, result or null}."""
+    """Answer `GET /v1/matches/{match_id}`: 200 {match_id, mode, state, server, result}.
+
+    `server` is null after the end of the match, and `result` is null before the end.
+
+    Raises:
+        HttpError: 404 if the match does not exist.
+    """
     match_id = request.path["match_id"]
     record = await services.tables.match(match_id) if _MATCH_ID.match(match_id) else None
     if record is None:
@@ -74,15 +87,16 @@ async def _refuse_if_closed(services: Services) -> None:
 
 
 async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
-    found = await services.directory.find_open(mode.name, internal=request.internal)
-    if found is None:
-        # One after the other in this process: else each of many players who come at once would set aside a server's
-        # places for a match of their own before they find the first one's. Between processes, Redis decides.
+    open_match = await services.directory.find_open(mode.name, internal=request.internal)
+    if open_match is None:
+        # A process opens only one match of a mode at a time. Else many players who arrive at the same time would each
+        # reserve a server's seats for a new match, before they find the match of the first player. Between processes,
+        # Redis decides whose match is used.
         async with services.opening_match(mode.name):
-            found = await services.directory.find_open(mode.name, internal=request.internal)
-            if found is None:
+            open_match = await services.directory.find_open(mode.name, internal=request.internal)
+            if open_match is None:
                 return await _create(services, mode, request, unless_open=True)
-    return await _joinable(services, *found)
+    return await _joinable(services, *open_match)
 
 
 async def _joinable(services: Services, spec: MatchSpec, server: ServerInfo) -> Response:
@@ -99,7 +113,8 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
         raise HttpError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
-    # In this order: what fails in between leaves an item that expires, never a match that is played unregistered.
+    # Register the match before a server can run it. A failure between the two steps leaves only an item that expires.
+    # The other order could leave a match that runs without an item.
     await services.tables.register_match(
         match_id,
         mode=mode.name,

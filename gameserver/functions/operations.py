@@ -1,8 +1,10 @@
-"""What the function `ops` does for operators, for whom Redis can be reached from inside its network only.
+"""Runs commands for operators, as the Lambda function `ops`. Operators need it because only the VPC can reach Redis.
 
-A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}, and so is
-its answer. Nothing reads values: they are the players'. `operator` is who the caller says to be, for the log; who it
-was, CloudTrail knows by the request's id.
+A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}. The answer
+is a JSON object too. No command reads values of the cache, because they are data of players.
+
+The field `operator` of a command is a name for the log, and nothing verifies it. CloudTrail records the verified
+identity with the id of the request.
 """
 
 from __future__ import annotations
@@ -30,11 +32,17 @@ class _Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="command", f
 
 
 class StatsCommand(_Command, frozen=True, kw_only=True, tag="stats"):
-    """-> CacheStats"""
+    """Measures the cache. The answer is a `CacheStats`."""
 
 
 class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
-    """-> {keys: [CacheKey], complete}"""
+    """Lists the keys that match a glob. The answer is {keys: [CacheKey], complete}.
+
+    Attributes:
+        pattern: glob over `<namespace>:<key>`.
+        limit: largest number of keys in the answer. `complete` is false if there are more.
+        sizes: also measure the memory of each key.
+    """
 
     pattern: str
     limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
@@ -42,14 +50,14 @@ class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
 
 
 class TimeToLive(_Command, frozen=True, kw_only=True, tag="ttl"):
-    """-> {ttl_seconds or null}"""
+    """Reads the time to live of a key. The answer is {ttl_seconds}, which is null if the key does not exist."""
 
     namespace: str
     key: str
 
 
 class Expire(_Command, frozen=True, kw_only=True, tag="expire"):
-    """-> {found}"""
+    """Sets the time to live of a key. The answer is {found}, which is false if the key does not exist."""
 
     namespace: str
     key: str
@@ -57,27 +65,38 @@ class Expire(_Command, frozen=True, kw_only=True, tag="expire"):
 
 
 class Invalidate(_Command, frozen=True, kw_only=True, tag="invalidate"):
-    """-> {found}"""
+    """Removes a key. The answer is {found}, which is false if the key did not exist."""
 
     namespace: str
     key: str
 
 
 class InvalidateNamespace(_Command, frozen=True, kw_only=True, tag="invalidate_namespace"):
-    """-> {generation}"""
+    """Makes every key of a namespace unreadable. The answer is {generation}, the new generation."""
 
     namespace: str
 
 
 class _Sweep(_Command, frozen=True, kw_only=True):
-    """Works for `seconds`, or less when the invocation has less; {resume_token} in the answer: invoke again."""
+    """Describes a sweep in several invocations. If the answer has a `resume_token`, another invocation must continue.
+
+    Attributes:
+        resume_token: the `resume_token` of the last answer, or None to begin.
+        seconds: time for this invocation. The sweep stops earlier if Lambda gives the invocation less time.
+    """
 
     resume_token: str | None = None
     seconds: Annotated[float, Meta(gt=0, le=600)] = 600
 
 
 class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_pattern"):
-    """-> PatternResult"""
+    """Removes the keys that match a glob. The answer is a `PatternResult`.
+
+    Attributes:
+        pattern: glob over `<namespace>:<key>`.
+        dry_run: count the keys, and remove nothing.
+        max_keys_per_second: limit of the speed.
+    """
 
     pattern: str
     dry_run: bool = False
@@ -85,22 +104,35 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
 
 
 class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
-    """Every namespace of the cache at once, then its memory piece by piece; no other key. -> PatternResult"""
+    """Empties the cache. The answer is a `PatternResult`.
+
+    All keys become unreadable at once. The sweep then frees their memory in steps. Other keys in Redis stay.
+    """
 
 
 class WatchHotKeys(_Command, frozen=True, kw_only=True, tag="hot_keys"):
-    """-> HotKeys"""
+    """Finds the keys that servers read most. The answer is a `HotKeys`.
+
+    Attributes:
+        seconds: how long to observe Redis.
+        limit: largest number of keys in the answer.
+    """
 
     seconds: Annotated[int, Meta(ge=1, le=60)] = 5
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
 
 
 class ListServers(_Command, frozen=True, kw_only=True, tag="servers"):
-    """-> {servers: [ServerInfo], drains: {id: {by, at, message}}}, those that are alive"""
+    """Lists the game servers that are alive. The answer is {servers: [ServerInfo], drains: {id: {by, at, message}}}."""
 
 
 class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
-    """Have a game server hand its matches to the others and take no more. -> {found}"""
+    """Drains a game server: the server hands its matches over and takes no new matches. The answer is {found}.
+
+    Attributes:
+        server_id: id of the game server. `found` is false if no such server is alive.
+        message: reason for the drain, which `ListServers` shows.
+    """
 
     server_id: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     message: Annotated[str, Meta(max_length=512)] | None = None
@@ -120,13 +152,21 @@ Command: TypeAlias = (
     | Drain
 )
 
-# To finish the step of a sweep that is under way, and to answer.
+# Time that a sweep leaves of the invocation, to finish its last step and to return the answer.
 _RESERVE_SECONDS = 3.0
 
 
 async def run(event: Any, services: Services, *, seconds: float) -> dict[str, Any]:
-    """Run one command within `seconds`. {error: {code, message}} answers what cannot be done: `invalid_request`, or
-    `redis_unavailable`.
+    """Run a command.
+
+    Args:
+        event: the command as decoded JSON.
+        services: the connections of this process.
+        seconds: time for the command.
+
+    Returns:
+        The answer of the command, or {error: {code, message}} if the command fails. The codes are `invalid_request`,
+        `foreign_value` (another program has overwritten a key of the cache) and `redis_unavailable`.
     """
     start, outcome = time.perf_counter(), "failed"
     arguments: dict[str, Any] = {}
@@ -162,10 +202,10 @@ async def _run(command: Command, services: Services, seconds: float) -> Any:
             drains = await draining.requests(services.redis, [server.id for server in servers if server.draining])
             answer = {"servers": servers, "drains": drains}
         case Drain():
-            found = any(server.id == command.server_id for server in await services.directory.servers())
-            if found:
+            alive = any(server.id == command.server_id for server in await services.directory.servers())
+            if alive:
                 await draining.request(services.redis, command.server_id, by=command.operator, message=command.message)
-            answer = {"found": found}
+            answer = {"found": alive}
         case InvalidatePattern() | Flush():
             answer = await _sweep(command, services.cache, min(command.seconds, max(0.1, seconds - _RESERVE_SECONDS)))
         case _:
@@ -180,8 +220,8 @@ async def _on_cache(command: Command, cache: DistributedCache) -> Any:
             answer = await cache.stats()
         case ListKeys():
             entries = _first(cache, command.pattern, command.limit + 1, command.sizes)
-            found = {entry.name: entry async for entry in entries}
-            answer = {"keys": list(islice(found.values(), command.limit)), "complete": len(found) <= command.limit}
+            listed = {entry.name: entry async for entry in entries}
+            answer = {"keys": list(islice(listed.values(), command.limit)), "complete": len(listed) <= command.limit}
         case TimeToLive():
             answer = {"ttl_seconds": await cache.ttl(command.namespace, command.key)}
         case Expire():

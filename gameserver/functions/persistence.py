@@ -1,7 +1,8 @@
-"""Key events from the queue into both stores, exactly once in effect.
+"""Stores the events of matches from the queue in PostgreSQL and DynamoDB. Each event takes effect exactly once.
 
-A message is done when PostgreSQL, DynamoDB and the cache have all taken its effect. Each step is harmless to repeat, so
-after a crash between any two of them the redelivery completes what is missing.
+A message is finished once PostgreSQL, DynamoDB and the cache contain its effect. Each of the three steps can be
+repeated without harm. If the process crashes between two steps, the next delivery of the message completes the other
+steps.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
     """Handle one batch of SQS messages.
 
     Args:
-        batch: as Lambda gets it: {"Records": [{"messageId", "body", ...}]}. A body holds one event or many.
+        batch: the event that Lambda receives: {"Records": [{"messageId", "body", ...}]}. A body contains one or more
+            events.
+        services: the connections of this process.
 
     Returns:
-        As Lambda returns it: {"batchItemFailures": [{"itemIdentifier"}]}. What is not named there is done. A message
-        with an event that can never be accepted fails at each delivery, until the queue moves it to its dead-letter
-        queue; its other events are stored at the first. Why a message failed is kept for `mjctl queue peek`.
+        The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}. It names the messages that failed.
+
+    A message with an event that is not valid fails at each delivery, until the queue moves the message to the
+    dead-letter queue. The other events of the message are stored at the first delivery. The cause of each failure is
+    kept for `mjctl queue peek`.
     """
     messages: dict[str, list[StoredEvent]] = {}
     failed: dict[str, str] = {}
@@ -41,11 +46,11 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
             failed.setdefault(record["messageId"], f"an event is not valid: {error}")
             EVENTS.labels("unknown", "poison").inc()
             log.error("poison_event", message_id=record["messageId"], cause=str(error))
-    events = [event for found in messages.values() for event in found]
+    events = [event for message_events in messages.values() for event in message_events]
     unfinished = await _save(events, services)
     unfinished |= await _finish([event for event in events if event.event_id not in unfinished], services)
-    for message_id, found in messages.items():
-        for event in found:
+    for message_id, message_events in messages.items():
+        for event in message_events:
             if event.event_id in unfinished:
                 failed.setdefault(message_id, unfinished[event.event_id])
     for event in events:
@@ -60,7 +65,10 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
 
 
 async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
-    """Keep why messages failed. It is for operators only, so the batch does not fail if it cannot be kept."""
+    """Keep the causes of failed messages in the cache.
+
+    Only operators read the causes, so the batch does not fail if Redis does not answer.
+    """
     from redis.exceptions import RedisError
 
     try:
@@ -70,7 +78,11 @@ async def _keep_causes(causes: Mapping[str, str], services: Services) -> None:
 
 
 async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]:
-    """Write to PostgreSQL. Returns: the ids of events that could not be written, each with the cause."""
+    """Write events to PostgreSQL.
+
+    Returns:
+        The cause for each event that could not be written, by event id.
+    """
     import asyncpg
 
     if not events:
@@ -84,7 +96,8 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
             return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
-        # One of them spoils the transaction of all: each by itself, so that only that one fails.
+        # A refused event aborts the transaction of the whole batch. Write each event alone, so that only this event
+        # fails.
         rejected: dict[str, str] = {}
         for event in events:
             rejected |= await _save([event], services)
@@ -93,9 +106,12 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
 
 
 async def _finish(events: list[StoredEvent], services: Services) -> dict[str, str]:
-    """What follows PostgreSQL; also for events that it had already, since the first attempt may have ended there.
+    """Write events to DynamoDB and invalidate the cache.
 
-    Returns the ids of events that could not be finished, each with the cause.
+    This includes events that PostgreSQL already had, because an earlier attempt may have stopped after PostgreSQL.
+
+    Returns:
+        The cause for each event that could not be finished, by event id.
     """
     from redis.exceptions import RedisError
 
@@ -117,7 +133,8 @@ async def _finish(events: list[StoredEvent], services: Services) -> dict[str, st
             unfinished[event.event_id] = f"DynamoDB does not answer: {error}"
     if stale:
         try:
-            # Of the whole batch at once: what is read through near-caches makes an invalidation wait.
+            # Invalidate the keys of the whole batch in one call, because each call can wait for the leases of
+            # near-caches.
             await services.cache.invalidate_many(name for names in stale.values() for name in names)
         except RedisError as error:
             log.warning("events_unfinished", event_ids=sorted(stale), cause=str(error))

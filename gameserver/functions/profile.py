@@ -1,7 +1,7 @@
-"""A player's own profile: name and contact from DynamoDB, standing from PostgreSQL, all read through the cache.
+"""Reads and changes a player's own profile. Reads use the cache.
 
-The contact fields are sealed from the moment they arrive to the moment they are answered to their owner: the table and
-the cache hold them sealed, logs not at all.
+DynamoDB has the name and the contact fields, and PostgreSQL has the statistics. The contact fields are encrypted in
+DynamoDB and in the cache, and only their owner receives them decrypted. The logs never contain them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,14 @@ from gameserver.runtime.crypto import FieldContext, Sealed
 
 
 class ChangeProfile(msgspec.Struct):
-    """What is absent stays as it is; null removes a contact field."""
+    """Describes the body of a change. An absent field does not change, and null removes a contact field.
+
+    Attributes:
+        display_name: name that other players see.
+        email: e-mail address, a contact field.
+        device_id: id of a device, a contact field.
+        address: postal address, a contact field.
+    """
 
     display_name: Annotated[str, Meta(max_length=100)] | UnsetType = UNSET
     email: Annotated[str, Meta(min_length=3, max_length=254)] | UnsetType | None = UNSET
@@ -31,18 +38,22 @@ class ChangeProfile(msgspec.Struct):
 
 
 async def get_profile(request: Request, services: Services) -> Response:
-    """GET /v1/profile -> 200 {player_id, display_name, matches, wins, total_score, best_score, contact}.
+    """Answer `GET /v1/profile`: 200 {player_id, display_name, matches, wins, total_score, best_score, contact}.
 
-    `contact`: {email, device_id, address}, each a string or null.
+    `contact` is {email, device_id, address}. Each of its fields is a string or null.
     """
     return Response(200, await _read(services, request.player_id))
 
 
 async def put_profile(request: Request, services: Services) -> Response:
-    """PUT /v1/profile {display_name, email, device_id, address}, each optional -> 200, as GET."""
-    asked = request.json(ChangeProfile)
-    name = None if asked.display_name is UNSET else clean_display_name(asked.display_name)
-    contact = _contact(asked)
+    """Answer `PUT /v1/profile` with a body `ChangeProfile`: 200 and the new profile, as `get_profile` returns it.
+
+    Raises:
+        HttpError: 400 if a field is not valid or the body changes no field.
+    """
+    change = request.json(ChangeProfile)
+    name = None if change.display_name is UNSET else clean_display_name(change.display_name)
+    contact = _contact(change)
     if name is None and not contact:
         raise HttpError(400, "invalid_request", "the body must name at least one field to change")
     sealed = {
@@ -57,9 +68,9 @@ async def put_profile(request: Request, services: Services) -> Response:
     return Response(200, await _read(services, request.player_id))
 
 
-def _contact(asked: ChangeProfile) -> dict[str, str | None]:
-    """The contact fields that are to change, normalised."""
-    given = {field: getattr(asked, field) for field in CONTACT_FIELDS if getattr(asked, field) is not UNSET}
+def _contact(change: ChangeProfile) -> dict[str, str | None]:
+    """Return the contact fields that change, normalised."""
+    given = {field: getattr(change, field) for field in CONTACT_FIELDS if getattr(change, field) is not UNSET}
     for field, value in given.items():
         if value is None:
             continue
@@ -76,7 +87,7 @@ async def _read(services: Services, player_id: str) -> dict[str, Any]:
         return {"player_id": player_id, "display_name": name, **asdict(stats), "contact": player.contact}
 
     profile: dict[str, Any] = await services.cache.get_or_load(PROFILE_NAMESPACE, player_id, load)
-    # Absent in an entry that a server of the version before has cached.
+    # A value in the cache has no field `contact` if an older version of the server stored the value.
     return {**profile, "contact": await _opened(services, player_id, profile.get("contact", {}))}
 
 

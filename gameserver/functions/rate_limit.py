@@ -1,7 +1,7 @@
-"""Token buckets, one per caller, in the memory of this process.
+"""Limits the calls of each caller by token buckets in the memory of this process.
 
-Limits across processes are the firewall's and the API gateway's; these keep one caller from using up one process, and
-slow down the guessing of one account's password wherever it comes from.
+The firewall and the API gateway limit callers across processes. The limits here keep a caller from using all time of a
+process, and slow down the guessing of an account's password from many addresses.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ _MAX_BUCKETS = 50_000
 
 
 class RateLimit:
-    """Allows `burst` calls at once and `per_second` in the long run, for each key."""
+    """Limits the calls for each key. A key is for example a network address or the id of a player.
+
+    Args:
+        per_second: calls per second in the long run.
+        burst: largest number of calls at the same time.
+        max_keys: number of keys to remember. The least recently used keys are forgotten first.
+        clock: returns seconds.
+    """
 
     def __init__(
         self,
@@ -31,14 +38,14 @@ class RateLimit:
         self._burst = burst
         self._max_keys = max_keys
         self._clock = clock
-        # key -> (tokens left, when); the least recently used first.
+        # key -> (number of tokens, time of that number); the least recently used key is first.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:
-        """Count one call.
+        """Count a call.
 
         Raises:
-            ApiError: 429 with the seconds to wait.
+            HttpError: 429, with the seconds after which the client shall retry.
         """
         now = self._clock()
         tokens, then = self._buckets.pop(key, (float(self._burst), now))

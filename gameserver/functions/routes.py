@@ -1,4 +1,4 @@
-"""Which function answers which request; both hosts read this."""
+"""Maps the requests of the API to functions. The local API process and AWS Lambda both use this table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ Function: TypeAlias = Callable[[Request, Services], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class Route:
-    """`player`: the host verifies an access token first and sets `Request.player_id`."""
+    """Maps a request to a function.
+
+    Attributes:
+        method: HTTP method.
+        path: path with parameters in braces.
+        function: answers the request.
+        player: True if the host must verify an access token first and set `Request.player_id`.
+    """
 
     method: str
     path: str
@@ -39,10 +46,11 @@ ROUTES = (
 
 
 async def answer(route: Route, request: Request, services: Services) -> Response:
-    """Call the route's function; what it depends on being away becomes 503, a stored value that nobody can read 500.
+    """Call the function of a route, and convert the errors of its dependencies to answers.
 
     Raises:
-        ApiError: every other answer than success.
+        HttpError: any answer that reports an error. 503 if a database, Redis or KMS does not answer. 500 if a stored
+            value cannot be decrypted.
     """
     from redis.exceptions import RedisError
 

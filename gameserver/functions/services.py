@@ -1,4 +1,4 @@
-"""What the functions work with, opened once per process and shared by all calls."""
+"""Opens the connections and limits that the functions use. A process opens each once, and all calls share it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,32 @@ if TYPE_CHECKING:
     from gameserver.cluster.directory import Directory
 
 PROFILE_NAMESPACE = "profile"
+"""Namespace of the cache for profiles. The key is the player id."""
+
 LEADERBOARD_NAMESPACE = "leaderboard"
+"""Namespace of the cache for the leaderboard."""
+
 LEADERBOARD_KEY = "top"
+"""The only key in the leaderboard's namespace."""
 
 
 class Services:
-    """Each is made when it is first asked for, and nothing connects before it is used, so a process starts whatever is
-    away and needs the variables only of what it uses. Every property may raise SettingsError.
+    """Holds the connections and limits of a process.
+
+    A property creates its object at the first use, and the object connects at its first use. So a process starts while
+    a dependency does not answer, and it needs only the settings of the dependencies that it uses. Every property can
+    raise SettingsError.
+
+    Args:
+        settings: settings of the process.
+
+    Attributes:
+        settings: settings of the process.
+        aws: clients of AWS.
+        login_by_source: limit of sign-ups, logins and token refreshes for each network address.
+        login_by_account: limit of logins for each account.
+        matches_by_player: limit of requests for a match for each player.
+        match_requests: limit of concurrent requests for a match.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,37 +59,44 @@ class Services:
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
-        # About a quarter of a second's work: whoever waits longer is better told so.
+        # 64 requests are about a quarter of a second of work. A client that would wait longer gets an error at once.
         self.match_requests = Admission(at_once=8, waiting=56)
         self._opening: dict[str, asyncio.Lock] = {}
 
     def opening_match(self, mode: str) -> asyncio.Lock:
-        """The lock under which this process opens a match of `mode` for players who take any match."""
+        """Return the lock that a call must hold while it creates a match of `mode` for the list of open matches."""
         return self._opening.setdefault(mode, asyncio.Lock())
 
     @cached_property
     def redis(self) -> Redis:
+        """Return the client of the region's Redis."""
         return open_redis(self.settings, self.aws)
 
     @cached_property
     def cache(self) -> DistributedCache:
-        # The one key that every player asks for; a profile is asked for by its owner alone (docs/decisions/0004).
+        """Return the distributed cache."""
+        # Every player reads the leaderboard's key, but only the owner reads a profile. So only the leaderboard gains
+        # from a near-cache (docs/decisions/0004).
         return DistributedCache(self.redis, near_namespaces=[LEADERBOARD_NAMESPACE])
 
     @cached_property
     def database(self) -> Database:
+        """Return the connections to PostgreSQL."""
         return Database(self.settings, self.aws)
 
     @cached_property
     def results(self) -> Results:
+        """Return the access to matches, results and statistics in PostgreSQL."""
         return Results(self.database)
 
     @cached_property
     def tables(self) -> Tables:
+        """Return the access to matches and players in DynamoDB."""
         return Tables(self.settings, self.aws)
 
     @cached_property
     def verifier(self) -> TokenVerifier:
+        """Return the verifier of access tokens."""
         settings = self.settings
         if not (settings.issuer and settings.client_id and settings.jwks_url):
             raise SettingsError("GAMESERVER_ISSUER, _CLIENT_ID and _JWKS_URL must be set")
@@ -78,16 +104,18 @@ class Services:
 
     @cached_property
     def sealer(self) -> Sealer:
+        """Return the encryption of contact fields."""
         return Sealer(self.settings, self.aws)
 
     @cached_property
     def directory(self) -> Directory:
+        """Return the list of game servers and open matches in Redis."""
         from gameserver.cluster.directory import Directory
 
         return Directory(self.redis)
 
     async def close(self) -> None:
-        """Close every connection. Idempotent."""
+        """Close every connection. A second call does nothing."""
         opened = vars(self)
         if "database" in opened:
             await self.database.close()

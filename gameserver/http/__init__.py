@@ -1,1 +1,1 @@
-"""Serve HTTP with aiohttp: hosting, CORS, the web client's files."""
+"""Serves HTTP with aiohttp: the hosting of processes, CORS, and the files of the web client."""

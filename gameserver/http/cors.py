@@ -1,6 +1,6 @@
-"""Cross-origin requests: which pages, served from elsewhere, may call the API from a browser.
+"""Allows pages of other origins to call the API from a browser (CORS).
 
-On AWS the API gateway answers for this; here the API's own host does.
+On AWS the API gateway does this. The local API process uses this module.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ _PREFLIGHT = {
 
 
 def cross_origin(origins: Collection[str]) -> Middleware:
-    """Answer preflights and allow answers to be read, for pages of `origins` alone.
+    """Return a middleware that lets pages of some origins call the API and read its answers.
 
-    Tokens travel in a header that a page has to set itself, so no cookie is ever sent along and none is allowed.
+    A page sends its token in a header. The API uses no cookies, so the middleware does not allow credentials.
+
+    Args:
+        origins: origins of the pages, for example `https://play.example.com`.
     """
 
     @web.middleware
@@ -37,7 +40,7 @@ def cross_origin(origins: Collection[str]) -> Middleware:
             response = await handler(request)
             response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Request-Id"
         response.headers["Access-Control-Allow-Origin"] = origin
-        # One answer must not be cached for pages of another origin.
+        # A cache must not use an answer to one origin for the pages of another origin.
         response.headers["Vary"] = "Origin"
         return response
 

@@ -1,4 +1,7 @@
-"""What `gameserver api` and `gameserver worker` share as aiohttp hosts: readiness, operators' routes, life and end."""
+"""Hosts the aiohttp applications of `gameserver api` and `gameserver worker`.
+
+This module has the readiness checks, the operations routes, the start and the stop.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from gameserver.http.page_guard import without_pages
 
 log = structlog.get_logger()
 
-# An answer this fresh is given again: many probes must not become as many calls.
+# A result of the readiness checks is used again for this time, to limit the number of checks when many probes arrive.
 _FRESH_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
@@ -25,39 +28,48 @@ _BODY_SECONDS = 10.0
 """Time for a request's body: 16 KiB at 13 kbit/s."""
 
 _IDLE_SECONDS = 75.0
-"""Time between a connection's start, or its last answer, and the end of the next request's headers. It must be longer
-than the 60 s for which a load balancer keeps an idle connection, else the load balancer uses closed connections.
-https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html"""
+"""Time from the start of a connection, or from its last answer, to the end of the next request's headers.
+
+This time must be longer than the 60 s for which a load balancer keeps an idle connection. Else the load balancer sends
+requests on closed connections.
+https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html
+"""
 
 _LINGER_SECONDS = 2.0
-"""Time for the rest of a body that nothing has read, after the answer."""
+"""Time after an answer in which the server receives and drops the rest of an unread body."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Readiness:
-    """Whether each dependency answers now.
+    """Checks whether each dependency of a process answers.
 
     Args:
-        checks: by name; a check returns when the dependency answers and raises whatever it likes when it does not.
+        checks: name of a dependency -> its check. A check returns if the dependency answers, and raises any exception
+            if the dependency does not answer.
     """
 
     def __init__(self, checks: Mapping[str, Callable[[], Awaitable[object]]]) -> None:
         self._checks = checks
-        self._found: dict[str, str] = {}
-        self._looked_at = float("-inf")
-        self._looking = asyncio.Lock()
+        self._states: dict[str, str] = {}
+        self._checked_at = float("-inf")
+        self._checking = asyncio.Lock()
 
     async def look(self) -> dict[str, str]:
-        """Return `ok` or what is wrong, by dependency; at most two seconds, and at most one second old."""
-        async with self._looking:
-            if time.monotonic() - self._looked_at > _FRESH_SECONDS:
-                found = await asyncio.gather(*(self._check(check) for check in self._checks.values()))
-                self._found = dict(zip(self._checks, found, strict=True))
-                self._looked_at = time.monotonic()
-        return self._found
+        """Check all dependencies within two seconds, or return a result that is at most one second old.
+
+        Returns:
+            Name of a dependency -> `ok`, or the error of its check.
+        """
+        async with self._checking:
+            if time.monotonic() - self._checked_at > _FRESH_SECONDS:
+                states = await asyncio.gather(*(self._check(check) for check in self._checks.values()))
+                self._states = dict(zip(self._checks, states, strict=True))
+                self._checked_at = time.monotonic()
+        return self._states
 
     async def ready(self) -> bool:
+        """Return True if all dependencies answer."""
         return all(state == "ok" for state in (await self.look()).values())
 
     @staticmethod
@@ -71,15 +83,20 @@ class Readiness:
 
 
 def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
-    """GET /healthz: the event loop turns. GET /readyz: every dependency answers, else 503. GET /metrics: Prometheus."""
+    """Return the routes for programs that operate the process.
+
+    * `GET /healthz` answers 200 if the event loop runs.
+    * `GET /readyz` answers 200 if every dependency answers, else 503. The body has the state of each dependency.
+    * `GET /metrics` answers with the metrics for Prometheus.
+    """
 
     async def healthz(_: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})
 
     async def readyz(_: web.Request) -> web.Response:
-        found = await readiness.look()
-        ready = all(state == "ok" for state in found.values())
-        body = {"status": "ready" if ready else "not ready", "dependencies": found}
+        states = await readiness.look()
+        ready = all(state == "ok" for state in states.values())
+        body = {"status": "ready" if ready else "not ready", "dependencies": states}
         return web.json_response(body, status=200 if ready else 503)
 
     async def metrics(_: web.Request) -> web.Response:
@@ -90,7 +107,7 @@ def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
 
 
 def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM or SIGINT sets."""
+    """Return an asyncio event that SIGTERM or SIGINT sets."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -100,12 +117,12 @@ def stop_signal() -> asyncio.Event:
 
 @web.middleware
 async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Read the body before the handler runs, so that a client cannot keep a request open by a body that never ends.
+    """Read the whole body of a request before the handler runs. A slow or endless body thus cannot occupy the handler.
 
     Raises:
-        aiohttp.web.HTTPRequestTimeout: the body has not arrived within 10 s.
-        aiohttp.web.HTTPRequestEntityTooLarge: the body is larger than the application's `client_max_size`.
-        aiohttp.web.HTTPBadRequest: the client has gone, or the body's encoding is wrong.
+        HTTPRequestTimeout: the body has not arrived within 10 s.
+        HTTPRequestEntityTooLarge: the body exceeds the application's `client_max_size`.
+        HTTPBadRequest: the client closed the connection, or the encoding of the body is wrong.
     """
     if request.can_read_body:
         try:
@@ -120,7 +137,7 @@ async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResp
 
 def make_runner(application: web.Application) -> web.AppRunner:
     """Return a runner of `application` whose connections have time limits for headers and bodies."""
-    # The last one is the innermost: the application's own middlewares turn its errors into their answers.
+    # The last middleware is the innermost. So the application's own middlewares handle the errors of `body_in_time`.
     application.middlewares.append(body_in_time)
     return web.AppRunner(
         application,
@@ -135,9 +152,16 @@ def make_runner(application: web.Application) -> web.AppRunner:
 async def listen(
     application: web.Application, host: str, port: int, ssl_context: ssl.SSLContext | None = None
 ) -> web.AppRunner:
-    """Serve `application`, with TLS only when there is an `ssl_context`.
+    """Start to serve an application.
 
-    `cleanup()` of the returned runner finishes the requests under way, up to five seconds.
+    Args:
+        application: the application.
+        host: address to listen on.
+        port: port to listen on. 0 chooses a free port.
+        ssl_context: serves HTTPS. None serves HTTP.
+
+    Returns:
+        The runner of the application. Its method `cleanup` waits up to five seconds for requests in progress.
 
     Raises:
         OSError: the port is in use.

@@ -1,4 +1,7 @@
-"""Keeps web pages away from the operations routes: they are for programs on the machine and in the network."""
+"""Protects the operations routes from web pages.
+
+Only programs on the machine and in the network may use these routes.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,10 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def without_pages(handler: Handler) -> Handler:
-    """Answer 403 to what a browser sends for a page, and otherwise as `handler` does.
+    """Return a handler that refuses requests of web pages with 403, and passes other requests to `handler`.
 
-    A listener on the loopback address also refuses a `Host` that is not a name of this machine. A page that uses DNS
-    rebinding sends its own name there, and its requests carry neither `Origin` nor a foreign `Sec-Fetch-Site`.
+    A listener on the loopback address also refuses a request whose `Host` is not a name of this machine. A page that
+    uses DNS rebinding sends its own name as `Host`, but neither `Origin` nor a foreign `Sec-Fetch-Site`.
     """
 
     async def guarded(request: web.Request) -> web.StreamResponse:

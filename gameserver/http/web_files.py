@@ -1,10 +1,11 @@
-"""Serve the web client from `gameserver api`: the files of one folder and nothing else, with strict headers.
+"""Serves the files of the web client from `gameserver api`, with strict security headers.
 
-Behind a CDN the same files lie in an object store; then `config.json` there tells the client where the API is:
+On AWS a CDN serves the same files from an object store. The file `config.json` tells the client where the API is:
 
     {"api": "https://api.example.com", "modes": [{"name": "arena", "seats": 10, "duration_seconds": 180}]}
 
-`api`: base address without a trailing slash, "" for the page's own origin. `modes`: what the lobby offers.
+`api` is the base address of the API without a trailing slash, or "" for the page's own origin. `modes` lists the modes
+that the lobby offers.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ from gameserver.runtime.settings import Mode, SettingsError
 log = structlog.get_logger()
 
 RULES: Final = "arena"
-"""The rules that the client can draw."""
+"""The only rules that the web client can draw."""
 
 _SHORTEST_SECONDS: Final = 5.0
-"""A shorter mode is a health probe's, not a person's."""
+"""Shortest mode that the lobby offers. Shorter modes are for health probes."""
 
 CONTENT_TYPES: Final = {
     ".html": "text/html",
@@ -41,7 +42,7 @@ CONTENT_TYPES: Final = {
     ".svg": "image/svg+xml",
     ".webmanifest": "application/manifest+json",
 }
-"""What is served, by suffix; anything else in the folder is not."""
+"""Content type by suffix. Files with another suffix are not served."""
 
 _PAGE: Final = "index.html"
 _WORTH_COMPRESSING: Final = 512
@@ -57,11 +58,19 @@ _SECURITY_HEADERS: Final = {
 }
 
 PlayAddresses = Callable[[], Awaitable[Iterable[str]]]
+"""A function that returns the WebSocket addresses of the game servers."""
 
 
 @dataclass(frozen=True)
 class WebFile:
-    """One file in memory. `compressed` is None where gzip would not make it smaller."""
+    """Holds a file in memory.
+
+    Attributes:
+        content_type: media type of the file.
+        body: content of the file.
+        compressed: content after gzip, or None for a file of less than 512 bytes.
+        tag: hash of the content, for the header `ETag`.
+    """
 
     content_type: str
     body: bytes
@@ -70,25 +79,26 @@ class WebFile:
 
     @classmethod
     def of(cls, name: str, body: bytes) -> WebFile:
+        """Return the file with this name and content."""
         compressed = gzip.compress(body, 9, mtime=0) if len(body) >= _WORTH_COMPRESSING else None
         return cls(CONTENT_TYPES[PurePath(name).suffix], body, compressed, hashlib.sha256(body).hexdigest()[:32])
 
 
 def load_files(folder: Path, modes: Sequence[Mode]) -> dict[str, WebFile]:
-    """Read the client's files in `folder`, and add the `config.json` of a page beside its API.
+    """Read the client's files in `folder`, and add a `config.json` for a page that the API process serves.
 
     Returns:
         The files by name.
 
     Raises:
-        OSError: the folder or a file of it cannot be read.
+        OSError: the folder or a file in it cannot be read.
     """
     files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
     return {**files, "config.json": WebFile.of("config.json", client_config("", modes))}
 
 
 def client_paths(folder: Path) -> list[Path]:
-    """List the files in `folder` that players get, by name.
+    """List the files in `folder` that the server sends to players, sorted by name.
 
     Raises:
         OSError: the folder cannot be read.
@@ -97,7 +107,12 @@ def client_paths(folder: Path) -> list[Path]:
 
 
 def client_config(api: str, modes: Sequence[Mode]) -> bytes:
-    """The body of `config.json`; modes that a person cannot play with this client are left out."""
+    """Return the content of `config.json`.
+
+    Args:
+        api: base address of the API, or "" for the page's own origin.
+        modes: modes of the environment. The result leaves out modes with other rules and modes for health probes.
+    """
     offered = [
         {"name": mode.name, "seats": mode.seats, "duration_seconds": mode.duration_seconds}
         for mode in modes
@@ -107,7 +122,10 @@ def client_config(api: str, modes: Sequence[Mode]) -> bytes:
 
 
 def content_security_policy(play_origins: Iterable[str]) -> str:
-    """Nothing but the page's own files, its API, and the game servers."""
+    """Return the header `Content-Security-Policy`.
+
+    The page may use its own files, its API and the game servers only.
+    """
     connect = " ".join(["'self'", *sorted(play_origins)])
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; manifest-src 'self'; "
@@ -117,30 +135,33 @@ def content_security_policy(play_origins: Iterable[str]) -> str:
 
 
 def play_origins(addresses: Iterable[str]) -> set[str]:
-    """CSP sources for play addresses. Any port of a known host: servers that start later listen on others."""
-    found = set()
+    """Return the CSP sources for the addresses of game servers.
+
+    A source allows every port of its host, because servers that start later use other ports.
+    """
+    sources = set()
     for address in addresses:
         parts = urlsplit(address)
         source = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         if not _ORIGIN.match(source):
             continue
-        found.add(f"{source.rsplit(':', 1)[0]}:*" if parts.port is not None else source)
-    return found
+        sources.add(f"{source.rsplit(':', 1)[0]}:*" if parts.port is not None else source)
+    return sources
 
 
 class WebClient:
-    """Serves the client's files from memory.
+    """Serves the files of the web client from memory.
 
-    A deploy of another client points the link `folder` at another folder. The next request then reads that folder, so
-    players get the new client and no process restarts.
+    A deploy of another client changes the target of the link `folder`. The next request then reads the new folder, so
+    players get the new client without a restart of the process.
 
     Args:
-        folder: the client's files, or a link to their folder.
-        modes: what can be played here.
-        play_addresses: WebSocket addresses of the game servers alive now; may raise whatever it likes.
+        folder: folder with the client's files, or a link to this folder.
+        modes: modes of the environment.
+        play_addresses: returns the WebSocket addresses of the game servers that are alive. It may raise any exception.
 
     Raises:
-        SettingsError: there is no web client in `folder`.
+        SettingsError: `folder` contains no web client, or cannot be read.
     """
 
     def __init__(self, folder: Path, modes: Sequence[Mode], play_addresses: PlayAddresses) -> None:
@@ -159,7 +180,7 @@ class WebClient:
     def routes(self) -> list[web.RouteDef]:
         """Return the route of the page and the route of the files.
 
-        The name in a request is only looked up among the files in memory. It never becomes a path.
+        The server only looks the requested name up among the files in memory. The name never becomes a path.
         """
         return [web.get("/", self._handle), web.get(r"/{name:[^/]+}", self._handle)]
 
@@ -174,12 +195,12 @@ class WebClient:
         return response
 
     async def _refresh(self) -> None:
-        """Read the files again if the folder is another one now. Keep the known files when that fails."""
+        """Read the files again if the folder has changed. If that fails, keep the files in memory."""
         try:
             version = _version(self._folder)
             if version == self._version:
                 return
-            # Compression takes some milliseconds, in which the event loop must answer other requests.
+            # Compression takes some milliseconds. A thread does it, so that the event loop can answer other requests.
             files = await asyncio.to_thread(load_files, self._folder, self._modes)
         except OSError as error:
             log.warning("web_client_unreadable", folder=str(self._folder), error=type(error).__name__)
@@ -189,7 +210,7 @@ class WebClient:
             log.info("web_client_changed", files=len(files))
 
     async def _known(self, request: web.Request) -> set[str]:
-        """Where game servers were last seen; before any was, where the page itself comes from."""
+        """Return the CSP sources of the last known game servers. If no server is known, return the host of the page."""
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
                 self._origins = play_origins(await self._play_addresses()) or self._origins
@@ -200,7 +221,7 @@ class WebClient:
 
 
 def _version(folder: Path) -> tuple[int, int, int]:
-    """Identify the folder that a link leads to, and its list of files."""
+    """Return a value that changes when the link leads to another folder or the folder's list of files changes."""
     status = folder.stat()
     return status.st_dev, status.st_ino, status.st_mtime_ns
 
@@ -210,7 +231,7 @@ def _respond(request: web.Request, file: WebFile) -> web.Response:
     tag = file.tag if zipped is None else f"{file.tag}-gzip"
     headers = {
         **_SECURITY_HEADERS,
-        # The files refer to each other by plain names: a browser has to ask whether they are still the ones it knows.
+        # The names of the files do not change with their content, so a browser must ask whether its copy is current.
         "Cache-Control": "no-cache",
         "ETag": f'"{tag}"',
         "Vary": "Accept-Encoding",

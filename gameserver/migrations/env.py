@@ -1,4 +1,7 @@
-"""Alembic's environment: one connection by asyncpg, one transaction, one migrating process at a time."""
+"""Runs migrations for Alembic, by one connection of asyncpg and in one transaction.
+
+Only one process migrates at a time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-# Any number that no other program of ours uses for an advisory lock.
+# Number of the advisory lock. No other program of this project uses the same number.
 _LOCK = 0x6D6A63746C
 
 log = structlog.get_logger()
@@ -22,7 +25,8 @@ def _migrate(connection: Connection) -> None:
     context.configure(connection=connection)
     newer = [head for head in context.get_context().get_current_heads() if not _is_known(head)]
     if newer:
-        # After a rollback. The schema only moves forward: a migration must leave the code before it working.
+        # A rollback installed older code. The schema is never downgraded, because each migration must leave the older
+        # code working.
         log.warning("schema_is_newer", heads=newer)
         return
     context.run_migrations()

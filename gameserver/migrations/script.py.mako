@@ -7,10 +7,12 @@ down_revision = ${repr(down_revision)}
 
 
 def upgrade() -> None:
+    """Change the schema."""
     for statement in ():
         op.execute(statement)
 
 
 def downgrade() -> None:
+    """Undo the change."""
     for statement in ():
         op.execute(statement)

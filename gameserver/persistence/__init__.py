@@ -1,1 +1,1 @@
-"""What outlives a match: the relational database for results, the distributed table for matches and players."""
+"""Stores the data that outlives a match: results in PostgreSQL, matches and players in DynamoDB."""

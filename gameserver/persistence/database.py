@@ -1,4 +1,4 @@
-"""The relational database: a small pool that connects when first needed and again whenever it has to."""
+"""Connects to PostgreSQL by a small pool. The pool connects at the first use, and reconnects when it must."""
 
 from __future__ import annotations
 
@@ -32,18 +32,26 @@ _AWAY = (
     asyncpg.TooManyConnectionsError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
-    # Migrations have not run yet.
+    # The table is missing while the migrations have not run.
     asyncpg.UndefinedTableError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 
 
 class DatabaseUnavailable(Exception):
-    """The database does not answer at the moment; whatever was under way may or may not have been committed."""
+    """Reports that the database does not answer. A transaction in progress may or may not have been committed."""
 
 
 class Database:
-    """Connections to PostgreSQL. Nothing is connected until the first use, and no failure is remembered."""
+    """Holds connections to PostgreSQL. The first use connects, and a use after a failure tries again.
+
+    Args:
+        settings: settings of the process.
+        aws: clients of AWS, for the database's password.
+
+    Raises:
+        SettingsError: the settings name no database.
+    """
 
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
         if not (settings.database_host and settings.database_name and settings.database_user):
@@ -55,10 +63,10 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
-        """Lend an `asyncpg` connection.
+        """Lend a connection of asyncpg to the body of an `async with`.
 
         Raises:
-            DatabaseUnavailable: on entry or from the body, when the server is away.
+            DatabaseUnavailable: the database does not answer, on entry or during the body.
         """
         try:
             pool = await self._open()
@@ -69,17 +77,25 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
-        """Lend a connection inside a transaction that commits when the body ends without an exception."""
+        """Lend a connection with an open transaction. The transaction commits when the body ends without an exception.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer, on entry or during the body.
+        """
         async with self.connection() as connection, connection.transaction():
             yield connection
 
     async def ping(self) -> None:
-        """Raises DatabaseUnavailable unless the server answers and its schema is there."""
+        """Check that the database answers and has its schema.
+
+        Raises:
+            DatabaseUnavailable: the database does not answer, or has no schema yet.
+        """
         async with self.connection() as connection:
             await connection.fetchval("SELECT 1 FROM processed_events LIMIT 1")
 
     async def close(self) -> None:
-        """Wait for lent connections, a few seconds at most, and close all. Idempotent."""
+        """Wait at most 3 s for lent connections, and close all connections. A second call does nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
             try:
@@ -101,7 +117,10 @@ class Database:
 
 
 def connection_options(settings: Settings, aws: AwsClients) -> dict[str, Any]:
-    """Arguments of `asyncpg.connect`. The password is read anew for each connection, so that it can be rotated."""
+    """Return the arguments of `asyncpg.connect`.
+
+    Each connection reads the password again, so that the password can be rotated.
+    """
 
     async def password() -> str:
         if settings.database_secret is None:

@@ -1,6 +1,6 @@
-"""Why the worker could not handle a message: kept in the cache, where `mjctl queue peek` looks it up.
+"""Keeps in the cache why the worker could not process a message. `mjctl queue peek` shows these causes.
 
-SQS keeps a message's id when it moves the message to the dead-letter queue, so the id is the key.
+The id of the message is the key, because SQS does not change it when it moves the message to the dead-letter queue.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import msgspec
 from gameserver.cache import DistributedCache, ForeignValue
 
 NAMESPACE: Final = "worker-failures"
-# SQS keeps no message longer than 14 days:
+"""Namespace of the cache for the causes."""
+
+# SQS keeps a message for at most 14 days:
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _KEEP_SECONDS: Final = 14 * 86_400
 _MAX_CAUSE: Final = 300
@@ -24,14 +26,19 @@ _MAX_CAUSE: Final = 300
 
 @dataclass(frozen=True)
 class Failure:
-    """The last failure of one message: what went wrong, and when (Unix time)."""
+    """Describes the last failure of a message.
+
+    Attributes:
+        cause: what the worker could not do, in English.
+        at: Unix time in seconds.
+    """
 
     cause: str
     at: float
 
 
 async def record(cache: DistributedCache, causes: Mapping[str, str]) -> None:
-    """Keep the cause of each failed message, by message id.
+    """Keep the cause of each failed message. `causes` maps the id of a message to its cause.
 
     Raises:
         RedisError: Redis does not answer.
@@ -42,17 +49,17 @@ async def record(cache: DistributedCache, causes: Mapping[str, str]) -> None:
 
 
 async def look_up(cache: DistributedCache, message_ids: Iterable[str]) -> dict[str, Failure]:
-    """The last failures of messages, as far as they are known.
+    """Return the last failure of each message, by message id. A message without a known failure is left out.
 
     Raises:
         RedisError: Redis does not answer.
     """
 
-    async def one(message_id: str) -> tuple[str, Failure | None]:
+    async def read(message_id: str) -> tuple[str, Failure | None]:
         try:
             return message_id, msgspec.convert(await cache.get(NAMESPACE, message_id), Failure | None)
         except (msgspec.MsgspecError, ForeignValue):
             return message_id, None
 
-    found = await asyncio.gather(*map(one, message_ids))
-    return {message_id: failure for message_id, failure in found if failure is not None}
+    failures = await asyncio.gather(*map(read, message_ids))
+    return {message_id: failure for message_id, failure in failures if failure is not None}

@@ -1,4 +1,4 @@
-"""What operators see of persistence."""
+"""Defines the metrics of the worker for Prometheus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`gameserver migrate`: bring the schema of the relational database up to date."""
+"""Updates the schema of PostgreSQL, for the command `gameserver migrate`."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PAUSE_SECONDS = 0.2
 
 
 def run(settings: Settings) -> int:
-    """Wait up to 30 s for the database, then apply what is missing. Safe to run at the same time as another.
+    """Wait up to 30 s for the database, and run the missing migrations. Several processes may do this at the same time.
 
     Returns:
-        0 when the schema is up to date, 1 when the database could not be reached.
+        The exit code: 0 if the schema is up to date, 1 if the database did not answer.
     """
     from alembic import command
     from alembic.config import Config

@@ -1,4 +1,7 @@
-"""Matches, players' results and standings in PostgreSQL. Every event takes effect once, however often it arrives."""
+"""Stores matches, results and statistics of players in PostgreSQL.
+
+An event takes effect once, also if it arrives twice.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ log = structlog.get_logger()
 _CLAIM = """
 INSERT INTO processed_events (event_id) SELECT unnest($1::text[]) ON CONFLICT DO NOTHING RETURNING event_id
 """
-# Any event may be the first of its match to arrive: the queue keeps no order.
+# The queue does not keep the order, so any event can be the first event of its match that arrives.
 _ENSURE_MATCH = """
 INSERT INTO matches (match_id, region, server_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
 """
@@ -45,8 +48,8 @@ _LEFT = """
 INSERT INTO match_players (match_id, player_id, left_at) VALUES ($1, $2, to_timestamp($3 / 1000.0))
 ON CONFLICT (match_id, player_id) DO UPDATE SET left_at = greatest(match_players.left_at, excluded.left_at)
 """
-# A rank says that the result is final; a score that arrives later must not touch it. Of two scores that arrive in the
-# wrong order the one of the later event stays.
+# A row with a rank has the final result, so a score that arrives later must not change it. If two scores arrive in the
+# wrong order, the score of the newer event stays.
 _SCORED = """
 INSERT INTO match_players (match_id, player_id, score, score_sequence) VALUES ($1, $2, $3, $4)
 ON CONFLICT (match_id, player_id) DO UPDATE SET score = excluded.score, score_sequence = excluded.score_sequence
@@ -82,21 +85,21 @@ ON CONFLICT (player_id) DO UPDATE SET
     best_score = greatest(standing.best_score, excluded.best_score),
     updated_at = now()
 """
-# Probe and load-test accounts have a table of their own, so that no query about players can meet them.
+# Accounts of probes and load tests have a separate table, so that no query about players includes them.
 _PLAYERS_STANDINGS = _STANDINGS.format(table="player_stats")
 _INTERNAL_STANDINGS = _STANDINGS.format(table="internal_stats")
-# Longer than the queue (4 days) and its dead-letter queue (14 days) can hold a message back.
+# 30 days are longer than the queue (4 days) and its dead-letter queue (14 days) can delay a message.
 _PRUNE = """
 DELETE FROM processed_events WHERE event_id IN (
     SELECT event_id FROM processed_events WHERE processed_at < now() - interval '30 days' LIMIT 10000)
 """
 
 
-# What was said serves moderation, which looks no farther back.
+# Moderators do not need chat lines that are older than 30 days.
 _PRUNE_CHAT = "DELETE FROM chat_messages WHERE sent_at < now() - interval '30 days'"
 
 
-# A day is enough to look at the last load test.
+# An operator who examines a load test does so within a day.
 _PRUNE_INTERNAL = (
     "DELETE FROM matches WHERE internal AND recorded_at < now() - interval '1 day'",
     "DELETE FROM internal_stats WHERE updated_at < now() - interval '1 day'",
@@ -105,7 +108,14 @@ _PRUNE_INTERNAL = (
 
 @dataclass(frozen=True)
 class Stats:
-    """A player's standing over all ended matches."""
+    """Holds a player's statistics over all ended matches.
+
+    Attributes:
+        matches: number of matches.
+        wins: number of matches with rank 1.
+        total_score: sum of the scores.
+        best_score: highest score of a match.
+    """
 
     matches: int = 0
     wins: int = 0
@@ -114,19 +124,23 @@ class Stats:
 
 
 class Results:
-    """Reads and writes of the relational part. All methods raise DatabaseUnavailable when it is away."""
+    """Reads and writes matches and statistics. All methods raise DatabaseUnavailable if PostgreSQL does not answer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def apply(self, events: Sequence[StoredEvent]) -> list[str]:
-        """Write events in one transaction, each unless it was written before; return the ids of the new ones.
+        """Write events in one transaction. Events that were written before are skipped.
+
+        Returns:
+            The ids of the events that were written.
 
         Raises:
-            asyncpg.PostgresError: nothing of the batch was written; one of the events cannot be, or a deadlock
-                with another worker was resolved against us.
+            asyncpg.PostgresError: no event was written, because PostgreSQL refuses one of the events, or because it
+                ended a deadlock with another worker by aborting this transaction.
         """
-        # All workers lock rows in this order, so that batches that overlap wait for each other instead of deadlocking.
+        # All workers lock rows in the same order. Two batches with the same rows then wait for each other, and do not
+        # cause a deadlock.
         ordered = sorted(events, key=lambda event: (event.match_id, event.sequence))
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_CLAIM, sorted({event.event_id for event in ordered}))
@@ -138,7 +152,10 @@ class Results:
         return [row["event_id"] for row in rows]
 
     async def stats(self, player_id: str) -> Stats:
-        """The player's standing; a probe or load-test account has one too, of its internal matches."""
+        """Return the statistics of a player.
+
+        The statistics of an account of a probe or load test cover its internal matches.
+        """
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 """SELECT matches, wins, total_score, best_score FROM player_stats WHERE player_id = $1
@@ -149,7 +166,7 @@ class Results:
         return Stats(**row) if row else Stats()
 
     async def leaders(self, limit: int) -> list[tuple[str, Stats]]:
-        """The players with the highest total score, best first."""
+        """Return the `limit` players with the highest total scores, the best first, as (player id, statistics)."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """SELECT player_id, matches, wins, total_score, best_score FROM player_stats
@@ -159,9 +176,12 @@ class Results:
         return [(row["player_id"], Stats(*tuple(row)[1:])) for row in rows]
 
     async def prune(self) -> int:
-        """Delete chat older than 30 days, internal matches older than a day, and ids of events too old to come again.
+        """Delete old rows: chat lines after 30 days, internal matches after a day, and ids of events after 30 days.
 
-        Returns how many ids.
+        A call deletes at most 10,000 ids of events.
+
+        Returns:
+            The number of deleted ids of events.
         """
         async with self._database.connection() as connection:
             await connection.execute(_PRUNE_CHAT)
@@ -198,7 +218,7 @@ async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) 
         _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal
     )
     if first is None:
-        # The fencing token should make this impossible; standings must survive it all the same.
+        # The fencing token should make a second result impossible. If it happens, the statistics must not count it.
         log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
         return
     players = sorted(ended.players, key=lambda player: player.player_id)

@@ -1,8 +1,14 @@
-"""Matches and players in DynamoDB. A match's state only ever moves forward: starting, running, ended.
+"""Stores matches and players in DynamoDB. The state of a match only advances: `starting`, `running`, `ended`.
 
-Item of `matches`: match_id, state, mode, seats, rules, region, created_by, created_at, started_at, ended_at (ms since
-the epoch), expires_at (s since the epoch; until it ends), result (map: reason, players). Item of `players`: player_id,
-display_name, and the contact fields email, device_id and address, which are only ever stored sealed (binary).
+An item of the table `matches` has these attributes:
+
+* match_id, state, mode, seats, rules, region, created_by
+* created_at, started_at and ended_at, in Unix milliseconds
+* expires_at, in Unix seconds, until the match ends
+* result, a map with reason and players
+
+An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
+contact fields are stored encrypted, as binary values.
 """
 
 from __future__ import annotations
@@ -18,29 +24,43 @@ from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
 
-# A match that nobody joins leaves the table by itself. One that runs is ended by a server, if not this then another.
+# DynamoDB deletes a match that no player joins after an hour. A match that runs is ended by a game server, so a long
+# time is enough for it.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
-# A match of probe or load-test accounts, after its end.
+# DynamoDB deletes a match of probe or load-test accounts a day after its end.
 _INTERNAL_SECONDS = 86400
-# Longer than queue and dead-letter queue can hold an event back.
+# The ids of events are kept longer than the queue and its dead-letter queue can delay an event.
 _EVENT_MEMORY_SECONDS = 30 * 86400
 _BATCH_GET_LIMIT = 100
+
 CONTACT_FIELDS = ("email", "device_id", "address")
+"""Attributes of a player that are stored encrypted."""
+
 _CONDITION_FAILED = "ConditionalCheckFailed"
 
 
 class TablesUnavailable(Exception):
-    """DynamoDB does not answer at the moment, or refuses to."""
+    """Reports that DynamoDB does not answer, or refuses the call."""
 
 
 class MatchExists(Exception):
-    """A match with this id is there already."""
+    """Reports that a match with this id already exists."""
 
 
 @dataclass(frozen=True)
 class MatchRecord:
-    """A match as the table has it. Times in ms since the epoch; `result` holds `reason` and `players`."""
+    """Describes a match in the table.
+
+    Attributes:
+        match_id: id of the match.
+        state: `starting`, `running` or `ended`.
+        mode: name of the mode.
+        created_at: Unix time in milliseconds, or None.
+        started_at: Unix time in milliseconds, or None before the start.
+        ended_at: Unix time in milliseconds, or None before the end.
+        result: a mapping with `reason` and `players`, or None before the end.
+    """
 
     match_id: str
     state: str
@@ -53,14 +73,27 @@ class MatchRecord:
 
 @dataclass(frozen=True)
 class PlayerRecord:
-    """A player as the table has them. `contact`: the fields that are set, sealed."""
+    """Describes a player in the table.
+
+    Attributes:
+        display_name: name that other players see, or None.
+        contact: name of a contact field -> encrypted value. Fields without a value are left out.
+    """
 
     display_name: str | None
     contact: Mapping[str, Sealed]
 
 
 class Tables:
-    """Reads and writes of the distributed part. All methods raise TablesUnavailable when it is away."""
+    """Reads and writes matches and players. All methods raise TablesUnavailable if DynamoDB does not answer.
+
+    Args:
+        settings: settings of the process.
+        aws: clients of AWS.
+
+    Raises:
+        SettingsError: the settings do not name all three tables.
+    """
 
     def __init__(self, settings: Settings, aws: AwsClients) -> None:
         missing = {"matches", "players", "processed_events"} - settings.tables.keys()
@@ -72,15 +105,16 @@ class Tables:
         self._processed = settings.tables["processed_events"]
 
     async def ping(self) -> None:
+        """Check that DynamoDB answers."""
         await self._call("get_item", TableName=self._players, Key={"player_id": {"S": "-"}})
 
     async def register_match(
         self, match_id: str, *, mode: str, seats: int, rules: str, region: str, created_by: str, created_at_ms: int
     ) -> None:
-        """Put a new match in state `starting`; it expires unless it starts.
+        """Store a new match in the state `starting`. The match expires after an hour, unless it starts.
 
         Raises:
-            MatchExists: nothing was changed.
+            MatchExists: a match with this id exists, and was not changed.
         """
         item = {
             "match_id": match_id,
@@ -100,19 +134,23 @@ class Tables:
             raise MatchExists(match_id)
 
     async def match(self, match_id: str) -> MatchRecord | None:
-        """The match, read consistently; None when there is none or it has expired."""
+        """Return a match by a consistent read, or None if it does not exist or has expired."""
         answer = await self._call(
             "get_item", TableName=self._matches, Key={"match_id": {"S": match_id}}, ConsistentRead=True
         )
         values = _values(answer.get("Item"))
-        # DynamoDB removes what has expired hours later.
+        # DynamoDB may delete an expired item hours later.
         if not values or (values["state"] != "ended" and values.get("expires_at", time.time()) < time.time()):
             return None
         fields = ("created_at", "started_at", "ended_at", "result")
         return MatchRecord(match_id, values["state"], values.get("mode", ""), **{f: values.get(f) for f in fields})
 
     async def mark_running(self, event: StoredEvent) -> bool:
-        """Apply a `match.started` event; False when it or a later state was there already."""
+        """Apply an event `match.started`.
+
+        Returns:
+            False if the match already had this state or a later state, or the event was applied before.
+        """
         started = event.occurred_at_ms
         update = {
             "UpdateExpression": "SET #state = :running, #region = :region, started_at = :at, expires_at = :expires, "
@@ -133,9 +171,12 @@ class Tables:
         return await self._once(event, update)
 
     async def mark_ended(self, event: StoredEvent, ended: MatchEnded) -> bool:
-        """Apply a `match.ended` event: state and result. False when that was there already.
+        """Apply an event `match.ended`: the state and the result.
 
-        A player's match is kept for good. A match of probe or load-test accounts expires after a day.
+        A match of players is kept for good. A match of probe or load-test accounts expires after a day.
+
+        Returns:
+            False if the match already had a result, or the event was applied before.
         """
         players = [
             {"player_id": p.player_id, "display_name": p.display_name, "score": p.score, "rank": p.rank}
@@ -173,7 +214,13 @@ class Tables:
         display_name: str | None = None,
         contact: Mapping[str, Sealed | None] | None = None,
     ) -> None:
-        """Change what is given; None as the value of a contact field removes it."""
+        """Change attributes of a player, and create the player if needed.
+
+        Args:
+            player_id: id of the player.
+            display_name: new name. None changes nothing.
+            contact: name of a contact field -> new encrypted value, or None to remove the field.
+        """
         changed: dict[str, Any] = {name: value for name, value in (contact or {}).items() if value is not None}
         removed = [name for name, value in (contact or {}).items() if value is None]
         if display_name is not None:
@@ -191,7 +238,7 @@ class Tables:
         await self._call("update_item", TableName=self._players, Key={"player_id": {"S": player_id}}, **update)
 
     async def player(self, player_id: str) -> PlayerRecord:
-        """The player, read consistently; without a name and contact fields when there is no item."""
+        """Return a player by a consistent read. A player without an item has no name and no contact fields."""
         answer = await self._call(
             "get_item", TableName=self._players, Key={"player_id": {"S": player_id}}, ConsistentRead=True
         )
@@ -200,7 +247,7 @@ class Tables:
         return PlayerRecord(item.get("display_name", {}).get("S"), contact)
 
     async def display_names(self, player_ids: Iterable[str]) -> dict[str, str]:
-        """Names of those players who have one, read consistently."""
+        """Return the names of players, by player id, with consistent reads. A player without a name is left out."""
         wanted = list(dict.fromkeys(player_ids))
         names: dict[str, str] = {}
         for start in range(0, len(wanted), _BATCH_GET_LIMIT):
@@ -220,7 +267,11 @@ class Tables:
         return names
 
     async def _once(self, event: StoredEvent, update: dict[str, Any]) -> bool:
-        """Update the event's match and remember the event, both or neither."""
+        """Update the match of an event and store the id of the event, in one transaction.
+
+        Returns:
+            False if the update was not needed, because the event or a later event was applied before.
+        """
         remember = {
             "TableName": self._processed,
             "Item": _item({"event_id": event.event_id, "expires_at": int(time.time()) + _EVENT_MEMORY_SECONDS}),
@@ -229,15 +280,21 @@ class Tables:
         first_time = {**remember, "ConditionExpression": "attribute_not_exists(event_id)"}
         reasons = await self._transact([{"Put": first_time}, {"Update": update}])
         if reasons and reasons[0] != _CONDITION_FAILED:
-            # Late: the match is already past this event. Remembered all the same, so that a redelivery costs one read.
+            # The event is late, because the match already has a later state. Store its id too. Another delivery of the
+            # event then fails at the first condition.
             await self._call("put_item", **remember)
         return not reasons
 
     async def _transact(self, items: list[dict[str, Any]]) -> list[str]:
-        """Write all; or nothing, and return each item's reason ("None" for one that could have been written).
+        """Write all items in one transaction, or no item.
+
+        Returns:
+            An empty list if the items were written. Else the reason for each item, with "None" for an item that was no
+            reason to fail.
 
         Raises:
-            TablesUnavailable: also when another writer was at the same items; trying again is right.
+            TablesUnavailable: DynamoDB does not answer, or another transaction changed the same items. The caller
+                should try again.
         """
         from botocore.exceptions import ClientError
 

@@ -1,7 +1,15 @@
-"""What a game has to provide. One file that defines `rules`, a class with the interface below, is a whole game.
+"""Defines the interface between a game and the server: `Rules` for the game itself, and `Pilot` for its bots.
 
-The match calls it from one thread, never re-entrantly, and knows nothing of what the values mean. All randomness comes
-from `seed`; `dump` and `load` must round-trip, because a match moves between servers in the middle of play.
+A game is one Python module that assigns a class with the methods of `Rules` to the name `rules`. Each match has one
+instance of that class. The match calls the methods from one thread, and never calls a method while another method runs.
+The server does not interpret the values that the methods return.
+
+A match can move to another server at any tick. Therefore two rules hold for every game:
+
+* All randomness comes from `seed`.
+* `load` restores exactly the state that `dump` returned.
+
+docs/writing-a-game.md is the guide. `noughts` is the example of a game by turns, and `arena` of a game in real time.
 """
 
 from __future__ import annotations
@@ -20,12 +28,25 @@ PLAYER_SCORED: Final = PlayerScored.TYPE
 
 
 class Rules(Protocol):
-    """One match's world. Slots are `0 <= slot < seats`; times are counted in ticks.
+    """Describes the class of a game. An instance holds the state of one match.
 
-    `action_type` is a type that msgspec can decode and bound; a client's input that does not fit never gets here.
+    A player is identified by a slot, with `0 <= slot < seats`. The rules measure time in ticks.
 
-    A class may also have `event_types`, a mapping of the types of its own events to the types of their payloads, see
-    `gameserver.events.ReportableEvents`. Without it `step` may report `PLAYER_SCORED` only.
+    A class may also have the attribute `event_types`. It maps the type of each event of the game, for example
+    `card.played`, to the type of its payload (see `gameserver.events.ReportableEvents`). Without `event_types`, `step`
+    may only return events of the type `PLAYER_SCORED`.
+
+    Attributes:
+        action_type: the type of a player's input, as a type that msgspec can decode. The server refuses an input that
+            does not have this type, so `apply` never receives such an input.
+
+    Args:
+        seed: 0 to 2^64 - 1, the only source of randomness. The same seed and the same inputs give the same match.
+        seats: number of players that the mode allows.
+        tick_rate_hz: ticks in one second.
+
+    Raises:
+        ValueError: the game cannot be played with this number of seats.
     """
 
     action_type: ClassVar[Any]
@@ -33,69 +54,105 @@ class Rules(Protocol):
     def __init__(self, *, seed: int, seats: int, tick_rate_hz: int) -> None: ...
 
     def add_player(self, slot: int) -> None:
-        """A player enters at `slot`, with score 0."""
+        """Add a player with score 0 at `slot`."""
 
     def remove_player(self, slot: int) -> None:
-        """The player left for good. A lost connection is not told: the player may come back."""
+        """Remove a player who left the match for good.
+
+        The server does not call this method when a player loses the connection, because the player may return.
+        """
 
     def apply(self, slot: int, action: Any) -> None:
-        """Take one input. An action that the rules forbid is ignored."""
+        """Apply an input of the player at `slot`, or ignore an input that the game forbids at this moment.
+
+        Args:
+            slot: the player's slot.
+            action: the input, an instance of `action_type`.
+        """
 
     def step(self) -> list[RuleEvent]:
-        """Advance one tick. An event that is not declared, or has a wrong payload, ends the match with an error."""
+        """Advance the match by one tick.
+
+        Returns:
+            The events of this tick, which the server stores. An event of an undeclared type, or with a payload of the
+            wrong type, ends the match with the reason `error`.
+        """
 
     def changes(self) -> Any:
-        """What changed since the last call, as anything msgspec encodes; None if nothing did."""
+        """Return what changed since the last call, as a value that msgspec can encode, or None if nothing changed."""
 
     def view(self) -> Any:
-        """All that a client needs to draw; does not affect `changes`."""
+        """Return everything that a client needs to draw the game, as a value that msgspec can encode.
+
+        A call must not change the state, nor what the next call of `changes` returns.
+        """
 
     def scores(self) -> Mapping[int, int]:
-        """Slot -> score of the players present."""
+        """Return the score of each player who is present, by slot. A score is a whole number from -2^53 to 2^53."""
 
     def finished(self) -> bool:
-        """True once the game is decided before its time is up."""
+        """Return True once the game is decided, even if the time of the match is not over."""
 
     def replay(self, event: RuleEvent) -> None:
-        """Take over an effect that was stored after the state given to `load` had been dumped."""
+        """Apply the effect of an event that an earlier call of `step` returned.
+
+        A server that takes a match over calls `load` with the last snapshot. Then it calls `replay` with each event
+        that was stored after that snapshot.
+        """
 
     def dump(self) -> Any:
-        """The complete state, as anything msgspec encodes."""
+        """Return the complete state, as a value that msgspec can encode."""
 
     def load(self, state: Any) -> None:
-        """Replace the state by what `dump` returned, decoded again. Raises: ValueError, msgspec.ValidationError."""
+        """Replace the state.
+
+        Args:
+            state: what `dump` returned, after msgspec has encoded it and decoded it without a type.
+
+        Raises:
+            ValueError, msgspec.ValidationError: `state` is not a state of this game.
+        """
 
 
 class Pilot(Protocol):
-    """Plays a game as a bot, for `mjctl health` and `mjctl loadtest`: what a module may define as `pilot`.
+    """Describes a bot's player, which `mjctl health` and `mjctl loadtest` use. A module assigns the class to `pilot`.
 
-    It sees what a client sees: `Rules.view` and `Rules.changes` as they come out of the protocol, decoded without a
-    type. What it raises ends the bot's play.
+    A pilot knows what a client knows: the values of `Rules.view` and `Rules.changes`, which msgspec has encoded and
+    decoded without a type. An exception of a pilot ends the play of its bot.
+
+    Args:
+        slot: the slot of the bot's seat.
     """
 
     def __init__(self, slot: int) -> None: ...
 
     def look(self, view: Any) -> None:
-        """All there is; replaces what was known."""
+        """Replace all that the pilot knows by a complete view of the game."""
 
     def learn(self, changes: Any) -> None:
-        """What changed since."""
+        """Add the changes of one tick to what the pilot knows."""
 
     def decide(self) -> Any:
-        """What to do now, asked after each frame; None to do nothing."""
+        """Return the next input, an instance of `Rules.action_type`, or None for no input.
+
+        The bot calls this method after each frame that it receives.
+        """
 
 
 def load_rules(name: str) -> type[Rules]:
-    """The rules called `name`: a module here, or a dotted module of the studio's own.
+    """Import a rules module and return its class `rules`.
+
+    Args:
+        name: a module of this package, for example `noughts`, or the dotted path of another module.
 
     Raises:
-        LookupError: there is no such module, it cannot be imported, or it defines no `rules`.
+        LookupError: the module does not exist, cannot be imported or defines no `rules`.
     """
     try:
         return cast("type[Rules]", _module(name).rules)
     except Exception as error:
-        # A studio's module may fail in any way while it is imported.
-        raise LookupError(f"no rules called {name!r}: {_words(error)}") from error
+        # The module may be a studio's own code, which can raise any exception while Python imports it.
+        raise LookupError(f"no rules called {name!r}: {_cause(error)}") from error
 
 
 @functools.cache
@@ -103,13 +160,20 @@ def reportable_events(rules: type[Rules]) -> ReportableEvents:
     """Return the events that these rules may report.
 
     Raises:
-        ValueError, TypeError: their `event_types` are wrong.
+        ValueError, TypeError: `event_types` of the rules is not valid, see `ReportableEvents`.
     """
     return ReportableEvents(getattr(rules, "event_types", {}))
 
 
 def load_pilot(name: str) -> type[Pilot] | None:
-    """The pilot of the rules called `name`, or None where there is none, or no such module on this machine."""
+    """Import a rules module and return its class `pilot`.
+
+    Args:
+        name: as in `load_rules`.
+
+    Returns:
+        The class, or None if the module defines no pilot or cannot be imported on this machine.
+    """
     try:
         return cast("type[Pilot] | None", getattr(_module(name), "pilot", None))
     except ImportError:
@@ -120,5 +184,5 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(name if "." in name else f"{__name__}.{name}")
 
 
-def _words(error: Exception) -> str:
+def _cause(error: Exception) -> str:
     return str(error) if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: {error}"

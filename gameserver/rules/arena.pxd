@@ -1,4 +1,4 @@
-# Types for `gameserver.compilation`, which makes C of arena.py.
+# The types of C that `gameserver.compilation` uses when it compiles arena.py. Python ignores this file.
 
 cimport cython
 

@@ -1,6 +1,10 @@
-"""The bundled game: run over a square field, pick up what lies there, have the most points when time is up.
+"""The arena, the example of a game in real time.
 
-Lengths are in units of the field (`FIELD` wide and high); positions go over the wire as whole units.
+Players run over a square field and collect pick-ups, which are worth points. The player with the most points at the end
+of the match wins.
+
+All lengths are in units of the field, which is `FIELD` units wide and high. The server computes positions as floats,
+and clients receive positions in whole units.
 """
 
 from __future__ import annotations
@@ -15,33 +19,61 @@ from msgspec import Meta, Struct
 from gameserver.rules import PLAYER_SCORED, RuleEvent
 
 FIELD = 1000
+"""Width and height of the field, in units."""
+
 SPEED_PER_SECOND = 260.0
+"""Highest speed of a player, in units per second."""
+
 REACH = 26
-"""A pick-up is taken by a player whose centre comes this near."""
+"""A player collects a pick-up at this distance or nearer, in units between the centres."""
 
 RICH_CHANCE = 8
-"""One pick-up in so many is worth `RICH_POINTS`."""
+"""On average one pick-up out of `RICH_CHANCE` pick-ups is worth `RICH_POINTS`. All others are worth 1 point."""
 
 RICH_POINTS = 5
+"""Points of a rich pick-up."""
+
+# `step` looks for pick-ups near a player in a grid of square cells. `_CELL` is the width of a cell in units, and
+# `_CELLS` is the number of cells in a row of the grid.
 _CELL = 2 * REACH
 _CELLS = FIELD // _CELL + 2
+# Smallest distance, in units, of new players and pick-ups from the border of the field.
 _MARGIN = 20
+# Stands for the position of a player whom no client has seen yet.
 _NOWHERE = -1
 
 Axis = Annotated[float, Meta(ge=-1.0, le=1.0)]
+"""One component of a direction, -1 to 1."""
 
 
 class Move(Struct, array_like=True, frozen=True, gc=False):
-    """The direction to run in; longer than 1 is cut to 1, (0, 0) stands still."""
+    """Sets the direction in which a player runs, until the next input. This is the only input of the game.
+
+    (0, 0) stops the player. A vector of length 1 means full speed. A longer vector counts as one of length 1.
+
+    Attributes:
+        x: component to the right, -1 to 1.
+        y: component downwards, -1 to 1.
+    """
 
     x: Axis
     y: Axis
 
 
 class ArenaRunner:
-    """A player in the field: `x`, `y` exactly, `shown_x`, `shown_y` as clients know it; heading in units a tick.
+    """Holds the state of a player in the field.
 
-    A plain class: it is written to on every tick, and a struct's checked assignment costs several times as much.
+    This is a plain class because every tick assigns to its attributes. The checked assignment of a msgspec struct
+    takes several times as long.
+
+    Attributes:
+        x: exact horizontal position in units, 0 at the left border.
+        y: exact vertical position in units, 0 at the upper border.
+        heading_x: horizontal speed in units per tick.
+        heading_y: vertical speed in units per tick.
+        score: the player's points.
+        shown_x: horizontal position that clients know, in whole units, or -1 before the first tick.
+        shown_y: vertical position that clients know, in whole units, or -1 before the first tick.
     """
 
     __slots__ = ("heading_x", "heading_y", "score", "shown_x", "shown_y", "x", "y")
@@ -54,7 +86,15 @@ class ArenaRunner:
 
 
 class StoredRunner(NamedTuple):
-    """The fields of an `ArenaRunner` that a snapshot stores."""
+    """Holds the part of an `ArenaRunner` that a snapshot stores.
+
+    Attributes:
+        x: exact horizontal position in units.
+        y: exact vertical position in units.
+        heading_x: horizontal speed in units per tick.
+        heading_y: vertical speed in units per tick.
+        score: the player's points.
+    """
 
     x: float
     y: float
@@ -64,6 +104,15 @@ class StoredRunner(NamedTuple):
 
 
 class PickUp(Struct, array_like=True, frozen=True, gc=False):
+    """Describes a pick-up in the field.
+
+    Attributes:
+        id: counts from 0. A match never uses an id twice.
+        x: horizontal position in units.
+        y: vertical position in units.
+        points: value of the pick-up, 1 or `RICH_POINTS`.
+    """
+
     id: int
     x: int
     y: int
@@ -71,7 +120,15 @@ class PickUp(Struct, array_like=True, frozen=True, gc=False):
 
 
 class Changes(Struct, array_like=True):
-    """`moved`: slot, x, y, ... flat; `taken`: ids; `scores`: slot, score, ... flat; `left`: slots."""
+    """Holds what changed since the last frame. Flat lists keep the frames small.
+
+    Attributes:
+        moved: slot, x and y of each player whose position changed: `[slot, x, y, slot, x, y, ...]`, in whole units.
+        taken: ids of the pick-ups that a player collected.
+        spawned: new pick-ups.
+        scores: slot and score of each player whose score changed: `[slot, score, slot, score, ...]`.
+        left: slots of the players who left the match.
+    """
 
     moved: list[int]
     taken: list[int] = []
@@ -81,9 +138,16 @@ class Changes(Struct, array_like=True):
 
 
 class View(Struct):
+    """Holds everything that a client needs to draw the field.
+
+    Attributes:
+        field: width and height of the field, in units.
+        players: slot -> (x, y, score) of each player, with x and y in whole units.
+        pick_ups: all pick-ups in the field.
+    """
+
     field: int
     players: dict[int, tuple[int, int, int]]
-    """slot -> (x, y, score)"""
     pick_ups: list[PickUp]
 
 
@@ -95,7 +159,16 @@ class _ArenaState(Struct):
 
 
 class Arena:
-    """See `gameserver.rules.Rules`."""
+    """Implements `gameserver.rules.Rules` for the arena.
+
+    Attributes:
+        action_type: `Move`.
+
+    Args:
+        seed: 0 to 2^64 - 1. The seed decides all positions and the points of all pick-ups.
+        seats: number of players that the mode allows. The field has 1.5 pick-ups for each seat, and at least 6.
+        tick_rate_hz: ticks in one second.
+    """
 
     action_type: ClassVar[Any] = Move
 
@@ -111,15 +184,18 @@ class Arena:
         self._fill()
 
     def add_player(self, slot: int) -> None:
+        """Add a player at a random position."""
         runner = ArenaRunner(float(self._coordinate()), float(self._coordinate()))
         self._runners[slot] = runner
         self._changes.scores += (slot, 0)
 
     def remove_player(self, slot: int) -> None:
+        """Remove a player from the field."""
         if self._runners.pop(slot, None) is not None:
             self._changes.left.append(slot)
 
     def apply(self, slot: int, action: Move) -> None:
+        """Set the direction and the speed of a player. An input for a slot without a player is ignored."""
         runner = self._runners.get(slot)
         if runner is None:
             return
@@ -130,11 +206,16 @@ class Arena:
         runner.heading_x, runner.heading_y = x * stride, y * stride
 
     def step(self) -> list[RuleEvent]:
+        """Move each player by one tick, and let players collect the pick-ups in their reach.
+
+        Returns:
+            One event `player.scored` for each collected pick-up. Its payload also has the id of the pick-up.
+        """
         events: list[RuleEvent] = []
         moved, cells, edge = self._changes.moved, self._cells, float(FIELD)
         for slot, runner in self._runners.items():
             x, y = runner.x + runner.heading_x, runner.y + runner.heading_y
-            # Comparisons, not min and max, whose calls would take half of the time of this loop.
+            # Calls of min and max, in the place of these comparisons, would take half of the time of this loop.
             runner.x = x = 0.0 if x < 0.0 else edge if x > edge else x
             runner.y = y = 0.0 if y < 0.0 else edge if y > edge else y
             place_x, place_y = int(x), int(y)
@@ -149,6 +230,7 @@ class Arena:
         return events
 
     def changes(self) -> Changes | None:
+        """Return the changes since the last call, or None if nothing changed."""
         changes = self._changes
         if not (changes.moved or changes.taken or changes.spawned or changes.scores or changes.left):
             return None
@@ -156,16 +238,20 @@ class Arena:
         return changes
 
     def view(self) -> View:
+        """Return all players and all pick-ups."""
         players = {slot: (int(r.x), int(r.y), r.score) for slot, r in self._runners.items()}
         return View(FIELD, players, list(self._pick_ups.values()))
 
     def scores(self) -> Mapping[int, int]:
+        """Return the points of each player, by slot."""
         return {slot: runner.score for slot, runner in self._runners.items()}
 
     def finished(self) -> bool:
+        """Return False, because a match in the arena always lasts until its time is over."""
         return False
 
     def replay(self, event: RuleEvent) -> None:
+        """Restore the score of a stored event, and remove the pick-up that its player collected."""
         if event.type != PLAYER_SCORED:
             return
         runner = self._runners.get(event.slot)
@@ -175,15 +261,21 @@ class Arena:
         taken = self._pick_ups.get(pick_up_id)
         if taken is not None:
             self._remove(taken)
-        # Ids already handed out must not come back with another meaning.
+        # Clients already know this id, so no new pick-up may get it.
         self._next_pick_up = max(self._next_pick_up, pick_up_id + 1)
         self._fill()
 
     def dump(self) -> _ArenaState:
+        """Return the complete state, including the state of the random numbers."""
         runners = {slot: StoredRunner(r.x, r.y, r.heading_x, r.heading_y, r.score) for slot, r in self._runners.items()}
         return _ArenaState(self._random, self._next_pick_up, runners, list(self._pick_ups.values()))
 
     def load(self, state: Any) -> None:
+        """Replace the complete state.
+
+        Raises:
+            msgspec.ValidationError: `state` is not a state of this game.
+        """
         loaded = msgspec.convert(state, _ArenaState)
         self._random, self._next_pick_up = loaded.random, loaded.next_pick_up
         self._runners = {slot: ArenaRunner(*stored) for slot, stored in loaded.runners.items()}
@@ -224,7 +316,10 @@ class Arena:
         return _MARGIN + self._draw() % (FIELD - 2 * _MARGIN)
 
     def _draw(self) -> int:
-        """The next number of an xorshift64* generator (Vigna 2016); its whole state is one integer in the snapshot."""
+        """Return the next random number, 0 to 2^31 - 1, of an xorshift64* generator (Vigna 2016).
+
+        The state of this generator is one integer, so a snapshot can contain it.
+        """
         x = self._random or 1
         x ^= x >> 12
         x ^= (x << 25) & (2**64 - 1)
@@ -234,7 +329,10 @@ class Arena:
 
 
 def _cells_around(pick_up: PickUp) -> set[int]:
-    """Every cell from which a player could reach `pick_up`: at most four, as a cell is twice the reach wide."""
+    """Return the cells from which a player can reach `pick_up`.
+
+    These are at most four cells, because a cell is twice as wide as the reach.
+    """
     return {
         (pick_up.x + dx) // _CELL * _CELLS + (pick_up.y + dy) // _CELL
         for dx in (-REACH, REACH)

@@ -1,4 +1,4 @@
-"""Matches, results and standings, and the ids of the events that made them."""
+"""Creates the tables of matches, results and statistics, and the table of the ids of stored events."""
 
 from alembic import op
 
@@ -58,10 +58,12 @@ _UPGRADE = (
 
 
 def upgrade() -> None:
+    """Create the tables."""
     for statement in _UPGRADE:
         op.execute(statement)
 
 
 def downgrade() -> None:
+    """Delete the tables."""
     for table in ("processed_events", "player_stats", "match_players", "matches"):
         op.execute(f"DROP TABLE {table}")

@@ -1,4 +1,4 @@
-"""What players said in a match, sealed: who may open it needs the environment's data key."""
+"""Creates the table of chat lines. The lines are encrypted with the environment's data key."""
 
 from alembic import op
 
@@ -21,9 +21,11 @@ _UPGRADE = (
 
 
 def upgrade() -> None:
+    """Create the table."""
     for statement in _UPGRADE:
         op.execute(statement)
 
 
 def downgrade() -> None:
+    """Delete the table."""
     op.execute("DROP TABLE chat_messages")

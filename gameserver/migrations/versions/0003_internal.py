@@ -1,4 +1,4 @@
-"""Matches and standings of probe and load-test accounts, apart from those of players."""
+"""Separates the matches and statistics of probe and load-test accounts from those of players."""
 
 from alembic import op
 
@@ -22,10 +22,12 @@ _UPGRADE = (
 
 
 def upgrade() -> None:
+    """Mark internal matches, and create the table of internal statistics."""
     for statement in _UPGRADE:
         op.execute(statement)
 
 
 def downgrade() -> None:
+    """Remove the mark and the table."""
     op.execute("DROP TABLE internal_stats")
     op.execute("ALTER TABLE matches DROP COLUMN internal")

@@ -1,4 +1,4 @@
-"""Events of the types that the rules of a game declare. They stay as long as their match."""
+"""Creates the table of the events that the rules of a game declare. An event is deleted with its match."""
 
 from alembic import op
 
@@ -21,9 +21,11 @@ _UPGRADE = (
 
 
 def upgrade() -> None:
+    """Create the table."""
     for statement in _UPGRADE:
         op.execute(statement)
 
 
 def downgrade() -> None:
+    """Delete the table."""
     op.execute("DROP TABLE match_events")

@@ -1,4 +1,4 @@
-"""docs/protocol.md says what gameserver/protocol.py does."""
+"""Compares docs/protocol.md with gameserver/protocol.py."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ def _defined(union: Any) -> dict[str, list[str]]:
     return {info.tag: [field.name for field in info.fields] for info in configs}  # type: ignore[attr-defined]
 
 
-def test_every_message_stands_there_with_its_fields_in_order() -> None:
+def test_the_page_lists_every_message_with_its_fields_in_order() -> None:
     assert _documented("Client to server") == _defined(ClientMessage)
     assert _documented("Server to client") == _defined(ServerMessage)
 
 
-def test_it_is_of_this_version_and_names_every_subprotocol() -> None:
+def test_the_page_names_the_version_and_every_subprotocol() -> None:
     assert f"\nVersion {protocol.VERSION}." in PAGE
     assert set(re.findall(r"\| `(mj\d\.\w+)`", PAGE)) == set(protocol.CODECS)
 
 
-def test_every_refusal_code_stands_there() -> None:
+def test_the_page_lists_every_refusal_code() -> None:
     defined = {value for name, value in vars(RefusalCode).items() if name.isupper()}
     assert {row[0].strip("`") for row in _rows("Refusals and close codes")} == defined
 
 
-def test_close_codes_are_those_of_websocket() -> None:
+def test_the_close_codes_of_the_page_are_those_of_the_server() -> None:
     codes = {int(code) for code in re.findall(r"^\| (\d{4}) \|", PAGE, re.MULTILINE)}
     used = (WSCloseCode.OK, WSCloseCode.POLICY_VIOLATION, WSCloseCode.SERVICE_RESTART, WSCloseCode.TRY_AGAIN_LATER)
     assert codes == {code.value for code in used}
@@ -65,7 +65,7 @@ def test_close_codes_are_those_of_websocket() -> None:
         f"| Seats of a match | {protocol.MAX_SEATS} |",
         f"cut to {protocol.MAX_NAME_LENGTH}",
         f"{protocol.MAX_INPUTS_PER_SECOND} on average, {2 * protocol.MAX_INPUTS_PER_SECOND} in one second",
-        f"after {connection._DROP_ALLOWANCE} dropped ones `rate_limited`",
+        f"after {connection._DROP_ALLOWANCE} dropped frames `rate_limited`",
         f"while {connection._HIGH_WATER_BYTES // 1024} KiB wait for the client",
         f"| Time for the first message | {connection._HELLO_SECONDS:g} s |",
         f"in total | {DEFAULTS.unjoined_percent} % of the places, at least {UnjoinedLimit.of(0, 0, 0).total} |",
@@ -75,12 +75,12 @@ def test_close_codes_are_those_of_websocket() -> None:
         f"0 to {2**53 - 1}",
     ],
 )
-def test_every_bound_stands_there(text: str) -> None:
+def test_the_page_states_every_bound(text: str) -> None:
     assert text in PAGE
 
 
 @pytest.mark.parametrize("line", EXAMPLES, ids=lambda line: line[2:9])
-def test_every_example_is_such_a_message(line: str) -> None:
+def test_every_example_of_the_page_can_be_decoded(line: str) -> None:
     tag = msgspec.json.decode(line)[0]
     if tag == "hello":
         assert isinstance(protocol.JSON.decode_hello(line.encode()), Hello)
@@ -92,6 +92,6 @@ def test_every_example_is_such_a_message(line: str) -> None:
         assert msgspec.json.decode(protocol.JSON.encode(received)) == msgspec.json.decode(line)
 
 
-def test_every_message_has_an_example() -> None:
+def test_the_page_has_an_example_of_every_message() -> None:
     shown = {msgspec.json.decode(line)[0] for line in EXAMPLES}
     assert shown == {*_defined(ClientMessage), *_defined(ServerMessage)}

@@ -1,4 +1,4 @@
-"""docs/writing-a-game.md names every method of the interfaces that a studio implements; its rules report events."""
+"""Checks docs/writing-a-game.md: it names every method that a studio implements, and its example of rules works."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from gameserver.rules import Pilot, RuleEvent, Rules, reportable_events
 PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-game.md").read_text()
 
 
-@pytest.mark.parametrize(("heading", "interface"), [("What the server calls", Rules), ("Bots", Pilot)])
-def test_every_method_is_in_the_table(heading: str, interface: type) -> None:
+@pytest.mark.parametrize(("heading", "interface"), [("Methods of the rules", Rules), ("Bots", Pilot)])
+def test_the_page_lists_every_method_of_the_interface(heading: str, interface: type) -> None:
     section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     rows = [line for line in section.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(\w+)\(", row.split("|")[1])}
@@ -23,11 +23,11 @@ def test_every_method_is_in_the_table(heading: str, interface: type) -> None:
     assert named - {"__init__"} == defined
 
 
-def test_the_rules_of_the_page_report_events_that_they_declare() -> None:
+def test_the_example_rules_of_the_page_report_declared_events() -> None:
     section = PAGE.split("\n## Events\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     module: dict[str, Any] = {"__name__": "cards"}
-    # Annotations are evaluated where they stand: the page's code has no `from __future__ import annotations`.
+    # `dont_inherit` because the page's code does not have this module's `from __future__ import annotations`.
     exec(compile(code, "writing-a-game.md", "exec", dont_inherit=True), module)  # noqa: S102
     rules = module["Cards"](seed=1, seats=2, tick_rate_hz=20)
     rules.apply(0, module["CardPlayed"](7))
@@ -36,5 +36,5 @@ def test_the_rules_of_the_page_report_events_that_they_declare() -> None:
     assert reportable_events(module["Cards"]).check(RuleEvent("deck.shuffled", 0, {"left": 45})) == {"left": 45}
 
 
-def test_the_limits_of_the_page_are_those_of_the_server() -> None:
+def test_the_page_states_the_limits_of_the_server() -> None:
     assert f"more than {MAX_PAYLOAD_BYTES:,} bytes as JSON, or more than {MAX_PAYLOAD_DEPTH} objects" in PAGE
