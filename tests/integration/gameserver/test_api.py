@@ -1,4 +1,4 @@
-"""The API as a player's client sees it, against the real user pool, tables, database and Redis."""
+"""Tests the API as a player's client uses it, with a user pool, tables, a database and a Redis."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def api(run_game: Any, settings: Settings) -> Iterator[Any]:
 
 
 class Client:
-    """A player's HTTP client; every answer is JSON."""
+    """Calls the API as a player's client, and checks that every answer is JSON."""
 
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self.session = session
@@ -75,13 +75,13 @@ async def client(api: Any) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def server() -> dict[str, str]:
-    """One game server; with a name of its own, since the directory counts what it has lately sent to each."""
+    """Return a game server with a unique id, because the directory counts the matches it recently sent to an id."""
     return {"id": f"game-{uuid.uuid4().hex[:8]}", "zone": "us-east-1a", "url": "ws://127.0.0.1:9"}
 
 
 @asynccontextmanager
 async def alive(directory: Directory, server: dict[str, str], max_players: int) -> AsyncIterator[None]:
-    """An empty server that is heard of for as long as the test takes."""
+    """Send heartbeats of a server without matches during the body of an `async with`."""
     info = ServerInfo(**server, players=0, matches=0, max_players=max_players, draining=False)
 
     async def beat() -> None:
@@ -99,7 +99,7 @@ async def alive(directory: Directory, server: dict[str, str], max_players: int) 
 
 @pytest.fixture
 async def directory(settings: Settings, server: dict[str, str]) -> AsyncIterator[Directory]:
-    """The region's directory with that server alive, and room for 30 players."""
+    """Yield the region's directory with one live server, which has room for 30 players."""
     async with Redis.from_url(settings.cache_url) as redis:
         await redis.flushdb()
         directory = Directory(redis)
@@ -135,7 +135,7 @@ async def test_sign_up_log_in_and_refresh(client: Client, settings: Settings) ->
     assert (status, profile["player_id"]) == (200, signed_up["player_id"])
 
 
-async def test_log_in_does_not_tell_who_has_an_account(client: Client) -> None:
+async def test_a_login_does_not_show_whether_an_address_has_an_account(client: Client) -> None:
     await client.play_as("known@example.com")
     client.token = ""
     wrong = await client.call("POST", "/v1/login", {"email": "known@example.com", "password": "wrong Horse 7 battery"})
@@ -144,7 +144,7 @@ async def test_log_in_does_not_tell_who_has_an_account(client: Client) -> None:
     assert (wrong[0], wrong[1]["error"]["code"]) == (401, "invalid_credentials")
 
 
-async def test_guessing_one_account_is_slowed_down(client: Client) -> None:
+async def test_guesses_of_the_password_of_an_account_are_limited(client: Client) -> None:
     body = {"email": "victim@example.com", "password": "guess"}
     for _ in range(100):
         status, answer = await client.call("POST", "/v1/login", body)
@@ -167,18 +167,18 @@ async def test_guessing_one_account_is_slowed_down(client: Client) -> None:
         ("/v1/refresh", {}, "invalid_request"),
     ],
 )
-async def test_bad_input(client: Client, path: str, body: Any, code: str) -> None:
+async def test_invalid_input_is_refused(client: Client, path: str, body: Any, code: str) -> None:
     status, answer = await client.call("POST", path, body)
     assert (status, answer["error"]["code"]) == (400, code)
     assert answer["error"]["message"]
 
 
-async def test_a_bad_refresh_token(client: Client) -> None:
+async def test_an_invalid_refresh_token_is_refused(client: Client) -> None:
     status, answer = await client.call("POST", "/v1/refresh", {"refresh_token": "nonsense"})
     assert (status, answer["error"]["code"]) == (401, "invalid_refresh_token")
 
 
-async def test_bodies_are_limited(client: Client) -> None:
+async def test_large_and_invalid_bodies_are_refused(client: Client) -> None:
     status, answer = await client.call("POST", "/v1/login", {"email": "x" * 20_000, "password": "x"})
     assert (status, answer["error"]["code"]) == (413, "body_too_large")
     async with client.session.post("/v1/login", data=b"\xff not json") as reply:
@@ -190,7 +190,7 @@ async def test_bodies_are_limited(client: Client) -> None:
         assert (await reply.json())["error"]["code"] == "invalid_request"
 
 
-async def test_unknown_addresses(client: Client) -> None:
+async def test_unknown_paths_and_methods_are_refused(client: Client) -> None:
     assert (await client.call("GET", "/v1/nothing"))[0] == 404
     assert (await client.call("DELETE", "/v1/profile"))[0] == 405
 
@@ -214,7 +214,7 @@ async def test_an_id_token_is_not_an_access_token(client: Client) -> None:
     assert (await client.call("GET", "/v1/profile"))[0] == 401
 
 
-async def test_profile(client: Client) -> None:
+async def test_a_profile_can_be_read_and_changed(client: Client) -> None:
     player_id = await client.play_as("profile@example.com", "Grace")
     unset = {"email": None, "device_id": None, "address": None}
     expected = {"player_id": player_id, "matches": 0, "wins": 0, "total_score": 0, "best_score": 0, "contact": unset}
@@ -227,13 +227,13 @@ async def test_profile(client: Client) -> None:
 CONTACT = {"email": "grace.home@example.com", "device_id": "device-4711-grace", "address": "Hopper Street 1, Köln"}
 
 
-async def test_contact_fields_are_stored_sealed_and_nowhere_in_clear(
+async def test_contact_fields_are_stored_encrypted_and_nowhere_in_plain_text(
     api: Any, client: Client, settings: Settings
 ) -> None:
     player_id = await client.play_as("contact@example.com", "Grace")
     status, changed = await client.call("PUT", "/v1/profile", CONTACT)
     assert (status, changed["contact"], changed["display_name"]) == (200, CONTACT, "Grace")
-    # Once from the stores and once from the cache.
+    # The first read comes from the stores, and the second read from the cache.
     for _ in range(2):
         assert (await client.call("GET", "/v1/profile"))[1] == changed
 
@@ -252,7 +252,7 @@ async def test_contact_fields_are_stored_sealed_and_nowhere_in_clear(
             assert text not in log
 
 
-async def test_contact_fields_change_one_by_one(client: Client, settings: Settings) -> None:
+async def test_a_change_of_a_contact_field_keeps_the_other_fields(client: Client, settings: Settings) -> None:
     player_id = await client.play_as("change@example.com", "Grace")
     await client.call("PUT", "/v1/profile", CONTACT)
     _, changed = await client.call("PUT", "/v1/profile", {"email": " New@Example.com ", "address": None})
@@ -274,7 +274,7 @@ async def test_contact_fields_change_one_by_one(client: Client, settings: Settin
         ({"display_name": None}, "invalid_request"),
     ],
 )
-async def test_bad_profiles_change_nothing(client: Client, body: Any, code: str) -> None:
+async def test_an_invalid_profile_changes_nothing(client: Client, body: Any, code: str) -> None:
     await client.play_as(f"{uuid.uuid4().hex}@example.com")
     _, before = await client.call("GET", "/v1/profile")
     status, answer = await client.call("PUT", "/v1/profile", body)
@@ -282,7 +282,7 @@ async def test_bad_profiles_change_nothing(client: Client, body: Any, code: str)
     assert await client.call("GET", "/v1/profile") == (200, before)
 
 
-async def test_a_field_moved_from_another_player_is_not_shown(client: Client, settings: Settings) -> None:
+async def test_a_field_copied_from_another_player_cannot_be_decrypted(client: Client, settings: Settings) -> None:
     victim = await client.play_as("victim2@example.com")
     await client.call("PUT", "/v1/profile", {"address": "Secret Road 7"})
     stolen = _item(settings, "players", player_id=victim)["address"]
@@ -316,8 +316,8 @@ async def test_a_new_match_is_registered_before_the_answer(
     assert located is not None
     assert located[0].mode == "sprint"
 
-    status, found = await client.call("GET", f"/v1/matches/{ticket['match_id']}")
-    assert (status, found) == (200, {**ticket, "result": None})
+    status, answer = await client.call("GET", f"/v1/matches/{ticket['match_id']}")
+    assert (status, answer) == (200, {**ticket, "result": None})
 
 
 async def test_an_open_match_is_joined(client: Client, directory: Directory) -> None:
@@ -328,12 +328,10 @@ async def test_an_open_match_is_joined(client: Client, directory: Directory) -> 
     assert first["match_id"] == second["match_id"] != third["match_id"]
 
 
-async def test_internal_accounts_get_matches_of_their_own(
-    client: Client, directory: Directory, settings: Settings
-) -> None:
+async def test_internal_accounts_get_separate_matches(client: Client, directory: Directory, settings: Settings) -> None:
     await client.play_as("player@example.com")
     _, players = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"})
-    # What a client says about itself is not heard.
+    # The API ignores a claim of the client about itself.
     _, claimed = await client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open", "internal": True})
     assert claimed["match_id"] == players["match_id"]
 
@@ -353,18 +351,16 @@ async def test_internal_accounts_get_matches_of_their_own(
     assert internal == {players["match_id"]: False, first["match_id"]: True}
 
 
-async def test_players_who_come_at_the_same_moment_fill_one_match_after_the_other(
-    client: Client, directory: Directory
-) -> None:
+async def test_players_who_arrive_at_the_same_time_share_matches(client: Client, directory: Directory) -> None:
     await client.play_as("crowd@example.com")
-    # `sprint` seats ten; the region has room for three such matches.
+    # `sprint` has ten seats, so the region has room for three matches.
     calls = [client.call("POST", "/v1/matches", {"mode": "sprint", "join": "open"}) for _ in range(13)]
     answers = await asyncio.gather(*calls)
     assert [status for status, _ in answers] == [201] * 13
     assert sorted(Counter(ticket["match_id"] for _, ticket in answers).values()) == [3, 10]
 
 
-async def test_a_closed_region_names_those_to_play_in(client: Client, directory: Directory, settings: Settings) -> None:
+async def test_a_closed_region_names_the_open_regions(client: Client, directory: Directory, settings: Settings) -> None:
     await client.play_as("closed@example.com")
     elsewhere = (closure.Alternative("eu-west-1", "http://127.0.0.1:1"),)
     async with Redis.from_url(settings.cache_url) as redis:
@@ -379,16 +375,17 @@ async def test_a_closed_region_names_those_to_play_in(client: Client, directory:
     assert (await client.call("POST", "/v1/matches", {"mode": "arena"}))[0] == 201
 
 
-async def test_no_capacity(client: Client, directory: Directory) -> None:
+async def test_a_match_is_refused_when_no_server_has_room(client: Client, directory: Directory) -> None:
     await client.play_as("late@example.com")
-    # At once: what was sent to a server counts only until its next reports should tell of it.
+    # Call at the same time. The directory counts a match that it sent to a server only until the next heartbeats of the
+    # server.
     calls = [client.call("POST", "/v1/matches", {"mode": "arena"}) for _ in range(4)]
     answers = sorted(await asyncio.gather(*calls), key=lambda answer: answer[0])
     assert [status for status, _ in answers] == [201, 201, 201, 503]
     assert answers[-1][1]["error"]["code"] == "no_capacity"
 
 
-async def test_one_player_who_asks_for_many_matches_is_slowed_down(
+async def test_the_matches_that_a_player_can_create_are_limited(
     client: Client, directory: Directory, server: dict[str, str]
 ) -> None:
     await client.play_as("many@example.com")
@@ -400,7 +397,7 @@ async def test_one_player_who_asks_for_many_matches_is_slowed_down(
     assert (status, answer["error"]["code"]) == (429, "too_many_requests")
 
 
-async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
+async def test_a_rush_of_requests_is_limited_and_gets_a_time_to_retry(
     api: Any, client: Client, directory: Directory, server: dict[str, str]
 ) -> None:
     tokens = []
@@ -416,7 +413,7 @@ async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
 
     probes = []
     big = {**server, "id": f"{server['id']}-big"}
-    # With connections of its own, as the players' wait for each other at the client.
+    # Use a separate session, because the players' requests wait for the connections of their session.
     async with alive(directory, big, max_players=100_000), aiohttp.ClientSession(api.url) as operator:
         creations = asyncio.gather(*(create(token) for token in tokens for _ in range(20)))
         while not creations.done():
@@ -426,11 +423,11 @@ async def test_a_rush_of_players_is_bounded_and_told_when_to_come_back(
         answers = await creations
     assert set(probes) == {200}
     created = [answer for answer in answers if answer[0] == 201]
-    turned_away = [answer for answer in answers if answer[0] != 201]
+    refused = [answer for answer in answers if answer[0] != 201]
     assert len(created) >= 64
-    assert turned_away
-    assert {(status, code) for status, code, _ in turned_away} == {(503, "busy")}
-    assert {int(wait or 0) for _, _, wait in turned_away} <= {1, 2, 3}
+    assert refused
+    assert {(status, code) for status, code, _ in refused} == {(503, "busy")}
+    assert {int(wait or 0) for _, _, wait in refused} <= {1, 2, 3}
     client.token = tokens[0]
     async with client.session.get("/healthz") as answer:
         assert answer.status == 200
@@ -447,13 +444,13 @@ async def test_match_requests_are_validated(client: Client, directory: Directory
     assert (await client.call("GET", f"/v1/matches/{'x' * 3000}"))[0] == 404
 
 
-async def test_leaderboard_limits(client: Client) -> None:
+async def test_the_limit_of_the_leaderboard_is_validated(client: Client) -> None:
     assert await client.call("GET", "/v1/leaderboard") == (200, {"entries": []})
     for limit in ("0", "101", "x", "-1", "²"):
         assert (await client.call("GET", f"/v1/leaderboard?limit={limit}"))[0] == 400
 
 
-async def test_operators_see_it(api: Any, client: Client) -> None:
+async def test_operations_routes_and_metrics_answer(api: Any, client: Client) -> None:
     await client.call("GET", "/v1/leaderboard")
     assert api.get("/healthz")[0] == 200
     assert json.loads(api.get("/readyz")[1])["dependencies"] == {"redis": "ok", "postgres": "ok", "dynamodb": "ok"}
@@ -462,7 +459,7 @@ async def test_operators_see_it(api: Any, client: Client) -> None:
     assert "gameserver_cache_reads_total" in metrics
 
 
-async def test_logs_hold_ids_and_nothing_personal(api: Any, client: Client) -> None:
+async def test_logs_contain_ids_and_no_personal_data(api: Any, client: Client) -> None:
     await client.play_as("private@example.com", "Private Name")
     async with client.session.get("/v1/leaderboard", headers={"X-Request-Id": "trace-0123456789"}) as answer:
         assert answer.headers["X-Request-Id"] == "trace-0123456789"
@@ -473,7 +470,9 @@ async def test_logs_hold_ids_and_nothing_personal(api: Any, client: Client) -> N
         assert personal not in text
 
 
-def test_it_starts_and_stops_whatever_is_away(run_game: Any, settings: Settings, unused_tcp_port: int) -> None:
+def test_the_api_starts_and_stops_without_its_dependencies(
+    run_game: Any, settings: Settings, unused_tcp_port: int
+) -> None:
     dead = f"http://127.0.0.1:{unused_tcp_port}"
     alone = dataclasses.replace(
         settings,
@@ -492,20 +491,25 @@ def test_it_starts_and_stops_whatever_is_away(run_game: Any, settings: Settings,
 
 
 class SlowUserPool:
-    """A user pool that lets nobody in, and answers only when it is told to. `asked`: log-ins that have come so far."""
+    """Simulates a user pool that refuses every login, and that answers after the test has set `answer`.
+
+    Attributes:
+        requests: number of logins that have arrived.
+        answer: event that releases the answers.
+    """
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.requests = 0
         self.answer = asyncio.Event()
 
     async def handle(self, _: web.Request) -> web.Response:
-        self.asked += 1
+        self.requests += 1
         await self.answer.wait()
         refused = {"__type": "NotAuthorizedException", "message": "Incorrect username or password."}
         return web.json_response(refused, status=400)
 
 
-async def test_requests_under_way_are_answered_at_the_end(run_game: Any, settings: Settings) -> None:
+async def test_requests_in_progress_are_answered_before_the_process_ends(run_game: Any, settings: Settings) -> None:
     pool = SlowUserPool()
     application = web.Application()
     application.router.add_post("/", pool.handle)
@@ -515,7 +519,7 @@ async def test_requests_under_way_are_answered_at_the_end(run_game: Any, setting
             async with aiohttp.ClientSession(process.url) as session:
                 body = {"email": "end@example.com", "password": PASSWORD}
                 calls = [asyncio.create_task(session.post("/v1/login", json=body)) for _ in range(8)]
-                while pool.asked < len(calls):
+                while pool.requests < len(calls):
                     assert not any(call.done() for call in calls)
                     await asyncio.sleep(0.02)
                 process.process.send_signal(signal.SIGTERM)

@@ -43,7 +43,8 @@ SCORED: dict[str, Any] = {
     "payload": {"player_id": "p1", "score": 30, "points": 10},
 }
 
-# What version 0.1.0 wrote of one match, byte for byte: a running region has such events in its streams and queues.
+# The exact bytes that version 0.1.0 wrote for a match. A running region has events of this version in its streams and
+# queues.
 _RECORDED = """
 {"event_id":"m1:1","type":"match.started","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":1,"occurred_at_ms":1790000000000,"payload":{"mode":"duel","seats":2,"internal":true}}
 {"event_id":"m1:2","type":"player.joined","match_id":"m1","region":"us-east-1","server_id":"game-us-east-1a-1","sequence":2,"occurred_at_ms":1790000000000,"payload":{"player_id":"ada","display_name":"Ada","slot":0}}
@@ -93,25 +94,25 @@ def test_a_match_writes_what_version_0_1_0_wrote() -> None:
     assert [msgspec.json.decode(body) for body in written] == [msgspec.json.decode(body) for body in RECORDED]
 
 
-def test_labels_are_read_of_any_body() -> None:
+def test_the_labels_of_any_body_can_be_read() -> None:
     assert read_labels(RECORDED[0].decode()) == [("m1:1", "match.started")]
     assert read_labels('[{"event_id": 7}, 1, {"type": null}]') == [(7, None), (None, None)]
     for body in ("", "1", "[" * 5000):
         assert read_labels(body) == []
 
 
-def test_an_event() -> None:
+def test_an_event_is_parsed() -> None:
     event = parse(json.dumps(SCORED))
     assert (event.event_id, event.match_id, event.sequence) == ("m1:4", "m1", 4)
     assert event.payload == PlayerScored(score=30, points=10, player_id="p1")
 
 
-def test_fields_of_a_later_version_are_passed_over() -> None:
+def test_fields_of_a_later_version_are_ignored() -> None:
     later = {**SCORED, "trace": "x", "payload": {**SCORED["payload"], "combo": 2}}
     assert parse(json.dumps(later)) == parse(json.dumps(SCORED))
 
 
-def test_an_end_without_players() -> None:
+def test_the_end_of_a_match_without_players_is_parsed() -> None:
     payload = {"mode": "probe", "reason": "abandoned", "started_at_ms": 1, "ended_at_ms": 2, "players": []}
     event = parse(json.dumps({**SCORED, "type": "match.ended", "payload": payload}))
     assert event.payload == MatchEnded("probe", "abandoned", 1, 2, [])
@@ -137,13 +138,13 @@ def test_an_end_without_players() -> None:
         {"payload": {"player_id": "p1", "score": 2**63, "points": 1}},
     ],
 )
-def test_poison(change: dict[str, Any]) -> None:
+def test_an_event_that_is_not_valid_is_poison(change: dict[str, Any]) -> None:
     with pytest.raises(PoisonEvent):
         parse(json.dumps({**SCORED, **change}))
 
 
 @given(st.text() | st.binary() | st.recursive(st.none() | st.text() | st.integers(), st.lists).map(json.dumps))
-def test_whatever_arrives_is_an_event_or_poison(body: str | bytes) -> None:
+def test_any_body_is_an_event_or_poison(body: str | bytes) -> None:
     with pytest.raises(PoisonEvent):
         parse(body)
     events, poison = parse_message(body)
@@ -160,12 +161,12 @@ def test_deep_nesting_is_poison(opening: str) -> None:
         assert (events, len(poison)) == ([], 1)
 
 
-def test_a_message_holds_one_event_or_many() -> None:
-    one, other = json.dumps(SCORED), json.dumps({**SCORED, "event_id": "m1:5", "sequence": 5})
-    assert parse_message(one) == ([parse(one)], [])
-    assert parse_message(f"[{one}, {other}]") == ([parse(one), parse(other)], [])
-    events, poison = parse_message(f"[{one}, 1, {other}, {{}}]")
-    assert (events, len(poison)) == ([parse(one), parse(other)], 2)
+def test_a_message_contains_one_event_or_several() -> None:
+    first, second = json.dumps(SCORED), json.dumps({**SCORED, "event_id": "m1:5", "sequence": 5})
+    assert parse_message(first) == ([parse(first)], [])
+    assert parse_message(f"[{first}, {second}]") == ([parse(first), parse(second)], [])
+    events, poison = parse_message(f"[{first}, 1, {second}, {{}}]")
+    assert (events, len(poison)) == ([parse(first), parse(second)], 2)
 
 
 def test_an_event_of_a_declared_type_keeps_its_payload() -> None:
@@ -198,14 +199,14 @@ def nested(depth: int) -> Any:
         ("deck.cut_2", {"flat": [[]] * 500}),
     ],
 )
-def test_a_payload_that_fits_is_accepted(event_type: str, payload: dict[str, Any]) -> None:
+def test_a_valid_payload_is_accepted(event_type: str, payload: dict[str, Any]) -> None:
     checked = REPORTABLE.check(RuleEvent(event_type, 0, payload))
     assert checked == payload
     body = encode(MatchEvent(4, event_type, 1, {"player_id": "p1", "slot": 0, **checked}), "m1", "r", "s1")
     assert parse(body).type == event_type
 
 
-def test_the_accepted_payload_is_what_json_holds() -> None:
+def test_the_accepted_payload_equals_its_json() -> None:
     cards = [1, 2]
     checked = REPORTABLE.check(RuleEvent("deck.cut_2", 0, {"left": (1, 2), "of": {3: CardPlayed(4)}, "cards": cards}))
     cards.append(3)
@@ -243,7 +244,7 @@ def test_the_accepted_payload_is_what_json_holds() -> None:
         ("deck.cut_2", nested(500), "within each other"),
     ],
 )
-def test_what_cannot_be_stored_is_refused(event_type: Any, payload: Any, cause: str) -> None:
+def test_an_event_that_cannot_be_stored_is_refused(event_type: Any, payload: Any, cause: str) -> None:
     with pytest.raises(RefusedEvent, match=cause) as refused:
         REPORTABLE.check(RuleEvent(event_type, 0, payload))
     assert refused.value.event_type == str(event_type)
@@ -252,6 +253,6 @@ def test_what_cannot_be_stored_is_refused(event_type: Any, payload: Any, cause: 
 @pytest.mark.parametrize(
     "name", ["card", "Card.played", "match.won", "player.jumped", "a.", "a b.c", "a" * 60 + ".played", 3]
 )
-def test_types_that_cannot_be_declared(name: Any) -> None:
+def test_some_types_cannot_be_declared(name: Any) -> None:
     with pytest.raises(ValueError, match="event_types: "):
         ReportableEvents({name: dict})

@@ -18,7 +18,7 @@ def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_version() -> None:
+def test_version_is_printed() -> None:
     done = _run("--version")
     assert done.returncode == 0
     assert done.stdout.startswith("gameserver ")
@@ -33,7 +33,7 @@ def test_no_command_shows_the_commands() -> None:
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "migrate", "serve"])
-def test_a_missing_variable_is_one_line_and_code_78(command: str) -> None:
+def test_a_missing_variable_is_reported_in_one_line_with_exit_code_78(command: str) -> None:
     done = _run(command)
     assert done.returncode == 78
     assert done.stderr == f"gameserver {command}: GAMESERVER_PROJECT is not set\n"
@@ -42,7 +42,7 @@ def test_a_missing_variable_is_one_line_and_code_78(command: str) -> None:
 @pytest.mark.parametrize(
     ("command", "missing"), [("api", "GAMESERVER_DATABASE_HOST"), ("worker", "GAMESERVER_PERSISTENCE_QUEUE_URL")]
 )
-def test_what_only_one_process_needs(command: str, missing: str) -> None:
+def test_each_process_reports_the_variables_that_it_needs(command: str, missing: str) -> None:
     basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
     done = _run(command, **basics, GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
     assert done.returncode == 78
@@ -50,7 +50,7 @@ def test_what_only_one_process_needs(command: str, missing: str) -> None:
 
 
 @pytest.mark.parametrize("command", ["api", "worker", "migrate", "serve"])
-def test_an_address_in_clear_ends_it_with_78_when_tls_is_required(command: str) -> None:
+def test_a_process_that_requires_tls_refuses_addresses_without_tls_with_exit_code_78(command: str) -> None:
     basics = {"GAMESERVER_PROJECT": "p", "GAMESERVER_ENVIRONMENT": "e", "GAMESERVER_REGION": "us-east-1"}
     done = _run(command, **basics, GAMESERVER_TLS_REQUIRED="true", GAMESERVER_CACHE_URL="redis://127.0.0.1:1")
     assert done.returncode == 78

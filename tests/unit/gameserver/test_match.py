@@ -69,7 +69,7 @@ def test_the_first_player_starts_the_match() -> None:
     assert match.take_events() == []
 
 
-def test_a_match_that_nobody_joins_ends() -> None:
+def test_a_match_without_players_ends() -> None:
     match = _match()
     for _ in range(int(NEVER_JOINED_SECONDS * HZ)):
         match.tick(NOW)
@@ -79,7 +79,7 @@ def test_a_match_that_nobody_joins_ends() -> None:
     assert match.result["players"] == []
 
 
-def test_seats_run_out_and_become_free_again() -> None:
+def test_a_seat_can_be_taken_again_after_its_player_left() -> None:
     match = _match()
     match.join("ada", "Ada", NOW)
     seat, _ = match.join("bob", "Bob", NOW)
@@ -89,7 +89,7 @@ def test_seats_run_out_and_become_free_again() -> None:
     assert match.join("eve", "Eve", NOW)[0].slot == seat.slot
 
 
-def test_players_cannot_come_and_go_without_end() -> None:
+def test_the_number_of_players_who_leave_a_match_is_limited() -> None:
     match = _match()
     match.join("ada", "Ada", NOW)
 
@@ -112,7 +112,7 @@ def test_a_player_who_joins_again_keeps_the_seat_with_a_new_token() -> None:
     assert _types(match.take_events()).count("player.joined") == 1
 
 
-def test_only_new_inputs_count_and_are_acknowledged_in_the_next_frame() -> None:
+def test_only_new_inputs_are_applied_and_acknowledged_in_the_next_frame() -> None:
     match = _match()
     seat, _ = match.join("ada", "Ada", NOW)
     match.input(seat, 1, Move(1.0, 0.0))
@@ -138,7 +138,7 @@ def test_a_quiet_match_still_sends_twice_a_second_and_a_full_frame_every_five() 
     assert max(b - a for a, b in itertools.pairwise(gaps)) <= HZ // 2
 
 
-def test_stored_events_are_told_once() -> None:
+def test_stored_events_are_sent_once() -> None:
     match = _match()
     match.join("ada", "Ada", NOW)
     match.acknowledge(match.take_events())
@@ -148,7 +148,7 @@ def test_stored_events_are_told_once() -> None:
     assert not getattr(match.tick(NOW), "events", [])
 
 
-def test_the_match_ends_when_its_time_is_up_and_ranks_its_players() -> None:
+def test_the_match_ends_when_its_time_is_over_and_ranks_its_players() -> None:
     match = _match()
     match.join("ada", "Ada", NOW)
     match.join("bob", "Bob", NOW)
@@ -179,7 +179,7 @@ def test_equal_scores_share_a_rank() -> None:
     assert [player["rank"] for player in match.result["players"]] == [1, 1]
 
 
-def test_the_score_of_someone_who_left_counts_and_adds_up_after_coming_back() -> None:
+def test_a_player_who_leaves_and_returns_has_the_sum_of_the_scores() -> None:
     match = _match(duration_seconds=60)
     match.join("bob", "Bob", NOW)
     seat, _ = match.join("ada", "Ada", NOW)
@@ -202,7 +202,7 @@ def test_the_match_is_over_when_the_last_player_leaves() -> None:
     assert match.reason == "abandoned"
 
 
-def test_a_restored_match_goes_on_where_it_was() -> None:
+def test_a_restored_match_continues_where_it_stopped() -> None:
     match = _match()
     seat, token = match.join("ada", "Ada", NOW)
     match.input(seat, 5, Move(1.0, 0.0))
@@ -238,7 +238,7 @@ def test_events_stored_after_the_snapshot_are_replayed() -> None:
 
 
 class Dealer(Arena):
-    """An arena that reports what a test puts into `reports`."""
+    """Implements an arena that reports the events in `reports`."""
 
     event_types: ClassVar[dict[str, Any]] = {"card.dealt": dict}
     reports: ClassVar[list[RuleEvent]] = []
@@ -252,7 +252,7 @@ def test_a_declared_event_is_recorded_with_its_player(monkeypatch: pytest.Monkey
     match = _match()
     match.join("ada", "Ada", NOW)
     match.take_events()
-    # Nobody sits at slot 1.
+    # Slot 1 has no player.
     reports = [RuleEvent("card.dealt", 0, {"cards": (1, 2)}), RuleEvent("card.dealt", 1, {})]
     monkeypatch.setattr(Dealer, "reports", reports)
     match.tick(NOW)
@@ -272,7 +272,7 @@ def test_an_event_that_is_not_declared_is_not_recorded(monkeypatch: pytest.Monke
 
 
 class Counter(Arena):
-    """An arena whose scores are what a test puts into `totals`."""
+    """Implements an arena whose scores are the values in `totals`."""
 
     totals: ClassVar[Any] = {}
 
@@ -301,7 +301,7 @@ def test_scores_that_cannot_be_stored_end_the_match_with_an_error(
 
 
 @pytest.mark.parametrize("totals", BAD_SCORES, ids=repr)
-def test_a_player_who_leaves_with_such_a_score_ends_the_match_for_all(
+def test_a_player_who_leaves_with_an_invalid_score_ends_the_match(
     monkeypatch: pytest.MonkeyPatch, totals: object
 ) -> None:
     monkeypatch.setattr("gameserver.match.load_rules", lambda _: Counter)
@@ -323,7 +323,9 @@ def test_a_player_who_returns_often_has_a_sum_that_can_be_stored(monkeypatch: py
     match.join("bob", "Bob", NOW)
     match.end("time", NOW)
     ended = match.take_events()[-1]
-    scores = {one.player_id: one.score for one in parse(encode(ended, "m1", "eu-west-1", "s1")).payload.players}
+    scores = {
+        player.player_id: player.score for player in parse(encode(ended, "m1", "eu-west-1", "s1")).payload.players
+    }
     assert (match.reason, scores) == ("time", {"bob": LARGEST_SCORE, "ada": 0})
 
 
@@ -355,7 +357,7 @@ def test_a_damaged_snapshot_is_refused(snapshot: bytes) -> None:
         Match.restore(_spec(), HZ, snapshot)
 
 
-def test_a_state_that_the_rules_do_not_take_is_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_state_that_the_rules_refuse_is_reported_as_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = _match().snapshot()
 
     class Others(Arena):

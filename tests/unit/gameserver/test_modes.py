@@ -1,4 +1,4 @@
-"""What a studio's module may have wrong is told in one line when a process starts, and not to its first player."""
+"""Tests that a process reports a fault in a rules module in one line when it starts, before the first match."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Studio:
         self._folder = folder
 
     def module(self, text: str) -> str:
-        """A module of the studio's own; returns its dotted name."""
+        """Write a rules module outside of the package, and return its dotted name."""
         package = f"studio_{uuid.uuid4().hex}"
         (self._folder / package).mkdir()
         (self._folder / package / "game.py").write_text(text)
@@ -63,12 +63,12 @@ def _settings(*modes: Mode) -> Settings:
     return Settings(project="p", environment="e", region="r", modes=modes)
 
 
-def test_the_bundled_modes_and_a_module_from_elsewhere_are_accepted(studio: Studio) -> None:
+def test_bundled_rules_and_rules_of_another_package_are_accepted(studio: Studio) -> None:
     check_modes(_settings(*DEFAULT_MODES, Mode("duel", 2, 300, "noughts"), Mode("count", 2, 5, studio.module(GOOD))))
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "told"),
+    ("right", "wrong", "cause"),
     [
         ("def step(self): return []", "def step(self) return []", "SyntaxError"),
         ("rules = Countdown", "rules = Countdwon", "name 'Countdwon' is not defined"),
@@ -83,18 +83,20 @@ def test_the_bundled_modes_and_a_module_from_elsewhere_are_accepted(studio: Stud
         ('"count.down": dict', '"count.down": object()', "is not supported"),
     ],
 )
-def test_what_cannot_be_played_is_named_in_one_line(studio: Studio, right: str, wrong: str, told: str) -> None:
+def test_a_mode_that_cannot_be_played_is_reported_in_one_line(
+    studio: Studio, right: str, wrong: str, cause: str
+) -> None:
     assert right in GOOD
     broken = studio.module(GOOD.replace(right, wrong))
     with pytest.raises(SettingsError) as raised:
         check_modes(_settings(Mode("count", 2, 5, broken)))
     text = str(raised.value)
     assert text.startswith("GAMESERVER_MODES: mode 'count' cannot be played: ")
-    assert told in text
+    assert cause in text
     assert "\n" not in text
 
 
-def test_a_pilot_is_optional_and_so_is_the_module_where_only_bots_run(studio: Studio) -> None:
+def test_bots_play_without_a_pilot_and_without_the_rules_module(studio: Studio) -> None:
     assert load_pilot(studio.module(GOOD)) is None
     assert load_pilot(studio.module(f"{GOOD}\n\nclass Pilot: ...\n\n\npilot = Pilot\n")) is not None
     assert load_pilot("studio_that_is.elsewhere") is None

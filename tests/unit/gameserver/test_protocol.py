@@ -1,4 +1,4 @@
-"""The protocol's decoders against well-formed, hostile and random input."""
+"""Tests the decoders of the protocol with valid, malicious and random input."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ anything = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries
 
 @BOTH
 @given(message=inputs | st.builds(Ping, numbers) | st.just(Leave()))
-def test_a_client_message_survives_the_way(codec: Codec, message: Any) -> None:
+def test_a_client_message_is_decoded_as_it_was_encoded(codec: Codec, message: Any) -> None:
     assert codec.input_decoder(Move)(codec.encode(message)) == message
 
 
 @BOTH
 @given(match_id=match_ids, token=st.text(max_size=4096), name=st.text(max_size=128), resume=st.text(max_size=64))
-def test_a_hello_survives_the_way(codec: Codec, match_id: str, token: str, name: str, resume: str) -> None:
+def test_a_hello_is_decoded_as_it_was_encoded(codec: Codec, match_id: str, token: str, name: str, resume: str) -> None:
     hello = Hello(match_id, token, name, resume)
     assert codec.decode_hello(codec.encode(hello)) == hello
 
@@ -72,7 +72,7 @@ def test_random_structures_are_a_message_or_a_protocol_error(value: Any) -> None
 
 
 @given(message=inputs, position=st.integers(0, 40), byte=st.integers(0, 255))
-def test_a_damaged_input_never_leaves_its_limits(message: Any, position: int, byte: int) -> None:
+def test_a_damaged_input_never_exceeds_the_limits(message: Any, position: int, byte: int) -> None:
     data = bytearray(MSGPACK.encode(message))
     data[position % len(data)] = byte
     try:
@@ -155,7 +155,7 @@ def test_deep_nesting_is_refused() -> None:
     ],
     ids=lambda message: type(message).__name__,
 )
-def test_a_server_message_survives_the_way(codec: Codec, message: Any) -> None:
+def test_a_server_message_is_decoded_as_it_was_encoded(codec: Codec, message: Any) -> None:
     assert codec.decode_server(codec.encode(message)) == message
 
 
@@ -181,6 +181,6 @@ def test_a_name_is_short_and_printable(raw: str) -> None:
     assert sanitise_name(name, "player-1") == name
 
 
-def test_control_and_bidirectional_characters_leave_a_name() -> None:
+def test_control_and_bidirectional_characters_are_removed_from_a_name() -> None:
     assert sanitise_name("\u202eA\x00d\u200b  a\n", "x") == "Ad a"
     assert sanitise_name("\u202e\x00", "player-1") == "player-1"

@@ -33,7 +33,7 @@ BLANK = {
 
 
 @pytest.mark.parametrize("character", BLANK.values(), ids=BLANK)
-def test_a_name_must_show_something(character: str) -> None:
+def test_a_name_of_invisible_characters_is_empty(character: str) -> None:
     for raw in (character, character * 3, f" {character} {character}"):
         assert visible(raw) == ""
         assert sanitise_name(raw, "player-1") == "player-1"
@@ -77,13 +77,13 @@ def test_names_of_people_and_emoji_are_kept(name: str) -> None:
         ("a \u0301b", "a b"),
     ],
 )
-def test_what_is_removed(raw: str, shown: str) -> None:
+def test_invisible_characters_are_removed(raw: str, shown: str) -> None:
     assert visible(raw) == shown
     with pytest.raises(HttpError):
         clean_display_name(raw)
 
 
-def test_half_of_a_joined_emoji_is_not_left() -> None:
+def test_a_shortened_text_does_not_end_in_half_of_a_joined_emoji() -> None:
     assert shorten(f"abc{FAMILY}", 5) == "abc👨"
     assert shorten("abc def", 4) == "abc"
 
@@ -91,7 +91,7 @@ def test_half_of_a_joined_emoji_is_not_left() -> None:
 @given(st.text(max_size=60))
 @example("👨\u200d\u2800")
 @example("\u0f73\u0f75\u0344")
-def test_it_is_stable(raw: str) -> None:
+def test_a_second_pass_changes_nothing(raw: str) -> None:
     text = visible(raw)
     assert visible(text) == text == normalise(text)
     assert sum(character.isspace() for character in text) <= len(text.split())

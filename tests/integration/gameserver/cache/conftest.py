@@ -11,7 +11,7 @@ from gameserver.cache import DistributedCache
 
 @pytest.fixture
 def url(redis_url: str) -> str:
-    """Address of a database that is empty and used by no other directory of tests."""
+    """Return the address of an empty Redis database that no other directory of tests uses."""
     url = f"{redis_url}/199"
     with SyncRedis.from_url(url) as client:
         client.flushdb()
@@ -26,7 +26,7 @@ async def redis(url: str) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def make_cache(url: str) -> AsyncIterator[Callable[..., DistributedCache]]:
-    """Caches with a client each, as servers of their own would have."""
+    """Yield a function that makes a cache with its own Redis client, as another server would have."""
     clients: list[Redis] = []
 
     def make(**options: float) -> DistributedCache:

@@ -16,7 +16,9 @@ def sync_cache(url: str) -> Iterator[SyncDistributedCache]:
         yield cache
 
 
-async def test_it_is_the_same_cache(sync_cache: SyncDistributedCache, cache: DistributedCache) -> None:
+async def test_the_blocking_cache_shares_values_with_the_asyncio_cache(
+    sync_cache: SyncDistributedCache, cache: DistributedCache
+) -> None:
     await cache.set("profile", "a", 1)
     assert sync_cache.get("profile", "a") == 1
     sync_cache.set("profile", "b", 2, ttl_seconds=50)
@@ -27,7 +29,7 @@ async def test_it_is_the_same_cache(sync_cache: SyncDistributedCache, cache: Dis
     assert await cache.get("profile", "a", MISS) is MISS
 
 
-def test_every_operation(sync_cache: SyncDistributedCache) -> None:
+def test_every_method_of_the_blocking_cache_works(sync_cache: SyncDistributedCache) -> None:
     for number in range(20):
         sync_cache.set("profile", str(number), number)
     assert len(list(sync_cache.scan("profile:1*", sizes=True))) == 11
@@ -40,7 +42,7 @@ def test_every_operation(sync_cache: SyncDistributedCache) -> None:
     assert sync_cache.flush() == 0
 
 
-def test_a_scan_may_be_left_early(sync_cache: SyncDistributedCache) -> None:
+def test_a_scan_may_be_stopped_early(sync_cache: SyncDistributedCache) -> None:
     sync_cache.set("profile", "a", 1)
     sync_cache.set("profile", "b", 1)
     for entry in sync_cache.scan("profile"):
@@ -70,7 +72,7 @@ def test_errors_of_the_loader_reach_the_caller(sync_cache: SyncDistributedCache)
         sync_cache.get_or_load("profile", "a", fail)
 
 
-def test_closing_twice_is_fine(url: str) -> None:
+def test_a_cache_can_be_closed_twice(url: str) -> None:
     cache = SyncDistributedCache(url)
     cache.close()
     cache.close()

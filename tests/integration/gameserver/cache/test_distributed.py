@@ -26,7 +26,7 @@ def invalidation(request: pytest.FixtureRequest) -> Invalidation:
 
 
 class Truth:
-    """A source of truth whose reads can be held back between reading and answering."""
+    """Simulates a source of truth. A test can delay a load between the read and the answer."""
 
     def __init__(self) -> None:
         self.value = "old"
@@ -43,19 +43,19 @@ class Truth:
         return value
 
 
-async def test_what_was_set_is_read_by_another_server(make_cache: MakeCache) -> None:
+async def test_a_value_that_a_server_set_is_read_by_another_server(make_cache: MakeCache) -> None:
     await make_cache().set("profile", "a", {"name": "Ada", "scores": [1, 2.5, None], "raw": b"\x00"})
     assert await make_cache().get("profile", "a") == {"name": "Ada", "scores": [1, 2.5, None], "raw": b"\x00"}
 
 
-async def test_absent_and_none_are_told_apart(cache: DistributedCache) -> None:
+async def test_an_absent_key_differs_from_a_stored_none(cache: DistributedCache) -> None:
     await cache.set("profile", "a", None)
     assert await cache.get("profile", "a", default=MISS) is None
     assert await cache.get("profile", "b", default=MISS) is MISS
     assert await cache.get("profile", "b") is None
 
 
-async def test_keys_may_hold_any_character(cache: DistributedCache, redis: Redis) -> None:
+async def test_keys_may_contain_any_character(cache: DistributedCache, redis: Redis) -> None:
     for key in ("a:b", "x{y}z", "snö ☃", "*?[a]\\"):
         await cache.set("odd", key, key)
         assert await cache.get("odd", key) == key
@@ -107,27 +107,25 @@ async def test_bad_times_to_live_are_refused(cache: DistributedCache, ttl: float
 async def test_no_server_reads_the_old_value_after_an_invalidation(
     make_cache: MakeCache, invalidation: Invalidation
 ) -> None:
-    here, there = make_cache(), make_cache()
-    await here.set("profile", "a", "old")
-    assert await there.get("profile", "a") == "old"
-    await invalidation(here)
-    assert await there.get("profile", "a", MISS) is MISS
+    first, second = make_cache(), make_cache()
+    await first.set("profile", "a", "old")
+    assert await second.get("profile", "a") == "old"
+    await invalidation(first)
+    assert await second.get("profile", "a", MISS) is MISS
 
 
-async def test_a_load_that_raced_an_invalidation_is_not_stored(
-    make_cache: MakeCache, invalidation: Invalidation
-) -> None:
-    here, there, truth = make_cache(), make_cache(), Truth()
+async def test_a_load_during_an_invalidation_is_not_stored(make_cache: MakeCache, invalidation: Invalidation) -> None:
+    first, second, truth = make_cache(), make_cache(), Truth()
     truth.answer.clear()
-    load = asyncio.create_task(there.get_or_load("profile", "a", truth.load))
+    load = asyncio.create_task(second.get_or_load("profile", "a", truth.load))
     await truth.reading.wait()
     truth.value = "new"
-    await invalidation(here)
+    await invalidation(first)
     truth.answer.set()
     assert await load == "old"
-    assert there.counters.not_stored == 1
-    assert await there.get_or_load("profile", "a", truth.load) == "new"
-    assert await here.get("profile", "a") == "new"
+    assert second.counters.not_stored == 1
+    assert await second.get_or_load("profile", "a", truth.load) == "new"
+    assert await first.get("profile", "a") == "new"
 
 
 async def test_a_read_after_an_invalidation_does_not_join_an_older_load(
@@ -170,7 +168,7 @@ async def test_one_load_serves_all_servers(make_cache: MakeCache) -> None:
     assert truth.loads == 1
 
 
-async def test_a_failed_load_fails_its_callers_and_frees_the_next(make_cache: MakeCache) -> None:
+async def test_a_failed_load_raises_in_its_callers_and_lets_the_next_caller_load(make_cache: MakeCache) -> None:
     async def fail() -> None:
         raise LookupError("no such player")
 
@@ -179,13 +177,13 @@ async def test_a_failed_load_fails_its_callers_and_frees_the_next(make_cache: Ma
     assert await make_cache().get_or_load("profile", "a", Truth().load) == "old"
 
 
-async def test_a_caller_that_gives_up_leaves_the_load_to_the_others(cache: DistributedCache) -> None:
+async def test_a_cancelled_caller_does_not_stop_the_load_of_the_others(cache: DistributedCache) -> None:
     truth = Truth()
     truth.answer.clear()
     first = asyncio.create_task(cache.get_or_load("profile", "a", truth.load))
     await truth.reading.wait()
     second = asyncio.create_task(cache.get_or_load("profile", "a", truth.load))
-    # Who joins a load under way counts as a hit.
+    # A caller that joins a load in progress counts as a hit.
     while not cache.counters.hits:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     first.cancel()
@@ -194,7 +192,7 @@ async def test_a_caller_that_gives_up_leaves_the_load_to_the_others(cache: Distr
     assert truth.loads == 1
 
 
-async def test_a_lease_that_ran_out_lets_another_server_load(make_cache: MakeCache) -> None:
+async def test_an_expired_load_lease_lets_another_server_load(make_cache: MakeCache) -> None:
     slow, truth = make_cache(lease_seconds=0.05), Truth()
     truth.answer.clear()
     stuck = asyncio.create_task(slow.get_or_load("profile", "a", truth.load))
@@ -207,7 +205,9 @@ async def test_a_lease_that_ran_out_lets_another_server_load(make_cache: MakeCac
     assert await slow.get("profile", "a") == "newer"
 
 
-async def test_old_values_stay_dead_when_redis_forgets_the_generation(cache: DistributedCache, redis: Redis) -> None:
+async def test_old_values_stay_unreadable_after_redis_lost_the_generation(
+    cache: DistributedCache, redis: Redis
+) -> None:
     await cache.set("profile", "a", "old")
     await cache.invalidate_namespace("profile")
     await redis.delete("cache-gen:{profile}")
@@ -215,7 +215,7 @@ async def test_old_values_stay_dead_when_redis_forgets_the_generation(cache: Dis
     assert await cache.get("profile", "a", MISS) is MISS
 
 
-async def test_a_namespace_is_known_again_after_redis_lost_everything(cache: DistributedCache, redis: Redis) -> None:
+async def test_a_namespace_is_registered_again_after_redis_lost_all_data(cache: DistributedCache, redis: Redis) -> None:
     await cache.set("profile", "a", 1)
     await redis.flushdb()
     await cache.set("profile", "a", 1)
@@ -223,7 +223,7 @@ async def test_a_namespace_is_known_again_after_redis_lost_everything(cache: Dis
     assert await cache.flush() == 1
 
 
-async def test_while_redis_is_away_reads_load_and_invalidations_fail(unused_tcp_port: int) -> None:
+async def test_reads_load_and_invalidations_fail_while_redis_does_not_answer(unused_tcp_port: int) -> None:
     from redis.exceptions import ConnectionError as RedisConnectionError
 
     async with Redis(port=unused_tcp_port, retry=None) as redis:
@@ -234,12 +234,12 @@ async def test_while_redis_is_away_reads_load_and_invalidations_fail(unused_tcp_
             await cache.invalidate("profile", "a")
 
 
-async def test_a_text_client_is_refused(url: str) -> None:
+async def test_a_client_that_decodes_responses_is_refused(url: str) -> None:
     async with Redis.from_url(url, decode_responses=True) as redis:
         with pytest.raises(ValueError, match="decode_responses"):
             DistributedCache(redis)
 
 
-def test_what_msgpack_cannot_hold_is_refused(make_cache: Any) -> None:
+def test_a_value_that_msgpack_cannot_encode_is_refused(make_cache: Any) -> None:
     with pytest.raises(TypeError):
         asyncio.run(make_cache().set("profile", "a", object()))

@@ -1,4 +1,4 @@
-"""The near-cache against a real Redis: it answers from memory, and never after a change has returned."""
+"""Tests the near-cache with a real Redis: it answers from memory, and never with a value from before a change."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def reader(make_cache: MakeCache) -> DistributedCache:
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each change had to wait for leases."""
-    found: list[bool] = []
+    """Return a list that gets an entry for each change: True if the change waited for leases."""
+    waited: list[bool] = []
 
     async def record(wait: object) -> None:
-        found.append(bool(wait))
+        waited.append(bool(wait))
 
     monkeypatch.setattr(distributed, "_outlive_near", record)
-    return found
+    return waited
 
 
 async def test_a_hot_key_is_read_from_memory(reader: DistributedCache, redis: Redis) -> None:
@@ -39,20 +39,20 @@ async def test_a_hot_key_is_read_from_memory(reader: DistributedCache, redis: Re
     values = [await reader.get("hot", "k") for _ in range(1000)]
     assert values == [{"score": [1, 2]}] * 1000
     assert reader.counters.hits == 1000
-    # The first question of a connection may be sent once more, with the script.
-    asked = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
-    assert 1000 - asked <= reader.counters.near_hits < 1000
-    assert asked < 500
+    # The first command of a connection may be sent again, with the text of the script.
+    commands = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert 1000 - commands <= reader.counters.near_hits < 1000
+    assert commands < 500
 
 
-async def test_what_a_reader_does_with_a_value_stays_its_own(reader: DistributedCache) -> None:
+async def test_a_reader_that_changes_a_value_does_not_change_the_cached_value(reader: DistributedCache) -> None:
     await reader.set("hot", "k", [1])
     for _ in range(10):
         (await reader.get("hot", "k")).append(2)
     assert await reader.get("hot", "k") == [1]
 
 
-async def test_other_namespaces_are_always_asked_of_redis(reader: DistributedCache, redis: Redis) -> None:
+async def test_other_namespaces_are_always_read_from_redis(reader: DistributedCache, redis: Redis) -> None:
     await reader.set("cold", "k", 1)
     for _ in range(10):
         await reader.get("cold", "k")
@@ -72,10 +72,10 @@ CHANGES: dict[str, Change] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_after_a_change_returned_nobody_answers_with_the_old_value(
+async def test_no_server_answers_with_the_old_value_after_a_change_returned(
     make_cache: MakeCache, reader: DistributedCache, change: Change
 ) -> None:
-    # As an operator's command has it: not reading through a near-cache itself.
+    # This cache has no near-cache, like the cache of an operator's command.
     writer = make_cache()
     other = make_cache(near_namespaces=["hot"])
     for round_ in range(5):
@@ -95,7 +95,7 @@ async def test_after_a_change_returned_nobody_answers_with_the_old_value(
     assert reader.counters.near_hits > 0
 
 
-async def test_readers_all_the_while_see_no_old_value(make_cache: MakeCache) -> None:
+async def test_readers_during_changes_see_no_old_value(make_cache: MakeCache) -> None:
     writer = make_cache()
     readers = [make_cache(near_namespaces=["hot"]) for _ in range(3)]
     written = 0
@@ -120,7 +120,7 @@ async def test_readers_all_the_while_see_no_old_value(make_cache: MakeCache) -> 
     assert sum(cache.counters.near_hits for cache in readers) > reads / 2
 
 
-async def test_a_change_waits_only_while_somebody_may_hold_a_lease(
+async def test_a_change_waits_only_while_a_process_may_hold_a_lease(
     reader: DistributedCache, redis: Redis, waits: list[bool]
 ) -> None:
     await reader.set("hot", "k", 1)
@@ -128,7 +128,7 @@ async def test_a_change_waits_only_while_somebody_may_hold_a_lease(
     assert waits == [False, False]
     await reader.get("hot", "k")
     await reader.invalidate("hot", "k")
-    # The leases from before may still run.
+    # Leases that were given before the first invalidation may still last.
     await reader.invalidate("hot", "other")
     assert waits[2:] == [True, True]
     await redis.hincrby(near_key("hot"), "changed_at", -11)
@@ -140,7 +140,7 @@ async def test_a_cancelled_sweep_ends_the_leases_too(make_cache: MakeCache, read
     writer = make_cache()
     for number in range(2000):
         await writer.set("hot", f"k{number}", number)
-    # Seen once, so that the near-caches' token is there.
+    # This read creates the token of the near-caches.
     await reader.get("hot", "k0")
     before = await reader._redis.execute_command("HGET", near_key("hot"), "token")
     removed = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The promise over processes: no read that begins after an invalidation has returned sees the value from before."""
+"""Tests that no process reads an old value once an invalidation in another process has returned."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 
 _SECONDS = 3.0
-# A busy machine takes longer to show anything.
+# On a busy machine a process needs more time for the smallest numbers of reads and changes.
 _MOST_SECONDS = 40.0
 _LEAST_READS, _LEAST_NEAR_HITS, _LEAST_CHANGES = 200, 40, 11
 _KEYS = 4
 
 
 async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
-    """Read through the cache; return reads, stale reads and reads answered from this process' memory."""
+    """Read by the cache. Returns the number of reads, of stale reads, and of reads that the near-cache answered."""
     generator = random.Random(seed)
     reads = stale = 0
     async with Redis.from_url(url) as redis:
@@ -39,7 +39,7 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
                 async def load(key: str = key) -> int:
                     value = int(await redis.get(f"truth:{key}") or 0)
-                    # The time in which an invalidation makes the value that was read an old one.
+                    # An invalidation during this pause makes the value an old value.
                     await asyncio.sleep(generator.random() * 0.01)
                     return value
 
@@ -54,7 +54,10 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
 
 async def _write(url: str, seed: int, near: bool) -> tuple[int, int, int]:
-    """Change the truth, invalidate in every way, and say so afterwards; return the number of changes."""
+    """Change the source of truth, invalidate in each way, and then publish the change.
+
+    Returns the number of changes.
+    """
     generator = random.Random(seed)
     changes = 0
     async with Redis.from_url(url) as redis:
@@ -77,12 +80,12 @@ async def _write(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize("near", [False, True], ids=["redis", "near"])
-def test_no_stale_read_over_processes(url: str, near: bool) -> None:
+def test_no_process_reads_a_stale_value(url: str, near: bool) -> None:
     children = [
         subprocess.Popen([sys.executable, __file__, role, url, str(seed), *["near"] * near], stdout=subprocess.PIPE)
         for seed, role in enumerate(("write", "read", "read", "read"))
     ]
-    # One reader is stopped again and again, so that it comes back with leases that have run out meanwhile.
+    # The last reader is suspended several times. Its leases expire during each suspension.
     stopped = children[-1]
     generator = random.Random(4)
     end = time.monotonic() + _SECONDS

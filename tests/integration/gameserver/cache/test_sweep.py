@@ -14,7 +14,7 @@ MakeCache = Callable[..., DistributedCache]
 
 @pytest.fixture
 async def filled(cache: DistributedCache, redis: Redis) -> DistributedCache:
-    """3,000 keys of `profile`, 200 of `profile-old`, 1,000 keys that are not the cache's."""
+    """Store 3,000 keys of `profile`, 200 keys of `profile-old`, and 1,000 keys that are not the cache's."""
     await cache.set("profile", "0", 0)
     await cache.set("profile-old", "0", 0)
     for namespace, count in (("profile", 3000), ("profile-old", 200)):
@@ -56,10 +56,10 @@ async def test_malformed_patterns_are_refused(cache: DistributedCache, pattern: 
 
 
 async def test_a_cancelled_sweep_resumes(filled: DistributedCache) -> None:
-    told: list[SweepProgress] = []
+    progresses: list[SweepProgress] = []
 
     def stop_midway(progress: SweepProgress) -> None:
-        told.append(progress)
+        progresses.append(progress)
         if progress.removed > 1000:
             task.cancel()
 
@@ -67,16 +67,16 @@ async def test_a_cancelled_sweep_resumes(filled: DistributedCache) -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     left = len([key async for key in filled.scan("profile:*")])
-    assert left == 3000 - told[-1].removed
-    done = await filled.invalidate_pattern("profile:*", resume_token=told[-1].resume_token)
+    assert left == 3000 - progresses[-1].removed
+    done = await filled.invalidate_pattern("profile:*", resume_token=progresses[-1].resume_token)
     assert done.removed == left
     assert (await filled.invalidate_pattern("profile:*", dry_run=True)).matched == 0
 
 
-async def test_a_step_of_matches_alone_looks_at_fewer_keys(
+async def test_a_step_that_removes_all_of_its_keys_examines_fewer_keys(
     cache: DistributedCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Removing a key takes twice as long as looking at it, and a step must stay short."""
+    """Test that a step stays short. The removal of a key takes twice as long as a scan of the key."""
     for limit in ("SCAN_COUNT", "_MAX_SCAN_COUNT"):
         monkeypatch.setattr(sweep, limit, 3000)
     generation = await cache.invalidate_namespace("all")
@@ -91,7 +91,7 @@ async def test_a_step_of_matches_alone_looks_at_fewer_keys(
 
 
 async def test_a_step_removes_more_than_lua_can_pass_at_once(filled: DistributedCache, redis: Redis) -> None:
-    """One SCAN may find that many while a table shrinks."""
+    """Test the number of keys that a SCAN can return while Redis shrinks its table."""
     await redis.mset({f"cache:{{many}}:1:{number}": 1 for number in range(10_000)})
     step = redis.register_script(scripts.SWEEP)
     assert await step(args=[0, "cache:{many}:*", 1, 100_000, 1, 1]) == [b"0", 100_000, 0, []]
@@ -99,7 +99,7 @@ async def test_a_step_removes_more_than_lua_can_pass_at_once(filled: Distributed
     assert await redis.keys("cache:{many}:*") == []
 
 
-async def test_the_pace_limit_holds(filled: DistributedCache) -> None:
+async def test_the_limit_of_the_speed_is_kept(filled: DistributedCache) -> None:
     done = await filled.invalidate_pattern("profile:*", max_keys_per_second=10_000)
     assert done.removed == 3000
     assert done.keys_per_second < 13_000
@@ -115,14 +115,14 @@ async def test_reclaim_frees_earlier_generations_only(filled: DistributedCache, 
     assert await filled.get("profile", "new") == 1
 
 
-async def test_flush_leaves_the_games_own_keys(filled: DistributedCache, redis: Redis) -> None:
+async def test_a_flush_keeps_keys_that_are_not_the_caches(filled: DistributedCache, redis: Redis) -> None:
     assert await filled.flush() == 3200
     assert [key async for key in filled.scan("*")] == []
     assert len([key async for key in redis.scan_iter("profile:*")]) == 500
     assert len([key async for key in redis.scan_iter("m:*")]) == 500
 
 
-async def test_scan_tells_time_to_live_and_size(filled: DistributedCache) -> None:
+async def test_a_scan_reports_time_to_live_and_size(filled: DistributedCache) -> None:
     entries = [entry async for entry in filled.scan("profile-old:1*", sizes=True)]
     assert {entry.name for entry in entries} >= {"profile-old:1", "profile-old:199"}
     assert all(entry.ttl_seconds and 0 < entry.ttl_seconds <= 300 for entry in entries)
@@ -144,7 +144,7 @@ async def test_statistics_of_a_large_cache_come_from_a_sample(cache: Distributed
     big, small = stats.namespaces
     for space in stats.namespaces:
         assert 0 < space.memory_error_bytes < 0.2 * space.memory_bytes
-        # The bound holds 19 times out of 20; twice as far off is one time in ten thousand.
+        # An estimate is within the bound with 95 %, and outside of twice the bound once in ten thousand cases.
         assert abs(space.memory_bytes - truth[space.name]) < 2 * space.memory_error_bytes
     assert len(stats.largest) == 10
     assert 0 < stats.larger_share < 0.001

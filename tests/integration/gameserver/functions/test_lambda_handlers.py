@@ -1,4 +1,4 @@
-"""The functions as AWS Lambda calls them: a process that gets events in the shapes of API Gateway and SQS."""
+"""Tests the functions as AWS Lambda runs them: a process receives events in the forms of API Gateway and SQS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import pytest
 from gameserver.runtime.settings import Settings
 
 PASSWORD = "correct Horse 7 battery"
-# What the runtime does: one process, one event at a time.
+# This program acts as the Lambda runtime: it handles one event at a time in one process.
 RUNTIME = """
 import importlib, json, sys, types
 handler = getattr(importlib.import_module("gameserver.functions.lambda_handlers"), sys.argv[1])
@@ -67,7 +67,7 @@ def http_event(
     query: dict[str, str] | None = None,
     encoded: bool = False,
 ) -> dict[str, Any]:
-    """An event of an HTTP API, payload format 2.0."""
+    """Return an event of API Gateway's HTTP API, payload format 2.0."""
     method, template = route.split(" ")
     raw_path = template.format(**(path or {}))
     event: dict[str, Any] = {
@@ -108,7 +108,7 @@ def http_event(
     if path:
         event["pathParameters"] = path
     if claims is not None:
-        # The gateway passes every claim on as a string.
+        # API Gateway passes each claim as a string.
         strings = {name: str(value) for name, value in claims.items()}
         event["requestContext"]["authorizer"] = {"jwt": {"claims": strings, "scopes": None}}
     if body is not None:
@@ -159,7 +159,7 @@ def api(start: Any, settings: Settings) -> Iterator[Function]:
 
 @pytest.fixture(scope="module")
 def tokens(api: Function) -> dict[str, dict[str, Any]]:
-    """Claims of a player's access and id token."""
+    """Return the claims of a player's access token and id token."""
     credentials = {"email": "lambda@example.com", "password": PASSWORD}
     status, _, _ = api.http("POST /v1/signup", {**credentials, "display_name": "Ada"})
     assert status == 201
@@ -168,7 +168,7 @@ def tokens(api: Function) -> dict[str, dict[str, Any]]:
     return {kind: jwt.decode(answer[f"{kind}_token"], options={"verify_signature": False}) for kind in ("access", "id")}
 
 
-def test_auth_needs_no_more_than_its_own_variables(start: Any, settings: Settings) -> None:
+def test_auth_runs_with_its_own_variables_only(start: Any, settings: Settings) -> None:
     strict = dataclasses.replace(settings, auto_confirm_sign_up=False)
     with start("auth", strict, AUTH_VARIABLES) as function:
         body = {"email": "strict@example.com", "password": PASSWORD, "display_name": "Grace"}
@@ -208,11 +208,11 @@ def test_only_access_tokens_of_this_game_open_the_api(api: Function, tokens: dic
         assert (status, answer["error"]["code"]) == (401, "unauthorized")
 
 
-def test_a_route_that_is_not_ours(api: Function) -> None:
+def test_an_unknown_route_is_answered_by_404(api: Function) -> None:
     assert api.http("DELETE /v1/profile")[0] == 404
 
 
-def test_what_is_away_is_503_and_back_again(
+def test_a_store_that_does_not_answer_causes_503(
     start: Any, settings: Settings, tokens: dict[str, Any], unused_tcp_port: int
 ) -> None:
     alone = dataclasses.replace(settings, aws_endpoint_url=f"http://127.0.0.1:{unused_tcp_port}")
@@ -246,7 +246,7 @@ def sqs_event(queue: str, bodies: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def test_persistence_names_what_failed_and_stores_the_rest(
+def test_persistence_names_failed_messages_and_stores_the_others(
     start: Any, settings: Settings, api: Function, tokens: dict[str, Any]
 ) -> None:
     player_id, match_id = tokens["access"]["sub"], uuid.uuid4().hex
@@ -261,7 +261,7 @@ def test_persistence_names_what_failed_and_stores_the_rest(
         "occurred_at_ms": int(time.time() * 1000),
         "payload": {"mode": "probe", "reason": "time_up", "started_at_ms": 1, "ended_at_ms": 2, "players": [player]},
     }
-    # In the caches before, and to be seen anew after.
+    # Fill the cache, so that the following reads show whether it was invalidated.
     assert api.http("GET /v1/profile", claims=tokens["access"])[1]["matches"] == 0
     api.http("GET /v1/leaderboard")
     good, poison = str(uuid.uuid4()), str(uuid.uuid4())
@@ -281,20 +281,20 @@ def test_persistence_names_what_failed_and_stores_the_rest(
 def test_ops_runs_commands_on_the_cache(start: Any, settings: Settings, api: Function) -> None:
     api.http("GET /v1/leaderboard")
     with start("ops", settings, ("PROJECT", "ENVIRONMENT", "REGION", "CACHE_URL")) as function:
-        found = function.invoke({"command": "keys", "pattern": "leaderboard:*"})
-        assert [entry["key"] for entry in found["keys"]] == ["top"]
-        assert found["complete"] is True
-        assert any(one["name"] == "leaderboard" for one in function.invoke({"command": "stats"})["namespaces"])
-        one = {"namespace": "leaderboard", "key": "top"}
-        assert 0 < function.invoke({"command": "ttl", **one})["ttl_seconds"] <= 300
-        assert function.invoke({"command": "expire", **one, "ttl_seconds": 60}) == {"found": True}
+        listed = function.invoke({"command": "keys", "pattern": "leaderboard:*"})
+        assert [entry["key"] for entry in listed["keys"]] == ["top"]
+        assert listed["complete"] is True
+        assert any(space["name"] == "leaderboard" for space in function.invoke({"command": "stats"})["namespaces"])
+        key = {"namespace": "leaderboard", "key": "top"}
+        assert 0 < function.invoke({"command": "ttl", **key})["ttl_seconds"] <= 300
+        assert function.invoke({"command": "expire", **key, "ttl_seconds": 60}) == {"found": True}
         plan = function.invoke({"command": "invalidate_pattern", "pattern": "leader*:*", "dry_run": True})
         assert (plan["matched"], plan["removed"]) == (1, 0)
-        assert function.invoke({"command": "invalidate", **one}) == {"found": True}
-        assert function.invoke({"command": "invalidate", **one}) == {"found": False}
+        assert function.invoke({"command": "invalidate", **key}) == {"found": True}
+        assert function.invoke({"command": "invalidate", **key}) == {"found": False}
         first = function.invoke({"command": "invalidate_namespace", "namespace": "leaderboard"})
         second = function.invoke({"command": "invalidate_namespace", "namespace": "leaderboard"})
         assert second["generation"] == first["generation"] + 1
-        for bad in ({}, {"command": "flushall"}, {"command": "ttl"}, {"command": "ttl", **one, "x": 1}, [], "x"):
+        for bad in ({}, {"command": "flushall"}, {"command": "ttl"}, {"command": "ttl", **key, "x": 1}, [], "x"):
             assert function.invoke(bad)["error"]["code"] == "invalid_request"
         assert function.log.read_text().count('"operation"') >= 9

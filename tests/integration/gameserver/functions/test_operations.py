@@ -1,4 +1,4 @@
-"""A sweep that outlasts one invocation of the operators' function goes on in the next, at the pace asked for."""
+"""Tests that a long sweep continues in the next invocation of the function `ops`, within the limit of its speed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ KEYS = 4000
 
 @pytest.fixture
 async def services(make_settings: Any) -> AsyncIterator[Services]:
-    made = Services(make_settings())
-    yield made
-    await made.close()
+    services = Services(make_settings())
+    yield services
+    await services.close()
 
 
 @pytest.fixture
 async def big(services: Services) -> AsyncIterator[Redis]:
-    """A Redis with 4000 keys in the namespace `big`, and one key that is not the cache's."""
+    """Yield a client of a Redis with 4,000 keys in the namespace `big`, and a key that is not the cache's."""
     async with Redis.from_url(services.settings.cache_url) as redis:
         generation = await services.cache.invalidate_namespace("big")
         pipeline = redis.pipeline(transaction=False)
@@ -37,7 +37,7 @@ async def big(services: Services) -> AsyncIterator[Redis]:
 
 
 async def run_to_the_end(services: Services, command: dict[str, Any]) -> tuple[int, int]:
-    """(keys removed, invocations)"""
+    """Invoke the command until it is complete. Returns the numbers of removed keys and of invocations."""
     removed = invocations = 0
     while True:
         answer = await operations.run(command, services, seconds=60)
@@ -57,8 +57,8 @@ async def test_a_sweep_is_continued_by_its_token(services: Services, big: Redis)
     assert KEYS / (time.monotonic() - start) < 6000
 
 
-async def test_however_short_the_time_each_invocation_gets_on(services: Services, big: Redis) -> None:
-    """The pace's pause after one step is longer than the invocation may last."""
+async def test_each_invocation_makes_progress_in_a_very_short_time(services: Services, big: Redis) -> None:
+    """Test with a limit of the speed whose pause after a step is longer than an invocation."""
     command = {"command": "invalidate_pattern", "pattern": "big:*", "max_keys_per_second": 1, "seconds": 0.01}
     first = await operations.run(command, services, seconds=60)
     assert 0 < first["removed"] < KEYS
@@ -68,7 +68,7 @@ async def test_however_short_the_time_each_invocation_gets_on(services: Services
     assert len(await big.keys("cache:{big}:*")) == KEYS - first["removed"] - second["removed"]
 
 
-async def test_a_flush_makes_all_unreadable_at_once_and_frees_the_memory_piece_by_piece(
+async def test_a_flush_makes_all_keys_unreadable_at_once_and_frees_their_memory_in_steps(
     services: Services, big: Redis
 ) -> None:
     await services.cache.set("profile", "p1", 1)
@@ -78,7 +78,7 @@ async def test_a_flush_makes_all_unreadable_at_once_and_frees_the_memory_piece_b
     await services.cache.set("profile", "p1", 2)
     rest, _ = await run_to_the_end(services, {"command": "flush", "resume_token": first["resume_token"]})
     assert first["removed"] + rest == KEYS + 1
-    # What was written since the beginning of the flush is no part of it.
+    # The flush does not remove a value that was written after its beginning.
     assert await services.cache.get("profile", "p1") == 2
     assert await big.get("{m:1}:lease") == b"server-1:7"
 
@@ -93,6 +93,6 @@ async def test_a_flush_makes_all_unreadable_at_once_and_frees_the_memory_piece_b
         {"command": "get", "namespace": "profile", "key": "p1"},
     ],
 )
-async def test_what_is_malformed_is_refused(services: Services, command: dict[str, Any]) -> None:
+async def test_an_invalid_command_is_refused(services: Services, command: dict[str, Any]) -> None:
     answer = await operations.run(command, services, seconds=60)
     assert answer["error"]["code"] == "invalid_request"

@@ -1,4 +1,4 @@
-"""Events take effect exactly once in PostgreSQL and DynamoDB, whatever is repeated, late, broken or away."""
+"""Tests that events take effect exactly once in PostgreSQL and DynamoDB, also with repetitions and failures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STARTED_AT = 1_790_000_000_000
 
 @dataclass
 class Played:
-    """The events of one match of two players, the first of whom wins by 30 to 10."""
+    """Describes a match of two players. The first player wins by 30 to 10."""
 
     match_id: str = field(default_factory=lambda: uuid.uuid4().hex)
     winner: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -90,14 +90,16 @@ async def services(settings: Settings) -> AsyncIterator[Services]:
 
 
 def internal(played: Played) -> list[dict[str, Any]]:
-    """The same match, played by probe or load-test accounts."""
+    """Return the events of the same match, with accounts of a probe or a load test."""
     events = played.events
     for event in (events[0], events[-1]):
         event["payload"]["internal"] = True
     return events
 
 
-async def test_an_internal_match_counts_nowhere_and_expires(services: Services, settings: Settings) -> None:
+async def test_an_internal_match_is_in_no_statistics_of_players_and_expires(
+    services: Services, settings: Settings
+) -> None:
     played, real = Played(), Played()
     events = internal(played)
     events[-1]["payload"]["ended_at_ms"] = round(time.time() * 1000)
@@ -111,7 +113,7 @@ async def test_an_internal_match_counts_nowhere_and_expires(services: Services, 
     leaders = {player for player, _ in await services.results.leaders(1000)}
     assert real.winner in leaders
     assert played.winner not in leaders
-    # The probe still sees its own result, by which it knows that the whole way works.
+    # The probe can still read its own result, which it needs for the check.
     assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
     key = {"match_id": {"S": played.match_id}}
     item = services.aws.dynamodb.get_item(TableName=settings.tables["matches"], Key=key)["Item"]
@@ -155,8 +157,8 @@ async def assert_saved_once(services: Services, played: Played) -> None:
         )
     assert (match["state"], match["mode"], match["reason"]) == ("ended", "sprint", "time_up")
     assert match["ended_at"].timestamp() * 1000 == STARTED_AT + 8000
-    found = [(row["player_id"], row["display_name"], row["score"], row["rank"]) for row in players]
-    assert found == [(played.winner, "Ada", 30, 1), (played.loser, "Bob", 10, 2)]
+    stored = [(row["player_id"], row["display_name"], row["score"], row["rank"]) for row in players]
+    assert stored == [(played.winner, "Ada", 30, 1), (played.loser, "Bob", 10, 2)]
     assert await services.results.stats(played.winner) == Stats(1, 1, 30, 30)
     assert await services.results.stats(played.loser) == Stats(1, 0, 10, 10)
     [event] = await declared_events(services, played)
@@ -187,7 +189,7 @@ async def test_a_match_is_saved_in_both_stores(services: Services, settings: Set
         created_at_ms=STARTED_AT,
     )
     assert failed(await persist(batch(played.events[:1]), services)) == []
-    # Its expiry is in the past, but for a match that runs it has been moved.
+    # The expiry of the registered match is in the past. The start of the match moves it to the future.
     item = services.aws.dynamodb.get_item(
         TableName=settings.tables["matches"], Key={"match_id": {"S": played.match_id}}
     )["Item"]
@@ -204,7 +206,7 @@ async def test_a_match_is_saved_in_both_stores(services: Services, settings: Set
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_any_order_and_any_repetition_give_the_same(services: Services, seed: int) -> None:
+async def test_events_in_any_order_and_repetition_have_the_same_effect(services: Services, seed: int) -> None:
     generator = random.Random(seed)
     played = Played()
     deliveries = played.events * 2
@@ -216,15 +218,15 @@ async def test_any_order_and_any_repetition_give_the_same(services: Services, se
     await assert_saved_once(services, played)
 
 
-async def test_two_workers_with_the_same_batches(services: Services, settings: Settings) -> None:
+async def test_two_workers_with_the_same_batches_store_each_event_once(services: Services, settings: Settings) -> None:
     matches = [Played() for _ in range(6)]
     events = [event for played in matches for event in played.events]
     other = Services(settings)
     try:
         for start in range(0, len(events), 10):
             part = batch(events[start : start + 10])
-            answers = await asyncio.gather(*(persist(part, who) for who in (services, other, services)))
-            # A conflict may fail a delivery; the queue then delivers again.
+            answers = await asyncio.gather(*(persist(part, worker) for worker in (services, other, services)))
+            # A conflict can fail a delivery. The queue then delivers the messages again.
             if any(map(failed, answers)):
                 assert failed(await persist(part, services)) == []
     finally:
@@ -233,7 +235,7 @@ async def test_two_workers_with_the_same_batches(services: Services, settings: S
         await assert_saved_once(services, played)
 
 
-async def test_standings_add_up(services: Services) -> None:
+async def test_the_statistics_of_two_matches_are_added(services: Services) -> None:
     first = Played()
     second = Played(winner=first.loser, loser=first.winner)
     for played in (first, second):
@@ -242,7 +244,7 @@ async def test_standings_add_up(services: Services) -> None:
 
 
 @pytest.mark.parametrize("away", ["dynamodb", "redis"])
-async def test_a_crash_between_the_stores_is_healed(
+async def test_the_next_delivery_repairs_a_crash_between_the_stores(
     services: Services, settings: Settings, unused_tcp_port: int, away: str
 ) -> None:
     played = Played()
@@ -263,8 +265,8 @@ async def test_a_crash_between_the_stores_is_healed(
     await assert_saved_once(services, played)
 
 
-async def test_a_redelivery_alone_still_clears_the_cache(services: Services) -> None:
-    """The first delivery may have died after both stores and before the cache."""
+async def test_a_second_delivery_of_the_last_event_invalidates_the_cache(services: Services) -> None:
+    """Test a worker that crashed after it wrote to the two stores and before it invalidated the cache."""
     played = Played()
     assert failed(await persist(batch(played.events), services)) == []
     await services.cache.set("profile", played.winner, {"stale": True})
@@ -274,7 +276,7 @@ async def test_a_redelivery_alone_still_clears_the_cache(services: Services) -> 
     assert await services.cache.get("leaderboard", "top") is None
 
 
-async def test_only_what_failed_is_named(services: Services) -> None:
+async def test_only_failed_messages_are_named(services: Services) -> None:
     played = Played()
     unwritable = Played().event(1, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
     poison = [
@@ -292,7 +294,7 @@ async def test_only_what_failed_is_named(services: Services) -> None:
     await assert_saved_once(services, played)
 
 
-async def test_many_events_of_one_message_are_stored_but_those_that_cannot_be(services: Services) -> None:
+async def test_the_valid_events_of_a_failed_message_are_stored(services: Services) -> None:
     first, second = Played(), Played()
     unwritable = first.event(19, "player.joined", {"player_id": "p", "display_name": "nul \x00 byte"})
     messages = [
@@ -317,7 +319,7 @@ async def test_a_second_result_of_a_match_changes_nothing(services: Services) ->
     await assert_saved_once(services, played)
 
 
-async def test_a_match_that_never_started_is_gone_when_it_expires(services: Services) -> None:
+async def test_a_match_that_never_started_is_not_returned_after_its_expiry(services: Services) -> None:
     match_id = uuid.uuid4().hex
     await services.tables.register_match(
         match_id, mode="sprint", seats=10, rules="arena", region="r", created_by="p", created_at_ms=1_000_000
@@ -325,7 +327,7 @@ async def test_a_match_that_never_started_is_gone_when_it_expires(services: Serv
     assert await services.tables.match(match_id) is None
 
 
-async def test_old_event_ids_are_forgotten(services: Services) -> None:
+async def test_old_ids_of_events_are_deleted(services: Services) -> None:
     played = Played()
     await persist(batch(played.events), services)
     async with services.database.connection() as connection:

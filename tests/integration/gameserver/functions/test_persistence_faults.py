@@ -1,4 +1,4 @@
-"""10,000 events through workers of which one is killed every second: every row right, nothing lost, nothing twice."""
+"""Sends 10,000 events to workers and kills a worker every second. Each event must be stored exactly once."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PLAYERS = [f"player-{number}" for number in range(50)]
 DUPLICATES = 500
 WORKERS = 3
 VISIBILITY_SECONDS = 10
-# One more than in production: here a message may be in a worker's hands when that is killed, again and again.
+# One delivery more than in production, because here several killed workers may have received the same message.
 RECEIVES = 6
 EVENTS_BETWEEN_KILLS = 50
 
 
 @dataclass
 class Played:
-    """One match of two players, the first of whom wins; its ten events."""
+    """Describes a match of two players with ten events. The first player wins."""
 
     winner: str
     loser: str
@@ -75,7 +75,7 @@ class Played:
 
 
 class Workers:
-    """Some workers at a time; `kill_one` kills the oldest and has another started meanwhile."""
+    """Runs several workers. `kill_one` kills the oldest worker and starts another."""
 
     def __init__(self, run_game: Any, settings: Settings) -> None:
         self._run = lambda: run_game("worker", settings)
@@ -95,7 +95,10 @@ class Workers:
         self._stack.close()
 
     def kill_one(self) -> None:
-        """Spares the last one, or on a slow machine none would ever get to work."""
+        """Kill the oldest worker, unless it is the only worker.
+
+        Else on a slow machine no worker would process an event.
+        """
         if len(self._alive) > 1:
             self._alive.pop(0).process.send_signal(signal.SIGKILL)
             self.killed += 1
@@ -133,7 +136,7 @@ def expected_stats(played: list[Played]) -> dict[str, Stats]:
 
 
 async def assert_exact(services: Services, settings: Settings, played: list[Played], events: int) -> None:
-    """Both stores hold these matches and nothing else."""
+    """Assert that PostgreSQL and DynamoDB contain these matches and no others."""
     async with services.database.connection() as connection:
         stats = await connection.fetch("SELECT player_id, matches, wins, total_score, best_score FROM player_stats")
         rows = await connection.fetch("SELECT match_id, player_id, score, rank FROM match_players")
@@ -153,14 +156,14 @@ async def assert_exact(services: Services, settings: Settings, played: list[Play
         for page in dynamodb.get_paginator("scan").paginate(TableName=settings.tables["matches"])
         for item in page["Items"]
     ]
-    found = {
+    stored = {
         item["match_id"]["S"]: (
             item["state"]["S"],
             sorted((p["M"]["player_id"]["S"], int(p["M"]["score"]["N"])) for p in item["result"]["M"]["players"]["L"]),
         )
         for item in items
     }
-    assert found == {m.match_id: ("ended", sorted([(m.winner, m.points), (m.loser, m.points // 2)])) for m in played}
+    assert stored == {m.match_id: ("ended", sorted([(m.winner, m.points), (m.loser, m.points // 2)])) for m in played}
 
 
 @pytest.mark.slow
@@ -183,7 +186,7 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
     played = [Played(*generator.sample(PLAYERS, 2), points=generator.randrange(10, 100)) for _ in range(MATCHES)]
     good = [body for match in played for body in match.bodies]
     assert len(good) == MATCHES * EVENTS_PER_MATCH
-    # Good events that the database refuses, until what is wrong with it has been mended.
+    # Valid events that the database refuses, until the test removes the wrong constraint.
     refused = [Played(f"refused-{n}", "refused", points=50) for n in range(POISON)]
     poison = [match.bodies[-1] for match in refused]
     services = Services(settings)

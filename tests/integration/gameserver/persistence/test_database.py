@@ -1,4 +1,4 @@
-"""Connections that need secrets, and connections that break."""
+"""Tests connections that need secrets, and connections that break."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ async def database(settings: Settings, clients: AwsClients) -> AsyncIterator[Dat
 
 @pytest.fixture
 def write_secret(tmp_path: Path) -> WriteSecret:
-    """Write the values into a private file, again into the same, and return the reference to it."""
+    """Return a function that writes a secret to a private file, and returns the reference to the file.
+
+    Each call overwrites the same file.
+    """
     path = tmp_path / "secret.json"
     path.touch(mode=0o600)
 
@@ -56,21 +59,23 @@ def write_secret(tmp_path: Path) -> WriteSecret:
     return write
 
 
-async def test_secrets_manager(clients: AwsClients) -> None:
+async def test_a_secret_is_read_from_secrets_manager(clients: AwsClients) -> None:
     created = clients.secrets_manager.create_secret(Name="game/database", SecretString='{"password": "p"}')
     assert resolve(created["ARN"], clients) == {"password": "p"}
     with pytest.raises(SecretError, match="ResourceNotFoundException"):
         resolve(created["ARN"].replace("game/database", "game/other"), clients)
 
 
-async def test_redis_with_a_user_of_its_own(settings: Settings, clients: AwsClients, write_secret: WriteSecret) -> None:
+async def test_a_redis_user_from_a_secret_survives_the_rotation_of_its_password(
+    settings: Settings, clients: AwsClients, write_secret: WriteSecret
+) -> None:
     reference = write_secret(username="game-server", password="first")
     async with Redis.from_url(settings.cache_url) as admin:
         await admin.acl_setuser("game-server", enabled=True, passwords=["+first"], keys=["*"], commands=["+@all"])
         with_secret = dataclasses.replace(settings, cache_secret=reference)
         async with open_redis(with_secret, clients) as redis:
             assert await redis.acl_whoami() == "game-server"
-            # Rotated: new connections use what the secret holds by then.
+            # Rotate the password. New connections must read the secret again.
             await admin.acl_setuser("game-server", enabled=True, passwords=["-first", "+second"])
             await redis.connection_pool.disconnect()
             with pytest.raises(AuthenticationError):
@@ -80,7 +85,7 @@ async def test_redis_with_a_user_of_its_own(settings: Settings, clients: AwsClie
         await admin.acl_deluser("game-server")
 
 
-async def test_the_database_is_back_by_itself(database: Database) -> None:
+async def test_the_database_reconnects_automatically(database: Database) -> None:
     await database.ping()
     async with database.connection() as connection:
         mine = await connection.fetchval("SELECT pg_backend_pid()")
@@ -94,7 +99,7 @@ async def test_the_database_is_back_by_itself(database: Database) -> None:
     await database.ping()
 
 
-async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
+async def test_a_failed_transaction_writes_nothing(database: Database) -> None:
     async def fail_midway() -> None:
         async with database.transaction() as connection:
             await connection.execute("INSERT INTO processed_events (event_id) VALUES ('x:1')")
@@ -107,7 +112,7 @@ async def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 
 
 @pytest.mark.parametrize("broken", ["password", "database", "port"])
-async def test_a_database_that_cannot_be_had(
+async def test_a_database_that_cannot_be_reached_is_reported_without_its_password(
     settings: Settings, clients: AwsClients, write_secret: WriteSecret, unused_tcp_port: int, broken: str
 ) -> None:
     changes: dict[str, dict[str, Any]] = {
@@ -122,7 +127,7 @@ async def test_a_database_that_cannot_be_had(
     await database.close()
 
 
-def test_migrations_may_run_again_and_at_the_same_time(settings: Settings, run_environment: Any) -> None:
+def test_two_processes_can_migrate_at_the_same_time(settings: Settings, run_environment: Any) -> None:
     command = [sys.executable, "-m", "gameserver", "migrate"]
     running = [
         subprocess.Popen(command, env=run_environment(settings), stderr=subprocess.PIPE, text=True) for _ in range(2)

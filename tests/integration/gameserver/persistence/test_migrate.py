@@ -13,10 +13,10 @@ def migrate(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-async def test_code_that_is_older_than_the_schema_leaves_it_alone(
+async def test_older_code_does_not_change_a_newer_schema(
     make_settings: Any, run_environment: Any, postgres: Any
 ) -> None:
-    """After a rollback over a migration."""
+    """Test the state after a rollback to code from before a migration."""
     settings = make_settings()
     connection = await asyncpg.connect(
         host=postgres.host,

@@ -38,23 +38,23 @@ def test_a_value_is_answered_under_its_lease_only(cache: NearCache, clock: Clock
     assert cache.get("hot", "a") is None
 
 
-def test_the_lease_counts_from_the_question(cache: NearCache, clock: Clock) -> None:
+def test_a_lease_begins_when_the_command_is_sent(cache: NearCache, clock: Clock) -> None:
     keep(cache, "a", b"1", b"t", clock.now - LEASE_SECONDS)
     assert cache.get("hot", "a") is None
 
 
-def test_whoever_invalidates_outlives_a_lease_with_a_margin() -> None:
+def test_an_invalidation_waits_longer_than_a_lease() -> None:
     assert OUTLIVE_SECONDS >= 1.1 * LEASE_SECONDS
 
 
-def test_a_new_lease_with_the_same_token_revives_all(cache: NearCache, clock: Clock) -> None:
+def test_a_new_lease_with_the_same_token_makes_all_values_valid_again(cache: NearCache, clock: Clock) -> None:
     keep(cache, "a", b"1", b"t", clock.now)
     clock.now += 1
     keep(cache, "b", b"2", b"t", clock.now)
     assert cache.get("hot", "a") == b"1"
 
 
-def test_a_new_token_drops_all(cache: NearCache, clock: Clock) -> None:
+def test_a_new_token_drops_all_values(cache: NearCache, clock: Clock) -> None:
     keep(cache, "a", b"1", b"t", clock.now)
     keep(cache, "b", b"2", b"u", clock.now)
     assert cache.get("hot", "a") is None
@@ -70,7 +70,7 @@ def test_a_late_answer_lives_no_longer_than_its_own_lease(cache: NearCache, cloc
     assert cache.get("hot", "a") is None
 
 
-def test_a_value_lives_no_longer_than_in_redis_nor_than_some_seconds(cache: NearCache, clock: Clock) -> None:
+def test_a_value_expires_with_its_time_to_live_in_redis_or_after_some_seconds(cache: NearCache, clock: Clock) -> None:
     start = clock.now
     keep(cache, "short", b"1", b"t", start, ttl_ms=20)
     keep(cache, "long", b"2", b"t", start)
@@ -83,13 +83,13 @@ def test_a_value_lives_no_longer_than_in_redis_nor_than_some_seconds(cache: Near
     assert cache.get("hot", "long") is None
 
 
-def test_a_value_that_left_redis_leaves_here(cache: NearCache, clock: Clock) -> None:
+def test_a_value_that_redis_does_not_have_any_more_is_dropped(cache: NearCache, clock: Clock) -> None:
     keep(cache, "a", b"1", b"t", clock.now)
     keep(cache, "a", None, b"t", clock.now)
     assert cache.get("hot", "a") is None
 
 
-def test_memory_is_bounded_and_the_least_used_goes_first(cache: NearCache, clock: Clock) -> None:
+def test_memory_is_limited_and_the_least_recently_used_value_is_dropped_first(cache: NearCache, clock: Clock) -> None:
     keep(cache, "a", bytes(40), b"t", clock.now)
     keep(cache, "b", bytes(40), b"t", clock.now)
     assert cache.get("hot", "a")

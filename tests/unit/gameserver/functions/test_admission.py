@@ -8,7 +8,7 @@ from gameserver.functions.admission import Admission
 from gameserver.functions.http import HttpError
 
 
-async def test_calls_beyond_the_bound_are_turned_away_and_the_rest_take_turns() -> None:
+async def test_calls_beyond_the_limit_are_refused_and_the_others_wait() -> None:
     admission = Admission(at_once=2, waiting=3)
     release = asyncio.Event()
     inside = most = done = 0
@@ -35,7 +35,7 @@ async def test_calls_beyond_the_bound_are_turned_away_and_the_rest_take_turns() 
     await call()
 
 
-async def test_whoever_stops_waiting_gives_the_place_up() -> None:
+async def test_a_cancelled_wait_frees_its_place() -> None:
     admission = Admission(at_once=1, waiting=1)
     async with admission:
         waiting = asyncio.create_task(admission.__aenter__())
@@ -48,7 +48,7 @@ async def test_whoever_stops_waiting_gives_the_place_up() -> None:
     await again
 
 
-async def test_a_call_that_fails_gives_its_place_up() -> None:
+async def test_a_failed_call_frees_its_place() -> None:
     admission = Admission(at_once=1, waiting=0)
     for _ in range(3):
         with pytest.raises(LookupError):

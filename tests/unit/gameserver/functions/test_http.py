@@ -35,7 +35,7 @@ def test_names_are_normalised(raw: str, name: str) -> None:
         "e" + "\u0335" * 4,
     ],
 )
-def test_unfit_names_are_refused(raw: str) -> None:
+def test_invalid_names_are_refused(raw: str) -> None:
     with pytest.raises(HttpError) as caught:
         clean_display_name(raw)
     assert (caught.value.status, caught.value.code) == (400, "invalid_display_name")
@@ -53,7 +53,7 @@ def test_unfit_names_are_refused(raw: str) -> None:
     ],
     ids=["cut", "not-utf-8", "list", "deep lists", "deep maps", "long"],
 )
-def test_bodies(body: bytes, status: int) -> None:
+def test_an_invalid_body_is_refused(body: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:
         Request(body=body).json(dict[str, int])
     assert caught.value.status == status

@@ -30,7 +30,7 @@ def allowed(limit: RateLimit, key: str, times: int) -> int:
     return count
 
 
-def test_a_burst_then_the_rate(clock: Clock) -> None:
+def test_a_burst_is_allowed_and_then_the_rate(clock: Clock) -> None:
     limit = RateLimit(per_second=0.5, burst=5, clock=clock)
     assert allowed(limit, "a", 20) == 5
     clock.now += 4
@@ -39,14 +39,14 @@ def test_a_burst_then_the_rate(clock: Clock) -> None:
     assert allowed(limit, "a", 20) == 5
 
 
-def test_refused_calls_cost_nothing(clock: Clock) -> None:
+def test_refused_calls_take_no_tokens(clock: Clock) -> None:
     limit = RateLimit(per_second=1, burst=1, clock=clock)
     assert allowed(limit, "a", 1000) == 1
     clock.now += 1
     assert allowed(limit, "a", 1) == 1
 
 
-def test_the_wait_is_told(clock: Clock) -> None:
+def test_a_refusal_names_the_seconds_to_wait(clock: Clock) -> None:
     limit = RateLimit(per_second=0.1, burst=1, clock=clock)
     limit.take("a")
     with pytest.raises(HttpError) as caught:
@@ -54,12 +54,12 @@ def test_the_wait_is_told(clock: Clock) -> None:
     assert (caught.value.status, caught.value.retry_after_seconds) == (429, 10)
 
 
-def test_callers_do_not_share(clock: Clock) -> None:
+def test_each_caller_has_a_separate_limit(clock: Clock) -> None:
     limit = RateLimit(per_second=1, burst=3, clock=clock)
     assert allowed(limit, "a", 9) == allowed(limit, "b", 9) == 3
 
 
-def test_memory_is_bounded_and_the_busy_are_remembered(clock: Clock) -> None:
+def test_memory_is_limited_and_busy_callers_are_remembered(clock: Clock) -> None:
     limit = RateLimit(per_second=0.001, burst=2, max_keys=100, clock=clock)
     allowed(limit, "guesser", 2)
     for number in range(1000):

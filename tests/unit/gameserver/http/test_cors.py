@@ -36,7 +36,7 @@ async def test_pages_of_our_origins_may_call(server: TestServer) -> None:
 
 
 @pytest.mark.parametrize("origin", [FOREIGN, "null", "", f"{OURS}.evil.example", "https://PLAY.example.com"])
-async def test_others_may_not(server: TestServer, origin: str) -> None:
+async def test_pages_of_other_origins_may_not_call(server: TestServer, origin: str) -> None:
     async with ClientSession() as session:
         async with session.options(server.make_url("/v1/profile"), headers={"Origin": origin, **PREFLIGHT}) as answer:
             assert answer.status == 405

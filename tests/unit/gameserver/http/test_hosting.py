@@ -1,4 +1,4 @@
-"""Every HTTP port gives up on a client that sends its headers or its body too slowly."""
+"""Tests that every HTTP port disconnects a client that sends its headers or its body too slowly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _POST = b"POST /echo HTTP/1.1\r\nHost: test\r\nContent-Length: 5\r\n\r\n"
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """The port of an application with short limits."""
+    """Yield the port of an application with short limits."""
     monkeypatch.setattr(hosting, "_BODY_SECONDS", 0.2)
     monkeypatch.setattr(hosting, "_IDLE_SECONDS", 0.4)
     monkeypatch.setattr(hosting, "_LINGER_SECONDS", 0.2)
@@ -33,7 +33,11 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
 
 
 async def _until_closed(port: int, *parts: bytes, pause: float = 0.05) -> tuple[bytes, float]:
-    """Send `parts`, the last one again and again; return what came back and the seconds until the server closed."""
+    """Send `parts`, and repeat the last part until the server closes the connection.
+
+    Returns:
+        The answer of the server, and the seconds until the server closed the connection.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     started = time.monotonic()
 
@@ -60,7 +64,7 @@ async def test_a_body_that_stops_is_answered_by_408(port: int) -> None:
     assert seconds < 10
 
 
-async def test_a_body_that_drips_is_answered_by_408(port: int) -> None:
+async def test_a_body_that_arrives_byte_by_byte_is_answered_by_408(port: int) -> None:
     answer, seconds = await _until_closed(port, _POST.replace(b"5", b"999"), b"a")
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert seconds < 10
@@ -71,19 +75,19 @@ async def test_a_body_for_a_path_that_does_not_exist_is_limited_too(port: int) -
     assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-async def test_headers_that_never_end_are_cut(port: int) -> None:
+async def test_a_connection_whose_headers_never_end_is_closed(port: int) -> None:
     answer, seconds = await _until_closed(port, b"GET / HTTP/1.1\r\n", b"x: y\r\n")
     assert answer == b""
     assert seconds < 10
 
 
-async def test_a_connection_without_a_request_is_cut(port: int) -> None:
+async def test_a_connection_without_a_request_is_closed(port: int) -> None:
     answer, seconds = await _until_closed(port, b"")
     assert answer == b""
     assert seconds < 10
 
 
-async def test_a_whole_body_is_answered_as_before(port: int) -> None:
+async def test_a_complete_body_is_answered(port: int) -> None:
     answer, _ = await _until_closed(port, _POST + b"hello", b"")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"hello")
@@ -95,7 +99,7 @@ async def test_a_body_that_is_too_large_is_refused(port: int) -> None:
     assert b'"code":"body_too_large"' in answer
 
 
-async def test_a_client_that_goes_in_the_middle_of_a_body_is_not_an_internal_fault(
+async def test_a_client_that_disconnects_within_a_body_causes_no_internal_error(
     port: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)

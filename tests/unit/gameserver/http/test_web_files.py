@@ -1,4 +1,4 @@
-"""The web client's files over HTTP: what is served, how it is cached, and what a page may do."""
+"""Tests the files of the web client over HTTP: their content, their caching, and the policy of the page."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ClientOf = Callable[[WebClient], Awaitable[TestClient[Any, Any]]]
 
 
 class Fleet:
-    """The game servers' addresses, or that nobody knows them."""
+    """Returns the addresses of the game servers, or fails as if they were unknown."""
 
     def __init__(self) -> None:
         self.found: list[str] | None = ["ws://127.0.0.1:4001", "wss://play.example.com/play"]
@@ -79,20 +79,20 @@ def directives(policy: str) -> dict[str, list[str]]:
         ("/config.json", "application/json; charset=utf-8"),
     ],
 )
-async def test_content_types(client: TestClient[Any, Any], path: str, content_type: str) -> None:
+async def test_each_file_has_its_content_type(client: TestClient[Any, Any], path: str, content_type: str) -> None:
     answer = await client.get(path)
     assert answer.status == 200
     assert answer.headers["Content-Type"] == content_type
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_every_file_of_the_folder_is_served_as_it_is(client: TestClient[Any, Any]) -> None:
+async def test_every_file_of_the_folder_is_served_unchanged(client: TestClient[Any, Any]) -> None:
     for name in NAMES:
         answer = await client.get(f"/{name}", headers={"Accept-Encoding": "identity"})
         assert await answer.read() == (WEB / name).read_bytes()
 
 
-async def test_compressed_for_those_who_can(client: TestClient[Any, Any]) -> None:
+async def test_files_are_compressed_for_clients_that_accept_gzip(client: TestClient[Any, Any]) -> None:
     plain = await client.get("/app.js", headers={"Accept-Encoding": "identity"})
     zipped = await client.get("/app.js", headers={"Accept-Encoding": "gzip, br"})
     assert "Content-Encoding" not in plain.headers
@@ -115,8 +115,8 @@ async def test_a_known_version_is_not_sent_again(client: TestClient[Any, Any]) -
 @pytest.mark.parametrize(
     "path", ["/../settings.py", "/..%2fsettings.py", "/%2e%2e/settings.py", "/web/app.js", "/no.js", "//app.js"]
 )
-async def test_nothing_else_is_served(client: TestClient[Any, Any], path: str) -> None:
-    # Not by an HTTP client: those tidy such a path up before they send it.
+async def test_other_paths_are_not_served(client: TestClient[Any, Any], path: str) -> None:
+    # Do not use an HTTP client, because it would normalise the path before it sends the request.
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: game\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()
@@ -125,7 +125,7 @@ async def test_nothing_else_is_served(client: TestClient[Any, Any], path: str) -
     assert answer.startswith(b"HTTP/1.1 404 ")
 
 
-async def test_a_link_to_another_folder_brings_the_new_client_at_the_next_request(
+async def test_the_next_request_gets_the_new_client_after_the_link_changes(
     tmp_path: Path, fleet: Fleet, client_of: ClientOf
 ) -> None:
     for name, style in (("old", "body { color: black }"), ("new", "body { color: white }")):
@@ -149,7 +149,9 @@ async def test_a_link_to_another_folder_brings_the_new_client_at_the_next_reques
         assert (await client.get("/more.js")).status == status
 
 
-async def test_a_folder_that_is_lost_leaves_the_known_client(tmp_path: Path, fleet: Fleet, client_of: ClientOf) -> None:
+async def test_the_files_in_memory_are_served_after_the_folder_is_lost(
+    tmp_path: Path, fleet: Fleet, client_of: ClientOf
+) -> None:
     link = tmp_path / "web"
     link.symlink_to(WEB)
     client = await client_of(WebClient(link, MODES, fleet))
@@ -159,14 +161,14 @@ async def test_a_folder_that_is_lost_leaves_the_known_client(tmp_path: Path, fle
     assert (await client.get("/app.js")).status == 200, "a folder without a page is no client"
 
 
-def test_a_folder_without_a_client_ends_the_process_at_its_start(tmp_path: Path, fleet: Fleet) -> None:
+def test_a_process_does_not_start_with_a_folder_without_a_client(tmp_path: Path, fleet: Fleet) -> None:
     with pytest.raises(SettingsError, match=r"GAMESERVER_WEB_DIR: .*has no index\.html"):
         WebClient(tmp_path, MODES, fleet)
     with pytest.raises(SettingsError, match=r"GAMESERVER_WEB_DIR: .*No such file or directory"):
         WebClient(tmp_path / "none", MODES, fleet)
 
 
-async def test_the_page_may_speak_to_its_servers_and_to_nobody_else(client: TestClient[Any, Any], fleet: Fleet) -> None:
+async def test_the_policy_lets_the_page_connect_to_its_servers_only(client: TestClient[Any, Any], fleet: Fleet) -> None:
     policy = directives((await client.get("/")).headers["Content-Security-Policy"])
     assert policy["connect-src"] == ["'self'", "ws://127.0.0.1:*", "wss://play.example.com"]
     assert policy["default-src"] == ["'none'"]
@@ -177,7 +179,7 @@ async def test_the_page_may_speak_to_its_servers_and_to_nobody_else(client: Test
     assert later["connect-src"] == policy["connect-src"], "what was known stays known"
 
 
-async def test_before_any_server_is_known_the_page_may_speak_to_its_own_host(
+async def test_the_policy_allows_the_host_of_the_page_before_any_server_is_known(
     client: TestClient[Any, Any], fleet: Fleet
 ) -> None:
     fleet.found = None
@@ -185,20 +187,20 @@ async def test_before_any_server_is_known_the_page_may_speak_to_its_own_host(
     assert policy["connect-src"] == ["'self'", "ws://game.test:*"]
 
 
-def test_an_address_cannot_smuggle_anything_into_the_policy() -> None:
+def test_an_address_cannot_add_directives_to_the_policy() -> None:
     odd = ["ws://a;script-src *", "ws://a b:1/", "http://x:1", "", "ws://user:secret@h:1/play", "ws://[::1]:9"]
     assert play_origins(odd) == {"ws://h:*", "ws://[::1]:*"}
     assert "secret" not in content_security_policy(play_origins(odd))
 
 
-def test_only_modes_for_people_that_the_client_can_draw_are_offered() -> None:
+def test_the_lobby_offers_only_modes_for_people_with_rules_that_the_client_draws() -> None:
     assert json.loads(client_config("https://api.example.com", MODES)) == {
         "api": "https://api.example.com",
         "modes": [{"name": "arena", "seats": 10, "duration_seconds": 180}],
     }
 
 
-def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
+def test_the_page_has_no_inline_code_and_loads_nothing_from_other_origins() -> None:
     files = load_files(WEB, MODES)
     page = files["index.html"].body.decode()
     assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|https?://", page)
@@ -207,6 +209,6 @@ def test_the_page_needs_nothing_inline_and_nothing_from_elsewhere() -> None:
     for name, file in files.items():
         if name.endswith(".js"):
             text = file.body.decode()
-            referred |= {found.removeprefix("./") for found in re.findall(r'from "([^"]+)"', text)}
+            referred |= {module.removeprefix("./") for module in re.findall(r'from "([^"]+)"', text)}
             assert not re.search(r"innerHTML|outerHTML|\beval\b|new Function|https?://", text), name
     assert referred <= set(files)

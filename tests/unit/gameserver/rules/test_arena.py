@@ -31,7 +31,7 @@ def _arena(seed: int = 7, players: int = 3) -> Arena:
 
 
 def _move_over(arena: Arena, slot: int) -> RuleEvent:
-    """Run to the nearest pick-up and return what that gave."""
+    """Run to the nearest pick-up, and return the event of its collection."""
     for _ in range(200):
         view = arena.view()
         x, y, _score = view.players[slot]
@@ -47,14 +47,14 @@ def _move_over(arena: Arena, slot: int) -> RuleEvent:
 @given(seed=st.integers(0, 2**64 - 1), script=scripts)
 @settings(max_examples=50, deadline=None)
 def test_the_same_seed_and_inputs_give_the_same_game(seed: int, script: Any) -> None:
-    one, two = _arena(seed), _arena(seed)
-    assert _play(one, script) == _play(two, script)
-    assert one.dump() == two.dump()
+    first, second = _arena(seed), _arena(seed)
+    assert _play(first, script) == _play(second, script)
+    assert first.dump() == second.dump()
 
 
 @given(before=scripts, after=scripts)
 @settings(max_examples=50, deadline=None)
-def test_a_game_goes_on_the_same_after_a_move_to_another_server(before: Any, after: Any) -> None:
+def test_a_game_continues_unchanged_after_a_move_to_another_server(before: Any, after: Any) -> None:
     stayed = _arena()
     _play(stayed, before)
     moved = Arena(seed=99, seats=4, tick_rate_hz=20)
@@ -89,7 +89,7 @@ def test_the_changes_of_every_tick_add_up_to_the_view(script: Any) -> None:
 
 @given(script=scripts)
 @settings(max_examples=50, deadline=None)
-def test_nobody_leaves_the_field_or_outruns_the_others(script: Any) -> None:
+def test_players_stay_in_the_field_and_below_the_highest_speed(script: Any) -> None:
     arena = _arena()
     before = arena.view()
     for turn in script:
@@ -122,7 +122,7 @@ def test_a_player_who_stands_on_a_pick_up_can_reach_it_from_every_side() -> None
         assert pick_up.id in {event.payload["pick_up"] for event in other.step()}
 
 
-def test_an_effect_stored_after_the_snapshot_is_taken_over() -> None:
+def test_a_replay_restores_the_effect_of_an_event_after_the_snapshot() -> None:
     arena = _arena(players=2)
     saved = msgspec.msgpack.encode(arena.dump())
     event = _move_over(arena, 1)
@@ -133,7 +133,7 @@ def test_an_effect_stored_after_the_snapshot_is_taken_over() -> None:
     assert event.payload["pick_up"] not in {pick_up.id for pick_up in restored.view().pick_ups}
 
 
-def test_someone_who_left_is_gone_from_the_field() -> None:
+def test_a_player_who_left_is_not_in_the_field() -> None:
     arena = _arena(players=2)
     arena.changes()
     arena.remove_player(1)

@@ -32,7 +32,7 @@ def _state(game: NoughtsAndCrosses) -> Any:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(game.dump()))
 
 
-def test_it_is_found_by_its_name() -> None:
+def test_the_rules_are_found_by_their_name() -> None:
     assert load_rules("noughts") is NoughtsAndCrosses
 
 
@@ -51,7 +51,7 @@ def test_a_full_board_is_a_draw() -> None:
     assert game.scores() == {0: 0, 1: 0}
 
 
-def test_nobody_moves_out_of_turn_onto_a_mark_or_alone() -> None:
+def test_a_move_out_of_turn_onto_a_mark_or_without_opponent_is_ignored() -> None:
     game = _game()
     game.apply(1, Place(0))
     assert game.step() == []
@@ -63,7 +63,7 @@ def test_nobody_moves_out_of_turn_onto_a_mark_or_alone() -> None:
     assert game.step() == []
 
 
-def test_changes_are_told_once() -> None:
+def test_each_change_is_reported_once() -> None:
     game = _game()
     assert game.changes() is not None
     assert game.changes() is None
