@@ -2,8 +2,8 @@
 
 An event passes through these classes:
 
-1. The rules report a `RuleEvent`. `ReportableEvents` checks it, so that no event reaches the queue that a database
-   would refuse.
+1. The rules report a `RuleEvent`. `ReportableEvents` checks the event, so that the queue gets no event that a
+   database would refuse.
 2. The match records a `MatchEvent`.
 3. `encode` writes a `StoredEvent`, a JSON object that also names the match and its server. This JSON is stored in the
    match's stream in Redis, and is delivered through SNS and SQS.
@@ -148,7 +148,7 @@ class PlayerChatted(Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         player_id: id of the player.
-        sealed: the text, encrypted by `gameserver.runtime.crypto`. In JSON it is base64.
+        sealed: the text, encrypted by `gameserver.runtime.crypto` and written as base64 in JSON.
         slot: slot of the seat, or `NO_SLOT` if it is unknown.
     """
 
@@ -166,7 +166,7 @@ class PlayerResult(Struct, frozen=True):
         player_id: id of the player.
         display_name: name that the other players saw.
         score: the player's score at the end.
-        rank: 1 for a winner. Players with equal scores have the same rank.
+        rank: 1 for a winner. Players with equal scores have equal ranks.
     """
 
     player_id: Identifier
@@ -197,7 +197,7 @@ class MatchEnded(Struct, frozen=True, omit_defaults=True):
     internal: bool = False
 
 
-# The payload of an event whose type the rules declare: any JSON object.
+# An event whose type the rules declare can have any JSON object as its payload.
 DeclaredPayload: TypeAlias = dict[str, Any]
 Payload: TypeAlias = MatchStarted | PlayerJoined | PlayerLeft | PlayerScored | PlayerChatted | MatchEnded
 
@@ -326,7 +326,7 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
     """Read the body of a queue's message: a JSON array of events, or the JSON object of an event.
 
     Returns:
-        The valid events, and the error of each event that is not valid. If the body is no JSON, its error.
+        The valid events, and the error of each event that is not valid. A body that is no JSON gives one error.
     """
     try:
         bodies = _decode_bodies(body)
@@ -345,7 +345,7 @@ def parse_message(body: str | bytes) -> tuple[list[StoredEvent], list[PoisonEven
 def parse(body: str | bytes | msgspec.Raw) -> StoredEvent:
     """Read an event and check its payload. The payload of the result is a `Payload` or a `DeclaredPayload`.
 
-    The worker does not know which types the rules declare. It accepts each type that rules may declare.
+    The worker does not know which types the rules declare, so it accepts each type that rules may declare.
 
     Raises:
         PoisonEvent: the body is not JSON, a field is missing or out of range, or the type is unknown.
@@ -409,7 +409,8 @@ class ReportableEvents:
             if _SUSPECT.search(body) or body.count(b"{") + body.count(b"[") > MAX_PAYLOAD_DEPTH:
                 _check_value(msgspec.to_builtins(event.payload, str_keys=True))
             payload: dict[str, Any] = _decode_any(body)
-        # These are the errors of msgspec, of surrogates in a string, and of objects that JSON cannot represent.
+        # This clause catches the errors of msgspec, of surrogates in a string, and of objects that JSON cannot
+        # represent.
         except (*UNDECODABLE, ValueError, TypeError, OverflowError) as error:
             raise RefusedEvent(event.type, f"the payload is not valid: {error}") from error
         return payload

@@ -1,7 +1,8 @@
 """Implements a match without I/O: seats, inputs, events, frames, and the snapshot that moves a match to another server.
 
-The room of the match calls `tick` at the tick rate and `input` for each input. It stores the results of `take_events`
-and `snapshot`. A match measures time in ticks, so an interrupted match continues at the tick where it stopped.
+The room of the match calls `tick` at the tick rate and `input` for each input. The room stores the results of
+`take_events` and `snapshot`. A match measures time in ticks, so an interrupted match continues at the tick where it
+stopped.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class MatchSpec(Struct, frozen=True):
         rules: name of the rules module.
         created_at_ms: Unix time in milliseconds.
         server_id: id of the game server that the API chose for the match.
-        internal: True for a match of probe or load-test accounts. It counts in no statistics, and other players cannot
-            join it.
+        internal: True for a match of probe or load-test accounts. An internal match counts in no statistics, and other
+            players cannot join it.
     """
 
     match_id: str
@@ -109,7 +110,7 @@ class Seat(Struct, gc=False):
         resume_digest: first 16 bytes of the SHA-256 of the player's resume token.
         sequence: number of the last applied input.
         score: the player's score when the player left, 0 before.
-        left: True after the player has given up the seat. The score stays in the result.
+        left: True after the player has given up the seat. The player's score stays in the result.
         connected: True while the player has a connection.
     """
 
@@ -146,7 +147,7 @@ class Clock:
         tick_rate_hz: ticks in one second.
         duration_ticks: length of the match.
         full_frame_ticks: ticks between two full frames.
-        heartbeat_ticks: largest number of ticks between two frames.
+        heartbeat_ticks: largest number of ticks between two frames, also while nothing changes.
     """
 
     tick_rate_hz: int
@@ -166,7 +167,7 @@ class Clock:
 
 
 class Match:
-    """Runs a match. The argument `now_ms` of the methods is the Unix time in milliseconds. It only dates events.
+    """Runs a match. The argument `now_ms` of the methods is the Unix time in milliseconds, which only dates events.
 
     Args:
         spec: facts about the match.
@@ -184,7 +185,7 @@ class Match:
         started_at_ms: Unix time at which the first player joined, 0 before.
         result: payload of the event `match.ended`, or None before the end.
         reason: why the match ended, "" before the end.
-        fault: why the scores of the rules cannot be stored, or None. Such a match ends with the reason `error`.
+        fault: why the scores of the rules cannot be stored, or None. A match with a fault ends with the reason `error`.
     """
 
     def __init__(self, spec: MatchSpec, tick_rate_hz: int) -> None:
@@ -288,7 +289,7 @@ class Match:
         return next((s for s in self._seats.values() if hmac.compare_digest(s.resume_digest, digest)), None)
 
     def leave(self, slot: int, now_ms: int) -> None:
-        """Take a player's seat away for good. If it was the last player, the match ends with the reason `abandoned`."""
+        """Take a player's seat away for good. If no player is left, the match ends with the reason `abandoned`."""
         seat = self._seats.get(slot)
         if seat is None or self.ended:
             return
@@ -375,11 +376,11 @@ class Match:
         return events
 
     def acknowledge(self, stored: Iterable[MatchEvent]) -> None:
-        """Mark events as stored. The next frame sends them to the clients."""
+        """Mark events as stored, so that the next frame sends these events to the clients."""
         self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
-        """Return the encoded state from which another server can continue. It covers every event up to `sequence`."""
+        """Return the encoded state from which another server can continue, with the effects of all events up to `sequence`."""
         return _encode_snapshot(
             _Snapshot(
                 version=_SNAPSHOT_VERSION,
@@ -420,7 +421,8 @@ class Match:
         except UnknownVersion:
             raise
         except Exception as error:
-            # The rules are a studio's code and can raise any exception. Another attempt would fail in the same way.
+            # The rules are a studio's code and can raise any exception. A second attempt to restore the match would
+            # fail in the same way.
             raise ValueError(f"damaged state: {type(error).__name__}: {error}") from error
         return match
 

@@ -8,17 +8,17 @@ from gameserver.runtime.settings import Mode, Settings, SettingsError
 
 
 def check_modes(settings: Settings) -> None:
-    """Create the rules' state for each mode, and use everything of it that a match needs.
+    """Create the rules' state for each mode, and use every part of the state that a match needs.
 
     Raises:
-        SettingsError: a mode cannot be played. Its rules cannot be loaded, lack a method, refuse the number of seats,
-            use types that msgspec cannot encode, or declare events that the server cannot store.
+        SettingsError: a mode cannot be played. The rules of the mode cannot be loaded, lack a method, refuse the number
+            of seats, use types that msgspec cannot encode, or declare events that the server cannot store.
     """
     for mode in settings.modes:
         try:
             _check(mode, settings.tick_rate_hz)
         except Exception as error:
-            # The rules are a studio's code and can raise any exception. In each case this mode cannot be played.
+            # The rules are a studio's code and can raise any exception. After any exception the mode cannot be played.
             cause = str(error) if isinstance(error, LookupError | ValueError) else f"{type(error).__name__}: {error}"
             raise SettingsError(f"GAMESERVER_MODES: mode {mode.name!r} cannot be played: {cause}") from error
 

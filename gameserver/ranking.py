@@ -21,7 +21,7 @@ def ranking(scores: Iterable[tuple[str, str, int]]) -> list[PlayerResult]:
     total: dict[str, int] = {}
     names: dict[str, str] = {}
     for player_id, name, score in scores:
-        # A database must be able to store the sum, as it can store each score.
+        # Limit the sum to the largest score that a database can store.
         total[player_id] = max(-LARGEST_SCORE, min(LARGEST_SCORE, total.get(player_id, 0) + score))
         names[player_id] = name
     return [

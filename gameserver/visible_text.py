@@ -66,7 +66,7 @@ def shorten(text: str, length: int) -> str:
 
 
 def _is_blank(character: str) -> bool:
-    # The two ranges are the variation selectors, except the selector for the emoji style.
+    # The two ranges below are the variation selectors, except the selector for the emoji style.
     return (
         character in _BLANK_LETTERS
         or character in _INVISIBLE_MARKS

@@ -6,13 +6,13 @@ Three mechanisms keep this guarantee:
 
 * Each namespace has a generation, a number that is part of the name of each value in Redis. A read gets the generation
   and the value of that generation in one atomic step.
-* A near-cache answers from its memory only while its lease lasts, which is a short time. An invalidation returns only
-  after all leases have expired that were given before it (module `near`).
+* A near-cache answers from the memory of its process only while a short lease lasts. An invalidation returns only
+  after all leases have expired that were given before the invalidation (module `near`).
 * A server that loads a missing value holds a load lease for the key. An invalidation ends the load leases of its keys.
   A value whose load lease has ended is returned to the caller, but the cache does not store it.
 
-A failover of Redis can lose acknowledged writes, and among them invalidations. The old value can then be read until
-its time to live ends.
+A failover of Redis can lose acknowledged writes, and among them invalidations. In this case an old value can be read
+until its time to live ends.
 """
 
 from gameserver.cache.blocking import SyncDistributedCache

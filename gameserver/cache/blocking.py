@@ -21,7 +21,7 @@ class SyncDistributedCache:
     """Offers the methods of `DistributedCache` as blocking calls. All methods are thread-safe.
 
     A thread of this object runs an event loop with a `DistributedCache`. Each method raises what the method of the same
-    name in `DistributedCache` raises. Use the object as a context manager, or call `close`.
+    name in `DistributedCache` raises. Use the cache as a context manager, or call `close`.
 
     Args:
         url: address of Redis, `redis://`, `rediss://` or `unix://`.
@@ -63,7 +63,7 @@ class SyncDistributedCache:
         self.close()
 
     def close(self) -> None:
-        """Close the connections and end the thread. A second call does nothing."""
+        """Close the connections and end the thread. A second call of `close` does nothing."""
         if self._loop.is_closed():
             return
         self._run(self._redis.aclose())
@@ -161,7 +161,8 @@ class SyncDistributedCache:
         try:
             return future.result()
         except BaseException:
-            # A KeyboardInterrupt ends only the wait. Without this call a sweep would continue on the other thread.
+            # A KeyboardInterrupt ends only this wait, so cancel the call. A sweep would otherwise continue on the other
+            # thread.
             future.cancel()
             raise
 

@@ -36,19 +36,23 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.005, 0.05
 class DistributedCache:
     """Stores values by namespace and key in Redis, for all servers. A value is anything that msgpack can hold.
 
-    A namespace has 1 to 32 characters of a-z, 0-9, `_` and `-`. A key has 1 to 512 bytes of UTF-8. Every method raises
-    `InvalidName` for another namespace or key, `ForeignValue` if Redis holds a value that the cache did not write, and
-    `redis.exceptions.RedisError` if Redis does not answer.
+    A namespace has 1 to 32 characters of a-z, 0-9, `_` and `-`. A key has 1 to 512 bytes of UTF-8. The methods raise
+    these errors:
+
+    * `InvalidName`: a namespace or a key does not have this form.
+    * `ForeignValue`: another program has written to a key of the cache in Redis.
+    * `redis.exceptions.RedisError`: Redis does not answer.
 
     Args:
-        redis: client that answers with bytes (`decode_responses=False`). The caller closes it.
+        redis: client that answers with bytes (`decode_responses=False`). The caller closes this client.
         default_ttl_seconds: time to live of a value for which the caller gives none. Every value has a time to live, so
             that values which no server uses any more disappear.
         jitter: share from 0 to below 1. Each time to live is shortened at random by up to this share, so that keys
             which were written together do not expire together.
         lease_seconds: time after which another server also loads a value whose load has not finished.
-        near_namespaces: namespaces that this process reads through its near-cache. A read of such a key then takes
-            about a hundredth of the time. Each change of such a namespace takes 60 ms longer while any server reads it.
+        near_namespaces: namespaces that this process reads through its near-cache. A read from the near-cache is about
+            a hundred times faster. Each change of a namespace takes 60 ms longer while any near-cache holds a lease for
+            the namespace.
         near_bytes: memory for the values of each of these namespaces, in bytes.
 
     Raises:
@@ -99,7 +103,7 @@ class DistributedCache:
             namespace: namespace of the key.
             key: name of the value in the namespace.
             value: anything that msgpack can hold.
-            ttl_seconds: time to live, more than 0 and less than 10^9. None means the default.
+            ttl_seconds: time to live, more than 0 and less than 10^9. None means the cache's default time to live.
 
         Raises:
             InvalidName: the namespace, the key or `ttl_seconds` is not valid.
@@ -134,7 +138,8 @@ class DistributedCache:
             namespace: namespace of the key.
             key: name of the value in the namespace.
             loader: gets the value from the source of truth. The value is anything that msgpack can hold.
-            ttl_seconds: time to live of a loaded value, more than 0 and less than 10^9. None means the default.
+            ttl_seconds: time to live of a loaded value, more than 0 and less than 10^9. None means the cache's default
+                time to live.
 
         Raises:
             InvalidName: the namespace, the key or `ttl_seconds` is not valid.
@@ -216,16 +221,16 @@ class DistributedCache:
     ) -> PatternResult:
         """Remove every key that matches a glob, without slowing down the game's other Redis commands.
 
-        A caller can cancel the task. The removed keys stay removed, and the `resume_token` of the last progress
+        A caller can cancel the sweep. The removed keys stay removed, and the `resume_token` of the last progress
         continues the sweep.
 
         Args:
             pattern: glob over `<namespace>:<key>`, e.g. `profile:*`. A pattern without a colon matches namespaces.
             dry_run: count the keys, and remove nothing.
             on_progress: receives the progress after each step.
-            max_keys_per_second: limit of the speed. None means as fast as the latency of Redis allows.
+            max_keys_per_second: largest number of keys to remove per second. None means no limit except the latency.
             resume_token: continues the sweep that reported this token.
-            stop_after_seconds: stop after about this time. The result then has a `resume_token`.
+            stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
 
         Raises:
             InvalidName: the pattern or the token is not valid.
@@ -240,7 +245,8 @@ class DistributedCache:
             if generation is not None:
                 walks.append((namespace, parsed.physical(namespace, generation)))
             if not dry_run:
-                # End all load leases first. Else a load that read the old truth could store it after the sweep.
+                # End all load leases before the sweep. A load that read the old truth could otherwise store it after
+                # the sweep.
                 await self._checked(self._redis.execute_command("INCR", keys.epoch_key(namespace)), namespace)
         waits: list[int] = []
         try:
@@ -255,8 +261,9 @@ class DistributedCache:
                 stop_after_seconds=stop_after_seconds,
             )
         finally:
-            # Break the near-caches after the last key, else a near-cache could keep a key that the sweep removes later.
-            # A cancelled sweep has removed keys too.
+            # End the leases of the near-caches after the sweep has removed the last key. An earlier end would let a
+            # near-cache keep a key that the sweep removes later. A cancelled sweep has removed keys too, so this runs
+            # in `finally`.
             for namespace in () if dry_run else selected:
                 waits.append(await self._break_near(keys=self._control_keys(namespace), args=[_token()]))
         await _outlive_near(any(waits))
@@ -276,9 +283,9 @@ class DistributedCache:
         Args:
             pattern: glob over the names of namespaces.
             on_progress: receives the progress after each step.
-            max_keys_per_second: limit of the speed. None means as fast as the latency of Redis allows.
+            max_keys_per_second: largest number of keys to remove per second. None means no limit except the latency.
             resume_token: continues the sweep that reported this token.
-            stop_after_seconds: stop after about this time. The result then has a `resume_token`.
+            stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
 
         Raises:
             InvalidName: the pattern or the token is not valid.
@@ -317,7 +324,7 @@ class DistributedCache:
                     yield entry
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int:
-        """Empty all namespaces of the cache. Other keys in Redis stay.
+        """Empty all namespaces of the cache. Keys in Redis that are not the cache's stay.
 
         Returns:
             The number of removed keys.
@@ -358,7 +365,8 @@ class DistributedCache:
     async def stats(self) -> CacheStats:
         """Measure the size, the hit ratio and the memory of the cache.
 
-        The figures of each namespace are exact for up to 20,000 keys in Redis. Above, a sample estimates them.
+        The figures of each namespace are exact for up to 20,000 keys in Redis. With more keys, a sample estimates the
+        figures.
         """
         return await collect(self._redis, *await self._namespaces())
 
@@ -372,7 +380,7 @@ class DistributedCache:
         return await hot.measure(self._redis, seconds=seconds, limit=limit)
 
     async def _read(self, namespace: str, key: str) -> bytes | None:
-        """Return the encoded value, or None. The near-cache answers if its lease lasts."""
+        """Return the encoded value, or None if it is absent. The near-cache answers while its lease lasts."""
         payload: bytes | None
         if namespace not in self._near.namespaces:
             payload = await self._call(self._get, namespace, key)
@@ -434,7 +442,7 @@ class DistributedCache:
     def _loaded(self, token: bytes, task: asyncio.Task[Any]) -> None:
         del self._loading[token]
         if not task.cancelled():
-            # Read the exception. All callers may be cancelled, and asyncio logs an exception that no code has read.
+            # Read the exception, because all callers may be cancelled. asyncio logs an exception that no code has read.
             task.exception()
 
     async def _current_generation(self, namespace: str) -> int:
@@ -458,7 +466,7 @@ class DistributedCache:
         return await (call if client is not None else self._checked(call, namespace, key))
 
     async def _checked(self, call: Awaitable[Any], namespace: str | None = None, key: str | None = None) -> Any:
-        """Await a Redis command. If the cache did not write a value that the command used, the error names that value.
+        """Await a Redis command. If another program wrote a value that the command used, the error names that value.
 
         Raises:
             ForeignValue: a key of the command has the wrong type, or a control key does not hold a number.
@@ -467,7 +475,8 @@ class DistributedCache:
             return await call
         except ResponseError as error:
             foreign = None
-            # The Redis user of this connection may lack the right to call TYPE. Then the original error is raised.
+            # The Redis user of this connection may lack the right to call TYPE. In this case the original error is
+            # raised.
             with contextlib.suppress(ResponseError):
                 foreign = await self._find_foreign(namespace, key)
             if foreign is None:

@@ -1,9 +1,9 @@
 """Finds the keys that servers read most, without the command MONITOR.
 
-MONITOR needs administrator rights and halves the speed of Redis. This module uses facts that Redis keeps about each
-key: the time of the last use in whole seconds, or, with an LFU eviction policy, a counter of uses. The module first
-reads this fact of every key, or of a sample if Redis has many keys. Then it reads the fact of the keys in use again,
-once a second.
+MONITOR needs administrator rights and halves the speed of Redis. Redis itself records the time of the last use of
+each key in whole seconds. With an LFU eviction policy, Redis counts the uses of each key instead. This module first
+reads this record of every key, or of a sample if Redis has many keys. Then the module reads the records of the keys in
+use again, once a second.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-# Each measurement is made this late in a second of Redis' clock. Redis keeps the last use in whole seconds, so an idle
-# time grows when a second begins. At that moment a key that is read ten times a second has been idle for "one second".
-# Late in a second only a key without a use in this second has an idle time. The remaining quarter of the second is a
-# reserve for a measurement that is late.
+# A measurement is made when three quarters of a second of Redis' clock are over. Redis keeps the last use in whole
+# seconds, so an idle time grows when a second begins. At the beginning of a second, a key that is read ten times a
+# second seems to be idle for "one second". Late in a second, only a key without a use in this second has an idle time.
+# The last quarter of the second is a reserve for a late measurement.
 _MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 
@@ -34,8 +34,8 @@ class HotKey:
 
     Attributes:
         name: the key as `<namespace>:<key>`.
-        busy_seconds: number of observed seconds in which the key was used. 0 if Redis has an LFU eviction policy.
-        frequency: Redis' logarithmic counter of uses, 0 to 255. None unless Redis has an LFU eviction policy.
+        busy_seconds: number of observed seconds in which the key was used, or 0 if Redis has an LFU eviction policy.
+        frequency: Redis' logarithmic counter of uses, 0 to 255, or None if Redis has no LFU eviction policy.
     """
 
     name: str
@@ -61,7 +61,7 @@ class HotKeys:
 
     @property
     def missed_percent(self) -> float:
-        """Return the share of keys, 0 to 100, that were not examined. A hot key may be among them."""
+        """Return the share of keys, 0 to 100, that were not examined and may include a hot key."""
         return max(0.0, 100 * (1 - self.sampled_keys / self.total_keys)) if self.total_keys else 0.0
 
 
@@ -75,7 +75,7 @@ async def measure(redis: RedisClient, *, seconds: int, limit: int) -> HotKeys:
         sampled.update(fresh)
         ours = [key for key in fresh if split_value_key(key)]
         idle |= await _ask(redis, "IDLETIME", ours)
-    # With an LFU eviction policy Redis keeps no idle times. OBJECT IDLETIME then fails, and OBJECT FREQ succeeds.
+    # With an LFU eviction policy Redis keeps no idle times, so OBJECT IDLETIME fails and OBJECT FREQ succeeds.
     frequencies = {} if idle else await _ask(redis, "FREQ", [key for key in sampled if split_value_key(key)])
     candidates = sorted(idle, key=idle.__getitem__)[:_CANDIDATES]
     busy = dict.fromkeys(candidates, 0)

@@ -5,10 +5,10 @@ the physical keys without a value. The hash tag `{<namespace>}` puts all keys of
 
 * `cache-namespaces`: the set of all namespaces that were ever used.
 * `cache-gen:{<namespace>}`: the generation of the namespace.
-* `cache-epoch:{<namespace>}`: a number. An increase ends all load leases of the namespace.
+* `cache-epoch:{<namespace>}`: a number whose increase ends all load leases of the namespace.
 * `cache-near:{<namespace>}`: the token of the near-caches, and whether any near-cache has a lease.
 * `cache:{<namespace>}:<generation>:<key>`: a value.
-* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease. It holds the token of the load in progress.
+* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease, which holds the token of the load in progress.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class CacheKey:
     Attributes:
         namespace: namespace of the key.
         key: name of the value in the namespace.
-        ttl_seconds: seconds until the value expires. None means never, so another program wrote the value.
+        ttl_seconds: seconds until the value expires, or None for a value of another program that never expires.
         size_bytes: memory of the key and its value in Redis, or None if it was not measured.
     """
 
@@ -94,7 +94,7 @@ class SweepProgress:
 
     Attributes:
         namespace: the namespace that is swept now.
-        scanned: number of keys in Redis that the sweep has examined. Each namespace needs a pass over all keys.
+        scanned: number of keys in Redis that the sweep has examined. The sweep examines all keys for each namespace.
         total: number of keys to examine: the keys in Redis, once for each namespace.
         matched: number of keys that match.
         removed: number of keys that were removed.
@@ -119,16 +119,16 @@ class PatternResult:
         pattern: the glob of the sweep.
         namespaces: the namespaces that the sweep covered.
         dry_run: True if the sweep removed nothing.
-        scanned: number of keys in Redis that the sweep has examined. Each namespace needs a pass over all keys.
+        scanned: number of keys in Redis that the sweep has examined. The sweep examines all keys for each namespace.
         matched: number of keys that match.
         removed: number of keys that were removed.
         seconds: duration of the sweep.
-        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's commands wait as long.
+        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's commands took as long.
         probe_p99_ms: 99th percentile of the same round trips.
         total: number of keys to examine: the keys in Redis, once for each namespace.
         resume_token: continues a sweep that stopped because its time was over. None if the sweep is complete.
-        rest_seconds: how long to wait before the next sweep continues. A shorter wait exceeds the limit of the speed.
-        foreign_namespaces: number of entries in the set of namespaces that are no valid names. They were skipped.
+        rest_seconds: how long to wait before the next sweep, so that the two sweeps keep the limit of keys per second.
+        foreign_namespaces: number of skipped entries in the set of namespaces, which are no valid names.
     """
 
     pattern: str
@@ -233,13 +233,14 @@ class Pattern:
 
     def select(self, namespaces: list[str]) -> tuple[str, ...]:
         """Return the namespaces that match, sorted."""
-        # fnmatch negates a class with `!` only. It has no escape by a backslash, so `\*` becomes the class `[*]`.
+        # fnmatch negates a class of characters with `!` only. fnmatch has no escape by a backslash, so `\*` becomes the
+        # class `[*]`.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: f"[{part[1]}]" if part[1] else "[!", self.namespace_glob)
         return tuple(sorted(name for name in namespaces if fnmatch.fnmatchcase(name, glob)))
 
     def physical(self, namespace: str, generation: str) -> str:
         """Return the glob over the physical keys of a namespace's values in a generation."""
-        # Redis negates a class with `^` only.
+        # In a glob of Redis only `^` negates a class of characters.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: part[0] if part[1] else "[^", self.key_glob)
         return f"{value_prefix(namespace)}{generation}:{glob}"
 

@@ -25,8 +25,8 @@ OUTLIVE_SECONDS: Final = 1.2 * LEASE_SECONDS
 Each process measures time by its own clock. The additional 20 % are more than two clocks can differ during a lease.
 """
 
-# The near-cache drops a value after this time. This limits how long an old value is served after a failover of Redis
-# has lost an invalidation, or after a sweep was killed before its end.
+# The near-cache drops each value after 5 s. This limits how long an old value is served after a failover of Redis has
+# lost an invalidation, or after a sweep was killed before its end.
 _MAX_AGE_SECONDS = 5.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -40,7 +40,7 @@ def clock() -> float:
 class _Lease:
     token: bytes
     ends_at: float
-    # key -> (value, time when the value expires); the least recently used key is first.
+    # This maps each key to its value and the time at which the value expires. The least recently used key is first.
     entries: OrderedDict[str, tuple[bytes, float]] = field(default_factory=OrderedDict)
     size_bytes: int = 0
 
@@ -68,8 +68,8 @@ class NearCache:
         if lease is None:
             return None
         payload, ends_at = lease.entries.get(key, (None, 0.0))
-        # Read the clock after the value. Else a process that the system suspends between the two steps could return an
-        # old value when it resumes.
+        # Read the clock after the value. In the other order, a process that the system suspends between the two steps
+        # could return an old value when it resumes.
         if payload is None or clock() >= min(ends_at, lease.ends_at):
             return None
         lease.entries.move_to_end(key)

@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import Final
 
 # The generation is absent if the namespace is new, or if Redis lost its data. A new generation starts at the time in
-# milliseconds, so that a generation number is never used twice. Else old values of the same number could be read again.
+# milliseconds, so that a generation number is never used twice. With a repeated number, old values of that number could
+# be read again.
 _CREATE_GENERATION = """
 local created = 0
 local g = redis.call('GET', KEYS[1])
@@ -47,7 +48,7 @@ if near[1] then
 end
 """
 
-# Reads a value. No further arguments -> the value, or nil
+# Reads a value. The script has no further arguments -> the value, or nil
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
 # Reads a value and gives a lease to a near-cache.
@@ -124,7 +125,7 @@ EXPIRE: Final = (
     _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
 )
 
-# Reads the time to live of a value. No further arguments -> milliseconds, or -2 if there is no value
+# Reads the time to live of a value. The script has no further arguments -> milliseconds, or -2 without a value
 TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value)"
 
 # Starts a new generation, so that no value of the namespace can be read. Argument: new token -> {generation, wait}
@@ -134,7 +135,8 @@ NEXT_GENERATION: Final = (
     + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )
 
-# Performs a step of a sweep: scans a part of the keyspace and removes the keys that match. No KEYS. ARGV:
+# Performs a step of a sweep: scans a part of the keyspace and removes the keys that match. This script
+# has no KEYS. Its ARGV are:
 #   1. cursor of SCAN
 #   2. glob over physical keys
 #   3. work to do: an examined key counts 1, and a removed key 2 more
@@ -142,7 +144,8 @@ NEXT_GENERATION: Final = (
 #   5. a generation, so that only keys of earlier generations match, or ''
 #   6. '1' to remove the matching keys, else '0'.
 # -> {next cursor, number of examined keys, number of removed keys, names of the matching keys that were not removed}.
-# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass. So UNLINK gets 1,000 at a time.
+# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass. So each UNLINK gets at most 1,000
+# keys.
 SWEEP: Final = """
 local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
 local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

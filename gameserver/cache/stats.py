@@ -54,9 +54,9 @@ class NamespaceStats:
         generation: current generation, or None if the namespace has no generation.
         keys: number of values that can be read.
         stale_keys: number of values of earlier generations, which `DistributedCache.reclaim` removes.
-        memory_bytes: memory of both kinds of values in Redis.
-        memory_error_bytes: the true memory differs from `memory_bytes` by at most this, with a probability of 95 %. 0
-            if every key was examined.
+        memory_bytes: memory of these values and of the values of earlier generations in Redis.
+        memory_error_bytes: the true memory differs from `memory_bytes` by at most this, with a probability of 95 %.
+            The error is 0 if every key was examined.
     """
 
     name: str
@@ -99,8 +99,8 @@ class CacheStats:
         clients: number of connections to Redis.
         server_version: version of Redis or Valkey.
         uptime_seconds: time since Redis started.
-        foreign_keys: number of keys that begin with `cache:` but that the cache did not write. They were skipped.
-        foreign_namespaces: number of entries in the set of namespaces that are no valid names. They were skipped.
+        foreign_keys: number of skipped keys that begin with `cache:` but that the cache did not write.
+        foreign_namespaces: number of skipped entries in the set of namespaces, which are no valid names.
     """
 
     namespaces: tuple[NamespaceStats, ...]
@@ -132,7 +132,8 @@ class CacheStats:
 
         The true share is below the result with a probability of 95 %. The result is 0 if every key was examined.
         """
-        # The rule of three: a property that none of n samples has, has a share below 3/n with a probability of 95 %.
+        # This is the rule of three: if none of n samples has a property, fewer than 3/n of all keys have it, with a
+        # probability of 95 %.
         return 3 / self.sampled_keys if self.estimated and self.sampled_keys else 0.0
 
 
@@ -143,7 +144,7 @@ class _Tally:
     Attributes:
         keys: number of readable values.
         stale_keys: number of values of earlier generations.
-        memory_bytes: memory of both kinds.
+        memory_bytes: memory of readable values and of values of earlier generations.
         windows: for each examined batch the bytes of the namespace, and the number of keys of all kinds.
     """
 
@@ -216,7 +217,8 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # The key has another type or holds no number, so the cache did not write it. Then all values count as stale.
+        # The generation's key has another type or holds no number, so the cache did not write it. In this case all
+        # values of the namespace count as stale.
         return None
 
 

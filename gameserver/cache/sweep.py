@@ -24,13 +24,13 @@ from gameserver.cache import scripts
 from gameserver.cache.client import RedisClient
 from gameserver.cache.keys import CacheKey, InvalidName, PatternResult, SweepProgress, check_namespace, split_value_key
 
-# Number of keys that a step examines. A step shall take a third of a millisecond of Redis' time, which is enough for
-# 350 keys on Redis 7 and for 700 keys on Valkey 9. A step of 10,000 keys or more stops other clients for 20 ms or more
-# (measured).
+# This is the number of keys that a step of a sweep examines. A step shall take a third of a millisecond of Redis' time,
+# which is enough for 350 keys on Redis 7 and for 700 keys on Valkey 9. A step of 10,000 keys or more stops other
+# clients for 20 ms or more (measured).
 SCAN_COUNT, _MAX_SCAN_COUNT = 350, 700
 _STEP_SECONDS = 0.00035
-# Number of keys that each SCAN inside a step examines. Redis cannot interrupt a SCAN, so the number is small enough for
-# the case that all of these keys must be removed.
+# This is the number of keys that each SCAN inside a step examines. Redis cannot interrupt a SCAN, so the number is
+# small enough for the case that all of these keys must be removed.
 _BATCH = 115
 _PROBE_INTERVAL_SECONDS = 0.01
 _CALIBRATION_PROBES = 5
@@ -68,11 +68,11 @@ class Pace:
     async def calibrate(self) -> None:
         """Measure the speed of Redis, and set the number of keys that a step examines."""
         self._between.extend([await self._timed("PING") for _ in range(_CALIBRATION_PROBES)])
-        # Each SCAN has another cursor. Odd cursors are far apart in Redis' table. A second SCAN of the same keys would
-        # look too fast, because the keys are then in the processor's cache.
+        # Each of these SCAN commands has another cursor. Odd cursors are far apart in Redis' table. A second SCAN of
+        # the same keys would look too fast, because the keys are then in the processor's cache.
         places = range(1, 2 * _CALIBRATION_PROBES, 2)
         scans = [await self._timed("SCAN", place, "MATCH", "", "COUNT", SCAN_COUNT) for place in places]
-        # The smallest of the times is the time of Redis alone, without the delay by other work of the machine.
+        # The shortest round trip shows the time of Redis alone, without the delay by other work of the machine.
         a_scan = max(1e-6, min(scans) - min(self._between))
         self.scan_count = int(min(_MAX_SCAN_COUNT, max(SCAN_COUNT, SCAN_COUNT * _STEP_SECONDS / a_scan)))
         self._began_at = time.monotonic()
@@ -135,8 +135,8 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # Hashes of the matching keys, because SCAN may return a key twice while Redis resizes its table. Removed keys need
-    # no hash: UNLINK answers how many keys existed.
+    # The set has the hashes of the matching keys, because SCAN may return a key twice while Redis resizes its table.
+    # Removed keys need no hash, because UNLINK answers how many keys existed.
     _counted: set[int] = field(default_factory=set)
 
     @property
@@ -219,7 +219,7 @@ async def walk(
         on_progress: receives the progress after each step.
         max_keys_per_second: limit of the speed.
         resume_token: continues the sweep that reported this token.
-        stop_after_seconds: stop after about this time. The result then has a `resume_token`.
+        stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
 
     Raises:
         InvalidName: the resume token is not valid.

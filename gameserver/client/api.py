@@ -21,11 +21,11 @@ class ApiError(Exception):
 
     Attributes:
         status: the HTTP status, or 0 if there was no answer.
-        code: the API's name of the error, for example `unknown_mode`. `unreachable` if there was no answer, and
-            `bad_answer` if the answer was no answer of this API.
+        code: the API's name of the error, for example `unknown_mode`. The code is `unreachable` if there was no answer,
+            and `bad_answer` if the answer did not come from this API.
         message: the cause in English.
-        regions: other regions where the player can play, as region -> address of the API, the best first. Empty unless
-            `code` is `region_closed`.
+        regions: other regions where the player can play, as region -> address of the API, the best first. The mapping
+            is empty unless `code` is `region_closed`.
     """
 
     def __init__(self, status: int, code: str, message: str, regions: Mapping[str, str] | None = None) -> None:
@@ -62,7 +62,7 @@ class GameClient:
     Args:
         api_url: base address of the HTTP API.
         timeout_seconds: limit for one HTTP request, and for the first connection to a game server.
-        ssl_context: trusts the certificates of `https` and `wss` addresses. None trusts the system's authorities.
+        ssl_context: trusts the certificates of `https` and `wss` addresses, or None to trust the system's authorities.
 
     Attributes:
         display_name: name that `join` shows to other players, from the last `sign_up` or `rename`.
@@ -86,7 +86,7 @@ class GameClient:
         return self._access_token
 
     def use_token(self, access_token: str) -> None:
-        """Use an access token that another program obtained, in the place of a login."""
+        """Use an access token of another program, instead of a login."""
         self._access_token = access_token
 
     async def __aenter__(self) -> Self:
@@ -98,7 +98,7 @@ class GameClient:
         await self.close()
 
     async def close(self) -> None:
-        """Close all connections to game servers and to the API. A second call does nothing."""
+        """Close all connections to game servers and to the API. A second call of `close` does nothing."""
         for connection in self._connections:
             await connection.close()
         self._connections.clear()
@@ -134,7 +134,7 @@ class GameClient:
         self._access_token = str(answer["access_token"])
 
     async def profile(self) -> dict[str, Any]:
-        """Return the player's profile as the API sends it: id, names, statistics and contact fields."""
+        """Return the player's profile: id, display name, statistics and contact fields."""
         return await self._request("GET", "/v1/profile")
 
     async def rename(self, display_name: str) -> dict[str, Any]:

@@ -26,9 +26,8 @@ class MatchReport:
         frames: number of received frames.
         inputs: number of sent inputs.
         reconnects: how often the connection lost its game server and found another server.
-        interruptions: the same changes of the server, each with its length in seconds.
-        events: the received events, in the order of their sequence numbers. The server sends an event once it is
-            stored.
+        interruptions: the pauses of the play during these changes of the server.
+        events: the received events, in the order of their sequence numbers. The server sends only stored events.
     """
 
     match_id: str

@@ -116,7 +116,7 @@ class Samples:
         frames: number of received frames.
         bytes: bytes of all received messages, without the headers of WebSocket frames.
         inputs: number of sent inputs.
-        interruptions: each change of the server.
+        interruptions: the pauses of the play during changes of the server.
     """
 
     latency_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_KEPT_SAMPLES))
@@ -143,11 +143,11 @@ async def connect(
         match_id: id of the match.
         url: WebSocket address of a game server.
         token: returns the access token, each time that the connection needs it.
-        locate: returns the address of the server that runs a match, or None if it is unknown.
+        locate: returns the address of the server that runs a match, or None if the server is unknown.
         name: name to show to other players.
         codec: encoding of the messages.
-        timeout_seconds: limit for the first seat. A reconnect has 20 s.
-        ssl_context: trusts the certificates of `wss` addresses. None trusts the system's authorities.
+        timeout_seconds: limit for the first `Welcome`. A later reconnect has a limit of 20 s.
+        ssl_context: trusts the certificates of `wss` addresses, or None to trust the system's authorities.
 
     Raises:
         JoinRefused: a game server refused the player, and a retry cannot succeed.
@@ -166,11 +166,11 @@ class PlayerConnection:
     Attributes:
         info: facts about the match and the own seat, from the last `Welcome`.
         state: the rules' full view at the time of the last `Welcome`.
-        events: the newest 10,000 events by sequence number. The server sends an event once it is stored.
+        events: the newest 10,000 events by sequence number. The server sends only stored events.
         chat: the newest 1,000 chat lines, and an `Unsaid` for each own line that the server did not send to the
             players.
         ended: the result of the match (payload of `match.ended`), or the error JoinRefused or ConnectionLost.
-        on_update: a function that receives each update without delay, in the place of `updates`. None by default.
+        on_update: a function that receives each update without delay, instead of `updates`. The default is None.
         samples: measurements of the connection.
     """
 
@@ -180,7 +180,8 @@ class PlayerConnection:
         self.events: dict[int, Event] = {}
         self.chat: deque[ChatLine | Unsaid] = deque(maxlen=_KEPT_CHAT)
         self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        # Read the error, else asyncio logs it when no caller has awaited `ended`. A later caller still gets the error.
+        # Read the error of `ended`, because asyncio logs an error that no code has read. A later caller of `result`
+        # still gets the error.
         self.ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         self.on_update: Callable[[Update], None] | None = None
         self.samples = Samples()
@@ -233,7 +234,7 @@ class PlayerConnection:
             self._listener.send(Say(text))
 
     async def updates(self) -> AsyncIterator[Update]:
-        """Yield each update until the match has ended. While `on_update` is set, nothing is yielded.
+        """Yield each update until the match has ended. While `on_update` is set, `updates` yields nothing.
 
         The connection keeps the newest 1,000 updates for a slow reader.
 
@@ -266,7 +267,10 @@ class PlayerConnection:
         await self.close()
 
     async def close(self) -> None:
-        """Close the connection. The player keeps the seat until the match ends. A second call does nothing."""
+        """Close the connection.
+
+        The player keeps the seat until the match ends. A second call of `close` does nothing.
+        """
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
@@ -386,7 +390,7 @@ class PlayerConnection:
                 problem = f"{url}: {answer}"
 
     async def _hello(self, url: str, deadline: float) -> Welcome | Redirect | Refused | str:
-        """Ask a server for the seat. Returns its answer, or the reason for no answer as a text."""
+        """Ask a server for the seat. Returns the server's answer, or a text that says why there is no answer."""
         access = self._access
         listener = PlaySocket(self, url, access.codec)
         patience = max(0.1, min(_HANDSHAKE_SECONDS, deadline - time.monotonic()))

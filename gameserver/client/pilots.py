@@ -52,7 +52,7 @@ class ArenaPilot:
             return Move(0.0, 0.0)
         x, y = place
         if self._target is None:
-            # The pick-up with the shortest way for each of its points: a rich pick-up may be farther away.
+            # Choose the pick-up with the shortest way for each of its points, so a rich pick-up may be farther away.
             self._target = min(self._pick_ups.values(), key=lambda p: (abs(p.x - x) + abs(p.y - y)) / p.points)
         dx, dy = self._target.x - x, self._target.y - y
         longest = max(abs(dx), abs(dy))

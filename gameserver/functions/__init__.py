@@ -1,1 +1,1 @@
-"""The functions that answer the API and store events. Local processes and AWS Lambda both run them."""
+"""The functions that answer the API and store events. Local processes and AWS Lambda run the same functions."""

@@ -20,7 +20,7 @@ class Admission:
 
     Args:
         at_once: largest number of calls that run at the same time.
-        waiting: largest number of calls that wait. Further calls are refused.
+        waiting: largest number of calls that wait. Calls beyond this number are refused.
     """
 
     def __init__(self, *, at_once: int, waiting: int) -> None:
@@ -32,7 +32,7 @@ class Admission:
         """Wait until the call may start.
 
         Raises:
-            HttpError: 503 `busy`, with the seconds after which the client shall retry. Too many calls wait.
+            HttpError: 503 `busy` if too many calls wait, with the seconds after which the client shall retry.
         """
         if self._inside >= self._most:
             seconds = random.randint(*_RETRY_AFTER_SECONDS)

@@ -2,7 +2,7 @@
 
 No answer shows whether an e-mail address has an account. A failed login has the same error for each cause, and a
 sign-up with a known address has the same answer as with a new address. The setting `auto_confirm_sign_up` for
-development is an exception, because there a login right after the sign-up shows the same fact.
+development is an exception, because with this setting a login after the sign-up shows the same fact.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ async def sign_up(request: Request, services: Services) -> Response:
     """Answer `POST /v1/signup` with a body `SignUp`: 201 {player_id, confirmed}.
 
     Raises:
-        HttpError: any other answer.
+        HttpError: the answer to a request that fails.
     """
     body = request.json(SignUp)
     services.login_by_source.take(request.source)
@@ -104,10 +104,10 @@ async def sign_up(request: Request, services: Services) -> Response:
 async def log_in(request: Request, services: Services) -> Response:
     """Answer `POST /v1/login` with a body `LogIn`: 200 {access_token, id_token, refresh_token, expires_in, token_type}.
 
-    `expires_in` is in seconds.
+    `expires_in` is the lifetime of the access token in seconds.
 
     Raises:
-        HttpError: any other answer.
+        HttpError: the answer to a request that fails.
     """
     body = request.json(LogIn)
     email = clean_email(body.email)
@@ -126,10 +126,10 @@ async def log_in(request: Request, services: Services) -> Response:
 async def refresh(request: Request, services: Services) -> Response:
     """Answer `POST /v1/refresh` with a body `Refresh`: 200 {access_token, id_token, expires_in, token_type}.
 
-    `expires_in` is in seconds.
+    `expires_in` is the lifetime of the access token in seconds.
 
     Raises:
-        HttpError: any other answer.
+        HttpError: the answer to a request that fails.
     """
     body = request.json(Refresh)
     services.login_by_source.take(request.source)
@@ -160,7 +160,7 @@ async def _cognito(services: Services, call: Callable[[], T]) -> T:
         except ClientError as error:
             raise _CognitoError(error_code(error), error.response["Error"].get("Message", "")) from None
         except BotoCoreError as error:
-            # Do not keep the text of the error. It may contain the parameters of the call, which are credentials.
+            # Do not keep the text of botocore's error, because it may contain the parameters of the call: credentials.
             raise _CognitoError("", type(error).__name__) from None
 
     return await services.aws.run(guarded)
@@ -202,7 +202,8 @@ async def _keep_name(services: Services, player_id: str, name: str) -> None:
     try:
         await services.tables.update_player(player_id, display_name=name)
     except TablesUnavailable as error:
-        # Do not fail: the account now exists, so a second sign-up would be refused. The player can set the name later.
+        # Do not fail the sign-up: the account now exists, so a second sign-up would be refused. The player can set the
+        # name later.
         log.warning("display_name_not_stored", player_id=player_id, cause=str(error))
 
 

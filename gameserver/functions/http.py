@@ -76,7 +76,7 @@ class Request:
         query: parameters in the query string.
         player_id: id of the player from the verified access token, or "" on a route without a token.
         internal: True if the token names an account of a probe or a load test.
-        source: network address of the client. Only rate limits may use it.
+        source: network address of the client, which only rate limits may use.
     """
 
     body: bytes = b""
@@ -122,7 +122,8 @@ def clean_display_name(raw: str) -> str:
         HttpError: 400 if the name is empty, has more than 24 characters, or has invisible characters.
     """
     name = normalise(raw)
-    # A game server removes invisible characters from the name that a client sends. So this function refuses them.
+    # A game server removes invisible characters from a player's name. A name with such characters would therefore
+    # change in a match, so it is refused here.
     if not 1 <= len(name) <= MAX_NAME_LENGTH or name != visible(raw):
         raise HttpError(400, "invalid_display_name", f"display_name must be 1 to {MAX_NAME_LENGTH} visible characters")
     return name

@@ -32,8 +32,8 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 _ROUTES = {f"{route.method} {route.path}": route for route in ROUTES}
-# After a pause of this length servers may have closed connections. The event loop then needs a moment to notice this
-# before a call uses a connection.
+# After a pause of 10 s servers may have closed connections of this process. The event loop then needs a moment to
+# notice the closed connections before a call uses them.
 _THAW_SECONDS = 10.0
 _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-request-id header")
 

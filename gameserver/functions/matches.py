@@ -89,7 +89,7 @@ async def _refuse_if_closed(services: Services) -> None:
 async def _find_or_create(services: Services, mode: Mode, request: Request) -> Response:
     open_match = await services.directory.find_open(mode.name, internal=request.internal)
     if open_match is None:
-        # A process opens only one match of a mode at a time. Else many players who arrive at the same time would each
+        # A process opens only one match of a mode at a time. Otherwise many players who arrive together would each
         # reserve a server's seats for a new match, before they find the match of the first player. Between processes,
         # Redis decides whose match is used.
         async with services.opening_match(mode.name):
@@ -113,8 +113,8 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
         raise HttpError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
-    # Register the match before a server can run it. A failure between the two steps leaves only an item that expires.
-    # The other order could leave a match that runs without an item.
+    # Register the match in DynamoDB before a game server can run it. A failure between the two steps leaves only an
+    # item that expires. The other order could leave a match that runs without an item.
     await services.tables.register_match(
         match_id,
         mode=mode.name,

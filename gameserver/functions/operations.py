@@ -1,7 +1,9 @@
-"""Runs commands for operators, as the Lambda function `ops`. Operators need it because only the VPC can reach Redis.
+"""Runs commands for operators, as the Lambda function `ops`.
+
+Operators need this function, because only the VPC can reach Redis.
 
 A command is a JSON object, e.g. {"command": "invalidate_pattern", "pattern": "profile:*", "dry_run": true}. The answer
-is a JSON object too. No command reads values of the cache, because they are data of players.
+to a command is a JSON object too. No command reads values of the cache, because they are data of players.
 
 The field `operator` of a command is a name for the log, and nothing verifies it. CloudTrail records the verified
 identity with the id of the request.
@@ -40,7 +42,7 @@ class ListKeys(_Command, frozen=True, kw_only=True, tag="keys"):
 
     Attributes:
         pattern: glob over `<namespace>:<key>`.
-        limit: largest number of keys in the answer. `complete` is false if there are more.
+        limit: largest number of keys in the answer. `complete` is false if more keys match.
         sizes: also measure the memory of each key.
     """
 
@@ -95,7 +97,7 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
     Attributes:
         pattern: glob over `<namespace>:<key>`.
         dry_run: count the keys, and remove nothing.
-        max_keys_per_second: limit of the speed.
+        max_keys_per_second: largest number of keys to remove per second, or None.
     """
 
     pattern: str
@@ -106,7 +108,8 @@ class InvalidatePattern(_Sweep, frozen=True, kw_only=True, tag="invalidate_patte
 class Flush(_Sweep, frozen=True, kw_only=True, tag="flush"):
     """Empties the cache. The answer is a `PatternResult`.
 
-    All keys become unreadable at once. The sweep then frees their memory in steps. Other keys in Redis stay.
+    All keys become unreadable at once. The sweep then frees their memory in steps. Keys that are not the cache's stay
+    in Redis.
     """
 
 
@@ -127,7 +130,9 @@ class ListServers(_Command, frozen=True, kw_only=True, tag="servers"):
 
 
 class Drain(_Command, frozen=True, kw_only=True, tag="drain"):
-    """Drains a game server: the server hands its matches over and takes no new matches. The answer is {found}.
+    """Drains a game server: the server hands its matches over and takes no new matches.
+
+    The answer is {found}, a boolean.
 
     Attributes:
         server_id: id of the game server. `found` is false if no such server is alive.
@@ -152,7 +157,7 @@ Command: TypeAlias = (
     | Drain
 )
 
-# Time that a sweep leaves of the invocation, to finish its last step and to return the answer.
+# A sweep ends 3 s before the invocation must end, to finish its last step and to return the answer.
 _RESERVE_SECONDS = 3.0
 
 

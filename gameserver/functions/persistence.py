@@ -32,7 +32,8 @@ async def persist(batch: Mapping[str, Any], services: Services) -> dict[str, Any
         services: the connections of this process.
 
     Returns:
-        The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}. It names the messages that failed.
+        The answer that Lambda returns: {"batchItemFailures": [{"itemIdentifier"}]}, with the ids of the failed
+            messages.
 
     A message with an event that is not valid fails at each delivery, until the queue moves the message to the
     dead-letter queue. The other events of the message are stored at the first delivery. The cause of each failure is
@@ -81,7 +82,7 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
     """Write events to PostgreSQL.
 
     Returns:
-        The cause for each event that could not be written, by event id.
+        Event id -> cause, for each event that could not be written.
     """
     import asyncpg
 
@@ -96,8 +97,8 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
         if len(events) == 1:
             log.error("event_rejected", event_id=events[0].event_id, cause=type(error).__name__)
             return {events[0].event_id: f"PostgreSQL refuses the event: {type(error).__name__}"}
-        # A refused event aborts the transaction of the whole batch. Write each event alone, so that only this event
-        # fails.
+        # An event that PostgreSQL refuses aborts the transaction of the whole batch. Write each event of the batch
+        # alone, so that only the refused event fails.
         rejected: dict[str, str] = {}
         for event in events:
             rejected |= await _save([event], services)
@@ -108,10 +109,10 @@ async def _save(events: list[StoredEvent], services: Services) -> dict[str, str]
 async def _finish(events: list[StoredEvent], services: Services) -> dict[str, str]:
     """Write events to DynamoDB and invalidate the cache.
 
-    This includes events that PostgreSQL already had, because an earlier attempt may have stopped after PostgreSQL.
+    `events` includes events that PostgreSQL already had, because an earlier attempt may have stopped after PostgreSQL.
 
     Returns:
-        The cause for each event that could not be finished, by event id.
+        Event id -> cause, for each event that could not be finished.
     """
     from redis.exceptions import RedisError
 

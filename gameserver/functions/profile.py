@@ -1,7 +1,7 @@
-"""Reads and changes a player's own profile. Reads use the cache.
+"""Reads and changes a player's own profile. A read uses the cache.
 
 DynamoDB has the name and the contact fields, and PostgreSQL has the statistics. The contact fields are encrypted in
-DynamoDB and in the cache, and only their owner receives them decrypted. The logs never contain them.
+DynamoDB and in the cache, and only their owner receives them decrypted. The logs never contain contact fields.
 """
 
 from __future__ import annotations

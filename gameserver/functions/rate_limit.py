@@ -38,7 +38,8 @@ class RateLimit:
         self._burst = burst
         self._max_keys = max_keys
         self._clock = clock
-        # key -> (number of tokens, time of that number); the least recently used key is first.
+        # This maps each key to its number of tokens and the time at which that number was right. The least recently
+        # used key is first.
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def take(self, key: str) -> None:

@@ -49,8 +49,8 @@ async def answer(route: Route, request: Request, services: Services) -> Response
     """Call the function of a route, and convert the errors of its dependencies to answers.
 
     Raises:
-        HttpError: any answer that reports an error. 503 if a database, Redis or KMS does not answer. 500 if a stored
-            value cannot be decrypted.
+        HttpError: the answer to a request that fails. The status is 503 if a database, Redis or KMS does not answer,
+            and 500 if a stored value cannot be decrypted.
     """
     from redis.exceptions import RedisError
 

@@ -1,4 +1,4 @@
-"""Opens the connections and limits that the functions use. A process opens each once, and all calls share it."""
+"""Holds the connections and limits that the functions use. All calls of a process share the same connections."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Services:
         self.login_by_source = RateLimit(per_second=50, burst=500)
         self.login_by_account = RateLimit(per_second=0.5, burst=10)
         self.matches_by_player = RateLimit(per_second=1, burst=20)
-        # 64 requests are about a quarter of a second of work. A client that would wait longer gets an error at once.
+        # Running and waiting requests are limited to 64, which is about a quarter of a second of work. A client that
+        # would wait longer gets an error at once.
         self.match_requests = Admission(at_once=8, waiting=56)
         self._opening: dict[str, asyncio.Lock] = {}
 
@@ -115,7 +116,7 @@ class Services:
         return Directory(self.redis)
 
     async def close(self) -> None:
-        """Close every connection. A second call does nothing."""
+        """Close every connection. A second call of `close` does nothing."""
         opened = vars(self)
         if "database" in opened:
             await self.database.close()

@@ -1,6 +1,6 @@
 """Allows pages of other origins to call the API from a browser (CORS).
 
-On AWS the API gateway does this. The local API process uses this module.
+On AWS the API gateway handles CORS, so only the local API process uses this module.
 """
 
 from __future__ import annotations

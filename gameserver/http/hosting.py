@@ -19,7 +19,7 @@ from gameserver.http.page_guard import without_pages
 
 log = structlog.get_logger()
 
-# A result of the readiness checks is used again for this time, to limit the number of checks when many probes arrive.
+# The result of a readiness check is used for 1 s, to limit the number of checks when many probes arrive.
 _FRESH_SECONDS = 1.0
 _CHECK_SECONDS = 2.0
 _GRACE_SECONDS = 5.0
@@ -86,7 +86,7 @@ def operations_routes(readiness: Readiness) -> list[web.RouteDef]:
     """Return the routes for programs that operate the process.
 
     * `GET /healthz` answers 200 if the event loop runs.
-    * `GET /readyz` answers 200 if every dependency answers, else 503. The body has the state of each dependency.
+    * `GET /readyz` answers 200 if every dependency answers, else 503, with the state of each dependency.
     * `GET /metrics` answers with the metrics for Prometheus.
     """
 
@@ -137,7 +137,8 @@ async def body_in_time(request: web.Request, handler: Handler) -> web.StreamResp
 
 def make_runner(application: web.Application) -> web.AppRunner:
     """Return a runner of `application` whose connections have time limits for headers and bodies."""
-    # The last middleware is the innermost. So the application's own middlewares handle the errors of `body_in_time`.
+    # The last middleware of an application is the innermost, so the application's own middlewares handle the errors of
+    # `body_in_time`.
     application.middlewares.append(body_in_time)
     return web.AppRunner(
         application,
@@ -157,11 +158,11 @@ async def listen(
     Args:
         application: the application.
         host: address to listen on.
-        port: port to listen on. 0 chooses a free port.
+        port: port to listen on, or 0 for any free port.
         ssl_context: serves HTTPS. None serves HTTP.
 
     Returns:
-        The runner of the application. Its method `cleanup` waits up to five seconds for requests in progress.
+        The runner of the application. `cleanup` of the runner waits up to five seconds for requests in progress.
 
     Raises:
         OSError: the port is in use.

@@ -111,7 +111,7 @@ def client_config(api: str, modes: Sequence[Mode]) -> bytes:
 
     Args:
         api: base address of the API, or "" for the page's own origin.
-        modes: modes of the environment. The result leaves out modes with other rules and modes for health probes.
+        modes: modes of the environment. `config.json` leaves out modes with other rules and modes for health probes.
     """
     offered = [
         {"name": mode.name, "seats": mode.seats, "duration_seconds": mode.duration_seconds}
@@ -158,7 +158,7 @@ class WebClient:
     Args:
         folder: folder with the client's files, or a link to this folder.
         modes: modes of the environment.
-        play_addresses: returns the WebSocket addresses of the game servers that are alive. It may raise any exception.
+        play_addresses: returns the WebSocket addresses of the live game servers, or raises any exception.
 
     Raises:
         SettingsError: `folder` contains no web client, or cannot be read.
@@ -200,7 +200,8 @@ class WebClient:
             version = _version(self._folder)
             if version == self._version:
                 return
-            # Compression takes some milliseconds. A thread does it, so that the event loop can answer other requests.
+            # The compression of the files takes some milliseconds. A thread compresses them, so that the event loop can
+            # answer other requests.
             files = await asyncio.to_thread(load_files, self._folder, self._modes)
         except OSError as error:
             log.warning("web_client_unreadable", folder=str(self._folder), error=type(error).__name__)

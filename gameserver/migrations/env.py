@@ -14,7 +14,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-# Number of the advisory lock. No other program of this project uses the same number.
+# This is the number of PostgreSQL's advisory lock for migrations. No other program of this project uses the same
+# number.
 _LOCK = 0x6D6A63746C
 
 log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""Connects to PostgreSQL by a small pool. The pool connects at the first use, and reconnects when it must."""
+"""Connects to PostgreSQL by a small pool. The pool connects at the first use, and reconnects after a failure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class DatabaseUnavailable(Exception):
 
 
 class Database:
-    """Holds connections to PostgreSQL. The first use connects, and a use after a failure tries again.
+    """Holds connections to PostgreSQL. The first use connects, and a later use connects again after a failure.
 
     Args:
         settings: settings of the process.
@@ -95,7 +95,7 @@ class Database:
             await connection.fetchval("SELECT 1 FROM processed_events LIMIT 1")
 
     async def close(self) -> None:
-        """Wait at most 3 s for lent connections, and close all connections. A second call does nothing."""
+        """Wait at most 3 s for lent connections, and close all connections. A second call of `close` does nothing."""
         pool, self._pool = self._pool, None
         if pool is not None:
             try:

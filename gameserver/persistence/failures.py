@@ -1,6 +1,6 @@
 """Keeps in the cache why the worker could not process a message. `mjctl queue peek` shows these causes.
 
-The id of the message is the key, because SQS does not change it when it moves the message to the dead-letter queue.
+The key is the message id, which SQS does not change when it moves the message to the dead-letter queue.
 """
 
 from __future__ import annotations

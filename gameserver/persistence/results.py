@@ -88,7 +88,8 @@ ON CONFLICT (player_id) DO UPDATE SET
 # Accounts of probes and load tests have a separate table, so that no query about players includes them.
 _PLAYERS_STANDINGS = _STANDINGS.format(table="player_stats")
 _INTERNAL_STANDINGS = _STANDINGS.format(table="internal_stats")
-# 30 days are longer than the queue (4 days) and its dead-letter queue (14 days) can delay a message.
+# Ids of events are kept for 30 days, which is longer than the queue (4 days) and its dead-letter queue (14 days) can
+# delay a message.
 _PRUNE = """
 DELETE FROM processed_events WHERE event_id IN (
     SELECT event_id FROM processed_events WHERE processed_at < now() - interval '30 days' LIMIT 10000)
@@ -218,7 +219,8 @@ async def _write_result(connection: Any, event: StoredEvent, ended: MatchEnded) 
         _ENDED, event.match_id, ended.mode, ended.reason, event.server_id, *times, ended.internal
     )
     if first is None:
-        # The fencing token should make a second result impossible. If it happens, the statistics must not count it.
+        # The fencing token should make a second result of a match impossible. If a second result arrives, the
+        # statistics must not count it.
         log.error("second_result_ignored", match_id=event.match_id, event_id=event.event_id)
         return
     players = sorted(ended.players, key=lambda player: player.player_id)

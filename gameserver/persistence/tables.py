@@ -24,8 +24,8 @@ from gameserver.runtime.aws import AwsClients, error_code
 from gameserver.runtime.crypto import Sealed
 from gameserver.runtime.settings import Settings, SettingsError
 
-# DynamoDB deletes a match that no player joins after an hour. A match that runs is ended by a game server, so a long
-# time is enough for it.
+# DynamoDB deletes a match that no player has joined after an hour. A running match needs no short limit, because a game
+# server always ends it.
 _NEVER_STARTED_SECONDS = 3600
 _RUNNING_SECONDS = 7 * 86400
 # DynamoDB deletes a match of probe or load-test accounts a day after its end.
@@ -280,8 +280,8 @@ class Tables:
         first_time = {**remember, "ConditionExpression": "attribute_not_exists(event_id)"}
         reasons = await self._transact([{"Put": first_time}, {"Update": update}])
         if reasons and reasons[0] != _CONDITION_FAILED:
-            # The event is late, because the match already has a later state. Store its id too. Another delivery of the
-            # event then fails at the first condition.
+            # The event is late, because the match already has a later state. Store the id of the late event too, so
+            # that another delivery of the event fails at the first condition.
             await self._call("put_item", **remember)
         return not reasons
 

@@ -37,9 +37,9 @@ RICH_POINTS = 5
 # `_CELLS` is the number of cells in a row of the grid.
 _CELL = 2 * REACH
 _CELLS = FIELD // _CELL + 2
-# Smallest distance, in units, of new players and pick-ups from the border of the field.
+# New players and pick-ups are at least this number of units away from the border of the field.
 _MARGIN = 20
-# Stands for the position of a player whom no client has seen yet.
+# The coordinates of a player whom no client has seen yet have this value.
 _NOWHERE = -1
 
 Axis = Annotated[float, Meta(ge=-1.0, le=1.0)]
@@ -215,7 +215,7 @@ class Arena:
         moved, cells, edge = self._changes.moved, self._cells, float(FIELD)
         for slot, runner in self._runners.items():
             x, y = runner.x + runner.heading_x, runner.y + runner.heading_y
-            # Calls of min and max, in the place of these comparisons, would take half of the time of this loop.
+            # This code uses comparisons, because calls of `min` and `max` would take half of the time of this loop.
             runner.x = x = 0.0 if x < 0.0 else edge if x > edge else x
             runner.y = y = 0.0 if y < 0.0 else edge if y > edge else y
             place_x, place_y = int(x), int(y)
@@ -261,7 +261,7 @@ class Arena:
         taken = self._pick_ups.get(pick_up_id)
         if taken is not None:
             self._remove(taken)
-        # Clients already know this id, so no new pick-up may get it.
+        # Clients already know the id of this pick-up, so no new pick-up may get the same id.
         self._next_pick_up = max(self._next_pick_up, pick_up_id + 1)
         self._fill()
 

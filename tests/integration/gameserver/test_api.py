@@ -377,8 +377,8 @@ async def test_a_closed_region_names_the_open_regions(client: Client, directory:
 
 async def test_a_match_is_refused_when_no_server_has_room(client: Client, directory: Directory) -> None:
     await client.play_as("late@example.com")
-    # Call at the same time. The directory counts a match that it sent to a server only until the next heartbeats of the
-    # server.
+    # Create the matches at the same time. The directory counts a match that it sent to a server only until the next
+    # heartbeats of the server.
     calls = [client.call("POST", "/v1/matches", {"mode": "arena"}) for _ in range(4)]
     answers = sorted(await asyncio.gather(*calls), key=lambda answer: answer[0])
     assert [status for status, _ in answers] == [201, 201, 201, 503]

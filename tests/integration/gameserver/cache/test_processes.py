@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from gameserver.cache import DistributedCache
 
 _SECONDS = 3.0
-# On a busy machine a process needs more time for the smallest numbers of reads and changes.
+# On a busy machine a process needs more time to reach the smallest numbers of reads and changes below.
 _MOST_SECONDS = 40.0
 _LEAST_READS, _LEAST_NEAR_HITS, _LEAST_CHANGES = 200, 40, 11
 _KEYS = 4
@@ -39,7 +39,7 @@ async def _read(url: str, seed: int, near: bool) -> tuple[int, int, int]:
 
                 async def load(key: str = key) -> int:
                     value = int(await redis.get(f"truth:{key}") or 0)
-                    # An invalidation during this pause makes the value an old value.
+                    # An invalidation during this pause makes the loaded value an old value.
                     await asyncio.sleep(generator.random() * 0.01)
                     return value
 
@@ -85,7 +85,7 @@ def test_no_process_reads_a_stale_value(url: str, near: bool) -> None:
         subprocess.Popen([sys.executable, __file__, role, url, str(seed), *["near"] * near], stdout=subprocess.PIPE)
         for seed, role in enumerate(("write", "read", "read", "read"))
     ]
-    # The last reader is suspended several times. Its leases expire during each suspension.
+    # The test suspends the last reader process several times, and the reader's leases expire during each suspension.
     stopped = children[-1]
     generator = random.Random(4)
     end = time.monotonic() + _SECONDS

@@ -29,7 +29,7 @@ PLAYERS = [f"player-{number}" for number in range(50)]
 DUPLICATES = 500
 WORKERS = 3
 VISIBILITY_SECONDS = 10
-# One delivery more than in production, because here several killed workers may have received the same message.
+# This is one delivery more than in production, because several killed workers may have received the same message.
 RECEIVES = 6
 EVENTS_BETWEEN_KILLS = 50
 
@@ -186,7 +186,7 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
     played = [Played(*generator.sample(PLAYERS, 2), points=generator.randrange(10, 100)) for _ in range(MATCHES)]
     good = [body for match in played for body in match.bodies]
     assert len(good) == MATCHES * EVENTS_PER_MATCH
-    # Valid events that the database refuses, until the test removes the wrong constraint.
+    # These are valid events that the database refuses until the test removes the wrong constraint.
     refused = [Played(f"refused-{n}", "refused", points=50) for n in range(POISON)]
     poison = [match.bodies[-1] for match in refused]
     services = Services(settings)
@@ -204,8 +204,9 @@ async def test_ten_thousand_events_with_a_worker_killed_every_second(
             while not publishing.done() or await asyncio.to_thread(count, sqs, queue):
                 assert time.monotonic() < started + 600, f"{count(sqs, queue)} messages are left"
                 await asyncio.sleep(1)
-                # On a busy machine a worker may finish nothing within a second. Killing each before its first event
-                # would use up the deliveries of good messages, which the queue would then move as poison.
+                # On a busy machine a worker may finish no event within a second. A kill of each worker before its first
+                # event would use up the deliveries of valid messages, and the queue would then move them to the
+                # dead-letter queue.
                 async with services.database.connection() as connection:
                     stored = await connection.fetchval("SELECT count(*) FROM processed_events")
                 if stored >= stored_at_kill + EVENTS_BETWEEN_KILLS:

@@ -27,7 +27,7 @@ def test_the_example_rules_of_the_page_report_declared_events() -> None:
     section = PAGE.split("\n## Events\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
     module: dict[str, Any] = {"__name__": "cards"}
-    # `dont_inherit` because the page's code does not have this module's `from __future__ import annotations`.
+    # Use `dont_inherit`, because the page's code does not have this module's `from __future__ import annotations`.
     exec(compile(code, "writing-a-game.md", "exec", dont_inherit=True), module)  # noqa: S102
     rules = module["Cards"](seed=1, seats=2, tick_rate_hz=20)
     rules.apply(0, module["CardPlayed"](7))
