@@ -380,7 +380,7 @@ class Match:
         self._stored += [Event(event.sequence, event.type, _public(event)) for event in stored]
 
     def snapshot(self) -> bytes:
-        """Return the encoded state from which another server can continue, with the effects of all events up to `sequence`."""
+        """Return the encoded state, including all events up to `sequence`, from which another server can continue."""
         return _encode_snapshot(
             _Snapshot(
                 version=_SNAPSHOT_VERSION,

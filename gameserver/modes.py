@@ -11,8 +11,8 @@ def check_modes(settings: Settings) -> None:
     """Create the rules' state for each mode, and use every part of the state that a match needs.
 
     Raises:
-        SettingsError: a mode cannot be played. The rules of the mode cannot be loaded, lack a method, refuse the number
-            of seats, use types that msgspec cannot encode, or declare events that the server cannot store.
+        SettingsError: a mode cannot be played. Its rules cannot be loaded, lack a method or refuse the number of seats.
+            Or msgspec cannot encode the types of the rules. Or the rules declare events that the server cannot store.
     """
     for mode in settings.modes:
         try:
