@@ -1,9 +1,10 @@
-# The game server's image. `mjctl package --push` builds it; by hand: docker buildx build --platform linux/amd64 .
-# A base by digest: --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:<digest>
+# The game server's image. `mjctl package --push` builds the image. To build the image by hand, run
+# `docker buildx build --platform linux/amd64 .` To fix the base image by its digest, add
+# `--build-arg PYTHON_IMAGE=python:3.13-slim@sha256:<digest>`.
 ARG PYTHON_IMAGE=python:3.13-slim
 
 FROM ${PYTHON_IMAGE} AS build
-# The base decides over the compiler's version; nothing of it comes into the last stage.
+# The compiler is not pinned: the base image determines its version, and the last stage does not contain the compiler.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \
@@ -12,13 +13,13 @@ RUN python -m venv /opt/game
 COPY gameserver/requirements.txt gameserver/compile-requirements.txt /tmp/
 RUN /opt/game/bin/pip install --no-cache-dir --require-hashes --no-deps --only-binary=:all: --requirement /tmp/requirements.txt \
     --requirement /tmp/compile-requirements.txt
-# All of a release's Python code: the game server, and the packages with a studio's own rules.
+# Copies the Python code of the release: the game server, and the packages with a studio's rules.
 COPY . /tmp/source/
 WORKDIR /tmp/source
 RUN /opt/game/bin/python -m gameserver.compilation /opt/game/app \
     && find . -mindepth 1 -maxdepth 1 -type d ! -name gameserver -exec cp -r {} /opt/game/app/ \; \
     && /opt/game/bin/pip uninstall --yes cython setuptools pip
-# The root file system is read-only: what is not compiled now would be compiled at every start.
+# Compiles the bytecode now. At run time the root file system is read-only, and Python would compile at every start.
 RUN find /opt/game/app -name __pycache__ -prune -exec rm -r {} + \
     && /opt/game/bin/python -m compileall -q /opt/game \
     && printf '#!/opt/game/bin/python\nimport sys\n\nfrom gameserver.__main__ import main\n\nsys.exit(main())\n' > /opt/game/bin/gameserver \
@@ -37,7 +38,7 @@ EXPOSE 8080 9090
 VOLUME /tmp
 WORKDIR /tmp
 USER 10001:10001
-# As in the task definition of terraform/modules/game_service, for whoever runs the image by itself.
+# The same check as in the task definition of terraform/modules/game_service, for a container without ECS.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/healthz', timeout=2)"]
 ENTRYPOINT ["gameserver"]

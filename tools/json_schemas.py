@@ -1,6 +1,6 @@
-"""Write docs/schemas/, one JSON Schema for each command: `python -m tools.json_schemas docs/schemas`.
+"""Writes docs/schemas/, with one JSON Schema for each command: `python -m tools.json_schemas docs/schemas`.
 
-A test checks that the files are as the models say.
+A test checks that the files agree with the models.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from mjctl.cli.output.documents import ERROR, MODELS, json_schema, schema_name
 
 
 def schema_files() -> dict[str, str]:
-    """Return the text of each file by its name."""
+    """Return the text of each schema file by the file's name."""
     return {f"{schema_name(name)}.json": json.dumps(json_schema(name), indent=2) + "\n" for name in (*MODELS, ERROR)}
 
 
 def main(folder: Path) -> None:
-    """Write the files, and remove those of commands that do not exist any more."""
+    """Write the schema files into `folder`, and remove the schemas of commands that no longer exist."""
     files = schema_files()
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*.json"):

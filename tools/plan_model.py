@@ -1,8 +1,8 @@
-"""A Terraform plan as its JSON has it, asked safely: a value that is not known at plan is `UNKNOWN`, never None.
+"""Reads the JSON form of a Terraform plan. A value that is not known at plan is `UNKNOWN`, never None.
 
-In plan JSON an attribute that is unset and one that refers to something not yet made both lack a value.
-`after_unknown` tells the two apart, and the configuration tells what is referred to: `Plan.origins` follows references
-through module calls.
+In this JSON, an unset attribute and a reference to a resource that does not exist yet both lack a value. The section
+`after_unknown` distinguishes the two cases. The section `configuration` contains the references, which `Plan.origins`
+follows through module calls.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from typing import Any
 
 
 class _Unknown:
-    """Not known at plan. False, and neither equal nor unequal to anything: no rule passes by accident."""
+    """Stands for a value that is not known at plan.
+
+    It is false, and every comparison with it is false, so that a rule cannot pass on an unknown value.
+    """
 
     def __bool__(self) -> bool:
         return False
@@ -34,7 +37,18 @@ UNKNOWN = _Unknown()
 
 @dataclass(frozen=True)
 class Resource:
-    """One planned instance. `module`: the calls that lead to it, without index keys; `key`: index of `for_each`."""
+    """Describes one planned instance of a resource.
+
+    Attributes:
+        plan: the plan that contains the instance.
+        address: full address in Terraform.
+        type: type of the resource, for example `aws_lb`.
+        name: name of the resource in its module.
+        key: key of `for_each` or index of `count`; None without either.
+        module: names of the module calls that lead to the resource, from the root on, without their keys.
+        after: planned attributes that are known.
+        after_unknown: the same structure, with True at each attribute that is not known at plan.
+    """
 
     plan: Plan = field(repr=False)
     address: str
@@ -46,9 +60,14 @@ class Resource:
     after_unknown: Mapping[str, Any] = field(repr=False)
 
     def get(self, path: str, default: Any = None) -> Any:
-        """Value at a dotted path, list indexes included (`rule.0.name`); UNKNOWN when not known at plan.
+        """Return the value of an attribute.
 
-        `default` stands for what is unset.
+        Args:
+            path: dotted path with list indexes, for example `rule.0.name`.
+            default: the value to return for an unset attribute.
+
+        Returns:
+            The value, or UNKNOWN if it is not known at plan.
         """
         value: Any = self.after
         unknown: Any = self.after_unknown
@@ -59,31 +78,41 @@ class Resource:
         return default if value is None else value
 
     def blocks(self, name: str) -> list[dict[str, Any]]:
-        """Nested blocks of one name; a block list that is not known is an error, so that no rule sees it as empty."""
+        """Return the nested blocks with the name `name`.
+
+        Raises:
+            LookupError: the list of blocks is not known at plan. A rule must not take such a list for an empty list.
+        """
         value = self.get(name, [])
         if value is UNKNOWN:
             raise LookupError(f"{self.address}: blocks `{name}` are not known at plan")
         return list(value)
 
     def origins(self, attribute: str) -> set[str]:
-        """What an attribute refers to, followed to resources and module outputs: `aws_kms_key.primary`, `keys.arns`."""
+        """Return the resources and module outputs that an attribute refers to: `aws_kms_key.primary`, `keys.arns`."""
         return self.plan.origins(self, attribute)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One stack's plan. `name` is the stack's, with its region where it has one."""
+    """Holds the plan of one stack.
+
+    Attributes:
+        name: name of the stack, for the stack `region` followed by its region.
+        region: region of the stack's default provider.
+        document: the plan as `terraform show -json` prints it.
+    """
 
     name: str
     region: str
     document: Mapping[str, Any] = field(repr=False)
 
     def resources(self, *types: str) -> list[Resource]:
-        """Managed resources that exist after the plan, of the given types or of all."""
+        """List the managed resources that exist after the plan. Without `types` the list has all types."""
         return [r for r in self._resources("managed") if not types or r.type in types]
 
     def documents(self) -> list[Resource]:
-        """Policy documents read during apply, with what is known of their statements."""
+        """List the policy documents that Terraform reads during apply, with the known parts of their statements."""
         return [r for r in self._resources("data") if r.type == "aws_iam_policy_document"]
 
     def _resources(self, mode: str) -> Iterator[Resource]:
@@ -103,14 +132,14 @@ class Plan:
             )
 
     def module(self, path: tuple[str, ...]) -> Mapping[str, Any]:
-        """Configuration of the module that the calls of `path` lead to."""
-        found: Mapping[str, Any] = self.document["configuration"]["root_module"]
+        """Return the configuration of the module at the end of the module calls in `path`."""
+        module: Mapping[str, Any] = self.document["configuration"]["root_module"]
         for call in path:
-            found = found["module_calls"][call]["module"]
-        return found
+            module = module["module_calls"][call]["module"]
+        return module
 
     def provider_region(self, resource: Resource) -> str:
-        """Region of the provider that makes a resource."""
+        """Return the region of the provider that manages a resource."""
         key = self.block(resource)["provider_config_key"].rsplit(":", 1)[-1]
         region = self.document["configuration"]["provider_config"][key]["expressions"]["region"]
         if "constant_value" in region:
@@ -122,19 +151,24 @@ class Plan:
         return str(value)
 
     def block(self, resource: Resource) -> Mapping[str, Any]:
-        """The resource as configured, whatever its instances."""
+        """Return the configuration block of a resource, which all its instances share.
+
+        Raises:
+            LookupError: the configuration does not contain the resource.
+        """
         for block in self.module(resource.module)["resources"]:
             if block["type"] == resource.type and block["name"] == resource.name:
-                found: Mapping[str, Any] = block
-                return found
+                configured: Mapping[str, Any] = block
+                return configured
         raise LookupError(f"{resource.address} is not in the configuration")
 
     def expressions(self, resource: Resource) -> Mapping[str, Any]:
-        """Expressions of a resource's own arguments, as written."""
-        found: Mapping[str, Any] = self.block(resource).get("expressions", {})
-        return found
+        """Return the expressions of a resource's arguments as the code has them."""
+        written: Mapping[str, Any] = self.block(resource).get("expressions", {})
+        return written
 
     def origins(self, resource: Resource, attribute: str) -> set[str]:
+        """Return the resources and module outputs that an attribute of `resource` refers to, through module calls."""
         expression: Any = self.expressions(resource)
         for part in attribute.split("."):
             expression = _step(expression, part)
@@ -148,9 +182,10 @@ class Plan:
         if parts[0] == "var" and path:
             call = self.module(path[:-1])["module_calls"][path[-1]]
             names = _references(call.get("expressions", {}).get(parts[1], {}))
-            # An object's expression lists the references of all its attributes; one of the same name is the one meant.
-            meant = {name for name in names if len(parts) > 2 and name.endswith(f".{parts[2]}")}
-            for name in meant or names:
+            # The expression of an object lists the references of all its attributes. A reference with the name of the
+            # attribute belongs to that attribute.
+            matching = {name for name in names if len(parts) > 2 and name.endswith(f".{parts[2]}")}
+            for name in matching or names:
                 yield from self._follow(name, path[:-1])
         elif parts[0] == "module" and len(parts) > 2:
             source = self.module(path)["module_calls"][parts[1]]["source"]
@@ -168,10 +203,10 @@ def _step(value: Any, part: str) -> Any:
 
 
 def _references(expression: Any) -> set[str]:
-    """Every reference in an expression or in the blocks below it."""
+    """Return all references in an expression and in its nested blocks."""
     if isinstance(expression, Mapping):
         listed = expression.get("references", [])
-        # Terraform lists every prefix of a reference too: `var.network` beside `var.network.vpc_id`.
+        # Terraform also lists every prefix of a reference: `var.network` and `var.network.vpc_id`.
         own = {r for r in listed if not any(other.startswith((f"{r}.", f"{r}[")) for other in listed)}
         return own.union(*(_references(v) for k, v in expression.items() if k != "references"))
     if isinstance(expression, list):

@@ -1,10 +1,11 @@
-"""The rules that production is held to, each over the plans of a whole environment.
+"""Defines the rules that production must obey, and checks them on the plans of a whole environment.
 
-A rule looks at plans that make everything anew and reports every place that breaks it. It holds only where a value is
-known to be right, or where a reference is known to lead to the right resource: what is UNKNOWN never passes. A rule
-that found nothing to look at fails too.
+A rule reads plans from an empty state and reports every resource that breaks the rule. A resource passes only if a
+value is known to be right, or if a reference is known to lead to the right resource. A value that is UNKNOWN never
+passes. A rule that found no resource to check fails too.
 
-Sources in brackets: AWS Well-Architected, reliability (REL) and security (SEC); its Games Industry Lens (GAMEREL).
+Docstrings name the source of a rule in brackets: the pillars reliability (REL) and security (SEC) of AWS
+Well-Architected, and its Games Industry Lens (GAMEREL).
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ Plans = Sequence[Plan]
 
 @dataclass
 class Report:
-    """What one rule found: how many places it looked at, and the broken ones."""
+    """Collects the results of one rule.
+
+    Attributes:
+        looked_at: number of checks that the rule made.
+        broken: a line for each failed check: the resource, and what is wrong.
+    """
 
     looked_at: int = 0
     broken: list[str] = field(default_factory=list)
 
     def expect(self, holds: object, place: Resource | Plan, what: str) -> None:
+        """Record a check. Every value of `holds` except True counts as failed, and `what` then describes the fault."""
         self.looked_at += 1
         if holds is not True:
             name = f"{place.plan.name}: {place.address}" if isinstance(place, Resource) else place.name
@@ -39,20 +46,23 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
+    """Register a function as a rule under its name."""
     RULES[function.__name__] = function
     return function
 
 
 def every(plans: Plans, *types: str) -> Iterator[Resource]:
+    """Yield the resources of the given types from all plans."""
     return (resource for plan in plans for resource in plan.resources(*types))
 
 
 def regional(plans: Plans) -> list[Plan]:
+    """List the plans of the stack `region`."""
     return [plan for plan in plans if plan.name.startswith("region")]
 
 
 def customer_key(resource: Resource, attribute: str) -> bool:
-    """Whether a key of this account, in the resource's own region, is known to be named."""
+    """Return whether an attribute is known to name a KMS key of this account in the region of the resource."""
     value = resource.get(attribute)
     if isinstance(value, str):
         region = resource.plan.provider_region(resource)
@@ -61,28 +71,30 @@ def customer_key(resource: Resource, attribute: str) -> bool:
 
 
 def refers(resource: Resource, path: str, *origins: str) -> bool:
-    """Whether a value that is yet to come is known to come from `origins` and nothing else."""
+    """Return whether a value that is not known at plan is known to come only from `origins`."""
     coming = any(resource.get(place) is UNKNOWN for place in (path, f"{path}.0"))
     return coming and resource.origins(path) == set(origins)
 
 
 def at_least(value: object, bound: float) -> bool:
+    """Return whether `value` is a number and not below `bound`."""
     return isinstance(value, int | float) and value >= bound
 
 
 def at_most(value: object, bound: float) -> bool:
+    """Return whether `value` is a number and not above `bound`."""
     return isinstance(value, int | float) and value <= bound
 
 
 def statements(resource: Resource, attribute: str = "policy") -> list[dict[str, Any]] | None:
-    """Statements of a policy as {actions, resources, sid, effect, ...}; None when they are not known."""
+    """Return the statements of a policy as {actions, resources, sid, effect, ...}, or None if they are not known."""
     policy = resource.get(attribute)
     if isinstance(policy, str):
         return [_statement(statement) for statement in _as_list(json.loads(policy)["Statement"])]
     prefix = "data.aws_iam_policy_document."
     names = {origin.removeprefix(prefix) for origin in resource.origins(attribute) if origin.startswith(prefix)}
     for document in resource.plan.documents():
-        # A document of `for_each` belongs to the resource of the same key; a single one to all.
+        # A document with `for_each` belongs to the resource with the same key. A document without a key belongs to all.
         if document.module == resource.module and document.name in names and document.key in (resource.key, None):
             return _known_statements(document)
     return None
@@ -91,7 +103,7 @@ def statements(resource: Resource, attribute: str = "policy") -> list[dict[str, 
 def _known_statements(document: Resource) -> list[dict[str, Any]] | None:
     if document.get("statement") is UNKNOWN:
         return None
-    found = []
+    known = []
     for index, statement in enumerate(document.get("statement", [])):
         part = {name: document.get(f"statement.{index}.{name}") for name in ("actions", "resources", "effect", "sid")}
         unknown_items = [
@@ -101,8 +113,8 @@ def _known_statements(document: Resource) -> list[dict[str, Any]] | None:
         ]
         if any(value is UNKNOWN for value in part.values()) or any(unknown_items):
             return None
-        found.append({**part, "effect": part["effect"] or "Allow", "conditions": statement.get("condition") or []})
-    return found
+        known.append({**part, "effect": part["effect"] or "Allow", "conditions": statement.get("condition") or []})
+    return known
 
 
 def _statement(raw: dict[str, Any]) -> dict[str, Any]:
@@ -122,7 +134,7 @@ def _as_list(value: Any) -> list[Any]:
 
 @rule
 def three_zones_in_every_tier_and_a_gateway_in_each(plans: Plans, report: Report) -> None:
-    """[REL-10]"""
+    """Require subnets of every tier in three zones, and a NAT gateway in each zone [REL-10]."""
     for plan in regional(plans):
         subnets = plan.resources("aws_subnet")
         for tier in ("public", "private", "data"):
@@ -130,12 +142,12 @@ def three_zones_in_every_tier_and_a_gateway_in_each(plans: Plans, report: Report
             report.expect(UNKNOWN not in zones and len(zones) >= 3, plan, f"tier {tier} has fewer than three zones")
         zones = {s.key for s in subnets if s.get("tags.Tier") == "private"}
         gateways = {g.key for g in plan.resources("aws_nat_gateway")}
-        report.expect(gateways == zones, plan, "a zone has no NAT gateway of its own")
+        report.expect(gateways == zones, plan, "a zone has no NAT gateway")
 
 
 @rule
 def tasks_roll_back_and_stay_private(plans: Plans, report: Report) -> None:
-    """[SEC-5, REL-8]"""
+    """Require a circuit breaker with rollback, zone rebalancing and private subnets for ECS services [SEC-5, REL-8]."""
     for service in every(plans, "aws_ecs_service"):
         report.expect(service.get("deployment_circuit_breaker.0.enable"), service, "no circuit breaker")
         report.expect(service.get("deployment_circuit_breaker.0.rollback"), service, "no rollback")
@@ -147,25 +159,28 @@ def tasks_roll_back_and_stay_private(plans: Plans, report: Report) -> None:
 
 @rule
 def the_fleet_scales_on_sessions(plans: Plans, report: Report) -> None:
-    """[REL-7, GAMEREL01]"""
+    """Require a fleet that scales on players, with a task in each zone at least [REL-7, GAMEREL01]."""
     for plan in regional(plans):
         zones = len({s.key for s in plan.resources("aws_subnet") if s.get("tags.Tier") == "private"})
         policies = plan.resources("aws_appautoscaling_policy")
         for target in plan.resources("aws_appautoscaling_target"):
             report.expect(at_least(target.get("min_capacity"), zones), target, "minimum is below the number of zones")
             report.expect(
-                target.get("max_capacity") > target.get("min_capacity"), target, "maximum is not above minimum"
+                target.get("max_capacity") > target.get("min_capacity"), target, "maximum is not above the minimum"
             )
         metrics = [
             p.get("target_tracking_scaling_policy_configuration.0.customized_metric_specification.0.metric_name")
             for p in policies
         ]
-        report.expect("PlayersPerTask" in metrics, plan, "nothing scales on players")
+        report.expect("PlayersPerTask" in metrics, plan, "no scaling policy uses the number of players")
 
 
 @rule
 def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
-    """[REL-6, REL-11] 120 s is the longest that Fargate waits for a stopping container (`stopTimeout`)."""
+    """Require health checks, and a drain of at least 120 s, for target groups [REL-6, REL-11].
+
+    120 s is the longest `stopTimeout` of a container on Fargate.
+    """
     for group in every(plans, "aws_lb_target_group"):
         report.expect(str(group.get("health_check.0.path", "")).startswith("/"), group, "no path for the health check")
         report.expect(group.get("health_check.0.enabled"), group, "health check is off")
@@ -176,14 +191,25 @@ def target_groups_check_health_and_drain(plans: Plans, report: Report) -> None:
 
 
 @rule
-def load_balancers_fit_websockets_and_are_kept(plans: Plans, report: Report) -> None:
-    """[REL-10, SEC-9.3, SEC-4.2] Servers ping every 20 s."""
+def load_balancers_fit_websockets_and_are_protected(plans: Plans, report: Report) -> None:
+    """Require load balancers that suit WebSockets, keep access logs and cannot be deleted [REL-10, SEC-9.3, SEC-4.2].
+
+    Game servers send a WebSocket ping every 20 s.
+    """
     for balancer in every(plans, "aws_lb"):
-        report.expect(at_least(balancer.get("idle_timeout"), 2 * 20 + 1), balancer, "idle timeout is within two pings")
+        report.expect(
+            at_least(balancer.get("idle_timeout"), 2 * 20 + 1),
+            balancer,
+            "idle timeout is below two pings",
+        )
         report.expect(balancer.get("enable_deletion_protection"), balancer, "no deletion protection")
-        report.expect(balancer.get("drop_invalid_header_fields"), balancer, "keeps invalid headers")
+        report.expect(balancer.get("drop_invalid_header_fields"), balancer, "does not drop invalid headers")
         report.expect(balancer.get("access_logs.0.enabled"), balancer, "no access logs")
-        report.expect(refers(balancer, "access_logs.0.bucket", "bucket.id"), balancer, "logs go to no bucket of ours")
+        report.expect(
+            refers(balancer, "access_logs.0.bucket", "bucket.id"),
+            balancer,
+            "access logs go elsewhere",
+        )
 
 
 _TLS_POLICIES = {"ELBSecurityPolicy-TLS13-1-2-2021-06", "ELBSecurityPolicy-TLS13-1-2-Res-2021-06"}
@@ -191,12 +217,16 @@ _TLS_POLICIES = {"ELBSecurityPolicy-TLS13-1-2-2021-06", "ELBSecurityPolicy-TLS13
 
 @rule
 def players_are_served_over_tls_1_2(plans: Plans, report: Report) -> None:
-    """[SEC-9.3]"""
+    """Require TLS 1.2 or 1.3 at the load balancer, the CDN and the API [SEC-9.3]."""
     for listener in every(plans, "aws_lb_listener"):
         if listener.get("protocol") == "HTTPS":
-            report.expect(listener.get("ssl_policy") in _TLS_POLICIES, listener, "TLS policy is not one of 1.2 and 1.3")
+            report.expect(
+                listener.get("ssl_policy") in _TLS_POLICIES,
+                listener,
+                "TLS policy is not for 1.2 and 1.3",
+            )
         else:
-            report.expect(listener.get("default_action.0.type") == "redirect", listener, "plain HTTP is answered")
+            report.expect(listener.get("default_action.0.type") == "redirect", listener, "plain HTTP is not redirected")
             report.expect(
                 listener.get("default_action.0.redirect.0.protocol") == "HTTPS", listener, "redirect is not to HTTPS"
             )
@@ -205,32 +235,30 @@ def players_are_served_over_tls_1_2(plans: Plans, report: Report) -> None:
         report.expect(minimum == "TLSv1.2_2021", distribution, "viewers may use less than TLS 1.2")
         behaviours = [*distribution.blocks("default_cache_behavior"), *distribution.blocks("ordered_cache_behavior")]
         policies = {behaviour["viewer_protocol_policy"] for behaviour in behaviours}
-        report.expect(policies <= {"https-only", "redirect-to-https"}, distribution, "plain HTTP is answered")
+        report.expect(policies <= {"https-only", "redirect-to-https"}, distribution, "plain HTTP is not redirected")
     for domain in every(plans, "aws_apigatewayv2_domain_name"):
         policy = domain.get("domain_name_configuration.0.security_policy")
         report.expect(policy == "TLS_1_2", domain, "clients may use less than TLS 1.2")
 
 
 @rule
-def a_firewall_stands_before_every_entry(plans: Plans, report: Report) -> None:
-    """[SEC-5.5, SEC-4.2]"""
+def every_entry_has_a_firewall(plans: Plans, report: Report) -> None:
+    """Require a web ACL with rate limit, managed rules and logs for each load balancer and CDN [SEC-5.5, SEC-4.2]."""
     for plan in plans:
         guarded = plan.resources("aws_wafv2_web_acl_association")
         for balancer in plan.resources("aws_lb"):
-            wanted = f"{balancer.module[-1]}.load_balancer"
-            found = any(wanted in a.origins("resource_arn") for a in guarded)
-            report.expect(found, balancer, "no web ACL stands before it")
+            output = f"{balancer.module[-1]}.load_balancer"
+            is_guarded = any(output in a.origins("resource_arn") for a in guarded)
+            report.expect(is_guarded, balancer, "has no web ACL")
         for distribution in plan.resources("aws_cloudfront_distribution"):
-            report.expect(
-                distribution.origins("web_acl_id") == {"firewall.arn"}, distribution, "no web ACL stands before it"
-            )
+            report.expect(distribution.origins("web_acl_id") == {"firewall.arn"}, distribution, "has no web ACL")
         logged = {log.module for log in plan.resources("aws_wafv2_web_acl_logging_configuration")}
         for acl in plan.resources("aws_wafv2_web_acl"):
             report.expect(acl.module in logged, acl, "blocked requests are not logged")
             region = plan.provider_region(acl)
-            wanted_region = "us-east-1" if acl.get("scope") == "CLOUDFRONT" else plan.region
+            right_region = "us-east-1" if acl.get("scope") == "CLOUDFRONT" else plan.region
             report.expect(acl.get("scope") in {"CLOUDFRONT", "REGIONAL"}, acl, "scope is not known")
-            report.expect(region == wanted_region, acl, f"is made in {region}, belongs in {wanted_region}")
+            report.expect(region == right_region, acl, f"is created in {region} and must be in {right_region}")
             rules = acl.blocks("rule")
             report.expect(any(r["statement"][0].get("rate_based_statement") for r in rules), acl, "no rate limit")
             managed = [r for r in rules if r["statement"][0].get("managed_rule_group_statement")]
@@ -238,36 +266,36 @@ def a_firewall_stands_before_every_entry(plans: Plans, report: Report) -> None:
 
 
 @rule
-def tables_survive_and_are_encrypted(plans: Plans, report: Report) -> None:
-    """[REL-9, SEC-8.3]"""
+def tables_are_backed_up_and_encrypted(plans: Plans, report: Report) -> None:
+    """Require recovery, encryption, deletion protection and time to live for tables and replicas [REL-9, SEC-8.3]."""
     for table in every(plans, "aws_dynamodb_table"):
-        report.expect(table.get("point_in_time_recovery.0.enabled"), table, "no point in time recovery")
+        report.expect(table.get("point_in_time_recovery.0.enabled"), table, "no point-in-time recovery")
         report.expect(table.get("server_side_encryption.0.enabled"), table, "not encrypted with a customer key")
         report.expect(customer_key(table, "server_side_encryption.0.kms_key_arn"), table, "not a customer key")
         report.expect(table.get("deletion_protection_enabled"), table, "no deletion protection")
-        report.expect(table.get("ttl.0.enabled"), table, "volatile items never leave")
+        report.expect(table.get("ttl.0.enabled"), table, "no time to live")
     tables = list(every(plans, "aws_dynamodb_table"))
     for plan in regional(plans):
         replicas = plan.resources("aws_dynamodb_table_replica")
         for replica in replicas:
-            report.expect(replica.get("point_in_time_recovery"), replica, "no point in time recovery")
+            report.expect(replica.get("point_in_time_recovery"), replica, "no point-in-time recovery")
             report.expect(customer_key(replica, "kms_key_arn"), replica, "not a customer key of its region")
             report.expect(replica.get("deletion_protection_enabled"), replica, "no deletion protection")
         if plan.region != tables[0].plan.region:
             keys = {replica.key for replica in replicas}
-            report.expect(keys == {table.key for table in tables}, plan, "a table has no replica here")
+            report.expect(keys == {table.key for table in tables}, plan, "a table has no replica in this region")
 
 
 @rule
 def the_cache_fails_over_and_is_encrypted(plans: Plans, report: Report) -> None:
-    """[GAMEREL02, SEC-8.3, SEC-9.3]"""
+    """Require zones, failover, encryption, snapshots and log-in by IAM for the cache [GAMEREL02, SEC-8.3, SEC-9.3]."""
     for cache in every(plans, "aws_elasticache_replication_group"):
         report.expect(cache.get("multi_az_enabled"), cache, "one zone only")
         report.expect(cache.get("automatic_failover_enabled"), cache, "no failover")
         report.expect(at_least(cache.get("num_cache_clusters"), 2), cache, "no replica")
         report.expect(cache.get("at_rest_encryption_enabled") in ("true", True), cache, "not encrypted at rest")
         report.expect(customer_key(cache, "kms_key_id"), cache, "not a customer key")
-        report.expect(cache.get("transit_encryption_enabled"), cache, "not encrypted on the wire")
+        report.expect(cache.get("transit_encryption_enabled"), cache, "not encrypted in transit")
         report.expect(at_least(cache.get("snapshot_retention_limit"), 1), cache, "no snapshots")
         name = cache.get("replication_group_id")
         report.expect(
@@ -282,8 +310,8 @@ def the_cache_fails_over_and_is_encrypted(plans: Plans, report: Report) -> None:
 
 
 @rule
-def databases_fail_over_and_are_kept(plans: Plans, report: Report) -> None:
-    """[REL-9, REL-10, SEC-8.3]"""
+def databases_fail_over_and_are_protected(plans: Plans, report: Report) -> None:
+    """Require two zones, encryption, backups and deletion protection for databases [REL-9, REL-10, SEC-8.3]."""
     for plan in regional(plans):
         instances = plan.resources("aws_rds_cluster_instance")
         zones = {i.get("availability_zone") for i in instances}
@@ -297,7 +325,7 @@ def databases_fail_over_and_are_kept(plans: Plans, report: Report) -> None:
         report.expect(cluster.get("storage_encrypted"), cluster, "not encrypted")
         report.expect(customer_key(cluster, "kms_key_id"), cluster, "not a customer key of its region")
         report.expect(cluster.get("deletion_protection"), cluster, "no deletion protection")
-        report.expect(at_least(cluster.get("backup_retention_period"), 7), cluster, "backups end before seven days")
+        report.expect(at_least(cluster.get("backup_retention_period"), 7), cluster, "backups are kept for under 7 days")
         report.expect(cluster.get("skip_final_snapshot") is False, cluster, "no final snapshot")
         report.expect(isinstance(cluster.get("final_snapshot_identifier"), str), cluster, "final snapshot has no name")
         report.expect("postgresql" in _known_list(cluster, "enabled_cloudwatch_logs_exports"), cluster, "no logs")
@@ -312,8 +340,8 @@ def _known_list(resource: Resource, path: str) -> list[Any]:
 
 
 @rule
-def databases_stand_in_two_regions(plans: Plans, report: Report) -> None:
-    """[field practice]"""
+def the_global_database_has_two_regions(plans: Plans, report: Report) -> None:
+    """Require an encrypted, protected global cluster with two regions [field practice]."""
     for cluster in every(plans, "aws_rds_global_cluster"):
         report.expect(cluster.get("storage_encrypted"), cluster, "not encrypted")
         report.expect(cluster.get("deletion_protection"), cluster, "no deletion protection")
@@ -322,31 +350,31 @@ def databases_stand_in_two_regions(plans: Plans, report: Report) -> None:
 
 
 @rule
-def queues_lead_to_dead_letters(plans: Plans, report: Report) -> None:
-    """[field practice]"""
+def queues_have_dead_letter_queues(plans: Plans, report: Report) -> None:
+    """Require dead-letter queues with longer retention, and a long visibility timeout [field practice]."""
     for plan in regional(plans):
         queues = plan.resources("aws_sqs_queue")
         dead = {(q.module, q.key): q for q in queues if str(q.get("name")).endswith("-dlq")}
         timeouts = {f.key: f.get("timeout") for f in plan.resources("aws_lambda_function")}
         for queue in (q for q in queues if not str(q.get("name")).endswith("-dlq")):
             origins = queue.origins("redrive_policy")
-            report.expect("aws_sqs_queue.dead_letter" in origins, queue, "leads to no dead-letter queue")
-            letters = dead.get((queue.module, queue.key))
-            longer = letters is not None and letters.get("message_retention_seconds") > queue.get(
+            report.expect("aws_sqs_queue.dead_letter" in origins, queue, "has no dead-letter queue")
+            dead_letters = dead.get((queue.module, queue.key))
+            longer = dead_letters is not None and dead_letters.get("message_retention_seconds") > queue.get(
                 "message_retention_seconds"
             )
-            report.expect(longer, queue, "its dead letters do not outlive it")
+            report.expect(longer, queue, "its dead-letter queue does not keep messages longer than the queue")
             timeout = timeouts.get(queue.key, UNKNOWN)
             enough = isinstance(timeout, int) and at_least(queue.get("visibility_timeout_seconds"), 6 * timeout)
-            report.expect(enough, queue, "visible again before six times the function's timeout")
+            report.expect(enough, queue, "its visibility timeout is below six times the function's timeout")
 
 
 @rule
-def functions_keep_what_failed_and_share_fairly(plans: Plans, report: Report) -> None:
-    """[REL-1, REL-6]"""
+def functions_keep_failed_events_and_reserve_concurrency(plans: Plans, report: Report) -> None:
+    """Require dead-letter queues, reserved concurrency and partial batch failure of functions [REL-1, REL-6]."""
     for function in every(plans, "aws_lambda_function"):
-        letters = refers(function, "dead_letter_config.0.target_arn", "aws_sqs_queue.dead_letter")
-        report.expect(letters, function, "no dead-letter queue")
+        dead_letters = refers(function, "dead_letter_config.0.target_arn", "aws_sqs_queue.dead_letter")
+        report.expect(dead_letters, function, "no dead-letter queue")
         report.expect(at_least(function.get("reserved_concurrent_executions"), 1), function, "no reserved concurrency")
     for mapping in every(plans, "aws_lambda_event_source_mapping"):
         types = _known_list(mapping, "function_response_types")
@@ -355,7 +383,7 @@ def functions_keep_what_failed_and_share_fairly(plans: Plans, report: Report) ->
 
 @rule
 def messages_logs_and_objects_are_encrypted(plans: Plans, report: Report) -> None:
-    """[SEC-8.3]"""
+    """Require customer keys for topics, queues, logs, secrets and functions, and encrypted buckets [SEC-8.3]."""
     for kind, attribute in (
         ("aws_sns_topic", "kms_master_key_id"),
         ("aws_sqs_queue", "kms_master_key_id"),
@@ -377,7 +405,7 @@ def messages_logs_and_objects_are_encrypted(plans: Plans, report: Report) -> Non
 
 @rule
 def buckets_are_private_versioned_and_tls_only(plans: Plans, report: Report) -> None:
-    """[SEC-3.7, SEC-8.4, SEC-9.3]"""
+    """Require buckets without public access, with versions, and for TLS only [SEC-3.7, SEC-8.4, SEC-9.3]."""
     for plan in plans:
         parts = {
             kind: {r.module: r for r in plan.resources(f"aws_s3_bucket_{kind}")}
@@ -389,7 +417,7 @@ def buckets_are_private_versioned_and_tls_only(plans: Plans, report: Report) -> 
                 report.expect(block is not None and block.get(name), bucket, f"{name} is off")
             enabled = versions is not None and versions.get("versioning_configuration.0.status") == "Enabled"
             report.expect(enabled, bucket, "not versioned")
-            report.expect(policy is not None and _denies_plain_http(policy), bucket, "answers without TLS")
+            report.expect(policy is not None and _denies_plain_http(policy), bucket, "allows requests without TLS")
 
 
 def _denies_plain_http(policy: Resource) -> bool:
@@ -401,22 +429,25 @@ def _denies_plain_http(policy: Resource) -> bool:
 
 @rule
 def keys_rotate_and_are_replicated(plans: Plans, report: Report) -> None:
-    """[field practice]"""
+    """Require rotation, a week before deletion, and a replica of each key in each region [field practice]."""
     for key in every(plans, "aws_kms_key"):
         report.expect(key.get("enable_key_rotation"), key, "does not rotate")
     for key in every(plans, "aws_kms_key", "aws_kms_replica_key"):
-        report.expect(at_least(key.get("deletion_window_in_days"), 7), key, "can be gone within a week")
+        report.expect(at_least(key.get("deletion_window_in_days"), 7), key, "can be deleted within a week")
     primaries = {k.key for k in every(plans, "aws_kms_key") if k.get("multi_region") is True}
     home = next(every(plans, "aws_dynamodb_table")).plan.region
     for plan in regional(plans):
         if plan.region != home:
             replicas = {k.key for k in plan.resources("aws_kms_replica_key")}
-            report.expect(replicas == primaries, plan, "a multi-region key has no replica here")
+            report.expect(replicas == primaries, plan, "a multi-region key has no replica in this region")
 
 
 @rule
 def roles_are_precise(plans: Plans, report: Report) -> None:
-    """[SEC-3.2] A statement on `*` has an id that begins with `Waived`; the reason stands beside it in the module."""
+    """Require policies without wildcards, and roles with a named principal [SEC-3.2].
+
+    A statement on the resource `*` must have an id that begins with `Waived`. A comment in its module has the reason.
+    """
     for forbidden in every(plans, "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy", "aws_iam_user"):
         report.expect(False, forbidden, "inline policies and users are not used")
     for role in every(plans, "aws_iam_role"):
@@ -424,11 +455,11 @@ def roles_are_precise(plans: Plans, report: Report) -> None:
         report.expect(not inline, role, "inline policy")
         trusted = statements(role, "assume_role_policy")
         open_to_all = trusted is None or any('"*"' in json.dumps(s.get("principals", {})) for s in trusted)
-        report.expect(not open_to_all, role, "trust is not known, or open to everybody")
+        report.expect(not open_to_all, role, "trust policy is not known, or allows every principal")
     for policy in every(plans, "aws_iam_policy"):
-        found = statements(policy)
-        report.expect(found is not None and len(found) > 0, policy, "statements are not known at plan")
-        for statement in found or []:
+        listed = statements(policy)
+        report.expect(listed is not None and len(listed) > 0, policy, "statements are not known at plan")
+        for statement in listed or []:
             actions, resources, sid = statement["actions"], statement["resources"], statement["sid"] or ""
             report.expect("*" not in actions and "*:*" not in actions, policy, f"{sid}: every action")
             everywhere = "*" in resources and statement["effect"] == "Allow"
@@ -438,15 +469,15 @@ def roles_are_precise(plans: Plans, report: Report) -> None:
 
 
 @rule
-def logs_end(plans: Plans, report: Report) -> None:
-    """[SEC-4.2]"""
+def logs_have_a_retention(plans: Plans, report: Report) -> None:
+    """Require a retention for every log group [SEC-4.2]."""
     for group in every(plans, "aws_cloudwatch_log_group"):
-        report.expect(at_least(group.get("retention_in_days"), 1), group, "is kept for ever")
+        report.expect(at_least(group.get("retention_in_days"), 1), group, "has no retention")
 
 
 @rule
 def backups_are_copied_and_locked(plans: Plans, report: Report) -> None:
-    """[REL-9]"""
+    """Require backups with copies in another region, in locked vaults with customer keys [REL-9]."""
     for plan in regional(plans):
         vaults = plan.resources("aws_backup_vault")
         locked = {(lock.module, lock.name) for lock in plan.resources("aws_backup_vault_lock_configuration")}
@@ -469,14 +500,17 @@ def backups_are_copied_and_locked(plans: Plans, report: Report) -> None:
 
 @rule
 def players_are_sent_to_healthy_regions(plans: Plans, report: Report) -> None:
-    """[field practice] An alias of a distribution cannot evaluate health: CloudFront has none."""
+    """Require DNS records and accelerator endpoints with health checks [field practice].
+
+    An alias record of a CloudFront distribution is excepted, because Route 53 cannot evaluate a distribution's health.
+    """
     for record in every(plans, "aws_route53_record"):
         alias = record.blocks("alias")
         if not alias:
             continue
         to_distribution = "aws_cloudfront_distribution.web" in record.origins("alias.0.name")
         healthy = record.get("alias.0.evaluate_target_health")
-        report.expect(to_distribution or healthy is True, record, "answers although its target is sick")
+        report.expect(to_distribution or healthy is True, record, "does not evaluate the health of its target")
         if record.blocks("latency_routing_policy"):
             checked = refers(record, "health_check_id", "aws_route53_health_check.region")
             report.expect(checked, record, "no health check")
@@ -485,7 +519,7 @@ def players_are_sent_to_healthy_regions(plans: Plans, report: Report) -> None:
         report.expect(
             at_most(group.get("health_check_interval_seconds"), 30), group, "health check is slower than 30 s"
         )
-        report.expect(at_most(group.get("threshold_count"), 3), group, "a sick region is left late")
+        report.expect(at_most(group.get("threshold_count"), 3), group, "an unhealthy region is excluded too late")
 
 
 _ALARMED = {
@@ -505,8 +539,8 @@ _ALARMED = {
 
 
 @rule
-def alarms_reach_somebody(plans: Plans, report: Report) -> None:
-    """[REL-6]"""
+def every_alarm_has_an_action(plans: Plans, report: Report) -> None:
+    """Require alarms on the metrics in `_ALARMED` and on dead-letter queues, each with an SNS topic [REL-6]."""
     for plan in regional(plans):
         alarms = plan.resources("aws_cloudwatch_metric_alarm")
         watched = {(a.get("namespace"), a.get("metric_name")) for a in alarms}
@@ -514,24 +548,24 @@ def alarms_reach_somebody(plans: Plans, report: Report) -> None:
             report.expect((namespace, metric) in watched, plan, f"no alarm on {namespace} {metric}")
         queues = {q.get("name") for q in plan.resources("aws_sqs_queue") if str(q.get("name")).endswith("-dlq")}
         alarmed = {a.get("dimensions.QueueName") for a in alarms if a.get("threshold") == 0}
-        report.expect(queues <= alarmed, plan, f"dead letters without an alarm: {queues - alarmed}")
+        report.expect(queues <= alarmed, plan, f"dead-letter queues without an alarm: {queues - alarmed}")
     for alarm in every(plans, "aws_cloudwatch_metric_alarm"):
-        report.expect(refers(alarm, "alarm_actions", "aws_sns_topic.alarms"), alarm, "tells nobody")
+        report.expect(refers(alarm, "alarm_actions", "aws_sns_topic.alarms"), alarm, "has no SNS topic as its action")
 
 
 @rule
 def players_accounts_are_protected(plans: Plans, report: Report) -> None:
-    """[field practice]"""
+    """Require a second factor, protection against stolen passwords and long passwords [field practice]."""
     for pool in every(plans, "aws_cognito_user_pool"):
         report.expect(pool.get("mfa_configuration") in ("ON", "OPTIONAL"), pool, "no second factor")
         mode = pool.get("user_pool_add_ons.0.advanced_security_mode")
-        report.expect(mode in ("ENFORCED", "AUDIT"), pool, "stolen passwords are not noticed")
+        report.expect(mode in ("ENFORCED", "AUDIT"), pool, "no protection against stolen passwords")
         report.expect(pool.get("deletion_protection") == "ACTIVE", pool, "no deletion protection")
         report.expect(at_least(pool.get("password_policy.0.minimum_length"), 12), pool, "short passwords")
 
 
 def check(name: str, plans: Plans) -> Report:
-    """Run one rule; what it could not look at because it was unknown is a broken place, not an error."""
+    """Run one rule. Blocks that are not known at plan count as broken, not as an error of the rule."""
     report = Report()
     try:
         RULES[name](plans, report)

@@ -1,4 +1,4 @@
-"""Plans that break a rule, made from good ones: one attribute wrong, or not known at plan, or a resource missing."""
+"""Lists changes of a good plan that break a rule: a wrong value, an unknown value or a missing resource."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ Edit = Callable[[Plan, Change], Plan | None]
 
 @dataclass(frozen=True)
 class Breakage:
-    """`edit` changes the first planned resource of `type` (and `name`), or takes it out by returning None."""
+    """Describes a change of a good plan that breaks a rule.
+
+    Attributes:
+        rule: name of the rule.
+        label: the change, for the name of the test.
+        type: type of the resource to change.
+        edit: function that changes the first resource of this type. It returns None to remove the resource.
+        name: name of the resource in its module; None for any.
+    """
 
     rule: str
     label: str
@@ -27,10 +35,10 @@ class Breakage:
         return f"{self.rule}: {self.type}{f'.{self.name}' if self.name else ''} {self.label}"
 
     def apply(self, plans: Sequence[Plan]) -> list[Plan]:
-        """The same plans, one of them broken.
+        """Return the plans with one of them broken.
 
         Raises:
-            LookupError: no plan has such a resource: the fixture breaks nothing.
+            LookupError: no plan has a resource of this type, so that the change breaks nothing.
         """
         for number, plan in enumerate(plans):
             for index, change in enumerate(plan.document["resource_changes"]):
@@ -46,7 +54,7 @@ class Breakage:
 
 
 def _parent(values: Any, path: str) -> tuple[Any, Any]:
-    """Container and key of a dotted path, made where it is missing."""
+    """Return the container and the key at the end of a dotted path, and create missing containers."""
     *way, last = path.split(".")
     for part in way:
         if isinstance(values, list):
@@ -59,7 +67,7 @@ def _parent(values: Any, path: str) -> tuple[Any, Any]:
 
 
 def value(path: str, wrong: Any) -> Edit:
-    """The attribute is known, and wrong."""
+    """Return an edit that sets an attribute to a wrong value."""
 
     def edit(plan: Plan, change: Change) -> Plan:
         container, key = _parent(change["change"]["after"], path)
@@ -71,7 +79,7 @@ def value(path: str, wrong: Any) -> Edit:
 
 
 def reference(path: str, *references: str) -> Edit:
-    """The attribute is not known at plan, and refers to `references` only."""
+    """Return an edit that makes an attribute unknown at plan, with `references` as its only references."""
 
     def edit(plan: Plan, change: Change) -> Plan:
         top = path.split(".", maxsplit=1)[0]
@@ -88,22 +96,22 @@ def reference(path: str, *references: str) -> Edit:
 
 
 def unknown(path: str) -> Edit:
-    """The attribute is not known at plan, and what it refers to says nothing."""
+    """Return an edit that makes an attribute unknown at plan, with a reference that leads to no resource."""
     return reference(path, "local.something")
 
 
-def gone(_plan: Plan, _change: Change) -> None:
-    """The resource is not there."""
+def removed(_plan: Plan, _change: Change) -> None:
+    """Remove the resource."""
 
 
 def rules(rule: str, type: str, path: str, *wrong: Any, name: str | None = None) -> list[Breakage]:
-    """Each wrong value of one attribute, and the attribute not known."""
-    found = [Breakage(rule, f"{path} = {bad!r}", type, value(path, bad), name) for bad in wrong]
-    return [*found, Breakage(rule, f"{path} unknown", type, unknown(path), name)]
+    """List a breakage for each wrong value of an attribute, and a breakage with the unknown attribute."""
+    breakages = [Breakage(rule, f"{path} = {bad!r}", type, value(path, bad), name) for bad in wrong]
+    return [*breakages, Breakage(rule, f"{path} unknown", type, unknown(path), name)]
 
 
 def without(rule: str, type: str, name: str | None = None) -> list[Breakage]:
-    return [Breakage(rule, "missing", type, gone, name)]
+    return [Breakage(rule, "missing", type, removed, name)]
 
 
 def referring(rule: str, type: str, path: str, *references: str, name: str | None = None) -> list[Breakage]:
@@ -135,11 +143,11 @@ BREAKAGES: list[Breakage] = [
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "health_check.0.interval", 60),
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "deregistration_delay", "30", None),
     *rules("target_groups_check_health_and_drain", "aws_lb_target_group", "name", "a" * 33),
-    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "idle_timeout", 40),
-    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "enable_deletion_protection", False, None),
-    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "drop_invalid_header_fields", False, None),
-    *rules("load_balancers_fit_websockets_and_are_kept", "aws_lb", "access_logs.0.enabled", False),
-    *referring("load_balancers_fit_websockets_and_are_kept", "aws_lb", "access_logs", "var.name"),
+    *rules("load_balancers_fit_websockets_and_are_protected", "aws_lb", "idle_timeout", 40),
+    *rules("load_balancers_fit_websockets_and_are_protected", "aws_lb", "enable_deletion_protection", False, None),
+    *rules("load_balancers_fit_websockets_and_are_protected", "aws_lb", "drop_invalid_header_fields", False, None),
+    *rules("load_balancers_fit_websockets_and_are_protected", "aws_lb", "access_logs.0.enabled", False),
+    *referring("load_balancers_fit_websockets_and_are_protected", "aws_lb", "access_logs", "var.name"),
     *rules(
         "players_are_served_over_tls_1_2", "aws_lb_listener", "ssl_policy", "ELBSecurityPolicy-2016-08", name="https"
     ),
@@ -164,22 +172,22 @@ BREAKAGES: list[Breakage] = [
         "domain_name_configuration.0.security_policy",
         "TLS_1_0",
     ),
-    *without("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl_association"),
-    *without("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl_logging_configuration"),
-    *rules("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_"),
-    *rules("a_firewall_stands_before_every_entry", "aws_wafv2_web_acl", "rule", []),
-    *referring("a_firewall_stands_before_every_entry", "aws_cloudfront_distribution", "web_acl_id", "var.name"),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "point_in_time_recovery.0.enabled", False),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "server_side_encryption.0.enabled", False),
+    *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_association"),
+    *without("every_entry_has_a_firewall", "aws_wafv2_web_acl_logging_configuration"),
+    *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "scope", "CLOUDFRONT_"),
+    *rules("every_entry_has_a_firewall", "aws_wafv2_web_acl", "rule", []),
+    *referring("every_entry_has_a_firewall", "aws_cloudfront_distribution", "web_acl_id", "var.name"),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "point_in_time_recovery.0.enabled", False),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "server_side_encryption.0.enabled", False),
     *rules(
-        "tables_survive_and_are_encrypted", "aws_dynamodb_table", "server_side_encryption.0.kms_key_arn", _FOREIGN_KEY
+        "tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "server_side_encryption.0.kms_key_arn", _FOREIGN_KEY
     ),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "deletion_protection_enabled", False, None),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table", "ttl.0.enabled", False),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "point_in_time_recovery", False, None),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "kms_key_arn", _FOREIGN_KEY, None),
-    *rules("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica", "deletion_protection_enabled", False),
-    *without("tables_survive_and_are_encrypted", "aws_dynamodb_table_replica"),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "deletion_protection_enabled", False, None),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table", "ttl.0.enabled", False),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table_replica", "point_in_time_recovery", False, None),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table_replica", "kms_key_arn", _FOREIGN_KEY, None),
+    *rules("tables_are_backed_up_and_encrypted", "aws_dynamodb_table_replica", "deletion_protection_enabled", False),
+    *without("tables_are_backed_up_and_encrypted", "aws_dynamodb_table_replica"),
     *rules(
         "the_cache_fails_over_and_is_encrypted", "aws_elasticache_replication_group", "multi_az_enabled", False, None
     ),
@@ -225,29 +233,40 @@ BREAKAGES: list[Breakage] = [
     *rules(
         "the_cache_fails_over_and_is_encrypted", "aws_elasticache_user", "access_string", "on ~* +@all", name="default"
     ),
-    *without("databases_fail_over_and_are_kept", "aws_rds_cluster_instance"),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "publicly_accessible", True, None),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "availability_zone"),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_instance", "performance_insights_kms_key_id", None),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "storage_encrypted", False),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "kms_key_id", None, _FOREIGN_KEY),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "deletion_protection", False, None),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "backup_retention_period", 1),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "skip_final_snapshot", True),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "final_snapshot_identifier", None),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster", "enabled_cloudwatch_logs_exports", [], None),
-    *rules("databases_fail_over_and_are_kept", "aws_rds_cluster_parameter_group", "parameter", []),
-    *rules("databases_stand_in_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
-    *rules("databases_stand_in_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
-    *referring("queues_lead_to_dead_letters", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),
-    *rules("queues_lead_to_dead_letters", "aws_sqs_queue", "visibility_timeout_seconds", 30, name="queue"),
-    *rules("queues_lead_to_dead_letters", "aws_sqs_queue", "message_retention_seconds", 1209600, name="queue"),
-    *referring("functions_keep_what_failed_and_share_fairly", "aws_lambda_function", "dead_letter_config", "var.name"),
+    *without("databases_fail_over_and_are_protected", "aws_rds_cluster_instance"),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster_instance", "publicly_accessible", True, None),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster_instance", "availability_zone"),
     *rules(
-        "functions_keep_what_failed_and_share_fairly", "aws_lambda_function", "reserved_concurrent_executions", -1, 0
+        "databases_fail_over_and_are_protected", "aws_rds_cluster_instance", "performance_insights_kms_key_id", None
+    ),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "storage_encrypted", False),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "kms_key_id", None, _FOREIGN_KEY),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "deletion_protection", False, None),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "backup_retention_period", 1),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "skip_final_snapshot", True),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "final_snapshot_identifier", None),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster", "enabled_cloudwatch_logs_exports", [], None),
+    *rules("databases_fail_over_and_are_protected", "aws_rds_cluster_parameter_group", "parameter", []),
+    *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "storage_encrypted", False),
+    *rules("the_global_database_has_two_regions", "aws_rds_global_cluster", "deletion_protection", False),
+    *referring("queues_have_dead_letter_queues", "aws_sqs_queue", "redrive_policy", "var.name", name="queue"),
+    *rules("queues_have_dead_letter_queues", "aws_sqs_queue", "visibility_timeout_seconds", 30, name="queue"),
+    *rules("queues_have_dead_letter_queues", "aws_sqs_queue", "message_retention_seconds", 1209600, name="queue"),
+    *referring(
+        "functions_keep_failed_events_and_reserve_concurrency", "aws_lambda_function", "dead_letter_config", "var.name"
     ),
     *rules(
-        "functions_keep_what_failed_and_share_fairly", "aws_lambda_event_source_mapping", "function_response_types", []
+        "functions_keep_failed_events_and_reserve_concurrency",
+        "aws_lambda_function",
+        "reserved_concurrent_executions",
+        -1,
+        0,
+    ),
+    *rules(
+        "functions_keep_failed_events_and_reserve_concurrency",
+        "aws_lambda_event_source_mapping",
+        "function_response_types",
+        [],
     ),
     *rules("messages_logs_and_objects_are_encrypted", "aws_sns_topic", "kms_master_key_id", None, "alias/aws/sns"),
     *rules("messages_logs_and_objects_are_encrypted", "aws_sqs_queue", "kms_master_key_id", None, _FOREIGN_KEY),
@@ -281,7 +300,7 @@ BREAKAGES: list[Breakage] = [
     *rules("roles_are_precise", "aws_iam_policy", "policy", _EVERYTHING, _EVERYWHERE),
     *rules("roles_are_precise", "aws_iam_role", "assume_role_policy", _OPEN_TRUST),
     *rules("roles_are_precise", "aws_iam_role", "inline_policy", [{"name": "all", "policy": _EVERYTHING}]),
-    *rules("logs_end", "aws_cloudwatch_log_group", "retention_in_days", 0, None),
+    *rules("logs_have_a_retention", "aws_cloudwatch_log_group", "retention_in_days", 0, None),
     *rules("backups_are_copied_and_locked", "aws_backup_vault", "kms_key_arn", None),
     *without("backups_are_copied_and_locked", "aws_backup_vault_lock_configuration"),
     *rules("backups_are_copied_and_locked", "aws_backup_plan", "rule.0.copy_action", []),
@@ -311,8 +330,8 @@ BREAKAGES: list[Breakage] = [
         "players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "health_check_protocol", None
     ),
     *rules("players_are_sent_to_healthy_regions", "aws_globalaccelerator_endpoint_group", "threshold_count", 10),
-    *rules("alarms_reach_somebody", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
-    *without("alarms_reach_somebody", "aws_cloudwatch_metric_alarm"),
+    *rules("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm", "alarm_actions", [], None),
+    *without("every_alarm_has_an_action", "aws_cloudwatch_metric_alarm"),
     *rules("players_accounts_are_protected", "aws_cognito_user_pool", "mfa_configuration", "OFF", None),
     *rules(
         "players_accounts_are_protected", "aws_cognito_user_pool", "user_pool_add_ons.0.advanced_security_mode", "OFF"

@@ -1,4 +1,4 @@
-"""Fixtures of the Terraform tests: one copy of the tree a session, one emulator for what a plan asks of AWS."""
+"""Provides one copy of terraform/ and one emulated AWS for each test session, and the plans of production."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from tools.plan_model import Plan
 
 @pytest.fixture(scope="session")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of terraform/ to run in."""
+    """Return a copy of terraform/ in which tests run Terraform."""
     return terraform_cli.copy_tree(tmp_path_factory.mktemp("terraform"))
 
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
-    """The emulator that a plan asks who it is and for the master secret; started once."""
+    """Return the emulated AWS, from which a plan reads its account and the master secret."""
     with Emulators(tmp_path_factory.mktemp("emulator"), names=["ministack"]) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def prod_plans(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
-    """Plans of every stack of configs/prod.yaml by the real provider, from nothing.
+    """Plan every stack of configs/prod.yaml with the real provider, from empty states.
 
-    The inputs that another stack would publish are made up; the master secret, which the primary region reads at plan,
-    exists in the emulator.
+    The outputs of other stacks are invented. The master secret, which a plan of the primary region reads, exists in the
+    emulated AWS.
     """
     folder = tmp_path_factory.mktemp("prod")
     environment = inputs.environment("prod")

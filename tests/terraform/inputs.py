@@ -1,4 +1,4 @@
-"""Inputs of the production stacks by mjctl's own code, and what other stacks would publish."""
+"""Computes the inputs of the production stacks with the code of mjctl, and invents the outputs of other stacks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mjctl.models.workspace import Workspace
 ACCOUNT_ID = "123456789012"
 PROJECT_DIR = Path(__file__).parents[2]
 
-# An empty zip archive, by its digest: what a plan needs to know of the functions.
+# An empty zip archive and its digest. A plan reads no more of the functions' archive.
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 EMPTY_ZIP_SHA256 = base64.b64encode(hashlib.sha256(EMPTY_ZIP).digest()).decode()
 
@@ -37,7 +37,15 @@ def foundation(environment: Environment, /, **changes: Any) -> dict[str, Any]:
 def region(
     environment: Environment, name: str, foundation_contract: dict[str, Any], archive: Path, **changes: Any
 ) -> dict[str, Any]:
-    """`archive` need not exist for a plan that is refused."""
+    """Return the variables of the stack `region`.
+
+    Args:
+        environment: the environment.
+        name: the region.
+        foundation_contract: the contract of the foundation.
+        archive: path of the functions' archive. The file need not exist for a plan that is refused.
+        changes: variables to replace.
+    """
     package = Package(str(archive), EMPTY_ZIP_SHA256, "x86_64", "a" * 64)
     return {**aws_inputs.region(environment, name, foundation_contract, package, state=STATE), **changes}
 
@@ -49,7 +57,7 @@ def empty_archive(folder: Path) -> Path:
 
 
 def foundation_contract(environment: Environment, secret_arn: str) -> dict[str, Any]:
-    """What foundation publishes, made up: a region can then be planned although nothing exists."""
+    """Return an invented contract of the foundation, so that a region can be planned without a foundation."""
     home = environment.primary_region
     name = f"{environment.project}-{environment.name}"
     pool = f"https://cognito-idp.{home}.amazonaws.com/{home}_AbCdEfGhI"
@@ -96,7 +104,7 @@ def foundation_contract(environment: Environment, secret_arn: str) -> dict[str, 
 
 
 def region_edge(environment: Environment, region: str) -> dict[str, Any]:
-    """What a region publishes for the edge, made up."""
+    """Return an invented output `edge` of a region."""
     name = f"{environment.project}-{environment.name}"
     return {
         "api": {"name": f"d-abcdefghij.execute-api.{region}.amazonaws.com", "zone_id": "Z2FDTNDATAQYW2"},

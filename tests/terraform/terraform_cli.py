@@ -1,4 +1,4 @@
-"""Terraform for these tests: the provider from a mirror where there is one, a copy of the tree, plans as JSON."""
+"""Runs Terraform for these tests, with the AWS provider from a local mirror if there is a mirror."""
 
 from __future__ import annotations
 
@@ -18,14 +18,19 @@ ACCOUNT_ID = "123456789012"
 
 
 def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables of a Terraform run that knows no real account: settings of its own, made-up keys, given endpoints."""
+    """Return the environment variables of a Terraform run that cannot reach a real account.
+
+    Args:
+        folder: folder for the configuration file of Terraform.
+        endpoints: variables with the endpoints of an emulated AWS. Without them no AWS endpoint answers.
+    """
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "TF_"))}
     configuration = folder / "terraform.rc"
     configuration.write_text(cli_configuration(find_mirror()), encoding="utf-8")
     return {
         **inherited,
         "AWS_ACCESS_KEY_ID": "test",
-        # Nobody listens there: what is not sent to an emulator must not reach AWS.
+        # No program listens at this port, so that a request without an emulator's endpoint cannot reach AWS.
         "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_MAX_ATTEMPTS": "1" if endpoints is None else "5",
@@ -39,22 +44,28 @@ def environment(folder: Path, endpoints: Mapping[str, str] | None = None) -> dic
 
 
 class TerraformFailed(AssertionError):
-    """A run ended with another code than it should; holds what it said."""
+    """Reports a run with an unexpected exit code, with the output of Terraform."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """One initialised root: `source` in a copy of the tree, `data` of its own."""
+    """Holds an initialised root module.
+
+    Attributes:
+        source: folder of the root module, in a copy of terraform/.
+        data: Terraform's data folder for this root module.
+        variables: environment variables of every run.
+    """
 
     source: Path
     data: Path
     variables: Mapping[str, str]
 
     def run(self, *arguments: str, codes: Sequence[int] = (0,), timeout: float = 1200) -> str:
-        """Run to the end and return what it said.
+        """Run `terraform` and return its output.
 
         Raises:
-            TerraformFailed: it ended with none of `codes`.
+            TerraformFailed: the exit code is not in `codes`.
         """
         done = subprocess.run(
             ["terraform", f"-chdir={self.source}", *arguments],
@@ -80,7 +91,15 @@ class Root:
 
 
 def copy_tree(folder: Path, *, states_in_files: bool = True) -> Path:
-    """A copy of terraform/ in which lock files may be written; states are kept in files, or where the stacks say."""
+    """Copy terraform/, so that lock files can be written into the copy.
+
+    Args:
+        folder: folder for the copy.
+        states_in_files: whether the stacks keep their states in files, instead of the backend in the code.
+
+    Returns:
+        The folder of the copy.
+    """
     copy = folder / "terraform"
     shutil.copytree(TERRAFORM_DIR, copy, ignore=shutil.ignore_patterns(".terraform*"))
     for versions in copy.glob("stacks/*/versions.tf"):
@@ -96,7 +115,14 @@ def initialised(
     endpoints: Mapping[str, str] | None = None,
     backend: Mapping[str, str] | None = None,
 ) -> Root:
-    """`terraform init` of one root with its data in `folder`, and its state there or in `backend`."""
+    """Run `terraform init` for a root module.
+
+    Args:
+        source: folder of the root module.
+        folder: folder for data and, without `backend`, for the state.
+        endpoints: variables with the endpoints of an emulated AWS.
+        backend: settings of the backend.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     root = Root(source, folder / "data", environment(folder, endpoints))
     root.data.mkdir(exist_ok=True)

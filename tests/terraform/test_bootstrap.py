@@ -1,4 +1,7 @@
-"""`mjctl bootstrap` with the real provider on an emulated AWS: interrupted, repeated, by others, without its state."""
+"""Tests `mjctl bootstrap` with the real provider on an emulated AWS.
+
+The cases are an interrupted run, a repeated run, another machine, another environment and a lost state.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +42,7 @@ aws:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two environments of one project, the second with another primary region."""
+    """Return the folder of a project with two environments. The second environment has another primary region."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "configs").mkdir()
     (folder / "terraform").symlink_to(PROJECT / "terraform")
@@ -51,7 +54,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[daemon.RunningSandbox]:
-    """That of environment `one` in the first home."""
+    """Start the sandbox of the environment `one` in the first home folder."""
     home = tmp_path_factory.mktemp("home")
     yield daemon.start(home / "one").sandbox
     daemon.stop(home / "one")
@@ -70,7 +73,10 @@ def mjctl(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[..., dict[str, Any]]:
-    """Runs `mjctl bootstrap`, from any home towards the one account. What a process would ask once is asked anew."""
+    """Return a function that runs `mjctl bootstrap` with any home folder, for the same account.
+
+    It clears the values that a process reads from AWS only once.
+    """
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(project))
     monkeypatch.setattr(daemon, "running", lambda _folder: sandbox)
 
@@ -98,13 +104,13 @@ def client(sandbox: daemon.RunningSandbox, service: str) -> Any:
 
 
 def keys(sandbox: daemon.RunningSandbox) -> list[str]:
-    """Keys of the account, but those that AWS manages."""
+    """List the keys of the account without the keys that AWS manages."""
     kms = client(sandbox, "kms")
-    found = [kms.describe_key(KeyId=one["KeyId"])["KeyMetadata"] for one in kms.list_keys()["Keys"]]
-    return sorted(one["Arn"] for one in found if one["Description"].startswith("Terraform states"))
+    described = [kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] for key in kms.list_keys()["Keys"]]
+    return sorted(key["Arn"] for key in described if key["Description"].startswith("Terraform states"))
 
 
-def test_without_a_bucket_nothing_is_made_unasked(project: Path, home: Path, sandbox: daemon.RunningSandbox) -> None:
+def test_no_bucket_is_created_without_confirmation(project: Path, home: Path, sandbox: daemon.RunningSandbox) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mjctl", "bootstrap", "--env", "one"],
         env={**os.environ, "MJCTL_PROJECT_DIR": str(project), "MJCTL_HOME": str(home)},
@@ -119,7 +125,7 @@ def test_without_a_bucket_nothing_is_made_unasked(project: Path, home: Path, san
     assert keys(sandbox) == []
 
 
-def test_one_that_was_interrupted_is_finished_by_the_next(
+def test_the_next_run_finishes_an_interrupted_run(
     project: Path, home: Path, sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
 ) -> None:
     process = subprocess.Popen(
@@ -160,7 +166,7 @@ def test_one_that_was_interrupted_is_finished_by_the_next(
     assert not list((home / "one" / "bootstrap" / "terraform").glob("terraform.tfstate*"))
 
 
-def test_the_bucket_is_versioned_encrypted_private_and_takes_tls_alone(sandbox: daemon.RunningSandbox) -> None:
+def test_the_bucket_is_versioned_encrypted_private_and_requires_tls(sandbox: daemon.RunningSandbox) -> None:
     s3 = client(sandbox, "s3")
     assert s3.get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
     rules = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
@@ -172,7 +178,7 @@ def test_the_bucket_is_versioned_encrypted_private_and_takes_tls_alone(sandbox: 
     assert s3.head_object(Bucket=BUCKET, Key=STATE)["ServerSideEncryption"] == "aws:kms"
 
 
-def test_again_from_another_machine_and_for_another_environment_it_is_there_already(
+def test_a_run_on_another_machine_or_for_another_environment_changes_nothing(
     tmp_path: Path, mjctl: Callable[..., dict[str, Any]]
 ) -> None:
     first = mjctl("one")
@@ -181,7 +187,7 @@ def test_again_from_another_machine_and_for_another_environment_it_is_there_alre
     assert mjctl("two", tmp_path / "elsewhere") == {**first, "environment": "two"}
 
 
-def test_what_was_changed_by_hand_is_put_right(
+def test_a_manual_change_of_the_bucket_is_reverted(
     sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
 ) -> None:
     client(sandbox, "s3").put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Suspended"})
@@ -189,7 +195,7 @@ def test_what_was_changed_by_hand_is_put_right(
     assert client(sandbox, "s3").get_bucket_versioning(Bucket=BUCKET)["Status"] == "Enabled"
 
 
-def test_without_its_state_it_takes_over_what_exists(
+def test_a_run_without_the_state_imports_existing_resources(
     tmp_path: Path, sandbox: daemon.RunningSandbox, mjctl: Callable[..., dict[str, Any]]
 ) -> None:
     before = keys(sandbox)

@@ -1,4 +1,4 @@
-"""checkov over every module: what it finds is either mended or skipped with a reason beside it."""
+"""Runs checkov on every module. Each of its findings must be fixed, or skipped with a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 
 from tools import module_docs
 
-# Not among the test dependencies, which it does not fit beside: `pipx install checkov`, or name its program here.
+# checkov is no test dependency, because it needs other versions of libraries. `pipx install checkov` installs checkov,
+# or the variable CHECKOV names its program.
 CHECKOV = os.environ.get("CHECKOV") or shutil.which("checkov")
 
 

@@ -1,8 +1,8 @@
 """The data plane of a local region and the plan of the production modules have the same names and attributes.
 
-Two programs make them from `data-plane.yaml`: `mjctl.local.data_plane`, and the modules `match_store`, `events`,
-`identity` and `keys`. `LOCAL_DIFFERS` lists each deliberate difference with its reason. An attribute that only one of
-the two sets, or a listed difference that does not exist any more, fails the test.
+Both data planes are created from `data-plane.yaml`: by `mjctl.local.data_plane`, and by the modules `match_store`,
+`events`, `identity` and `keys`. `LOCAL_DIFFERS` lists each deliberate difference with its reason. The test fails for an
+attribute that only one program sets, and for a listed difference that no longer exists.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ DEFINITION = TERRAFORM_DIR / "modules" / "data_plane" / "data-plane.yaml"
 PROD, LOCAL = "arena-prod", "arena-local"
 MODULES = ("match_store", "events", "identity", "keys")
 
-_EMULATED = "the emulated AWS does not offer it, or does not act on it"
+_EMULATED = "the emulated AWS does not offer the attribute, or the attribute has no effect there"
 _NO_KEY_OF_ITS_OWN = "the files of a local region are private to its user; only fields are sealed, with the key `data`"
 _NO_REPLICAS = "a local region has no replicas in other regions"
 _ONE_CALLER = "only programs that have the region's key reach the emulated AWS, so it has no policies"
 
-# Attributes that only production sets, or that have another value there, by kind of part.
+# Attributes that only production sets, or that have another value in production, by kind of part.
 LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
     "table": {
         "deletion_protection_enabled": "`destroy` removes a local region with all its data",
@@ -58,7 +58,7 @@ LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
         "user_pool_tier": "threat protection is a paid service of Cognito",
         "username_configuration": _EMULATED,
     },
-    "app client": {"enable_token_revocation": "it is on by default in Cognito; the game does not revoke tokens"},
+    "app client": {"enable_token_revocation": "Cognito has it on by default, and the game does not revoke tokens"},
     "group": {"description": "a description has no effect"},
     "key": {
         "deletion_window_in_days": "`destroy` removes a local region with all its data",
@@ -73,7 +73,8 @@ ONLY_IN_PRODUCTION = {
     f"alias alias/{PROD}-storage": _NO_KEY_OF_ITS_OWN,
 }
 
-# What the provider plans for an argument that the code does not set, and what only the provider knows.
+# _UNSET has the values that the provider plans for an argument that the code does not set. _OF_THE_PROVIDER has the
+# attributes that only the provider knows.
 _UNSET = (None, "", [], {}, False, 0)
 _OF_THE_PROVIDER = {
     "confirmation_timeout_in_minutes",
@@ -95,7 +96,7 @@ _KINDS = {
     "aws_kms_key": "key",
     "aws_kms_alias": "alias",
 }
-# The policy lets the topic alone send to the queue. The emulated AWS of a region has no such policies: see _ONE_CALLER.
+# The policy allows only the topic to send to the queue. A local region has no policies, and _ONE_CALLER has the reason.
 _NO_PART = {"aws_sqs_queue_policy"}
 
 Parts = dict[str, dict[str, Any]]
@@ -172,10 +173,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def in_a_local_region(emulator: Emulators, region: str) -> Parts:
-    """Make the local data plane in the emulated AWS, and read it back in the provider's words."""
+    """Create the data plane of a local region in the emulated AWS, and read it in the provider's terms."""
     spec = data_plane.DataPlaneSpec(DEFINITION, LOCAL, emulator.url("ministack"), region, emulator.key)
     with pytest.MonkeyPatch.context() as patch:
-        # ARNs name the account. The emulator of these tests has another one than that of a local region.
+        # ARNs contain the account. The emulator of these tests has another account than a local region.
         patch.setattr(data_plane, "ACCOUNT_ID", emulator.account_id)
         manifest = data_plane.create(spec)
     parts: Parts = {}
@@ -191,11 +192,13 @@ def in_a_local_region(emulator: Emulators, region: str) -> Parts:
     for topic, arn in manifest["topics"].items():
         parts[f"topic {arn.rsplit(':', 1)[-1]}"] = {}
         for item in client("sns").list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]:
-            found = client("sns").get_subscription_attributes(SubscriptionArn=item["SubscriptionArn"])["Attributes"]
+            attributes = client("sns").get_subscription_attributes(SubscriptionArn=item["SubscriptionArn"])[
+                "Attributes"
+            ]
             key = f"{topic}-{item['Endpoint'].rsplit(':', 1)[-1].removeprefix(f'{LOCAL}-')}"
             parts[f"subscription {key}"] = {
                 "protocol": item["Protocol"],
-                "raw_message_delivery": str(found["RawMessageDelivery"]).lower() == "true",
+                "raw_message_delivery": str(attributes["RawMessageDelivery"]).lower() == "true",
             }
     parts |= _identity(client("cognito-idp"), manifest["identity"])
     for alias in client("kms").list_aliases()["Aliases"]:
@@ -233,16 +236,16 @@ def _keys(schema: list[dict[str, str]]) -> dict[str, str]:
 
 def _queue(sqs: Any, name: str) -> dict[str, Any]:
     url = sqs.get_queue_url(QueueName=name)["QueueUrl"]
-    found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     values: dict[str, Any] = {
-        "delay_seconds": int(found["DelaySeconds"]),
-        "message_retention_seconds": int(found["MessageRetentionPeriod"]),
-        "receive_wait_time_seconds": int(found["ReceiveMessageWaitTimeSeconds"]),
-        "visibility_timeout_seconds": int(found["VisibilityTimeout"]),
-        "fifo_queue": found.get("FifoQueue") == "true",
+        "delay_seconds": int(attributes["DelaySeconds"]),
+        "message_retention_seconds": int(attributes["MessageRetentionPeriod"]),
+        "receive_wait_time_seconds": int(attributes["ReceiveMessageWaitTimeSeconds"]),
+        "visibility_timeout_seconds": int(attributes["VisibilityTimeout"]),
+        "fifo_queue": attributes.get("FifoQueue") == "true",
     }
-    if "RedrivePolicy" in found:
-        policy = json.loads(found["RedrivePolicy"])
+    if "RedrivePolicy" in attributes:
+        policy = json.loads(attributes["RedrivePolicy"])
         values["redrive"] = {
             "to": policy["deadLetterTargetArn"].rsplit(":", 1)[-1],
             "max_receive_count": int(policy["maxReceiveCount"]),
@@ -287,7 +290,11 @@ def _identity(cognito: Any, identity: Mapping[str, str]) -> Parts:
 
 
 def differences(production: Parts, local: Parts) -> tuple[list[str], set[tuple[str, str]]]:
-    """Compare the two. Returns: what differs without a reason, and the listed differences that were seen."""
+    """Compare the parts of production with the parts of a local region.
+
+    Returns:
+        The differences without a listed reason, and the listed differences that exist.
+    """
     local = {name.replace(LOCAL, PROD): values for name, values in local.items()}
     unexplained, seen = [], set()
     for name in sorted(production.keys() | local.keys()):
@@ -298,16 +305,16 @@ def differences(production: Parts, local: Parts) -> tuple[list[str], set[tuple[s
             unexplained.append(f"only {'production' if name in production else 'a local region'} has {name}")
             continue
         kind = next(kind for kind in LOCAL_DIFFERS if name.startswith(f"{kind} "))
-        there, here = production[name], local[name]
-        for attribute in sorted(there.keys() | here.keys()):
-            ours = here.get(attribute)
-            ours = ours.replace(LOCAL, PROD) if isinstance(ours, str) else ours
-            if ours == there.get(attribute):
+        planned, existing = production[name], local[name]
+        for attribute in sorted(planned.keys() | existing.keys()):
+            value = existing.get(attribute)
+            value = value.replace(LOCAL, PROD) if isinstance(value, str) else value
+            if value == planned.get(attribute):
                 continue
             if attribute in LOCAL_DIFFERS[kind]:
                 seen.add((kind, attribute))
             else:
-                unexplained.append(f"{name}: {attribute} is {there.get(attribute)} in production, locally {ours}")
+                unexplained.append(f"{name}: {attribute} is {planned.get(attribute)} in production, locally {value}")
     return unexplained, seen
 
 
@@ -343,7 +350,7 @@ def test_every_part_of_the_definition_is_compared(both: tuple[Parts, Parts]) -> 
     assert expected <= both[0].keys()
 
 
-def test_another_name_or_value_is_found(both: tuple[Parts, Parts]) -> None:
+def test_a_different_name_or_value_is_reported(both: tuple[Parts, Parts]) -> None:
     production, local = both
     renamed = {name.replace("-dlq", "-dead-letter"): values for name, values in local.items()}
     assert any("dead-letter" in line for line in differences(production, renamed)[0])

@@ -1,4 +1,4 @@
-"""What an environment's file says reaches the resources: inputs by mjctl's own code, plans by the real provider."""
+"""Tests that the settings of an environment's file reach the resources in the plans of the real provider."""
 
 from __future__ import annotations
 
@@ -16,28 +16,30 @@ from mjctl.sandbox.emulators import Emulators
 
 pytestmark = [pytest.mark.infra, pytest.mark.timeout(600)]
 
-# Prod's plans are made, and looked at far more closely, in test_well_architected; sandbox is applied.
+# test_well_architected.py checks the plans of prod in detail, and test_sandbox_apply.py applies sandbox.
 NAMES = ["dev", "staging"]
 
 
 class Planned:
-    """What the stacks of one environment would make."""
+    """Holds the plans of one environment's stacks."""
 
     def __init__(self, environment: Environment, plans: dict[str, dict[str, Any]]) -> None:
         self.environment = environment
         self._plans = plans
 
     def all(self, stack: str, kind: str) -> list[dict[str, Any]]:
-        """The attributes of every resource of one type."""
+        """List the attributes of every planned resource of one type."""
         changes = self._plans[stack]["resource_changes"]
-        return [one["change"]["after"] for one in changes if one["mode"] == "managed" and one["type"] == kind]
+        return [
+            change["change"]["after"] for change in changes if change["mode"] == "managed" and change["type"] == kind
+        ]
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def planned(
     request: pytest.FixtureRequest, tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory
 ) -> Planned:
-    """The primary region and the edge; what foundation would publish is made up."""
+    """Plan the foundation, the primary region and the edge, with invented outputs of earlier stacks."""
     environment = inputs.environment(request.param)
     region = environment.primary_region
     folder = tmp_path_factory.mktemp(environment.name)
@@ -61,13 +63,13 @@ def planned(
     return Planned(environment, plans)
 
 
-def test_what_the_file_says_reaches_the_resources(planned: Planned) -> None:
+def test_settings_of_the_file_reach_the_resources(planned: Planned) -> None:
     environment = planned.environment
     account = environment.account
     (cache,) = planned.all("region", "aws_elasticache_replication_group")
     assert cache["node_type"] == account.cache.node_type
     assert cache["num_cache_clusters"] == 1 + (account.cache.replicas or 0)
-    assert {one["instance_class"] for one in planned.all("region", "aws_rds_cluster_instance")} == {
+    assert {instance["instance_class"] for instance in planned.all("region", "aws_rds_cluster_instance")} == {
         account.database.instance_class
     }
     (network,) = planned.all("region", "aws_vpc")

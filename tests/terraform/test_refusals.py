@@ -1,4 +1,4 @@
-"""Wrong input to the stacks is refused at plan, with a message that says what to change."""
+"""Tests that a plan refuses wrong input of the stacks, with a message that names the necessary change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONTRACT = inputs.foundation_contract(
 
 
 def refusal(root: terraform_cli.Root, variables: dict[str, Any]) -> str:
-    """What Terraform says to input that it must refuse, on one line."""
+    """Return the error that Terraform reports for invalid input, on one line."""
     with pytest.raises(terraform_cli.TerraformFailed) as failed:
         root.plan(variables)
     return re.sub(r"[\s│╷╵]+", " ", str(failed.value))
@@ -27,7 +27,7 @@ def refusal(root: terraform_cli.Root, variables: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def foundation(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One plan with every fault of foundation's input at once: Terraform reports them all."""
+    """Return the errors of one plan whose input has every fault at once. Terraform reports all of them."""
     root = terraform_cli.initialised(
         tree / "stacks" / "foundation", tmp_path_factory.mktemp("foundation"), emulator.endpoints()
     )
@@ -51,12 +51,12 @@ def foundation(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPat
     "message",
     [
         "account_id must be twelve digits",
-        "project and environment are too long together",
-        "Shorten one.",
-        "regions names a region twice: remove one",
-        "each needs at least three distinct zones; add a zone",
-        "two VPC ranges overlap",
-        "Give each its own, e.g. 10.10.0.0/16 and 10.20.0.0/16",
+        "<project>-<environment> must have at most 22 characters",
+        "shorten project or environment",
+        "regions contains a region twice, and both entries would own the same resources: remove one",
+        "Each of regions needs at least three different zones: add a zone",
+        "Two VPC ranges in regions overlap",
+        "Give each region its own range, for example 10.10.0.0/16 and 10.20.0.0/16",
     ],
 )
 def test_foundation_refuses(message: str, foundation: str) -> None:
@@ -65,7 +65,7 @@ def test_foundation_refuses(message: str, foundation: str) -> None:
 
 @pytest.fixture(scope="module")
 def region(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """One plan with faults that the stack refuses itself, and faults that its modules refuse."""
+    """Return the errors of one plan with faults that the stack refuses, and faults that its modules refuse."""
     folder = tmp_path_factory.mktemp("region")
     root = terraform_cli.initialised(tree / "stacks" / "region", folder, emulator.endpoints())
     variables = inputs.region(ENVIRONMENT, "us-east-1", CONTRACT, folder / "functions.zip")
@@ -81,15 +81,15 @@ def region(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFac
 @pytest.mark.parametrize(
     "message",
     [
-        "backup.copy_region must be another region than region",
-        "game.min_tasks must be below game.max_tasks, or nothing can scale: lower min_tasks or raise max_tasks",
-        "zones must name three to six availability zones",
+        "backup.copy_region must differ from region",
+        "game.min_tasks must be below game.max_tasks, or the fleet cannot scale: lower min_tasks or raise max_tasks",
+        "zones must contain three to six availability zones",
         "cidr must be an IPv4 range from /16 to /20",
         "nat must be per_zone or single",
         "replicas must be 1 to 5",
         "instances must be 2 to 15",
-        "capacity.min is above capacity.max: lower min or raise max",
-        "operators must be ARNs of IAM roles or users",
+        "capacity.min must not be above capacity.max: lower min or raise max",
+        "operators must contain ARNs of IAM roles or users",
     ],
 )
 def test_region_refuses(message: str, region: str) -> None:

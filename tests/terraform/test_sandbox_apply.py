@@ -1,7 +1,7 @@
-"""The production stacks, unchanged, on an emulated AWS by mjctl's own commands: made, left alone, changed, taken away.
+"""Applies the production stacks, unchanged, to an emulated AWS with mjctl's commands, and changes and destroys them.
 
-What no emulator can do is switched off in configs/sandbox.yaml; docs/emulated-aws.md says why, and production's plans
-cover it.
+configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists them with reasons,
+and the plans of production contain them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NOT_EMULATED = {
 
 @dataclass
 class Sandbox:
-    """A copy of the project, which no other work changes, with a home of its own."""
+    """Holds a copy of the project, which no other process changes, and its home folder."""
 
     project: Path
     home: Path
@@ -51,7 +51,7 @@ class Sandbox:
     deployed: dict[str, Any] = field(default_factory=dict)
 
     def mjctl(self, *arguments: str, codes: Sequence[int] = (0,)) -> dict[str, Any]:
-        """Run a command on the environment `sandbox` and return its document."""
+        """Run a command on the environment `sandbox` and return its JSON document."""
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments, "--env", "sandbox", "--output", "json"],
@@ -85,9 +85,9 @@ class Sandbox:
         return {entry["region"]: entry["outputs"] for entry in self.mjctl("outputs")["regions"]}
 
     def state(self, unit: str) -> str:
-        found = self.account.read(f"{self.environment.project}-{self.environment.name}/{unit}.tfstate")
-        assert found is not None
-        return found[0].decode()
+        stored = self.account.read(f"{self.environment.project}-{self.environment.name}/{unit}.tfstate")
+        assert stored is not None
+        return stored[0].decode()
 
     def change(self) -> None:
         """Change the environment's file so that every stack has something to do."""
@@ -100,36 +100,36 @@ class Sandbox:
 
 @pytest.fixture(scope="module")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """Everything deployed once, on emulators of its own."""
+    """Deploy all stacks once, on emulators that only these tests use."""
     folder = tmp_path_factory.mktemp("sandbox")
     for part in ("configs", "gameserver", "terraform", "web"):
         ignored = shutil.ignore_patterns("__pycache__", ".terraform*")
         shutil.copytree(inputs.PROJECT_DIR / part, folder / "project" / part, ignore=ignored)
-    made = Sandbox(folder / "project", folder / "home")
-    made.mjctl("sandbox", "up")
+    created = Sandbox(folder / "project", folder / "home")
+    created.mjctl("sandbox", "up")
     try:
-        made.mjctl("bootstrap", "--auto-approve")
-        made.deployed = made.mjctl("deploy", "--all-regions", "--auto-approve")
-        yield made
+        created.mjctl("bootstrap", "--auto-approve")
+        created.deployed = created.mjctl("deploy", "--all-regions", "--auto-approve")
+        yield created
     finally:
-        made.mjctl("sandbox", "down")
+        created.mjctl("sandbox", "down")
 
 
 def test_every_stack_is_applied(sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]) -> None:
-    results = {one["region"]: one for one in sandbox.deployed["regions"]}
+    results = {result["region"]: result for result in sandbox.deployed["regions"]}
     assert tuple(results) == sandbox.environment.units
-    assert {one["outcome"] for one in results.values()} == {"applied"}
-    assert {one["revision"] for one in results.values()} == {sandbox.deployed["regions"][0]["revision"]}
+    assert {result["outcome"] for result in results.values()} == {"applied"}
+    assert {result["revision"] for result in results.values()} == {sandbox.deployed["regions"][0]["revision"]}
     record_testsuite_property("deploy_seconds", sandbox.seconds["deploy --all-regions --auto-approve"])
-    for unit, one in results.items():
-        record_testsuite_property(f"{unit}_seconds", one["seconds"])
+    for unit, result in results.items():
+        record_testsuite_property(f"{unit}_seconds", result["seconds"])
 
 
 def test_a_second_plan_changes_nothing(
     sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     planned = sandbox.mjctl("plan", "--all-regions")
-    assert {one["region"]: one["outcome"] for one in planned["regions"]} == dict.fromkeys(
+    assert {result["region"]: result["outcome"] for result in planned["regions"]} == dict.fromkeys(
         sandbox.environment.units, "unchanged"
     )
     record_testsuite_property("plan_seconds", sandbox.seconds["plan --all-regions"])
@@ -148,10 +148,10 @@ def test_a_region_publishes_the_contract_that_mjctl_reads(sandbox: Sandbox) -> N
         assert contract.cache.access == "ops_function"
 
 
-def test_the_master_password_stands_in_no_state(sandbox: Sandbox) -> None:
+def test_no_state_contains_the_master_password(sandbox: Sandbox) -> None:
     secret = sandbox.outputs["foundation"]["database"]["secret_arn"]
-    found = sandbox.account.client("secretsmanager").get_secret_value(SecretId=secret)
-    password = json.loads(found["SecretString"])["password"]
+    value = sandbox.account.client("secretsmanager").get_secret_value(SecretId=secret)
+    password = json.loads(value["SecretString"])["password"]
     assert len(password) == 40
     for unit in sandbox.environment.units:
         assert password not in sandbox.state(unit)
@@ -169,7 +169,7 @@ def test_a_table_is_the_same_in_every_region(sandbox: Sandbox) -> None:
 def test_an_event_reaches_the_queue(sandbox: Sandbox) -> None:
     contract = sandbox.outputs[sandbox.environment.primary_region]
     sns, sqs, functions = (sandbox.account.client(service) for service in ("sns", "sqs", "lambda"))
-    # Its consumer would take the message first.
+    # The function that consumes the queue would receive the message first.
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:
@@ -186,10 +186,10 @@ def test_an_event_reaches_the_queue(sandbox: Sandbox) -> None:
 def test_the_web_client_of_the_release_is_published(sandbox: Sandbox) -> None:
     bucket = sandbox.outputs["edge"]["web_bucket"]
     listed = sandbox.account.client("s3").list_objects_v2(Bucket=bucket)["Contents"]
-    assert {"index.html", "config.json"} < {found["Key"] for found in listed}
+    assert {"index.html", "config.json"} < {item["Key"] for item in listed}
 
 
-def test_all_of_it_is_still_there_after_the_sandbox_was_down_and_after_it_was_killed(sandbox: Sandbox) -> None:
+def test_all_resources_exist_after_a_restart_and_after_a_kill_of_the_sandbox(sandbox: Sandbox) -> None:
     sandbox.mjctl("sandbox", "down")
     sandbox.mjctl("sandbox", "up")
     for emulator in sandbox.mjctl("sandbox", "status")["emulators"]:
@@ -198,45 +198,45 @@ def test_all_of_it_is_still_there_after_the_sandbox_was_down_and_after_it_was_ki
         process.wait(10)
     sandbox.mjctl("sandbox", "up")
     planned = sandbox.mjctl("plan", "--all-regions")
-    assert {one["outcome"] for one in planned["regions"]} == {"unchanged"}
+    assert {result["outcome"] for result in planned["regions"]} == {"unchanged"}
 
 
-def test_what_is_not_emulated_is_what_the_document_lists(sandbox: Sandbox) -> None:
+def test_the_document_lists_the_resource_types_without_emulation(sandbox: Sandbox) -> None:
     states = [json.loads(sandbox.state(unit)) for unit in sandbox.environment.units]
-    made = {found["type"] for state in states for found in state["resources"] if found["mode"] == "managed"}
+    created = {item["type"] for state in states for item in state["resources"] if item["mode"] == "managed"}
     used = {
         line.split('"')[1]
         for file in terraform_cli.TERRAFORM_DIR.glob("*/*/*.tf")
         for line in file.read_text(encoding="utf-8").splitlines()
         if line.startswith('resource "aws_')
     }
-    assert used - made == NOT_EMULATED
+    assert used - created == NOT_EMULATED
     document = (inputs.PROJECT_DIR / "docs" / "emulated-aws.md").read_text(encoding="utf-8")
     assert [kind for kind in NOT_EMULATED if f"`{kind}`" not in document] == []
     assert f"{len(NOT_EMULATED)} of {len(used)} resource types" in document
 
 
-def test_a_change_of_the_environment_is_made_in_place_in_every_stack(sandbox: Sandbox) -> None:
+def test_a_change_of_the_environment_updates_every_stack_in_place(sandbox: Sandbox) -> None:
     sandbox.change()
     deployed = sandbox.mjctl("deploy", "--all-regions", "--auto-approve")
-    for one in deployed["regions"]:
-        assert one["outcome"] == "applied", one["region"]
-        # What a data source reads anew is no change of a resource.
-        assert {change["action"] for change in one["changes"]} - {"read"} == {"update"}, one
-    assert {one["outcome"] for one in sandbox.mjctl("drift", "--all-regions")["regions"]} == {"unchanged"}
+    for result in deployed["regions"]:
+        assert result["outcome"] == "applied", result["region"]
+        # A data source that Terraform reads again is no change of a resource.
+        assert {change["action"] for change in result["changes"]} - {"read"} == {"update"}, result
+    assert {result["outcome"] for result in sandbox.mjctl("drift", "--all-regions")["regions"]} == {"unchanged"}
 
 
-def test_the_primary_region_is_not_taken_down_before_the_others(sandbox: Sandbox) -> None:
+def test_the_primary_region_is_not_destroyed_before_the_others(sandbox: Sandbox) -> None:
     refused = sandbox.mjctl("destroy", "--region", sandbox.environment.primary_region, "--auto-approve", codes=[11])
     assert "goes last" in refused["error"]["what"]
 
 
 def test_destroy_leaves_nothing(sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]) -> None:
     destroyed = sandbox.mjctl("destroy", "--all-regions", "--auto-approve")
-    assert {one["region"]: one["outcome"] for one in destroyed["regions"]} == dict.fromkeys(
+    assert {result["region"]: result["outcome"] for result in destroyed["regions"]} == dict.fromkeys(
         sandbox.environment.units, "destroyed"
     )
     record_testsuite_property("destroy_seconds", sandbox.seconds["destroy --all-regions --auto-approve"])
     for unit in sandbox.environment.units:
         assert json.loads(sandbox.state(unit))["resources"] == []
-    assert {one["state"] for one in sandbox.mjctl("status")["regions"]} == {"absent"}
+    assert {unit["state"] for unit in sandbox.mjctl("status")["regions"]} == {"absent"}

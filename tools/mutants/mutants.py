@@ -1,6 +1,7 @@
-"""The mutants: one line of product code broken at a time, and the tests that must notice.
+"""Lists the mutants: each breaks one line of the product, and names the tests that must then fail.
 
-`make mutants` runs them. A mutant whose text is gone is an error: a change of such a line includes its mutant.
+`make mutants` runs the mutants. A mutant whose text no longer occurs in its file is an error. A change of a line
+that a mutant replaces must therefore change the mutant too.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ GAME = "tests/integration/gameserver"
 
 @dataclass(frozen=True)
 class Mutant:
-    """One way to break the product.
+    """Describes one way to break the product.
 
     Attributes:
-        name: What `make mutants` prints.
-        breaks: What the product then does wrong.
-        file: Where the line is.
+        name: Short name that `make mutants` prints.
+        breaks: The wrong behavior of the broken product, as a verb phrase.
+        file: Path of the file, relative to the repository.
         old: The text to replace. It must occur exactly once in the file.
         new: The text that breaks it.
         tests: Test files, or tests, of which at least one must fail.
-        equivalent: Why no test can notice, where that is so. Such a mutant is not run.
+        equivalent: The reason why no test can detect the mutant, or "". A mutant with a reason is not run.
     """
 
     name: str
@@ -126,7 +127,7 @@ MUTANTS = (
     ),
     Mutant(
         "gate-no-reset",
-        "adds up bad looks that lie hours apart",
+        "adds up failed checks that are hours apart",
         "mjctl/deploy/gate.py",
         "                bad = unproven = 0\n",
         "                unproven = 0\n",

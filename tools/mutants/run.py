@@ -1,9 +1,9 @@
-"""Break the product one line at a time and see that a test fails.
+"""Breaks the product one line at a time, and checks that a test fails for each broken line.
 
-`make mutants` runs all, `python -m tools.mutants.run NAME...` some.
+`make mutants` runs all mutants, and `python -m tools.mutants.run NAME...` runs the named mutants.
 
-Each mutant is applied to a copy of the checkout, so nothing here is ever left broken. A test that fails without any
-mutant proves nothing: the tests are run once on the unbroken copy first, unless `--no-baseline` is given.
+Each mutant is applied to a copy of the checkout, so that the checkout is never broken. A test that fails without a
+mutant too proves nothing. The tests therefore run once on the unbroken copy first, unless `--no-baseline` is given.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 _NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".mjctl", "__pycache__", ".*_cache", "*.egg-info", "node_modules"
 )
-# A mutant can make a test wait for ever; that is a test that fails, though an expensive one.
+# A mutant can make a test wait for ever. A test that exceeds this number of seconds counts as failed.
 _SECONDS = 600
 _FAILED, _NO_TESTS = 1, 5
 
 
 class StaleMutantError(Exception):
-    """The text of a mutant is gone, or occurs more than once: the mutant tests nothing."""
+    """Reports a mutant whose text does not occur exactly once in its file, so that the mutant tests nothing."""
 
 
 def broken(mutant: Mutant, root: Path = ROOT) -> str:
@@ -44,7 +44,7 @@ def broken(mutant: Mutant, root: Path = ROOT) -> str:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     count = text.count(mutant.old)
     if count != 1:
-        raise StaleMutantError(f"{mutant.name}: the text occurs {count} times in {mutant.file}, it must occur once")
+        raise StaleMutantError(f"{mutant.name}: the text occurs {count} times in {mutant.file} and must occur once")
     missing = [test for test in mutant.tests if not (root / test.split("::")[0]).exists()]
     if missing:
         raise StaleMutantError(f"{mutant.name}: there is no {', '.join(missing)}")
@@ -52,8 +52,13 @@ def broken(mutant: Mutant, root: Path = ROOT) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Run the mutants named in `arguments`, or all.
+
+    Returns:
+        0 if a test failed for every mutant, 1 if a mutant survived, 2 if the tests fail without a mutant.
+    """
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", help="mutants to run; all by default")
+    parser.add_argument("names", nargs="*", help="names of the mutants to run; all by default")
     parser.add_argument("--no-baseline", action="store_true", help="do not run the tests on the unbroken copy first")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
@@ -75,7 +80,7 @@ def _run(chosen: Sequence[Mutant], copy: Path, *, baseline: bool) -> int:
         tests = sorted({test for mutant in tried for test in mutant.tests})
         print(f"unbroken: {len(tests)} test files", flush=True)
         if _pytest(copy, tests, stop=False)[0] != 0:
-            print("the tests fail without a mutant: mend them first")
+            print("the tests fail without a mutant: fix the tests first")
             return 2
     survivors = []
     for mutant in chosen:
@@ -106,14 +111,22 @@ def _caught_by(mutant: Mutant, copy: Path) -> str:
     finally:
         path.write_text(whole, encoding="utf-8")
     if code not in (0, _FAILED, _NO_TESTS):
-        raise SystemExit(f"{mutant.name}: pytest ended with {code}: the mutant is no valid program, or the run broke")
+        raise SystemExit(f"{mutant.name}: pytest ended with {code}: the mutant is invalid, or pytest could not run")
     return failed if code == _FAILED else ""
 
 
 def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
-    """Run tests of the copy. Returns: pytest's exit code, and the first test that failed.
+    """Run tests of the copy.
 
-    The copy's folder comes first on the path, so that its packages are imported and not those of the checkout.
+    The copy's folder precedes all others on the import path, so that the tests import the packages of the copy.
+
+    Args:
+        copy: folder of the copied checkout.
+        tests: test files, or ids of tests.
+        stop: whether to stop at the first failure.
+
+    Returns:
+        The exit code of pytest, and the id of the first test that failed.
     """
     environment = {
         **os.environ,
@@ -137,16 +150,16 @@ def _pytest(copy: Path, tests: Iterable[str], *, stop: bool) -> tuple[int, str]:
         print(ended.stdout[-4_000:])
     if f"{copy}" not in _imported_from(copy, environment):
         raise SystemExit("the tests do not import the copy: a mutant would change nothing")
-    found = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
-    return ended.returncode, found[1] if found else "a test"
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ended.stdout, re.MULTILINE)
+    return ended.returncode, failed[1] if failed else "a test"
 
 
 def _imported_from(copy: Path, environment: dict[str, str]) -> str:
     script = "import gameserver, mjctl; print(gameserver.__file__, mjctl.__file__)"
-    found = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", script], cwd=copy, env=environment, capture_output=True, text=True, check=True
     )
-    return found.stdout
+    return printed.stdout
 
 
 if __name__ == "__main__":

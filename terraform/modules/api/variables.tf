@@ -1,26 +1,26 @@
 variable "certificate_arn" {
-  description = "Validated certificate of this region for domain_name."
+  description = "ARN of a validated certificate in this region for `domain_name`."
   type        = string
 }
 
 variable "cors_allow_origins" {
-  description = "Origins of web clients that are not served from the API's own domain."
+  description = "Origins of web clients that are not served from the API's domain. The API allows their cross-origin requests."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for origin in var.cors_allow_origins : startswith(origin, "https://")])
-    error_message = "cors_allow_origins must begin with https://; a wildcard is not offered."
+    error_message = "Each of cors_allow_origins must begin with https://. A wildcard is not allowed."
   }
 }
 
 variable "domain_name" {
-  description = "Name that players use, the same in every region; the generated name is switched off, so that nobody goes around it."
+  description = "Host name at which players call the API, the same in every region. The name that API Gateway generates is switched off, so that every request passes the domain name."
   type        = string
 }
 
 variable "jwt" {
-  description = "Whose tokens open the routes with `authorized`."
+  description = "Issuer and audience of the player tokens that the routes with `authorized = true` accept."
   type = object({
     audience = string
     issuer   = string
@@ -28,23 +28,23 @@ variable "jwt" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts access logs."
+  description = "ARN of the KMS key in this region that encrypts the access logs."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that access logs are kept."
+  description = "Number of days for which access logs are kept."
   type        = number
   default     = 90
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "routes" {
-  description = "Routes by `METHOD /path`: the function that answers (a key of `targets`), and whether a player's token is demanded."
+  description = "Routes by `METHOD /path`. `target`: the function that answers, a key of `targets`. `authorized`: whether the route requires a player's token."
   type = map(object({
     authorized = bool
     target     = string
@@ -52,17 +52,17 @@ variable "routes" {
 
   validation {
     condition     = alltrue([for route, _ in var.routes : can(regex("^(DELETE|GET|PATCH|POST|PUT) /", route))])
-    error_message = "routes: a key must be a method, one space and a path, e.g. `POST /v1/login`."
+    error_message = "A key of routes must be an HTTP method, one space and a path, for example `POST /v1/login`."
   }
 
   validation {
     condition     = alltrue([for route in var.routes : contains(keys(var.targets), route.target)])
-    error_message = "routes: a target is not in `targets`; add the function there or correct the name."
+    error_message = "A route has a target that `targets` does not contain: add the function to `targets`, or correct the target."
   }
 }
 
 variable "targets" {
-  description = "Functions by name: invoke ARN and physical name."
+  description = "Functions that answer routes, by a short name. Each has the ARN that API Gateway invokes and the function's name in Lambda."
   type = map(object({
     function_name = string
     invoke_arn    = string
@@ -70,7 +70,7 @@ variable "targets" {
 }
 
 variable "throttle" {
-  description = "Requests per second over all players of the region, and the burst above it."
+  description = "Limits for the requests of all players in the region together: requests per second, and the burst above that rate."
   type = object({
     burst                 = optional(number, 1000)
     rate_limit_per_second = optional(number, 500)
@@ -79,6 +79,6 @@ variable "throttle" {
 
   validation {
     condition     = var.throttle.burst >= var.throttle.rate_limit_per_second
-    error_message = "throttle.burst is below rate_limit_per_second: raise burst."
+    error_message = "throttle.burst must not be below throttle.rate_limit_per_second: raise burst."
   }
 }

@@ -19,7 +19,8 @@ resource "aws_backup_vault" "copy" {
   kms_key_arn   = var.copy_kms_key_arn
 }
 
-# Governance: nobody without the right to take the lock off deletes a recovery point early, an attacker with a key neither.
+# Vault lock in governance mode: only a principal with the permission to remove the lock can delete a recovery point
+# early. An attacker with a stolen key of another principal cannot.
 resource "aws_backup_vault_lock_configuration" "main" {
   count = var.lock ? 1 : 0
 
@@ -49,7 +50,7 @@ resource "aws_backup_plan" "main" {
       target_vault_name = aws_backup_vault.main.name
 
       copy_action {
-        # From names: where the copies go is then seen at plan.
+        # The ARN is composed from names, so that the plan already shows the region of the copies.
         destination_vault_arn = "arn:aws:backup:${var.copy_region}:${var.account_id}:backup-vault:${aws_backup_vault.copy.name}"
 
         lifecycle {
@@ -87,7 +88,7 @@ resource "aws_iam_role" "backup" {
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
-# AWS keeps these two in step with what the service needs for each kind of resource.
+# AWS updates these two managed policies whenever AWS Backup needs other permissions for a kind of resource.
 resource "aws_iam_role_policy_attachment" "backup" {
   for_each = toset(["AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"])
 

@@ -1,4 +1,4 @@
 output "vault_name" {
-  description = "Vault of this region."
+  description = "Name of this region's backup vault."
   value       = aws_backup_vault.main.name
 }

@@ -1,62 +1,62 @@
 variable "account_id" {
-  description = "Account of the vaults."
+  description = "AWS account that owns the vaults, twelve digits."
   type        = string
 }
 
 variable "copy_kms_key_arn" {
-  description = "Key of the copies' region that encrypts the copies."
+  description = "ARN of the KMS key that encrypts the copies. It is in the region of the copies."
   type        = string
 }
 
 variable "copy_region" {
-  description = "Region of the provider aws.copy; another than region."
+  description = "Region of the provider `aws.copy`, in which the copies are kept. It must differ from `region`."
   type        = string
 
   validation {
     condition     = var.copy_region != var.region
-    error_message = "copy_region must be another region than region: a copy beside the original is lost with it."
+    error_message = "copy_region must differ from region, because a regional failure would destroy a copy in the same region together with the original."
   }
 }
 
 variable "force_destroy" {
-  description = "Delete the vaults although they hold recovery points: for what is not production."
+  description = "Delete the vaults even if they contain recovery points. Set it only for environments below production."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts the recovery points."
+  description = "ARN of the KMS key in this region that encrypts the recovery points."
   type        = string
 }
 
 variable "lock" {
-  description = "Lock both vaults, so that nobody deletes a recovery point early. Off only where the vaults must go with the rest."
+  description = "Lock both vaults, so that recovery points cannot be deleted early. Switch it off only for an environment that `destroy` must remove completely."
   type        = bool
   default     = true
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the default provider."
+  description = "Region of the default provider, in which the backups are kept."
   type        = string
 }
 
 variable "resources" {
-  description = "ARNs that are backed up, by a name."
+  description = "ARNs of the tables and clusters to back up, each by a name of your choice."
   type        = map(string)
 
   validation {
     condition     = length(var.resources) > 0
-    error_message = "resources is empty: name at least one table or cluster."
+    error_message = "resources is empty: add at least one table or cluster."
   }
 }
 
 variable "retention_days" {
-  description = "Days that daily and monthly recovery points are kept, and the copies of both."
+  description = "Days for which the daily recovery points (`daily`), the monthly recovery points (`monthly`) and the copies of the daily recovery points (`copies`) are kept."
   type = object({
     copies  = optional(number, 90)
     daily   = optional(number, 35)
@@ -66,6 +66,6 @@ variable "retention_days" {
 
   validation {
     condition     = var.retention_days.daily >= 7 && var.retention_days.copies >= var.retention_days.daily
-    error_message = "retention_days.daily must be at least 7, and copies at least daily."
+    error_message = "retention_days.daily must be at least 7, and retention_days.copies must not be below retention_days.daily."
   }
 }

@@ -6,7 +6,7 @@ terraform {
       source  = "hashicorp/aws"
       version = ">= 5.100, < 7.0"
 
-      # The region that keeps the copies.
+      # Provider for the region that keeps the copies.
       configuration_aliases = [aws.copy]
     }
   }

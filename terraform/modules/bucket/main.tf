@@ -3,9 +3,11 @@ locals {
 }
 
 resource "aws_s3_bucket" "main" {
-  #checkov:skip=CKV2_AWS_62:nothing has to happen when an object arrives
-  #checkov:skip=CKV_AWS_144:logs and the web client can be made again; states are versioned for a year
-  #checkov:skip=CKV_AWS_18:a log of the log bucket would log itself; the others are read by one service each
+  #checkov:skip=CKV2_AWS_62:Nothing has to happen when an object arrives.
+
+  #checkov:skip=CKV_AWS_144:Logs and the web client can be created again, and old states are kept for a year.
+
+  #checkov:skip=CKV_AWS_18:The log bucket would log its own logs, and each other bucket has one service as its reader.
   bucket        = var.bucket
   force_destroy = var.force_destroy
 }

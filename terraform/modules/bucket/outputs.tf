@@ -1,10 +1,10 @@
 output "arn" {
-  description = "The bucket, for policies."
+  description = "ARN of the bucket, for IAM policies."
   value       = aws_s3_bucket.main.arn
 }
 
 output "id" {
-  description = "Name of the bucket, known once its policy stands."
+  description = "Name of the bucket. It is available after the bucket's policy has been applied."
   value       = aws_s3_bucket.main.id
 
   depends_on = [aws_s3_bucket_policy.main]

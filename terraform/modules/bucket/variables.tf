@@ -1,39 +1,39 @@
 variable "bucket" {
-  description = "Name of the bucket, unique in the world."
+  description = "Name of the bucket. No other bucket on AWS may have it."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket))
-    error_message = "bucket must be 3 to 63 characters of a-z, 0-9 and '-': shorten project or environment."
+    error_message = "bucket must have 3 to 63 characters of a-z, 0-9 and '-': shorten project or environment."
   }
 }
 
 variable "expire_days" {
-  description = "Delete objects after this many days; null keeps them."
+  description = "Number of days after which S3 deletes an object. Null keeps all objects."
   type        = number
   default     = null
 }
 
 variable "force_destroy" {
-  description = "Delete the bucket although it holds objects."
+  description = "Delete the bucket even if it contains objects."
   type        = bool
   default     = false
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts objects; null uses S3's own key, which load balancer logs and a public CDN need."
+  description = "ARN of the KMS key that encrypts the objects. Null uses S3's key, which load balancer logs and a public CDN need."
   type        = string
   default     = null
 }
 
 variable "noncurrent_days" {
-  description = "Days that an overwritten or deleted object can be brought back."
+  description = "Number of days for which an overwritten or deleted object can be restored."
   type        = number
   default     = 30
 }
 
 variable "statements" {
-  description = "Who may do what beyond the account's own principals, by statement id; `path` is the part of the bucket."
+  description = "Permissions for AWS services, by statement id, in addition to those of the account's own principals. `path`: the part of the bucket that a statement covers."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))

@@ -1,15 +1,16 @@
-# Every group must hold a user named `default`; AWS's own one can do everything without a password.
+# Every user group must contain a user named `default`. The `default` user that AWS provides may run every command
+# without a password. This user replaces it and may run no command.
 resource "aws_elasticache_user" "default" {
   user_id       = "${var.name}-default"
   user_name     = "default"
   access_string = "off ~keys* -@all +get"
   engine        = "redis"
 
-  # Without commands there is nothing to protect; the service demands either this or a password.
+  # ElastiCache requires a password or this setting. A user that is switched off needs no password.
   no_password_required = true
 }
 
-# Log-in by IAM demands that id and name are equal.
+# ElastiCache requires that the id and the name of a user with IAM log-in are equal.
 resource "aws_elasticache_user" "iam" {
   for_each = var.users
 

@@ -1,53 +1,53 @@
 variable "account_id" {
-  description = "Account of the cache."
+  description = "AWS account that owns the cache, twelve digits."
   type        = string
 }
 
 variable "allowed_security_groups" {
-  description = "Security groups that may connect, by a name of the client."
+  description = "Ids of the security groups whose members may connect, each by the name of the client."
   type        = map(string)
 }
 
 variable "engine_version" {
-  description = "Redis OSS version; 7 is the first with log-in by IAM."
+  description = "Version of Redis OSS. Version 7 is the first with log-in by IAM."
   type        = string
   default     = "7.1"
 
   validation {
     condition     = startswith(var.engine_version, "7.")
-    error_message = "engine_version must be 7.x: users log in by IAM, which 6 cannot."
+    error_message = "engine_version must be 7.x, because users log in by IAM, which version 6 does not support."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts data at rest, snapshots and logs."
+  description = "ARN of the KMS key in this region that encrypts data at rest, snapshots and logs."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that slow and engine logs are kept."
+  description = "Number of days for which the slow log and the engine log are kept."
   type        = number
   default     = 30
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "node_type" {
-  description = "Node type, e.g. cache.r7g.large."
+  description = "Node type of ElastiCache, for example cache.r7g.large."
   type        = string
   default     = "cache.r7g.large"
 
   validation {
     condition     = startswith(var.node_type, "cache.")
-    error_message = "node_type must begin with cache., e.g. cache.r7g.large."
+    error_message = "node_type must begin with `cache.`, for example cache.r7g.large."
   }
 }
 
 variable "region" {
-  description = "Region of the provider; part of the id, which must not stand in two regions."
+  description = "Region of the provider. It is part of the cache's id, because two regions of an account must not use the same id."
   type        = string
 
   validation {
@@ -57,18 +57,18 @@ variable "region" {
 }
 
 variable "replicas" {
-  description = "Replicas beside the primary; each in another zone."
+  description = "Number of replicas in addition to the primary, each in another zone."
   type        = number
   default     = 2
 
   validation {
     condition     = var.replicas >= 1 && var.replicas <= 5
-    error_message = "replicas must be 1 to 5: without one, losing a node loses the running matches."
+    error_message = "replicas must be 1 to 5, because without a replica the loss of a node ends the running matches."
   }
 }
 
 variable "snapshot_retention_days" {
-  description = "Days that daily snapshots are kept."
+  description = "Number of days for which daily snapshots are kept."
   type        = number
   default     = 7
 
@@ -79,31 +79,31 @@ variable "snapshot_retention_days" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets by zone, at least three."
+  description = "Ids of the data subnets by zone, for at least three zones."
   type        = map(string)
 
   validation {
     condition     = length(var.subnet_ids) >= 3
-    error_message = "subnet_ids must hold subnets of at least three zones: add a zone."
+    error_message = "subnet_ids must contain subnets of at least three zones: add a zone."
   }
 }
 
 variable "users" {
-  description = "Users that log in with their IAM role (no password exists), by name; `access` is a Redis ACL string that begins with `on`."
+  description = "Users by name. They log in with their IAM role and have no password. `access`: a Redis ACL string that begins with `on`."
   type        = map(object({ access = string }))
 
   validation {
     condition     = alltrue([for user in var.users : startswith(user.access, "on ")])
-    error_message = "users.*.access must be an ACL string that begins with `on`, e.g. `on ~cache:* +@read`."
+    error_message = "users.*.access must be a Redis ACL string that begins with `on`, for example `on ~cache:* +@read`."
   }
 
   validation {
     condition     = !contains(keys(var.users), "default")
-    error_message = "users must not hold `default`: it is made here, switched off."
+    error_message = "users must not contain `default`: this module defines that user and switches it off."
   }
 }
 
 variable "vpc_id" {
-  description = "VPC of the subnets."
+  description = "Id of the VPC that contains the subnets."
   type        = string
 }

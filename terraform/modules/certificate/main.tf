@@ -10,7 +10,7 @@ resource "aws_acm_certificate" "main" {
   }
 }
 
-# Keys from the variable: the certificate's own list of names is unknown until it exists.
+# The keys come from the variables, because the certificate's list of names is unknown until the certificate exists.
 resource "aws_route53_record" "validation" {
   for_each = setsubtract(var.names, var.shared_names)
 

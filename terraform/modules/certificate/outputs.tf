@@ -1,4 +1,4 @@
 output "arn" {
-  description = "The certificate, once it is valid."
+  description = "ARN of the certificate. It is available after ACM has validated the certificate."
   value       = aws_acm_certificate_validation.main.certificate_arn
 }

@@ -1,25 +1,25 @@
 variable "names" {
-  description = "Host names of the certificate; the first is its subject."
+  description = "Host names of the certificate. The first name is its subject."
   type        = list(string)
 
   validation {
     condition     = length(var.names) >= 1 && length(var.names) <= 10 && length(distinct(var.names)) == length(var.names)
-    error_message = "names must hold 1 to 10 host names, each once."
+    error_message = "names must contain 1 to 10 different host names."
   }
 }
 
 variable "shared_names" {
-  description = "Those of `names` whose validation record another stack keeps: ACM asks for the same record in every region, and one owner is what keeps it when a region is destroyed."
+  description = "Host names among `names` whose validation records another stack owns. ACM requests the same record in every region. With one owner, destroying a region does not delete the record."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for name in var.shared_names : contains(var.names, name)])
-    error_message = "shared_names holds a name that is not in names."
+    error_message = "shared_names contains a name that names does not contain: add the name to names, or remove it."
   }
 }
 
 variable "zone_id" {
-  description = "Hosted zone that answers for every name; it must be delegated, or the validation waits until it is."
+  description = "Id of the hosted zone of all names. The certificate's validation waits until the parent zone delegates to the hosted zone."
   type        = string
 }

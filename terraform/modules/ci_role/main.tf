@@ -4,11 +4,12 @@ locals {
     { for purpose, subjects in { drill = var.subjects.drill } : purpose => subjects if length(subjects) > 0 },
   )
 
-  # Six characters of AWS's own end the name.
+  # Secrets Manager appends `-` and six random characters to the name of a secret.
   master_secret = "arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-database-master-??????"
 
-  # Services whose resources the stacks make. Their actions take no useful resource before the resource exists, so region and
-  # account bound them; IAM and KMS, through which more could be had, are bound by name or tag below.
+  # The AWS services of the stacks' resources. Their create actions accept no ARN before the resource exists, so that
+  # the policy limits them to the account and the regions. Actions of IAM and KMS could raise permissions: names or
+  # regions limit them below.
   services = [
     "acm", "application-autoscaling", "apigateway", "backup", "backup-storage", "cloudfront", "cloudwatch", "cognito-idp", "dynamodb", "ec2", "ecr",
     "ecs", "elasticache", "elasticloadbalancing", "globalaccelerator", "lambda", "logs", "rds", "route53", "s3",
@@ -22,7 +23,7 @@ resource "aws_iam_openid_connect_provider" "ci" {
 }
 
 data "aws_iam_policy_document" "trust" {
-  #checkov:skip=CKV_AWS_358:the variable refuses a subject that does not name owner and repository
+  #checkov:skip=CKV_AWS_358:The variable `subjects` rejects a subject that does not name owner and repository.
   for_each = local.subjects
 
   statement {
@@ -68,7 +69,7 @@ data "aws_iam_policy_document" "state" {
 }
 
 data "aws_iam_policy_document" "deploy" {
-  # Waiver `*`: see local.services.
+  # Waiver for the resource `*`: local.services has the reason.
   statement {
     sid       = "WaivedStackServices"
     actions   = [for service in local.services : "${service}:*"]
@@ -81,7 +82,7 @@ data "aws_iam_policy_document" "deploy" {
     }
   }
 
-  # Waiver `*`: a key has no name; its tag says whose it is, and a new one must get it.
+  # Waiver for the resource `*`: the id of a KMS key is unknown before the key exists, and its ARN contains no name.
   statement {
     sid       = "WaivedKeys"
     actions   = ["kms:CreateAlias", "kms:CreateGrant", "kms:CreateKey", "kms:Decrypt", "kms:DeleteAlias", "kms:DescribeKey", "kms:EnableKeyRotation", "kms:GenerateDataKey*", "kms:Get*", "kms:List*", "kms:PutKeyPolicy", "kms:ReplicateKey", "kms:ScheduleKeyDeletion", "kms:TagResource", "kms:UntagResource", "kms:UpdateAlias", "kms:UpdateKeyDescription"]
@@ -103,14 +104,14 @@ data "aws_iam_policy_document" "deploy" {
     ]
   }
 
-  # AWS makes these for a service when its first resource is made, with rights that it chooses itself.
+  # AWS creates a service-linked role together with the first resource of a service. AWS chooses the role's permissions.
   statement {
     sid       = "ServiceLinkedRoles"
     actions   = ["iam:CreateServiceLinkedRole"]
     resources = ["arn:aws:iam::${var.account_id}:role/aws-service-role/*"]
   }
 
-  # A pipeline that could change its own roles could give itself anything.
+  # A pipeline that could change its own roles could give itself every permission.
   statement {
     sid       = "NotOwnPipelineRoles"
     effect    = "Deny"
@@ -131,7 +132,8 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 
-# A plan reads the database's master password for the write-only argument that it goes to, though it shows it nowhere.
+# `terraform plan` reads the database's master password for a write-only argument. The password appears in no plan and
+# no state.
 data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "MasterSecret"
@@ -158,9 +160,10 @@ data "aws_iam_policy_document" "plan" {
   }
 }
 
-# `mjctl backup create` and `drill` with --kind managed: no backup and no live table can be removed or written with it.
+# For `mjctl backup create --kind managed` and `mjctl backup drill --kind managed`. The role cannot delete a backup,
+# and it cannot write to a table in use.
 data "aws_iam_policy_document" "drill" {
-  #checkov:skip=CKV_AWS_356:the statement on every resource only lists, and says why at its place
+  #checkov:skip=CKV_AWS_356:The only statement on every resource just lists resources.
   statement {
     sid       = "ReadStates"
     actions   = ["s3:GetObject"]
@@ -173,7 +176,7 @@ data "aws_iam_policy_document" "drill" {
     resources = [var.kms_key_arn]
   }
 
-  # Waiver `*`: these take no resource.
+  # Waiver for the resource `*`: these actions accept no ARN.
   statement {
     sid = "WaivedList"
     actions = [
@@ -210,7 +213,8 @@ data "aws_iam_policy_document" "drill" {
     resources = ["arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-*/backup/*"]
   }
 
-  # What a restore asks for on its target, besides what a drill does with it.
+  # A drill restores tables under a scratch name, checks them and deletes them. AWS requires these permissions on the
+  # target.
   statement {
     sid = "ScratchCopies"
     actions = [

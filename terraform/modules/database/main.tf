@@ -7,7 +7,8 @@ locals {
   instances     = { for index in range(var.instances) : tostring(index + 1) => local.zones[index % length(local.zones)] }
 }
 
-# Read back instead of generated: the cluster gets what the secret holds, also when an earlier apply broke off between the two.
+# The cluster's password is read from the secret. If an apply stops between secret and cluster, the next apply uses
+# the same password.
 ephemeral "aws_secretsmanager_secret_version" "master" {
   count = local.is_primary ? 1 : 0
 
@@ -45,16 +46,16 @@ resource "aws_rds_cluster_parameter_group" "main" {
   }
 }
 
-# Made before the cluster, which would make it without an end to its retention.
+# Terraform creates the log group before the cluster. A log group that RDS creates would keep its logs for ever.
 resource "aws_cloudwatch_log_group" "postgresql" {
-  #checkov:skip=CKV_AWS_338:90 days find a fault; what must be known for a year is in the audit log of the ops function
+  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
   name              = "/aws/rds/cluster/${local.identifier}/postgresql"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_rds_cluster" "main" {
-  #checkov:skip=CKV2_AWS_8:the stack selects it in the module backup by ARN, which checkov does not follow
+  #checkov:skip=CKV2_AWS_8:The stack `region` adds the cluster to the module backup, which checkov does not see.
   cluster_identifier              = local.identifier
   backup_retention_period         = var.backup_retention_days
   copy_tags_to_snapshot           = true
@@ -62,7 +63,7 @@ resource "aws_rds_cluster" "main" {
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.main.name
   db_subnet_group_name            = aws_db_subnet_group.main.name
   deletion_protection             = var.deletion_protection
-  # For the primary it counts once a failover has made it a copy.
+  # In the primary region this setting takes effect after a failover has made the cluster a secondary.
   enable_global_write_forwarding  = var.global.global_cluster_id == null ? null : true
   enabled_cloudwatch_logs_exports = ["postgresql"]
   engine                          = "aurora-postgresql"
@@ -90,7 +91,8 @@ resource "aws_rds_cluster" "main" {
     }
   }
 
-  # A failover or a switchover between regions changes membership and direction behind Terraform's back, rightly.
+  # A failover or a switchover between regions changes these attributes outside Terraform. Terraform must not revert
+  # the change.
   lifecycle {
     ignore_changes = [global_cluster_identifier, replication_source_identifier]
   }

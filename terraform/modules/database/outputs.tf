@@ -1,22 +1,22 @@
 output "arn" {
-  description = "The cluster, for backup selections and IAM policies."
+  description = "ARN of the cluster, for backup selections and IAM policies."
   value       = aws_rds_cluster.main.arn
 }
 
 output "cluster_id" {
-  description = "Identifier, for alarms."
+  description = "Identifier of the cluster, for alarms."
   value       = aws_rds_cluster.main.cluster_identifier
 }
 
 output "endpoint" {
-  description = "Host that takes reads and writes; where the writer is not, readers forward writes to it."
+  description = "Host name for reads and writes. In a region without the writer, it is a reader that forwards writes to the writer's region."
   value       = local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint
 
-  # The host answers once an instance exists.
+  # The host name accepts connections only after the first instance exists.
   depends_on = [aws_rds_cluster_instance.main]
 }
 
 output "port" {
-  description = "Port of the endpoint."
+  description = "TCP port of the endpoint."
   value       = 5432
 }

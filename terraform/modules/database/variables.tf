@@ -1,10 +1,10 @@
 variable "allowed_security_groups" {
-  description = "Security groups that may connect, by a name of the client."
+  description = "Ids of the security groups whose members may connect, each by the name of the client."
   type        = map(string)
 }
 
 variable "backup_retention_days" {
-  description = "Days of continuous backup (point in time recovery)."
+  description = "Number of days for which continuous backups (point-in-time recovery) are kept."
   type        = number
   default     = 14
 
@@ -15,7 +15,7 @@ variable "backup_retention_days" {
 }
 
 variable "capacity" {
-  description = "Serverless v2 capacity units of each instance; only with instance_class db.serverless."
+  description = "Minimum and maximum of Aurora Serverless v2 capacity units for each instance. Give it only with instance_class db.serverless."
   type = object({
     max = number
     min = number
@@ -24,23 +24,23 @@ variable "capacity" {
 
   validation {
     condition     = var.capacity == null ? true : var.capacity.min <= var.capacity.max
-    error_message = "capacity.min is above capacity.max: lower min or raise max."
+    error_message = "capacity.min must not be above capacity.max: lower min or raise max."
   }
 
   validation {
     condition     = (var.capacity != null) == (var.instance_class == "db.serverless")
-    error_message = "capacity and instance_class db.serverless belong together: give both or neither."
+    error_message = "capacity and instance_class db.serverless belong together: set both or neither."
   }
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the cluster; without it no final snapshot is taken either."
+  description = "Refuse to delete the cluster. Without deletion protection, Aurora also takes no final snapshot."
   type        = bool
   default     = true
 }
 
 variable "global" {
-  description = "Output of the module database_global."
+  description = "Values that all regional clusters share: the outputs of the module `database_global`."
   type = object({
     database_name     = string
     engine_version    = string
@@ -52,45 +52,45 @@ variable "global" {
 }
 
 variable "instance_class" {
-  description = "Class of each instance, e.g. db.r7g.large or db.serverless."
+  description = "Instance class of every instance, for example db.r7g.large or db.serverless."
   type        = string
   default     = "db.r7g.large"
 }
 
 variable "instances" {
-  description = "Instances, each in the next zone; one writes, the others read and stand by."
+  description = "Number of instances, distributed over the zones. One instance writes, and the others read and are ready for a failover."
   type        = number
   default     = 2
 
   validation {
     condition     = var.instances >= 2 && var.instances <= 15
-    error_message = "instances must be 2 to 15: a single one has nothing to fail over to."
+    error_message = "instances must be 2 to 15, because a single instance has no instance to fail over to."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts storage, snapshots, logs and performance data."
+  description = "ARN of the KMS key in this region that encrypts storage, snapshots, logs and performance data."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that PostgreSQL logs are kept."
+  description = "Number of days for which PostgreSQL logs are kept."
   type        = number
   default     = 90
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the provider; part of every identifier."
+  description = "Region of the provider. It is part of every identifier."
   type        = string
 }
 
 variable "role" {
-  description = "How the cluster was made: `primary` with the database in it, `secondary` as its copy in another region."
+  description = "Role for which the cluster was created: `primary` contains the database, `secondary` is its copy in another region."
   type        = string
   default     = "primary"
 
@@ -101,27 +101,27 @@ variable "role" {
 
   validation {
     condition     = var.role == "primary" || var.global.global_cluster_id != null
-    error_message = "A secondary cluster needs a global cluster: give foundation this region too (regions), and apply it first."
+    error_message = "A secondary cluster needs a global cluster: add this region to `regions` of the stack foundation and apply that stack first."
   }
 }
 
 variable "subnet_ids" {
-  description = "Subnets by zone, at least three."
+  description = "Ids of the data subnets by zone, for at least three zones."
   type        = map(string)
 
   validation {
     condition     = length(var.subnet_ids) >= 3
-    error_message = "subnet_ids must hold subnets of at least three zones: add a zone."
+    error_message = "subnet_ids must contain subnets of at least three zones: add a zone."
   }
 }
 
 variable "vpc_id" {
-  description = "VPC of the subnets."
+  description = "Id of the VPC that contains the subnets."
   type        = string
 }
 
 variable "writer" {
-  description = "Whether the global cluster is written here now; null while that is where the primary is. Say so after a failover."
+  description = "Whether this region contains the writer of the global cluster now. Null means that the primary cluster is the writer. Set it after a failover."
   type        = bool
   default     = null
 }

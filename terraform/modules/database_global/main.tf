@@ -9,21 +9,22 @@ resource "aws_rds_global_cluster" "global" {
   storage_encrypted         = true
 }
 
-# Aurora does not manage the password of a global cluster. The generated one goes from the ephemeral resource straight
-# into the secret: it stands in no plan and no state.
+# Aurora does not manage the password of a global cluster. The generated password passes from the ephemeral resource
+# to the secret, so that it appears in no plan and no state.
 ephemeral "aws_secretsmanager_random_password" "master" {
   password_length     = 40
   exclude_punctuation = true
 }
 
 resource "aws_secretsmanager_secret" "master" {
-  #checkov:skip=CKV2_AWS_57:changed by raising password_version: a rotation function would need the master password of the global cluster in one more place
+  #checkov:skip=CKV2_AWS_57:A higher password_version changes the password, without a rotation function.
   name                    = "${var.name}-database-master"
   description             = "Master user of the Aurora cluster"
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.recovery_window_days
 
-  # Encrypted there with the region's aws/secretsmanager key: a replica of the customer key exists only after that region's own stack.
+  # AWS encrypts the replica with that region's key aws/secretsmanager, because the region's stack creates its
+  # customer key later.
   dynamic "replica" {
     for_each = var.replica_regions
 

@@ -4,26 +4,26 @@ output "database_name" {
 }
 
 output "engine_version" {
-  description = "Version that every regional cluster runs."
+  description = "Version of Aurora PostgreSQL for every regional cluster."
   value       = var.engine_version
 }
 
 output "global_cluster_id" {
-  description = "Global cluster that the regional ones join; null with one region only."
+  description = "Id of the global cluster that the regional clusters join. Null if the environment has one region."
   value       = one(aws_rds_global_cluster.global[*].id)
 }
 
 output "password_version" {
-  description = "Version of the master password that the primary cluster takes over."
+  description = "Version number of the master password that the primary cluster uses."
   value       = var.password_version
 }
 
 output "secret_arn" {
-  description = "Master secret in this region, JSON with `username` and `password`. A replica has the same ARN with its own region."
+  description = "ARN of the master secret in this region. The secret is JSON with `username` and `password`. A replica's ARN differs only in the region."
   value       = aws_secretsmanager_secret_version.master.arn
 }
 
 output "username" {
-  description = "Master user."
+  description = "Name of the database's master user."
   value       = var.username
 }

@@ -1,9 +1,10 @@
 locals {
-  # Policies that AWS keeps, by the ids of its documentation.
+  # Managed policies of CloudFront, by the ids that AWS documents.
   caching_disabled       = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
   caching_optimized      = "658327ea-f89d-4fab-a63d-7e88639e58f6"
   all_viewer_except_host = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-  # Shared by the regions, and each region's own, to which servers redirect.
+  # Origins of WebSocket connections: the shared name `play`, and the name of each region, to which game servers
+  # redirect players.
   play_origins = [
     for host in concat(["play"], [for region in sort(keys(var.regions)) : "play-${region}"]) : "wss://${host}.${var.domain}"
   ]
@@ -33,9 +34,9 @@ resource "aws_cloudfront_origin_access_control" "web" {
   signing_protocol                  = "sigv4"
 }
 
-# What `gameserver api` sends with the same files (gameserver/http/web_files.py), and HSTS.
+# The same headers as gameserver/http/web_files.py sends with these files, and HSTS.
 resource "aws_cloudfront_response_headers_policy" "web" {
-  #checkov:skip=CKV_AWS_259:strict transport security is on; preloading binds a studio's whole domain for good, which is theirs to choose
+  #checkov:skip=CKV_AWS_259:HSTS is on without preloading, which binds a studio's whole domain for years.
   name    = "${var.name}-web"
   comment = "The page talks to its own API and to the game servers, to nobody else"
 
@@ -106,11 +107,15 @@ resource "aws_cloudfront_response_headers_policy" "web" {
 }
 
 resource "aws_cloudfront_distribution" "web" {
-  #checkov:skip=CKV2_AWS_32:the default behaviour has one; the API sets its own headers
-  #checkov:skip=CKV2_AWS_47:the module firewall has AWSManagedRulesKnownBadInputsRuleSet; checkov does not see it through the variable
-  #checkov:skip=CKV_AWS_310:the origins fail over themselves: a bucket over zones, the API by latency records with health checks
-  #checkov:skip=CKV_AWS_374:players come from everywhere
-  #checkov:skip=CKV_AWS_86:logs go by the newer aws_cloudwatch_log_delivery below, which needs no bucket with ACLs
+  #checkov:skip=CKV2_AWS_32:The default behavior has a headers policy, and the API sends its own headers.
+
+  #checkov:skip=CKV2_AWS_47:The module firewall has AWSManagedRulesKnownBadInputsRuleSet, which checkov does not see.
+
+  #checkov:skip=CKV_AWS_310:S3 spans zones, and the latency records of the API have health checks.
+
+  #checkov:skip=CKV_AWS_374:Players from every country may connect.
+
+  #checkov:skip=CKV_AWS_86:The resource aws_cloudwatch_log_delivery below delivers the logs, without a bucket with ACLs.
   aliases             = [var.domain]
   comment             = "${var.name}: web client and API"
   default_root_object = "index.html"
@@ -121,7 +126,8 @@ resource "aws_cloudfront_distribution" "web" {
   web_acl_id          = var.web_acl_arn
 
   origin {
-    # By name: the bucket's policy names the distribution, and the distribution must not wait for the bucket.
+    # The name is composed from the variable, because the bucket's policy refers to the distribution: a reference back
+    # would be a cycle.
     domain_name              = "${var.bucket}.s3.${var.bucket_region}.amazonaws.com"
     origin_access_control_id = aws_cloudfront_origin_access_control.web.id
     origin_id                = "web"
@@ -149,7 +155,8 @@ resource "aws_cloudfront_distribution" "web" {
     viewer_protocol_policy     = "redirect-to-https"
   }
 
-  # The API under the web client's own name: no cross-origin request, and the firewall before both.
+  # Serves the API under the web client's host name. Clients need no cross-origin requests, and one firewall protects
+  # both.
   ordered_cache_behavior {
     allowed_methods          = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     cache_policy_id          = local.caching_disabled

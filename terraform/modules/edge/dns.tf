@@ -10,14 +10,14 @@ resource "aws_route53_record" "web" {
   type    = each.key
 
   alias {
-    # A distribution has no health of its own: CloudFront answers from wherever it is well.
+    # Route 53 cannot evaluate the health of a distribution. CloudFront itself routes around unhealthy locations.
     evaluate_target_health = false
     name                   = aws_cloudfront_distribution.web.domain_name
     zone_id                = aws_cloudfront_distribution.web.hosted_zone_id
   }
 }
 
-# A region without a healthy game server gets no new players: the API's functions there would have nowhere to send them.
+# A region without a healthy game server gets no new players, because its API could not assign them a server.
 resource "aws_route53_health_check" "region" {
   for_each = var.regions
 
@@ -29,13 +29,14 @@ resource "aws_route53_health_check" "region" {
   tags = { Name = "${var.name}-${each.key}" }
 
   lifecycle {
-    # `mjctl failover` sets both to take a region out of DNS, and `--restore` resets them. A deploy must not do either.
+    # `mjctl failover` sets both attributes to exclude a region, and `mjctl failover --restore` resets them. A deploy
+    # must change neither.
     ignore_changes = [disabled, invert_healthcheck]
   }
 }
 
 resource "aws_route53_record" "api" {
-  #checkov:skip=CKV2_AWS_23:the alias is a regional API that another stack made
+  #checkov:skip=CKV2_AWS_23:The alias target is a regional API that another stack creates.
   for_each = var.regions
 
   zone_id         = var.zone_id
@@ -56,7 +57,7 @@ resource "aws_route53_record" "api" {
 }
 
 resource "aws_route53_record" "play_latency" {
-  #checkov:skip=CKV2_AWS_23:the alias is a load balancer that another stack made
+  #checkov:skip=CKV2_AWS_23:The alias target is a load balancer that another stack creates.
   for_each = local.by_latency
 
   zone_id         = var.zone_id

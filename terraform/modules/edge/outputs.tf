@@ -1,15 +1,15 @@
 output "accelerator_arn" {
-  description = "The accelerator, for Shield; null with latency records."
+  description = "ARN of the accelerator, for Shield. Null with `routing = \"latency\"`."
   value       = one(aws_globalaccelerator_accelerator.play[*].arn)
 }
 
 output "distribution" {
-  description = "The distribution, for Shield, alarms and invalidations."
+  description = "ARN and id of the CloudFront distribution, for Shield, alarms and invalidations."
   value       = { arn = aws_cloudfront_distribution.web.arn, id = aws_cloudfront_distribution.web.id }
 }
 
 output "urls" {
-  description = "What players open, by purpose."
+  description = "URLs that players open, by purpose."
   value = {
     api  = "https://${var.domain}"
     play = "wss://play.${var.domain}"
@@ -18,6 +18,6 @@ output "urls" {
 }
 
 output "web_bucket" {
-  description = "Where `mjctl` publishes the web client."
+  description = "Name of the bucket to which `mjctl deploy` publishes the web client."
   value       = module.web.id
 }

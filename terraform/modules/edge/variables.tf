@@ -1,41 +1,41 @@
 variable "account_id" {
-  description = "Account of the distribution."
+  description = "AWS account that owns the distribution, twelve digits."
   type        = string
 }
 
 variable "bucket" {
-  description = "Name of the bucket for the web client, unique in the world."
+  description = "Name of the bucket for the web client. No other bucket on AWS may have it."
   type        = string
 }
 
 variable "bucket_region" {
-  description = "Region of the default provider, where the bucket stands."
+  description = "Region of the default provider, which contains the bucket."
   type        = string
 }
 
 variable "certificate_arn" {
-  description = "Validated certificate in us-east-1 for domain."
+  description = "ARN of a validated certificate for `domain`. CloudFront requires a certificate in us-east-1."
   type        = string
 }
 
 variable "domain" {
-  description = "Domain of the environment: the web client stands at it, `api.` and `play.` before it."
+  description = "Domain of the environment. It serves the web client. The names `api.<domain>` and `play.<domain>` lead to the API and the game servers."
   type        = string
 }
 
 variable "force_destroy" {
-  description = "Delete the buckets although they hold objects."
+  description = "Delete the buckets even if they contain objects."
   type        = bool
   default     = false
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "price_class" {
-  description = "Where CloudFront serves from: PriceClass_100, _200 or _All."
+  description = "Locations from which CloudFront serves: PriceClass_100, PriceClass_200 or PriceClass_All."
   type        = string
   default     = "PriceClass_All"
 
@@ -46,7 +46,7 @@ variable "price_class" {
 }
 
 variable "regions" {
-  description = "What each region's stack published for the edge, by region."
+  description = "Values that each region's stack published for the edge, by region."
   type = map(object({
     api = object({
       name    = string
@@ -62,12 +62,12 @@ variable "regions" {
 
   validation {
     condition     = length(var.regions) >= 1
-    error_message = "regions is empty: apply at least one region stack first."
+    error_message = "regions is empty: apply the stack of at least one region first."
   }
 }
 
 variable "routing" {
-  description = "How players reach the nearest healthy region: `accelerator` (Global Accelerator: fixed addresses, failover within seconds) or `latency` (Route 53 latency records: cheaper, as quick as resolvers forget)."
+  description = "Way of players to the nearest healthy region. `accelerator`: Global Accelerator, with fixed addresses and a failover within seconds. `latency`: Route 53 latency records, which cost less and change when resolvers refresh them."
   type        = string
   default     = "accelerator"
 
@@ -78,11 +78,11 @@ variable "routing" {
 }
 
 variable "web_acl_arn" {
-  description = "ACL of scope CLOUDFRONT."
+  description = "ARN of the web ACL, which must have the scope CLOUDFRONT."
   type        = string
 }
 
 variable "zone_id" {
-  description = "Hosted zone of the domain."
+  description = "Id of the domain's hosted zone."
   type        = string
 }

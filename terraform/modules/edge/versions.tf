@@ -6,7 +6,7 @@ terraform {
       source  = "hashicorp/aws"
       version = ">= 5.100, < 7.0"
 
-      # CloudFront's logs are delivered from there, wherever the stack stands.
+      # Provider for us-east-1: CloudFront delivers its logs only from there.
       configuration_aliases = [aws.us_east_1]
     }
   }

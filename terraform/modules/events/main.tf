@@ -5,7 +5,8 @@ locals {
     }
   ]...)
 
-  # From names, not from resources: policies are then whole at plan, and topic and queue do not wait for each other.
+  # ARNs composed from names are known at plan. The plan then shows complete policies, and topics and queues have no
+  # cycle.
   topic_arns = { for topic in keys(var.topics) : topic => "arn:aws:sns:${var.region}:${var.account_id}:${var.name}-${topic}" }
   queue_arns = { for queue in keys(var.queues) : queue => "arn:aws:sqs:${var.region}:${var.account_id}:${var.name}-${queue}" }
 }

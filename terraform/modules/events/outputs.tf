@@ -1,5 +1,5 @@
 output "queues" {
-  description = "Queues by key of data-plane.yaml, in the shape of the contract."
+  description = "Queues by their key in data-plane.yaml, in the form that the contract has."
   value = {
     for key, queue in aws_sqs_queue.queue : key => {
       arn               = local.queue_arns[key]
@@ -11,6 +11,6 @@ output "queues" {
 }
 
 output "topics" {
-  description = "Topic ARNs by key of data-plane.yaml."
+  description = "ARNs of the topics by their key in data-plane.yaml."
   value       = { for key in keys(aws_sns_topic.topic) : key => local.topic_arns[key] }
 }

@@ -1,20 +1,20 @@
 variable "account_id" {
-  description = "Account of topics and queues."
+  description = "AWS account that owns topics and queues, twelve digits."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region; SNS must be allowed to use it."
+  description = "ARN of the KMS key in this region. Its key policy must allow SNS to use it."
   type        = string
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "queues" {
-  description = "Section `queues` of data-plane.yaml."
+  description = "The section `queues` of data-plane.yaml."
   type = map(object({
     dead_letter_retention_seconds = number
     max_receive_count             = number
@@ -25,7 +25,7 @@ variable "queues" {
 
   validation {
     condition     = alltrue([for queue in var.queues : queue.dead_letter_retention_seconds > queue.retention_seconds])
-    error_message = "queues: dead_letter_retention_seconds must exceed retention_seconds: a message keeps its age when it moves, and would be gone at once."
+    error_message = "queues.*.dead_letter_retention_seconds must exceed retention_seconds, because SQS keeps a message's age when it moves the message to the dead-letter queue."
   }
 }
 
@@ -35,7 +35,7 @@ variable "region" {
 }
 
 variable "topics" {
-  description = "Section `topics` of data-plane.yaml."
+  description = "The section `topics` of data-plane.yaml."
   type = map(object({
     subscriptions = list(object({
       queue                = string
@@ -45,6 +45,6 @@ variable "topics" {
 
   validation {
     condition     = alltrue(flatten([for topic in var.topics : [for subscription in topic.subscriptions : contains(keys(var.queues), subscription.queue)]]))
-    error_message = "topics: a subscription names a queue that `queues` does not hold."
+    error_message = "A subscription in topics names a queue that `queues` does not contain: add the queue, or correct the name."
   }
 }

@@ -1,5 +1,5 @@
 locals {
-  # In order of evaluation; AWS keeps their contents.
+  # Managed rule groups in the order of their evaluation. AWS maintains their rules.
   managed_groups = ["AWSManagedRulesAmazonIpReputationList", "AWSManagedRulesCommonRuleSet", "AWSManagedRulesKnownBadInputsRuleSet"]
   metric         = replace(title("${var.name}-${lower(var.scope)}"), "-", "")
 }
@@ -75,9 +75,9 @@ resource "aws_wafv2_web_acl_association" "resource" {
   web_acl_arn  = aws_wafv2_web_acl.main.arn
 }
 
-# WAF takes only groups whose name begins so.
+# WAF accepts only log groups whose name begins with `aws-waf-logs-`.
 resource "aws_cloudwatch_log_group" "main" {
-  #checkov:skip=CKV_AWS_338:90 days find a fault; what must be known for a year is in the audit log of the ops function
+  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
   name              = "aws-waf-logs-${var.name}-${lower(var.scope)}"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn

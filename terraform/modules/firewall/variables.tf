@@ -1,38 +1,38 @@
 variable "associations" {
-  description = "Load balancers that the ACL stands before, by a name; a distribution names the ACL itself."
+  description = "ARNs of the load balancers that the web ACL protects, each by a name. A CloudFront distribution refers to the web ACL itself."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = length(var.associations) == 0 || var.scope == "REGIONAL"
-    error_message = "associations are for scope REGIONAL; a CloudFront distribution takes the output arn as its web_acl_id."
+    error_message = "associations need scope REGIONAL. For a CloudFront distribution, pass the output arn as its web_acl_id."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key of the provider's region that encrypts logs."
+  description = "ARN of the KMS key in the provider's region that encrypts the logs."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that logs of blocked requests are kept."
+  description = "Number of days for which logs of blocked requests are kept."
   type        = number
   default     = 90
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "rate_limit" {
-  description = "Requests of one address in five minutes before it is blocked."
+  description = "Number of requests in five minutes after which an address is blocked."
   type        = number
   default     = 2000
 
   validation {
     condition     = var.rate_limit >= 100
-    error_message = "rate_limit must be at least 100."
+    error_message = "rate_limit must be at least 100 requests in five minutes."
   }
 }
 
@@ -42,7 +42,7 @@ variable "region" {
 }
 
 variable "scope" {
-  description = "`REGIONAL` for load balancers, `CLOUDFRONT` for distributions, which must be made in us-east-1."
+  description = "`REGIONAL` for load balancers, or `CLOUDFRONT` for distributions. A web ACL of scope `CLOUDFRONT` must be created in us-east-1."
   type        = string
 
   validation {
@@ -52,12 +52,12 @@ variable "scope" {
 
   validation {
     condition     = var.scope != "CLOUDFRONT" || var.region == "us-east-1"
-    error_message = "scope CLOUDFRONT needs region us-east-1 and a provider of that region: elsewhere the plan is clean and the apply fails."
+    error_message = "scope CLOUDFRONT needs region us-east-1 and a provider of that region. In another region the plan succeeds and the apply fails."
   }
 }
 
 variable "shield_protections" {
-  description = "Resources under Shield Advanced, by a name; the account must have subscribed, which costs 3,000 USD a month for a year. Shield Standard protects everything at no cost."
+  description = "ARNs of the resources under Shield Advanced, each by a name. The account must subscribe to it for a year, at 3,000 USD a month. Shield Standard protects all resources at no cost."
   type        = map(string)
   default     = {}
 }

@@ -40,7 +40,7 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
-  # Waiver `*`: these EC2 actions take no resource before the interface exists.
+  # Waiver for the resource `*`: these EC2 actions accept no ARN before the network interface exists.
   dynamic "statement" {
     for_each = each.value.vpc ? [1] : []
 

@@ -1,5 +1,5 @@
 output "arns" {
-  description = "Functions by name."
+  description = "ARNs of the functions by name."
   value       = { for name, function in aws_lambda_function.function : name => function.arn }
 }
 
@@ -9,16 +9,16 @@ output "dead_letter_queues" {
 }
 
 output "invoke_arns" {
-  description = "What API Gateway calls, by name."
+  description = "ARNs that API Gateway invokes, by the function's name."
   value       = { for name, function in aws_lambda_function.function : name => function.invoke_arn }
 }
 
 output "names" {
-  description = "Physical names by name, for alarms and permissions."
+  description = "Names of the functions in Lambda, by the keys of `functions`, for alarms and permissions."
   value       = { for name in keys(var.functions) : name => "${var.name}-${name}" }
 }
 
 output "security_group_ids" {
-  description = "Security groups of the functions in the VPC, by name."
+  description = "Ids of the security groups of the functions in the VPC, by the function's name."
   value       = { for name, group in aws_security_group.function : name => group.id }
 }

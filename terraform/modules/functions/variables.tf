@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account of the functions."
+  description = "AWS account that owns the functions, twelve digits."
   type        = string
 }
 
@@ -30,33 +30,33 @@ variable "functions" {
 
   validation {
     condition     = alltrue([for function in var.functions : function.reserved_concurrency >= 1])
-    error_message = "functions.*.reserved_concurrency must be at least 1: one function must not take the account's whole concurrency."
+    error_message = "functions.*.reserved_concurrency must be at least 1, so that no function uses the whole concurrency of the account."
   }
 
   validation {
     condition     = alltrue([for function in var.functions : function.queue == null ? true : function.queue.max_concurrency <= function.reserved_concurrency])
-    error_message = "functions.*.queue.max_concurrency is above reserved_concurrency: messages would be throttled into the dead-letter queue. Raise reserved_concurrency."
+    error_message = "functions.*.queue.max_concurrency must not be above reserved_concurrency, because Lambda would throttle messages into the dead-letter queue. Raise reserved_concurrency."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region for logs, environment and dead-letter queues."
+  description = "ARN of the KMS key in this region that encrypts logs, environment variables and dead-letter queues."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept."
+  description = "Number of days for which logs are kept."
   type        = number
   default     = 90
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "network" {
-  description = "Where functions with `vpc` run."
+  description = "VPC and subnets for the functions with `vpc = true`."
   type = object({
     cidr       = string
     subnet_ids = list(string)
@@ -65,7 +65,7 @@ variable "network" {
 }
 
 variable "package" {
-  description = "Zip file that `mjctl package` made, and its SHA-256 (base64): code is referenced by digest."
+  description = "Archive that `mjctl package` made: its path, its SHA-256 in base64 and its processor architecture. Terraform updates the functions only if the digest changes."
   type = object({
     architecture = optional(string, "x86_64")
     path         = string
@@ -74,17 +74,17 @@ variable "package" {
 
   validation {
     condition     = contains(["arm64", "x86_64"], var.package.architecture)
-    error_message = "package.architecture must be x86_64 or arm64, as the package was built."
+    error_message = "package.architecture must be x86_64 or arm64, the architecture that the archive was built for."
   }
 }
 
 variable "region" {
-  description = "Region of the provider; part of role names."
+  description = "Region of the provider. It is part of role names."
   type        = string
 }
 
 variable "runtime" {
-  description = "Lambda runtime."
+  description = "Runtime of the functions in Lambda."
   type        = string
   default     = "python3.13"
 }

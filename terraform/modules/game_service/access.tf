@@ -7,7 +7,7 @@ data "aws_iam_policy_document" "trust" {
       identifiers = ["ecs-tasks.amazonaws.com"]
     }
 
-    # A service that acts for another account cannot borrow the role.
+    # The condition prevents the confused deputy problem: ECS cannot use the role for another account.
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "execution" {
-  # Waiver `*`: the registry's log-in takes no resource.
+  # Waiver for the resource `*`: the log-in to the registry accepts no ARN.
   statement {
     sid       = "WaivedRegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]
@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "execution" {
 }
 
 data "aws_iam_policy_document" "task" {
-  # A server that holds matches asks not to be stopped by scaling in.
+  # A game server with matches protects its task, so that scaling in does not stop it.
   statement {
     sid       = "ProtectOwnTask"
     actions   = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
@@ -115,7 +115,7 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   to_port                      = each.value
 }
 
-# Any server takes any player and forwards frames to the match's owner.
+# A player may connect to any server. That server forwards frames between the player and the owner of the match.
 resource "aws_vpc_security_group_ingress_rule" "peers" {
   security_group_id            = aws_security_group.task.id
   description                  = "Other game servers"

@@ -1,15 +1,17 @@
 locals {
-  # What forces a new target group is in its name, so that the new one can stand beside the old one; a new VPC shows by its range.
+  # The name contains a hash of the values that force a new target group, so that the new group can exist beside the
+  # old one.
   target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
 }
 
 resource "aws_lb" "game" {
-  #checkov:skip=CKV2_AWS_28:the stack puts the module firewall before it; a rule on the plan holds that
+  #checkov:skip=CKV2_AWS_28:The stack `region` protects the load balancer with the module firewall.
   name                       = "${var.name}-game"
   client_keep_alive          = 3600
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
-  # Well above two pings: a quiet player is not cut off.
+  # The timeout covers three pings, so that the load balancer does not close the connection of a player who sends
+  # nothing.
   idle_timeout       = max(60, 3 * var.task.ping_seconds)
   internal           = false
   load_balancer_type = "application"
@@ -54,7 +56,7 @@ resource "aws_lb_listener" "https" {
   certificate_arn   = var.certificate_arn
   port              = 443
   protocol          = "HTTPS"
-  # TLS 1.2 and 1.3: a policy of 1.3 alone cuts old clients off.
+  # This policy allows TLS 1.2 and 1.3. A policy with TLS 1.3 alone would exclude old clients.
   ssl_policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
   default_action {
@@ -88,7 +90,7 @@ resource "aws_security_group" "load_balancer" {
 }
 
 resource "aws_vpc_security_group_ingress_rule" "players" {
-  #checkov:skip=CKV_AWS_260:port 80 only sends players on to HTTPS
+  #checkov:skip=CKV_AWS_260:Port 80 only redirects players to HTTPS.
   for_each = { http = 80, https = 443 }
 
   security_group_id = aws_security_group.load_balancer.id

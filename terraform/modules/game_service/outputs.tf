@@ -1,10 +1,10 @@
 output "cluster_name" {
-  description = "ECS cluster, for `mjctl servers`."
+  description = "Name of the ECS cluster, for `mjctl servers`."
   value       = aws_ecs_cluster.main.name
 }
 
 output "load_balancer" {
-  description = "What alias records, the accelerator, the firewall and alarms need of the load balancer."
+  description = "Attributes of the load balancer for alias records, the accelerator, the firewall and alarms."
   value = {
     arn        = aws_lb.game.arn
     arn_suffix = aws_lb.game.arn_suffix
@@ -14,36 +14,36 @@ output "load_balancer" {
 }
 
 output "log_group" {
-  description = "Where the tasks log, for `mjctl servers`."
+  description = "Name of the log group of the tasks, for `mjctl servers`."
   value       = aws_cloudwatch_log_group.game.name
 }
 
 output "minimum_tasks" {
-  description = "Tasks that must always run, for alarms."
+  description = "Minimum number of running tasks, for alarms."
   value       = var.scaling.min
 }
 
 output "security_group_id" {
-  description = "Security group of the tasks, for cache and database."
+  description = "Id of the tasks' security group, for the rules of cache and database."
   value       = aws_security_group.task.id
 }
 
 output "service_name" {
-  description = "ECS service, for `mjctl servers`."
+  description = "Name of the ECS service, for `mjctl servers`."
   value       = aws_ecs_service.game.name
 }
 
 output "target_group_arn" {
-  description = "Target group, for the health of its targets."
+  description = "ARN of the target group, from which `mjctl health` reads the health of the targets."
   value       = aws_lb_target_group.game.arn
 }
 
 output "target_group_arn_suffix" {
-  description = "Target group, for alarms."
+  description = "ARN suffix of the target group, for alarms."
   value       = aws_lb_target_group.game.arn_suffix
 }
 
 output "task_definition_arn" {
-  description = "What should run. A roll-out that the circuit breaker took back also ends steady: whoever applied compares."
+  description = "ARN of the task definition that the service should run. After a rollback by the circuit breaker the service is steady too, so that mjctl compares this ARN with the running task definition."
   value       = aws_ecs_task_definition.game.arn
 }

@@ -1,4 +1,5 @@
-# Servers log their players every few seconds as {"event": "server_status", "players": n}; the average is players per task.
+# Every game server logs its number of players every ten seconds, as {"event": "server_status", "players": n}. The
+# average of these values is the number of players in a task.
 resource "aws_cloudwatch_log_metric_filter" "players" {
   name           = "${var.name}-players"
   log_group_name = aws_cloudwatch_log_group.game.name

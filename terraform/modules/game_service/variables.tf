@@ -1,15 +1,15 @@
 variable "access_log_bucket" {
-  description = "Bucket for load balancer access logs."
+  description = "Name of the bucket that receives the access logs of the load balancer."
   type        = string
 }
 
 variable "account_id" {
-  description = "Account of the service."
+  description = "AWS account that owns the service, twelve digits."
   type        = string
 }
 
 variable "certificate_arn" {
-  description = "Validated certificate of this region for the names players connect to."
+  description = "ARN of a validated certificate in this region for the host names that players connect to."
   type        = string
 }
 
@@ -20,43 +20,43 @@ variable "deletion_protection" {
 }
 
 variable "environment" {
-  description = "Variables of the game server (`GAMESERVER_*`). Secrets stand in none of them."
+  description = "Environment variables of the game server (`GAMESERVER_*`). They contain no secrets."
   type        = map(string)
 }
 
 variable "image" {
-  description = "Image by digest, `<repository>@sha256:<64 hex digits>`: a tag could mean another program tomorrow."
+  description = "Image of the game server by digest, `<repository>@sha256:<64 hex digits>`. A tag is refused, because it can be moved to another image."
   type        = string
 
   validation {
     condition     = can(regex("@sha256:[0-9a-f]{64}$", var.image))
-    error_message = "image must be referenced by digest, <repository>@sha256:<64 hex digits>; `mjctl package` prints it."
+    error_message = "image must be referenced by digest, <repository>@sha256:<64 hex digits>. `mjctl package` prints the reference."
   }
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts logs."
+  description = "ARN of the KMS key in this region that encrypts the logs."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept."
+  description = "Number of days for which logs are kept."
   type        = number
   default     = 90
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 
   validation {
     condition     = length(var.name) <= 22
-    error_message = "name must have at most 22 characters: a target group's name, with its suffix, at most 32. Shorten project or environment."
+    error_message = "name must have at most 22 characters, so that the name of the target group with its suffix stays within 32: shorten project or environment."
   }
 }
 
 variable "network" {
-  description = "VPC and its tiers: the load balancer stands in the public subnets, tasks in the private ones."
+  description = "VPC and its subnets by zone. The load balancer uses the public subnets, and the tasks use the private subnets."
   type = object({
     cidr               = string
     private_subnet_ids = map(string)
@@ -66,22 +66,22 @@ variable "network" {
 
   validation {
     condition     = length(var.network.private_subnet_ids) >= 3 && length(var.network.public_subnet_ids) >= 3
-    error_message = "network must hold subnets of at least three zones in both tiers: add a zone."
+    error_message = "network must contain subnets of at least three zones in both tiers: add a zone."
   }
 }
 
 variable "region" {
-  description = "Region of the provider; part of role names."
+  description = "Region of the provider. It is part of role names."
   type        = string
 }
 
 variable "repository_name" {
-  description = "Repository that the image is pulled from, for the execution role."
+  description = "Name of the ECR repository that the execution role may pull the image from."
   type        = string
 }
 
 variable "scaling" {
-  description = "Tasks, and what makes more of them. `players_per_task`: players at which a task counts as full, from `mjctl loadtest`."
+  description = "Number of tasks, and the limits at which it grows. `players_per_task`: the number of players that fills a task, as measured by `mjctl loadtest`."
   type = object({
     cpu_percent      = optional(number, 60)
     max              = number
@@ -92,22 +92,22 @@ variable "scaling" {
 
   validation {
     condition     = var.scaling.min < var.scaling.max
-    error_message = "scaling.min must be below scaling.max, or nothing can scale: lower min or raise max."
+    error_message = "scaling.min must be below scaling.max, or the fleet cannot scale: lower min or raise max."
   }
 
   validation {
     condition     = var.scaling.min >= length(var.network.private_subnet_ids)
-    error_message = "scaling.min is below the number of zones, so a zone would be empty: raise min."
+    error_message = "scaling.min must not be below the number of zones, or a zone would have no task: raise min."
   }
 
   validation {
     condition     = var.scaling.cpu_percent > 0 && var.scaling.cpu_percent <= 90 && var.scaling.players_percent > 0 && var.scaling.players_percent <= 90
-    error_message = "scaling.cpu_percent and players_percent must be above 0 and at most 90: a fleet that scales when it is full is late."
+    error_message = "scaling.cpu_percent and scaling.players_percent must be above 0 and at most 90, so that new tasks start before the running tasks are full."
   }
 }
 
 variable "statements" {
-  description = "What the task role may do beyond protecting its own task, by statement id."
+  description = "Permissions of the task role by statement id, in addition to the protection of its task."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))
@@ -117,7 +117,7 @@ variable "statements" {
 }
 
 variable "task" {
-  description = "Size of a task and its limits. `drain_seconds`: time that a stopping server has to hand its matches over (at most 120 on Fargate). `ping_seconds`: WebSocket ping interval of the server."
+  description = "Size and limits of a task. `drain_seconds`: the time in which a stopping server hands its matches over (at most 120 on Fargate). `ping_seconds`: the interval of the server's WebSocket pings."
   type = object({
     cpu           = optional(number, 1024)
     drain_seconds = optional(number, 110)
@@ -130,6 +130,6 @@ variable "task" {
 
   validation {
     condition     = var.task.drain_seconds >= 30 && var.task.drain_seconds <= 120
-    error_message = "task.drain_seconds must be 30 to 120, the most that Fargate waits."
+    error_message = "task.drain_seconds must be 30 to 120, because Fargate stops a task after 120 seconds at the latest."
   }
 }

@@ -31,7 +31,7 @@ resource "aws_cognito_user_pool" "players" {
     enabled = true
   }
 
-  # A new address takes the place of the old one only when the player has shown to own it.
+  # Cognito replaces a player's email address only after the player has verified the new address.
   user_attribute_update_settings {
     attributes_require_verification_before_update = ["email"]
   }
@@ -45,7 +45,8 @@ resource "aws_cognito_user_pool" "players" {
   }
 }
 
-# No secret: the client stands in front of the auth function, and Cognito's answer does not tell who has an account.
+# The client has no secret, because only the auth function calls it. Cognito's error does not show whether an account
+# exists.
 resource "aws_cognito_user_pool_client" "game" {
   name                          = "${var.name}-game"
   user_pool_id                  = aws_cognito_user_pool.players.id
@@ -65,8 +66,9 @@ resource "aws_cognito_user_pool_client" "game" {
   }
 }
 
-# Probe and load-test accounts: on no leaderboard, and their matches expire. Only an operator's call puts a user into a
-# group, and the group gives no rights in AWS. Access tokens name it:
+# The group marks the accounts of probes and load tests. They appear on no leaderboard, and their matches expire. Only
+# a call with AWS credentials adds a user to the group. The group has no permissions in AWS. Access tokens contain its
+# name:
 # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
 resource "aws_cognito_user_group" "internal" {
   name         = var.definition.internal_group

@@ -1,24 +1,24 @@
 output "client_id" {
-  description = "App client that the auth function and every token verifier use."
+  description = "Id of the app client that the auth function and every token verifier use."
   value       = aws_cognito_user_pool_client.game.id
 }
 
 output "issuer" {
-  description = "`iss` of every token."
+  description = "Value of the claim `iss` in every token."
   value       = "https://cognito-idp.${var.region}.amazonaws.com/${aws_cognito_user_pool.players.id}"
 }
 
 output "jwks_url" {
-  description = "Public keys of the issuer."
+  description = "URL of the issuer's public keys."
   value       = "https://cognito-idp.${var.region}.amazonaws.com/${aws_cognito_user_pool.players.id}/.well-known/jwks.json"
 }
 
 output "user_pool_arn" {
-  description = "The pool, for IAM policies."
+  description = "ARN of the user pool, for IAM policies."
   value       = aws_cognito_user_pool.players.arn
 }
 
 output "user_pool_id" {
-  description = "The pool's id."
+  description = "Id of the user pool."
   value       = aws_cognito_user_pool.players.id
 }

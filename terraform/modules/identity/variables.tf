@@ -1,5 +1,5 @@
 variable "definition" {
-  description = "Section `identity` of data-plane.yaml."
+  description = "The section `identity` of data-plane.yaml."
   type = object({
     access_token_minutes = number
     internal_group       = optional(string, "internal")
@@ -26,34 +26,34 @@ variable "definition" {
 }
 
 variable "deletion_protection" {
-  description = "Refuse to delete the pool, and with it every player's account."
+  description = "Refuse to delete the pool, which contains the accounts of all players."
   type        = bool
   default     = true
 }
 
 variable "mfa" {
-  description = "`OPTIONAL` lets players add an authenticator app; `ON` demands one."
+  description = "`OPTIONAL` lets players add an authenticator app. `ON` requires an authenticator app."
   type        = string
   default     = "OPTIONAL"
 
   validation {
     condition     = contains(["ON", "OPTIONAL"], var.mfa)
-    error_message = "mfa must be OPTIONAL or ON: a pool without a second factor is not offered."
+    error_message = "mfa must be OPTIONAL or ON. A pool without a second factor is not allowed."
   }
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the pool; it stands in the issuer."
+  description = "Region of the pool. It is part of the issuer's URL."
   type        = string
 }
 
 variable "threat_protection" {
-  description = "Adaptive protection against stolen passwords: `ENFORCED` blocks, `AUDIT` only records. Either needs the PLUS tier, which is billed per active player; `OFF` does not."
+  description = "Protection against stolen passwords: `ENFORCED` blocks risky log-ins, and `AUDIT` only records them. Both need the tier PLUS, which AWS bills for each active player. `OFF` needs no tier."
   type        = string
   default     = "ENFORCED"
 

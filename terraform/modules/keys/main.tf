@@ -2,18 +2,21 @@ locals {
   primaries = { for purpose, key in var.keys : purpose => key if key.primary_key_arn == null }
   replicas  = { for purpose, key in var.keys : purpose => key if key.primary_key_arn != null }
   arns = merge(var.existing, { for purpose, key in aws_kms_key.primary : purpose => key.arn }, {
-    # A replica has the primary's id: its ARN is known before it exists, and so are the policies that name it.
+    # A replica key has the id of its primary key, so that its ARN, and the policies with the ARN, are known before
+    # the key exists.
     for purpose, key in local.replicas : purpose => join(":", [for index, part in split(":", key.primary_key_arn) : index == 3 ? var.region : part])
   })
 }
 
 data "aws_iam_policy_document" "key" {
-  #checkov:skip=CKV_AWS_109:in a key policy `*` is the key itself
-  #checkov:skip=CKV_AWS_111:in a key policy `*` is the key itself
-  #checkov:skip=CKV_AWS_356:in a key policy `*` is the key itself
+  #checkov:skip=CKV_AWS_109:In a key policy, the resource `*` means the key itself.
+
+  #checkov:skip=CKV_AWS_111:In a key policy, the resource `*` means the key itself.
+
+  #checkov:skip=CKV_AWS_356:In a key policy, the resource `*` means the key itself.
   for_each = var.keys
 
-  # Hands the decision to IAM: without it a key can become one that nobody administers.
+  # Lets IAM policies of the account control the key. Without this statement a key can lose its last administrator.
   statement {
     sid       = "AccountAdministers"
     actions   = ["kms:*"]
@@ -80,7 +83,7 @@ resource "aws_kms_key" "primary" {
   tags = { Name = "${var.name}-${each.key}" }
 }
 
-# A replica rotates with its primary.
+# A replica key has no rotation setting, because KMS rotates it together with its primary key.
 resource "aws_kms_replica_key" "replica" {
   for_each = local.replicas
 

@@ -1,7 +1,7 @@
 output "arns" {
-  description = "Key ARNs by purpose."
+  description = "ARNs of the keys by purpose."
   value       = local.arns
 
-  # An ARN that is known early must not be used early.
+  # The ARN of a replica is known before the replica exists. Modules that use the ARN must wait for the key.
   depends_on = [aws_kms_alias.purpose, aws_kms_replica_key.replica]
 }

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account that owns the keys, twelve digits."
+  description = "AWS account that owns the keys, twelve digits."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "account_id" {
 }
 
 variable "deletion_window_days" {
-  description = "Days between the order to delete a key and its end; in that time the order can be taken back."
+  description = "Number of days that KMS waits before it deletes a key. During that time an operator can cancel the deletion."
   type        = number
   default     = 30
 
@@ -20,23 +20,23 @@ variable "deletion_window_days" {
 }
 
 variable "existing" {
-  description = "ARNs of keys that exist already, by purpose; they pass through to the output, so that a stack reads every key from one place."
+  description = "ARNs of existing keys by purpose. The output `arns` contains them too, so that a stack reads all keys from one output."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for purpose, arn in var.existing : can(regex("^arn:aws:kms:[a-z0-9-]+:[0-9]{12}:key/", arn))])
-    error_message = "existing must hold ARNs of keys, arn:aws:kms:<region>:<account>:key/<id>, not of aliases."
+    error_message = "existing must contain ARNs of keys, arn:aws:kms:<region>:<account>:key/<id>. ARNs of aliases are not allowed."
   }
 
   validation {
     condition     = length(setintersection(keys(var.existing), keys(var.keys))) == 0
-    error_message = "existing and keys hold the same purpose: remove it from one."
+    error_message = "existing and keys contain the same purpose: remove it from one of them."
   }
 }
 
 variable "keys" {
-  description = "Keys by purpose. `services`: AWS services that use the key for this account's resources (`logs`, `sns`, `cloudwatch`, `events`, `backup`). `multi_region`: replicas may be made in other regions. `primary_key_arn`: make a replica of that key in this region instead of a key of its own."
+  description = "Keys by purpose. `services`: the AWS services that may use the key for resources of this account (`logs`, `sns`, `cloudwatch`, `events`, `backup`). `multi_region`: other regions may have replicas of the key. `primary_key_arn`: create a replica of that key instead of a new key."
   type = map(object({
     description     = string
     multi_region    = optional(bool, false)
@@ -47,16 +47,16 @@ variable "keys" {
 
   validation {
     condition     = alltrue([for key in var.keys : alltrue([for service in key.services : contains(["backup", "cloudwatch", "events", "logs", "sns"], service)])])
-    error_message = "keys.*.services may hold backup, cloudwatch, events, logs and sns."
+    error_message = "keys.*.services may contain only backup, cloudwatch, events, logs and sns."
   }
 }
 
 variable "name" {
-  description = "Prefix of every alias, `<project>-<environment>`."
+  description = "Prefix of every alias: `<project>-<environment>`."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the provider; CloudWatch Logs uses a key under a name of its own in each region."
+  description = "Region of the provider. The key policy needs it, because CloudWatch Logs has another principal in each region."
   type        = string
 }

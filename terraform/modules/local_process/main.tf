@@ -1,9 +1,9 @@
-# One process under the region's supervisor.
+# Runs one process under the supervisor of a local region.
 #
-# A replacement is created before its predecessor is destroyed. Creating it makes the supervisor exchange the process
-# (it stops the old, starts the new and waits until that is ready); destroying the predecessor then does nothing, for it
-# no longer owns the process. So nothing that depends on the process has to be stopped for it, and game servers are
-# exchanged one after another instead of all being stopped first.
+# Terraform creates a replacement before it destroys the predecessor. Creating the replacement makes the supervisor
+# stop the old process, start the new process and wait until the new process is ready. Destroying the predecessor then
+# does nothing, because the predecessor no longer owns the process. Resources that depend on the process therefore
+# keep running, and game servers are replaced one after another.
 resource "terraform_data" "process" {
   input = {
     name       = var.name
@@ -34,7 +34,7 @@ resource "terraform_data" "process" {
 }
 
 locals {
-  # Named only where it is on: a region that was deployed before there was TLS keeps its processes.
+  # Without TLS the definition has no field `tls`, so that a region from before that option keeps its processes.
   definition = merge(local.common_definition, { for field in var.tls ? ["tls"] : [] : field => true })
 
   common_definition = {

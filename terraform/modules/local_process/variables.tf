@@ -1,27 +1,27 @@
 variable "arguments" {
-  description = "Arguments of the game's program, e.g. [\"serve\"]; only for kind `gameserver`."
+  description = "Command-line arguments of the game's program, for example [\"serve\"]. Give them only for the kind `gameserver`."
   type        = list(string)
   default     = []
 }
 
 variable "environment" {
-  description = "Variables of the process. A secret is named by reference, never by value."
+  description = "Environment variables of the process. A variable for a secret contains a reference to the secret, never its value."
   type        = map(string)
   default     = {}
 
   validation {
     condition     = alltrue([for value in values(var.environment) : !strcontains(value, "'") && !strcontains(value, "\n")])
-    error_message = "A variable cannot hold single quotes or line breaks: the supervisor's format has no escapes for them."
+    error_message = "A value in environment must not contain single quotes or line breaks, because the supervisor's file format cannot escape them."
   }
 }
 
 variable "incarnation" {
-  description = "Replaces the process when any value changes, although its definition does not: code revision, epoch, supervisor."
+  description = "Values whose change replaces the process although its definition is the same: code revision, epoch, supervisor."
   type        = map(string)
 }
 
 variable "kind" {
-  description = "What runs: redis, postgres, aws (the emulated AWS) or gameserver."
+  description = "Kind of the process: redis, postgres, aws (the emulated AWS) or gameserver."
   type        = string
 
   validation {
@@ -31,7 +31,7 @@ variable "kind" {
 }
 
 variable "live" {
-  description = "Address that the watchdog asks every second; a process that no longer answers is killed and restarted."
+  description = "URL that the watchdog requests every second. The watchdog kills and restarts a process that fails to answer several times."
   type        = string
 }
 
@@ -41,45 +41,45 @@ variable "name" {
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,62}$", var.name))
-    error_message = "name must be lower-case letters, digits and hyphens."
+    error_message = "name must consist of lower-case letters, digits and hyphens."
   }
 }
 
 variable "port" {
-  description = "Port on 127.0.0.1 that the process listens on."
+  description = "Port on 127.0.0.1 at which the process listens."
   type        = number
 }
 
 variable "ready" {
-  description = "Address that must answer before the process counts as started."
+  description = "URL that must answer before the start of the process counts as complete."
   type        = string
 }
 
 variable "region_dir" {
-  description = "Absolute path of the folder that holds all of this region."
+  description = "Absolute path of the folder with all files of the region."
   type        = string
 }
 
 variable "rolling" {
-  description = "Exchange running processes of the region one after another, never two at a time."
+  description = "Replace the running processes of the region one after another, never two at the same time."
   type        = bool
   default     = false
 }
 
 variable "start_seconds" {
-  description = "How long the process may take to become ready."
+  description = "Seconds in which the process must become ready."
   type        = number
   default     = 90
 }
 
 variable "stop_seconds" {
-  description = "How long the process may take to stop before it is killed."
+  description = "Seconds that the supervisor waits for the process to stop before it kills the process."
   type        = number
   default     = 10
 }
 
 variable "tls" {
-  description = "Take connections with TLS only, and present the region's certificate."
+  description = "Accept only connections with TLS, and present the region's certificate."
   type        = bool
   default     = false
 }

@@ -6,7 +6,7 @@ resource "aws_dynamodb_table" "table" {
   deletion_protection_enabled = var.deletion_protection
   hash_key                    = each.value.hash_key
   range_key                   = each.value.range_key
-  # Replication between regions reads the stream.
+  # DynamoDB replicates a table to other regions from its stream.
   stream_enabled   = true
   stream_view_type = "NEW_AND_OLD_IMAGES"
 
@@ -44,7 +44,8 @@ resource "aws_dynamodb_table" "table" {
     enabled        = true
   }
 
-  # Every other region adds its replica from its own stack, with a key of its own region: a new region changes nothing here.
+  # The stack of every other region adds its replica with its own key. A new region therefore changes nothing in this
+  # stack.
   lifecycle {
     ignore_changes = [replica]
   }

@@ -5,17 +5,17 @@ variable "deletion_protection" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts the tables."
+  description = "ARN of the KMS key in this region that encrypts the tables."
   type        = string
 }
 
 variable "name" {
-  description = "Prefix of every table, `<project>-<environment>`."
+  description = "Prefix of the name of every table: `<project>-<environment>`."
   type        = string
 }
 
 variable "tables" {
-  description = "Section `tables` of data-plane.yaml."
+  description = "The section `tables` of data-plane.yaml."
   type = map(object({
     attributes = map(string)
     global_indexes = optional(map(object({
@@ -34,6 +34,6 @@ variable "tables" {
       table.range_key == null ? true : contains(keys(table.attributes), table.range_key),
       [for index in table.global_indexes : contains(keys(table.attributes), index.hash_key)],
     ]]))
-    error_message = "tables: a key names an attribute that `attributes` does not hold; add it there with its type S, N or B."
+    error_message = "A key in tables names an attribute that `attributes` does not contain: add the attribute with its type S, N or B."
   }
 }

@@ -5,22 +5,22 @@ variable "deletion_protection" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts the replicas."
+  description = "ARN of the KMS key in this region that encrypts the replicas."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the provider; another one than the tables'."
+  description = "Region of the provider. It must differ from the region of the tables."
   type        = string
 
   validation {
     condition     = alltrue([for table in var.tables : split(":", table.arn)[3] != var.region])
-    error_message = "region is the tables' own: the region stack of the primary region has no replica. Check primary_region."
+    error_message = "region is the region of the tables, which needs no replica: check primary_region."
   }
 }
 
 variable "tables" {
-  description = "Tables of the primary region, by key of data-plane.yaml."
+  description = "Tables in the primary region by their key in data-plane.yaml."
   type = map(object({
     arn  = string
     name = string

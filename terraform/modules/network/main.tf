@@ -1,7 +1,8 @@
 locals {
   zones = { for index, zone in var.zones : zone => index }
 
-  # Sixteenths of the range: private tiers take blocks 0 to 5; public and data tiers take quarters of blocks 8, 9 and 12, 13.
+  # Each private subnet is one sixteenth of the VPC's range, from number 0 on. Each public or data subnet is one
+  # sixty-fourth, from number 32 (public) and 48 (data) on, so that no two subnets overlap.
   private_cidrs = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 4, index) }
   public_cidrs  = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 6, 32 + index) }
   data_cidrs    = { for zone, index in local.zones : zone => cidrsubnet(var.cidr, 6, 48 + index) }
@@ -17,7 +18,7 @@ resource "aws_vpc" "main" {
   tags = { Name = var.name }
 }
 
-# The group that AWS makes with every VPC: without rules, so that nothing runs in it by accident.
+# The default security group of the VPC gets no rules, so that a resource without a security group cannot communicate.
 resource "aws_default_security_group" "closed" {
   vpc_id = aws_vpc.main.id
 

@@ -4,21 +4,21 @@ output "cidr" {
 }
 
 output "data_subnet_ids" {
-  description = "Subnets without a route out, by zone: databases and caches."
+  description = "Ids of the data subnets by zone, for databases and caches. They have no route to the internet."
   value       = { for zone in var.zones : zone => aws_subnet.data[zone].id }
 }
 
 output "private_subnet_ids" {
-  description = "Subnets that reach out through NAT, by zone: game servers and functions."
+  description = "Ids of the private subnets by zone, for game servers and functions. They reach the internet through NAT."
   value       = { for zone in var.zones : zone => aws_subnet.private[zone].id }
 }
 
 output "public_subnet_ids" {
-  description = "Subnets with a route to the internet, by zone: load balancers only."
+  description = "Ids of the public subnets by zone, for load balancers. They have a route to the internet."
   value       = { for zone in var.zones : zone => aws_subnet.public[zone].id }
 }
 
 output "vpc_id" {
-  description = "The VPC."
+  description = "Id of the VPC."
   value       = aws_vpc.main.id
 }

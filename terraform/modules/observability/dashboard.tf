@@ -1,5 +1,5 @@
 locals {
-  # Rows of the dashboard: title and the metrics drawn in it, as CloudWatch's source format has them.
+  # Rows of the dashboard: each has a title and its metrics in the source format of CloudWatch.
   widgets = [
     { title = "Players per task", metrics = [[var.name, "PlayersPerTask"]] },
     { title = "Game servers", metrics = [["ECS/ContainerInsights", "RunningTaskCount", "ClusterName", var.game.cluster_name, "ServiceName", var.game.service_name], ["AWS/ECS", "CPUUtilization", "ClusterName", var.game.cluster_name, "ServiceName", var.game.service_name]] },

@@ -1,9 +1,9 @@
 output "alarm_topic" {
-  description = "Topic that alarms go to."
+  description = "ARN of the SNS topic that receives the alarms."
   value       = aws_sns_topic.alarms.arn
 }
 
 output "health_alarm" {
-  description = "Alarm that takes the region out of the API's latency records."
+  description = "Name of the alarm that removes the region from the API's latency records while it is active."
   value       = aws_cloudwatch_metric_alarm.alarm["no-healthy-server"].alarm_name
 }

@@ -1,25 +1,25 @@
 variable "account_id" {
-  description = "Account of the topic."
+  description = "AWS account that owns the topic, twelve digits."
   type        = string
 }
 
 variable "api_id" {
-  description = "HTTP API."
+  description = "Id of the HTTP API."
   type        = string
 }
 
 variable "backup_vault" {
-  description = "Vault whose age of backups is watched."
+  description = "Name of the backup vault. An alarm monitors the age of its newest backup."
   type        = string
 }
 
 variable "cache_members" {
-  description = "Ids of the cache's nodes, by number."
+  description = "Ids of the cache's nodes by their number."
   type        = map(string)
 }
 
 variable "database" {
-  description = "Aurora cluster; a secondary one also has its lag behind the primary region watched."
+  description = "Aurora cluster to monitor. For a secondary cluster, an alarm also monitors its lag behind the primary region."
   type = object({
     cluster_id = string
     secondary  = bool
@@ -27,17 +27,17 @@ variable "database" {
 }
 
 variable "dead_letter_queues" {
-  description = "Names of every dead-letter queue, by a name: one message in any is an alarm."
+  description = "Names of all dead-letter queues, each by a short name. One message in any of them triggers an alarm."
   type        = map(string)
 }
 
 variable "functions" {
-  description = "Physical names of the functions, by name."
+  description = "Names of the functions in Lambda, each by a short name."
   type        = map(string)
 }
 
 variable "game" {
-  description = "Game service and its load balancer."
+  description = "Game service and its load balancer, by the names that CloudWatch's metrics use."
   type = object({
     cluster_name  = string
     load_balancer = string
@@ -48,17 +48,17 @@ variable "game" {
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region; CloudWatch must be allowed to use it."
+  description = "ARN of the KMS key in this region. Its key policy must allow CloudWatch to use it."
   type        = string
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "notify_emails" {
-  description = "Addresses that receive alarms; each must confirm once."
+  description = "Email addresses that receive the alarms. Each recipient must confirm the subscription once."
   type        = set(string)
   default     = []
 }
@@ -69,11 +69,11 @@ variable "region" {
 }
 
 variable "tables" {
-  description = "Names of the tables, by key of data-plane.yaml."
+  description = "Names of the tables by their key in data-plane.yaml."
   type        = map(string)
 }
 
 variable "web_acl_name" {
-  description = "Regional firewall."
+  description = "Name of the regional web ACL."
   type        = string
 }

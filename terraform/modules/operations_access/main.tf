@@ -1,4 +1,5 @@
-# The way into the VPC for `mjctl cache` and `mjctl servers`: no open port, no bastion; IAM says who, the log says what.
+# A function through which `mjctl cache` and `mjctl servers` reach the VPC, without an open port or a bastion host.
+# IAM controls who may invoke the function, and its log records every invocation.
 module "function" {
   source = "../functions"
 
@@ -26,7 +27,7 @@ module "function" {
 locals {
   own = "${var.region}:${var.account_id}"
 
-  # What `mjctl health`, `queue` and `servers` ask of this region's own parts.
+  # Permissions on this region's resources for `mjctl health`, `mjctl queue` and `mjctl servers`.
   operator_statements = {
     DeadLetters = {
       actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage"]
@@ -72,12 +73,12 @@ locals {
       actions   = ["sns:ListSubscriptionsByTopic"]
       resources = ["arn:aws:sns:${local.own}:${var.name}-*"]
     }
-    # Of any region: the copy that takes over is elsewhere.
+    # The statement covers clusters in all regions, because a failover promotes a cluster in another region.
     MoveWriter = {
       actions   = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
       resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
     }
-    # Marks probe and load-test accounts. The pool is in the primary region; no group gives rights in AWS.
+    # mjctl marks the accounts of probes and load tests by a group. The user pool is in the primary region.
     MarkInternalAccounts = {
       actions   = ["cognito-idp:AdminAddUserToGroup"]
       resources = ["arn:aws:cognito-idp:*:${var.account_id}:userpool/*"]
@@ -90,7 +91,8 @@ locals {
       actions   = ["ecs:StopTask"]
       resources = ["arn:aws:ecs:${local.own}:task/${var.name}/*"]
     }
-    # Waiver `*`: these take no resource, or one whose id is not known here; none of them shows what is a player's.
+    # Waiver for the resource `*`: these actions accept no ARN, or an ARN that is unknown here. None of them reads
+    # data of players.
     WaivedLook = {
       actions = [
         "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",
@@ -110,7 +112,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "operator" {
-  #checkov:skip=CKV_AWS_356:the statement on every resource only looks, and says why at its place
+  #checkov:skip=CKV_AWS_356:The only statement on every resource reads metadata, and a comment gives its reason.
   dynamic "statement" {
     for_each = merge(local.operator_statements, local.state_statements)
 

@@ -4,16 +4,16 @@ output "dead_letter_queue" {
 }
 
 output "function_arn" {
-  description = "Function that `mjctl cache` invokes."
+  description = "ARN of the function that `mjctl cache` invokes."
   value       = module.function.arns["ops"]
 }
 
 output "function_name" {
-  description = "Physical name, for alarms."
+  description = "Name of the function in Lambda, for alarms."
   value       = module.function.names["ops"]
 }
 
 output "security_group_id" {
-  description = "Security group of the function, for the cache."
+  description = "Id of the function's security group, for the rules of the cache."
   value       = module.function.security_group_ids["ops"]
 }

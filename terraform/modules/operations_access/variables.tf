@@ -1,10 +1,10 @@
 variable "account_id" {
-  description = "Account of function and role."
+  description = "AWS account that owns the function and the role, twelve digits."
   type        = string
 }
 
 variable "cache_statements" {
-  description = "What the function needs to log in to the cache, by statement id."
+  description = "Permissions with which the function logs in to the cache, by statement id."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))
@@ -13,33 +13,33 @@ variable "cache_statements" {
 }
 
 variable "environment" {
-  description = "Variables of the function."
+  description = "Environment variables of the function."
   type        = map(string)
 }
 
 variable "handler" {
-  description = "Dotted path of the handler in the package."
+  description = "Dotted path of the function's handler in the archive."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region."
+  description = "ARN of the KMS key in this region."
   type        = string
 }
 
 variable "log_retention_days" {
-  description = "Days that the audit log is kept: every invocation with the caller's identity and the command."
+  description = "Number of days for which the audit log is kept. It records every invocation with the caller's identity and the command."
   type        = number
   default     = 365
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "network" {
-  description = "VPC whose private resources the function reaches."
+  description = "VPC and subnets from which the function reaches the cache."
   type = object({
     cidr       = string
     subnet_ids = list(string)
@@ -48,18 +48,18 @@ variable "network" {
 }
 
 variable "operators" {
-  description = "ARNs of the roles or users that may take the operator role, each with a second factor."
+  description = "ARNs of the IAM roles or users that may assume the operator role. They must log in with a second factor."
   type        = set(string)
   default     = []
 
   validation {
     condition     = alltrue([for arn in var.operators : can(regex("^arn:aws:iam::[0-9]{12}:(role|user)/", arn))])
-    error_message = "operators must be ARNs of IAM roles or users; a wildcard or a whole account is refused."
+    error_message = "operators must contain ARNs of IAM roles or users. A wildcard or a whole account is not allowed."
   }
 }
 
 variable "package" {
-  description = "Zip file that `mjctl package` made, and its SHA-256 (base64)."
+  description = "Archive that `mjctl package` made: its path, its SHA-256 in base64 and its processor architecture."
   type = object({
     architecture = optional(string, "x86_64")
     path         = string
@@ -73,7 +73,7 @@ variable "region" {
 }
 
 variable "state" {
-  description = "Bucket and key of the Terraform states, where mjctl reads what was deployed; null: operators read them by another role."
+  description = "Bucket and KMS key of the Terraform states, which mjctl reads to find the deployed environment. Null if operators read the states with another role."
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
 }

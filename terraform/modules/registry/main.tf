@@ -26,7 +26,7 @@ resource "aws_ecr_lifecycle_policy" "game" {
   })
 }
 
-# One configuration exists per account and region; its filter leaves other projects' repositories alone.
+# An account has one replication configuration in each region. The filter excludes the repositories of other projects.
 resource "aws_ecr_replication_configuration" "regions" {
   count = length(var.replica_regions) > 0 ? 1 : 0
 

@@ -1,9 +1,9 @@
 output "repository_name" {
-  description = "The repository; it has the same name in every region."
+  description = "Name of the repository, which is the same in every region."
   value       = aws_ecr_repository.game.name
 }
 
 output "repository_url" {
-  description = "Where `mjctl package` pushes the game's image."
+  description = "URL to which `mjctl package --push` pushes the game server's image."
   value       = aws_ecr_repository.game.repository_url
 }

@@ -1,32 +1,32 @@
 variable "account_id" {
-  description = "Account of the registry."
+  description = "AWS account that owns the repository, twelve digits."
   type        = string
 }
 
 variable "force_delete" {
-  description = "Delete the repository although it holds images."
+  description = "Delete the repository even if it contains images."
   type        = bool
   default     = false
 }
 
 variable "kept_images" {
-  description = "Images kept; older ones are removed."
+  description = "Number of images to keep. ECR removes older images."
   type        = number
   default     = 50
 }
 
 variable "kms_key_arn" {
-  description = "Key of this region that encrypts images."
+  description = "ARN of the KMS key in this region that encrypts the images."
   type        = string
 }
 
 variable "name" {
-  description = "Prefix of every name, `<project>-<environment>`."
+  description = "Prefix of the name of every resource: `<project>-<environment>`."
   type        = string
 }
 
 variable "replica_regions" {
-  description = "Regions that receive every image, so that tasks start there although this region is lost."
+  description = "Regions that receive a copy of every image, so that tasks can start there while this region is lost."
   type        = set(string)
   default     = []
 }

@@ -1,4 +1,4 @@
-# Locks are objects beside the state (`use_lockfile`); no table is needed.
+# Terraform's locks are objects beside the states (`use_lockfile`), so that no DynamoDB table is needed.
 module "bucket" {
   source = "../bucket"
 

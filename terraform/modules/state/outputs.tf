@@ -1,9 +1,9 @@
 output "arn" {
-  description = "The bucket, for the CI role."
+  description = "ARN of the state bucket, for the pipeline's roles."
   value       = module.bucket.arn
 }
 
 output "bucket" {
-  description = "Name of the bucket, for `-backend-config`."
+  description = "Name of the state bucket, for `terraform init -backend-config`."
   value       = module.bucket.id
 }

@@ -1,20 +1,20 @@
 variable "bucket" {
-  description = "Name of the state bucket, unique in the world."
+  description = "Name of the state bucket. No other bucket on AWS may have it."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "Key that encrypts states and plans: they may hold what an operator must not see."
+  description = "ARN of the KMS key that encrypts states and plans, because they can contain secrets."
   type        = string
 }
 
 variable "noncurrent_days" {
-  description = "Days that an overwritten state can be brought back."
+  description = "Number of days for which an overwritten state can be restored."
   type        = number
   default     = 365
 
   validation {
     condition     = var.noncurrent_days >= 30
-    error_message = "noncurrent_days must be at least 30: an old state is the only way back from a damaged one."
+    error_message = "noncurrent_days must be at least 30, because only an older state can replace a damaged state."
   }
 }

@@ -1,5 +1,5 @@
 output "contract" {
-  description = "What the other stacks' backend needs."
+  description = "Values for the backend configuration of the other stacks."
   value = {
     version     = 1
     bucket      = module.state.bucket

@@ -1,15 +1,15 @@
 variable "account_id" {
-  description = "Account of the bucket."
+  description = "AWS account that owns the bucket, twelve digits."
   type        = string
 }
 
 variable "bucket" {
-  description = "Name of the state bucket, unique in the world, e.g. arena-terraform-state-123456789012."
+  description = "Name of the state bucket, for example arena-terraform-state-123456789012. No other bucket on AWS may have it."
   type        = string
 }
 
 variable "project" {
-  description = "Project; its environments share the bucket."
+  description = "Name of the project. Its environments share the bucket."
   type        = string
 }
 

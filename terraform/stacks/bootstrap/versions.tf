@@ -1,7 +1,8 @@
 terraform {
   required_version = ">= 1.11"
 
-  # The first run has no bucket to keep a state in; `mjctl bootstrap` then moves it there, as `bootstrap.tfstate`.
+  # The first run starts before the bucket exists. `mjctl bootstrap` then moves this state into the bucket, as
+  # `bootstrap.tfstate`.
   backend "local" {}
 
   required_providers {

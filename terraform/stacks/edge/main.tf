@@ -4,7 +4,7 @@ locals {
   name       = "${var.foundation.project}-${var.foundation.environment}"
   tags       = { Environment = var.foundation.environment, Project = var.foundation.project, Stack = "edge" }
 
-  # Keys are known at plan although the ARNs are not.
+  # Terraform must know the keys of a `for_each` at plan. The ARNs are values, because they are unknown at plan.
   protected = merge(
     { distribution = module.edge.distribution.arn },
     var.routing == "accelerator" ? { accelerator = module.edge.accelerator_arn } : {},
@@ -22,7 +22,7 @@ provider "aws" {
   }
 }
 
-# CloudFront's firewall, logs and metrics exist there alone.
+# The firewall, the logs and the metrics of CloudFront exist only in us-east-1.
 provider "aws" {
   alias = "us_east_1"
 

@@ -1,5 +1,5 @@
 output "contract" {
-  description = "What the environment publishes to players, and where the web client goes."
+  description = "Contract of the edge: the URLs for players, the distribution, and the bucket to which mjctl publishes the web client."
   value = {
     version         = 1
     project         = var.foundation.project

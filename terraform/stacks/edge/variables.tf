@@ -1,5 +1,5 @@
 variable "foundation" {
-  description = "Contract of the stack foundation."
+  description = "The output `contract` of the stack foundation."
   type = object({
     account_id     = string
     environment    = string
@@ -15,31 +15,31 @@ variable "foundation" {
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept."
+  description = "Number of days for which logs are kept."
   type        = number
   default     = 90
 }
 
 variable "notify_emails" {
-  description = "Addresses that receive alarms of the edge."
+  description = "Email addresses that receive the alarms of the edge."
   type        = set(string)
   default     = []
 }
 
 variable "price_class" {
-  description = "Where CloudFront serves from: PriceClass_100, _200 or _All."
+  description = "Locations from which CloudFront serves: PriceClass_100, PriceClass_200 or PriceClass_All."
   type        = string
   default     = "PriceClass_All"
 }
 
 variable "protect" {
-  description = "Keep buckets that hold objects. Without it, destroy leaves nothing."
+  description = "Refuse to delete buckets that contain objects. Without protection, `destroy` removes everything."
   type        = bool
   default     = true
 }
 
 variable "regions" {
-  description = "Output `edge` of every region's stack, by region."
+  description = "The output `edge` of every region's stack, by region."
   type = map(object({
     api           = object({ name = string, zone_id = string })
     health_alarm  = string
@@ -48,13 +48,13 @@ variable "regions" {
 }
 
 variable "routing" {
-  description = "How players reach the nearest healthy region: `accelerator` or `latency`."
+  description = "Way of players to the nearest healthy region: `accelerator` or `latency`."
   type        = string
   default     = "accelerator"
 }
 
 variable "shield_advanced" {
-  description = "Shield Advanced for the distribution, the accelerator and every load balancer. The account must have subscribed, for 3,000 USD a month and a year; Shield Standard is always on at no cost."
+  description = "Protect the distribution, the accelerator and every load balancer by Shield Advanced. The account must subscribe to it for a year, at 3,000 USD a month. Shield Standard is always on at no cost."
   type        = bool
   default     = false
 }

@@ -15,7 +15,7 @@ provider "aws" {
   }
 }
 
-# CloudFront takes certificates from there alone.
+# CloudFront accepts only certificates in us-east-1.
 provider "aws" {
   alias = "us_east_1"
 
@@ -92,7 +92,8 @@ module "dns" {
   zone_id       = var.domain.zone_id
 }
 
-# Holds the validation records of every shared name; the regions' own certificates rely on them.
+# Owns the validation records of the names that all regions share. The certificates of the regions need these records
+# too.
 module "certificate" {
   source    = "../../modules/certificate"
   providers = { aws = aws.us_east_1 }

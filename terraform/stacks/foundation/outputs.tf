@@ -1,5 +1,5 @@
 output "contract" {
-  description = "Input `foundation` of the stacks region and edge."
+  description = "Contract of the foundation: the input `foundation` of the stacks region and edge."
   value = {
     version        = 1
     account_id     = var.account_id

@@ -1,5 +1,5 @@
 variable "account_id" {
-  description = "Account of the environment; a run with another account's credentials is refused."
+  description = "AWS account of the environment, twelve digits. Terraform refuses credentials of another account."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "account_id" {
 }
 
 variable "ci" {
-  description = "Pipeline that deploys by OIDC; null makes no roles. `subjects`: who may take the roles `plan`, `deploy` and `drill`."
+  description = "Pipeline that deploys by OIDC. `subjects`: token subjects that may assume the roles `plan`, `deploy` and `drill`. Null creates no roles."
   type = object({
     issuer            = optional(string, "token.actions.githubusercontent.com")
     state_bucket      = string
@@ -20,7 +20,7 @@ variable "ci" {
 }
 
 variable "database" {
-  description = "Aurora PostgreSQL; raise `password_version` to change the master password."
+  description = "Version of Aurora PostgreSQL, and the version number of the master password. A higher `password_version` changes the password."
   type = object({
     engine_version   = optional(string, "16.8")
     password_version = optional(number, 1)
@@ -29,7 +29,7 @@ variable "database" {
 }
 
 variable "domain" {
-  description = "Domain of the environment, and its public hosted zone if it exists already."
+  description = "Domain of the environment, and the id of its public hosted zone if the zone exists already."
   type = object({
     name    = string
     zone_id = optional(string)
@@ -37,17 +37,17 @@ variable "domain" {
 }
 
 variable "environment" {
-  description = "Environment, the name of its file in configs/."
+  description = "Name of the environment, which is the name of its file in configs/."
   type        = string
 
   validation {
     condition     = length("${var.project}-${var.environment}") <= 22
-    error_message = "project and environment are too long together: <project>-<environment> may have 22 characters, or names such as the cache's (40) overflow. Shorten one."
+    error_message = "<project>-<environment> must have at most 22 characters, because longer names exceed the 40 characters of a cache id: shorten project or environment."
   }
 }
 
 variable "identity" {
-  description = "Log-in of players: `mfa` OPTIONAL or ON; `threat_protection` ENFORCED, AUDIT or OFF."
+  description = "Log-in of players. `mfa`: OPTIONAL or ON. `threat_protection`: ENFORCED, AUDIT or OFF."
   type = object({
     mfa               = optional(string, "OPTIONAL")
     threat_protection = optional(string, "ENFORCED")
@@ -56,33 +56,33 @@ variable "identity" {
 }
 
 variable "primary_region" {
-  description = "Region that takes the database's writes and holds what exists once."
+  description = "Region that contains the database's writer and the resources that exist once in an environment."
   type        = string
 
   validation {
     condition     = contains([for region in var.regions : region.name], var.primary_region)
-    error_message = "primary_region is not in regions: add it there or choose one of them."
+    error_message = "primary_region is not in regions: add it to regions, or choose one of them."
   }
 }
 
 variable "project" {
-  description = "Project, first part of every name."
+  description = "Name of the project, the first part of every name."
   type        = string
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*[a-z0-9]$", var.project))
-    error_message = "project must be lower case letters, digits and '-', beginning with a letter."
+    error_message = "project must consist of lower-case letters, digits and '-', and begin with a letter."
   }
 }
 
 variable "protect" {
-  description = "Refuse to delete what holds players' data. Without it, destroy leaves nothing: for what is not production."
+  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch it off only below production."
   type        = bool
   default     = true
 }
 
 variable "regions" {
-  description = "Every region of the environment with its zones and the range of its VPC."
+  description = "Every region of the environment with its zones and the IPv4 range of its VPC."
   type = list(object({
     cidr  = string
     name  = string
@@ -91,20 +91,20 @@ variable "regions" {
 
   validation {
     condition     = length(var.regions) >= 1
-    error_message = "regions is empty: name at least one."
+    error_message = "regions is empty: add at least one region."
   }
 
   validation {
     condition     = length(distinct([for region in var.regions : region.name])) == length(var.regions)
-    error_message = "regions names a region twice: remove one, or both would own the same resources."
+    error_message = "regions contains a region twice, and both entries would own the same resources: remove one."
   }
 
   validation {
     condition     = alltrue([for region in var.regions : length(distinct(region.zones)) >= 3])
-    error_message = "regions: each needs at least three distinct zones; add a zone."
+    error_message = "Each of regions needs at least three different zones: add a zone."
   }
 
-  # Two ranges overlap when the shorter prefix, applied to both, gives the same network.
+  # Two ranges overlap if both have the same network under the shorter of their prefixes.
   validation {
     condition = alltrue(flatten([
       for index, first in var.regions : [
@@ -115,7 +115,7 @@ variable "regions" {
         )
       ]
     ]))
-    error_message = "regions: two VPC ranges overlap (or one is not a range), so the regions could never be joined. Give each its own, e.g. 10.10.0.0/16 and 10.20.0.0/16."
+    error_message = "Two VPC ranges in regions overlap, or a value is not an IPv4 range. Regions with overlapping ranges cannot be connected. Give each region its own range, for example 10.10.0.0/16 and 10.20.0.0/16."
   }
 }
 

@@ -1,13 +1,14 @@
-# What the game finds in place before it starts: tables, queues, topics, identities and keys in the emulated AWS, and the
-# relational schema.
+# Creates what the game needs before it starts: tables, queues, topics, identities and keys in the emulated AWS, and the
+# schema in PostgreSQL.
 
 locals {
   data_plane_definition = "${path.module}/../../modules/data_plane/data-plane.yaml"
   migrations            = "${path.module}/../../../gameserver/migrations"
   prefix                = "${var.project}-${var.environment}"
 
-  # The file exists only once the resource does; its path is unknown to a plan that creates it, so it is not read then.
-  # A destroy must also work when the file is lost; any other plan is refused by the resource's postcondition.
+  # The manifest exists only after its resource. A plan that creates the resource does not know the path, and reads no
+  # file. `destroy` works without the manifest too. Every other plan fails by the resource's postcondition if the
+  # manifest is lost.
   data_plane = try(jsondecode(file(terraform_data.data_plane.output.manifest)), local.lost_data_plane)
 
   data_plane_input = {
@@ -46,7 +47,7 @@ resource "terraform_data" "data_plane" {
 
     postcondition {
       condition     = fileexists(self.output.manifest)
-      error_message = "${self.output.manifest} is gone. Run `mjctl deploy`, or raise epochs[\"data-plane\"], to write it again."
+      error_message = "${self.output.manifest} does not exist. Run `mjctl deploy`, or raise epochs[\"data-plane\"], to write it again."
     }
   }
 
@@ -59,8 +60,9 @@ resource "terraform_data" "data_plane" {
   depends_on = [module.aws]
 }
 
-# Repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. Nothing gets another name
-# or id by it, so no process depends on this resource, and players notice nothing. At epoch 0 there is nothing to repair.
+# Repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. The repair changes no
+# name and no id, so that no process depends on this resource and no match is interrupted. At epoch 0 it repairs
+# nothing.
 resource "terraform_data" "data_plane_repair" {
   triggers_replace = { epoch = lookup(var.epochs, "data-plane-repair", 0) }
 

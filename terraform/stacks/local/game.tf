@@ -1,4 +1,4 @@
-# The game itself: what gameserver/runtime/settings.py reads.
+# The processes of the game, with the settings that gameserver/runtime/settings.py reads.
 
 locals {
   base_environment = merge(
@@ -16,7 +16,8 @@ locals {
       GAMESERVER_TLS_KEY_FILE         = "${var.region_dir}/secrets/tls/server.key"
       AWS_CA_BUNDLE                   = local.ca_file
     } : {},
-    # Ahead of what is installed: a process that is restarted runs what was deployed, whatever became of the checkout.
+    # PYTHONPATH precedes the installed package: a restarted process runs the deployed release, even if the checkout
+    # has changed.
     var.release_dir == null ? {} : { PYTHONPATH = var.release_dir },
   )
 
@@ -29,7 +30,8 @@ locals {
   })
 
   game_environment = merge(local.base_environment, {
-    # The file has the region's own key. The emulated AWS takes no other, and the user's own never reaches it.
+    # The credentials file contains a key of this region. The emulated AWS accepts only that key, and never receives
+    # the user's key.
     AWS_CONFIG_FILE             = "/dev/null"
     AWS_SHARED_CREDENTIALS_FILE = "${var.region_dir}/secrets/aws-credentials"
     AWS_EC2_METADATA_DISABLED   = "true"
@@ -53,8 +55,8 @@ locals {
   })
 }
 
-# The API serves the folder that a link leads to. A release with another web client changes the link: the API reads the new
-# folder at the next request, and no process is replaced.
+# The API serves the folder behind a symbolic link. A release with another web client changes the link. The API reads
+# the new folder at the next request, so that Terraform replaces no process.
 resource "terraform_data" "web_client" {
   count = var.web_dir == null ? 0 : 1
 
@@ -137,7 +139,7 @@ module "game_server" {
     GAMESERVER_PLAY_URL  = "${local.websocket}://${local.address[each.key]}"
   })
   incarnation = merge(local.released, { epoch = lookup(var.epochs, each.key, 0) })
-  # Its matches must have moved to the others before the next one goes.
+  # A server's matches must have moved to the other servers before the next server stops.
   rolling      = true
   stop_seconds = 20
 

@@ -1,6 +1,6 @@
-# One region on this machine: a supervisor, Redis, PostgreSQL, an emulated AWS, the functions' host (API and worker) and
-# the game servers. Order: supervisor; with TLS, certificates; then Redis, PostgreSQL and AWS; then schema and data plane;
-# then the game.
+# One region on this machine: a supervisor, Redis, PostgreSQL, an emulated AWS, the API, the worker and the game
+# servers. Terraform creates the supervisor first, and the certificates if TLS is on. Redis, PostgreSQL and the
+# emulated AWS follow, then the schema and the data plane, then the game.
 
 locals {
   address = { for name, port in var.ports : name => "127.0.0.1:${port}" }
@@ -11,22 +11,23 @@ locals {
     [for name in keys(var.servers) : "${name}-ops"],
   )
 
-  # As with local.data_plane, the file is read only once the resource exists.
+  # Terraform reads the supervisor's record only after its resource exists. The comment at local.data_plane has the
+  # reason.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
-  # Secrets by reference: the files are made by the processes that ask for them.
+  # References to files with secrets. The process that owns a secret creates its file.
   aws_secret      = "file:${var.region_dir}/secrets/aws.json"
   cache_secret    = "file:${var.region_dir}/secrets/cache.json"
   database_secret = "file:${var.region_dir}/secrets/database.json"
 
-  # Schemes, and what verifies them.
+  # URL schemes, and the certificate of the authority that verifies them.
   http      = var.tls ? "https" : "http"
   redis     = var.tls ? "rediss" : "redis"
   websocket = var.tls ? "wss" : "ws"
   ca_file   = var.tls ? "${var.region_dir}/secrets/tls/authority.pem" : null
 
-  # What of an incarnation is common to all: a new supervisor begins without any process, and a process reads its
-  # certificate when it starts.
+  # Values whose change replaces every process. A new supervisor starts without processes, and a process reads its
+  # certificate only when it starts.
   supervised = merge(
     { supervisor = terraform_data.supervisor.id },
     { for certificates in terraform_data.certificates : "certificates" => certificates.id },
@@ -50,7 +51,7 @@ resource "terraform_data" "supervisor" {
 
     postcondition {
       condition     = fileexists(self.output.record)
-      error_message = "${self.output.record} is gone. Run `mjctl deploy`, or raise epochs[\"supervisor\"], to start the supervisor again."
+      error_message = "${self.output.record} does not exist. Run `mjctl deploy`, or raise epochs[\"supervisor\"], to start the supervisor again."
     }
   }
 
@@ -60,7 +61,7 @@ resource "terraform_data" "supervisor" {
     quiet       = true
   }
 
-  # Ends every process and removes the region's data, secrets and run-time files.
+  # Stops every process and removes the data, secrets and run-time files of the region.
   provisioner "local-exec" {
     when        = destroy
     command     = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local supervisor-stop"
@@ -69,8 +70,9 @@ resource "terraform_data" "supervisor" {
   }
 }
 
-# The authority's key, the certificate's key and both certificates are files of the region's folder `secrets`; nothing of
-# them is in the state. Turned off, they stay, so that who trusts the authority does so when it is turned on again.
+# The keys and certificates are files in the region's folder `secrets`. The Terraform state contains none of them.
+# They remain when TLS is switched off, so that a client that trusts the authority still trusts it when TLS is
+# switched on again.
 resource "terraform_data" "certificates" {
   count = var.tls ? 1 : 0
 

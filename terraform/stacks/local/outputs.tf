@@ -1,5 +1,5 @@
 output "contract" {
-  description = "All that mjctl knows of the region; its type is mjctl/models/contract.py."
+  description = "Contract of the region: everything that mjctl knows of it. mjctl/models/contract.py defines its type."
   value = {
     version     = 1
     project     = var.project
@@ -63,6 +63,6 @@ output "contract" {
     }
   }
 
-  # Nothing is published before the whole region is up.
+  # The contract is published only after the whole region has started.
   depends_on = [module.api, module.worker, module.game_server]
 }

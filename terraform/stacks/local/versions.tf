@@ -1,6 +1,6 @@
 terraform {
   required_version = ">= 1.11"
 
-  # Its path is given by mjctl: `init -backend-config=path=<region_dir>/terraform/terraform.tfstate`.
+  # mjctl passes the path of the state: `init -backend-config=path=<region_dir>/terraform/terraform.tfstate`.
   backend "local" {}
 }

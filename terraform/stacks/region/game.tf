@@ -15,7 +15,7 @@ locals {
       GAMESERVER_REGION           = var.region
       GAMESERVER_TLS_REQUIRED     = "true"
     },
-    # An emulated AWS speaks no TLS, and there is nothing behind it that would.
+    # The emulated AWS and the services behind it do not support TLS.
     var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url, GAMESERVER_TLS_REQUIRED = "false" },
   )
 
@@ -70,7 +70,8 @@ module "game_service" {
   environment = merge(local.settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
-    # Every player comes from an address of the load balancer. The web ACL limits requests for each real address.
+    # The server sees every player at an address of the load balancer, so that it cannot limit by address. The web ACL
+    # does that.
     GAMESERVER_UNJOINED_PER_ADDRESS = "0"
   })
   network = {
@@ -92,7 +93,7 @@ module "game_service" {
   task = { cpu = var.game.cpu, memory = var.game.memory }
 }
 
-# Players of a match come back to its region by this name.
+# The name of this region, with which the players of a match connect to its region again.
 resource "aws_route53_record" "play" {
   zone_id = var.foundation.dns.zone_id
   name    = local.play_host

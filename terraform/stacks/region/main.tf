@@ -9,7 +9,7 @@ locals {
 
 
   tables = local.is_primary ? var.foundation.tables : module.match_store_replica[0].tables
-  # A replica of a secret has the primary's ARN with its own region.
+  # The ARN of a replicated secret differs from the primary's ARN only in the region.
   database_secret_arn = replace(var.foundation.database.secret_arn, ":${var.foundation.primary_region}:", ":${var.region}:")
 
   private_subnets = {
@@ -29,7 +29,7 @@ provider "aws" {
   }
 }
 
-# Only for the vault that keeps copies of this region's backups.
+# Provider for the vault that keeps the copies of this region's backups.
 provider "aws" {
   alias = "copy"
 
@@ -42,7 +42,7 @@ provider "aws" {
   }
 }
 
-# The primary region has foundation's keys; every other one makes replicas of them.
+# The primary region uses the keys of the stack foundation. Every other region creates replicas of these keys.
 module "keys" {
   source = "../../modules/keys"
 
@@ -116,7 +116,8 @@ module "cache" {
 
   users = {
     game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
-    # Cache keys and the registry of servers only: an operator's mistake cannot touch a running match.
+    # The operators' user may access only cache keys and the registry of servers, so that a mistake cannot change a
+    # running match.
     ops = { access = "on ~cache* ~server* &* +@all -@admin -@dangerous +info +client|list" }
   }
 }
@@ -160,7 +161,8 @@ module "backup" {
   retention_days   = var.backup.retention_days
 }
 
-# Of its own, not a replica: what protects the copies must not fall with what protects the originals.
+# The copies have their own key instead of a replica, so that the loss of one key does not affect both originals and
+# copies.
 module "copy_keys" {
   source    = "../../modules/keys"
   providers = { aws = aws.copy }

@@ -1,5 +1,5 @@
 output "contract" {
-  description = "What mjctl knows of this region; the same shape for every target (mjctl/models/contract.py)."
+  description = "Contract of the region: everything that mjctl knows of it, in the same form for every target. mjctl/models/contract.py defines its type."
   value = {
     version     = 1
     project     = var.foundation.project
@@ -62,7 +62,7 @@ output "contract" {
 }
 
 output "edge" {
-  description = "This region's part of the input `regions` of the stack edge."
+  description = "This region's entry in the input `regions` of the stack edge."
   value = {
     api           = module.api.dns
     health_alarm  = module.observability.health_alarm
@@ -71,7 +71,7 @@ output "edge" {
 }
 
 output "rollout" {
-  description = "Task definition that the service should run once applied. A roll-out that the circuit breaker took back ends steady too, and Terraform calls it done: mjctl compares."
+  description = "Task definition that the service should run after an apply. Terraform reports success even if ECS's circuit breaker rolled the service back, so that mjctl compares the task definitions."
   value = {
     cluster         = module.game_service.cluster_name
     service         = module.game_service.service_name

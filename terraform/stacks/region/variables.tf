@@ -1,23 +1,23 @@
 variable "aws_endpoint_url" {
-  description = "Endpoint of an emulated AWS, for the game's processes and mjctl; null for the real one."
+  description = "Endpoint of an emulated AWS, for the game's processes and mjctl. Null means AWS itself."
   type        = string
   default     = null
 }
 
 variable "aws_secret" {
-  description = "Reference to the file with the key of an emulated AWS, for mjctl; null for the real one."
+  description = "Reference to the file with the key of an emulated AWS, for mjctl. Null means AWS itself."
   type        = string
   default     = null
 }
 
 variable "aws_service_endpoint_urls" {
-  description = "Endpoints of services that another emulator answers, by name in lower case, e.g. cloudwatch; for mjctl."
+  description = "Endpoints of the services that a second emulator provides, by the service's name in lower case, for example cloudwatch. mjctl uses them."
   type        = map(string)
   default     = {}
 }
 
 variable "backup" {
-  description = "Copies of backups: the other region that keeps them, and for how long in days. `lock`: nobody deletes a recovery point early."
+  description = "Backups and their copies. `copy_region`: the other region that keeps the copies. `lock`: recovery points cannot be deleted early. `retention_days`: days for which they are kept."
   type = object({
     copy_region    = string
     lock           = optional(bool, true)
@@ -26,12 +26,12 @@ variable "backup" {
 
   validation {
     condition     = var.backup.copy_region != var.region
-    error_message = "backup.copy_region must be another region than region: a copy beside the original is lost with it."
+    error_message = "backup.copy_region must differ from region, because a regional failure would destroy a copy in the same region together with the original."
   }
 }
 
 variable "cache" {
-  description = "Redis: node type, replicas beside the primary, days of snapshots."
+  description = "Redis: the node type, the number of replicas in addition to the primary, and the days for which snapshots are kept."
   type = object({
     node_type               = optional(string, "cache.r7g.large")
     replicas                = optional(number, 2)
@@ -41,7 +41,7 @@ variable "cache" {
 }
 
 variable "database" {
-  description = "Aurora instances of this region; `capacity` only with instance_class db.serverless. `writer`: whether the global cluster is written here, null for in the primary region."
+  description = "Aurora instances of this region. `capacity`: only with instance_class db.serverless. `writer`: whether this region contains the writer of the global cluster. Null means that the primary region contains it."
   type = object({
     backup_retention_days = optional(number, 14)
     capacity              = optional(object({ max = number, min = number }))
@@ -53,7 +53,7 @@ variable "database" {
 }
 
 variable "foundation" {
-  description = "Contract of the stack foundation."
+  description = "The output `contract` of the stack foundation."
   type = object({
     account_id     = string
     environment    = string
@@ -86,7 +86,7 @@ variable "foundation" {
 }
 
 variable "functions" {
-  description = "Package of the functions, made by `mjctl package`, and the concurrency that each may take of the account's."
+  description = "Archive of the functions that `mjctl package` made, and the reserved concurrency of each function in the account's limit."
   type = object({
     package              = object({ architecture = optional(string, "x86_64"), path = string, sha256 = string })
     reserved_concurrency = optional(object({ api = optional(number, 100), auth = optional(number, 50), persistence = optional(number, 20) }), {})
@@ -94,7 +94,7 @@ variable "functions" {
 }
 
 variable "game" {
-  description = "Game servers: image by digest, size of a task, how many, and what they play."
+  description = "Game servers: the image by digest, the size of a task, the number of tasks, and the modes of play."
   type = object({
     cpu                    = optional(number, 1024)
     image                  = string
@@ -108,12 +108,12 @@ variable "game" {
 
   validation {
     condition     = var.game.min_tasks < var.game.max_tasks
-    error_message = "game.min_tasks must be below game.max_tasks, or nothing can scale: lower min_tasks or raise max_tasks."
+    error_message = "game.min_tasks must be below game.max_tasks, or the fleet cannot scale: lower min_tasks or raise max_tasks."
   }
 }
 
 variable "log_retention_days" {
-  description = "Days that logs are kept."
+  description = "Number of days for which logs are kept."
   type        = number
   default     = 90
 }
@@ -129,19 +129,19 @@ variable "network" {
 }
 
 variable "notify_emails" {
-  description = "Addresses that receive alarms."
+  description = "Email addresses that receive the alarms."
   type        = set(string)
   default     = []
 }
 
 variable "operators" {
-  description = "ARNs of roles or users that may use the ops function, each with a second factor."
+  description = "ARNs of the IAM roles or users that may use the ops function. They must log in with a second factor."
   type        = set(string)
   default     = []
 }
 
 variable "protect" {
-  description = "Refuse to delete what holds players' data. Without it, destroy leaves nothing: for what is not production."
+  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch it off only below production."
   type        = bool
   default     = true
 }
@@ -152,7 +152,7 @@ variable "region" {
 }
 
 variable "state" {
-  description = "Bucket and key of the Terraform states, for the operators' role; null: they read them by another one."
+  description = "Bucket and KMS key of the Terraform states, for the operator role. Null if operators read the states with another role."
   type        = object({ bucket = string, kms_key_arn = string })
   default     = null
 }

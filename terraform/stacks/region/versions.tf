@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.11"
 
-  # The rest comes by -backend-config: bucket, key, region, kms_key_id.
+  # mjctl passes bucket, key, region and kms_key_id by `terraform init -backend-config`.
   backend "s3" {
     encrypt      = true
     use_lockfile = true

@@ -8,7 +8,7 @@ from tools.json_schemas import main, schema_files
 SCHEMAS = Workspace.discover(Path(__file__)).project_dir / "docs" / "schemas"
 
 
-def test_the_published_schemas_are_those_of_the_models() -> None:
+def test_the_published_schemas_agree_with_the_models() -> None:
     assert {file.name: file.read_text() for file in SCHEMAS.iterdir()} == schema_files()
 
 

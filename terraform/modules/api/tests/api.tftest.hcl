@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   certificate_arn = "arn:aws:acm:eu-west-1:123456789012:certificate/01234567-89ab-cdef-0123-456789abcdef"
   domain_name     = "api.arena.example.com"
@@ -21,7 +21,7 @@ variables {
   }
 }
 
-run "checks_tokens_where_asked" {
+run "requires_a_token_only_on_authorized_routes" {
   command = plan
 
   variables {
@@ -33,16 +33,16 @@ run "checks_tokens_where_asked" {
 
   assert {
     condition     = aws_apigatewayv2_route.route["GET /v1/profile"].authorization_type == "JWT" && aws_apigatewayv2_route.route["POST /v1/login"].authorization_type == "NONE"
-    error_message = "Only the routes that say so demand a token."
+    error_message = "Only the routes with `authorized = true` must require a token."
   }
 
   assert {
     condition     = aws_apigatewayv2_api.http.disable_execute_api_endpoint
-    error_message = "Nobody goes around the domain name."
+    error_message = "The API must not be reachable at its generated name, past the domain name."
   }
 }
 
-run "refuses_a_route_to_nothing" {
+run "rejects_a_route_to_an_unknown_target" {
   command = plan
 
   variables {
@@ -52,7 +52,7 @@ run "refuses_a_route_to_nothing" {
   expect_failures = [var.routes]
 }
 
-run "refuses_a_wildcard_origin" {
+run "rejects_a_wildcard_origin" {
   command = plan
 
   variables {

@@ -12,7 +12,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id       = "123456789012"
   copy_kms_key_arn = "arn:aws:kms:us-east-1:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
@@ -23,22 +23,22 @@ variables {
   resources        = { matches = "arn:aws:dynamodb:eu-west-1:123456789012:table/arena-prod-matches" }
 }
 
-run "copies_and_locks" {
+run "copies_every_backup_and_locks_both_vaults" {
   command   = plan
   providers = { aws = aws, aws.copy = aws.copy }
 
   assert {
     condition     = alltrue([for rule in aws_backup_plan.main.rule : alltrue([for action in rule.copy_action : startswith(action.destination_vault_arn, "arn:aws:backup:us-east-1:")])])
-    error_message = "Every rule copies to the other region."
+    error_message = "Every rule must copy its backups to the other region."
   }
 
   assert {
     condition     = length(aws_backup_vault_lock_configuration.main) == 1 && length(aws_backup_vault_lock_configuration.copy) == 1
-    error_message = "Both vaults are locked."
+    error_message = "Both vaults must be locked."
   }
 }
 
-run "refuses_to_copy_to_its_own_region" {
+run "rejects_copies_in_the_same_region" {
   command   = plan
   providers = { aws = aws, aws.copy = aws.copy }
 
@@ -49,7 +49,7 @@ run "refuses_to_copy_to_its_own_region" {
   expect_failures = [var.copy_region]
 }
 
-run "refuses_copies_that_end_first" {
+run "rejects_copies_that_expire_before_the_backups" {
   command   = plan
   providers = { aws = aws, aws.copy = aws.copy }
 

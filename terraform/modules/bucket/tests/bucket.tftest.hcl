@@ -4,27 +4,27 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   bucket      = "arena-prod-eu-west-1-123456789012-logs"
   expire_days = 90
 }
 
-run "is_private" {
+run "makes_a_private_versioned_bucket" {
   command = plan
 
   assert {
     condition     = aws_s3_bucket_public_access_block.main.restrict_public_buckets && aws_s3_bucket_versioning.main.versioning_configuration[0].status == "Enabled"
-    error_message = "Private and versioned."
+    error_message = "The bucket must be private and versioned."
   }
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.main.rule).apply_server_side_encryption_by_default).sse_algorithm == "AES256"
-    error_message = "Encrypted, with S3's own key when none is given."
+    error_message = "A bucket without a customer key must be encrypted with S3's key."
   }
 }
 
-run "uses_the_given_key" {
+run "encrypts_objects_with_the_given_key" {
   command = plan
 
   variables {
@@ -33,11 +33,11 @@ run "uses_the_given_key" {
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.main.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
-    error_message = "Encrypted with the given key."
+    error_message = "The objects must be encrypted with the given key."
   }
 }
 
-run "refuses_a_name_that_s3_refuses" {
+run "rejects_an_invalid_bucket_name" {
   command = plan
 
   variables {

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id              = "123456789012"
   allowed_security_groups = { game = "sg-0123456789abcdef0" }
@@ -16,26 +16,26 @@ variables {
   vpc_id                  = "vpc-0123456789abcdef0"
 }
 
-run "fails_over_and_has_no_password" {
+run "fails_over_and_has_no_passwords" {
   command = plan
 
   assert {
     condition     = aws_elasticache_replication_group.main.multi_az_enabled && aws_elasticache_replication_group.main.num_cache_clusters == 3
-    error_message = "A primary and two replicas in different zones."
+    error_message = "The cache must have a primary and two replicas in different zones."
   }
 
   assert {
     condition     = aws_elasticache_user.iam["game"].authentication_mode[0].type == "iam" && startswith(aws_elasticache_user.default.access_string, "off ")
-    error_message = "Users log in by IAM, and AWS's default user is off."
+    error_message = "Users must log in by IAM, and the user `default` must be switched off."
   }
 
   assert {
     condition     = output.member_ids == { 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" }
-    error_message = "Alarms find the nodes by the names that ElastiCache gives."
+    error_message = "The output must name the nodes as ElastiCache does, so that alarms find them."
   }
 }
 
-run "refuses_a_long_name" {
+run "rejects_a_name_that_is_too_long" {
   command = plan
 
   variables {
@@ -45,7 +45,7 @@ run "refuses_a_long_name" {
   expect_failures = [var.region]
 }
 
-run "refuses_the_default_user" {
+run "rejects_a_definition_of_the_default_user" {
   command = plan
 
   variables {
@@ -55,7 +55,7 @@ run "refuses_the_default_user" {
   expect_failures = [var.users]
 }
 
-run "refuses_to_go_without_a_replica" {
+run "rejects_a_cache_without_a_replica" {
   command = plan
 
   variables {

@@ -4,23 +4,23 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   names        = ["play-eu-west-1.arena.example.com", "play.arena.example.com"]
   shared_names = ["play.arena.example.com"]
   zone_id      = "Z0123456789ABCDEFGHIJ"
 }
 
-run "leaves_shared_records_to_their_owner" {
+run "makes_no_validation_record_for_a_shared_name" {
   command = plan
 
   assert {
     condition     = keys(aws_route53_record.validation) == ["play-eu-west-1.arena.example.com"]
-    error_message = "Only names of this stack get a record here."
+    error_message = "Only names that are not shared may get a validation record."
   }
 }
 
-run "refuses_a_shared_name_it_does_not_have" {
+run "rejects_a_shared_name_that_the_certificate_lacks" {
   command = plan
 
   variables {

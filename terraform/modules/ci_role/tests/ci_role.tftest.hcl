@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id   = "123456789012"
   kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -14,25 +14,25 @@ variables {
   subjects     = { deploy = ["repo:studio/arena:environment:prod"], plan = ["repo:studio/arena:pull_request"] }
 }
 
-run "separates_reading_from_changing" {
+run "makes_a_role_that_reads_and_a_role_that_changes" {
   command = plan
 
   assert {
     condition     = aws_iam_role_policy_attachment.plan.policy_arn == "arn:aws:iam::aws:policy/ReadOnlyAccess" && keys(aws_iam_role.ci) == ["deploy", "plan"]
-    error_message = "The role plan reads, the role deploy changes."
+    error_message = "The role `plan` must read, and the role `deploy` must change resources."
   }
 }
 
-run "makes_no_role_for_drills_that_nobody_runs" {
+run "makes_no_drill_role_without_subjects" {
   command = plan
 
   assert {
     condition     = length(aws_iam_policy.drill) == 0
-    error_message = "Without a subject there is no role `drill`."
+    error_message = "Without subjects for drills there must be no role `drill`."
   }
 }
 
-run "drills_remove_nothing_but_scratch_copies" {
+run "lets_drills_delete_only_scratch_copies" {
   command = plan
 
   variables {
@@ -41,7 +41,7 @@ run "drills_remove_nothing_but_scratch_copies" {
 
   assert {
     condition     = keys(aws_iam_role.ci) == ["deploy", "drill", "plan"] && keys(aws_iam_role_policy_attachment.state) == ["deploy", "plan"]
-    error_message = "The role `drill` is there, and does not write states."
+    error_message = "The role `drill` must exist without permission to write states."
   }
 
   assert {
@@ -49,11 +49,11 @@ run "drills_remove_nothing_but_scratch_copies" {
       for statement in data.aws_iam_policy_document.drill.statement :
       statement.sid == "ScratchCopies" ? tolist(statement.resources) == tolist(["arn:aws:dynamodb:*:123456789012:table/arena-prod-scratch.*"]) : !anytrue([for action in statement.actions : strcontains(action, "Delete") || strcontains(action, "Put")])
     ])
-    error_message = "What the role `drill` removes and writes are scratch copies."
+    error_message = "The role `drill` may write and delete only scratch copies."
   }
 }
 
-run "takes_the_subjects_of_gitlab" {
+run "accepts_the_subjects_of_gitlab" {
   command = plan
 
   variables {
@@ -63,11 +63,11 @@ run "takes_the_subjects_of_gitlab" {
 
   assert {
     condition     = aws_iam_openid_connect_provider.ci.url == "https://gitlab.com"
-    error_message = "The provider is that of the issuer."
+    error_message = "The OIDC provider must have the URL of the given issuer."
   }
 }
 
-run "refuses_a_wildcard_subject_for_drills_too" {
+run "rejects_a_wildcard_subject_for_drills" {
   command = plan
 
   variables {
@@ -77,7 +77,7 @@ run "refuses_a_wildcard_subject_for_drills_too" {
   expect_failures = [var.subjects]
 }
 
-run "refuses_a_wildcard_subject" {
+run "rejects_a_wildcard_subject" {
   command = plan
 
   variables {
@@ -87,7 +87,7 @@ run "refuses_a_wildcard_subject" {
   expect_failures = [var.subjects]
 }
 
-run "refuses_to_let_nobody_deploy" {
+run "rejects_an_empty_list_of_deploy_subjects" {
   command = plan
 
   variables {

@@ -1,9 +1,10 @@
-# Mocks have no ephemeral resources: this suite asks a real provider, which the test points to an emulated AWS.
+# A mock provider has no ephemeral resources. This suite uses the real provider, which tests/terraform points to an
+# emulated AWS.
 provider "aws" {
   region = "eu-west-1"
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   allowed_security_groups = { api = "sg-0123456789abcdef0" }
   kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -12,7 +13,7 @@ variables {
   subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
   vpc_id                  = "vpc-0123456789abcdef0"
 }
-# The secret that the cluster reads its password from.
+# Creates the secret from which the cluster reads its password.
 run "secret" {
   module {
     source = "../database_global"
@@ -39,16 +40,16 @@ run "spreads_instances_over_zones" {
 
   assert {
     condition     = length(distinct(values(aws_rds_cluster_instance.main)[*].availability_zone)) == 2
-    error_message = "Two instances stand in two zones."
+    error_message = "Two instances must be in two zones."
   }
 
   assert {
     condition     = !aws_rds_cluster.main.skip_final_snapshot && aws_rds_cluster.main.deletion_protection
-    error_message = "The cluster is not lost by accident."
+    error_message = "Deletion protection and a final snapshot must protect the cluster."
   }
 }
 
-run "follows_in_a_secondary_region" {
+run "joins_the_global_cluster_in_a_secondary_region" {
   command = plan
 
   variables {
@@ -65,11 +66,11 @@ run "follows_in_a_secondary_region" {
 
   assert {
     condition     = aws_rds_cluster.main.global_cluster_identifier == "arena-prod-global" && aws_rds_cluster.main.enable_global_write_forwarding
-    error_message = "A secondary joins the global cluster and forwards writes."
+    error_message = "A secondary cluster must join the global cluster and forward writes."
   }
 }
 
-run "is_written_where_a_failover_has_put_the_writer" {
+run "publishes_the_writer_endpoint_after_a_failover" {
   command = plan
 
   variables {
@@ -93,11 +94,11 @@ run "is_written_where_a_failover_has_put_the_writer" {
 
   assert {
     condition     = output.endpoint == "writer.example.com"
-    error_message = "A copy that became the writer is reached by its own endpoint."
+    error_message = "After a failover, the output `endpoint` must be the writer endpoint of the promoted cluster."
   }
 }
 
-run "refuses_a_secondary_without_a_global_cluster" {
+run "rejects_a_secondary_without_a_global_cluster" {
   command = plan
 
   variables {
@@ -114,7 +115,7 @@ run "refuses_a_secondary_without_a_global_cluster" {
   expect_failures = [var.role]
 }
 
-run "refuses_a_single_instance" {
+run "rejects_a_single_instance" {
   command = plan
 
   variables {
@@ -131,7 +132,7 @@ run "refuses_a_single_instance" {
   expect_failures = [var.instances]
 }
 
-run "refuses_capacity_of_a_fixed_class" {
+run "rejects_a_capacity_for_a_fixed_instance_class" {
   command = plan
 
   variables {

@@ -1,9 +1,10 @@
-# Mocks have no ephemeral resources: this suite asks a real provider, which the test points to an emulated AWS.
+# A mock provider has no ephemeral resources. This suite uses the real provider, which tests/terraform points to an
+# emulated AWS.
 provider "aws" {
   region = "eu-west-1"
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   engine_version  = "16.8"
   kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -11,16 +12,16 @@ variables {
   replica_regions = ["eu-west-1"]
 }
 
-run "joins_regions" {
+run "makes_a_global_cluster_for_several_regions" {
   command = plan
 
   assert {
     condition     = length(aws_rds_global_cluster.global) == 1 && aws_rds_global_cluster.global[0].storage_encrypted
-    error_message = "Two regions share an encrypted global cluster."
+    error_message = "Two regions must share an encrypted global cluster."
   }
 }
 
-run "needs_no_global_cluster_in_one_region" {
+run "makes_no_global_cluster_for_a_single_region" {
   command = plan
 
   variables {
@@ -29,11 +30,11 @@ run "needs_no_global_cluster_in_one_region" {
 
   assert {
     condition     = length(aws_rds_global_cluster.global) == 0 && output.global_cluster_id == null
-    error_message = "One region stands alone."
+    error_message = "An environment with one region must have no global cluster."
   }
 }
 
-run "refuses_an_old_version" {
+run "rejects_an_old_engine_version" {
   command = plan
 
   variables {

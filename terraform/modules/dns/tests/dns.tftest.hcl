@@ -4,21 +4,21 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   domain = "arena.example.com"
 }
 
-run "makes_a_zone" {
+run "makes_a_zone_for_a_domain_without_one" {
   command = plan
 
   assert {
     condition     = length(aws_route53_zone.main) == 1
-    error_message = "A domain without a zone gets one."
+    error_message = "A domain without a zone must get a zone."
   }
 }
 
-run "uses_a_zone_that_exists" {
+run "uses_the_given_zone" {
   command = plan
 
   variables {
@@ -27,11 +27,11 @@ run "uses_a_zone_that_exists" {
 
   assert {
     condition     = length(aws_route53_zone.main) == 0 && output.zone_id == "Z0123456789ABCDEFGHIJ" && length(output.name_servers) == 0
-    error_message = "Nothing is made, and nothing is to be delegated."
+    error_message = "With a given zone, the module must create no zone and output no name servers."
   }
 }
 
-run "refuses_a_domain_in_capitals" {
+run "rejects_a_domain_with_capital_letters" {
   command = plan
 
   variables {

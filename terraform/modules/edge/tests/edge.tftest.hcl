@@ -12,7 +12,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id      = "123456789012"
   bucket          = "arena-prod-web-123456789012"
@@ -36,17 +36,17 @@ variables {
   }
 }
 
-run "accelerates" {
+run "routes_players_through_the_accelerator" {
   command   = plan
   providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
 
   assert {
     condition     = length(aws_globalaccelerator_endpoint_group.region) == 1 && length(aws_route53_record.play_latency) == 0
-    error_message = "The accelerator sends players, and no latency record does."
+    error_message = "The accelerator must route players, without latency records."
   }
 }
 
-run "lets_the_page_talk_to_its_game_alone" {
+run "limits_the_page_to_the_hosts_of_its_game" {
   command   = plan
   providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
 
@@ -55,11 +55,11 @@ run "lets_the_page_talk_to_its_game_alone" {
       aws_cloudfront_response_headers_policy.web.security_headers_config[0].content_security_policy[0].content_security_policy,
       "connect-src 'self' wss://play.arena.example.com wss://play-us-east-1.arena.example.com;",
     )
-    error_message = "The policy of the page names the game servers of every region, and nobody else."
+    error_message = "The page's content security policy must contain the game servers of every region, and no other host."
   }
 }
 
-run "uses_latency_records" {
+run "routes_players_by_latency_records" {
   command   = plan
   providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
 
@@ -69,11 +69,11 @@ run "uses_latency_records" {
 
   assert {
     condition     = length(aws_globalaccelerator_accelerator.play) == 0 && keys(aws_route53_record.play_latency) == ["us-east-1"]
-    error_message = "Latency records send players, and no accelerator is paid for."
+    error_message = "Latency records must route players, without an accelerator."
   }
 }
 
-run "refuses_to_stand_without_regions" {
+run "rejects_an_edge_without_regions" {
   command   = plan
   providers = { aws = aws, aws.us_east_1 = aws.us_east_1 }
 

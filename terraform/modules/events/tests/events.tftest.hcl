@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id  = "123456789012"
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -14,26 +14,26 @@ variables {
   topics      = yamldecode(file("../data_plane/data-plane.yaml")).topics
 }
 
-run "gives_every_queue_its_dead_letters" {
+run "makes_a_dead_letter_queue_for_every_queue" {
   command = plan
 
   assert {
     condition     = keys(aws_sqs_queue.dead_letter) == keys(aws_sqs_queue.queue)
-    error_message = "Each queue has a dead-letter queue."
+    error_message = "Each queue must have a dead-letter queue."
   }
 
   assert {
     condition     = jsondecode(aws_sqs_queue.dead_letter["persistence"].redrive_allow_policy).sourceQueueArns == ["arn:aws:sqs:eu-west-1:123456789012:arena-prod-persistence"]
-    error_message = "A dead-letter queue takes messages from its own queue alone."
+    error_message = "A dead-letter queue must accept messages only from its queue."
   }
 
   assert {
     condition     = aws_sns_topic_subscription.queue["events-persistence"].raw_message_delivery
-    error_message = "The subscription of data-plane.yaml is made."
+    error_message = "The subscription in data-plane.yaml must be created."
   }
 }
 
-run "refuses_dead_letters_that_vanish" {
+run "rejects_a_dead_letter_retention_that_is_too_short" {
   command = plan
 
   variables {
@@ -51,7 +51,7 @@ run "refuses_dead_letters_that_vanish" {
   expect_failures = [var.queues]
 }
 
-run "refuses_a_subscription_to_nothing" {
+run "rejects_a_subscription_to_an_unknown_queue" {
   command = plan
 
   variables {

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   associations = { game = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/arena-prod-game/0123456789abcdef" }
   kms_key_arn  = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -13,21 +13,21 @@ variables {
   scope        = "REGIONAL"
 }
 
-run "limits_and_logs" {
+run "limits_requests_and_logs_blocked_ones" {
   command = plan
 
   assert {
     condition     = length(aws_wafv2_web_acl.main.rule) == 4 && startswith(aws_cloudwatch_log_group.main.name, "aws-waf-logs-")
-    error_message = "A rate limit, three managed groups, and a log that WAF accepts."
+    error_message = "The web ACL must have a rate limit, three managed rule groups and a log group whose name WAF accepts."
   }
 
   assert {
     condition     = length(aws_shield_protection.resource) == 0
-    error_message = "Shield Advanced costs money only when asked for."
+    error_message = "Without shield_protections, Shield Advanced must not be used, because it costs money."
   }
 }
 
-run "protects_with_shield_when_asked" {
+run "protects_the_given_resources_with_shield" {
   command = plan
 
   variables {
@@ -36,11 +36,11 @@ run "protects_with_shield_when_asked" {
 
   assert {
     condition     = length(aws_shield_protection.resource) == 1
-    error_message = "One switch."
+    error_message = "Each of shield_protections must get a protection by Shield Advanced."
   }
 }
 
-run "refuses_cloudfront_elsewhere" {
+run "rejects_the_scope_cloudfront_outside_us_east_1" {
   command = plan
 
   variables {
@@ -51,7 +51,7 @@ run "refuses_cloudfront_elsewhere" {
   expect_failures = [var.scope]
 }
 
-run "refuses_to_associate_a_distribution" {
+run "rejects_an_association_with_a_distribution" {
   command = plan
 
   variables {

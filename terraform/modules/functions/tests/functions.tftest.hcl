@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id  = "123456789012"
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -23,17 +23,17 @@ variables {
   }
 }
 
-run "keeps_what_failed" {
+run "makes_a_dead_letter_queue_for_every_function" {
   command = plan
 
   assert {
     condition     = keys(aws_sqs_queue.dead_letter) == ["auth"] && aws_lambda_function.function["auth"].reserved_concurrent_executions == 50
-    error_message = "A dead-letter queue and a share of the account's concurrency."
+    error_message = "A function must have a dead-letter queue and reserved concurrency."
   }
 
   assert {
     condition     = length(aws_security_group.function) == 0
-    error_message = "A function outside the VPC has no security group."
+    error_message = "A function outside the VPC must have no security group."
   }
 }
 
@@ -53,16 +53,16 @@ run "consumes_a_queue_inside_the_vpc" {
 
   assert {
     condition     = aws_lambda_event_source_mapping.queue["persistence"].function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "A batch fails only in part."
+    error_message = "The queue's consumer must report the single messages of a batch that failed."
   }
 
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.function) == 3
-    error_message = "It reaches AWS, the cache and the database, and nothing else."
+    error_message = "The function may open connections only to AWS, the cache and the database."
   }
 }
 
-run "refuses_more_consumers_than_concurrency" {
+run "rejects_more_consumers_than_reserved_concurrency" {
   command = plan
 
   variables {

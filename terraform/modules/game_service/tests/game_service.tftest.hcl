@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   access_log_bucket = "arena-prod-eu-west-1-123456789012-logs"
   account_id        = "123456789012"
@@ -25,22 +25,22 @@ variables {
   }
 }
 
-run "runs_a_container_that_can_do_little" {
+run "runs_an_unprivileged_container" {
   command = plan
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].readonlyRootFilesystem && jsondecode(aws_ecs_task_definition.game.container_definitions)[0].user == "10001:10001"
-    error_message = "A read-only root file system and no root user."
+    error_message = "The container must have a read-only root file system and must not run as root."
   }
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].linuxParameters.capabilities.drop == ["ALL"]
-    error_message = "No capabilities."
+    error_message = "The container must drop all Linux capabilities."
   }
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].stopTimeout == 110 && tonumber(aws_lb_target_group.game.deregistration_delay) >= 110
-    error_message = "The load balancer drains for as long as a server hands its matches over."
+    error_message = "The load balancer must drain a target for at least as long as a stopping server hands its matches over."
   }
 }
 
@@ -49,7 +49,7 @@ run "scales_on_players_and_cpu" {
 
   assert {
     condition     = aws_appautoscaling_policy.players.target_tracking_scaling_policy_configuration[0].target_value == 1400
-    error_message = "New tasks come at 70 % of what one holds."
+    error_message = "The fleet must grow when a task has 70 % of its players."
   }
 }
 
@@ -62,11 +62,11 @@ run "renames_the_target_group_with_its_port" {
 
   assert {
     condition     = aws_lb_target_group.game.name != "arena-prod-${substr(sha1(jsonencode(["10.20.0.0/16", 8080])), 0, 6)}" && length(aws_lb_target_group.game.name) <= 32
-    error_message = "A new port needs a new group beside the old one."
+    error_message = "A new port must change the name of the target group, within 32 characters."
   }
 }
 
-run "refuses_a_tag" {
+run "rejects_an_image_by_tag" {
   command = plan
 
   variables {
@@ -76,7 +76,7 @@ run "refuses_a_tag" {
   expect_failures = [var.image]
 }
 
-run "refuses_a_minimum_that_leaves_a_zone_empty" {
+run "rejects_a_minimum_below_the_number_of_zones" {
   command = plan
 
   variables {
@@ -86,7 +86,7 @@ run "refuses_a_minimum_that_leaves_a_zone_empty" {
   expect_failures = [var.scaling]
 }
 
-run "refuses_a_minimum_above_the_maximum" {
+run "rejects_a_minimum_above_the_maximum" {
   command = plan
 
   variables {

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   definition = yamldecode(file("../data_plane/data-plane.yaml")).identity
   name       = "arena-prod"
@@ -16,16 +16,16 @@ run "protects_accounts" {
 
   assert {
     condition     = aws_cognito_user_pool.players.mfa_configuration == "OPTIONAL" && aws_cognito_user_pool.players.deletion_protection == "ACTIVE"
-    error_message = "A second factor can be added, and the pool cannot be deleted."
+    error_message = "Players must be able to add a second factor, and the pool must be protected from deletion."
   }
 
   assert {
     condition     = !aws_cognito_user_pool_client.game.generate_secret && aws_cognito_user_pool_client.game.prevent_user_existence_errors == "ENABLED"
-    error_message = "No secret, and no answer that tells who has an account."
+    error_message = "The client must have no secret, and errors must not show whether an account exists."
   }
 }
 
-run "goes_without_the_plus_tier" {
+run "uses_the_cheaper_tier_without_threat_protection" {
   command = plan
 
   variables {
@@ -34,11 +34,11 @@ run "goes_without_the_plus_tier" {
 
   assert {
     condition     = aws_cognito_user_pool.players.user_pool_tier == "ESSENTIALS"
-    error_message = "Only threat protection needs the PLUS tier."
+    error_message = "Without threat protection the pool must use the tier ESSENTIALS."
   }
 }
 
-run "refuses_to_go_without_a_second_factor" {
+run "rejects_a_pool_without_a_second_factor" {
   command = plan
 
   variables {
@@ -48,11 +48,11 @@ run "refuses_to_go_without_a_second_factor" {
   expect_failures = [var.mfa]
 }
 
-run "marks_accounts_that_are_no_players" {
+run "makes_a_group_for_internal_accounts" {
   command = plan
 
   assert {
     condition     = aws_cognito_user_group.internal.name == "internal" && aws_cognito_user_group.internal.role_arn == null
-    error_message = "Probe and load-test accounts are a group without rights in AWS."
+    error_message = "The group of internal accounts must have no role in AWS."
   }
 }

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id = "123456789012"
   name       = "arena-prod"
@@ -15,16 +15,16 @@ variables {
   }
 }
 
-run "makes_primaries_that_rotate" {
+run "makes_primary_keys_that_rotate" {
   command = plan
 
   assert {
     condition     = aws_kms_key.primary["storage"].enable_key_rotation && aws_kms_key.primary["storage"].multi_region
-    error_message = "The key rotates and can be replicated."
+    error_message = "The key must rotate and allow replicas."
   }
 }
 
-run "makes_replicas_whose_arn_is_known" {
+run "knows_the_arn_of_a_replica_at_plan" {
   command = plan
 
   variables {
@@ -34,7 +34,7 @@ run "makes_replicas_whose_arn_is_known" {
 
   assert {
     condition     = output.arns["storage"] == "arn:aws:kms:eu-west-1:123456789012:key/mrk-1"
-    error_message = "A replica has the primary's id in its own region."
+    error_message = "A replica's ARN must have the id of the primary key and the replica's region."
   }
 }
 
@@ -48,11 +48,11 @@ run "passes_existing_keys_through" {
 
   assert {
     condition     = output.arns == { storage = "arn:aws:kms:us-east-1:123456789012:key/mrk-1" } && length(aws_kms_key.primary) == 0
-    error_message = "Nothing is made."
+    error_message = "Existing keys must appear in the output, and no key may be created."
   }
 }
 
-run "refuses_an_alias" {
+run "rejects_the_arn_of_an_alias" {
   command = plan
 
   variables {
@@ -62,7 +62,7 @@ run "refuses_an_alias" {
   expect_failures = [var.existing]
 }
 
-run "refuses_a_short_window" {
+run "rejects_a_short_deletion_window" {
   command = plan
 
   variables {

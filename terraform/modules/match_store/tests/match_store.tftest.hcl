@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   name        = "arena-prod"
@@ -16,16 +16,16 @@ run "makes_every_table_of_the_data_plane" {
 
   assert {
     condition     = toset(keys(aws_dynamodb_table.table)) == toset(["matches", "players", "processed_events"])
-    error_message = "The tables are those of data-plane.yaml."
+    error_message = "The tables must be those of data-plane.yaml."
   }
 
   assert {
     condition     = alltrue([for table in aws_dynamodb_table.table : table.stream_enabled && table.point_in_time_recovery[0].enabled && table.deletion_protection_enabled])
-    error_message = "Each can be replicated, restored, and not deleted by accident."
+    error_message = "Each table must have a stream, point-in-time recovery and deletion protection."
   }
 }
 
-run "refuses_a_key_without_a_type" {
+run "rejects_a_key_without_a_type" {
   command = plan
 
   variables {

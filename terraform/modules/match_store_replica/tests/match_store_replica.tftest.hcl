@@ -4,23 +4,23 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   region      = "eu-west-1"
   tables      = { matches = { arn = "arn:aws:dynamodb:us-east-1:123456789012:table/arena-prod-matches", name = "arena-prod-matches" } }
 }
 
-run "names_the_replica_in_its_region" {
+run "outputs_the_arn_in_the_region_of_the_replica" {
   command = plan
 
   assert {
     condition     = output.tables["matches"].arn == "arn:aws:dynamodb:eu-west-1:123456789012:table/arena-prod-matches"
-    error_message = "The ARN has the replica's region."
+    error_message = "The ARN must contain the region of the replica."
   }
 }
 
-run "refuses_the_tables_own_region" {
+run "rejects_the_region_of_the_tables" {
   command = plan
 
   variables {

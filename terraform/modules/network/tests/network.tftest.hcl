@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id  = "123456789012"
   cidr        = "10.20.0.0/16"
@@ -14,26 +14,26 @@ variables {
   zones       = ["eu-west-1a", "eu-west-1b", "eu-west-1c"]
 }
 
-run "cuts_every_tier_from_the_range" {
+run "makes_a_subnet_of_every_tier_in_every_zone" {
   command = plan
 
   assert {
     condition     = length(aws_subnet.public) == 3 && length(aws_subnet.private) == 3 && length(aws_subnet.data) == 3
-    error_message = "Every tier has a subnet in every zone."
+    error_message = "Every tier must have a subnet in every zone."
   }
 
   assert {
     condition     = length(distinct(concat(values(aws_subnet.public)[*].cidr_block, values(aws_subnet.private)[*].cidr_block, values(aws_subnet.data)[*].cidr_block))) == 9
-    error_message = "No two subnets share a range."
+    error_message = "No two subnets may have the same range."
   }
 
   assert {
     condition     = length(aws_nat_gateway.zone) == 3
-    error_message = "A gateway in every zone."
+    error_message = "Every zone must have a NAT gateway."
   }
 }
 
-run "saves_gateways_in_development" {
+run "makes_a_single_gateway_for_development" {
   command = plan
 
   variables {
@@ -42,11 +42,11 @@ run "saves_gateways_in_development" {
 
   assert {
     condition     = length(aws_nat_gateway.zone) == 1 && length(aws_route.nat) == 3
-    error_message = "One gateway, and a route to it from every zone."
+    error_message = "Every zone must have a route to the single NAT gateway."
   }
 }
 
-run "refuses_two_zones" {
+run "rejects_two_zones" {
   command = plan
 
   variables {
@@ -56,7 +56,7 @@ run "refuses_two_zones" {
   expect_failures = [var.zones]
 }
 
-run "refuses_a_zone_of_another_region" {
+run "rejects_a_zone_of_another_region" {
   command = plan
 
   variables {
@@ -66,7 +66,7 @@ run "refuses_a_zone_of_another_region" {
   expect_failures = [var.zones]
 }
 
-run "refuses_a_small_range" {
+run "rejects_a_small_range" {
   command = plan
 
   variables {

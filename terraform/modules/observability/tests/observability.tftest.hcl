@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id         = "123456789012"
   api_id             = "abcdef1234"
@@ -28,26 +28,26 @@ variables {
   }
 }
 
-run "watches_the_lag_of_a_secondary" {
+run "monitors_the_lag_of_a_secondary_database" {
   command = plan
 
   assert {
     condition     = contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
-    error_message = "A secondary's lag behind the primary region is watched."
+    error_message = "An alarm must monitor the lag of a secondary database behind the primary region."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["dead-letters-persistence"].threshold == 0
-    error_message = "One dead letter is an alarm."
+    error_message = "One message in a dead-letter queue must trigger an alarm."
   }
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["backup-too-old"].treat_missing_data == "breaching"
-    error_message = "No news of a backup is bad news."
+    error_message = "Missing data about backups must trigger the alarm."
   }
 }
 
-run "has_no_such_alarm_on_a_primary" {
+run "monitors_no_lag_of_a_primary_database" {
   command = plan
 
   variables {
@@ -56,6 +56,6 @@ run "has_no_such_alarm_on_a_primary" {
 
   assert {
     condition     = !contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
-    error_message = "A primary lags behind nobody."
+    error_message = "A primary database must have no alarm on its lag, because it follows no other region."
   }
 }

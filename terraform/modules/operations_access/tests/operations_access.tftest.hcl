@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id       = "123456789012"
   cache_statements = { CacheLogIn = { actions = ["elasticache:Connect"], resources = ["arn:aws:elasticache:eu-west-1:123456789012:replicationgroup:arena-prod-eu-west-1"] } }
@@ -22,16 +22,16 @@ variables {
   }
 }
 
-run "has_no_operator_role_without_operators" {
+run "makes_no_operator_role_without_operators" {
   command = plan
 
   assert {
     condition     = length(aws_iam_role.operator) == 0
-    error_message = "A role that nobody may take is not made."
+    error_message = "Without operators there must be no operator role."
   }
 }
 
-run "lets_named_operators_in" {
+run "makes_a_role_for_the_named_operators" {
   command = plan
 
   variables {
@@ -40,11 +40,11 @@ run "lets_named_operators_in" {
 
   assert {
     condition     = length(aws_iam_role.operator) == 1 && aws_iam_role.operator[0].max_session_duration == 3600
-    error_message = "For an hour at a time."
+    error_message = "A session of the operator role must end after an hour."
   }
 }
 
-run "refuses_a_wildcard" {
+run "rejects_a_whole_account_as_operator" {
   command = plan
 
   variables {

@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   account_id      = "123456789012"
   kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -12,16 +12,16 @@ variables {
   replica_regions = ["us-east-1"]
 }
 
-run "keeps_tags_and_replicates" {
+run "makes_immutable_tags_and_replicates" {
   command = plan
 
   assert {
     condition     = aws_ecr_repository.game.image_tag_mutability == "IMMUTABLE" && length(aws_ecr_replication_configuration.regions) == 1
-    error_message = "A tag means one image for ever, in every region."
+    error_message = "Tags must be immutable, and images must be replicated to the other regions."
   }
 }
 
-run "replicates_nothing_in_one_region" {
+run "replicates_nothing_in_a_single_region" {
   command = plan
 
   variables {
@@ -30,6 +30,6 @@ run "replicates_nothing_in_one_region" {
 
   assert {
     condition     = length(aws_ecr_replication_configuration.regions) == 0
-    error_message = "The account's configuration is left alone."
+    error_message = "Without other regions, the account's replication configuration must stay unchanged."
   }
 }

@@ -4,22 +4,22 @@ mock_provider "aws" {
   }
 }
 
-# The values of the README's example, except where a run says otherwise.
+# Every run uses the values of the README's example, except for the values that the run sets.
 variables {
   bucket      = "arena-terraform-state-123456789012"
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
 }
 
-run "keeps_old_states" {
+run "outputs_the_name_of_the_bucket" {
   command = apply
 
   assert {
     condition     = output.bucket != ""
-    error_message = "The bucket has a name."
+    error_message = "The output `bucket` must not be empty."
   }
 }
 
-run "refuses_to_forget_soon" {
+run "rejects_a_short_retention_of_old_states" {
   command = plan
 
   variables {

@@ -1,4 +1,4 @@
-"""Every mutant still fits the code. That a test catches each is shown by `make mutants`."""
+"""Tests that every mutant fits the code. `make mutants` shows that a test detects each mutant."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_names_are_unique() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"old": "no such text"}, "occurs 0 times"),
         ({"old": "def "}, "occurs"),
@@ -31,6 +31,6 @@ def test_names_are_unique() -> None:
         ({"tests": ("tests/unit/test_nowhere.py",)}, "there is no tests/unit/test_nowhere.py"),
     ],
 )
-def test_a_mutant_whose_text_or_test_is_gone_is_an_error(change: dict[str, object], said: str) -> None:
-    with pytest.raises(StaleMutantError, match=said):
+def test_a_mutant_without_its_text_or_test_is_an_error(change: dict[str, object], message: str) -> None:
+    with pytest.raises(StaleMutantError, match=message):
         broken(replace(MUTANTS[0], **change))  # type: ignore[arg-type]
