@@ -158,7 +158,7 @@ def first_sentence(folder: Path) -> str:
 
 
 def module_folders() -> list[Path]:
-    """List the folders of the modules with Terraform code. `data_plane` has none: it is a definition in YAML."""
+    """List the folders of the modules with Terraform code. The module `data_plane` is only a definition in YAML."""
     return sorted(folder for folder in MODULES_DIR.iterdir() if (folder / "variables.tf").is_file())
 
 

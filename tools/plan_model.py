@@ -16,7 +16,7 @@ from typing import Any
 class _Unknown:
     """Stands for a value that is not known at plan.
 
-    It is false, and every comparison with it is false, so that a rule cannot pass on an unknown value.
+    The value is false, and every comparison with the value is false, so that a rule cannot pass on an unknown value.
     """
 
     def __bool__(self) -> bool:
@@ -67,7 +67,7 @@ class Resource:
             default: the value to return for an unset attribute.
 
         Returns:
-            The value, or UNKNOWN if it is not known at plan.
+            The value, or UNKNOWN if the value is not known at plan.
         """
         value: Any = self.after
         unknown: Any = self.after_unknown

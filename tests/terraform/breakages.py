@@ -21,7 +21,7 @@ class Breakage:
         rule: name of the rule.
         label: the change, for the name of the test.
         type: type of the resource to change.
-        edit: function that changes the first resource of this type. It returns None to remove the resource.
+        edit: function that changes the first resource of this type. None as its result removes the resource.
         name: name of the resource in its module; None for any.
     """
 

@@ -21,8 +21,8 @@ class Mutant:
         name: Short name that `make mutants` prints.
         breaks: The wrong behavior of the broken product, as a verb phrase.
         file: Path of the file, relative to the repository.
-        old: The text to replace. It must occur exactly once in the file.
-        new: The text that breaks it.
+        old: The text to replace, which must occur exactly once in the file.
+        new: The text that replaces `old` and breaks the product.
         tests: Test files, or tests, of which at least one must fail.
         equivalent: The reason why no test can detect the mutant, or "". A mutant with a reason is not run.
     """

@@ -20,7 +20,7 @@ resource "aws_backup_vault" "copy" {
 }
 
 # Vault lock in governance mode: only a principal with the permission to remove the lock can delete a recovery point
-# early. An attacker with a stolen key of another principal cannot.
+# early. An attacker with the key of another principal cannot delete a recovery point early.
 resource "aws_backup_vault_lock_configuration" "main" {
   count = var.lock ? 1 : 0
 

@@ -4,12 +4,12 @@ variable "account_id" {
 }
 
 variable "copy_kms_key_arn" {
-  description = "ARN of the KMS key that encrypts the copies. It is in the region of the copies."
+  description = "ARN of the KMS key that encrypts the copies, in the region of the copies."
   type        = string
 }
 
 variable "copy_region" {
-  description = "Region of the provider `aws.copy`, in which the copies are kept. It must differ from `region`."
+  description = "Region of the provider `aws.copy`, in which the copies are kept. This region must differ from `region`."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "copy_region" {
 }
 
 variable "force_destroy" {
-  description = "Delete the vaults even if they contain recovery points. Set it only for environments below production."
+  description = "Delete the vaults even if they contain recovery points. Set `force_destroy` only for environments below production."
   type        = bool
   default     = false
 }
@@ -30,7 +30,7 @@ variable "kms_key_arn" {
 }
 
 variable "lock" {
-  description = "Lock both vaults, so that recovery points cannot be deleted early. Switch it off only for an environment that `destroy` must remove completely."
+  description = "Lock both vaults, so that recovery points cannot be deleted early. Switch the lock off only for an environment that `destroy` must remove completely."
   type        = bool
   default     = true
 }

@@ -4,7 +4,7 @@ output "arn" {
 }
 
 output "id" {
-  description = "Name of the bucket. It is available after the bucket's policy has been applied."
+  description = "Name of the bucket, available after the bucket's policy has been applied."
   value       = aws_s3_bucket.main.id
 
   depends_on = [aws_s3_bucket_policy.main]

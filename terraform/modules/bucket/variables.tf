@@ -1,5 +1,5 @@
 variable "bucket" {
-  description = "Name of the bucket. No other bucket on AWS may have it."
+  description = "Name of the bucket, which must be unique on AWS."
   type        = string
 
   validation {

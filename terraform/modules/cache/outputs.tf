@@ -15,7 +15,7 @@ output "member_ids" {
 }
 
 output "replication_group_id" {
-  description = "Id of the replication group. A client signs it when it logs in by IAM."
+  description = "Id of the replication group, which a client signs at a log-in by IAM."
   value       = local.id
 }
 

@@ -1,5 +1,5 @@
 # Every user group must contain a user named `default`. The `default` user that AWS provides may run every command
-# without a password. This user replaces it and may run no command.
+# without a password. The user of this resource replaces AWS's user and may run no command.
 resource "aws_elasticache_user" "default" {
   user_id       = "${var.name}-default"
   user_name     = "default"

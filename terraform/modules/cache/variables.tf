@@ -47,7 +47,7 @@ variable "node_type" {
 }
 
 variable "region" {
-  description = "Region of the provider. It is part of the cache's id, because two regions of an account must not use the same id."
+  description = "Region of the provider. The cache's id contains the region, because two regions of an account must not use the same id."
   type        = string
 
   validation {
@@ -89,7 +89,7 @@ variable "subnet_ids" {
 }
 
 variable "users" {
-  description = "Users by name. They log in with their IAM role and have no password. `access`: a Redis ACL string that begins with `on`."
+  description = "Users by name, who log in with their IAM role and have no password. `access`: a Redis ACL string that begins with `on`."
   type        = map(object({ access = string }))
 
   validation {
@@ -99,7 +99,7 @@ variable "users" {
 
   validation {
     condition     = !contains(keys(var.users), "default")
-    error_message = "users must not contain `default`: this module defines that user and switches it off."
+    error_message = "users must not contain `default`, because this module defines that user without permissions."
   }
 }
 

@@ -15,7 +15,7 @@ variable "shared_names" {
 
   validation {
     condition     = alltrue([for name in var.shared_names : contains(var.names, name)])
-    error_message = "shared_names contains a name that names does not contain: add the name to names, or remove it."
+    error_message = "shared_names contains a name that names does not contain: add the name to names, or remove the name from shared_names."
   }
 }
 

@@ -160,8 +160,8 @@ data "aws_iam_policy_document" "plan" {
   }
 }
 
-# For `mjctl backup create --kind managed` and `mjctl backup drill --kind managed`. The role cannot delete a backup,
-# and it cannot write to a table in use.
+# This policy is for `mjctl backup create --kind managed` and `mjctl backup drill --kind managed`. The role cannot
+# delete a backup, and it cannot write to a table in use.
 data "aws_iam_policy_document" "drill" {
   #checkov:skip=CKV_AWS_356:The only statement on every resource just lists resources.
   statement {

@@ -92,7 +92,7 @@ resource "aws_rds_cluster" "main" {
   }
 
   # A failover or a switchover between regions changes these attributes outside Terraform. Terraform must not revert
-  # the change.
+  # the changes of a failover.
   lifecycle {
     ignore_changes = [global_cluster_identifier, replication_source_identifier]
   }

@@ -15,7 +15,7 @@ variable "backup_retention_days" {
 }
 
 variable "capacity" {
-  description = "Minimum and maximum of Aurora Serverless v2 capacity units for each instance. Give it only with instance_class db.serverless."
+  description = "Minimum and maximum of Aurora Serverless v2 capacity units for each instance. The variable needs instance_class db.serverless."
   type = object({
     max = number
     min = number
@@ -85,7 +85,7 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of the provider. It is part of every identifier."
+  description = "Region of the provider, which is part of every identifier."
   type        = string
 }
 
@@ -121,7 +121,7 @@ variable "vpc_id" {
 }
 
 variable "writer" {
-  description = "Whether this region contains the writer of the global cluster now. Null means that the primary cluster is the writer. Set it after a failover."
+  description = "Whether this region contains the writer of the global cluster now. Null means that the primary cluster is the writer. Set the variable after a failover."
   type        = bool
   default     = null
 }

@@ -156,7 +156,7 @@ resource "aws_cloudfront_distribution" "web" {
   }
 
   # Serves the API under the web client's host name. Clients need no cross-origin requests, and one firewall protects
-  # both.
+  # the web client and the API.
   ordered_cache_behavior {
     allowed_methods          = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     cache_policy_id          = local.caching_disabled

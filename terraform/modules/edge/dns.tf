@@ -30,7 +30,7 @@ resource "aws_route53_health_check" "region" {
 
   lifecycle {
     # `mjctl failover` sets both attributes to exclude a region, and `mjctl failover --restore` resets them. A deploy
-    # must change neither.
+    # must not change these attributes.
     ignore_changes = [disabled, invert_healthcheck]
   }
 }

@@ -4,7 +4,7 @@ variable "account_id" {
 }
 
 variable "bucket" {
-  description = "Name of the bucket for the web client. No other bucket on AWS may have it."
+  description = "Name of the bucket for the web client. The name must be unique on AWS."
   type        = string
 }
 
@@ -19,7 +19,7 @@ variable "certificate_arn" {
 }
 
 variable "domain" {
-  description = "Domain of the environment. It serves the web client. The names `api.<domain>` and `play.<domain>` lead to the API and the game servers."
+  description = "Domain of the environment, which leads to the web client. The names `api.<domain>` and `play.<domain>` lead to the API and the game servers."
   type        = string
 }
 

@@ -4,7 +4,7 @@ variable "account_id" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region. Its key policy must allow SNS to use it."
+  description = "ARN of the KMS key in this region. The key's policy must allow SNS to use the key."
   type        = string
 }
 

@@ -57,7 +57,7 @@ variable "scope" {
 }
 
 variable "shield_protections" {
-  description = "ARNs of the resources under Shield Advanced, each by a name. The account must subscribe to it for a year, at 3,000 USD a month. Shield Standard protects all resources at no cost."
+  description = "ARNs of the resources under Shield Advanced, each by a name. The account must subscribe to Shield Advanced for a year, at 3,000 USD a month. Shield Standard protects all resources at no cost."
   type        = map(string)
   default     = {}
 }

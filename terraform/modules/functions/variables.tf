@@ -79,7 +79,7 @@ variable "package" {
 }
 
 variable "region" {
-  description = "Region of the provider. It is part of role names."
+  description = "Region of the provider, which is part of role names."
   type        = string
 }
 

@@ -20,12 +20,12 @@ variable "deletion_protection" {
 }
 
 variable "environment" {
-  description = "Environment variables of the game server (`GAMESERVER_*`). They contain no secrets."
+  description = "Environment variables of the game server (`GAMESERVER_*`), without secrets."
   type        = map(string)
 }
 
 variable "image" {
-  description = "Image of the game server by digest, `<repository>@sha256:<64 hex digits>`. A tag is refused, because it can be moved to another image."
+  description = "Image of the game server by digest, `<repository>@sha256:<64 hex digits>`. A tag is refused, because a tag can be moved to another image."
   type        = string
 
   validation {
@@ -71,7 +71,7 @@ variable "network" {
 }
 
 variable "region" {
-  description = "Region of the provider. It is part of role names."
+  description = "Region of the provider, which is part of role names."
   type        = string
 }
 
@@ -81,7 +81,7 @@ variable "repository_name" {
 }
 
 variable "scaling" {
-  description = "Number of tasks, and the limits at which it grows. `players_per_task`: the number of players that fills a task, as measured by `mjctl loadtest`."
+  description = "Minimum and maximum number of tasks, and the load at which tasks are added. `players_per_task`: the number of players that fills a task, as measured by `mjctl loadtest`."
   type = object({
     cpu_percent      = optional(number, 60)
     max              = number

@@ -45,8 +45,8 @@ resource "aws_cognito_user_pool" "players" {
   }
 }
 
-# The client has no secret, because only the auth function calls it. Cognito's error does not show whether an account
-# exists.
+# The client has no secret, because only the auth function calls the client. Cognito's error does not show whether an
+# account exists.
 resource "aws_cognito_user_pool_client" "game" {
   name                          = "${var.name}-game"
   user_pool_id                  = aws_cognito_user_pool.players.id

@@ -48,12 +48,12 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of the pool. It is part of the issuer's URL."
+  description = "Region of the pool, which is part of the issuer's URL."
   type        = string
 }
 
 variable "threat_protection" {
-  description = "Protection against stolen passwords: `ENFORCED` blocks risky log-ins, and `AUDIT` only records them. Both need the tier PLUS, which AWS bills for each active player. `OFF` needs no tier."
+  description = "Protection against stolen passwords: `ENFORCED` blocks risky log-ins, and `AUDIT` only records them. `ENFORCED` and `AUDIT` need the tier PLUS, which AWS bills for each active player. `OFF` needs no tier."
   type        = string
   default     = "ENFORCED"
 

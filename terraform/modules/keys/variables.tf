@@ -31,7 +31,7 @@ variable "existing" {
 
   validation {
     condition     = length(setintersection(keys(var.existing), keys(var.keys))) == 0
-    error_message = "existing and keys contain the same purpose: remove it from one of them."
+    error_message = "existing and keys contain the same purpose: remove the purpose from existing or from keys."
   }
 }
 

@@ -1,4 +1,4 @@
 output "id" {
-  description = "Id of the process's resource. It changes with every replacement of the process."
+  description = "Id of the process's resource, which changes with every replacement of the process."
   value       = terraform_data.process.id
 }

@@ -11,7 +11,7 @@ variable "environment" {
 
   validation {
     condition     = alltrue([for value in values(var.environment) : !strcontains(value, "'") && !strcontains(value, "\n")])
-    error_message = "A value in environment must not contain single quotes or line breaks, because the supervisor's file format cannot escape them."
+    error_message = "A value in environment must not contain single quotes or line breaks, because the supervisor's file format cannot escape these characters."
   }
 }
 

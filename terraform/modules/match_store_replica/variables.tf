@@ -10,7 +10,7 @@ variable "kms_key_arn" {
 }
 
 variable "region" {
-  description = "Region of the provider. It must differ from the region of the tables."
+  description = "Region of the provider, which must differ from the region of the tables."
   type        = string
 
   validation {

@@ -4,17 +4,17 @@ output "cidr" {
 }
 
 output "data_subnet_ids" {
-  description = "Ids of the data subnets by zone, for databases and caches. They have no route to the internet."
+  description = "Ids of the data subnets by zone, for databases and caches. Data subnets have no route to the internet."
   value       = { for zone in var.zones : zone => aws_subnet.data[zone].id }
 }
 
 output "private_subnet_ids" {
-  description = "Ids of the private subnets by zone, for game servers and functions. They reach the internet through NAT."
+  description = "Ids of the private subnets by zone, for game servers and functions. Private subnets reach the internet through NAT."
   value       = { for zone in var.zones : zone => aws_subnet.private[zone].id }
 }
 
 output "public_subnet_ids" {
-  description = "Ids of the public subnets by zone, for load balancers. They have a route to the internet."
+  description = "Ids of the public subnets by zone, for load balancers. Public subnets have a route to the internet."
   value       = { for zone in var.zones : zone => aws_subnet.public[zone].id }
 }
 

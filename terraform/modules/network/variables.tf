@@ -4,7 +4,7 @@ variable "account_id" {
 }
 
 variable "cidr" {
-  description = "IPv4 range of the VPC, from /16 to /20. The module divides it into three tiers of up to six zones."
+  description = "IPv4 range of the VPC, from /16 to /20. The module divides the range into three tiers of up to six zones."
   type        = string
 
   validation {

@@ -3,8 +3,8 @@ locals {
   target_group  = merge(local.load_balancer, { TargetGroup = var.game.target_group })
   service       = { ClusterName = var.game.cluster_name, ServiceName = var.game.service_name }
 
-  # Alarms by name. `missing` is the state when the metric has no data. It is `breaching` where missing data indicates
-  # a fault.
+  # Alarms by name. `missing` is the state when the metric has no data. The state is `breaching` where missing data
+  # indicates a fault.
   fixed_alarms = {
     api-5xx               = { namespace = "AWS/ApiGateway", metric = "5xx", dimensions = { ApiId = var.api_id }, statistic = "Sum", threshold = 10 }
     backup-failed         = { namespace = "AWS/Backup", metric = "NumberOfBackupJobsFailed", dimensions = { BackupVaultName = var.backup_vault }, statistic = "Sum", period = 3600, evaluations = 1 }

@@ -4,6 +4,6 @@ output "alarm_topic" {
 }
 
 output "health_alarm" {
-  description = "Name of the alarm that removes the region from the API's latency records while it is active."
+  description = "Name of the alarm. While the alarm is active, the API's latency records exclude the region."
   value       = aws_cloudwatch_metric_alarm.alarm["no-healthy-server"].alarm_name
 }

@@ -48,7 +48,7 @@ variable "game" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region. Its key policy must allow CloudWatch to use it."
+  description = "ARN of the KMS key in this region. The key's policy must allow CloudWatch to use the key."
   type        = string
 }
 

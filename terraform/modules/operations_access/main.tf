@@ -91,8 +91,8 @@ locals {
       actions   = ["ecs:StopTask"]
       resources = ["arn:aws:ecs:${local.own}:task/${var.name}/*"]
     }
-    # Waiver for the resource `*`: these actions accept no ARN, or an ARN that is unknown here. None of them reads
-    # data of players.
+    # Waiver for the resource `*`: these actions accept no ARN, or an ARN that is unknown here. None of the actions
+    # reads data of players.
     WaivedLook = {
       actions = [
         "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",

@@ -28,7 +28,7 @@ variable "kms_key_arn" {
 }
 
 variable "log_retention_days" {
-  description = "Number of days for which the audit log is kept. It records every invocation with the caller's identity and the command."
+  description = "Number of days for which the audit log is kept. The log records every invocation with the caller's identity and the command."
   type        = number
   default     = 365
 }
@@ -48,7 +48,7 @@ variable "network" {
 }
 
 variable "operators" {
-  description = "ARNs of the IAM roles or users that may assume the operator role. They must log in with a second factor."
+  description = "ARNs of the IAM roles or users that may assume the operator role. An operator must log in with a second factor."
   type        = set(string)
   default     = []
 

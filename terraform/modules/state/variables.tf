@@ -1,10 +1,10 @@
 variable "bucket" {
-  description = "Name of the state bucket. No other bucket on AWS may have it."
+  description = "Name of the state bucket, which must be unique on AWS."
   type        = string
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key that encrypts states and plans, because they can contain secrets."
+  description = "ARN of the KMS key that encrypts states and plans, which can contain secrets."
   type        = string
 }
 

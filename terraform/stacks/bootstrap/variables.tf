@@ -4,12 +4,12 @@ variable "account_id" {
 }
 
 variable "bucket" {
-  description = "Name of the state bucket, for example arena-terraform-state-123456789012. No other bucket on AWS may have it."
+  description = "Name of the state bucket, for example arena-terraform-state-123456789012. The name must be unique on AWS."
   type        = string
 }
 
 variable "project" {
-  description = "Name of the project. Its environments share the bucket."
+  description = "Name of the project. The environments of a project share the bucket."
   type        = string
 }
 

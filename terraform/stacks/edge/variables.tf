@@ -54,7 +54,7 @@ variable "routing" {
 }
 
 variable "shield_advanced" {
-  description = "Protect the distribution, the accelerator and every load balancer by Shield Advanced. The account must subscribe to it for a year, at 3,000 USD a month. Shield Standard is always on at no cost."
+  description = "Protect the distribution, the accelerator and every load balancer by Shield Advanced. The account must subscribe to Shield Advanced for a year, at 3,000 USD a month. Shield Standard is always on at no cost."
   type        = bool
   default     = false
 }

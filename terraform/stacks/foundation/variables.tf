@@ -61,7 +61,7 @@ variable "primary_region" {
 
   validation {
     condition     = contains([for region in var.regions : region.name], var.primary_region)
-    error_message = "primary_region is not in regions: add it to regions, or choose one of them."
+    error_message = "primary_region is not in regions: add the region to regions, or choose a region of regions."
   }
 }
 
@@ -76,7 +76,7 @@ variable "project" {
 }
 
 variable "protect" {
-  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch it off only below production."
+  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch protection off only below production."
   type        = bool
   default     = true
 }

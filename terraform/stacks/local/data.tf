@@ -47,7 +47,7 @@ resource "terraform_data" "data_plane" {
 
     postcondition {
       condition     = fileexists(self.output.manifest)
-      error_message = "${self.output.manifest} does not exist. Run `mjctl deploy`, or raise epochs[\"data-plane\"], to write it again."
+      error_message = "${self.output.manifest} does not exist. Run `mjctl deploy`, or raise epochs[\"data-plane\"], to write the file again."
     }
   }
 
@@ -61,8 +61,8 @@ resource "terraform_data" "data_plane" {
 }
 
 # Repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. The repair changes no
-# name and no id, so that no process depends on this resource and no match is interrupted. At epoch 0 it repairs
-# nothing.
+# name and no id, so that no process depends on this resource and no match is interrupted. At epoch 0 this resource
+# repairs nothing.
 resource "terraform_data" "data_plane_repair" {
   triggers_replace = { epoch = lookup(var.epochs, "data-plane-repair", 0) }
 

@@ -30,8 +30,8 @@ locals {
   })
 
   game_environment = merge(local.base_environment, {
-    # The credentials file contains a key of this region. The emulated AWS accepts only that key, and never receives
-    # the user's key.
+    # The credentials file contains a key of this region. The emulated AWS accepts only the key of the region, and
+    # never receives the user's key.
     AWS_CONFIG_FILE             = "/dev/null"
     AWS_SHARED_CREDENTIALS_FILE = "${var.region_dir}/secrets/aws-credentials"
     AWS_EC2_METADATA_DISABLED   = "true"

@@ -1,5 +1,5 @@
 variable "environment" {
-  description = "Name of the environment. It is part of every resource's name."
+  description = "Name of the environment, which is part of every resource's name."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "epochs" {
-  description = "Numbers by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. A higher number replaces the resource, when it has stopped or changed although the state contains it."
+  description = "Numbers by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. Raise a number to replace a resource that has stopped or changed although the state contains it."
   type        = map(number)
   default     = {}
 }
@@ -53,7 +53,7 @@ variable "ports" {
 }
 
 variable "project" {
-  description = "Name of the project. It is part of every resource's name."
+  description = "Name of the project, which is part of every resource's name."
   type        = string
 
   validation {

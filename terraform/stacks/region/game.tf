@@ -70,8 +70,8 @@ module "game_service" {
   environment = merge(local.settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
-    # The server sees every player at an address of the load balancer, so that it cannot limit by address. The web ACL
-    # does that.
+    # The server sees every player at an address of the load balancer, so that the server cannot limit requests by
+    # address. The web ACL limits the requests of each real address.
     GAMESERVER_UNJOINED_PER_ADDRESS = "0"
   })
   network = {

@@ -11,13 +11,13 @@ variable "aws_secret" {
 }
 
 variable "aws_service_endpoint_urls" {
-  description = "Endpoints of the services that a second emulator provides, by the service's name in lower case, for example cloudwatch. mjctl uses them."
+  description = "Endpoints of the services that a second emulator provides, by the service's name in lower case, for example cloudwatch, for mjctl."
   type        = map(string)
   default     = {}
 }
 
 variable "backup" {
-  description = "Backups and their copies. `copy_region`: the other region that keeps the copies. `lock`: recovery points cannot be deleted early. `retention_days`: days for which they are kept."
+  description = "Backups and their copies. `copy_region`: the other region that keeps the copies. `lock`: recovery points cannot be deleted early. `retention_days`: days for which recovery points are kept."
   type = object({
     copy_region    = string
     lock           = optional(bool, true)
@@ -41,7 +41,7 @@ variable "cache" {
 }
 
 variable "database" {
-  description = "Aurora instances of this region. `capacity`: only with instance_class db.serverless. `writer`: whether this region contains the writer of the global cluster. Null means that the primary region contains it."
+  description = "Aurora instances of this region. `capacity`: only with instance_class db.serverless. `writer`: whether this region contains the writer of the global cluster. Null means that the primary region contains the writer."
   type = object({
     backup_retention_days = optional(number, 14)
     capacity              = optional(object({ max = number, min = number }))
@@ -135,13 +135,13 @@ variable "notify_emails" {
 }
 
 variable "operators" {
-  description = "ARNs of the IAM roles or users that may use the ops function. They must log in with a second factor."
+  description = "ARNs of the IAM roles or users that may use the ops function. An operator must log in with a second factor."
   type        = set(string)
   default     = []
 }
 
 variable "protect" {
-  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch it off only below production."
+  description = "Refuse to delete resources with players' data. Without protection, `destroy` removes everything. Switch protection off only below production."
   type        = bool
   default     = true
 }

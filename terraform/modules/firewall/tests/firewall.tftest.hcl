@@ -23,7 +23,7 @@ run "limits_requests_and_logs_blocked_ones" {
 
   assert {
     condition     = length(aws_shield_protection.resource) == 0
-    error_message = "Without shield_protections, Shield Advanced must not be used, because it costs money."
+    error_message = "Without shield_protections, the module must not use Shield Advanced, which costs money."
   }
 }
 

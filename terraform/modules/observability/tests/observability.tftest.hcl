@@ -56,6 +56,6 @@ run "monitors_no_lag_of_a_primary_database" {
 
   assert {
     condition     = !contains(keys(aws_cloudwatch_metric_alarm.alarm), "database-region-lag")
-    error_message = "A primary database must have no alarm on its lag, because it follows no other region."
+    error_message = "A primary database follows no other region, and must have no alarm on its lag."
   }
 }
