@@ -1,1 +1,1 @@
-"""The command line: parse, call one service, render; nothing else."""
+"""The command line. A command parses its options, calls one service and prints the result; it does nothing else."""

@@ -1,4 +1,7 @@
-"""The tree of commands. Modules named here import no service at the top: `mjctl --help` must stay quick."""
+"""The tree of commands.
+
+The modules of the commands import services inside of functions only, so that `mjctl --help` starts quickly.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,8 @@ if TYPE_CHECKING:
     from typer.core import TyperGroup
 
 _EPILOG = (
-    "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted; docs/cli.md has all."
+    "Exit codes: 0 done, 2 changes pending, 3 unhealthy, 4 some regions failed, 130 interrupted. docs/cli.md lists all "
+    "exit codes."
     "\n\n"
     "`mjctl help environment` lists the environment variables."
 )
@@ -45,7 +49,7 @@ app = CommandGroup(
     help="Plan, apply and operate a multi-region multiplayer game.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    # Its two options would import pydantic on every start: `mjctl completion` does the same.
+    # Typer's two options for completion would import pydantic on every start. `mjctl completion` replaces them.
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -64,17 +68,22 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[  # noqa: ARG001 - its callback has done all
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    version: Annotated[  # noqa: ARG001 - the callback of the option has printed the version
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version of mjctl and exit.")
     ] = False,
-    no_color: Annotated[bool, typer.Option("--no-color", help="No colours; NO_COLOR does the same.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress on stderr, only errors.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Everything that Terraform says, line by line.")] = False,
+    no_color: Annotated[
+        bool, typer.Option("--no-color", help="Print without colours, as with the variable NO_COLOR.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only errors and questions on stderr.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print every event of Terraform on stderr, line by line.")
+    ] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", metavar="PATH", help="Append stderr to this private file, with times."),
+        typer.Option("--log-file", metavar="PATH", help="Append a copy of stderr, with times, to this private file."),
     ] = None,
 ) -> None:
+    """Store the options that every command accepts."""
     choose(no_color, quiet, verbose, log_file)
 
 
@@ -104,5 +113,5 @@ app.command("help", rich_help_panel="Set up")(about.help_page)
 
 @once
 def tree() -> TyperGroup:
-    """Make what parses command lines; building it takes longer than parsing, so a process does it once."""
+    """Return the parser of command lines. A process builds it once, because that takes longer than to parse a line."""
     return typer.main.get_group(app)

@@ -24,11 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """One run of one command over regions of one environment.
+    """Describes one run of a command that uses Terraform.
 
     Attributes:
+        command: Name of the command, such as `deploy`.
         session: The streams of this process.
-        message, lock_timeout, allow_data_loss: As the options of the command line.
+        workspace: The project's folders.
+        environment: The environment that --env names.
+        message: Reason for the run, or None.
+        lock_timeout: Seconds to wait for a unit that another run has locked.
+        allow_data_loss: Apply plans that violate the data-loss policy.
         brief: Show the names of changed resources without values.
     """
 
@@ -43,7 +48,7 @@ class Run:
 
     @cached_property
     def deploys(self) -> DeploySession:
-        """The session that does the work. What it reports is shown on stderr, and Ctrl-C stops it."""
+        """Return the session that does the work. It reports on stderr, and Ctrl-C stops it."""
         from mjctl.deploy.session import DeploySession
 
         return DeploySession(
@@ -58,10 +63,16 @@ class Run:
 
     @property
     def store(self) -> ReleaseStore:
+        """Return the store of the environment's releases."""
         return self.deploys.store
 
     def approval(self, question: str, auto_approve: bool) -> Approve:
-        """Return a callback that shows the changes and asks `question`, which ends with the names of the units."""
+        """Return a callback that shows the changes and asks for approval.
+
+        Args:
+            question: The question, to which the names of the units are appended.
+            auto_approve: The command line has approved the changes already: neither show them nor ask.
+        """
 
         def approve(results: Sequence[UnitResult]) -> bool:
             self.confirm(results, f"{question}: {', '.join(result.unit for result in results)}?", auto_approve)
@@ -70,10 +81,10 @@ class Run:
         return approve
 
     def confirm(self, results: Sequence[UnitResult], question: str, auto_approve: bool) -> None:
-        """Show the changes and ask, unless the command line has the answer.
+        """Show the changes and ask for approval, unless the command line has approved them (--yes).
 
         Raises:
-            RefusedError: The answer was no, or there is no terminal to ask at.
+            RefusedError: The operator did not approve, or no terminal is connected.
         """
         from mjctl.cli.output.plan_view import PlanView
 
@@ -83,7 +94,7 @@ class Run:
         for result in results:
             if result.waits_for:
                 waiting = f"{result.unit}: changes are known once {' and '.join(result.waits_for)} is applied"
-                self.session.say(f"{waiting}; your answer holds for them too")
+                self.session.say(f"{waiting}. Your answer approves these changes too.")
         self.session.confirm(question, yes=False)
 
     def _say(self, line: str) -> None:
@@ -91,7 +102,7 @@ class Run:
 
     @contextmanager
     def _reporting(self, cancellation: Cancellation) -> Iterator[View]:
-        """Show live progress while work runs; the first Ctrl-C or SIGTERM becomes a clean stop."""
+        """Show live progress while the work runs. The first Ctrl-C or SIGTERM requests a clean stop."""
         from mjctl.cli.output.run_view import view_for
 
         with view_for(self.session.err) as view:
@@ -109,6 +120,12 @@ def open_run(
     allow_data_loss: bool = False,
     brief: bool = False,
 ) -> Run:
+    """Read the environment `env` and prepare a run of `command`. Nothing is locked or changed.
+
+    Raises:
+        NotFoundError: there is no project here, or it has no such environment.
+        ConfigError: the environment's file is invalid.
+    """
     workspace, environment = open_environment(env)
     return Run(
         command,
@@ -123,7 +140,11 @@ def open_run(
 
 
 def emit_results(run: Run, result: RunResult) -> ExitCode:
-    """Print errors on stderr and how each unit ended on stdout; the caller uses the exit code."""
+    """Print the errors on stderr and the result of each unit on stdout.
+
+    Returns:
+        The exit code of the run, which the caller passes to `end`.
+    """
     from mjctl.cli.output.documents.run import unit_entries
     from mjctl.cli.output.plan_view import PlanView
     from mjctl.cli.output.run_view import print_error, results_view, trust_advice
@@ -143,12 +164,17 @@ def emit_results(run: Run, result: RunResult) -> ExitCode:
     run.session.emit(results_view(results, contracts), regions=unit_entries(results, addresses), exit_code=int(code))
     if run.session.output is OutputFormat.TEXT:
         for line in trust_advice(contracts):
-            # Not wrapped, so that the line can be copied.
+            # The line contains a command, so it is not wrapped: an operator can copy it in one piece.
             run.session.out.print(line, soft_wrap=True, markup=False, highlight=False)
     return code
 
 
 def end(code: ExitCode) -> None:
+    """End the command with `code`.
+
+    Raises:
+        Exit: the code is not 0.
+    """
     if code is not ExitCode.OK:
         raise Exit(code)
 
@@ -161,7 +187,7 @@ def _stop_on_signals(cancellation: Cancellation, view: View) -> None:
         if cancellation.requested:
             view.message("still stopping: Terraform saves its state and releases its lock")
         else:
-            view.message("stopping: Terraform finishes what it is in the middle of, then saves its state")
+            view.message("stopping: Terraform finishes its current step, then saves its state")
             cancellation.event.set()
 
     loop = asyncio.get_running_loop()

@@ -7,26 +7,30 @@ from typing import Any
 
 from mjctl.cli.group import variables
 
-# Variables that stand for no option.
+# The variables that mjctl reads and that set no option.
 OTHERS: Mapping[str, str] = {
-    "CI": "If it is set, nothing is asked and progress is printed as lines.",
+    "CI": "If CI is set, mjctl asks no questions and prints progress as lines.",
     "COLUMNS": "Width of the output, in characters.",
-    "FORCE_COLOR": "If it is set, output has colours although it goes to no terminal.",
+    "FORCE_COLOR": "If FORCE_COLOR is set, output has colours even in a file or a pipe.",
     "LINES": "Height of the terminal, in lines.",
-    "MJCTL_HOME": "Folder for states, releases and caches; by default `.mjctl` in the project.",
-    "MJCTL_PROJECT_DIR": "Folder of the project; by default the nearest folder above that holds configs/.",
-    "MJCTL_TERRAFORM": "Path of the Terraform or OpenTofu executable, or `pip` for the packaged one.",
-    "NO_COLOR": "If it is set, output has no colours.",
+    "MJCTL_HOME": "Folder for states, releases and caches. Default: `.mjctl` in the project's folder.",
+    "MJCTL_PROJECT_DIR": "The project's folder. Default: the nearest folder upwards that contains configs/.",
+    "MJCTL_TERRAFORM": "Path of the Terraform or OpenTofu executable, or `pip` for the engine that pip installs.",
+    "NO_COLOR": "If NO_COLOR is set, output has no colours.",
     "TERM": "`dumb` switches off colours and every escape sequence.",
-    "TF_PLUGIN_MIRROR": "Folder from which Terraform takes its providers instead of the registry.",
+    "TF_PLUGIN_MIRROR": "Folder from which Terraform installs its providers, instead of the registry.",
 }
 
-# An option of more commands than this is named without them.
+# The list of variables names the commands of an option only if the option has at most this number of commands.
 _FEW_COMMANDS = 4
 
 
 def option_variables(tree: Any) -> dict[str, str]:
-    """Return for each variable that stands for an option what it sets, such as `--limit of history`."""
+    """Return the options that each variable sets.
+
+    Returns:
+        variable -> options in words, such as `--limit of history`.
+    """
     options: dict[str, dict[str, list[str]]] = {}
     for variable, option, command in variables(tree):
         options.setdefault(variable, {}).setdefault(option, []).append(command)
@@ -45,8 +49,8 @@ def page(context: Any) -> str:
     """Return the text of `mjctl help environment`."""
     formatter = context.make_formatter()
     formatter.write_text(
-        "An option can be given by its variable; the command line counts before it. "
-        "No variable stands for --yes, --auto-approve and --allow-data-loss."
+        "A variable sets the option beside it. An option on the command line overrides its variable. "
+        "The options --yes, --auto-approve and --allow-data-loss have no variable."
     )
     for heading, rows in (("Options", option_variables(context.command)), ("Others", OTHERS)):
         with formatter.section(heading):

@@ -1,4 +1,4 @@
-"""Classes of commands and groups: they name environment variables and print help."""
+"""Classes of commands and groups: they give options their environment variables and print help."""
 
 from __future__ import annotations
 
@@ -13,46 +13,51 @@ from mjctl.cli.invocation import current
 
 _Run = TypeVar("_Run", bound=Callable[..., Any])
 
-# A variable that stays set in a shell would confirm every later command, or allow each to lose data.
+# These options have no environment variable. A variable that stays set in a shell would confirm every later command,
+# or allow every later command to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
 
 # The headings of `mjctl --help`, in this order.
 HEADINGS = ("Deploy", "Observe", "Operate", "Data", "Set up")
 
-# Headings divide the options of a command that has at least this many; a shorter list needs none.
+# The help of a command with at least this number of options divides them by headings.
 _MANY_OPTIONS = 12
 
 
 class Command(TyperCommand):
-    """A command whose help names each option once, under the headings that its options have.
+    """Prints the help of a command: each option once, below the heading of the option.
 
-    The environment variables are left out: `mjctl help environment` lists them.
+    The help does not repeat the environment variables, because `mjctl help environment` lists them.
     """
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        # Before the options are parsed, so that the document of a wrong option names the command too.
+        """Store the name of the command, then parse its options."""
+        # The name is stored before the options are parsed, so that the JSON error of a wrong option names the command.
         path = f"{parent.command_path} {info_name}" if parent is not None else str(info_name)
         current().command = path.partition(" ")[2]
         return super().make_context(info_name, args, parent, **extra)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write arguments and options into the help."""
         _write_parameters(self, ctx, formatter)
 
 
 class CommandGroup(typer.Typer):
-    """A group of commands that are of the class `Command`."""
+    """Collects commands of the class `Command`."""
 
     def command(self, name: str | None = None, **options: Any) -> Callable[[_Run], _Run]:
+        """Return the decorator that adds a function as a command, by default named like the function."""
         return super().command(name, **{"cls": Command, **options})
 
 
 class Group(TyperGroup):
-    """A group that gives each option of its commands an environment variable: `--dry-run` is MJCTL_DRY_RUN.
+    """Gives each option of its commands an environment variable: `--dry-run` is MJCTL_DRY_RUN.
 
-    Options that confirm a change or allow data loss have none.
+    Options that confirm a change or allow data loss have no variable.
 
-    What is not given of a group's own options stays as it is: Typer 0.29 converts even a None by an adapter, for which
-    it imports pydantic: 0.07 s of CPU on every start. So the help flag is False, and the others are passed over.
+    For the group's own options, the class avoids an import of pydantic that costs 0.07 s of CPU on every start.
+    Typer 0.29 converts even the value None of an option that was not given, and imports pydantic for that. The class
+    therefore sets the default of the help flag to False, and keeps None of other options without converting it.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -65,12 +70,14 @@ class Group(TyperGroup):
                 _name_variable(parameter)
 
     def get_help_option(self, ctx: Any) -> Any:
+        """Return the option --help with the default False, which Typer need not convert."""
         option = super().get_help_option(ctx)
         if option is not None and option.default is None:
             option.default = False
         return option
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write options, then commands into the help."""
         _write_parameters(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
@@ -78,7 +85,7 @@ class Group(TyperGroup):
         """Write the commands under their headings, with all summaries in one column."""
         width = max(map(len, self.commands))
         limit = formatter.width - formatter.indent_increment - width - 2
-        # Typer lists groups after commands; the headings keep their order all the same.
+        # Typer lists groups after commands, so the order of the headings is set here.
         sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in HEADINGS}
         for name, command in self.commands.items():
             heading = getattr(command, "rich_help_panel", None) or "Commands"
@@ -88,7 +95,11 @@ class Group(TyperGroup):
 
 
 def variables(command: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield variable, option and command line of every option below a command."""
+    """Yield every option below `command` that has an environment variable.
+
+    Yields:
+        (variable, option, path of the command), such as ("MJCTL_LIMIT", "--limit", "queue peek").
+    """
     for parameter in command.params:
         if parameter.param_type_name == "option" and parameter.envvar:
             yield parameter.envvar, max(parameter.opts, key=len), path
@@ -122,7 +133,7 @@ def _write_parameters(command: Any, ctx: Any, formatter: Any) -> None:
         options.append(record)
         headed.setdefault(parameter.rich_help_panel or "Options", []).append(record)
     sections = headed if len(options) >= _MANY_OPTIONS else {"Options": options}
-    # The help option and others without a heading come last.
+    # Options without a heading, such as --help, come last.
     sections["Options"] = sections.pop("Options", [])
     _write_sections(formatter, {"Arguments": arguments, **sections})
 
@@ -135,7 +146,7 @@ def _write_sections(formatter: Any, sections: dict[str, list[tuple[str, str]]]) 
 
 
 def _help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """The two columns of a parameter's help: without its variable, and without the name of a Python type."""
+    """Return the two columns of a parameter's help, without its variable and without the name of a Python type."""
     shown = copy(parameter)
     shown.show_envvar = False
     if parameter.param_type_name == "argument":

@@ -1,4 +1,4 @@
-"""The command that runs now, and its environment: every JSON document names both."""
+"""The command that runs now and its environment. Every JSON document names the command and the environment."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 @dataclass
 class Invocation:
-    """One command line. `command` is None until the parser knows it, `environment` until its file was read."""
+    """Describes one command line.
+
+    Attributes:
+        command: such as `cache stats`. None until the parser has recognized the command.
+        environment: name of the environment. None until its file was read.
+    """
 
     command: str | None = None
     environment: str | None = None
@@ -18,12 +23,12 @@ _CURRENT: ContextVar[Invocation] = ContextVar("mjctl_invocation")
 
 
 def begin() -> None:
-    """Forget the last command line: tests run several in one process."""
+    """Forget the last command line, because tests run several command lines in one process."""
     _CURRENT.set(Invocation())
 
 
 def current() -> Invocation:
-    """Return the command line of this run."""
+    """Return the command line that runs now."""
     try:
         return _CURRENT.get()
     except LookupError:

@@ -1,6 +1,7 @@
-"""The options and arguments that several commands share. An option of a single command stands with its command.
+"""The options and arguments that several commands share. The module of a command defines the options of that command.
 
-`mjctl.cli.group` gives each option its environment variable; only a variable with another name stands here.
+`mjctl.cli.group` derives the environment variable of each option from the option's name. `envvar` is set here only if
+the variable has another name.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import typer
 
 from mjctl.cli.session import OutputFormat
 
-# The headings of options in the help of a command with many of them.
+# The headings of options in the help of a command that has many options.
 ROLLOUT = "Rollout"
 GATE = "Health gate"
 _REGIONS = "Environment and regions"
@@ -21,54 +22,96 @@ _SAFETY = "Confirmation"
 _REPORTS = "Output and reports"
 _RUN = "Lock and history"
 
-# Which environment and regions.
+# Options that select the environment and its regions.
 
 EnvOption = Annotated[
     str,
     typer.Option(
-        "--env", "-e", metavar="NAME", help="Environment: the name of a file in configs/.", rich_help_panel=_REGIONS
+        "--env",
+        "-e",
+        metavar="NAME",
+        help="Name of the environment: the file configs/NAME.yaml.",
+        rich_help_panel=_REGIONS,
     ),
 ]
 RegionOption = Annotated[
     list[str] | None,
-    typer.Option("--region", "-r", metavar="REGION", help="Region; repeat it for several.", rich_help_panel=_REGIONS),
+    typer.Option(
+        "--region",
+        "-r",
+        metavar="REGION",
+        help="Region to work on. For several regions, repeat the option or separate the names by commas.",
+        rich_help_panel=_REGIONS,
+    ),
 ]
 AllRegionsOption = Annotated[
-    bool, typer.Option("--all-regions", help="Every region of the environment.", rich_help_panel=_REGIONS)
+    bool,
+    typer.Option(
+        "--all-regions",
+        help="Work on every region of the environment. Give either --region or this option.",
+        rich_help_panel=_REGIONS,
+    ),
+]
+WholeEnvironmentOption = Annotated[
+    bool,
+    typer.Option(
+        "--all-regions", help="Work on every region of the environment. This is the default.", rich_help_panel=_REGIONS
+    ),
 ]
 EveryRegionOption = Annotated[
-    bool, typer.Option("--all-regions", help="Every deployed region, as without --region.", rich_help_panel=_REGIONS)
+    bool,
+    typer.Option("--all-regions", help="Work on every deployed region. This is the default.", rich_help_panel=_REGIONS),
 ]
 NamedRegionsOption = Annotated[
     bool,
     typer.Option(
-        "--all-regions", help="Every deployed region. Give either --region or this option.", rich_help_panel=_REGIONS
+        "--all-regions",
+        help="Work on every deployed region. Give either --region or this option.",
+        rich_help_panel=_REGIONS,
     ),
 ]
 
-# How the command speaks, and whether it asks.
+# Options for the output of a command and for its confirmation.
 
 OutputOption = Annotated[
-    OutputFormat, typer.Option("--output", "-o", help="text for people, json for programs.", rich_help_panel=_REPORTS)
+    OutputFormat,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Format of the result on stdout: text for people, json for programs.",
+        rich_help_panel=_REPORTS,
+    ),
 ]
-# The only definition: every command that asks accepts both names, so that the hint is right for all of them.
+# Every command that asks accepts both `--yes` and `--auto-approve`, so that the hint of a refusal is right for all.
 YesOption = Annotated[
-    bool, typer.Option("--yes", "-y", "--auto-approve", help="Do not ask for confirmation.", rich_help_panel=_SAFETY)
+    bool,
+    typer.Option(
+        "--yes",
+        "-y",
+        "--auto-approve",
+        help="Confirm the change in advance: the command does not ask.",
+        rich_help_panel=_SAFETY,
+    ),
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=_SAFETY)
+    bool,
+    typer.Option("--dry-run", help="Show what the command would do, and change nothing.", rich_help_panel=_SAFETY),
 ]
 JUnitOption = Annotated[
     Path | None,
-    typer.Option("--junit", metavar="PATH", help="Write a JUnit report to this file.", rich_help_panel=_REPORTS),
+    typer.Option("--junit", metavar="PATH", help="Write a JUnit report for CI to this file.", rich_help_panel=_REPORTS),
 ]
 
-# Commands that run Terraform.
+# Options of commands that run Terraform.
 
 LockTimeoutOption = Annotated[
     float,
     typer.Option(
-        "--lock-timeout", min=0, metavar="SECONDS", help="Seconds to wait for a held region.", rich_help_panel=_RUN
+        "--lock-timeout",
+        min=0,
+        metavar="SECONDS",
+        help="Seconds to wait for a region that another run has locked. With 0 the command fails at once.",
+        rich_help_panel=_RUN,
     ),
 ]
 MessageOption = Annotated[
@@ -77,7 +120,7 @@ MessageOption = Annotated[
         "--message",
         "-m",
         metavar="TEXT",
-        help="Why: shown to whoever waits for the region, kept in the history.",
+        help="Reason for this run. The history keeps it, and runs that wait for the region show it.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -85,12 +128,15 @@ AllowDataLossOption = Annotated[
     bool,
     typer.Option(
         "--allow-data-loss",
-        help="Apply a plan although it deletes or replaces what holds players' data.",
+        help="Apply a plan even if it deletes or replaces a data store or an encryption key.",
         rich_help_panel=_SAFETY,
     ),
 ]
 BriefOption = Annotated[
-    bool, typer.Option("--brief", help="Show the names of changed resources without values.", rich_help_panel=_REPORTS)
+    bool,
+    typer.Option(
+        "--brief", help="Show the names of changed resources without old and new values.", rich_help_panel=_REPORTS
+    ),
 ]
 SummaryFileOption = Annotated[
     Path | None,
@@ -102,7 +148,7 @@ SummaryFileOption = Annotated[
     ),
 ]
 
-# The health gate.
+# Options of the health gate.
 
 SoakOption = Annotated[
     float,
@@ -111,7 +157,7 @@ SoakOption = Annotated[
         min=0,
         max=86_400,
         metavar="SECONDS",
-        help="Seconds for which a changed region must stay healthy.",
+        help="Seconds for which the gate observes a changed region. The gate checks the region at least once.",
         rich_help_panel=GATE,
     ),
 ]
@@ -121,7 +167,7 @@ MaxFailuresOption = Annotated[
         "--max-failures",
         min=0,
         metavar="COUNT",
-        help="Failing checks with which a region still counts as healthy.",
+        help="Number of failed checks up to which the gate counts a region as healthy.",
         rich_help_panel=GATE,
     ),
 ]
@@ -130,23 +176,23 @@ GateThresholdOption = Annotated[
     typer.Option(
         "--threshold",
         metavar="NAME=VALUE",
-        help="NAME=VALUE for the gate's checks, as in `mjctl health`; repeatable.",
+        help="Limit for a check of the gate, such as queue_depth_warn=500. Repeatable.",
         rich_help_panel=GATE,
     ),
 ]
 
-# Backups.
+# Options of `mjctl backup`.
 
 
 class BackupKind(StrEnum):
-    """The service that keeps a backup: mjctl itself, or AWS Backup."""
+    """Names the maker of a backup: mjctl writes a portable backup, AWS makes a managed backup."""
 
     PORTABLE = "portable"
     MANAGED = "managed"
 
 
 class PartChoice(StrEnum):
-    """A kind of store that a backup holds."""
+    """Names a kind of data store that a backup contains."""
 
     DATABASE = "database"
     TABLE = "table"
@@ -158,7 +204,8 @@ KindOption = Annotated[
     typer.Option(
         "--kind",
         envvar="MJCTL_BACKUP_KIND",
-        help="portable: an encrypted archive in a store of yours; managed: what AWS keeps by itself.",
+        help="portable: an encrypted archive that mjctl writes to a store. managed: backups and snapshots that AWS "
+        "makes and keeps.",
     ),
 ]
 StoreOption = Annotated[
@@ -167,7 +214,8 @@ StoreOption = Annotated[
         "--store",
         envvar="MJCTL_BACKUP_STORE",
         metavar="LOCATION",
-        help="s3://BUCKET/PREFIX or a directory, not the usual one.",
+        help="Where portable backups are kept: s3://BUCKET/PREFIX or a directory. Without this option: backup.store of "
+        "the environment's file, else the store that the region's stack provides.",
     ),
 ]
 OnlyOption = Annotated[
@@ -176,14 +224,18 @@ OnlyOption = Annotated[
         "--only",
         envvar="MJCTL_BACKUP_ONLY",
         metavar="database|table|cache",
-        help="Only this kind of store; repeatable.",
+        help="Limit the command to this kind of data store. Repeatable. Without this option: all kinds.",
     ),
 ]
-BackupArgument = Annotated[str, typer.Argument(metavar="BACKUP", help="Id of a backup, or `latest`.")]
+BackupArgument = Annotated[
+    str, typer.Argument(metavar="BACKUP", help="Id of a backup, as `mjctl backup list` shows it, or `latest`.")
+]
 
-# The cache and the queues.
+# Arguments of `mjctl cache` and `mjctl queue`.
 
-KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="<namespace>:<key>, e.g. profile:3f2a.")]
+KeyArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="Key in the cache: <namespace>:<key>, for example profile:3f2a.")
+]
 QueueArgument = Annotated[
     str, typer.Argument(metavar="QUEUE", help="Name of the queue, as `mjctl queue list` shows it.")
 ]

@@ -1,4 +1,4 @@
-"""What every command shares: options, streams, and the way to end with an exit code."""
+"""The parts that every command shares: streams, the choice of regions, confirmation, and the end with an exit code."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from mjctl.models.environment import Environment
     from mjctl.models.workspace import Workspace
 
-# Columns that the question leaves free in its last line: the answer stands beside it.
+# Columns that the last line of a question leaves free for the typed answer.
 _ROOM_FOR_AN_ANSWER = 6
 
 
 class OutputFormat(StrEnum):
+    """Names the format of a command's result: text for people, JSON for programs."""
+
     TEXT = "text"
     JSON = "json"
 
 
 class Exit(Exception):
-    """Ends a command that has said all it has to say with a code other than 0."""
+    """Ends a command with an exit code other than 0. The command has printed its result and its errors already."""
 
     def __init__(self, code: ExitCode) -> None:
         super().__init__(code)
@@ -41,7 +43,14 @@ class Exit(Exception):
 
 @dataclass
 class Session:
-    """The streams of one run: data goes to `out`, everything else to `err`."""
+    """Holds the streams of one run.
+
+    Attributes:
+        out: stdout, for the result.
+        err: stderr, for progress, questions and errors.
+        output: format of the result.
+        stdin: the stream that answers to questions come from.
+    """
 
     out: SafeConsole
     err: SafeConsole
@@ -50,15 +59,16 @@ class Session:
 
     @property
     def interactive(self) -> bool:
-        """A person sits in front: both streams are terminals and this is no CI job."""
+        """Return whether a person can answer: stderr and stdin are terminals, and the variable CI is not set."""
         return self.err.is_terminal and self.stdin.isatty() and not os.environ.get("CI")
 
     def emit(self, renderable: Any, *, regions: Iterable[object] = (), **fields: Any) -> None:
-        """Print the result: `renderable` for people, or the JSON document of this command for programs.
+        """Print the result on stdout: `renderable` as text, or the JSON document of this command.
 
         Args:
-            regions: The document's entries, one a region; () for a command that has no regions.
-            fields: The document's other fields.
+            renderable: The text, or None to print no text.
+            regions: The regions' entries in the JSON document. () for a command that has no regions.
+            fields: The other fields of the JSON document.
         """
         if self.output is OutputFormat.JSON:
             from mjctl.cli.output.documents import document
@@ -69,35 +79,39 @@ class Session:
             self.out.print(renderable)
 
     def say(self, *lines: str) -> None:
-        """Print messages on stderr, one line each. They are escaped, and never folded: a command can be copied."""
+        """Print messages on stderr, one line for each message.
+
+        Messages are escaped. They are never folded, so that a command in a message can be copied.
+        """
         for line in lines:
             self.err.print(printable(line), soft_wrap=True)
 
     def progress(self) -> Progress:
-        """A display of progress on stderr."""
+        """Return a new display of progress on stderr."""
         from mjctl.cli.output.progress import Progress
 
         return Progress(self.err)
 
     def confirm(self, question: str, *, yes: bool, name: str | None = None) -> None:
-        """Ask before a change that cannot be undone.
+        """Ask the operator to confirm a change.
 
         Args:
+            question: the change, as a question.
             yes: the command line has confirmed the change already (--yes).
             name: the word that the operator must type, the environment's name. By default the word is `yes`.
 
         Raises:
-            RefusedError: the answer is another word, or there is no terminal to ask at and `yes` is false.
+            RefusedError: the operator typed another word, or `yes` is false and no terminal is connected.
         """
         if yes:
             return
         if not self.interactive:
             raise RefusedError(
-                "not confirmed, and there is no terminal to ask at",
+                "the change needs a confirmation, and there is no terminal to ask at",
                 where=question,
-                hint="repeat the command with --yes",
+                hint="check the question, then repeat the command with --yes",
             )
-        # A question is no progress: --quiet does not hide it.
+        # --quiet hides progress, but must not hide a question.
         self.err.quiet = False
         wanted = name or "yes"
         request = f"Type the environment's name, {name}, to confirm:" if name else "Type yes to confirm:"
@@ -115,7 +129,10 @@ class Session:
 
 
 def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
-    """Streams of this process. Colour and width follow the terminal; NO_COLOR is honoured."""
+    """Return the streams of this process.
+
+    Colours and width follow the terminal. --no-color and the variable NO_COLOR switch colours off.
+    """
     from mjctl.cli.output.console import SafeConsole
 
     options = chosen()
@@ -128,27 +145,35 @@ def open_session(output: OutputFormat = OutputFormat.TEXT) -> Session:
 
 
 def open_environment(name: str) -> tuple[Workspace, Environment]:
-    """Find the project and read the environment; every error names what to change."""
+    """Find the project's folder and read the file of the environment `name`.
+
+    Raises:
+        NotFoundError: there is no project here, or it has no such environment.
+        ConfigError: the environment's file is invalid. The error names file, line and field.
+    """
     from mjctl.models.config_file import load_environment
     from mjctl.models.workspace import Workspace
 
     workspace = Workspace.discover()
     environment = load_environment(workspace, name)
-    # A command that opens a second environment still belongs to the first one.
+    # If a command opens a second environment, its JSON document still names the first environment.
     current().environment = current().environment or environment.name
     return workspace, environment
 
 
 def chosen_regions(environment: Environment, region: list[str] | None, all_regions: bool = False) -> tuple[str, ...]:
-    """The regions a command was asked for, in the file's order; () when none was named.
+    """Return the regions that the command line names, in the order of the environment's file.
+
+    Returns:
+        () if the command line has neither --region nor --all-regions.
 
     Raises:
-        UsageError: --region and --all-regions together.
-        NotFoundError: a region that the environment does not have.
+        UsageError: --region and --all-regions were both given.
+        NotFoundError: the environment has no region of a given name.
     """
     named = tuple(dict.fromkeys(part.strip() for item in region or () for part in item.split(",") if part.strip()))
     if named and all_regions:
-        raise UsageError("--region and --all-regions exclude each other")
+        raise UsageError("--region and --all-regions exclude each other", hint="leave out one of the two options")
     unknown = [name for name in named if name not in environment.regions]
     if unknown:
         raise NotFoundError(
@@ -162,17 +187,17 @@ def chosen_regions(environment: Environment, region: list[str] | None, all_regio
 
 
 def wanted_regions(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
-    """The regions that a command was asked for, where it must be told: it changes them.
+    """Return the regions that the command line names, for a command that changes them and has no default.
 
     Raises:
-        UsageError: neither --region nor --all-regions was given, or both were.
-        NotFoundError: a region that the environment does not have.
+        UsageError: neither --region nor --all-regions was given, or both options were.
+        NotFoundError: the environment has no region of a given name.
     """
     regions = chosen_regions(environment, region, all_regions)
     if not regions:
         raise UsageError(
             "this command needs to know which regions to change",
             where=f"environment {environment.name}: {', '.join(environment.regions)}",
-            hint="add --region NAME (repeatable) or --all-regions",
+            hint="add --region REGION (repeatable) or --all-regions",
         )
     return regions

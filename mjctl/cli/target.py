@@ -1,4 +1,4 @@
-"""Helpers of the operator commands: they read the contracts, and they report regions that failed beside others."""
+"""Helpers of the operator commands: they read the contracts and report the regions in which a command failed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,15 @@ T = TypeVar("T")
 
 
 class Target:
-    """The deployed regions a command was pointed at. Streams are in `session`."""
+    """Holds the deployed regions that a command works on.
+
+    Attributes:
+        session: The streams of this process.
+        workspace: The project's folders.
+        environment: The environment that --env names.
+        regions: All regions that the command line selects, including regions that are not deployed.
+        contracts: The contract of each deployed region, by the region's name.
+    """
 
     def __init__(
         self,
@@ -41,10 +49,20 @@ class Target:
         all_regions: bool = False,
         must_be_named: bool = False,
     ) -> None:
-        """Read the contracts of the regions.
+        """Read the environment and the contracts of the regions.
 
         Args:
+            env: name of the environment.
+            region: values of --region.
+            output: format of the result.
+            all_regions: whether --all-regions was given.
             must_be_named: refuse a command line with neither --region nor --all-regions.
+
+        Raises:
+            ConfigError: the environment's file is invalid.
+            NotFoundError: the environment or a region does not exist, or no region is deployed.
+            UsageError: --region and --all-regions were both given, or neither although `must_be_named`.
+            UnreachableError, PermissionDeniedError: the states are remote and cannot be read.
         """
         self.session: Session = open_session(output)
         workspace, environment = open_environment(env)
@@ -52,7 +70,6 @@ class Target:
         self.environment: Environment = environment
         choose = wanted_regions if must_be_named else chosen_regions
         chosen = choose(environment, region, all_regions)
-        # All regions that the command line asks for, those that are not deployed among them.
         self.regions = chosen or tuple(environment.regions)
         # `--all-regions` means every deployed region: a region that is not deployed cannot be operated.
         self._asked: Sequence[str] = () if all_regions else chosen
@@ -60,36 +77,44 @@ class Target:
         self.read_contracts()
 
     def read_contracts(self) -> None:
-        """Read the contracts of the regions again: a deploy may have changed addresses and ports.
+        """Read the contracts of the regions again, because a deploy may have changed addresses and ports.
 
         Raises:
-            As `deployed_contracts`.
+            NotFoundError: a selected region is not deployed, or no region is.
+            UnreachableError, PermissionDeniedError: the states are remote and cannot be read.
         """
         from mjctl.terraform.contracts import deployed_contracts
 
         self.contracts = deployed_contracts(self.workspace, self.environment, self._asked)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run one coroutine to its end. Returns what it returns."""
+        """Run a coroutine to its end and return its result."""
         return asyncio.run(work)
 
     def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
-        """Run `work` in every region, in several at a time. Returns the outcomes in the order of the regions."""
+        """Run `work` in every region and return the outcomes in the order of the regions.
+
+        The environment's setting `concurrency` limits how many regions run at the same time.
+        """
         from mjctl.clients.regions import in_each_region
 
         return self.run(in_each_region(self.contracts, work, concurrency=self.environment.concurrency))
 
     def each_that_has(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
-        """Run `work` in every region. Returns the regions that have what it looks for, or all when none has."""
+        """Run `work` in every region and drop the outcomes of regions that do not have the requested object.
+
+        Returns:
+            The outcomes without those that ended with NotFoundError. All outcomes, if every region ended like that.
+        """
         outcomes = self.in_each_region(work)
-        found = [outcome for outcome in outcomes if not isinstance(outcome.error, NotFoundError)]
-        return found or outcomes
+        relevant = [outcome for outcome in outcomes if not isinstance(outcome.error, NotFoundError)]
+        return relevant or outcomes
 
     def contract_of(self, region: str, env: str | None = None) -> Contract:
-        """Return the contract of another deployed region, of this environment or of `env`.
+        """Return the contract of a deployed region of this environment, or of the environment `env`.
 
         Raises:
-            NotFoundError: the environment has no such region, or it is not deployed.
+            NotFoundError: the environment has no such region, or the region is not deployed.
         """
         from mjctl.terraform import contracts
 
@@ -102,7 +127,11 @@ class Target:
         return contracts.deployed_contracts(workspace, environment, (region,))[region]
 
     def checks(self, *only: str) -> Callable[[Contract], Awaitable[Sequence[CheckResult]]]:
-        """Return a function that runs the health checks of these names over a region, or over a copy of it."""
+        """Return a function that runs health checks on a region, or on a restored copy of the region.
+
+        Args:
+            only: globs that select the checks by name.
+        """
 
         async def run(contract: Contract) -> Sequence[CheckResult]:
             from mjctl.health.runner import run_health
@@ -117,7 +146,7 @@ class Target:
 
     @property
     def scope(self) -> str:
-        """Environment and regions in words, for questions and messages."""
+        """Return the environment and its regions as text for questions and messages: `prod: eu-west-1, us-east-1`."""
         return f"{self.environment.name}: {', '.join(self.contracts)}"
 
 
@@ -128,16 +157,19 @@ def conclude(
     fields: Callable[[Any], Mapping[str, object]] = asdict,
     **others: Any,
 ) -> None:
-    """Print what the regions gave, then what failed.
+    """Print the results of the regions on stdout, then the errors of the regions that failed on stderr.
 
     Args:
-        fields: Returns the fields of a region's entry in the JSON document; by default those of a dataclass.
-        others: Fields of the document beside the regions.
+        session: The streams of this process.
+        outcomes: The result or the error of each region.
+        renderable: The results as text for people.
+        fields: Returns the fields of a region's entry in the JSON document. By default a dataclass's own fields.
+        others: Fields of the JSON document beside the regions.
 
     Raises:
-        MjctlError: the command failed in every region. The error is that of the first region, and its `regions` has the
+        MjctlError: The command failed in every region. The error is that of the first region, and its `regions` has the
             errors of all regions. Nothing was printed on stdout.
-        Exit: PARTIAL, when some are done and others failed.
+        Exit: PARTIAL, if the command succeeded in some regions and failed in others.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]
     if errors and len(errors) == len(outcomes):

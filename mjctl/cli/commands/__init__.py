@@ -1,1 +1,1 @@
-"""One module for each command or group of commands: parse, call one service, render."""
+"""The modules of the commands: each parses the options of a command, calls one service and prints the result."""

@@ -1,4 +1,4 @@
-"""`mjctl help` and `mjctl version`: what a person types before knowing any option."""
+"""`mjctl help` and `mjctl version`, for people who do not know the options yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from mjctl.models.errors import UsageError
 def help_page(
     context: typer.Context,
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="COMMAND", help="A command, e.g. `cache flush`, or `environment`.")
+        list[str] | None,
+        typer.Argument(metavar="COMMAND", help="A command, for example `cache flush`, or the word `environment`."),
     ] = None,
 ) -> None:
     """Show the help of mjctl or of one command, as --help does.
@@ -29,15 +30,18 @@ def help_page(
 
         typer.echo(page(root))
         return
-    parent, found = root, root.command
+    context, subject = root, root.command
     for word in command or ():
-        inner = getattr(found, "commands", {}).get(word)
+        inner = getattr(subject, "commands", {}).get(word)
         if inner is None:
-            known = ", ".join(getattr(found, "commands", {})) or "none"
-            raise UsageError(f"no command `{' '.join(command or ())}`", hint=f"commands here: {known}")
-        found = inner
-        parent = typer.Context(found, info_name=word, parent=parent)
-    typer.echo(found.get_help(parent))
+            known = ", ".join(getattr(subject, "commands", {})) or "none"
+            raise UsageError(
+                f"mjctl has no command `{' '.join(command or ())}`",
+                hint=f"commands of `{context.command_path}`: {known}",
+            )
+        subject = inner
+        context = typer.Context(subject, info_name=word, parent=context)
+    typer.echo(subject.get_help(context))
 
 
 def version(output: OutputOption = OutputFormat.TEXT) -> None:

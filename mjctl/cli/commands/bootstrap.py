@@ -1,4 +1,4 @@
-"""`mjctl bootstrap`."""
+"""`mjctl bootstrap`: creates the bucket for Terraform states."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ def bootstrap(
 ) -> None:
     """Create the bucket for Terraform states in an AWS account.
 
-    The bucket is versioned and encrypted, and each state in it has a lock.
+    The bucket is versioned and encrypted, and each state in the bucket has a lock. The command asks before it creates
+    or changes the bucket.
 
-    Once for all environments of a project in an account. Run again, it puts right what has changed, or says that all is
-    there; one that was interrupted is finished by the next.
+    Run the command once for each project and account: all environments of the project share the bucket. If the bucket
+    exists, the command corrects its settings, or reports that they are correct. After an interruption, run the command
+    again: it completes the bucket.
 
     Example: mjctl bootstrap --env staging --auto-approve
     """
     run = open_run("bootstrap", env, output, lock_timeout=lock_timeout)
 
     def approve(wanted: Bootstrap, planned: UnitResult) -> bool:
-        run.confirm([planned], f"Make the state bucket {wanted.account.bucket}?", auto_approve)
+        run.confirm([planned], f"Create or change the state bucket {wanted.account.bucket}?", auto_approve)
         return True
 
     _emit(run, *run.deploys.bootstrap(approve=approve))
 
 
-def _emit(run: Run, made: Bootstrap, result: UnitResult) -> None:
+def _emit(run: Run, bootstrapped: Bootstrap, result: UnitResult) -> None:
     from mjctl.deploy.bootstrap import STATE_KEY
 
-    account = made.account
+    account = bootstrapped.account
     outcome: Literal["unchanged", "changed", "made"]
-    outcome = "unchanged" if result.outcome == "unchanged" and made.moved else "changed" if made.found else "made"
-    told = {
-        "unchanged": "is there already, and as it should be",
-        "changed": "was there already, and has been put right",
-        "made": "is made",
+    existed = "changed" if bootstrapped.found else "made"
+    outcome = "unchanged" if result.outcome == "unchanged" and bootstrapped.moved else existed
+    sentence = {
+        "unchanged": "exists already, and its settings are correct",
+        "changed": "existed already, and its settings have been corrected",
+        "made": "has been created",
     }[outcome]
     run.session.emit(
-        f"The state bucket {account.bucket} ({account.state_region()}) {told}.",
+        f"The state bucket {account.bucket} ({account.state_region()}) {sentence}.",
         account_id=account.account_id,
         outcome=outcome,
         bucket=account.bucket,

@@ -7,17 +7,21 @@ from typing import Annotated
 
 import typer
 
-# The shell sets it, with one of the script's instructions, to ask for completions instead of running a command.
+# The completion script sets this variable when it calls mjctl, so that mjctl prints completions and runs no command.
 COMPLETE_VARIABLE = "_MJCTL_COMPLETE"
 
 
 class Shell(StrEnum):
+    """Names a shell that can complete mjctl's commands."""
+
     BASH = "bash"
     ZSH = "zsh"
     FISH = "fish"
 
 
-def completion(shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")]) -> None:
+def completion(
+    shell: Annotated[Shell, typer.Argument(metavar="SHELL", help="Name of the shell: bash, zsh or fish.")],
+) -> None:
     """Print the completion script for a shell.
 
     Example: mjctl completion bash > ~/.local/share/bash-completion/completions/mjctl

@@ -1,4 +1,4 @@
-"""`mjctl config`: the environments' files."""
+"""`mjctl config`: checks and shows the files of the environments."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from mjctl.models.exit_codes import ExitCode
 if TYPE_CHECKING:
     from mjctl.models.environment import Environment
 
-app = CommandGroup(no_args_is_help=True, help="Check and show the environments in configs/.")
+app = CommandGroup(no_args_is_help=True, help="Check and show the environments' files in configs/.")
 
 
 @app.command()
 def validate(
     env: EnvOption = "local",
-    every: Annotated[bool, typer.Option("--all", help="Check every file in configs/.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Check every file in configs/, and ignore --env.")] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Check an environment's file; errors name file, line and field.
+    """Check an environment's file. Errors name file, line and field.
 
-    With --all every bad file is reported.
+    With --all the command checks every file and reports each invalid file. The exit code is 7 if a file is invalid.
 
     Example: mjctl config validate --env local
     """
@@ -72,7 +72,7 @@ def _valid(name: str, checked: Environment) -> str:
 
 @app.command()
 def show(env: EnvOption = "local", output: OutputOption = OutputFormat.TEXT) -> None:
-    """Show an environment with every default filled in.
+    """Show the settings of an environment, including all defaults.
 
     Example: mjctl config show --env local
     """
@@ -90,7 +90,7 @@ def show(env: EnvOption = "local", output: OutputOption = OutputFormat.TEXT) -> 
 def schema() -> None:
     """Print the JSON Schema of an environment's file.
 
-    Editors complete and check the file with it.
+    An editor can use the schema to complete and check the file.
 
     Example: mjctl config schema > environment.schema.json
     """
@@ -98,8 +98,8 @@ def schema() -> None:
     from mjctl.models.environment import Environment
 
     document = Environment.model_json_schema()
-    # The name is the file's own and must not stand in it.
+    # The name of an environment is the name of its file. The file itself must not contain a name.
     del document["properties"]["name"]
     document["required"].remove("name")
-    # No document of mjctl: editors read it as it is.
+    # Editors read the plain schema, so it is printed without the envelope of mjctl's JSON documents.
     print_json(document, open_session().out.file)

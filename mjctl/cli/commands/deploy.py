@@ -1,4 +1,4 @@
-"""`mjctl plan | deploy | destroy | drift | rollback`."""
+"""`mjctl plan`, `deploy`, `destroy`, `drift` and `rollback`: the commands that run Terraform."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from mjctl.cli.options import (
     RegionOption,
     SoakOption,
     SummaryFileOption,
+    WholeEnvironmentOption,
     YesOption,
 )
 from mjctl.cli.session import OutputFormat, chosen_regions, wanted_regions
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 
 class StrategyName(StrEnum):
+    """Names the order in which a deploy changes the regions."""
+
     PARALLEL = "parallel"
     SEQUENTIAL = "sequential"
     CANARY = "canary"
@@ -50,11 +53,13 @@ def plan(
     all_regions: AllRegionsOption = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PATH", help="Keep the plans in this private folder, for `deploy --plans`."),
+        typer.Option(
+            "--out", metavar="PATH", help="Save the plans in this folder, from which `deploy --plans` applies them."
+        ),
     ] = None,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help="Exit code 0 although there are changes; for CI."),
+        typer.Option("--allow-changes", help="End with exit code 0, not 2, if there are changes."),
     ] = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
@@ -65,7 +70,7 @@ def plan(
 ) -> None:
     """Show what a deploy would change.
 
-    Exit code 2 when there are changes.
+    The command applies nothing. Exit code 2 if there are changes, 0 if there are none.
 
     Example: mjctl plan --region us-east-1 --out plans --summary-file summary.md
     """
@@ -84,7 +89,7 @@ def plan(
 def drift(
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: AllRegionsOption = False,
+    all_regions: WholeEnvironmentOption = False,
     summary_file: SummaryFileOption = None,
     junit: JUnitOption = None,
     brief: BriefOption = False,
@@ -93,9 +98,9 @@ def drift(
 ) -> None:
     """Show what has changed outside mjctl since the last deploy.
 
-    Exit code 2 when something has changed. The command changes nothing.
+    The command changes nothing. Exit code 2 if a resource has changed, 0 if none has.
 
-    What the environment's file lists under drift.ignore does not count.
+    Changes that the environment's file lists under drift.ignore do not count.
 
     Example: mjctl drift --all-regions
     """
@@ -121,13 +126,17 @@ def deploy(
         typer.Option(
             "--strategy",
             rich_help_panel=ROLLOUT,
-            help="All regions at once, one after another, or one and then all the others.",
+            help="parallel: all regions at once. sequential: one region after another. canary: one region first, then "
+            "all others at once.",
         ),
     ] = StrategyName.PARALLEL,
     canary: Annotated[
         str | None,
         typer.Option(
-            "--canary", metavar="REGION", rich_help_panel=ROLLOUT, help="The canary's region; by default the first."
+            "--canary",
+            metavar="REGION",
+            rich_help_panel=ROLLOUT,
+            help="Region that `--strategy canary` changes first. Default: the first region of the deploy.",
         ),
     ] = None,
     gate: Annotated[
@@ -135,7 +144,8 @@ def deploy(
         typer.Option(
             "--gate/--no-gate",
             rich_help_panel=GATE,
-            help="Watch the health of a changed region before any other; by default with canary and sequential.",
+            help="Check the health of a changed region before the next regions are changed. Default: --gate with "
+            "canary and sequential, --no-gate with parallel.",
         ),
     ] = None,
     soak: SoakOption = 0,
@@ -146,7 +156,7 @@ def deploy(
         typer.Option(
             "--rollback-on-failure",
             rich_help_panel=ROLLOUT,
-            help="Bring a region that fails or turns unhealthy back to its last good revision.",
+            help="Return a region to its last good revision if its deploy fails or its gate finds it unhealthy.",
         ),
     ] = False,
     plans: Annotated[
@@ -155,7 +165,7 @@ def deploy(
             "--plans",
             metavar="PATH",
             rich_help_panel=ROLLOUT,
-            help="Apply the plans that `plan --out` kept in this folder.",
+            help="Apply the plans that `plan --out` saved in this folder, instead of new plans.",
         ),
     ] = None,
     summary_file: SummaryFileOption = None,
@@ -165,10 +175,13 @@ def deploy(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Bring regions to what the code and the environment's file say.
+    """Apply the current code and the environment's file to regions.
 
-    With a health gate, a region that turns unhealthy ends the rollout: the others stay as they are, exit code 3.
-    A plan that deletes or replaces what holds players' data is refused, exit code 12, without --allow-data-loss.
+    The command shows its plan and asks before it applies the plan. On AWS it also applies foundation and edge.
+
+    With a health gate, an unhealthy region ends the rollout with exit code 3, and the next regions stay unchanged.
+    Without --allow-data-loss, a plan that deletes or replaces a data store or an encryption key is refused with exit
+    code 12.
 
     Example: mjctl deploy --all-regions --strategy canary --soak 60 --rollback-on-failure --auto-approve
     """
@@ -189,8 +202,9 @@ def deploy(
     regions = wanted_regions(run.environment, region, all_regions)
     if canary is not None and (strategy is not StrategyName.CANARY or canary not in regions):
         raise UsageError(
-            "--canary names one of the regions that are deployed, with --strategy canary",
+            "--canary needs --strategy canary and a region of this deploy",
             where=f"regions: {', '.join(regions)}",
+            hint=f"for example --strategy canary --canary {regions[0]}",
         )
     gated = strategy is not StrategyName.PARALLEL if gate is None else gate
     result = run.deploys.deploy(
@@ -214,10 +228,13 @@ def destroy(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Take regions down, with all that they hold.
+    """Delete regions with all their data.
 
-    In a production environment players leave a region first, the primary region goes last, and --all-regions takes
-    what exists once along.
+    The command asks first. If the environment stores players' data, the operator must type the environment's name.
+    Before the question, the command lists the backups that cannot be decrypted without the deleted regions' keys.
+
+    On AWS, the edge stops sending players to a region before the region is deleted. The primary region is deleted after
+    the other regions. With --all-regions, foundation and edge are deleted too.
 
     Example: mjctl destroy --all-regions --auto-approve
     """
@@ -233,12 +250,19 @@ def rollback(
     all_regions: AllRegionsOption = False,
     to: Annotated[
         str | None,
-        typer.Option("--to", metavar="REVISION", help="The revision, or how it begins; by default the last good one."),
+        typer.Option(
+            "--to",
+            metavar="REVISION",
+            help="Revision to return to, or its first characters. Default: the last good revision of each region.",
+        ),
     ] = None,
     auto_approve: YesOption = False,
     allow_data_loss: AllowDataLossOption = False,
     gate: Annotated[
-        bool, typer.Option("--gate/--no-gate", rich_help_panel=GATE, help="Check the region's health afterwards.")
+        bool,
+        typer.Option(
+            "--gate/--no-gate", rich_help_panel=GATE, help="Check the health of each region after its change."
+        ),
     ] = True,
     soak: SoakOption = 0,
     max_failures: MaxFailuresOption = 0,
@@ -248,11 +272,12 @@ def rollback(
     lock_timeout: LockTimeoutOption = 0,
     message: MessageOption = None,
 ) -> None:
-    """Bring regions back to an earlier revision.
+    """Return regions to an earlier revision.
 
-    This restores the game code, the Terraform code and the variables of that revision.
+    The command restores the game code, the Terraform code and the variables of that revision. It asks before it changes
+    a region.
 
-    The database's schema is not taken back: revisions must be able to run on a newer one.
+    The database keeps its schema: a revision must be able to run with a newer schema.
 
     Example: mjctl rollback --region us-east-1
     """
@@ -284,7 +309,7 @@ def _gate(run: Run, soak: float, max_failures: int, threshold: Sequence[str] | N
 
 
 def _destroy_approval(run: Run, auto_approve: bool) -> Approve:
-    """Return a callback that lists the backups that become unreadable, and asks before the destroy."""
+    """Return a callback that lists the backups that become unreadable, and asks whether to destroy the units."""
     from mjctl.backup.lost import lost_with
     from mjctl.cli.output.backup import lost_backup_lines
     from mjctl.models.errors import MjctlError
@@ -294,7 +319,7 @@ def _destroy_approval(run: Run, auto_approve: bool) -> Approve:
         try:
             run.session.say(*lost_backup_lines(lost_with(run.workspace, run.environment, units)))
         except MjctlError as error:
-            # A store that does not answer must not keep a region from being destroyed.
+            # A backup store that does not answer must not prevent the destroy of a region.
             run.session.say(f"cannot tell which backups become unreadable: {error}")
         count = sum(result.remove for result in going)
         run.session.confirm(

@@ -1,4 +1,4 @@
-"""`mjctl doctor`: is this machine ready?"""
+"""`mjctl doctor`: checks whether this machine has everything that mjctl needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from mjctl.models.exit_codes import ExitCode
 
 
 def doctor(output: OutputOption = OutputFormat.TEXT) -> None:
-    """Check this machine for everything that mjctl needs.
+    """Check this machine for the programs that mjctl needs.
+
+    The command changes nothing. Exit code 8 if a check fails.
 
     Example: mjctl doctor
     """

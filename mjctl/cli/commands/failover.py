@@ -1,4 +1,4 @@
-"""`mjctl failover`."""
+"""`mjctl failover`: sends the players of a region to other regions, and brings them back."""
 
 from __future__ import annotations
 
@@ -17,44 +17,62 @@ if TYPE_CHECKING:
 
 
 def failover(
-    region: Annotated[str, typer.Option("--region", "-r", metavar="REGION", help="The region to leave.")],
+    region: Annotated[
+        str,
+        typer.Option(
+            "--region", "-r", metavar="REGION", help="Region that players leave, or return to with --restore."
+        ),
+    ],
     env: EnvOption = "local",
-    restore: Annotated[bool, typer.Option("--restore", help="Let the region take matches again.")] = False,
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Undo a failover: the region accepts new matches again.")
+    ] = False,
     to_region: Annotated[
         str | None,
         typer.Option(
             "--to-region",
             metavar="REGION",
-            help="Where the database's writer goes; else the copy least behind.",
+            help="Region that receives the database's writer. Default: the region whose copy has the least lag.",
         ),
     ] = None,
     allow_data_loss: Annotated[
         bool,
         typer.Option(
             "--allow-data-loss",
-            help="The region is gone: its writer is replaced, and rows not yet copied are lost.",
+            help="Replace the writer of a region that no longer answers. Rows that were not copied yet are lost.",
         ),
     ] = False,
     with_writer: Annotated[
         bool,
-        typer.Option("--with-writer", help="With --restore: move the writer back first."),
+        typer.Option(
+            "--with-writer",
+            help="With --restore: move the database's writer back to the region first, without loss of data.",
+        ),
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Probe the other regions, and move nobody.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Probe the other regions and show the steps, but change nothing.")
+    ] = False,
     wait: Annotated[
-        float, typer.Option("--wait", metavar="SECONDS", min=0, help="Seconds to wait for running matches to end.")
+        float,
+        typer.Option(
+            "--wait", metavar="SECONDS", min=0, help="Seconds to wait at most until the running matches have ended."
+        ),
     ] = 0,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Send the players of a region to others; --restore undoes it.
+    """Send the players of a region elsewhere; --restore undoes it.
 
-    Before that, a log-in and a match in the other regions must succeed.
+    First the command probes the other regions: a log-in and a match must succeed there. Then it asks.
 
-    The region's API takes no new matches and names the other regions; running matches are played to their end. On the
-    target `local` accounts and results stay with their region. On AWS the others are looked at, as `mjctl health` does;
-    if the region writes to the global database, another one takes the writer first, without loss of data unless
-    --allow-data-loss; then DNS leaves the region out within minutes. If the writer cannot move, players stay where they
-    are. Exit code 3 when the probes afterwards fail; that of the error when a step failed.
+    The region's API refuses new matches and names the other regions. Running matches are played to their end. On the
+    target `local`, accounts and results stay in their region.
+
+    On AWS, the probe also runs the checks of `mjctl health`. If the region writes to the global database, the writer
+    moves to another region first, without loss of data unless --allow-data-loss is given. Then DNS excludes the region,
+    which takes effect within minutes. If the writer cannot move, players stay in the region.
+
+    Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of its error.
 
     Example: mjctl failover --region us-east-1 --dry-run
     """
@@ -92,27 +110,30 @@ def failover(
 
 def _check_options(*, restore: bool, dry_run: bool, with_writer: bool, moves: bool) -> None:
     if restore and dry_run:
-        raise UsageError("--restore and --dry-run exclude each other")
+        raise UsageError("--restore and --dry-run exclude each other", hint="leave out one of the two options")
     if restore and moves:
         raise UsageError(
-            "--restore takes neither --to-region nor --allow-data-loss",
+            "--restore cannot be combined with --to-region or --allow-data-loss",
             hint="--restore --with-writer moves the writer back to the region, without loss of data",
         )
     if with_writer and not restore:
-        raise UsageError("--with-writer belongs to --restore", hint="a failover moves the writer by itself")
+        raise UsageError(
+            "--with-writer needs --restore",
+            hint="leave out --with-writer: a failover always moves the writer out of the region",
+        )
 
 
 def _question(plan: FailoverPlan, environment: str) -> str:
     if not plan.takers:
-        question = f"Let {environment} {plan.region} take matches again?"
-        return f"Move the {plan.writer.summary}; then: {question}" if plan.writer else question
+        question = f"let {plan.region} in {environment} accept matches again?"
+        return f"Move the {plan.writer.summary}, then {question}" if plan.writer else question.capitalize()
     if plan.writer:
-        return f"Move the {plan.writer.summary}; then send the {plan.summary} in {environment}?"
+        return f"Move the {plan.writer.summary}, then send the {plan.summary} in {environment}?"
     return f"Send the {plan.summary} in {environment}?"
 
 
 def _deployed(target: Target, region: str) -> Contract:
     from mjctl.terraform.contracts import deployed_contracts
 
-    found = target.contracts.get(region)
-    return found or deployed_contracts(target.workspace, target.environment, [region])[region]
+    contract = target.contracts.get(region)
+    return contract or deployed_contracts(target.workspace, target.environment, [region])[region]

@@ -1,4 +1,4 @@
-"""`mjctl health`."""
+"""`mjctl health`: checks every part of each region, once or repeatedly."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 
 class HealthOutput(StrEnum):
+    """Names the format of the report: text, JSON, or the exposition format of Prometheus."""
+
     TEXT = "text"
     JSON = "json"
     PROMETHEUS = "prometheus"
 
 
 class FailOn(StrEnum):
+    """Names the least serious result that makes the command end with exit code 3."""
+
     FAIL = "fail"
     WARN = "warn"
     CRITICAL = "critical"
@@ -40,43 +44,62 @@ def health(
     all_regions: EveryRegionOption = False,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="GLOB", help="Glob over check names or kinds, e.g. 'table/*'; repeatable."),
+        typer.Option(
+            "--only",
+            metavar="GLOB",
+            help="Run only the checks whose name or kind matches this glob, such as 'table/*'. Repeatable.",
+        ),
     ] = None,
     fail_on: Annotated[
         FailOn,
         typer.Option(
             "--fail-on",
-            help="What ends with exit code 3: failures, also warnings, or critical failures alone.",
+            help="When to end with exit code 3. fail: if a check failed. warn: also if a check warned. critical: only "
+            "if a critical check failed.",
         ),
     ] = FailOn.FAIL,
     threshold: Annotated[
         list[str] | None,
-        typer.Option("--threshold", metavar="NAME=VALUE", help="NAME=VALUE, e.g. queue_depth_warn=500; repeatable."),
+        typer.Option(
+            "--threshold",
+            metavar="NAME=VALUE",
+            help="Limit at which a check warns or fails, such as queue_depth_warn=500. Repeatable.",
+        ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again and again until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat the checks until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Seconds between two looks of --watch."),
+        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Pause of --watch between two rounds of checks."),
     ] = 5.0,
     problems: Annotated[
-        bool, typer.Option("--problems", help="Show only what did not pass; all of it counts.")
+        bool,
+        typer.Option("--problems", help="Hide the checks that passed. They still count for verdict and exit code."),
     ] = False,
     junit: JUnitOption = None,
     output: Annotated[
         HealthOutput,
-        typer.Option("--output", "-o", help="text for people, json for programs, prometheus for a scrape."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Format of the report on stdout: text for people, json for programs, prometheus for a scrape.",
+        ),
     ] = HealthOutput.TEXT,
 ) -> None:
     """Check every part of each region, with a real log-in and match.
 
-    Exit code 3 when a check failed (with --fail-on warn: or warned). A failure is critical when players cannot log in
-    or play, major when a spare or a safeguard is missing, minor when operators see less. On AWS: the service and its
-    tasks in each zone, targets, ElastiCache, Aurora, tables and replicas, queues, functions, alarms, gateway,
-    certificate, keys, firewall, CDN and the age of each backup. A check that cannot look is skipped and never counts
-    as passed. If no check could look at a region, the region is not healthy: exit code 3. Nor is a region whose last
-    deploy was cut short (check `deployment`).
+    The command changes nothing. For its match it uses internal accounts, which count in no statistics. Exit code 3 if a
+    check failed; see --fail-on.
 
-    Problems come first. --watch looks again until Ctrl-C, and shows the problems first on a screen that is too short.
+    A failure is critical if players cannot log in or play. It is major if a reserve or a safeguard is missing, and
+    minor if operators see less.
+
+    On AWS, checks also cover tasks in each zone, load balancer targets, ElastiCache, Aurora, tables and replicas,
+    queues, functions, alarms and gateway. They cover certificate, keys, firewall, CDN and the age of each backup, too.
+
+    A check that cannot observe its part is skipped and does not count as passed. A region is unhealthy if all its
+    checks were skipped, or if its last deploy was interrupted (check `deployment`).
+
+    The report lists problems first. With --watch, a screen that is too short shows only the problems.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -86,15 +109,15 @@ def health(
 
     if watch and output is not HealthOutput.TEXT:
         raise UsageError(
-            f"--watch prints for people, --output {output} prints exactly one document",
-            hint=f"call `mjctl health --output {output}` again and again instead",
+            f"--watch cannot be combined with --output {output}, which prints exactly one document",
+            hint=f"repeat `mjctl health --output {output}` in a script instead",
         )
     if watch and (junit is not None or fail_on is not FailOn.FAIL):
         raise UsageError(
-            "--watch has no end to report: it takes neither --junit nor --fail-on",
-            hint="leave out --watch to write a JUnit file, or to get an exit code",
+            "--watch cannot be combined with --junit or --fail-on, because it has no final result",
+            hint="leave out --watch to write a JUnit report or to get an exit code",
         )
-    # Refuse a bad threshold before any state is read.
+    # An invalid threshold is refused here, before the states are read.
     Thresholds().with_overrides(threshold or ())
     target = Target(
         env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT, all_regions=all_regions
@@ -104,7 +127,7 @@ def health(
     if watch:
         _watch(target, only or [], bounds, interval, problems)
         return
-    report = _look(target, only or [], bounds)
+    report = _check(target, only or [], bounds)
     if output is HealthOutput.PROMETHEUS:
         from mjctl.health.prometheus import render as exposition
 
@@ -125,14 +148,14 @@ def health(
 
 def _counts_as_failing(report: HealthReport, fail_on: FailOn) -> bool:
     if report.unobserved or not report.results:
-        # Nothing failed because nothing was looked at.
+        # No check failed, but only because no check observed the region.
         return True
     if fail_on is FailOn.CRITICAL:
         return any(item.status == "fail" and item.severity == "critical" for item in report.results)
     return report.status in ({"fail", "warn"} if fail_on is FailOn.WARN else {"fail"})
 
 
-def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = False) -> HealthReport:
+def _check(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = False) -> HealthReport:
     from mjctl.deploy.status import unfinished_regions
     from mjctl.health.checks.deployment import half_made
     from mjctl.health.registry import checks_for
@@ -144,9 +167,9 @@ def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = 
     }
     total = sum(len(select(checks_for(contract), only)) for contract in target.contracts.values())
     with target.session.progress() as progress:
-        task = progress.add_task("looking", total=total, visible=not quiet)
+        task = progress.add_task("checking", total=total, visible=not quiet)
 
-        def heard(_result: CheckResult) -> None:
+        def count_result(_result: CheckResult) -> None:
             progress.advance(task)
 
         return target.run(
@@ -156,17 +179,17 @@ def _look(target: Target, only: list[str], bounds: Thresholds, *, quiet: bool = 
                 private_dirs,
                 only=only,
                 thresholds=bounds,
-                on_result=heard,
+                on_result=count_result,
                 known=[half_made(target.environment.name, name, holder) for name, holder in unfinished.items()],
             )
         )
 
 
 def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float, problems: bool) -> None:
-    """Repeat until interrupted: in place on a terminal, one report after another elsewhere.
+    """Repeat the checks until Ctrl-C. A terminal shows the newest report in place, a pipe gets each report.
 
     Raises:
-        Exit: INTERRUPTED. Ctrl-C is how this ends, so no error is reported.
+        Exit: INTERRUPTED. Ctrl-C is the normal end of the command, so no error is reported.
     """
     from contextlib import nullcontext
 
@@ -181,19 +204,19 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
     try:
         with live or nullcontext():
             while not reader_is_gone(out.file):
-                look: RenderableType
+                view: RenderableType
                 try:
-                    # A deploy may have changed addresses and ports since the last look.
+                    # A deploy may have changed addresses and ports since the last round of checks.
                     target.read_contracts()
-                    report = _look(target, only, bounds, quiet=True)
-                    look = render(report, problems=problems) if live is None else screen(report, out, problems=problems)
+                    report = _check(target, only, bounds, quiet=True)
+                    view = render(report, problems=problems) if live is None else screen(report, out, problems=problems)
                 except MjctlError as error:
-                    # A deploy may be replacing the region at this moment: the next look may find it.
-                    look = styled(("cannot look", "red bold"), f": {error}")
+                    # A deploy may be replacing the region at this moment, so the next round may succeed.
+                    view = styled(("cannot run the checks", "red bold"), f": {error}")
                 if live is not None:
-                    live.update(look, refresh=True)
+                    live.update(view, refresh=True)
                 else:
-                    out.print(look)
+                    out.print(view)
                     out.file.flush()
                 time.sleep(interval)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`mjctl loadtest`."""
+"""`mjctl loadtest`: lets bots play, measures latencies and checks the stored results."""
 
 from __future__ import annotations
 
@@ -21,20 +21,29 @@ if TYPE_CHECKING:
 def loadtest(
     *,
     players: Annotated[
-        int, typer.Option("--players", "-n", metavar="COUNT", min=1, max=5000, help="Bots in each region.")
+        int, typer.Option("--players", "-n", metavar="COUNT", min=1, max=5000, help="Number of bots in each region.")
     ] = 10,
     duration: Annotated[
         float,
-        typer.Option("--duration", "-d", metavar="SECONDS", min=1, help="Seconds in which matches are begun."),
+        typer.Option("--duration", "-d", metavar="SECONDS", min=1, help="Seconds for which the bots play matches."),
     ] = 20.0,
-    mode: Annotated[str, typer.Option("--mode", metavar="MODE", help="A mode of the environment.")] = "sprint",
+    mode: Annotated[
+        str, typer.Option("--mode", metavar="MODE", help="Mode of the matches, from the environment's file.")
+    ] = "sprint",
     matches_of: Annotated[
         int | None,
-        typer.Option("--matches-of", metavar="COUNT", min=1, help="Players a match; default: its seats."),
+        typer.Option(
+            "--matches-of", metavar="COUNT", min=1, help="Number of bots in a match. Default: the seats of the mode."
+        ),
     ] = None,
     settle: Annotated[
         float,
-        typer.Option("--settle", metavar="SECONDS", min=0, help="Seconds the queue may take to drain afterwards."),
+        typer.Option(
+            "--settle",
+            metavar="SECONDS",
+            min=0,
+            help="Seconds to wait after play until every result is stored. After that, a result counts as missing.",
+        ),
     ] = 30.0,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -43,9 +52,13 @@ def loadtest(
 ) -> None:
     """Let bots play, measure, then check that each match is stored.
 
-    No match is begun that could not end in time. Afterwards every match must be in PostgreSQL and in DynamoDB as
-    ended, every player in it, and every standing must be the sum of the player's matches: exit code 14 if not.
-    Ctrl-C ends the play and reports what there is.
+    The bots have internal accounts, which count in no statistics. A match starts only if it can end within --duration.
+
+    Afterwards the command checks the stored results. PostgreSQL and DynamoDB must have every match as ended, with every
+    player. The standing of each player must be the sum of the player's matches. Exit code 14 if a result is missing or
+    wrong.
+
+    Ctrl-C ends the play, and the command reports the results so far.
 
     Example: mjctl loadtest --region us-east-1 --players 20 --duration 20
     """
@@ -73,17 +86,20 @@ def _plan(
     rules = environment.game.modes.get(mode)
     if rules is None:
         raise NotFoundError(
-            f"no mode `{mode}`",
+            f"the environment has no mode `{mode}`",
             where=f"environment {environment.name}",
-            hint=f"modes: {', '.join(environment.game.modes)}",
+            hint=f"its modes: {', '.join(environment.game.modes)}",
         )
     if duration < rules.duration_seconds:
         raise UsageError(
-            f"a match of `{mode}` takes {rules.duration_seconds:g} s, more than --duration {duration:g}",
+            f"a match of the mode `{mode}` takes {rules.duration_seconds:g} s, longer than --duration {duration:g}",
             hint=f"raise --duration to {rules.duration_seconds:g} or more, or choose a shorter --mode",
         )
     if matches_of is not None and matches_of > rules.seats:
-        raise UsageError(f"`{mode}` seats {rules.seats}, --matches-of {matches_of} does not fit")
+        raise UsageError(
+            f"a match of the mode `{mode}` has {rules.seats} seats, fewer than --matches-of {matches_of}",
+            hint=f"lower --matches-of to {rules.seats} or less",
+        )
     return LoadPlan(
         run_id=secrets.token_hex(4),
         players=players,
@@ -96,7 +112,7 @@ def _plan(
 
 
 def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
-    """The bots share one core with each other: uvloop leaves more of it to the game."""
+    """Run the bots with uvloop. All bots share one core, and uvloop takes less of it than asyncio's own loop."""
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -105,7 +121,7 @@ def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
 
 
 def _end(reports: list[LoadReport]) -> None:
-    """Raises Exit unless every region was played to the end and everything was found."""
+    """End with an exit code other than 0 if the play was interrupted or a result is missing or wrong."""
     if any(report.tally.interrupted for report in reports):
         raise Exit(ExitCode.INTERRUPTED)
     if not all(report.verified for report in reports):

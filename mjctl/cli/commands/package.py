@@ -1,4 +1,4 @@
-"""`mjctl package`."""
+"""`mjctl package`: builds the archive of the Lambda functions and the image of the game server."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ if TYPE_CHECKING:
 
 def package(
     env: EnvOption = "local",
-    push: Annotated[bool, typer.Option("--push", help="Also build the game server's image and push it.")] = False,
+    push: Annotated[
+        bool, typer.Option("--push", help="Also build the game server's image with Docker and push it to the registry.")
+    ] = False,
     python_image: Annotated[
         str | None,
         typer.Option(
             "--python-image",
             metavar="IMAGE",
-            help="Base image, best by digest: python:3.13-slim@sha256:...",
+            help="Base image of the game server's image, such as python:3.13-slim@sha256:... Default: the base image "
+            "that the Dockerfile names.",
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Build the Lambda archive; with --push also the server image.
 
-    The same code gives the same archive, and an image that is in the registry is not built again.
+    The same code gives the same archive. An image that the registry has already is not built again. The command does
+    not deploy the archive or the image.
 
     Example: mjctl package --env staging --push
     """
@@ -42,15 +46,15 @@ def package(
     run = open_run("package", env, output)
     if run.environment.target == "local":
         raise UsageError(
-            f"environment `{env}` needs no package: it runs the code as it lies here",
+            f"environment `{env}` needs no package, because its target `local` runs the code of this checkout",
             where=f"configs/{env}.yaml: target local",
-            hint="name one whose target is aws or sandbox",
+            hint="use --env with an environment whose target is aws or sandbox",
         )
     if push and run.environment.target == "sandbox":
         raise UsageError(
-            "an emulated AWS runs no image, so there is nothing to push",
+            "the emulated AWS cannot run an image, so --push has nothing to do",
             where=f"configs/{env}.yaml: target sandbox",
-            hint="leave --push out, or name an environment whose target is aws",
+            hint="leave out --push, or use --env with an environment whose target is aws",
         )
     release = run.store.of_working_tree()
     run.store.keep(release)
@@ -68,16 +72,16 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
     foundation = shared_contracts(run.workspace, run.environment).get(FOUNDATION)
     if foundation is None:
         raise NotFoundError(
-            "there is no registry to push to: the stack foundation is not deployed",
+            "there is no registry to push to, because the stack foundation is not deployed",
             where=f"environment {run.environment.name}",
-            hint=f"`mjctl deploy --env {run.environment.name} --all-regions` makes it first, and then asks for "
-            "the image",
+            hint=f"`mjctl deploy --env {run.environment.name} --all-regions` creates the registry first, then reports "
+            "that the image is missing; repeat this command after that",
         )
     registry = Registry.of(open_account(run.workspace, run.environment), foundation)
     folder = run.workspace.environment_dir(run.environment.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "image.log").open("w", encoding="utf-8") as log:
-        run.session.say(f"{registry.url}:{release.game}; Docker's output goes to {log.name}")
+        run.session.say(f"{registry.url}:{release.game}: Docker's output goes to {log.name}")
         dockerfile, source = run.workspace.project_dir / "Dockerfile", run.store.game_dir(release)
         image = push_image(registry, dockerfile, source, release.game, log, python_image)
     record(folder, image)
@@ -100,9 +104,9 @@ def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image |
     if image is not None:
         table.add_row("image", _state(image.made), "", image.digest, image.repository)
         pushed = {**asdict(image), "reference": image.reference}
-    made = {**asdict(functions), "path": str(functions.path)}
-    run.session.emit(table, revision=release.game, functions=made, image=pushed)
+    archive = {**asdict(functions), "path": str(functions.path)}
+    run.session.emit(table, revision=release.game, functions=archive, image=pushed)
 
 
-def _state(made: bool) -> str:
-    return "made" if made else "was there"
+def _state(built: bool) -> str:
+    return "built" if built else "exists already"

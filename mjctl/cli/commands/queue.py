@@ -1,4 +1,4 @@
-"""`mjctl queue`."""
+"""`mjctl queue`: shows the queues, and shows, redrives or deletes their dead-letter messages."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mjctl.queues.operations import QueueRow
     from mjctl.queues.redrive import RedriveResult
 
-app = CommandGroup(no_args_is_help=True, help="Inspect queues and dead-letter queues; redrive or purge them.")
+app = CommandGroup(no_args_is_help=True, help="Inspect queues; redrive or delete their dead-letter messages.")
 
 
 @app.command("list")
@@ -38,7 +38,9 @@ def list_queues(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show depth, oldest message and dead letters of every queue.
+    """Show depth, oldest message and failed messages of every queue.
+
+    The command changes nothing. The column DEAD LETTERS counts the messages that the worker could not process.
 
     Example: mjctl queue list --region us-east-1
     """
@@ -55,9 +57,14 @@ def peek(
     name: QueueArgument,
     *,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=1000, help="Messages at most in each region.")
+        int,
+        typer.Option(
+            "--limit", "-n", metavar="COUNT", min=1, max=1000, help="Number of messages to show at most in each region."
+        ),
     ] = 10,
-    bodies: Annotated[bool, typer.Option("--bodies", help="Show the messages too; they hold players' names.")] = False,
+    bodies: Annotated[
+        bool, typer.Option("--bodies", help="Show the content of the messages. It can contain players' names.")
+    ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
@@ -65,10 +72,10 @@ def peek(
 ) -> None:
     """Show dead-letter messages and why they failed.
 
-    The messages stay in the queue, but each look counts as a delivery.
+    The messages stay in the dead-letter queue, but each peek counts as a delivery.
 
-    The worker keeps its last error for each message in the region's cache. Where only the ops function reaches the
-    cache, the error is not shown here; the worker's log has it.
+    The worker keeps its last error for each message in the region's cache. If only the ops function can reach the
+    cache, this command cannot show the error; the worker's log contains it.
 
     Example: mjctl queue peek persistence --limit 5
     """
@@ -90,10 +97,23 @@ def redrive(
     name: QueueArgument,
     *,
     limit: Annotated[
-        int | None, typer.Option("--limit", "-n", metavar="COUNT", min=1, help="Messages at most in each region.")
+        int | None,
+        typer.Option(
+            "--limit",
+            "-n",
+            metavar="COUNT",
+            min=1,
+            help="Number of messages to send at most in each region. Default: all.",
+        ),
     ] = None,
     per_second: Annotated[
-        float, typer.Option("--per-second", metavar="NUMBER", min=0.1, help="Pace, so that the worker is not flooded.")
+        float,
+        typer.Option(
+            "--per-second",
+            metavar="NUMBER",
+            min=0.1,
+            help="Messages to send in a second at most in each region, so that the worker can keep up.",
+        ),
     ] = 50.0,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -104,7 +124,8 @@ def redrive(
 ) -> None:
     """Send dead-letter messages to their queue again.
 
-    A message is deleted only after the queue has accepted it.
+    The command asks first. It deletes a dead-letter message only after the queue has accepted it. Exit code 14 if the
+    queue refused a message, or if an accepted message could not be deleted.
 
     Example: mjctl queue redrive persistence --region us-east-1 --per-second 20
     """
@@ -118,9 +139,10 @@ def redrive(
         counts = target.in_each_region(lambda contract: count_dead(contract, name))
         if all(item.error for item in counts):
             conclude(target.session, counts, None)
-        found = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
+        messages = sum(min(item.value or 0, limit or item.value or 0) for item in counts)
         target.session.confirm(
-            f"Send {counted(found, 'dead-letter message')} of `{name}` in {target.scope} to the queue again?", yes=yes
+            f"Send {counted(messages, 'dead-letter message')} of `{name}` in {target.scope} to the queue again?",
+            yes=yes,
         )
     with target.session.progress() as progress:
         task = progress.add_task("redriving", total=None)
@@ -156,7 +178,9 @@ def purge(
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Delete every dead-letter message of a queue, for good.
+    """Delete every dead-letter message of a queue, permanently.
+
+    The command asks first. Messages in the queue itself stay.
 
     Example: mjctl queue purge persistence --region us-east-1 --dry-run
     """
@@ -166,7 +190,7 @@ def purge(
 
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not dry_run:
-        target.session.confirm(f"Delete every dead-letter message of `{name}` in {target.scope}?", yes=yes)
+        target.session.confirm(f"Delete every dead-letter message of `{name}` in {target.scope}, permanently?", yes=yes)
     outcomes = target.in_each_region(lambda contract: operations.purge(contract, name, dry_run=dry_run))
     done = "would be deleted" if dry_run else "deleted"
     lines = [
@@ -189,7 +213,7 @@ def _redriven(result: RedriveResult) -> str:
         return f"{counted(result.moved, 'dead-letter message')} would be sent again"
     parts = [f"{result.moved} sent again", f"{result.failed} refused", f"{result.remaining} remain"]
     if result.not_deleted:
-        parts.insert(1, f"{result.not_deleted} sent again but still dead-letter messages too")
+        parts.insert(1, f"{result.not_deleted} sent again but not deleted from the dead-letter queue")
     return ", ".join(parts)
 
 
@@ -235,7 +259,7 @@ def _letter_table(outcomes: list[RegionOutcome[list[DeadLetter]]], bodies: bool)
             cells += [
                 str(letter.deliveries),
                 str(letter.size_bytes),
-                letter.body if bodies else letter.last_error or "not known",
+                letter.body if bodies else letter.last_error or "unknown",
             ]
             table.add_row(*cells)
     return table

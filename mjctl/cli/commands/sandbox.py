@@ -1,4 +1,4 @@
-"""`mjctl sandbox`."""
+"""`mjctl sandbox`: starts, stops and shows the emulated AWS of an environment."""
 
 from __future__ import annotations
 
@@ -23,22 +23,25 @@ if TYPE_CHECKING:
     from mjctl.models.environment import Environment
     from mjctl.sandbox.daemon import EmulatorProcess, RunningSandbox, Started
 
-EmulatorArgument = Annotated[str | None, typer.Argument(metavar="EMULATOR", help="ministack or moto; none: both.")]
+EmulatorArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="EMULATOR", help="ministack or moto. Without this argument: the logs of both emulators."),
+]
 
 _FOLLOW_SECONDS = 0.3
 _TAB = "\t"
 
-app = CommandGroup(no_args_is_help=True, help="Run the emulated AWS in which production is rehearsed.")
+app = CommandGroup(no_args_is_help=True, help="Run an emulated AWS, in which you can rehearse production.")
 
 
 @app.command()
 def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
     """Start the emulated AWS and print how to reach it.
 
-    It starts with what was deployed there before.
+    The emulated AWS starts with everything that was deployed to it before. If it runs already, it is left unchanged.
 
-    Up already, it is left alone. Stdout is `export` lines for the AWS CLI, boto3 and Terraform, so that
-    eval "$(mjctl sandbox up)" sets them.
+    The command prints `export` lines with variables for the AWS CLI, boto3 and Terraform. In a shell,
+    eval "$(mjctl sandbox up)" sets the variables.
 
     Example: mjctl sandbox up --env sandbox
     """
@@ -46,7 +49,7 @@ def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> 
 
     session, environment, folder = _open(env, output)
     started = start(folder, account_id=environment.account.account_id)
-    _tell(session, started)
+    _report_start(session, started)
     variables = _variables(environment, started.sandbox)
     lines = "\n".join(f"export {name}={value}" for name, value in variables.items())
     if session.output is OutputFormat.TEXT:
@@ -67,14 +70,15 @@ def down(
     env: EnvOption = "sandbox",
     forget: Annotated[
         bool,
-        typer.Option("--forget", help="Also remove what was deployed, and all notes of it."),
+        typer.Option("--forget", help="Also delete everything that was deployed, and the states. The history stays."),
     ] = False,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Stop the emulated AWS; --forget also removes its contents.
+    """Stop the emulated AWS; --forget also deletes its contents.
 
-    Without --forget the next `up` starts with what is deployed now.
+    Without --forget, the next `mjctl sandbox up` starts with everything that is deployed now. With --forget, the
+    command asks first if anything is deployed.
 
     Example: mjctl sandbox down --env sandbox
     """
@@ -84,20 +88,22 @@ def down(
     session, environment, folder = _open(env, output)
     units = bookkeeping.units(folder)
     if forget and units:
-        session.confirm(f"Forget what is deployed in {environment.name}: {', '.join(units)}?", yes=yes)
+        session.confirm(f"Delete everything that is deployed in {environment.name}: {', '.join(units)}?", yes=yes)
     stopped = stop(folder)
-    session.say(f"Stopped {' and '.join(stopped)}." if stopped else "The sandbox was not up.")
+    session.say(f"Stopped {' and '.join(stopped)}." if stopped else "The sandbox was not running.")
     if forget:
         bookkeeping.forget(folder)
-        session.say("Its contents and notes are removed; the next deploy begins with `mjctl bootstrap`.")
+        session.say("The sandbox's contents and states are deleted. Run `mjctl bootstrap` before the next deploy.")
     elif units:
-        session.say("What was deployed is kept; `mjctl sandbox up` brings it back.")
+        session.say("All deployed resources are saved. `mjctl sandbox up` starts with them.")
     session.emit(None, stopped=stopped, forgotten=units if forget else ())
 
 
 @app.command()
 def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
     """Show the processes, endpoints and memory of the emulated AWS.
+
+    The command changes nothing. The exit code is 0 also if the emulated AWS does not run.
 
     Example: mjctl sandbox status --env sandbox --output json
     """
@@ -131,38 +137,53 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
     state = {0: "down", len(NAMES): "up"}.get(len(alive), "partly up")
     session.emit(table, state=state, emulators=rows)
     if state == "partly up":
-        session.say("`mjctl sandbox up` starts what is missing, with the state that it has saved.")
+        session.say("`mjctl sandbox up` starts the emulator that is down, with the state that it has saved.")
 
 
 @app.command()
 def logs(
     emulator: EmulatorArgument = None,
     env: EnvOption = "sandbox",
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is logged from now on.")] = False,
-    lines: Annotated[int, typer.Option("--lines", "-n", metavar="COUNT", min=0, help="The last so many.")] = 50,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Keep printing new lines as they are logged, until Ctrl-C.")
+    ] = False,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", metavar="COUNT", min=0, help="Number of lines to show from each log's end.")
+    ] = 50,
 ) -> None:
-    """Show the last lines that the emulators have logged.
+    """Show the last lines of the emulators' logs.
 
     Example: mjctl sandbox logs ministack --follow
     """
     from mjctl.sandbox.daemon import NAMES, log_file
 
     if emulator is not None and emulator not in NAMES:
-        raise UsageError(f"no emulator `{emulator}`", hint=f"one of: {', '.join(NAMES)}")
+        raise UsageError(f"there is no emulator `{emulator}`", hint=f"the emulators are {' and '.join(NAMES)}")
     session, _, folder = _open(env, OutputFormat.TEXT)
     files = {name: log_file(folder, name) for name in NAMES if emulator in (None, name)}
-    found = {name: file for name, file in files.items() if file.is_file()}
-    if not found:
-        raise NotFoundError("nothing was logged yet", where=str(folder), hint="`mjctl sandbox up`")
-    positions = {name: _print_lines(session, name, file, 0, lines, emulator) for name, file in found.items()}
+    logs_by_name = {name: file for name, file in files.items() if file.is_file()}
+    if not logs_by_name:
+        raise NotFoundError(
+            "the sandbox has no log yet, because it was never started",
+            where=str(folder),
+            hint=f"`mjctl sandbox up --env {env}` starts it",
+        )
+    positions = {name: _print_lines(session, name, file, 0, lines, emulator) for name, file in logs_by_name.items()}
     while follow and not reader_is_gone(session.out.file):
         time.sleep(_FOLLOW_SECONDS)
-        for name, file in found.items():
+        for name, file in logs_by_name.items():
             positions[name] = _print_lines(session, name, file, positions[name], None, emulator)
 
 
 def _print_lines(session: Session, name: str, file: Path, begin: int, last: int | None, emulator: str | None) -> int:
-    """Print the whole lines from byte `begin` on, only the `last` of them; returns where the next look begins."""
+    """Print the complete lines of a log from byte `begin` on, or only the last lines of that part.
+
+    Args:
+        last: number of lines to print, counted from the end. None prints all.
+
+    Returns:
+        The position, in bytes, from which to read the next lines.
+    """
     with file.open("rb") as stream:
         stream.seek(begin)
         content = stream.read()
@@ -170,7 +191,7 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
     text = whole.decode(errors="replace").splitlines()
     prefix = "" if emulator else f"{name} | "
     for line in text if last is None else text[len(text) - min(last, len(text)) :]:
-        # Logs hold what clients send: escaped, so that it cannot control the terminal.
+        # Logs contain text from clients. It is escaped, so that the text cannot control the terminal.
         session.out.file.write(f"{printable(prefix + line, keep=_TAB)}\n")
     session.out.file.flush()
     return begin + len(whole)
@@ -187,22 +208,22 @@ def _open(env: str, output: OutputFormat) -> tuple[Session, Environment, Path]:
         raise UsageError(
             f"environment `{environment.name}` has no sandbox: its target is {environment.target}",
             where=f"configs/{environment.name}.yaml",
-            hint="name one whose target is sandbox: --env sandbox",
+            hint="use an environment whose target is sandbox: --env sandbox",
         )
     return open_session(output), environment, workspace.environment_dir(environment.name)
 
 
-def _tell(session: Session, started: Started) -> None:
+def _report_start(session: Session, started: Started) -> None:
     if not started.began:
-        session.say("The sandbox is up already.")
+        session.say("The sandbox is running already.")
     elif len(started.began) < len(started.sandbox.emulators):
-        session.say(f"{started.began[0]} had ended; it runs again, with the state that it had saved.")
+        session.say(f"{started.began[0]} was not running. It has started with the state that it had saved.")
     else:
-        session.say(f"The sandbox is up{', with what was deployed there before' if started.kept else ''}.")
+        session.say(f"The sandbox is running{', with everything that was deployed before' if started.kept else ''}.")
     if started.unread:
         session.say(
-            f"What moto {started.unread} held is not there any more: this release cannot read it. `mjctl deploy` makes "
-            "it again."
+            f"The resources in moto are lost: this release of moto cannot read the state that moto {started.unread} "
+            "saved. `mjctl deploy` creates them again."
         )
 
 
@@ -211,17 +232,20 @@ def _variables(environment: Environment, sandbox: RunningSandbox) -> dict[str, s
 
     account = account_at(environment, sandbox.endpoints)
     region = environment.primary_region
-    # The Terraform provider reads the one, boto3 the other.
+    # Terraform's provider reads AWS_REGION, and boto3 reads AWS_DEFAULT_REGION.
     return {**dict(account.variables), "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
 
 def _document(emulator: EmulatorProcess) -> dict[str, Any]:
-    """An emulator that runs; memory includes the functions that it runs as processes."""
+    """Return the JSON entry of a running emulator.
+
+    `memory_bytes` includes the processes that the emulator starts to run functions.
+    """
     import psutil
 
     try:
         process = psutil.Process(emulator.pid)
-        memory = sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+        memory = sum(member.memory_info().rss for member in (process, *process.children(recursive=True)))
     except psutil.NoSuchProcess:
         memory = 0
     return {

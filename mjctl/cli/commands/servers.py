@@ -1,4 +1,4 @@
-"""`mjctl servers`."""
+"""`mjctl servers`: lists, drains, restarts and scales game servers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ if TYPE_CHECKING:
     from mjctl.fleet.model import Say, ServerChange, ServerRow
     from mjctl.models.contract import Contract
 
-ServerArguments = Annotated[list[str], typer.Argument(metavar="SERVER", help="Names as in `mjctl servers list`.")]
+ServerArguments = Annotated[
+    list[str], typer.Argument(metavar="SERVER", help="Names of servers, as `mjctl servers list` shows them.")
+]
 OptionalServerArguments = Annotated[
-    list[str] | None, typer.Argument(metavar="SERVER", help="Names as in `mjctl servers list`; none: all of them.")
+    list[str] | None,
+    typer.Argument(
+        metavar="SERVER",
+        help="Names of servers, as `mjctl servers list` shows them. Without names: all servers of each region.",
+    ),
 ]
 
 DrainMessageOption = Annotated[
     str | None,
-    typer.Option("--message", "-m", metavar="TEXT", help="Why: shown by `servers list` and `health`."),
+    typer.Option(
+        "--message", "-m", metavar="TEXT", help="Reason for the drain, which `servers list` and `health` show."
+    ),
 ]
 
 app = CommandGroup(no_args_is_help=True, help="List, drain, restart and scale game servers.")
@@ -50,9 +58,9 @@ def list_servers(
 ) -> None:
     """List game servers with zone, state, players and matches.
 
-    Also the process or task of each server, its uptime and its unexpected ends so far.
+    The list also has the process or task of each server, its uptime and the number of its incidents.
 
-    A server that is down is shown as such; the exit code is 0 (`mjctl health` judges).
+    The exit code is 0 also if a server is down. Use `mjctl health` to fail in that case.
 
     Example: mjctl servers list --region us-east-1
     """
@@ -74,13 +82,13 @@ def drain(
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Move matches off servers and take these out of service.
+    """Take servers out of service after their matches have moved.
 
-    No match ends by it.
+    The command asks first. The matches continue on other servers of the region.
 
-    `servers list` and `health` show who drained them, when and why. `mjctl servers restart SERVER` brings them back. A
-    deploy leaves them as they are, unless it replaces them: it says so then. On AWS the load balancer no longer finds
-    such a server fit, and ECS starts another task in its place.
+    `servers list` and `health` show who drained a server, when and why. `mjctl servers restart SERVER` returns the
+    server to service. A deploy leaves a drained server as it is, unless the deploy replaces the server and reports
+    that. On AWS, a drained server becomes unhealthy for the load balancer, and ECS starts another task in its place.
 
     Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --message "new kernel" --yes
     """
@@ -100,9 +108,9 @@ def restart(
 ) -> None:
     """Restart servers one at a time, after their matches have moved.
 
-    Without names, every server of the region.
+    The command asks first. The matches continue on other servers of the region.
 
-    On AWS the server's task is stopped, and its replacement awaited.
+    On AWS, the command stops the task of a server and waits until ECS has started its replacement.
 
     Example: mjctl servers restart --region us-east-1 --yes
     """
@@ -115,9 +123,11 @@ def restart(
 def scale(
     servers_per_zone: Annotated[
         int | None,
-        typer.Argument(metavar="SERVERS_PER_ZONE", min=1, max=50, help="Game servers in each zone from now on."),
+        typer.Argument(metavar="SERVERS_PER_ZONE", min=1, max=50, help="New number of game servers in each zone."),
     ] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="Give the number back to the environment's file.")] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Return to the number in the environment's file (game.servers_per_zone).")
+    ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: AllRegionsOption = False,
@@ -128,9 +138,11 @@ def scale(
 ) -> None:
     """Change the number of game servers in each zone.
 
-    The change goes through Terraform and brings no new code. Later deploys keep the number.
+    The command shows its plan and asks first. Terraform makes the change, with the code that runs already.
 
-    On AWS this is the least number of tasks; autoscaling goes above it. The environment's file is the lasting place.
+    Later deploys keep the number until --reset. To change it permanently, edit the environment's file instead.
+
+    On AWS the number is the minimum of the tasks: autoscaling can start more.
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
@@ -138,7 +150,8 @@ def scale(
 
     if (servers_per_zone is None) == (not reset):
         raise UsageError(
-            "give either the number of servers a zone or --reset", hint="mjctl servers scale 2 --region us-east-1"
+            "give either the number of servers in each zone or --reset",
+            hint="for example `mjctl servers scale 2 --region us-east-1`",
         )
     run = open_run("servers scale", env, output, message=message, lock_timeout=lock_timeout)
     result = run.deploys.scale(
@@ -160,7 +173,11 @@ def _exchange(
     yes: bool,
     output: OutputFormat,
 ) -> None:
-    """Ask, then work region after region: a change that goes wrong in one must not have begun in the next."""
+    """Ask, then change one region after another, so that a change that fails has not begun in the next region.
+
+    Args:
+        verb: the change in words, which begin the question.
+    """
     from mjctl.cli.output.tables import Column, DataTable
     from mjctl.cli.target import Target
 

@@ -1,4 +1,4 @@
-"""`mjctl outputs | status | history | unlock`: looking at what is deployed."""
+"""`mjctl outputs`, `status`, `history` and `unlock`: show what is deployed, and remove the lock of an ended process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mjctl.cli.deploy_run import open_run
-from mjctl.cli.options import AllRegionsOption, EnvOption, OutputOption, RegionOption
+from mjctl.cli.options import EnvOption, EveryRegionOption, OutputOption, RegionOption, WholeEnvironmentOption
 from mjctl.cli.session import OutputFormat, chosen_regions
 from mjctl.models.errors import UsageError
 
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
 def outputs(
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: AllRegionsOption = False,
+    all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show the addresses, tables and queues of deployed regions.
 
-    The document holds no secret.
-
-    Without --region also what a production environment has once: foundation and edge.
+    The output contains no secrets. Without --region, the command also shows the outputs of foundation and edge, which
+    an environment on AWS has once.
 
     Example: mjctl outputs --region us-east-1 --output json
     """
@@ -60,12 +59,13 @@ def outputs(
 def status(
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: AllRegionsOption = False,
+    all_regions: WholeEnvironmentOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Show the state, revision and lock of each region.
 
-    Also since when the revision runs, and which regions take the players of a region that is failed over.
+    The command also shows since when the revision runs, and where players go if a region was failed over. It changes
+    nothing.
 
     Example: mjctl status --all-regions
     """
@@ -74,24 +74,29 @@ def status(
 
     run = open_run("status", env, output)
     units = chosen_regions(run.environment, region) if not all_regions else ()
-    found = [unit_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
-    failovers = _failovers(run, found)
+    statuses = [unit_status(run.workspace, run.environment, unit) for unit in units or run.environment.units]
+    failovers = _failovers(run, statuses)
     documents = [
         {
-            "region": one.unit,
-            **{name: value for name, value in asdict(one).items() if name != "unit"},
-            "failed_over": None if failovers[one.unit].error else failovers[one.unit].value is not None,
-            "players_go_to": list(failovers[one.unit].value or ()),
+            "region": state.unit,
+            **{name: value for name, value in asdict(state).items() if name != "unit"},
+            "failed_over": None if failovers[state.unit].error else failovers[state.unit].value is not None,
+            "players_go_to": list(failovers[state.unit].value or ()),
         }
-        for one in found
+        for state in statuses
     ]
     excluded = [region for region, outcome in failovers.items() if outcome.value is not None]
-    run.session.emit(status_table(found, excluded), regions=documents)
-    run.session.say(*_advice(run.environment.name, found, failovers))
+    run.session.emit(status_table(statuses, excluded), regions=documents)
+    run.session.say(*_advice(run.environment.name, statuses, failovers))
 
 
-def _failovers(run: Run, found: Sequence[UnitStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
-    """For each unit where its players are sent; None: the region takes them, or it is no region, or not deployed."""
+def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
+    """Read which regions are failed over.
+
+    Returns:
+        unit -> the regions that its players are sent to. None if the region takes its players itself, is not deployed,
+        or if the unit is not a region.
+    """
     import asyncio
 
     from mjctl.clients.regions import RegionOutcome, in_each_region
@@ -100,45 +105,50 @@ def _failovers(run: Run, found: Sequence[UnitStatus]) -> dict[str, RegionOutcome
     from mjctl.terraform.contracts import deployed_contracts
 
     contracts: dict[str, Contract] = {}
-    for one in found:
-        if one.unit in run.environment.regions and one.state != "absent":
-            # A region that is half made may have published nothing yet.
+    for state in statuses:
+        if state.unit in run.environment.regions and state.state != "absent":
+            # A region whose first deploy was interrupted may not have published a contract yet.
             with suppress(NotFoundError):
-                contracts |= deployed_contracts(run.workspace, run.environment, [one.unit])
+                contracts |= deployed_contracts(run.workspace, run.environment, [state.unit])
     outcomes = asyncio.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
-    return {one.unit: RegionOutcome(one.unit) for one in found} | {item.region: item for item in outcomes}
+    return {state.unit: RegionOutcome(state.unit) for state in statuses} | {item.region: item for item in outcomes}
 
 
 def _advice(
     environment: str,
-    found: Sequence[UnitStatus],
+    statuses: Sequence[UnitStatus],
     failovers: Mapping[str, RegionOutcome[tuple[str, ...] | None]],
 ) -> list[str]:
-    """What to do about regions that are half made or failed over."""
+    """Return one line of advice for each region whose deploy was interrupted or that is failed over."""
     from mjctl.models.environment import EDGE, FOUNDATION
 
-    said = []
-    for one in found:
-        scope = f"--env {environment} --region {one.unit}"
-        elsewhere = failovers[one.unit]
-        if one.state == "partial" and one.held_by is None and one.unit not in (FOUNDATION, EDGE):
-            said.append(f"{one.unit}: the last deploy was cut short; `mjctl deploy {scope}` finishes it")
+    advice = []
+    for state in statuses:
+        scope = f"--env {environment} --region {state.unit}"
+        elsewhere = failovers[state.unit]
+        if state.state == "partial" and state.held_by is None and state.unit not in (FOUNDATION, EDGE):
+            advice.append(f"{state.unit}: the last deploy was interrupted; `mjctl deploy {scope}` completes it")
         if elsewhere.value is not None:
             where = ", ".join(elsewhere.value) or "the other regions"
-            said.append(f"{one.unit}: players go to {where}; `mjctl failover {scope} --restore` brings them back")
+            advice.append(f"{state.unit}: players go to {where}; `mjctl failover {scope} --restore` brings them back")
         if elsewhere.error is not None:
-            said.append(f"{one.unit}: cannot see whether players are sent elsewhere: {elsewhere.error.what}")
-    return said
+            advice.append(f"{state.unit}: cannot read whether players go to other regions: {elsewhere.error.what}")
+    return advice
 
 
 def history(
     env: EnvOption = "local",
     region: RegionOption = None,
-    all_regions: AllRegionsOption = False,
-    limit: Annotated[int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=10_000, help="Runs at most.")] = 20,
+    all_regions: WholeEnvironmentOption = False,
+    limit: Annotated[
+        int,
+        typer.Option("--limit", "-n", metavar="COUNT", min=1, max=10_000, help="Number of runs to show at most."),
+    ] = 20,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show past runs: who, what, when and the result; newest first.
+    """Show past runs, newest first: command, user, time and result.
+
+    The history contains the runs of deploy, rollback, destroy and servers scale, including runs that failed.
 
     Example: mjctl history --region us-east-1 --limit 5
     """
@@ -147,7 +157,7 @@ def history(
     run = open_run("history", env, output)
     regions = chosen_regions(run.environment, region, all_regions)
     records = History(run.workspace, run.environment).records()
-    shown = [one for one in records if not regions or set(regions) & set(one.names)][:limit]
+    shown = [record for record in records if not regions or set(regions) & set(record.names)][:limit]
     run.session.emit(_history_table(shown), runs=shown)
 
 
@@ -157,16 +167,19 @@ def unlock(
     lock_id: Annotated[
         str | None,
         typer.Option(
-            "--id", metavar="LOCK_ID", envvar="MJCTL_LOCK_ID", help="The lock's id, as the error message names it."
+            "--id",
+            metavar="LOCK_ID",
+            envvar="MJCTL_LOCK_ID",
+            help="Id of the lock, from the error message. Needed for a lock that another machine holds.",
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove a state lock whose process has ended.
+    """Remove the state lock of a process that has ended.
 
-    If the process still runs, the command names it and keeps the lock.
+    If the process still runs, the command names the process and keeps the lock. The command does not ask.
 
-    In a production environment --region also takes `foundation` and `edge`.
+    Give exactly one --region. In an environment on AWS, `foundation` and `edge` are valid names too.
 
     Example: mjctl unlock --region us-east-1
     """
@@ -175,18 +188,22 @@ def unlock(
     from mjctl.deploy.unlock import unlock_region
 
     run = open_run("unlock", env, output)
-    # Foundation and edge have a state each too, and can be named here as a region is.
+    # Foundation and edge have locked states like a region, so --region accepts their names here.
     units = tuple(dict.fromkeys(region or ()))
     if not set(units) <= set(run.environment.units):
         units = chosen_regions(run.environment, region)
     if len(units) != 1:
-        raise UsageError("unlock takes exactly one region", hint="mjctl unlock --region us-east-1")
-    said = asyncio.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
-    run.session.emit(said, regions=[{"region": units[0], "result": said}])
+        raise UsageError(
+            "unlock needs exactly one region",
+            where=f"environment {run.environment.name}: {', '.join(run.environment.units)}",
+            hint="for example `mjctl unlock --region us-east-1`",
+        )
+    result = asyncio.run(unlock_region(run.workspace, run.environment, units[0], lock_id))
+    run.session.emit(result, regions=[{"region": units[0], "result": result}])
 
 
 def _plain(value: object) -> str:
-    """A published value in the words of its file: no Python in front of an operator."""
+    """Return a published value as text in the notation of YAML, not of Python: `true`, `-` for null, `a, b`."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -211,26 +228,26 @@ def _history_table(records: Sequence[Record]) -> DataTable:
         Column("REGIONS", 1),
         Column("MESSAGE", folds=True),
     )
-    for one in records:
+    for record in records:
         regions = Text(", ").join(
-            styled(f"{part.region} ").append_text(outcome_text(part.outcome)) for part in one.regions
+            styled(f"{part.region} ").append_text(outcome_text(part.outcome)) for part in record.regions
         )
         table.add_row(
-            human_age(one.at),
-            one.command,
-            one.who,
-            one.revision or "",
-            one.commit or "",
-            "" if one.seconds is None else f"{one.seconds:.1f}",
-            "" if one.exit_code is None else str(one.exit_code),
-            regions if one.regions else (f"{', '.join(one.names)}: not finished", "yellow"),
-            one.message or "",
+            human_age(record.at),
+            record.command,
+            record.who,
+            record.revision or "",
+            record.commit or "",
+            "" if record.seconds is None else f"{record.seconds:.1f}",
+            "" if record.exit_code is None else str(record.exit_code),
+            regions if record.regions else (f"{', '.join(record.names)}: not finished", "yellow"),
+            record.message or "",
         )
     return table
 
 
 def _leaves(value: Any, path: str = "") -> list[tuple[str, Any]]:
-    """`{"a": {"b": 1}}` becomes `[("a.b", 1)]`."""
+    """Flatten nested values to (path, value): `{"a": {"b": 1}}` becomes `[("a.b", 1)]`."""
     if isinstance(value, dict):
         return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{path}.{key}" if path else str(key))]
     if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):

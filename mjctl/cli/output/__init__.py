@@ -1,1 +1,1 @@
-"""Everything that a command prints: tables, live views, reports and JSON documents."""
+"""The output of the commands: tables, live views, reports and JSON documents."""

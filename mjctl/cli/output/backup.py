@@ -1,4 +1,4 @@
-"""How the backup commands look to people."""
+"""Text output of the commands of `mjctl backup`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,19 @@ Outcomes = Sequence["RegionOutcome[Any]"]
 
 
 def region_lines(outcomes: Outcomes, text: Callable[[Any], str]) -> str:
-    """`<region>: <text>`, a line a region that has a value."""
+    """Return a line `<region>: <text>` for each region without an error.
+
+    Args:
+        text: describes a region's result in one line.
+    """
     return "\n".join(
         printable(f"{outcome.region}: {text(outcome.value)}") for outcome in outcomes if outcome.error is None
     )
 
 
 def created_lines(outcomes: Outcomes) -> str:
+    """Return a line for each created backup: its id, the number of records and the size."""
+
     def line(manifest: Manifest) -> str:
         counts = ", ".join(f"{count} {_UNITS[kind]}" for kind, count in manifest.counts().items())
         size = f"{human_bytes(manifest.raw_bytes)} in {human_bytes(manifest.stored_bytes)}"
@@ -38,6 +44,7 @@ _UNITS = {"database": "rows", "table": "items", "cache": "keys"}
 
 
 def planned_table(outcomes: Outcomes) -> DataTable:
+    """Return a table of the parts that a backup would contain."""
     table = plain_table("REGION", "KIND", "PART", ">RECORDS")
     for outcome in outcomes:
         for part in outcome.value or ():
@@ -46,6 +53,7 @@ def planned_table(outcomes: Outcomes) -> DataTable:
 
 
 def backup_table(outcomes: Outcomes) -> DataTable:
+    """Return a table of the portable backups of each region."""
     table = DataTable(
         Column("REGION", 2),
         Column("BACKUP"),
@@ -79,6 +87,7 @@ def _state(entry: BackupEntry) -> tuple[str, str]:
 
 
 def shown(outcomes: Outcomes) -> Group:
+    """Return the facts and the parts of one backup of each region."""
     from rich.console import Group
 
     blocks: list[RenderableType] = []
@@ -124,6 +133,7 @@ def _shown(region: str, entry: BackupEntry) -> list[RenderableType]:
 
 
 def verify_lines(outcomes: Outcomes) -> Group:
+    """Return a line for each verified backup, followed by the problems of that backup."""
     from rich.console import Group
 
     lines: list[RenderableType] = []
@@ -139,6 +149,7 @@ def verify_lines(outcomes: Outcomes) -> Group:
 
 
 def restore_plan(plan: RestorePlan) -> Group:
+    """Return the planned steps of a restore as a table, with notes for the operator."""
     from rich.console import Group
 
     table = DataTable(
@@ -151,13 +162,15 @@ def restore_plan(plan: RestorePlan) -> Group:
     )
     for step in plan.steps:
         style = {"replace": "yellow", "fill": "green", "create": "green"}[step.action]
-        there = "-" if step.there is None else str(step.there)
-        table.add_row((step.action, style), step.part.kind, step.part.name, step.target, there, str(step.part.records))
+        existing = "-" if step.there is None else str(step.there)
+        counts = existing, str(step.part.records)
+        table.add_row((step.action, style), step.part.kind, step.part.name, step.target, *counts)
     head = styled((f"{plan.backup_id} ({plan.source}) into {plan.target}", "bold"))
     return Group(head, table, *(styled((f"note: {note}", "dim")) for note in plan.notes))
 
 
 def restore_report(report: RestoreReport) -> Group:
+    """Return the comparison of the restored data with the backup, and the verdict."""
     from rich.console import Group
 
     verdict = ("equal", "green bold") if report.equal else ("DIFFERENT", "red bold")
@@ -184,6 +197,7 @@ def _comparisons(compared: Sequence[Comparison]) -> DataTable:
 
 
 def prune_table(outcomes: Outcomes) -> DataTable:
+    """Return a table of the decisions about each backup: keep or remove, and why."""
     table = DataTable(
         Column("REGION", 1),
         Column("BACKUP"),
@@ -200,6 +214,7 @@ def prune_table(outcomes: Outcomes) -> DataTable:
 
 
 def drill_report(outcomes: Outcomes) -> Group:
+    """Return the result of each region's drill: comparisons, checks, errors and the verdict."""
     from rich.console import Group
 
     blocks: list[RenderableType] = []
@@ -221,7 +236,9 @@ def _drill(region: str, report: DrillReport) -> list[RenderableType]:
     error = [styled((f"  {report.error}", "red"))] if report.error else []
     head = styled(f"{region}: {report.backup_id} ", verdict, f", {removed} ({took})")
     samples = [
-        styled(f"  {item.kind}/{item.name}: {item.same} of {counted(item.sampled, 'sampled item')} equal the live ones")
+        styled(
+            f"  {item.kind}/{item.name}: {item.same} of {counted(item.sampled, 'sampled item')} equal the live table"
+        )
         for item in report.comparisons
         if item.sampled
     ]
@@ -230,6 +247,7 @@ def _drill(region: str, report: DrillReport) -> list[RenderableType]:
 
 
 def managed_table(outcomes: Outcomes) -> DataTable:
+    """Return a table of the backups that AWS keeps of each region."""
     table = DataTable(
         Column("REGION", 4),
         Column("SERVICE", 2),
@@ -241,13 +259,14 @@ def managed_table(outcomes: Outcomes) -> DataTable:
     )
     for outcome in outcomes:
         for item in outcome.value or ():
-            made = human_age(item.created_at)
+            age = human_age(item.created_at)
             size = "-" if item.size_bytes is None else human_bytes(item.size_bytes)
-            table.add_row(outcome.region, item.service, item.resource, item.backup_id, item.state, made, size)
+            table.add_row(outcome.region, item.service, item.resource, item.backup_id, item.state, age, size)
     return table
 
 
 def managed_restores(restores: Sequence[ManagedRestore]) -> DataTable:
+    """Return a table of the restores that AWS has started, or would start."""
     table = plain_table("SERVICE", "FROM", "INTO")
     for item in restores:
         table.add_row(item.service, item.source, item.target)
@@ -255,11 +274,20 @@ def managed_restores(restores: Sequence[ManagedRestore]) -> DataTable:
 
 
 def lost_backup_lines(lost: Mapping[str, Sequence[BackupEntry]]) -> list[str]:
-    """Return what an operator must know of backups that a destroy makes unreadable, by region."""
+    """Return a warning about the backups that a destroy makes unreadable.
+
+    Args:
+        lost: region -> backups that only the key of this region can open.
+
+    Returns:
+        One line for each message; no line if no backup is lost.
+    """
     lines: list[str] = []
     for region, entries in lost.items():
-        lines.append(f"{region}: its key goes too, so {counted(len(entries), 'backup')} can never be opened again:")
+        lines.append(
+            f"{region}: its key is deleted too, so {counted(len(entries), 'backup')} can never be opened again:"
+        )
         lines += [f"  {entry.backup_id}" for entry in entries]
     if lost:
-        lines.append("`mjctl backup create --copy-to REGION` makes one that the key of another region opens too")
+        lines.append("`mjctl backup create --copy-to REGION` makes a backup that the key of REGION can open, too")
     return lines

@@ -1,4 +1,4 @@
-"""How the cache looks to people, and to programs where that differs from the services' own types."""
+"""Output of the commands of `mjctl cache`: text, and the JSON fields that the services' own types lack."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 
 def stats_entry(stats: CacheStats) -> dict[str, object]:
+    """Return the fields of one region in the JSON document of `mjctl cache stats`."""
     return {**asdict(stats), "hit_ratio": stats.hit_ratio, "larger_share": stats.larger_share}
 
 
-def hot_entry(found: HotKeys) -> dict[str, object]:
-    return {**asdict(found), "missed_percent": round(found.missed_percent, 2)}
+def hot_entry(keys: HotKeys) -> dict[str, object]:
+    """Return the fields of one region in the JSON document of `mjctl cache hot`."""
+    return {**asdict(keys), "missed_percent": round(keys.missed_percent, 2)}
 
 
 def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> DataTable | Text:
+    """Return a table of the keys that were read most, or a sentence if no key was read."""
     table = DataTable(
         Column("REGION", 2), Column("KEY"), Column("BUSY SECONDS", 1, right=True), Column("FREQUENCY", 3, right=True)
     )
@@ -36,11 +39,11 @@ def hot_table(outcomes: list[RegionOutcome[HotKeys]]) -> DataTable | Text:
         for key in outcome.value.keys if outcome.value else ():
             busy = f"{key.busy_seconds}/{outcome.value.seconds}" if outcome.value and outcome.value.seconds else "-"
             table.add_row(outcome.region, key.name, busy, "-" if key.frequency is None else str(key.frequency))
-    return table if table.row_count else Text("no key of the cache was read")
+    return table if table.row_count else Text("no key of the cache was read while the command observed the reads")
 
 
 def stats_tables(outcomes: list[RegionOutcome[CacheStats]]) -> Group:
-    """The server of each region in one table, the namespaces of all in another, the largest keys in a third."""
+    """Return three tables: the Redis server of each region, all namespaces, and the largest keys."""
     servers = DataTable(
         Column("REGION"),
         Column("SERVER", 6),
@@ -100,7 +103,7 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
-        # A sample may miss the few that are larger; this is how many they may be.
+        # A sample may miss larger keys. `larger_share` bounds how many keys are larger than the first of `largest`.
         larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
         for number, key in enumerate(stats.largest):
             figures = "exact" if not stats.estimated else larger if number == 0 else ""
@@ -109,6 +112,7 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
 
 
 def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> DataTable:
+    """Return a table of keys with their time to live, and with their memory if `sizes` is true."""
     memory = [Column("MEMORY", 1, right=True)] if sizes else []
     table = DataTable(Column("REGION", 3), Column("KEY"), Column("TTL", 2, right=True), *memory)
     for outcome in outcomes:
@@ -121,29 +125,42 @@ def key_table(outcomes: list[RegionOutcome[KeyListing]], sizes: bool) -> DataTab
 
 
 def value_text(outcomes: list[RegionOutcome[CachedValue]], encoding: str) -> Text:
-    """The bare JSON for one region, so that it can be piped; headed by the region for several."""
+    """Return the value of a key in each region as JSON.
+
+    The output for one region is JSON only, so that a program can read it. For several regions, the name of the region
+    precedes each value.
+
+    Args:
+        encoding: encoding of the stream that the text is written to.
+    """
     answered = [(outcome.region, outcome.value) for outcome in outcomes if outcome.value is not None]
     parts = []
     for region, cached in answered:
-        shown = json_for_people(cached.value, encoding) if cached.found else "not there"
+        shown = json_for_people(cached.value, encoding) if cached.found else "not in the cache"
         parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
-    # Never folded: a line break inside a string would not be JSON any more.
+    # The lines are never folded, because a line break inside of a string is not valid in JSON.
     return Text("\n".join(parts), no_wrap=True, overflow="ignore")
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
-    def one(result: PatternResult) -> str:
+    """Return a line for each region: how many keys were invalidated, and the latency that a client saw meanwhile."""
+
+    def describe(result: PatternResult) -> str:
         if result.dry_run:
             return f"{counted(result.matched, 'key')} would be invalidated"
         return (
             f"{counted(result.removed, 'key')} invalidated in {result.seconds:.2f} s; "
-            f"a live client's round trip meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
+            f"latency of another client meanwhile: p50 {result.probe_p50_ms:.2f} ms, p99 {result.probe_p99_ms:.2f} ms"
         )
 
-    return lines(outcomes, one)
+    return lines(outcomes, describe)
 
 
 def lines(outcomes: list[RegionOutcome[Any]], describe: Callable[[Any], str]) -> Text:
-    """`<region>: <what happened>` for every region that did not fail."""
+    """Return a line `<region>: <description>` for each region without an error.
+
+    Args:
+        describe: describes a region's result in one line.
+    """
     shown = (printable(f"{item.region}: {describe(item.value)}") for item in outcomes if item.error is None)
     return Text("\n".join(shown))

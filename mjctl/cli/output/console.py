@@ -12,18 +12,18 @@ from rich.text import Text
 
 from mjctl.cli.output.printable import printable
 
-# A log or a pipe has no width: folded lines there break grep and copying.
+# A log or a pipe has no width. Folded lines in a log would break grep and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
-# Below this width nothing can be laid out; longer lines are then left to the terminal.
+# Below this width no table can be laid out. The terminal then wraps longer lines.
 _NARROWEST = 20
 _DEFAULT_SIZE = (80, 24)
 
 
 class SafeConsole(Console):
-    """A console that takes strings literally and never writes a control character that comes from data.
+    """Prints strings literally, and never writes a control character that comes from data.
 
-    Lines are left as long as they are: the terminal wraps them, so that a name or a command is copied in one piece.
+    The console does not wrap lines. The terminal wraps them, so that a name or a command is copied in one piece.
     """
 
     def __init__(self, file: TextIO, *, no_color: bool = False, quiet: bool = False) -> None:
@@ -32,7 +32,8 @@ class SafeConsole(Console):
         super().__init__(
             file=file,
             quiet=quiet,
-            # Without a colour system Rich writes no escape sequence, not even for bold. Its own `no_color` keeps those.
+            # Without a colour system Rich writes no escape sequence at all. Rich's option `no_color` would keep the
+            # escape sequences for bold text.
             color_system=None if plain else "auto",
             markup=False,
             emoji=False,
@@ -43,12 +44,15 @@ class SafeConsole(Console):
 
     @property
     def draws(self) -> bool:
-        """Whether lines can be changed in place: on a terminal that moves its cursor, with a person in front of it."""
+        """Return whether lines can be changed in place: on a terminal that understands escape sequences, outside CI."""
         return self.file.isatty() and not (self._plain or self.is_dumb_terminal or os.environ.get("CI"))
 
     @property  # type: ignore[misc] # Rich's setter pins a size; this console follows its terminal.
     def size(self) -> ConsoleDimensions:
-        """Columns and lines of the terminal now; COLUMNS and LINES win where they are positive numbers."""
+        """Return the columns and lines of the terminal now.
+
+        The variables COLUMNS and LINES override the terminal's size if they are positive numbers.
+        """
         columns, lines = self._terminal_size()
         columns = _positive(os.environ.get("COLUMNS")) or columns
         return ConsoleDimensions(
@@ -56,11 +60,11 @@ class SafeConsole(Console):
         )
 
     def print(self, *objects: Any, overflow: OverflowMethod | None = "ignore", crop: bool = False, **more: Any) -> None:
-        """Print as Rich does, but neither fold nor cut: the terminal wraps, and a copied line has no line ends."""
+        """Print like Rich, but neither fold nor cut lines. The terminal wraps them, so that they are copied whole."""
         super().print(*objects, overflow=overflow, crop=crop, **more)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as Rich does, after escaping. Tables and messages escape newlines too, before they come here."""
+        """Escape unsafe characters, then render like Rich. Newlines stay: tables and messages escape them before."""
         return super().render(_guarded(renderable), options)
 
     def _terminal_size(self) -> tuple[int, int]:
@@ -70,7 +74,7 @@ class SafeConsole(Console):
             size = os.get_terminal_size(self.file.fileno())
         except (OSError, ValueError):
             return _DEFAULT_SIZE
-        # A pseudo-terminal that was never given a size reports 0 by 0.
+        # A pseudo-terminal without a size reports 0 columns and 0 lines.
         return size.columns or _DEFAULT_SIZE[0], size.lines or _DEFAULT_SIZE[1]
 
 
@@ -78,7 +82,7 @@ def _guarded(renderable: RenderableType) -> RenderableType:
     if isinstance(renderable, str):
         return printable(renderable, keep="\n")
     if isinstance(renderable, Text) and (safe := printable(renderable.plain, keep="\n")) != renderable.plain:
-        # The spans are lost: their positions belong to the text before it was escaped.
+        # The styled spans are dropped, because their positions refer to the text before it was escaped.
         return Text(
             safe, renderable.style, justify=renderable.justify, overflow=renderable.overflow, no_wrap=renderable.no_wrap
         )
@@ -86,14 +90,17 @@ def _guarded(renderable: RenderableType) -> RenderableType:
 
 
 def _environment() -> Mapping[str, str]:
-    """What Rich may read. COLUMNS and LINES are read here instead: Rich fails on some values and accepts 0."""
+    """Return the environment variables that Rich may read.
+
+    COLUMNS and LINES are left out, because Rich fails on some values and accepts 0. `SafeConsole.size` reads them.
+    """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    # A terminal without a name is not known to understand any escape sequence.
+    # Without TERM it is unknown whether the terminal understands escape sequences.
     return kept if kept.get("TERM") else {**kept, "TERM": "dumb"}
 
 
 def _positive(value: str | None) -> int:
-    """The number in a variable; 0 if it is not a positive number."""
+    """Return the number in a variable, or 0 if the text is not a positive number."""
     try:
         return max(0, int(value or 0))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The views of `mjctl failover`: its plan, its question and its report."""
+"""Text and JSON output of `mjctl failover`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORDS = {
 def shown(report: FailoverReport) -> tuple[Text, dict[str, object]]:
     """Return a report as text and as an entry of the JSON document.
 
-    Both have the outcome, every step of it, what is played in the region, and whether DNS names each region.
+    Text and entry have the outcome, every step, the matches in the region, and whether DNS names each region.
     """
     from rich.text import Text
 
@@ -43,7 +43,7 @@ def shown(report: FailoverReport) -> tuple[Text, dict[str, object]]:
             styled(f"{counted(traffic.matches, 'match')} with {counted(traffic.players, 'player')} in {region}")
         )
     else:
-        lines.append(styled(f"{region} does not say what is played there"))
+        lines.append(styled(f"{region} does not answer, so the number of its matches is unknown"))
     lines += [styled(answer.summary) for answer in report.dns]
     moved = any(step.step == "writer" and step.outcome in ("planned", "done") for step in report.steps)
     note = _afterwards(writer) if writer and moved else None
@@ -74,19 +74,24 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
         "to": writer.to.region,
         "data_loss_allowed": writer.lossy,
         "copies": [
-            {"region": one.region, "in_sync": one.in_sync, "lag_ms": one.lag_ms}
-            for one in writer.database.copies
-            if not one.writes
+            {"region": copy.region, "in_sync": copy.in_sync, "lag_ms": copy.lag_ms}
+            for copy in writer.database.copies
+            if not copy.writes
         ],
     }
 
 
 def _afterwards(writer: WriterMove) -> str:
-    """A region's functions reach the database by the address that the last deploy gave them."""
+    """Return the advice for the time after a move of the writer.
+
+    The functions of a region reach the database at the address that the last deploy gave them, so a move of the writer
+    needs another deploy.
+    """
     home = writer.to.region == writer.primary
     setting = "remove aws.database.writer_region" if home else f"set aws.database.writer_region: {writer.to.region}"
     return (
         f"until the next deploy, functions in {writer.database.writer} and {writer.to.region} cannot write to "
-        f"PostgreSQL; events wait in the queue `persistence` and its dead letters. Now {setting} in the environment's "
-        "file, run `mjctl deploy`, then `mjctl queue redrive persistence --all-regions` (docs/aws.md, Leaving a region)"
+        f"PostgreSQL; events wait in the queue `persistence` and its dead-letter queue. Now {setting} in the "
+        "environment's file, run `mjctl deploy`, then `mjctl queue redrive persistence --all-regions` (docs/aws.md, "
+        "Leaving a region)"
     )

@@ -1,4 +1,4 @@
-"""Options of every command: --no-color, --quiet, --verbose, --log-file. They may stand anywhere on the line."""
+"""The options that every command accepts, anywhere on its line: --no-color, --quiet, --verbose and --log-file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ LOG_FILE = "--log-file"
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """`log`: an open file that gets what stderr gets, without colour and with times; None without --log-file."""
+    """Holds the options of this run that every command accepts.
+
+    Attributes:
+        no_color: Print without colours.
+        quiet: Print no progress.
+        verbose: Print every event of Terraform.
+        log: An open file that receives a copy of stderr, without colours and with times. None without --log-file.
+    """
 
     no_color: bool = False
     quiet: bool = False
@@ -29,12 +36,17 @@ class GlobalOptions:
     log: TextIO | None = None
 
     def note(self, text: str) -> None:
-        """Write one line to the log file, if there is one. A disk that fills up later does not stop the work."""
+        """Write one line to the log file, if there is one. An error, such as a full disk, does not stop the command."""
         if self.log is not None:
             with suppress(OSError):
                 self.write(text)
 
     def write(self, text: str) -> None:
+        """Write one line to the log file, if there is one.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
         if self.log is not None:
             self.log.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} {printable(text)}\n")
             self.log.flush()
@@ -44,6 +56,7 @@ _CHOSEN: ContextVar[GlobalOptions] = ContextVar("mjctl_global_options")
 
 
 def chosen() -> GlobalOptions:
+    """Return the options of this run, or the defaults before the command line was parsed."""
     return _CHOSEN.get(GlobalOptions())
 
 
@@ -55,19 +68,24 @@ def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, l
         PermissionDeniedError: the log file cannot be written.
     """
     if quiet and verbose:
-        raise UsageError("--quiet and --verbose exclude each other")
+        raise UsageError("--quiet and --verbose exclude each other", hint="leave out one of the two options")
     try:
         options = GlobalOptions(no_color, quiet, verbose, append_private(log_file) if log_file else None)
         options.write(f"mjctl {' '.join(sys.argv[1:])}")
     except OSError as error:
         raise PermissionDeniedError(
-            f"the log file cannot be written: {error.strerror}", where=str(log_file), hint="name another file"
+            f"cannot write the log file: {error.strerror}",
+            where=str(log_file),
+            hint="give --log-file a file in a folder that you can write to",
         ) from None
     _CHOSEN.set(options)
 
 
 def conclude(code: int) -> None:
-    """Note the exit code, close the log and forget the options: a test runs several command lines in one process."""
+    """Write the exit code to the log file, close the file and forget the options of this run.
+
+    The options are forgotten because a test runs several command lines in one process.
+    """
     options = chosen()
     options.note(f"exit code {int(code)}")
     if options.log is not None:
@@ -77,7 +95,7 @@ def conclude(code: int) -> None:
 
 
 def hoist(argv: Sequence[str]) -> list[str]:
-    """Move global options to the front, where the parser of the root command takes them."""
+    """Return the command line with the global options in front, where the parser of the root command reads them."""
     front: list[str] = []
     rest: list[str] = []
     words = iter(argv)

@@ -1,4 +1,4 @@
-"""How the health of regions looks to people: problems first, then what to do about them, then the verdict."""
+"""Text output of `mjctl health`: problems first, then the advice for each problem, then the verdict."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from mjctl.health.model import HealthReport
     from mjctl.models.check import CheckResult
 
-# Words, not only colours: a CI log and a colour-blind reader see them too.
+# Each status is a word and not only a colour, for CI logs and for readers who are colour-blind.
 _WORDS = {"pass": "ok", "warn": "warn", "fail": "FAIL", "skip": "skip"}
 _STYLES = {"pass": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 
 
 def render(report: HealthReport, *, problems: bool = False) -> Group:
-    """A table for each region, then what to do about each finding, then the verdict in one line.
+    """Return a table for each region, then the advice for each problem, then the verdict in one line.
 
     Args:
-        report: What the checks found.
-        problems: Leave out what passed.
+        report: The results of the checks.
+        problems: Leave out the checks that passed.
     """
     from rich.console import Group
 
@@ -35,9 +35,9 @@ def render(report: HealthReport, *, problems: bool = False) -> Group:
 
 
 def screen(report: HealthReport, console: SafeConsole, *, problems: bool = False) -> Group:
-    """The same for a screen that shows only its upper lines: the verdict first, and the worst region before others.
+    """Return the report for a screen that cuts off lower lines: the verdict first, then the regions, the worst first.
 
-    What passed is left out if the whole would not fit.
+    The checks that passed are left out if the report would not fit on the screen.
     """
     from rich.console import Group
 
@@ -72,7 +72,7 @@ def _verdict(report: HealthReport) -> Sentence:
     counts = ", ".join(f"{report.count(status)} {_WORDS[status]}" for status in CheckStatus if report.count(status))
     verdict = {CheckStatus.FAIL: "UNHEALTHY", CheckStatus.WARN: "healthy, with warnings"}.get(report.status, "healthy")
     if report.unobserved and report.status is not CheckStatus.FAIL:
-        verdict = f"UNKNOWN: no check looked at {', '.join(report.unobserved)}"
+        verdict = f"UNKNOWN: no check could observe {', '.join(report.unobserved)}"
     style = _STYLES["fail" if not report.healthy else report.status]
     return Sentence(
         (verdict, f"{style} bold"),
@@ -82,12 +82,12 @@ def _verdict(report: HealthReport) -> Sentence:
 
 
 def _clock(moment: str) -> str:
-    """The time of day in UTC of a moment in ISO 8601; the JSON document has the date too."""
+    """Return the time of day, in UTC, of a moment in ISO 8601. The JSON document has the date too."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%H:%M:%S}Z"
 
 
 def _advice(report: HealthReport) -> list[Text]:
-    """What to do, each advice once with the checks that it is for; what keeps players from playing comes first."""
+    """Return each advice once, with the checks that gave it. Advice for critical failures comes first."""
     from mjctl.health.model import worst
 
     checks: dict[tuple[str, str], list[CheckResult]] = {}
@@ -101,7 +101,10 @@ def _advice(report: HealthReport) -> list[Text]:
 
 
 def _gravity(item: CheckResult) -> int:
-    """Less is graver: failures by severity, then warnings, then skipped checks, then what is well."""
+    """Return the rank of a result; a lower rank is worse.
+
+    Failures come first, by severity, then warnings, then skipped checks, then checks that passed.
+    """
     if item.status == "fail":
         return ("critical", "major", "minor").index(item.severity)
     return {"warn": 3, "skip": 4}.get(item.status, 5)

@@ -1,13 +1,13 @@
-"""The one JSON document of a command.
+"""The JSON document of a command. A run prints exactly one document.
 
-It is plain ASCII, so that every encoding can carry it and no control character reaches a terminal; a reader gets the
-original text back. Values that JSON lacks are written like this:
+The document is ASCII, so that every encoding can represent it and no control character reaches a terminal. A program
+that parses the document gets the original text. Values that JSON lacks are written like this:
 
 - NaN and infinities: the strings `NaN`, `Infinity` and `-Infinity`, as in the JSON form of protocol buffers
 - bytes: `{"base64": "..."}`
 - times: ISO 8601
-- keys of a map that are not strings: their JSON form, or UTF-8 text for bytes; of two keys that come out alike the
-  later one gets the name of its type, as in `1 (int)`
+- keys of a map that are not strings: their JSON form, or UTF-8 text for bytes. If two keys would be equal, the later
+  key gets the name of its type, as in `1 (int)`
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import IO, Any
 
 from mjctl.cli.output.printable import printable
 
-# The one control character that JSON in ASCII would leave as it is.
+# DEL is the only control character that Python's `json` does not escape in ASCII output.
 _DELETE = "\\u007f"
 _NOT_ASCII = re.compile(r"[^ -~\n]")
 
@@ -34,7 +34,7 @@ _WRITTEN: ContextVar[bool] = ContextVar("mjctl_json_written", default=False)
 
 
 def print_json(data: object, stream: IO[str]) -> None:
-    """Write `data` as the document of this run."""
+    """Write `data` to `stream` as the JSON document of this run."""
     text = json_text(data)
     _WRITTEN.set(True)
     stream.write(f"{text}\n")
@@ -42,38 +42,41 @@ def print_json(data: object, stream: IO[str]) -> None:
 
 
 def json_is_printed() -> bool:
-    """Whether this run has printed its document: an error that comes later must not print a second one."""
+    """Return whether this run has printed its document. A later error must not print a second document."""
     return _WRITTEN.get()
 
 
 def forget_json() -> None:
-    """Begin a new run: tests run several command lines in one process."""
+    """Forget the document of the last run, because tests run several command lines in one process."""
     _WRITTEN.set(False)
 
 
 def json_text(data: object) -> str:
-    """The JSON of `data`, in ASCII."""
+    """Return the JSON of `data`, in ASCII."""
     with deep_values():
         text = json.dumps(json_ready(data), indent=2, allow_nan=False)
     return text.replace("\x7f", _DELETE)
 
 
 def json_for_people(data: object, encoding: str) -> str:
-    """JSON that shows letters of every language as they are, and everything that is not safe to show as an escape.
+    """Return the JSON of `data` for a terminal: unsafe characters are escapes, and all other characters stay.
 
     Args:
-        encoding: That of the stream. One that may lack letters gets ASCII.
+        encoding: Encoding of the stream. For an encoding that lacks characters, the result is ASCII.
     """
     if not encoding.lower().startswith("utf"):
         return json_text(data)
     with deep_values():
         text = json.dumps(json_ready(data), indent=2, allow_nan=False, ensure_ascii=False)
-    return _NOT_ASCII.sub(lambda found: _safe_in_json(found[0]), text)
+    return _NOT_ASCII.sub(lambda match: _safe_in_json(match[0]), text)
 
 
 @contextmanager
 def deep_values() -> Iterator[None]:
-    """Allow the nesting that MessagePack allows in a cached value, 511 levels of several calls each."""
+    """Raise Python's recursion limit while a cached value is converted.
+
+    MessagePack allows 511 levels of nesting, and each level needs several calls.
+    """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _CALLS))
     try:
@@ -82,10 +85,10 @@ def deep_values() -> Iterator[None]:
         sys.setrecursionlimit(limit)
 
 
-def _safe_in_json(letter: str) -> str:
-    if printable(letter) == letter:
-        return letter
-    return _DELETE if letter == "\x7f" else json.dumps(letter)[1:-1]
+def _safe_in_json(character: str) -> str:
+    if printable(character) == character:
+        return character
+    return _DELETE if character == "\x7f" else json.dumps(character)[1:-1]
 
 
 def json_ready(value: Any) -> Any:
@@ -118,7 +121,7 @@ def _set(value: Set[Any]) -> list[Any]:
 
 def _map(value: Mapping[Any, Any]) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    # Strings first: a key that is valid in JSON keeps its name.
+    # Strings come first, so that a key that is valid in JSON keeps its name.
     for key in sorted(value, key=lambda key: not isinstance(key, str)):
         name = _key(key)
         while name in names:

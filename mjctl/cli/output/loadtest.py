@@ -1,4 +1,4 @@
-"""How a load test looks: one line while it runs, a report at its end."""
+"""Text output of `mjctl loadtest`: a line of progress while it runs, and a report at its end."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LINE_INTERVAL_SECONDS = 10.0
 
 
 class PlayProgress:
-    """On a terminal one line that changes; in a log a line every ten seconds."""
+    """Shows the progress of the bots: a terminal has one line that changes, a log gets a line every ten seconds."""
 
     def __init__(self, console: SafeConsole, bots: int) -> None:
         self._console = console
@@ -41,6 +41,11 @@ class PlayProgress:
             self._status.stop()
 
     def update(self, tallies: Mapping[str, LoadTally]) -> None:
+        """Show the sums of the regions' counts.
+
+        Args:
+            tallies: region -> its counts until now.
+        """
         signed_up = sum(len(tally.signed_up) for tally in tallies.values())
         started = sum(len(tally.started) for tally in tallies.values())
         ended = sum(len(tally.ended) for tally in tallies.values())
@@ -57,7 +62,7 @@ class PlayProgress:
 
 
 def render(outcomes: list[RegionOutcome[LoadReport]]) -> Group:
-    """One block a region."""
+    """Return a block of text for each region without an error."""
     parts: list[RenderableType] = []
     for outcome in outcomes:
         if outcome.value is not None:
@@ -75,12 +80,12 @@ def _block(report: LoadReport) -> list[RenderableType]:
     facts = Text(
         f"matches: {len(tally.started)} started, {len(tally.ended)} ended; "
         f"{tally.frames} frames, {tally.reconnects} reconnects"
-        + (f"; {tally.throttled} calls put off by the API's limits" if tally.throttled else "")
+        + (f"; {tally.throttled} calls repeated because of the API's rate limits" if tally.throttled else "")
     )
     parts: list[RenderableType] = [head, facts, _latencies(tally)]
     parts += [styled((f"{count} x {error}", "red")) for error, count in tally.errors.most_common(10)]
     if tally.interrupted:
-        parts.append(Text("interrupted: this is what there was until then", style="yellow"))
+        parts.append(Text("interrupted: the report has the results until then", style="yellow"))
     parts.append(_verdict(report))
     return parts
 
@@ -97,37 +102,39 @@ def _latencies(tally: LoadTally) -> RenderableType:
     rows = {"input to state": tally.input_to_state_ms}
     rows |= {f"API {name.replace('_', ' ')}": samples for name, samples in sorted(tally.api_ms.items())}
     for name, samples in rows.items():
-        found = Percentiles.of(samples)
-        cells = ["-" if value is None else f"{value:.1f}" for value in (found.p50, found.p95, found.p99, found.max)]
-        table.add_row(name, str(found.count), *cells)
+        summary = Percentiles.of(samples)
+        figures = (summary.p50, summary.p95, summary.p99, summary.max)
+        cells = ["-" if value is None else f"{value:.1f}" for value in figures]
+        table.add_row(name, str(summary.count), *cells)
     return table
 
 
 def _verdict(report: LoadReport) -> Text:
-    """What the look at the stores found, in words that can be checked."""
-    found = report.verification
-    if found is None and report.tally.interrupted:
-        return Text("no match had ended, so there is none to look for", style="yellow")
-    if found is None:
-        return Text("no match could be started, so there is none to look for", style="red")
-    if found.complete:
+    """Return the result of the search for the matches in PostgreSQL and DynamoDB, with the ids of wrong matches."""
+    verification = report.verification
+    if verification is None and report.tally.interrupted:
+        return Text("no match had ended, so no stored result was checked", style="yellow")
+    if verification is None:
+        return Text("no match could be started, so no stored result was checked", style="red")
+    if verification.complete:
         return Text(
-            f"looked: {found.matches} of {found.matches} matches are in PostgreSQL once, with every player, "
-            f"and in DynamoDB as ended ({found.waited_seconds:.1f} s after the last one)",
+            f"verified: {verification.matches} of {verification.matches} matches are in PostgreSQL once, with every "
+            f"player, and in DynamoDB as ended ({verification.waited_seconds:.1f} s after the last match)",
             style="green",
         )
     gaps = {
-        "not ended in PostgreSQL": found.missing_in_database,
-        "players missing in PostgreSQL": found.missing_players_in_database,
-        "not ended in DynamoDB": found.missing_in_table,
-        "with other scores than the players saw": found.wrong_scores,
-        "players counted twice": found.duplicated,
-        "players whose standing is not the sum of their matches": found.counted_wrongly,
+        "matches not ended in PostgreSQL": verification.missing_in_database,
+        "players missing in PostgreSQL": verification.missing_players_in_database,
+        "matches not ended in DynamoDB": verification.missing_in_table,
+        "matches with other scores than the players saw": verification.wrong_scores,
+        "players counted twice": verification.duplicated,
+        "players whose standing is not the sum of their matches": verification.counted_wrongly,
     }
     lines = [
         f"  {len(ids)} {gap}: {', '.join(ids[:5])}{', ...' if len(ids) > 5 else ''}" for gap, ids in gaps.items() if ids
     ]
     return Text(
-        f"looked for {found.matches} matches and waited {found.waited_seconds:.1f} s; WRONG:\n" + "\n".join(lines),
+        f"checked {verification.matches} matches and waited {verification.waited_seconds:.1f} s; WRONG:\n"
+        + "\n".join(lines),
         style="red",
     )

@@ -1,4 +1,4 @@
-"""The Markdown summary of a run, for a pull request: bounded, and it never leaves out a region."""
+"""The Markdown summary of a run, for a pull request. Its length is bounded, and it names every region."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ MAX_CHARACTERS = 65_000
 _LONGEST_VALUES = 200
 _LONGEST_ERROR = 4_000
 _LONGEST_CELL = 300
-# Errors may take this part of the room, so that the changes always have the rest.
+# Errors may take one of this number of equal parts of the length; the changes have the other parts.
 _ERRORS_PART = 4
-# Room for a region's own frame: its title, the fence and the line that counts what is left out.
+# Characters reserved for the frame of a region: title, fence and the line that counts the omitted changes.
 _FRAME = 400
 
 
 def summary(
     command: str, environment: str, code: ExitCode, results: Sequence[UnitResult], release: Release | None
 ) -> str:
-    """Return Markdown of fewer than MAX_CHARACTERS.
+    """Return the summary in Markdown, with fewer than MAX_CHARACTERS characters.
 
-    A table of the regions comes first, then errors, then what would lose data, then each region's changes, folded:
-    deletions and replacements before the others. Where there is no room, values go first, then names, and each region
-    says how many changes it leaves out.
+    The summary has a table of the regions, then violations of the data-loss policy, then errors, then the changes of
+    each region, folded. Deletions and replacements precede other changes.
+
+    If the changes are too long, the summary leaves out values, then names. Each region has the number of omitted
+    changes.
     """
     top = _top(command, environment, code, results, release)
     errors = _bounded_errors(results, (MAX_CHARACTERS - len(top)) // _ERRORS_PART)
@@ -90,14 +92,14 @@ def _bounded_errors(results: Sequence[UnitResult], room: int) -> str:
         else:
             left_out += 1
     if left_out:
-        text += f"_{left_out} more errors or losses of data are left out here: the job's log has them._\n\n"
+        text += f"_{left_out} more errors or losses of data are left out here. The log of the job has them._\n\n"
     return text
 
 
 def _errors(results: Sequence[UnitResult]) -> Iterator[str]:
     for result in results:
         if result.violations:
-            lines = [f"- `{_code(one.address)}` {printable(one.what)}" for one in result.violations]
+            lines = [f"- `{_code(violation.address)}` {printable(violation.what)}" for violation in result.violations]
             yield f"### {result.unit}: data would be lost\n\n" + "\n".join(lines) + "\n\n"
     for result in results:
         if result.error is not None:
@@ -112,16 +114,16 @@ def _region(result: UnitResult, room: int) -> str:
         title = f"{result.unit}: {counts(result.changes)}"
         text += _folded(title, _fenced(_fitting(in_order(result.changes), room), "diff"))
     if result.ignored:
-        names = [f"- `{_code(one.address)}` {one.action}" for one in result.ignored]
+        names = [f"- `{_code(change.address)}` {change.action}" for change in result.ignored]
         text += _folded(f"{result.unit}: {len(result.ignored)} ignored", _cut_lines(names, max(0, room - len(text))))
     return text
 
 
 def _fitting(changes: Sequence[Change], room: int) -> str:
-    """Return as much of the changes as fits.
+    """Return the changes in at most `room` characters.
 
-    First the values of what is only created or updated go, then all values, then names. Replacements and deletions
-    keep theirs if these fit in half of the room.
+    If the changes are too long, the values of created and updated resources are left out, then their reasons, then
+    whole changes. Replacements and deletions keep their values if these values fit in half of the room.
     """
     losses = [change for change in changes if change.action in LOSSES]
     others = [change for change in changes if change.action not in LOSSES]
@@ -140,14 +142,14 @@ def _cut_off(losses: Sequence[str], changes: Sequence[Change], room: int) -> str
     for number, line in enumerate([*losses, *(head(change) for change in changes[len(losses) :])]):
         if sum(map(len, lines)) + len(lines) + len(line) > room:
             rest = changes[number:]
-            lines.append(f"# {len(rest)} changes left out here, the job's log has them: {counts(rest)}")
+            lines.append(f"# {len(rest)} changes left out here, the log of the job has them: {counts(rest)}")
             break
         lines.append(line)
     return "\n".join(lines)
 
 
 def _block(change: Change) -> str:
-    attributes = [f"    {name}: {values(one, _LONGEST_VALUES)}" for name, one in shown_attributes(change)]
+    attributes = [f"    {name}: {values(attribute, _LONGEST_VALUES)}" for name, attribute in shown_attributes(change)]
     return "\n".join([_titled(change), *attributes])
 
 
@@ -175,7 +177,7 @@ def _verdict(code: ExitCode) -> str:
 
 
 def _fenced(text: str, language: str = "") -> str:
-    """A code block whose fence is longer than any in the text."""
+    """Return `text` as a code block, with a fence that is longer than any run of backticks in the text."""
     longest = max((len(run) for run in _runs(text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}{language}\n{text}\n{fence}"
@@ -186,7 +188,7 @@ def _runs(text: str) -> Iterable[str]:
 
 
 def _code(text: str) -> str:
-    """Text for between two backticks."""
+    """Return `text` so that it can stand between two backticks: its backticks become quotes."""
     return printable(text).replace("`", "'")
 
 

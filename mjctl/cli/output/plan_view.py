@@ -1,4 +1,4 @@
-"""What a plan would change, on a terminal: attributes with old and new values, folded per module when they are many."""
+"""Planned changes on a terminal: attributes with old and new values, folded for a module with many changes."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLE = {"create": "green", "update": "yellow", "replace": "red", "delete": "red", "forget": "magenta"}
-# A module with more lines than this is folded.
+# A module whose changes take more lines than this is folded.
 _MODULE_LINES = 24
 _FOLDED_ATTRIBUTES = 4
 _LONGEST_VALUES = 240
 
 
 class PlanView:
-    """Renders planned changes, region by region.
-
-    Args:
-        brief: Show one line for each resource, without values and without folding.
-    """
+    """Renders planned changes, region by region."""
 
     def __init__(self, results: Sequence[UnitResult], *, brief: bool = False) -> None:
+        """Prepare the view.
+
+        Args:
+            results: The results of the plans. Units without changes are not shown.
+            brief: Show one line for each resource, without values and without folding.
+        """
         self._results = [result for result in results if result.changes]
         self._brief = brief
 
@@ -44,6 +46,7 @@ class PlanView:
 
     @property
     def empty(self) -> bool:
+        """Return whether no unit has changes."""
         return not self._results
 
 

@@ -1,7 +1,7 @@
-"""Make text from outside safe to show: the one place that escapes control characters and escape sequences.
+"""Makes foreign text safe to show. Only this module escapes control characters and escape sequences.
 
-Keys, messages, names, history entries and the output of other programs can contain anything. Written to a terminal as
-they are, they could move the cursor, change the title, fill the clipboard (OSC 52) or reorder what a person reads.
+Keys, messages, names, history entries and the output of other programs can contain any character. Without escapes,
+such text could move the terminal's cursor, change the title, fill the clipboard (OSC 52) or reorder the shown text.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Cc: C0 and C1 controls. Cf: bidirectional overrides, zero-width and tag characters. Cs: lone surrogates, which no
-# encoding can write. Zl and Zp: line and paragraph separators. Cn covers noncharacters; Co has no agreed meaning.
+# Unicode categories of unsafe characters. Cc: C0 and C1 controls. Cf: bidirectional overrides, zero-width characters
+# and tag characters. Cs: lone surrogates, which no encoding can write. Zl and Zp: separators of lines and paragraphs.
+# Cn: noncharacters. Co: characters for private use, which have no agreed meaning.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NOT_PLAIN_ASCII = re.compile(r"[^ -~]")
@@ -22,22 +23,22 @@ def printable(text: object, *, keep: str = "") -> str:
     The result has one line. Printable characters of every language stay as they are.
 
     Args:
-        text: Anything; it is converted with `str`.
-        keep: Characters that stay although they are unsafe, for example a newline.
+        text: Any object; it is converted with `str`.
+        keep: Unsafe characters that stay as they are, for example a newline.
     """
 
     def shown(match: re.Match[str]) -> str:
-        letter = match[0]
-        safe = letter in keep or unicodedata.category(letter) not in _UNSAFE_CATEGORIES
-        return letter if safe else _escaped(letter)
+        character = match[0]
+        safe = character in keep or unicodedata.category(character) not in _UNSAFE_CATEGORIES
+        return character if safe else _escaped(character)
 
     return _NOT_PLAIN_ASCII.sub(shown, str(text))
 
 
-def _escaped(letter: str) -> str:
-    code = ord(letter)
-    if letter in _SHORT:
-        return _SHORT[letter]
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if character in _SHORT:
+        return _SHORT[character]
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

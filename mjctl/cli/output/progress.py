@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: bars that change in place on a terminal, a line every ten seconds elsewhere."""
+"""Progress of long work on stderr: a terminal shows bars that change in place, a log gets a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Task:
 
 
 class Progress:
-    """What a command is doing and how far it is; a total that is not known is not needed.
+    """Shows which tasks a command works on and how far they are.
 
-    A terminal that cannot draw, a pipe, a log and CI get a line every ten seconds, so short work prints none.
+    A terminal that cannot draw, a pipe, a log and CI get a line every ten seconds. Work that takes less prints no line.
     """
 
     def __init__(self, console: SafeConsole) -> None:
@@ -48,21 +48,25 @@ class Progress:
         self.stop()
 
     def start(self) -> None:
+        """Begin the display."""
         if self._bars is not None:
             self._bars.start()
 
     def stop(self) -> None:
-        """End the display; it leaves nothing on the terminal."""
+        """End the display and remove its lines from the terminal."""
         if self._bars is not None:
             self._bars.stop()
 
     def add_task(self, label: str, total: float | None = None, *, visible: bool = True) -> int:
-        """Add a line of progress. Returns its number.
+        """Add a task to the display.
 
         Args:
-            label: What is done, in a few words; it is escaped.
-            total: How many steps there are; None if that is not known.
-            visible: False keeps the task off the display.
+            label: The task in a few words. The label is escaped.
+            total: Number of steps of the task, or None if the number is unknown.
+            visible: False hides the task.
+
+        Returns:
+            The number of the task, for `update` and `advance`.
         """
         task = _Task(printable(label), total)
         if self._bars is not None:
@@ -71,7 +75,13 @@ class Progress:
         return len(self._tasks) - 1
 
     def update(self, number: int, *, completed: float, total: float | None = None) -> None:
-        """Set how far a task is, and its total once that is known."""
+        """Set the progress of a task.
+
+        Args:
+            number: The task, as `add_task` returned it.
+            completed: Number of steps that are done.
+            total: Number of all steps. None keeps the last total.
+        """
         task = self._tasks[number]
         task.completed = completed
         task.total = task.total if total is None else total
@@ -83,17 +93,17 @@ class Progress:
             self._console.print(f"{task.label}: {_amount(task.completed, task.total)} after {elapsed:.0f} s")
 
     def counter(self, label: str) -> Callable[[int], None]:
-        """Add a task whose total is not known. Returns the callback that adds to what is done."""
+        """Add a task with an unknown total. Returns a callback that adds a number of completed steps."""
         task = self.add_task(label)
         return lambda count: self.advance(task, count)
 
     def gauge(self, label: str) -> Callable[[float, float | None], None]:
-        """Add a task. Returns the callback that sets what is done, and the total once that is known."""
+        """Add a task. Returns a callback that sets the number of completed steps and the total, or None if unknown."""
         task = self.add_task(label)
         return lambda completed, total: self.update(task, completed=completed, total=total)
 
     def advance(self, number: int, steps: float = 1) -> None:
-        """Add steps to a task."""
+        """Add a number of completed steps to a task."""
         self.update(number, completed=self._tasks[number].completed + steps)
 
 
@@ -107,12 +117,12 @@ def _bars(console: SafeConsole) -> Bars:
     from rich.text import Text
 
     class AmountColumn(TaskProgressColumn):
-        """`120/300`, or `120` when the total is not known."""
+        """Shows the completed steps: `120/300`, or `120` if the total is unknown."""
 
         def render(self, task: object) -> Text:
             return Text(_amount(task.completed, task.total), style="progress.download")  # type: ignore[attr-defined]
 
-    # Rich cuts what does not fit, a figure as well as a word. So a narrow terminal gets fewer columns.
+    # Rich cuts text that does not fit, also numbers. A narrow terminal therefore gets fewer columns.
     spinner = SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line")
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), AmountColumn()]
     if console.width >= _WIDTH_FOR_TIME:

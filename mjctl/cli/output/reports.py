@@ -26,7 +26,16 @@ def write_reports(
     summary_file: Path | None,
     junit: Path | None,
 ) -> None:
-    """Write what was asked for; neither file holds a secret.
+    """Write the reports of a run that uses Terraform. The reports contain no secrets.
+
+    Args:
+        command: name of the command, such as `deploy`.
+        environment: name of the environment.
+        code: exit code of the run.
+        results: the result of each unit.
+        release: the release that was deployed or planned, or None.
+        summary_file: where to write the Markdown summary. None writes no summary.
+        junit: where to write the JUnit report. None writes no report.
 
     Raises:
         PermissionDeniedError: a file cannot be written.
@@ -38,7 +47,9 @@ def write_reports(
 
 
 def begin_reports(*paths: Path | None) -> None:
-    """Make the files before anything is changed: one that cannot be written must not spoil a deploy that went well.
+    """Create empty report files before the command changes anything.
+
+    A file that cannot be written ends the command here, and not after a successful deploy.
 
     Raises:
         PermissionDeniedError: a file cannot be written.
@@ -49,18 +60,27 @@ def begin_reports(*paths: Path | None) -> None:
 
 
 def write_report(path: Path, text: str) -> None:
-    """Raises: PermissionDeniedError."""
+    """Write a report to a file.
+
+    Raises:
+        PermissionDeniedError: the file cannot be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise PermissionDeniedError(
-            f"the report cannot be written: {error.strerror}", where=str(path), hint="name another file"
+            f"cannot write the report: {error.strerror}",
+            where=str(path),
+            hint="name a file in a folder that you can write to",
         ) from None
 
 
 def deploy_junit(command: str, environment: str, results: Sequence[UnitResult]) -> str:
-    """One suite a region; its cases are the steps that it took: the command itself, the policy that its plan must keep,
-    the health gate, the rollback."""
+    """Return the JUnit report of a run that uses Terraform.
+
+    Each unit is a suite. The cases of a suite are the steps of the unit: the command itself, the data-loss policy, the
+    health gate and the rollback.
+    """
 
     def steps(result: UnitResult) -> Iterable[tuple[str, float, str, str]]:
         error = str(result.error.what) if result.error else ""
@@ -83,16 +103,19 @@ def deploy_junit(command: str, environment: str, results: Sequence[UnitResult]) 
 
 
 def health_junit(environment: str, results: Sequence[CheckResult], command: str = "health") -> str:
-    """One suite a region, one case a check; a warning is no failure, its text is in the case's output."""
+    """Return the JUnit report of health checks: a suite for each region, a case for each check.
+
+    A warning does not count as a failure. Its text is in the output of the case.
+    """
     words = {"fail": "failure", "skip": "skipped"}
-    regions = dict.fromkeys(one.region for one in results)
+    regions = dict.fromkeys(result.region for result in results)
     suites = [
         (
             f"{environment}/{region}",
             [
-                (one.name, one.duration_seconds, words.get(one.status, ""), _said(one))
-                for one in results
-                if one.region == region
+                (result.name, result.duration_seconds, words.get(result.status, ""), _case_text(result))
+                for result in results
+                if result.region == region
             ],
         )
         for region in regions
@@ -100,12 +123,17 @@ def health_junit(environment: str, results: Sequence[CheckResult], command: str 
     return _junit(f"mjctl {command}", suites)
 
 
-def _said(one: CheckResult) -> str:
-    return f"{one.severity}: {one.summary}" if one.status == "fail" else one.summary
+def _case_text(result: CheckResult) -> str:
+    return f"{result.severity}: {result.summary}" if result.status == "fail" else result.summary
 
 
 def _junit(name: str, suites: Sequence[tuple[str, Sequence[tuple[str, float, str, str]]]]) -> str:
-    """`suites`: (name, [(case, seconds, "", "failure" or "skipped", text)])."""
+    """Return a JUnit report as XML.
+
+    Args:
+        suites: (name, cases) of each suite. A case is (name, seconds, kind, text), and its kind is "failure", "skipped"
+            or "" for a case that passed.
+    """
     root = ET.Element("testsuites", name=name)
     for suite_name, cases in suites:
         suite = ET.SubElement(
@@ -120,7 +148,7 @@ def _junit(name: str, suites: Sequence[tuple[str, Sequence[tuple[str, float, str
         )
         for case_name, seconds, kind, text in cases:
             case = ET.SubElement(suite, "testcase", classname=suite_name, name=case_name, time=f"{seconds:.3f}")
-            clean = "".join(letter for letter in text if letter.isprintable() or letter in "\n\t")
+            clean = "".join(character for character in text if character.isprintable() or character in "\n\t")
             if kind:
                 ET.SubElement(case, kind, message=clean.split("\n", 1)[0]).text = clean
             elif clean:

@@ -1,4 +1,4 @@
-"""How deploys and errors look: live on a terminal, line by line in a log."""
+"""Views of deploys and errors: live rows on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -45,13 +45,17 @@ _STYLE = {
     UnitOutcome.FAILED: "red",
     UnitOutcome.INTERRUPTED: "yellow",
 }
-# Columns that a live row needs beside the step that runs: region, phase, counts, seconds and the gaps.
+# Characters of a live row that are not for the current step: region, phase, counts, seconds and the gaps.
 _LIVE_COLUMNS = 52
 _DONE_WORD = {"create": "created", "update": "updated", "delete": "removed", "replace": "replaced", "read": "read"}
 
 
 def print_error(error: MjctlError, *, as_json: bool) -> None:
-    """What happened, where, what next, on stderr; with --output json also the one document on stdout."""
+    """Print an error on stderr: what happened, where, and what to do next.
+
+    Args:
+        as_json: Print the error as the JSON document on stdout too, unless the command has printed its document.
+    """
     from mjctl.cli.output.console import SafeConsole
     from mjctl.cli.output.json_document import json_is_printed, print_json
 
@@ -61,10 +65,10 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
         if text:
             console.print(label, style=style, end="", soft_wrap=True)
             first, *more = text.split("\n")
-            # Not folded: the terminal wraps it, and a command in it can be copied.
+            # The line is not folded here. The terminal wraps it, so that a command in the line can be copied.
             console.print(printable(first), soft_wrap=True)
             for line in more:
-                # Indented, so that no text from outside looks like a line of mjctl.
+                # Further lines are indented, so that foreign text cannot imitate a line of mjctl.
                 console.print(f"         {printable(line)}", soft_wrap=True)
     chosen().note(f"error: {error}")
     if as_json and not json_is_printed():
@@ -75,7 +79,7 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
 
 
 def short_address(address: str) -> str:
-    """`module.server["game-a-1"].terraform_data.process` is `game-a-1` to a person."""
+    """Return the short name of a resource: `module.server["game-a-1"].terraform_data.process` gives `game-a-1`."""
     keys = re.findall(r'\["([^"]+)"\]', address)
     if keys:
         return str(keys[-1])
@@ -84,20 +88,30 @@ def short_address(address: str) -> str:
 
 
 def provisioner_text(event: ProvisionerLine) -> str:
-    """What a provisioner said, named once; "" for Terraform's own note that it runs one."""
+    """Return a line of a provisioner's output, with the name of its resource in front.
+
+    Returns:
+        "" for a line that is not worth showing, such as Terraform's own note that it executes the provisioner.
+    """
     name = short_address(event.address)
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # The end of a process' log. The error repeats it, with its cause first.
+        # The line is from the end of a process's log. The error message repeats these lines, after the cause.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 
 
 class LogView:
-    """For CI and pipes: one line an event, with its unit. `verbose` adds what is planned, begun and warned of."""
+    """Shows a run in CI and in pipes: one line for each event, with the name of its unit."""
 
     def __init__(self, say: Callable[[str], None], *, verbose: bool = False) -> None:
+        """Prepare the view.
+
+        Args:
+            say: Prints one line.
+            verbose: Also show planned changes, steps that begin, and warnings of Terraform.
+        """
         self._say = say
         self._verbose = verbose
 
@@ -108,9 +122,11 @@ class LogView:
         pass
 
     def phase(self, unit: str, phase: Phase) -> None:
+        """Print that a phase of a unit begins."""
         self.note(unit, str(phase))
 
     def event(self, unit: str, event: Event) -> None:
+        """Print an event of Terraform, if it is worth a line."""
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
             self.note(unit, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
@@ -118,12 +134,15 @@ class LogView:
             self.note(unit, text)
 
     def note(self, unit: str, text: str) -> None:
+        """Print a line about a unit."""
         self._say(printable(f"[{unit}] {text}"))
 
     def finished(self, result: UnitResult) -> None:
+        """Print the outcome of a unit and the seconds that it took."""
         self.note(result.unit, f"{outcome_text(result.outcome)} in {result.seconds:.1f} s")
 
     def message(self, text: str) -> None:
+        """Print a line about the whole run."""
         self._say(printable(text))
 
     def _more(self, event: Event) -> str:
@@ -137,7 +156,7 @@ class LogView:
 
 
 class LiveView:
-    """For a terminal: one row a unit, updated in place, on stderr."""
+    """Shows a run on a terminal: one row for each unit, updated in place, on stderr."""
 
     def __init__(self, console: SafeConsole) -> None:
         from rich.live import Live
@@ -154,21 +173,26 @@ class LiveView:
         self._live.stop()
 
     def phase(self, unit: str, phase: Phase) -> None:
+        """Show the phase that a unit begins."""
         row = self._row(unit)
         row.phase, row.outcome, row.ended = phase, None, None
 
     def event(self, unit: str, event: Event) -> None:
+        """Show an event of Terraform in the row of its unit."""
         self._row(unit).show(event)
 
     def note(self, unit: str, text: str) -> None:
+        """Show a text as the current step of a unit."""
         self._row(unit).current = text
 
     def finished(self, result: UnitResult) -> None:
+        """Show the outcome of a unit, and stop its clock."""
         row = self._row(result.unit)
         row.phase, row.outcome, row.current = Phase.FINISHED, result.outcome, ""
         row.ended = time.monotonic()
 
     def message(self, text: str) -> None:
+        """Print a line about the whole run above the rows."""
         self._console.print(printable(text), soft_wrap=True)
 
     def _row(self, unit: str) -> _Row:
@@ -185,7 +209,7 @@ class LiveView:
             Column("NOW", 3),
             headless=True,
         )
-        # One line for each region: what does not fit is cut, and the next step replaces it within a second.
+        # Each region has one line. Text that does not fit is cut, and the next step replaces it within a second.
         room = max(0, self._console.width - _LIVE_COLUMNS)
         for unit, row in self._rows.items():
             state = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
@@ -227,7 +251,7 @@ class _Row:
 
 
 class _Both:
-    """One view in front of a person, another for the log file."""
+    """Passes everything to two views: the shown view, and the view that writes the log file."""
 
     def __init__(self, shown: LogView | LiveView, kept: LogView) -> None:
         self._shown, self._kept = shown, kept
@@ -264,7 +288,10 @@ View = LogView | LiveView | _Both
 
 
 def view_for(console: SafeConsole) -> View:
-    """Live rows where somebody watches, log lines elsewhere and with --verbose; the log file gets its own lines."""
+    """Return the view for a run: live rows on a terminal, log lines in a pipe, in CI and with --verbose.
+
+    With --log-file, the view also writes all lines to the log file.
+    """
     options = chosen()
 
     def say(text: str) -> None:
@@ -276,27 +303,33 @@ def view_for(console: SafeConsole) -> View:
 
 
 def results_view(results: Sequence[UnitResult], contracts: Mapping[str, Contract]) -> Group:
-    """How each region ended and, on lines of their own, where it is played: nothing there is ever cut off."""
+    """Return a table with the result of each unit, then a line with the address at which each region is played.
+
+    The addresses have separate lines, because a table could leave them out.
+    """
     from rich.console import Group
 
     from mjctl.cli.output.tables import whole_line
 
     addresses = {region: contract.endpoints for region, contract in contracts.items()}
-    pages = [f"play in {region}: {found.web}" for region, found in addresses.items() if found.web]
+    pages = [f"play in {region}: {endpoints.web}" for region, endpoints in addresses.items() if endpoints.web]
     return Group(results_table(results, addresses), *(whole_line(page) for page in pages))
 
 
 def trust_advice(contracts: Mapping[str, Contract]) -> list[str]:
-    """One line a region with a private authority: what a browser needs before it opens the region's page."""
+    """Return a line for each region with a private certificate authority: the command that makes browsers trust it."""
     return [
-        f"before a browser opens {region}'s page, once: {_trust_command(region, contract, contract.ca_file)}"
+        f"before a browser opens the page of {region}, run once: {_trust_command(region, contract, contract.ca_file)}"
         for region, contract in contracts.items()
         if contract.endpoints.web and contract.ca_file
     ]
 
 
 def _trust_command(region: str, contract: Contract, authority: str) -> str:
-    """What makes browsers of this user trust the authority; docs/local-tls.md has those with a store of their own."""
+    """Return the command that makes browsers of this user trust the certificate authority.
+
+    Some browsers have their own store of certificates; docs/local-tls.md describes them.
+    """
     file = shlex.quote(authority)
     if sys.platform == "darwin":
         return f"security add-trusted-cert -p ssl -k ~/Library/Keychains/login.keychain-db {file}"
@@ -304,10 +337,14 @@ def _trust_command(region: str, contract: Contract, authority: str) -> str:
 
 
 def results_table(results: Sequence[UnitResult], addresses: Mapping[str, Endpoints]) -> DataTable:
-    """How each region ended; `addresses` are shown where known."""
+    """Return a table with the result of each unit.
+
+    Args:
+        addresses: region -> its endpoints, as far as they are known.
+    """
     from mjctl.cli.output.tables import Column, DataTable
 
-    # A column that no row fills would only ask what is missing: health without a gate, for example.
+    # A column without content, such as HEALTH without a gate, would look like missing data. It is left out.
     forgotten = any(result.forget for result in results)
     watched = any(result.verdict for result in results)
     table = DataTable(
@@ -339,13 +376,13 @@ def results_table(results: Sequence[UnitResult], addresses: Mapping[str, Endpoin
 
 
 def _outcome(result: UnitResult) -> Text:
-    """A unit that waits also says for what."""
+    """Return the outcome of a unit as text. For a unit that waits, the text names the units that it waits for."""
     text = outcome_text(result.outcome)
     return text.append(f" for {', '.join(result.waits_for)}") if result.waits_for else text
 
 
 def outcome_text(outcome: str) -> Text:
-    """`rolled_back` in words and in its colour."""
+    """Return an outcome in words and in its colour: `rolled_back` gives `rolled back`, in yellow."""
     from rich.text import Text
 
     return Text(str(outcome).replace("_", " "), style=_STYLE.get(UnitOutcome(outcome), ""))
@@ -357,8 +394,12 @@ def _revisions(result: UnitResult) -> str:
     return result.revision or (f"refused {result.refused}" if result.refused else "")
 
 
-def status_table(found: Sequence[UnitStatus], failed_over: Sequence[str] = ()) -> DataTable:
-    """One row a region."""
+def status_table(statuses: Sequence[UnitStatus], failed_over: Sequence[str] = ()) -> DataTable:
+    """Return a table of units: state, revision, age and lock.
+
+    Args:
+        failed_over: regions whose players are sent to other regions.
+    """
     from mjctl.cli.output.tables import Column, DataTable, human_age
 
     styles = {"deployed": "green", "partial": "yellow", "damaged": "red", "absent": "dim"}
@@ -373,19 +414,19 @@ def status_table(found: Sequence[UnitStatus], failed_over: Sequence[str] = ()) -
         Column("MISSING PARTS", 1),
         Column("HELD BY", folds=True),
     )
-    for one in found:
-        held = ""
-        if one.held_by:
-            held = f"{one.held_by.get('purpose')} (pid {one.held_by.get('pid')}) {one.held_by.get('message') or ''}"
+    for status in statuses:
+        state, holder, held = status.state, status.held_by, ""
+        if holder:
+            held = f"{holder.get('purpose')} (pid {holder.get('pid')}) {holder.get('message') or ''}"
         table.add_row(
-            one.unit,
-            (f"{one.state}, failed over", "yellow") if one.unit in failed_over else (one.state, styles[one.state]),
-            one.revision or "",
-            one.commit or "",
-            one.standing or "",
-            human_age(one.applied_at),
-            "" if one.serial is None else str(one.serial),
-            ", ".join(one.gone),
+            status.unit,
+            (f"{state}, failed over", "yellow") if status.unit in failed_over else (state, styles[state]),
+            status.revision or "",
+            status.commit or "",
+            status.standing or "",
+            human_age(status.applied_at),
+            "" if status.serial is None else str(status.serial),
+            ", ".join(status.gone),
             held,
         )
     return table

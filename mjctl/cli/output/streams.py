@@ -1,4 +1,4 @@
-"""Standard streams that cannot break a command: closed, full, cut off, or with an encoding that lacks a character."""
+"""Standard streams that cannot break a command, even if they are closed, are full or lack a character."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# The reader is gone: a pipe whose other end is closed (head, less), a terminal that was closed (EIO).
+# Errors that mean that the output has no reader any more. EPIPE: the other end of a pipe is closed, for example by
+# `head`. EIO: the terminal was closed.
 _READER_GONE = frozenset({errno.EPIPE, errno.EIO})
 
 
 class ResilientWriter(io.RawIOBase):
-    """Write to a file descriptor and never raise: the work of a command matters more than its output.
+    """Writes to a file descriptor and never raises, because the work of a command matters more than its output.
 
-    A deploy whose log viewer ends must go on. After the first failure everything else is dropped.
+    A deploy must continue if its log viewer ends. After the first error, all further output is dropped.
 
     Attributes:
-        failure: The error that ended the output, for example a full disk; None while all is well.
+        failure: The error that ended the output, for example a full disk. None without an error.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -32,15 +33,23 @@ class ResilientWriter(io.RawIOBase):
         self.failure: OSError | None = None
 
     def writable(self) -> bool:
+        """Return True: the stream accepts output."""
         return True
 
     def fileno(self) -> int:
+        """Return the file descriptor."""
         return self._descriptor
 
     def isatty(self) -> bool:
+        """Return whether the file descriptor is a terminal."""
         return os.isatty(self._descriptor)
 
     def write(self, data: ReadableBuffer, /) -> int:
+        """Write `data`, or drop it after an error.
+
+        Returns:
+            The number of bytes that were written. After an error, the size of `data`.
+        """
         size = memoryview(data).nbytes
         while self.failure is None:
             try:
@@ -54,34 +63,45 @@ class ResilientWriter(io.RawIOBase):
 
     @property
     def reader_is_gone(self) -> bool:
+        """Return whether the reader of the stream has ended: a pipe or a terminal was closed."""
         return self.failure is not None and self.failure.errno in _READER_GONE
 
 
 @dataclass(frozen=True)
 class StandardStreams:
-    """What stdout and stderr of this process are written through."""
+    """Holds the writers of stdout and stderr of this process.
+
+    Attributes:
+        out: writer of stdout.
+        err: writer of stderr.
+    """
 
     out: ResilientWriter
     err: ResilientWriter
 
     def finish(self) -> OSError | None:
-        """Flush both streams. Returns the error that kept data from stdout, unless its reader had enough."""
+        """Flush stdout and stderr.
+
+        Returns:
+            The error that prevented output on stdout, for example a full disk. None without an error, and if the
+            reader of stdout has ended.
+        """
         sys.stdout.flush()
         sys.stderr.flush()
         return None if self.out.reader_is_gone else self.out.failure
 
 
 def protect_standard_streams() -> StandardStreams:
-    """Replace stdout and stderr by streams that cannot break a command, and open what the caller has closed.
+    """Replace stdout and stderr by streams that cannot break a command.
 
-    A closed descriptor is opened on the null device. Otherwise the next file that this process opens, a lock or a
-    state, would become its standard output.
+    A standard descriptor that the caller has closed is opened on the null device. Otherwise the next file that this
+    process opens, such as a lock or a state, would become its standard output.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # The lowest free number is used, and all lower ones are open by now.
+            # `os.open` uses the lowest free number. All lower descriptors are open, so that number is `descriptor`.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
     if sys.stdin is None:
@@ -93,7 +113,7 @@ def protect_standard_streams() -> StandardStreams:
 
 
 def _text(raw: ResilientWriter, replaced: TextIO | None) -> io.TextIOWrapper:
-    """A text stream in the encoding of the replaced one; characters that it lacks are written as escapes."""
+    """Return a text stream with the encoding of the replaced stream. Characters that it lacks become escapes."""
     if replaced is not None:
         replaced.flush()
     return io.TextIOWrapper(
@@ -105,6 +125,6 @@ def _text(raw: ResilientWriter, replaced: TextIO | None) -> io.TextIOWrapper:
 
 
 def reader_is_gone(stream: object) -> bool:
-    """Whether what is written to this stream reaches no reader any more: a command without an end can stop then."""
+    """Return whether the stream has no reader any more, so that a command without an end can stop."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return isinstance(raw, ResilientWriter) and raw.reader_is_gone

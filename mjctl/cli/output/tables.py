@@ -1,4 +1,4 @@
-"""How tables look: no frame, a quiet head, numbers to the right, and no name, id or time that is wrapped or cut."""
+"""Tables without a frame. Numbers are aligned to the right, and names, ids and times are never wrapped or cut."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 2
-# A message that has fewer columns than this to the right of its row stands below the row instead.
+# If fewer characters than this remain for the message beside a row, the message is printed below the row.
 _NARROWEST_MESSAGE = 24
 _INDENT = 4
 _WORD = re.compile(r"\s*\S+\s*")
@@ -23,13 +23,14 @@ _WORD = re.compile(r"\s*\S+\s*")
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table.
+    """Describes a column of a table.
 
     Attributes:
-        heading: In capitals.
-        priority: 0 is always shown. Of the others the largest number is left out first where the line is too short.
-        right: Align to the right, for numbers.
-        folds: Free text that may continue on further lines. Only the last column can.
+        heading: The heading, in capitals.
+        priority: A column with priority 0 is always shown. If the line is too short, the column with the largest
+            priority is left out first.
+        right: Align the cells to the right, for numbers.
+        folds: The cells are free text that may continue on further lines. Only the last column can fold.
     """
 
     heading: str
@@ -39,13 +40,18 @@ class Column:
 
 
 class DataTable:
-    """Rows of data for people. Cells are escaped, so that data cannot control the terminal.
+    """Shows rows of data to people. Cells are escaped, so that data cannot control the terminal.
 
-    A table that does not fit leaves out columns by priority and names them below. If the columns of priority 0 alone
-    are too wide, each row becomes a block of `HEADING value` lines.
+    A table that is too wide leaves out columns by priority, and names these columns below the table. If the columns of
+    priority 0 alone are too wide, each row becomes a block of lines `HEADING value`.
     """
 
     def __init__(self, *columns: Column, headless: bool = False) -> None:
+        """Create an empty table.
+
+        Args:
+            headless: Print neither the headings nor the names of columns that were left out.
+        """
         if any(column.folds for column in columns[:-1]):
             raise ValueError("only the last column can fold")
         self._columns = columns
@@ -54,13 +60,14 @@ class DataTable:
 
     @property
     def row_count(self) -> int:
+        """Return the number of rows."""
         return len(self._rows)
 
     def add_row(self, *cells: str | Text | tuple[str, str]) -> None:
         """Add a row.
 
         Args:
-            cells: A cell for each column: text, `(text, style)`, or a Text made by `styled`.
+            cells: A cell for each column: text, `(text, style)`, or the result of `styled`.
         """
         if len(cells) != len(self._columns):
             raise ValueError(f"{len(cells)} cells for {len(self._columns)} columns")
@@ -73,7 +80,7 @@ class DataTable:
         widths = {index: self._width(index) for index in every}
         shown, layout = self._layout(widths, options.max_width)
         if layout != "beside" or len(shown) < len(every):
-            # A few very long cells must not cost all other rows their columns.
+            # A few very long cells must not remove columns from all other rows.
             widths = {index: self._usual_width(index, options.max_width // 2) for index in every}
             shown, layout = self._layout(widths, options.max_width)
         if layout == "blocks":
@@ -93,7 +100,12 @@ class DataTable:
         return index not in shown and bool(self._columns[index].heading) and self._has_content(index)
 
     def _layout(self, widths: dict[int, int], room: int) -> tuple[list[int], str]:
-        """The columns to show, and how: a message `beside` its row, a message `below` its row, or `blocks`."""
+        """Choose the columns to show and the layout.
+
+        Returns:
+            (indexes of the columns, layout). The layout is `beside` or `below` for the place of the message of a row,
+            or `blocks`.
+        """
         every = list(range(len(self._columns)))
         message = every[-1:] if self._columns and self._columns[-1].folds else []
         shown = every
@@ -103,7 +115,7 @@ class DataTable:
             droppable = [index for index in shown if self._columns[index].priority]
             if not droppable:
                 break
-            # A column without content is no loss. Of equal columns the right one goes.
+            # Columns without content are left out first. Of columns with equal priority, the right column is left out.
             drop = max(droppable, key=lambda i: (not self._has_content(i), self._columns[i].priority, i))
             shown = [index for index in shown if index != drop]
         if message and message[0] in shown and _needed(widths, [i for i in shown if i not in message], []) <= room:
@@ -117,7 +129,10 @@ class DataTable:
         return max([heading, *(row[index].cell_len for row in self._rows)])
 
     def _usual_width(self, index: int, most: int) -> int:
-        """The width of a needed column without its cells of more than `most` columns, unless all are that long."""
+        """Return the width of a column of priority 0, ignoring its cells of more than `most` characters.
+
+        If all cells are that long, or the column may be left out or folded, return the width of the widest cell.
+        """
         from rich.cells import cell_len
 
         column = self._columns[index]
@@ -151,7 +166,7 @@ class DataTable:
         yield from (_raw(Text(" " * indent).append_text(line)) for line in lines[1:])
 
     def _lines(self, cells: Sequence[Text], shown: Sequence[int], widths: dict[int, int]) -> Iterator[Text]:
-        """One line, or more if a cell is longer than its column: the cells after it then begin a line of their own."""
+        """Yield the lines of a row. After a cell that is longer than its column, the next cells begin a new line."""
         from rich.text import Text
 
         line = list(cells)
@@ -194,12 +209,20 @@ def _needed(widths: dict[int, int], shown: Sequence[int], message: Sequence[int]
 
 
 def plain_table(*headings: str) -> DataTable:
-    """A table whose columns are all needed; a heading that begins with `>` is aligned to the right."""
+    """Return a table that never leaves out a column.
+
+    Args:
+        headings: The headings. A column whose heading begins with `>` is aligned to the right.
+    """
     return DataTable(*(Column(heading.removeprefix(">"), right=heading.startswith(">")) for heading in headings))
 
 
 def styled(*parts: str | tuple[str, str]) -> Text:
-    """One line of text from parts with and without a style; every part is escaped first."""
+    """Return a line of text. Each part is escaped.
+
+    Args:
+        parts: Text, or (text, style).
+    """
     from rich.text import Text
 
     return Text.assemble(
@@ -208,12 +231,12 @@ def styled(*parts: str | tuple[str, str]) -> Text:
 
 
 def whole_line(*parts: str | tuple[str, str]) -> Text:
-    """A line that is never folded, for addresses and commands that are copied."""
+    """Return a line that is never folded, so that an address or a command in it can be copied."""
     return _raw(styled(*parts))
 
 
 class Sentence:
-    """A line that is folded between words where it is shown, so that a time or a name in it stays whole."""
+    """Prints a line that is folded between words only, so that times and names in the line stay whole."""
 
     def __init__(self, *parts: str | tuple[str, str]) -> None:
         self.text = styled(*parts)
@@ -223,7 +246,7 @@ class Sentence:
 
 
 def folded(text: Text, room: int) -> list[Text]:
-    """Split a text into lines of this many columns, between words only: a longer word stays whole."""
+    """Split a text into lines of at most `room` characters, between words only. A word that is longer stays whole."""
     from rich.cells import cell_len
 
     breaks, used = [], 0
@@ -248,13 +271,13 @@ def _cell(cell: str | Text | tuple[str, str]) -> Text:
 
 
 def _raw(line: Text) -> Text:
-    """A line that Rich neither wraps nor cuts."""
+    """Return the line with settings by which Rich neither wraps nor cuts it."""
     line.no_wrap, line.overflow = True, "ignore"
     return line
 
 
 def human_bytes(count: float) -> str:
-    """1536 -> `1.5 KiB`."""
+    """Return a number of bytes for people: 1536 gives `1.5 KiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if abs(count) < 1024:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -263,7 +286,7 @@ def human_bytes(count: float) -> str:
 
 
 def human_seconds(seconds: float | None) -> str:
-    """90061 -> `1d 1h`; None -> `-`."""
+    """Return a number of seconds for people: 90061 gives `1d 1h`, and None gives `-`."""
     if seconds is None:
         return "-"
     whole = int(seconds)
@@ -275,11 +298,11 @@ def human_seconds(seconds: float | None) -> str:
 
 
 def human_age(instant: datetime | str | None, now: datetime | None = None) -> str:
-    """How long ago an instant was: `12 min ago`; `in 5 min` for the future; `-` for None.
+    """Return the age of an instant for people: `12 min ago`, `in 5 min` for the future, `-` for None.
 
     Args:
-        instant: A time with or without an offset (then UTC), or ISO 8601 text. Text that is no time is returned as is.
-        now: The present; by default the clock's.
+        instant: A time, or text in ISO 8601. A time without an offset is UTC. Other text is returned unchanged.
+        now: The present time. By default the time of the clock.
     """
     if instant is None or instant == "":
         return "-"
@@ -300,7 +323,7 @@ def human_age(instant: datetime | str | None, now: datetime | None = None) -> st
 
 
 def counted(count: int, thing: str) -> str:
-    """`1 key`, `2 keys`, `1 match`, `2 matches`."""
+    """Return a number with its noun: `1 key`, `2 keys`, `1 match`, `2 matches`."""
     if count == 1:
         return f"{count} {thing}"
     return f"{count} {thing}{'es' if thing.endswith(('ch', 's', 'x')) else 's'}"

@@ -15,7 +15,7 @@ from tests.documents import read_document
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where crash reports go."""
+    """Return the folder that receives the crash reports."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
@@ -27,7 +27,7 @@ def raises(error: Exception) -> Any:
     return raise_it
 
 
-def test_an_internal_fault_is_the_one_json_document_too(
+def test_an_internal_error_is_printed_as_json_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     monkeypatch.setattr(config, "open_environment", raises(RuntimeError("a \ud800 secret of nobody")))
@@ -43,7 +43,7 @@ def test_an_internal_fault_is_the_one_json_document_too(
     assert "Traceback" not in captured.err
 
 
-def test_an_internal_fault_without_a_folder_for_its_report_is_still_reported(
+def test_an_internal_error_is_printed_even_if_its_report_cannot_be_written(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(folder / "none"))
@@ -53,7 +53,7 @@ def test_an_internal_fault_without_a_folder_for_its_report_is_still_reported(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("late"), NotFoundError("late")])
-def test_an_error_after_the_document_prints_no_second_one(
+def test_an_error_after_the_json_document_prints_no_second_document(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception
 ) -> None:
     emit = Session.emit
@@ -91,7 +91,7 @@ def test_an_error_after_the_document_prints_no_second_one(
         ("status --output", None, False),
     ],
 )
-def test_whether_the_error_of_a_refused_line_is_json(
+def test_the_error_of_an_invalid_command_line_is_json_if_the_line_asks_for_json(
     line: str, variable: str | None, wanted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MJCTL_OUTPUT", raising=False)
@@ -117,7 +117,7 @@ def test_help_is_a_command(words: list[str], shown: str, capsys: pytest.CaptureF
     assert shown in capsys.readouterr().out
 
 
-def test_help_of_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_of_an_unknown_command_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["help", "cache", "nosuch"]) == ExitCode.USAGE
     assert "flush" in capsys.readouterr().err
 

@@ -1,4 +1,4 @@
-"""Options and helpers that several commands of `mjctl backup` use."""
+"""Helpers that several commands of `mjctl backup` use."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ if TYPE_CHECKING:
 
 
 def kinds_of(only: Sequence[str] | None) -> list[Kind]:
-    """Return the kinds of stores that --only names, or all."""
+    """Return the kinds of data stores that --only names, or all kinds if --only was not given."""
     from mjctl.models.backup import Kind
 
     return [Kind(part) for part in only] if only else list(Kind)
 
 
 def records(progress: Progress, label: str) -> Callable[[str, int], None]:
-    """Add a line of progress. Returns the callback that counts records, whatever the part they belong to.
+    """Add a line of progress that counts records.
 
-    Totals are not known: to count them would read everything once more.
+    The line has no total, because counting the records in advance would read all data once more.
+
+    Returns:
+        A callback that adds a number of records. It ignores its first argument, the part that the records belong to.
     """
     add = progress.counter(label)
     return lambda _part, count: add(count)

@@ -1,4 +1,4 @@
-"""`mjctl backup drill`."""
+"""`mjctl backup drill`: shows that a backup can be restored."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ def drill(
 ) -> None:
     """Restore a backup into a scratch copy, check it, remove it.
 
-    Exit code 14 when the backup is not proven.
+    The command does not change the region's own data stores, and does not ask. Exit code 14 if the restored copy
+    differs from the backup, fails a check or cannot be compared.
 
-    With --kind managed, only tables can be proven: nothing outside the VPC can read a restored cluster or cache. The
-    report names what is not proven; --only table asks for the tables alone.
+    With --kind managed, the drill can prove tables only, because a restored cluster or cache cannot be read from
+    outside the VPC. The report names the parts that are not proven. To leave out these parts, use --only table.
 
     Example: mjctl backup drill latest --region us-east-1
     """
@@ -57,12 +58,15 @@ def drill(
     from mjctl.cli.target import Target, conclude
 
     if only and kind is not BackupKind.MANAGED:
-        raise UsageError("--only goes with --kind managed", hint="a portable drill proves all that the backup holds")
+        raise UsageError(
+            "--only needs --kind managed",
+            hint="leave out --only: a drill of a portable backup proves every part of it",
+        )
     target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
     with target.session.progress() as progress:
 
-        def one(contract: Contract) -> Awaitable[Any]:
+        def drill_region(contract: Contract) -> Awaitable[Any]:
             if kind is BackupKind.MANAGED:
                 from mjctl.backup import managed
 
@@ -76,7 +80,7 @@ def drill(
                 on_progress=records(progress, f"rehearsing {contract.region}"),
             )
 
-        outcomes = target.each_that_has(one)
+        outcomes = target.each_that_has(drill_region)
     if junit is not None:
         _write_junit(junit, target, outcomes)
     conclude(target.session, outcomes, drill_report(outcomes), drill_entry)
@@ -85,7 +89,7 @@ def drill(
 
 
 def _write_junit(path: Path, target: Target, outcomes: Sequence[RegionOutcome[Any]]) -> None:
-    """One suite a region; a region whose drill could not begin is a failure too.
+    """Write a JUnit report with one suite for each region. A region whose drill could not begin counts as a failure.
 
     Raises:
         PermissionDeniedError: the file cannot be written.

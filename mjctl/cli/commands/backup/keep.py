@@ -1,4 +1,4 @@
-"""`mjctl backup create | list | show | verify`."""
+"""`mjctl backup create`, `list`, `show` and `verify`."""
 
 from __future__ import annotations
 
@@ -32,12 +32,17 @@ def create(
         typer.Option(
             "--cache-namespace",
             metavar="GLOB",
-            help="Glob over cache namespaces to keep, `!` takes away; repeatable. Instead of backup.cache_namespaces.",
+            help="Back up the cache namespaces that this glob matches; a glob after `!` excludes namespaces. "
+            "Repeatable. Default: backup.cache_namespaces of the environment's file.",
         ),
     ] = None,
     copy_to: Annotated[
         str | None,
-        typer.Option("--copy-to", metavar="REGION", help="Also keep a copy in, and for the key of, this region."),
+        typer.Option(
+            "--copy-to",
+            metavar="REGION",
+            help="Also write a copy to the store of this region. The key of this region can open the backup, too.",
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     store: StoreOption = None,
@@ -48,7 +53,7 @@ def create(
 ) -> None:
     """Back up tables, database and cache of each region.
 
-    A backup is complete or it is not kept.
+    The command only reads the region's data stores. If it fails or is stopped, it keeps no partial backup.
 
     Example: mjctl backup create --region us-east-1
     """
@@ -95,7 +100,7 @@ def list_backups(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """List the backups of each region, incomplete backups included.
+    """List the backups of each region, also incomplete backups.
 
     Example: mjctl backup list --region us-east-1 --output json
     """
@@ -117,7 +122,7 @@ def list_backups(
         target.session,
         entries,
         backup_table(entries),
-        lambda found: {"backups": [summary_entry(entry) for entry in found]},
+        lambda backups: {"backups": [summary_entry(entry) for entry in backups]},
     )
 
 
@@ -130,7 +135,7 @@ def show(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show parts, counts and sizes of a backup, and the keys for it.
+    """Show parts, counts and sizes of a backup, and its keys.
 
     Example: mjctl backup show latest --region us-east-1
     """
@@ -149,7 +154,8 @@ def verify(
     backup: BackupArgument = "latest",
     *,
     every: Annotated[
-        bool, typer.Option("--all", envvar="MJCTL_BACKUP_ALL", help="Every complete backup, not one.")
+        bool,
+        typer.Option("--all", envvar="MJCTL_BACKUP_ALL", help="Verify every complete backup, and ignore BACKUP."),
     ] = False,
     store: StoreOption = None,
     env: EnvOption = "local",
@@ -159,7 +165,7 @@ def verify(
 ) -> None:
     """Read a whole backup and check signature, digests and counts.
 
-    Exit code 14 when anything differs.
+    The command restores nothing. Exit code 14 if the backup is damaged.
 
     Example: mjctl backup verify latest --region us-east-1
     """

@@ -1,4 +1,4 @@
-"""`mjctl backup prune`."""
+"""`mjctl backup prune`: deletes old backups."""
 
 from __future__ import annotations
 
@@ -28,18 +28,35 @@ def prune(
     *,
     kind: KindOption = BackupKind.PORTABLE,
     keep_last: Annotated[
-        int | None, typer.Option("--keep-last", metavar="COUNT", min=0, help="The newest so many.")
+        int | None,
+        typer.Option("--keep-last", metavar="COUNT", min=0, help="Keep the newest COUNT backups."),
     ] = None,
     keep_daily: Annotated[
-        int | None, typer.Option("--keep-daily", metavar="COUNT", min=0, help="One of each of so many days.")
+        int | None,
+        typer.Option(
+            "--keep-daily",
+            metavar="COUNT",
+            min=0,
+            help="Keep the newest backup of each day, for the newest COUNT days (UTC) that have a backup.",
+        ),
     ] = None,
     keep_weekly: Annotated[
         int | None,
-        typer.Option("--keep-weekly", metavar="COUNT", min=0, help="One of each of so many weeks."),
+        typer.Option(
+            "--keep-weekly",
+            metavar="COUNT",
+            min=0,
+            help="Keep the newest backup of each ISO week, for the newest COUNT weeks that have a backup.",
+        ),
     ] = None,
     keep_monthly: Annotated[
         int | None,
-        typer.Option("--keep-monthly", metavar="COUNT", min=0, help="One of each of so many months."),
+        typer.Option(
+            "--keep-monthly",
+            metavar="COUNT",
+            min=0,
+            help="Keep the newest backup of each month, for the newest COUNT months that have a backup.",
+        ),
     ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -49,11 +66,13 @@ def prune(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove backups that the policy does not keep.
+    """Delete backups that the retention policy does not keep.
 
-    Also removes what interrupted runs have left. Shows the plan, then asks.
+    The command shows its plan and asks first. It also deletes incomplete backups that interrupted runs have left.
+    Damaged backups stay.
 
-    Without a --keep option the environment's backup.keep holds; with one, only what is given counts.
+    Without a --keep option, the policy is backup.keep of the environment's file. With a --keep option, only the given
+    options make the policy.
 
     Example: mjctl backup prune --keep-last 3 --keep-daily 7 --dry-run
     """
@@ -75,7 +94,7 @@ def prune(
 def _prune(
     target: Target, policy: RetentionPolicy, location: str | None, *, managed: bool, dry_run: bool, yes: bool
 ) -> None:
-    """Plan, show, ask, do."""
+    """Plan the deletions, show the plan, ask, then delete."""
     from mjctl.backup import managed as aws
     from mjctl.backup import operations
     from mjctl.cli.output.backup import prune_table, region_lines
@@ -93,9 +112,9 @@ def _prune(
         return
     chosen = {outcome.region: outcome.value for outcome in plans if outcome.value is not None}
     target.session.err.print(prune_table(plans))
-    goes = sum(len(plan.removed) for plan in chosen.values())
-    if goes:
-        target.session.confirm(f"Remove {counted(goes, 'backup')} of {target.scope}, for good?", yes=yes)
+    count = sum(len(plan.removed) for plan in chosen.values())
+    if count:
+        target.session.confirm(f"Delete {counted(count, 'backup')} of {target.scope}, permanently?", yes=yes)
     done = target.in_each_region(
         lambda contract: (
             aws.prune(contract, chosen[contract.region])
@@ -105,6 +124,6 @@ def _prune(
     )
     freed = region_lines(
         done,
-        lambda result: f"{counted(len(result['removed']), 'backup')} removed, {human_bytes(result['freed_bytes'])}",
+        lambda result: f"{counted(len(result['removed']), 'backup')} deleted, {human_bytes(result['freed_bytes'])}",
     )
     conclude(target.session, done, freed, dict)

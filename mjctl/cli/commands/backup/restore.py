@@ -1,4 +1,4 @@
-"""`mjctl backup restore | discard`."""
+"""`mjctl backup restore` and `mjctl backup discard`."""
 
 from __future__ import annotations
 
@@ -35,14 +35,20 @@ def restore(
     *,
     kind: KindOption = BackupKind.PORTABLE,
     only: OnlyOption = None,
-    to_region: Annotated[str | None, typer.Option("--to-region", metavar="REGION", help="Into another region.")] = None,
-    to_env: Annotated[str | None, typer.Option("--to-env", metavar="NAME", help="Into another environment.")] = None,
+    to_region: Annotated[
+        str | None,
+        typer.Option("--to-region", metavar="REGION", help="Restore into this region. Default: the backup's region."),
+    ] = None,
+    to_env: Annotated[
+        str | None,
+        typer.Option("--to-env", metavar="NAME", help="Restore into this environment. Default: the value of --env."),
+    ] = None,
     into: Annotated[
         str | None,
         typer.Option(
             "--into",
             metavar="NAME",
-            help="Into a copy beside the region's own stores, made for this.",
+            help="Restore into a new copy with this name, and leave the region's own data stores unchanged.",
         ),
     ] = None,
     point_in_time: Annotated[
@@ -51,7 +57,7 @@ def restore(
             "--point-in-time",
             metavar="TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
-            help="Moment to go back to (UTC), with --kind managed --into NAME.",
+            help="Restore the state of this moment, such as 2026-01-31T06:30:00Z. Needs --kind managed and --into.",
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -63,14 +69,20 @@ def restore(
 ) -> None:
     """Restore a backup, and compare counts and digests afterwards.
 
-    What is there already is only written over after a question, or with --yes. Stopped half-way, repeat the command.
+    The command shows its plan, and asks before it overwrites existing records. Exit code 14 if the restored data
+    differs from the backup. If the command is interrupted, run it again.
+
+    With --kind managed, AWS restores into new tables and clusters only, so --into is required.
 
     Example: mjctl backup restore latest --region us-east-1 --to-region eu-west-1 --dry-run
     """
     from mjctl.cli.target import Target
 
     if point_in_time is not None and kind is not BackupKind.MANAGED:
-        raise UsageError("--point-in-time goes with --kind managed", hint="a portable backup is of one moment: its id")
+        raise UsageError(
+            "--point-in-time needs --kind managed",
+            hint="a portable backup has the state of one moment only: choose a BACKUP by the time in its id",
+        )
     target = Target(env, region, output)
     source = _only_region(target)
     if kind is BackupKind.MANAGED:
@@ -84,7 +96,7 @@ def restore(
 
 def discard(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="The copy's name; without one, list what there is.")
+        str | None, typer.Argument(metavar="NAME", help="Name of the copy. Without NAME, the command lists the copies.")
     ] = None,
     *,
     yes: YesOption = False,
@@ -93,9 +105,9 @@ def discard(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove a restored copy; without NAME list the copies.
+    """Delete a restored copy; without NAME list the copies.
 
-    `restore --into` makes such copies, and a killed drill leaves one.
+    The command asks before it deletes a copy. `restore --into` makes copies, and a drill that was killed leaves a copy.
 
     Example: mjctl backup discard review --region us-east-1
     """
@@ -105,15 +117,15 @@ def discard(
 
     target = Target(env, region, output, all_regions=all_regions)
     if name is None:
-        found = target.in_each_region(operations.copies)
-        text = region_lines(found, lambda names: ", ".join(names) or "no copy")
-        conclude(target.session, found, text, lambda names: {"copies": names})
+        copies = target.in_each_region(operations.copies)
+        text = region_lines(copies, lambda names: ", ".join(names) or "no copy")
+        conclude(target.session, copies, text, lambda names: {"copies": names})
         return
-    target.session.confirm(f"Remove the copy `{name}` in {target.scope}?", yes=yes)
+    target.session.confirm(f"Delete the copy `{name}` in {target.scope}?", yes=yes)
     removed = target.in_each_region(lambda contract: operations.discard(contract, name))
     if all(outcome.error is None and not outcome.value for outcome in removed):
         raise NotFoundError(f"there is no copy `{name}`", where=target.scope, hint="`mjctl backup discard` lists them")
-    text = region_lines(removed, lambda parts: "removed " + ", ".join(parts) if parts else "was not there")
+    text = region_lines(removed, lambda parts: "deleted " + ", ".join(parts) if parts else "has no such copy")
     conclude(target.session, removed, text, lambda parts: {"removed": parts})
 
 
@@ -129,10 +141,10 @@ def _restore_portable(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Plan, show, ask and restore.
+    """Plan the restore, show the plan, ask, then restore.
 
     Raises:
-        VerificationError: the target differs from the backup afterwards.
+        VerificationError: the restored data differs from the backup.
     """
     from mjctl.backup import operations
     from mjctl.cli.output.backup import restore_plan, restore_report
@@ -149,15 +161,16 @@ def _restore_portable(
         target.session.err.print(restore_plan(plan))
     if plan.overwrites:
         count = sum(step.there or 0 for step in plan.overwrites)
-        target.session.confirm(f"Replace {count} records in {plan.target} by those of {plan.backup_id}?", yes=yes)
+        target.session.confirm(f"Replace {count} records in {plan.target} by the records of {plan.backup_id}?", yes=yes)
     with target.session.progress() as progress:
         report = target.run(work.execute(plan, on_progress=records(progress, f"restoring {destination.region}")))
     target.session.emit(restore_report(report), regions=[restore_entry(destination.region, report)])
     if not report.equal:
         raise VerificationError(
-            "the target differs from the backup after the restore",
+            "the restored data differs from the backup",
             where=report.target,
-            hint="something wrote to it meanwhile: stop the game servers and the worker, then repeat the command",
+            hint="a process wrote to the target during the restore: stop the game servers and the worker, then repeat "
+            "the command",
         )
 
 
@@ -168,7 +181,10 @@ def _restore_managed(
     from mjctl.cli.output.backup import managed_restores
 
     if into is None:
-        raise UsageError("AWS restores into new tables and clusters only", hint="name the copy: --into NAME")
+        raise UsageError(
+            "AWS restores a managed backup into new tables and clusters only",
+            hint="give the new copy a name: --into NAME",
+        )
     if moment is not None and moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     done = target.run(managed.restore(source, backup, into, moment, dry_run=dry_run))
@@ -177,5 +193,8 @@ def _restore_managed(
 
 def _only_region(target: Target) -> Contract:
     if len(target.contracts) != 1:
-        raise UsageError("a restore is from one region", hint=f"give one --region of {', '.join(target.contracts)}")
+        raise UsageError(
+            "a restore needs exactly one region, from which it takes the backup",
+            hint=f"give one --region of {', '.join(target.contracts)}",
+        )
     return next(iter(target.contracts.values()))

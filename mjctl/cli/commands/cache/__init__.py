@@ -1,4 +1,4 @@
-"""`mjctl cache`."""
+"""`mjctl cache`: shows and changes the distributed cache."""
 
 from mjctl.cli.commands.cache import change, inspect
 from mjctl.cli.group import CommandGroup

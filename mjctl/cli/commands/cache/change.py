@@ -1,4 +1,4 @@
-"""`mjctl cache expire | invalidate | flush`."""
+"""`mjctl cache expire`, `invalidate` and `flush`: the commands that change the cache."""
 
 from __future__ import annotations
 
@@ -31,14 +31,18 @@ if TYPE_CHECKING:
 
 def expire(
     key: KeyArgument,
-    seconds: Annotated[float, typer.Argument(metavar="SECONDS", min=0.001, help="Seconds it shall have left.")],
+    seconds: Annotated[
+        float, typer.Argument(metavar="SECONDS", min=0.001, help="Seconds until the key expires, from now on.")
+    ],
     *,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Set how long one key has left.
+    """Set the time to live of a key.
+
+    The command does not ask. After SECONDS, the cache no longer has the key.
 
     Example: mjctl cache expire profile:3f2a 30
     """
@@ -50,21 +54,27 @@ def expire(
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = in_caches(target, lambda cache: cache.expire(*name, seconds))
     require_some(target, outcomes, key, bool)
-    text = lines(outcomes, lambda found: f"expires in {seconds:g} s" if found else "not there")
-    conclude(target.session, outcomes, text, lambda found: {"key": key, "found": found})
+    text = lines(outcomes, lambda exists: f"expires in {seconds:g} s" if exists else "not in the cache")
+    conclude(target.session, outcomes, text, lambda exists: {"key": key, "found": exists})
 
 
 def invalidate(
-    key: Annotated[str | None, typer.Argument(metavar="KEY", help="One key: <namespace>:<key>.")] = None,
+    key: Annotated[
+        str | None, typer.Argument(metavar="KEY", help="Key to invalidate: <namespace>:<key>, such as profile:3f2a.")
+    ] = None,
     *,
     pattern: Annotated[
         str | None,
-        typer.Option("--pattern", "-p", metavar="GLOB", help="Every key that fits a glob, e.g. 'profile:*'."),
+        typer.Option(
+            "--pattern", "-p", metavar="GLOB", help="Invalidate every key that this glob matches, such as 'profile:*'."
+        ),
     ] = None,
     namespace: Annotated[
         str | None,
         typer.Option(
-            "--namespace", metavar="NAMESPACE", help="Everything in a namespace, in one step however large it is."
+            "--namespace",
+            metavar="NAMESPACE",
+            help="Invalidate all keys of this namespace, in one step regardless of their number.",
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -75,23 +85,29 @@ def invalidate(
             "--max-keys-per-second",
             metavar="NUMBER",
             min=1,
-            help="Pace limit; without it only the latency it causes slows it down.",
+            help="Keys that --pattern invalidates in a second at most. Default: no limit, but the command slows down "
+            "when Redis answers slowly.",
         ),
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", metavar="TOKEN", help="Token printed when a --pattern run was interrupted."),
+        typer.Option(
+            "--resume",
+            metavar="TOKEN",
+            help="Continue an interrupted run of --pattern, from the token that the run printed.",
+        ),
     ] = None,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Invalidate one key, a pattern or a namespace.
+    """Invalidate a key, a namespace or all keys of a pattern.
 
-    Afterwards no server answers with an old value.
+    After the command, no server answers with an invalidated value. The command asks only if the pattern matches every
+    key of the cache.
 
-    A pattern may be interrupted: it stops within seconds and prints the token with which --resume goes on.
+    Ctrl-C stops --pattern within seconds. The command then prints a token, and --resume TOKEN continues the work.
 
     Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """
@@ -102,13 +118,19 @@ def invalidate(
     from mjctl.cli.target import Target, conclude
 
     if sum(choice is not None for choice in (key, pattern, namespace)) != 1:
-        raise UsageError("give exactly one of KEY, --pattern and --namespace")
+        raise UsageError(
+            "give exactly one of KEY, --pattern and --namespace",
+            hint="for example `mjctl cache invalidate profile:3f2a --region us-east-1`",
+        )
     if resume is not None and (pattern is None or len(region or ()) != 1):
-        raise UsageError("--resume goes with --pattern and one --region: those of the run that was interrupted")
+        raise UsageError(
+            "--resume needs --pattern and exactly one --region",
+            hint="repeat the pattern and the region of the interrupted run",
+        )
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if pattern is not None:
         if matches_everything(pattern) and not dry_run:
-            target.session.confirm(f"`{pattern}` is the whole cache of {target.scope}. Invalidate it?", yes=yes)
+            target.session.confirm(f"`{pattern}` matches every key. Invalidate the cache of {target.scope}?", yes=yes)
         _invalidate_pattern(target, pattern, dry_run, max_keys_per_second, resume)
         return
     word = "would be invalidated" if dry_run else "invalidated"
@@ -121,8 +143,8 @@ def invalidate(
     conclude(
         target.session,
         singles,
-        lines(singles, lambda found: word if found else "was not there"),
-        lambda found: {"key": name, "found": found, "dry_run": dry_run},
+        lines(singles, lambda exists: word if exists else "was not in the cache"),
+        lambda exists: {"key": name, "found": exists, "dry_run": dry_run},
     )
 
 
@@ -135,9 +157,11 @@ def flush(
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Empty the whole cache.
+    """Remove every key of the cache.
 
-    Matches, leases and the other volatile state of the game stay.
+    The command asks first. If the environment stores players' data, the operator must type the environment's name.
+
+    Matches, leases and the other state that the game keeps in Redis stay.
 
     Example: mjctl cache flush --region us-east-1 --dry-run
     """
@@ -149,7 +173,7 @@ def flush(
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if not dry_run:
         target.session.confirm(
-            f"Flush the whole cache of {target.scope}?",
+            f"Remove every key of the cache of {target.scope}?",
             yes=yes,
             name=target.environment.name if target.environment.stores_players_data else None,
         )
@@ -199,7 +223,7 @@ def _invalidate_pattern(
 
 
 class _Sweeps:
-    """One line of progress for each region, and the token with which an interrupted sweep goes on."""
+    """Shows a line of progress for each region, and remembers the tokens that continue an interrupted sweep."""
 
     def __init__(self, target: Target, word: str) -> None:
         self._target = target
@@ -215,7 +239,7 @@ class _Sweeps:
         self._display.stop()
 
     def of(self, region: str) -> Callable[[SweepProgress], None]:
-        """Return the callback for one region's sweep."""
+        """Return the callback that receives the progress of the sweep in `region`."""
         show = self._display.gauge(f"{self._word} {region}")
 
         def on_progress(progress: SweepProgress) -> None:
@@ -225,7 +249,8 @@ class _Sweeps:
         return on_progress
 
     def say_how_to_resume(self) -> None:
+        """Print for each region how far the sweep came and the option that continues it."""
         for region, progress in self._last.items():
             self._target.session.say(
-                f"{region}: stopped after {progress.removed} keys; the rest: --resume {progress.resume_token}"
+                f"{region}: stopped after {progress.removed} keys; to continue: --resume {progress.resume_token}"
             )

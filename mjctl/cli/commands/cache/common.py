@@ -1,4 +1,4 @@
-"""Options and helpers that several commands of `mjctl cache` use."""
+"""Helpers that several commands of `mjctl cache` use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
-    """Say on stderr what a region's Redis holds under the cache's names that the cache did not write."""
+    """Report on stderr the foreign keys that a command skipped: they have names of the cache, but another writer."""
     from mjctl.cli.output.tables import counted
 
     for outcome in outcomes:
@@ -31,15 +31,22 @@ def say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
 
 
 def in_caches(target: Target, work: Callable[[Access], Awaitable[Any]]) -> list[RegionOutcome[Any]]:
-    """Do `work` with the cache of each region."""
+    """Run `work` with the cache of each region. Returns the outcomes in the order of the regions."""
     from mjctl.cache.access import with_cache
 
     return target.in_each_region(lambda contract: with_cache(contract, work))
 
 
 def require_some(target: Target, outcomes: list[RegionOutcome[Any]], key: str, is_there: Callable[[Any], bool]) -> None:
-    """Raises NotFoundError when every region answered and none has the key."""
+    """Check that a region has the key.
+
+    Args:
+        is_there: tells from a region's result whether the region has the key.
+
+    Raises:
+        NotFoundError: every region answered, and none has the key.
+    """
     if all(outcome.error is None and not is_there(outcome.value) for outcome in outcomes):
         raise NotFoundError(
-            f"`{key}` is not in the cache", where=target.scope, hint="`mjctl cache keys` lists what is there"
+            f"`{key}` is not in the cache", where=target.scope, hint="`mjctl cache keys` lists the keys of the cache"
         )

@@ -1,4 +1,4 @@
-"""`mjctl cache stats | hot | keys | get | ttl`."""
+"""`mjctl cache stats`, `hot`, `keys`, `get` and `ttl`: the commands that only read the cache."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ def stats(
 ) -> None:
     """Show memory, hit ratio, namespaces and the largest keys.
 
-    A large cache is sampled, and the figures then say within what they are right 19 times out of 20.
+    If the cache is large, the command estimates the figures of the namespaces from a sample of the keys. It then shows
+    their margin of error, at a confidence of 95 %.
 
     Example: mjctl cache stats --region us-east-1
     """
@@ -40,18 +41,24 @@ def stats(
 
 def hot(
     *,
-    seconds: Annotated[int, typer.Option("--seconds", metavar="SECONDS", min=1, max=30, help="How long to watch.")] = 5,
+    seconds: Annotated[
+        int,
+        typer.Option("--seconds", metavar="SECONDS", min=1, max=30, help="Seconds for which the reads are observed."),
+    ] = 5,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=100, help="Keys at most, a region.")
+        int,
+        typer.Option(
+            "--limit", "-n", metavar="COUNT", min=1, max=100, help="Number of keys to show at most for each region."
+        ),
     ] = 20,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Watch for some seconds which keys are read most.
+    """Show which keys are read most, observed for some seconds.
 
-    Reads that servers answer from their own memory do not count.
+    Reads that a server answers from its near-cache do not reach Redis, so they do not count.
 
     Example: mjctl cache hot --seconds 10 --region us-east-1
     """
@@ -63,23 +70,30 @@ def hot(
     conclude(target.session, outcomes, hot_table(outcomes), hot_entry)
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.missed_percent >= 1:
-            missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys were not looked at"
+            missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys were not observed"
             target.session.say(missed)
 
 
 def keys(
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help="Glob over <namespace>:<key>.")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(metavar="PATTERN", help="Glob that <namespace>:<key> must match, such as 'profile:*'.")
+    ] = "*",
     *,
     limit: Annotated[
-        int, typer.Option("--limit", "-n", metavar="COUNT", min=1, max=100_000, help="Keys at most, a region.")
+        int,
+        typer.Option(
+            "--limit", "-n", metavar="COUNT", min=1, max=100_000, help="Number of keys to list at most for each region."
+        ),
     ] = 100,
-    sizes: Annotated[bool, typer.Option("--sizes", help="Ask for each key's memory too.")] = False,
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also show the memory that each key takes. This makes the command slower.")
+    ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """List keys by pattern, with the time each has left.
+    """List the keys that match a pattern, with their time to live.
 
     Example: mjctl cache keys 'profile:*' --limit 20 --sizes
     """
@@ -92,7 +106,7 @@ def keys(
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.truncated:
-            target.session.say(f"{outcome.region}: there are more; raise --limit to see them")
+            target.session.say(f"{outcome.region}: the list ends at --limit {limit}; raise it to see more keys")
 
 
 def get(
@@ -102,9 +116,9 @@ def get(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show the value of one key as JSON.
+    """Show the value of a key as JSON.
 
-    Not for a cache that only the ops function reaches.
+    The command does not work with a cache that only the ops function can reach: the function returns no values.
 
     Example: mjctl cache get profile:3f2a --region us-east-1
     """
@@ -126,7 +140,7 @@ def ttl(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show the seconds that one key has left.
+    """Show the seconds until a key expires.
 
     Example: mjctl cache ttl profile:3f2a
     """
@@ -138,5 +152,5 @@ def ttl(
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = in_caches(target, lambda cache: cache.ttl(*name))
     require_some(target, outcomes, key, lambda value: value is not None)
-    text = lines(outcomes, lambda left: "not there" if left is None else f"{left:.1f} s")
+    text = lines(outcomes, lambda left: "not in the cache" if left is None else f"{left:.1f} s")
     conclude(target.session, outcomes, text, lambda left: {"key": key, "ttl_seconds": left})

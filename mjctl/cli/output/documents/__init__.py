@@ -1,4 +1,4 @@
-"""The JSON documents: one model for each command. docs/schemas/ publishes them, written by `tools/json_schemas.py`."""
+"""The models of the commands' JSON documents. `tools/json_schemas.py` writes docs/schemas/ from the models."""
 
 from __future__ import annotations
 
@@ -56,19 +56,25 @@ ERROR = "error"
 
 
 def schema_name(command: str) -> str:
-    """Return the name of a command's document without its version; the file of its schema has the same name."""
+    """Return the name of a command's document without its version. The file of its schema has the same name."""
     return command.replace(" ", "-")
 
 
 def schema_id(command: str) -> str:
-    """Return what the field `schema` of a command's document says, such as `mjctl.cache-stats/2`."""
+    """Return the value of the field `schema` in a command's document, such as `mjctl.cache-stats/2`."""
     return f"mjctl.{schema_name(command)}/{VERSION}"
 
 
 def document(
     command: str, environment: str | None, regions: Iterable[object] = (), fields: Mapping[str, Any] | None = None
 ) -> Envelope:
-    """Return the document of a command. Its parts may be dataclasses, models and maps of them.
+    """Return the JSON document of a command.
+
+    Args:
+        command: name of the command, such as `cache stats`.
+        environment: name of the environment, or None.
+        regions: the entries of the regions: dataclasses, models or maps.
+        fields: the other fields of the document.
 
     Raises:
         pydantic.ValidationError: the parts do not fit the command's model.
@@ -87,7 +93,7 @@ def document(
 
 
 def failure(command: str | None, environment: str | None, error: MjctlError) -> FailureDocument:
-    """Return the document of a command that succeeded in no region."""
+    """Return the JSON document of a command that succeeded in no region."""
     return FailureDocument.model_validate(
         {
             "schema": schema_id(ERROR),
@@ -102,7 +108,7 @@ def failure(command: str | None, environment: str | None, error: MjctlError) -> 
 
 
 def json_schema(command: str) -> dict[str, Any]:
-    """Return the published schema of a command's document, or of `error`."""
+    """Return the published JSON Schema of a command's document, or of the document `error`."""
     model = FailureDocument if command == ERROR else MODELS[command]
     schema = model.model_json_schema(by_alias=True, mode="serialization")
     schema["properties"]["schema"] = {**schema["properties"]["schema"], "const": schema_id(command)}

@@ -1,4 +1,4 @@
-"""The entries of the regions in the documents of `mjctl backup`, built from what the services return."""
+"""The regions' entries in the JSON documents of `mjctl backup`, built from the services' results."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _part(part: Part) -> dict[str, Any]:
 
 
 def summary_entry(entry: BackupEntry) -> dict[str, Any]:
-    """Return the fields of one backup in the document of `mjctl backup list`."""
+    """Return the fields of a backup in the JSON document of `mjctl backup list`."""
     manifest = entry.signed.manifest if entry.signed else None
     return {
         "backup_id": entry.backup_id,
@@ -57,7 +57,7 @@ def summary_entry(entry: BackupEntry) -> dict[str, Any]:
 
 
 def shown_entry(entry: BackupEntry) -> dict[str, Any]:
-    """Return the entry of one backup in the document of `mjctl backup show`."""
+    """Return the entry of a backup in the JSON document of `mjctl backup show`."""
     if entry.signed is None:
         return summary_entry(entry)
     keys = [{"region": key.region, "key_id": key.key_id} for key in entry.signed.keys]
@@ -88,7 +88,7 @@ def restore_plan_entry(region: str, plan: RestorePlan) -> dict[str, Any]:
 
 
 def restore_entry(region: str, report: RestoreReport) -> dict[str, Any]:
-    """Return the entry of a restore that was done."""
+    """Return the entry of a completed restore."""
     return {
         "region": region,
         "backup_id": report.backup_id,
@@ -116,7 +116,7 @@ def prune_plan_entry(plan: PrunePlan) -> dict[str, Any]:
 
 
 def drill_entry(report: DrillReport) -> dict[str, Any]:
-    """Return the entry of one drill."""
+    """Return the entry of a drill."""
     return {
         "backup_id": report.backup_id,
         "proven": report.proven,

@@ -1,4 +1,4 @@
-"""The documents of `mjctl cache` and `mjctl queue`."""
+"""The JSON documents of `mjctl cache` and `mjctl queue`."""
 
 from __future__ import annotations
 
@@ -8,168 +8,193 @@ from pydantic import Field
 
 from mjctl.cli.output.documents.envelope import Envelope, FailedRegionDocument, JsonDocument
 
+_FOREIGN_KEYS = "number of skipped keys that have the name of a cache key, but that the cache did not write"
+_FOREIGN_NAMESPACES = "number of skipped namespaces that the cache did not write"
+
 
 class NamespaceStatsDocument(JsonDocument):
+    """Describes a namespace of the cache."""
+
     name: str
-    generation: int | None
-    keys: int
-    stale_keys: int
+    generation: int | None = Field(description="number that grows each time the namespace is invalidated; null if none")
+    keys: int = Field(description="number of keys that can be read")
+    stale_keys: int = Field(description="number of invalidated keys that still take memory")
     memory_bytes: int
-    memory_error_bytes: int
+    memory_error_bytes: int = Field(description="margin of error of `memory_bytes` at a confidence of 95 %; 0: exact")
 
 
 class LargeKeyDocument(JsonDocument):
+    """Describes one of the largest keys."""
+
     name: str
     size_bytes: int
 
 
 class RegionCacheStatsDocument(JsonDocument):
+    """Describes the cache of a region and its Redis server."""
+
     region: str
     namespaces: tuple[NamespaceStatsDocument, ...]
     largest: tuple[LargeKeyDocument, ...]
-    estimated: bool = Field(description="the figures of the namespaces come from `sampled_keys` keys")
+    estimated: bool = Field(description="true if the figures of the namespaces are estimated from `sampled_keys` keys")
     sampled_keys: int
     total_keys: int
     hits: int
     misses: int
-    hit_ratio: float | None
+    hit_ratio: float | None = Field(description="hits divided by hits and misses; null before the first read")
     memory_bytes: int
-    max_memory_bytes: int = Field(description="0: no limit")
+    max_memory_bytes: int = Field(description="memory limit of the server; 0: no limit")
     evicted_keys: int
     expired_keys: int
-    clients: int
+    clients: int = Field(description="number of connections to the server")
     server_version: str
     uptime_seconds: int
-    foreign_keys: int
-    foreign_namespaces: int
+    foreign_keys: int = Field(description=_FOREIGN_KEYS)
+    foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
     larger_share: float = Field(description="at most this share of all keys is larger than the first of `largest`")
 
 
 class CacheStatsDocument(Envelope):
-    """cache stats."""
+    """Describes the output of `mjctl cache stats`."""
 
     regions: tuple[RegionCacheStatsDocument | FailedRegionDocument, ...]
 
 
 class HotKeyDocument(JsonDocument):
+    """Describes a key that was read often."""
+
     name: str
-    busy_seconds: int
-    frequency: int | None
+    busy_seconds: int = Field(description="number of observed seconds in which the key was read")
+    frequency: int | None = Field(
+        description="Redis's logarithmic counter of accesses, 0 to 255; null if its eviction policy keeps no counter"
+    )
 
 
 class RegionHotKeysDocument(JsonDocument):
+    """Describes the keys of a region that were read most."""
+
     region: str
     keys: tuple[HotKeyDocument, ...]
-    seconds: int
+    seconds: int = Field(description="number of seconds for which the reads were observed")
     sampled_keys: int
     total_keys: int
-    missed_percent: float
+    missed_percent: float = Field(description="percentage of the keys that were not observed")
 
 
 class HotKeysDocument(Envelope):
-    """cache hot."""
+    """Describes the output of `mjctl cache hot`."""
 
     regions: tuple[RegionHotKeysDocument | FailedRegionDocument, ...]
 
 
 class CacheKeyDocument(JsonDocument):
+    """Describes a key of the cache."""
+
     namespace: str
     key: str
-    ttl_seconds: float | None
-    size_bytes: int | None = Field(description="null without --sizes")
+    ttl_seconds: float | None = Field(description="seconds until the key expires; null if it does not expire")
+    size_bytes: int | None = Field(description="memory of the key; null without --sizes")
 
 
 class RegionKeysDocument(JsonDocument):
+    """Describes the listed keys of a region."""
+
     region: str
     keys: tuple[CacheKeyDocument, ...]
-    truncated: bool = Field(description="--limit cut the list off")
-    foreign_namespaces: int
+    truncated: bool = Field(description="true if there are more keys than --limit")
+    foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 
 class KeysDocument(Envelope):
-    """cache keys."""
+    """Describes the output of `mjctl cache keys`."""
 
     regions: tuple[RegionKeysDocument | FailedRegionDocument, ...]
 
 
 class RegionValueDocument(JsonDocument):
+    """Describes the value of a key in a region."""
+
     region: str
     key: str
-    found: bool
+    found: bool = Field(description="false if the key is not in the cache")
     value: Any
-    ttl_seconds: float | None
+    ttl_seconds: float | None = Field(description="seconds until the key expires")
 
 
 class ValueDocument(Envelope):
-    """cache get."""
+    """Describes the output of `mjctl cache get`."""
 
     regions: tuple[RegionValueDocument | FailedRegionDocument, ...]
 
 
 class RegionTtlDocument(JsonDocument):
+    """Describes the time to live of a key in a region."""
+
     region: str
     key: str
-    ttl_seconds: float | None = Field(description="null: the key is not in the cache")
+    ttl_seconds: float | None = Field(description="seconds until the key expires; null if it is not in the cache")
 
 
 class TtlDocument(Envelope):
-    """cache ttl."""
+    """Describes the output of `mjctl cache ttl`."""
 
     regions: tuple[RegionTtlDocument | FailedRegionDocument, ...]
 
 
 class RegionExpireDocument(JsonDocument):
+    """Describes whether the time to live of a key was set."""
+
     region: str
     key: str
-    found: bool
+    found: bool = Field(description="false if the key is not in the cache")
 
 
 class ExpireDocument(Envelope):
-    """cache expire."""
+    """Describes the output of `mjctl cache expire`."""
 
     regions: tuple[RegionExpireDocument | FailedRegionDocument, ...]
 
 
 class InvalidatedKeyDocument(JsonDocument):
-    """The answer for one key."""
+    """Describes the invalidation of one key."""
 
     region: str
     key: str
-    found: bool
-    dry_run: bool
+    found: bool = Field(description="false if the key was not in the cache")
+    dry_run: bool = Field(description="true if nothing was invalidated, because of --dry-run")
 
 
 class InvalidatedNamespaceDocument(JsonDocument):
-    """The answer with `--namespace`."""
+    """Describes the invalidation of a namespace, with `--namespace`."""
 
     region: str
     namespace: str
-    keys: int
-    generation: int | None
-    dry_run: bool
+    keys: int = Field(description="number of keys that were invalidated, or would be")
+    generation: int | None = Field(description="the new generation of the namespace; null with --dry-run")
+    dry_run: bool = Field(description="true if nothing was invalidated, because of --dry-run")
 
 
 class InvalidatedPatternDocument(JsonDocument):
-    """The answer with `--pattern`."""
+    """Describes the invalidation of all keys that match a pattern, with `--pattern`."""
 
     region: str
     pattern: str
     namespaces: tuple[str, ...]
-    dry_run: bool
-    scanned: int
-    matched: int
-    removed: int
+    dry_run: bool = Field(description="true if nothing was invalidated, because of --dry-run")
+    scanned: int = Field(description="number of keys that were compared with the pattern")
+    matched: int = Field(description="number of keys that match the pattern")
+    removed: int = Field(description="number of keys that were invalidated")
     seconds: float
-    probe_p50_ms: float
-    probe_p99_ms: float
-    total: int
-    resume_token: str | None
-    rest_seconds: float
-    foreign_namespaces: int
+    probe_p50_ms: float = Field(description="median round trip of a PING of another client meanwhile, in milliseconds")
+    probe_p99_ms: float = Field(description="99th percentile of the round trip of such a PING, in milliseconds")
+    total: int = Field(description="number of keys that the command has to compare with the pattern")
+    resume_token: str | None = Field(description="token for --resume; null if the work is complete")
+    rest_seconds: float = Field(description="seconds to wait before the work is resumed, so that it keeps its pace")
+    foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 
 class InvalidateDocument(Envelope):
-    """cache invalidate: the entry's fields depend on KEY, --namespace or --pattern."""
+    """Describes the output of `mjctl cache invalidate`. An entry's fields depend on KEY, --namespace or --pattern."""
 
     regions: tuple[
         InvalidatedKeyDocument | InvalidatedNamespaceDocument | InvalidatedPatternDocument | FailedRegionDocument, ...
@@ -177,85 +202,99 @@ class InvalidateDocument(Envelope):
 
 
 class RegionFlushDocument(JsonDocument):
+    """Describes the flush of a region's cache."""
+
     region: str
-    keys: int
-    foreign_namespaces: int
-    dry_run: bool
+    keys: int = Field(description="number of keys that were removed, or would be")
+    foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
+    dry_run: bool = Field(description="true if nothing was removed, because of --dry-run")
 
 
 class FlushDocument(Envelope):
-    """cache flush."""
+    """Describes the output of `mjctl cache flush`."""
 
     regions: tuple[RegionFlushDocument | FailedRegionDocument, ...]
 
 
 class QueueDocument(JsonDocument):
+    """Describes a queue."""
+
     name: str
-    waiting: int
-    in_flight: int
-    oldest_age_seconds: float | None
-    dead_letters: int
-    max_receive_count: int
+    waiting: int = Field(description="approximate number of messages that wait for the worker")
+    in_flight: int = Field(description="approximate number of messages that the worker has received but not deleted")
+    oldest_age_seconds: float | None = Field(description="age of the oldest message; null if AWS has no figure")
+    dead_letters: int = Field(description="approximate number of messages in the dead-letter queue")
+    max_receive_count: int = Field(description="deliveries after which a message moves to the dead-letter queue")
     url: str
 
 
 class RegionQueuesDocument(JsonDocument):
+    """Describes the queues of a region."""
+
     region: str
     queues: tuple[QueueDocument, ...]
 
 
 class QueuesDocument(Envelope):
-    """queue list."""
+    """Describes the output of `mjctl queue list`."""
 
     regions: tuple[RegionQueuesDocument | FailedRegionDocument, ...]
 
 
 class DeadLetterDocument(JsonDocument):
+    """Describes a message that the worker could not process."""
+
     message_id: str
-    event_id: str | None
-    event_type: str | None
-    sent_at: float
-    deliveries: int
+    event_id: str | None = Field(description="id of the message's first event, and how many more there are")
+    event_type: str | None = Field(description="type of the message's events, or `several`")
+    sent_at: float = Field(description="Unix time at which the message was sent")
+    deliveries: int = Field(description="how many times the message was received, including each peek")
     size_bytes: int
-    last_error: str | None
-    failed_at: float | None
-    body: str | None = Field(description="null without --bodies")
+    last_error: str | None = Field(description="error of the last delivery; null if it is not known")
+    failed_at: float | None = Field(description="Unix time of that error")
+    body: str | None = Field(description="content of the message; null without --bodies")
 
 
 class RegionLettersDocument(JsonDocument):
+    """Describes the failed messages of a region."""
+
     region: str
     letters: tuple[DeadLetterDocument, ...]
 
 
 class LettersDocument(Envelope):
-    """queue peek."""
+    """Describes the output of `mjctl queue peek`."""
 
     regions: tuple[RegionLettersDocument | FailedRegionDocument, ...]
 
 
 class RegionRedriveDocument(JsonDocument):
+    """Describes the redrive of a region's queue."""
+
     region: str
-    moved: int
-    failed: int
-    remaining: int
-    not_deleted: int
-    refusals: tuple[str, ...]
-    dry_run: bool
+    moved: int = Field(description="number of messages that were sent again, or would be")
+    failed: int = Field(description="number of messages that the queue refused")
+    remaining: int = Field(description="approximate number of messages that remain in the dead-letter queue")
+    not_deleted: int = Field(description="number of messages that are in both queues now, because a deletion failed")
+    refusals: tuple[str, ...] = Field(description="the distinct reasons that SQS gave for refused messages")
+    dry_run: bool = Field(description="true if nothing was sent, because of --dry-run")
 
 
 class RedriveDocument(Envelope):
-    """queue redrive."""
+    """Describes the output of `mjctl queue redrive`."""
 
     regions: tuple[RegionRedriveDocument | FailedRegionDocument, ...]
 
 
 class RegionPurgeDocument(JsonDocument):
+    """Describes the purge of a region's dead-letter queue."""
+
     region: str
-    letters: int
-    dry_run: bool
+    letters: int = Field(description="approximate number of messages that were deleted, or would be")
+    dry_run: bool = Field(description="true if nothing was deleted, because of --dry-run")
 
 
 class PurgeDocument(Envelope):
-    """queue purge."""
+    """Describes the output of `mjctl queue purge`."""
 
     regions: tuple[RegionPurgeDocument | FailedRegionDocument, ...]

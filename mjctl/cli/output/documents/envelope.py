@@ -1,4 +1,4 @@
-"""The envelope that every JSON document has, and what several documents hold."""
+"""The envelope that every JSON document has, and the parts that several documents contain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ VERSION = 2
 
 
 class JsonDocument(BaseModel):
-    """A document, or a part of one."""
+    """Describes a JSON document or a part of a JSON document."""
 
     is_document: ClassVar[bool] = True
     model_config = ConfigDict(
@@ -27,33 +27,37 @@ class JsonDocument(BaseModel):
 
 
 class ErrorDocument(JsonDocument):
-    """An error: what happened, where, and what to do next."""
+    """Describes an error: what happened, where, and what to do next."""
 
     code: int = Field(description="the exit code of this error")
-    name: str = Field(description="the name of the exit code")
-    what: str
-    where: str | None
-    next: str | None
+    name: str = Field(description="the name of the exit code, in lower case")
+    what: str = Field(description="what happened, in one sentence")
+    where: str | None = Field(description="environment, region, file or resource; null if that is not known")
+    next: str | None = Field(description="what to do next; null if there is no advice")
 
 
 class FailedRegionDocument(JsonDocument):
-    """A region in which the command failed; other regions of the same document may have succeeded."""
+    """Describes a region in which the command failed. Other regions of the document may have succeeded."""
 
     region: str
     error: ErrorDocument
 
 
 class Envelope(JsonDocument):
-    """The fields of every document. The model of a command adds its regions and its other fields."""
+    """Describes the fields of every document. The model of a command adds its regions and its other fields."""
 
     schema_: str = Field(alias="schema", description="name and version of the document: docs/schemas/<name>.json")
-    command: str | None = Field(description="the command that printed it; null when the command line names none")
-    environment: str | None = Field(description="null for a command that reads no environment, or reads them all")
-    regions: tuple[JsonDocument, ...] = Field(description="one entry a region; empty for a command that has none")
+    command: str | None = Field(description="the command, such as `cache stats`; null if the command line has none")
+    environment: str | None = Field(
+        description="name of the environment; null for a command that reads no environment, or all environments"
+    )
+    regions: tuple[JsonDocument, ...] = Field(
+        description="an entry for each region; empty for a command that has no regions"
+    )
 
 
 class WithoutRegions(Envelope):
-    """The envelope of a command that works on no region."""
+    """Describes the envelope of a command that has no regions."""
 
     regions: tuple[JsonDocument, ...] = Field(max_length=0, description="always empty: this command has no regions")
 
@@ -62,24 +66,25 @@ class FailureDocument(Envelope):
     """Describes the failure of a command that succeeded in no region."""
 
     regions: tuple[FailedRegionDocument, ...] = Field(
-        description="the error of each region; empty when the command failed before it worked on a region"
+        description="the error of each region; empty if the command failed before it worked on a region"
     )
-    error: ErrorDocument = Field(description="the error of the command; with several regions, that of the first region")
+    error: ErrorDocument = Field(description="the error of the command; with several regions, the error of the first region")
 
 
 class CheckDocument(JsonDocument):
-    """One finding of a health check."""
+    """Describes the result of a check."""
 
     region: str
     name: str
     status: Literal["pass", "warn", "fail", "skip"]
     severity: Literal["critical", "major", "minor"] = Field(
-        description="what a failure means: players cannot play; a spare or a safeguard is missing; operators see less"
+        description="critical: a failure means that players cannot play. major: a reserve or a safeguard is missing. "
+        "minor: operators see less."
     )
-    summary: str
-    hint: str | None
+    summary: str = Field(description="what the check observed, in one sentence")
+    hint: str | None = Field(description="what to do next; null if there is no advice")
     duration_seconds: float
-    evidence: dict[str, object]
+    evidence: dict[str, object] = Field(description="the measured values behind the result")
 
 
 def error_data(error: MjctlError) -> dict[str, object]:

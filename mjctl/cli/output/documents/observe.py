@@ -1,4 +1,4 @@
-"""The documents of status, outputs, history, health, loadtest and unlock."""
+"""The JSON documents of status, outputs, history, health, loadtest and unlock."""
 
 from __future__ import annotations
 
@@ -22,95 +22,107 @@ Status = Literal["pass", "warn", "fail", "skip"]
 
 
 class UnitStatusDocument(JsonDocument):
-    region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
+    """Describes the state of a unit."""
+
+    region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
     state: Literal["absent", "partial", "deployed", "damaged"]
-    revision: str | None
-    commit: str | None
-    standing: str | None = Field(description="what the health gate said of the revision")
-    applied_at: str | None
-    serial: int | None
-    gone: tuple[str, ...] = Field(description="parts that the state names and that do not exist any more")
-    held_by: dict[str, object] | None = Field(description="the run that holds the lock now")
-    failed_over: bool | None = Field(description="whether players are sent elsewhere; null when that is not known")
-    players_go_to: tuple[str, ...]
+    revision: str | None = Field(description="the revision that was applied last")
+    commit: str | None = Field(description="the git commit of the revision")
+    standing: str | None = Field(description="verdict of the health gate about the revision")
+    applied_at: str | None = Field(description="time of the last apply, in ISO 8601")
+    serial: int | None = Field(description="serial number of the Terraform state")
+    gone: tuple[str, ...] = Field(description="parts that are in the state but no longer exist")
+    held_by: dict[str, object] | None = Field(description="the run that holds the lock now; null without a lock")
+    failed_over: bool | None = Field(description="whether players are sent to other regions; null if that is not known")
+    players_go_to: tuple[str, ...] = Field(description="the regions that players are sent to")
 
 
 class StatusDocument(Envelope):
-    """status."""
+    """Describes the output of `mjctl status`."""
 
     regions: tuple[UnitStatusDocument, ...]
 
 
 class UnitOutputsDocument(JsonDocument):
-    region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
-    outputs: dict[str, Any] = Field(description="what the stack publishes; it holds no secret")
+    """Describes the outputs of a unit."""
+
+    region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
+    outputs: dict[str, Any] = Field(description="the outputs of the stack; they contain no secrets")
 
 
 class OutputsDocument(Envelope):
-    """outputs."""
+    """Describes the output of `mjctl outputs`."""
 
     regions: tuple[UnitOutputsDocument, ...]
 
 
 class UnitRecordDocument(JsonDocument):
+    """Describes the result of a unit in a past run."""
+
     region: str
     outcome: str
-    revision: str | None
-    refused: str | None
+    revision: str | None = Field(description="the revision that ran after the run")
+    refused: str | None = Field(description="the revision that was applied and then rejected")
     seconds: float
     error: str | None
 
 
 class RecordDocument(JsonDocument):
+    """Describes a past run."""
+
     id: str
-    at: str
+    at: str = Field(description="start of the run: local time with its offset, in ISO 8601")
     command: str
-    who: str
-    message: str | None
+    who: str = Field(description="the operator: user@host")
+    message: str | None = Field(description="the reason, from --message")
     revision: str | None
     commit: str | None
-    names: tuple[str, ...]
-    regions: tuple[UnitRecordDocument, ...]
-    exit_code: int | None = Field(description="null while it runs, or when it was killed")
-    seconds: float | None
+    names: tuple[str, ...] = Field(description="units that the run worked on")
+    regions: tuple[UnitRecordDocument, ...] = Field(description="results of the units; empty until the run has ended")
+    exit_code: int | None = Field(description="null while the run is not finished, or if it was killed")
+    seconds: float | None = Field(description="null while the run is not finished, or if it was killed")
 
 
 class HistoryDocument(WithoutRegions):
-    """history: the newest run first."""
+    """Describes the output of `mjctl history`. The newest run is the first."""
 
     runs: tuple[RecordDocument, ...]
 
 
 class RegionHealthDocument(JsonDocument):
+    """Describes the health of a region."""
+
     region: str
-    status: Status
+    status: Status = Field(description="the worst status of the region's checks")
 
 
 class HealthDocument(Envelope):
-    """health."""
+    """Describes the output of `mjctl health`."""
 
     regions: tuple[RegionHealthDocument, ...]
-    status: Status
-    healthy: bool
+    status: Status = Field(description="the worst status of all checks")
+    healthy: bool = Field(description="true if no check failed and every region was observed")
     started_at: str
     duration_seconds: float
-    counts: dict[str, int]
+    counts: dict[str, int] = Field(description="status -> number of checks")
     checks: tuple[CheckDocument, ...]
 
 
 class UnlockedDocument(JsonDocument):
-    region: str
-    result: str
+    """Describes the result of an unlock."""
+
+    region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
+    result: str = Field(description="the lock that was removed, in one sentence")
 
 
 class UnlockDocument(Envelope):
-    """unlock."""
+    """Describes the output of `mjctl unlock`."""
 
     regions: tuple[UnlockedDocument, ...]
 
 
 class PercentilesDocument(JsonDocument):
-    """Milliseconds; null without samples."""
+    """Describes latencies in milliseconds. The percentiles are null without samples."""
 
     count: int
     p50: float | None
@@ -120,54 +132,64 @@ class PercentilesDocument(JsonDocument):
 
 
 class MatchCountDocument(JsonDocument):
+    """Describes how many matches were started and how many ended."""
+
     started: int
     ended: int
 
 
 class VerificationDocument(JsonDocument):
-    """The comparison of the played matches with PostgreSQL and DynamoDB."""
+    """Describes the comparison of the played matches with PostgreSQL and DynamoDB."""
 
-    verified: bool
-    matches: int
-    waited_seconds: float
-    missing: tuple[str, ...]
-    duplicated: tuple[str, ...]
-    wrong_scores: tuple[str, ...]
-    counted_wrongly: tuple[str, ...]
+    verified: bool = Field(description="true if every ended match is stored correctly")
+    matches: int = Field(description="number of matches that were compared")
+    waited_seconds: float = Field(description="seconds from the end of play until the comparison ended")
+    missing: tuple[str, ...] = Field(description="ids of matches that are not complete in both databases")
+    duplicated: tuple[str, ...] = Field(description="ids of players for whom a match was counted twice")
+    wrong_scores: tuple[str, ...] = Field(description="ids of matches whose scores differ from what players saw")
+    counted_wrongly: tuple[str, ...] = Field(
+        description="ids of players whose standing is not the sum of their matches"
+    )
 
 
 class RegionLoadDocument(JsonDocument):
+    """Describes the load test of a region."""
+
     region: str
     run_id: str
     mode: str
-    players: int
+    players: int = Field(description="number of bots that signed up")
     players_per_match: int
     playing_seconds: float
     interrupted: bool
     matches: MatchCountDocument
-    input_to_state_ms: PercentilesDocument
-    frames: int
+    input_to_state_ms: PercentilesDocument = Field(
+        description="time from an input of a bot until the bot receives the new state"
+    )
+    frames: int = Field(description="number of frames that the bots received")
     reconnects: int
-    throttled: int
-    api_ms: dict[str, PercentilesDocument]
-    errors: dict[str, int]
+    throttled: int = Field(description="number of API calls that were repeated because of rate limits")
+    api_ms: dict[str, PercentilesDocument] = Field(description="call of the API -> its latencies")
+    errors: dict[str, int] = Field(description="error -> how many times it occurred")
     verification: VerificationDocument
 
 
 class LoadtestDocument(Envelope):
-    """loadtest: totals over all regions, and each region by itself."""
+    """Describes the output of `mjctl loadtest`: each region, and the totals of all regions."""
 
     regions: tuple[RegionLoadDocument | FailedRegionDocument, ...]
     run_id: str
     matches: MatchCountDocument
-    input_to_state_ms: PercentilesDocument
-    errors: int
+    input_to_state_ms: PercentilesDocument = Field(
+        description="time from an input of a bot until the bot receives the new state"
+    )
+    errors: int = Field(description="number of errors")
     interrupted: bool
     verification: VerificationDocument
 
 
 def health_fields(report: HealthReport) -> dict[str, Any]:
-    """Return the fields of the document of `mjctl health`."""
+    """Return the fields of the JSON document of `mjctl health`."""
     return {
         "regions": [
             {"region": region, "status": worst(item.status for item in report.results if item.region == region)}
@@ -183,7 +205,10 @@ def health_fields(report: HealthReport) -> dict[str, Any]:
 
 
 def check_entry(check: CheckResult) -> dict[str, Any]:
-    """Return the fields of one finding's document. `throttled` is for the gate of a rollout and not published."""
+    """Return the fields of the result of a check.
+
+    `throttled` is left out, because only the gate of a rollout uses it.
+    """
     return {
         "region": check.region,
         "name": check.name,
@@ -197,7 +222,7 @@ def check_entry(check: CheckResult) -> dict[str, Any]:
 
 
 def load_fields(reports: Sequence[LoadReport]) -> dict[str, Any]:
-    """Return the totals over all regions in the document of `mjctl loadtest`."""
+    """Return the totals of all regions in the JSON document of `mjctl loadtest`."""
     tallies = [report.tally for report in reports]
     return {
         "matches": {
@@ -212,7 +237,7 @@ def load_fields(reports: Sequence[LoadReport]) -> dict[str, Any]:
 
 
 def load_entry(report: LoadReport) -> dict[str, Any]:
-    """Return one region's entry in the document of `mjctl loadtest`."""
+    """Return the entry of a region in the JSON document of `mjctl loadtest`."""
     tally = report.tally
     return {
         "run_id": report.plan.run_id,
@@ -233,14 +258,14 @@ def load_entry(report: LoadReport) -> dict[str, Any]:
 
 
 def _verification(reports: Sequence[LoadReport]) -> dict[str, Any]:
-    """Add up the comparisons of all these reports with the stores."""
-    found = [report.verification for report in reports if report.verification is not None]
+    """Return the comparisons with PostgreSQL and DynamoDB of all reports, added up."""
+    verifications = [report.verification for report in reports if report.verification is not None]
     return {
         "verified": bool(reports) and all(report.verified for report in reports),
-        "matches": sum(item.matches for item in found),
-        "waited_seconds": max((item.waited_seconds for item in found), default=0.0),
-        "missing": [match_id for item in found for match_id in item.missing],
-        "duplicated": [player_id for item in found for player_id in item.duplicated],
-        "wrong_scores": [match_id for item in found for match_id in item.wrong_scores],
-        "counted_wrongly": [player_id for item in found for player_id in item.counted_wrongly],
+        "matches": sum(item.matches for item in verifications),
+        "waited_seconds": max((item.waited_seconds for item in verifications), default=0.0),
+        "missing": [match_id for item in verifications for match_id in item.missing],
+        "duplicated": [player_id for item in verifications for player_id in item.duplicated],
+        "wrong_scores": [match_id for item in verifications for match_id in item.wrong_scores],
+        "counted_wrongly": [player_id for item in verifications for player_id in item.counted_wrongly],
     }

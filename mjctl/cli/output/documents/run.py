@@ -1,4 +1,4 @@
-"""The document of the commands that run Terraform: plan, drift, deploy, destroy, rollback, servers scale."""
+"""The JSON document of the commands that run Terraform: plan, drift, deploy, destroy, rollback and servers scale."""
 
 from __future__ import annotations
 
@@ -13,44 +13,50 @@ from mjctl.models.deployment import AttributeChange, Change, Hidden, UnitResult
 
 
 class AttributeDocument(JsonDocument):
-    """One attribute that changes. A value that is hidden is null here."""
+    """Describes an attribute that changes. The value of a hidden attribute is null."""
 
-    path: str = Field(description='`a.b[0]`; a key that is no plain word is quoted: `tags["a b"]`')
-    before: object
-    after: object
-    sensitive: bool = Field(description="both values are secret and not shown")
-    before_hidden: bool = Field(description="there is an old value, which is not shown")
-    known_after_apply: bool = Field(description="the new value is not known before the apply")
+    path: str = Field(
+        description='path of the attribute, such as `a.b[0]`; a key with special characters is quoted: `tags["a b"]`'
+    )
+    before: object = Field(description="the old value; null if the attribute is new or the value is hidden")
+    after: object = Field(description="the new value; null if the attribute is removed or the value is hidden")
+    sensitive: bool = Field(description="true if the values are secret, so that they are hidden")
+    before_hidden: bool = Field(description="true if there is an old value that is hidden")
+    known_after_apply: bool = Field(description="true if the new value is known only after the apply")
 
 
 class ChangeDocument(JsonDocument):
-    address: str
+    """Describes the planned change of a resource."""
+
+    address: str = Field(description="Terraform's address of the resource")
     action: Literal["create", "update", "replace", "delete", "read", "move", "import", "forget"]
-    reason: str | None
+    reason: str | None = Field(description="Terraform's reason for the action; null if Terraform gives none")
     resource_type: str
     forced_by: tuple[str, ...] = Field(description="paths of the attributes that cannot be changed in place")
     attributes: tuple[AttributeDocument, ...]
 
 
 class ViolationDocument(JsonDocument):
+    """Describes a planned change that violates the data-loss policy."""
+
     rule: Literal["keeps-data"]
-    address: str
-    what: str
+    address: str = Field(description="Terraform's address of the resource")
+    what: str = Field(description="the data that would be lost, in one sentence")
 
 
 class VerdictDocument(JsonDocument):
-    """The verdict of the health gate."""
+    """Describes the verdict of the health gate."""
 
     healthy: bool
-    looks: int
-    seconds: float
-    failing: tuple[str, ...]
+    looks: int = Field(description="how many times the gate ran the checks")
+    seconds: float = Field(description="for how many seconds the gate observed the region")
+    failing: tuple[str, ...] = Field(description="the checks that failed last")
 
 
 class UnitDocument(JsonDocument):
-    """The result of one unit."""
+    """Describes the result of a unit."""
 
-    region: str = Field(description="a region, or `foundation` and `edge`: what a production environment has once")
+    region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
     outcome: Literal[
         "unchanged",
         "planned",
@@ -64,33 +70,40 @@ class UnitDocument(JsonDocument):
         "failed",
         "interrupted",
     ]
-    add: int
-    change: int
-    remove: int
-    forget: int = Field(description="resources that stay in the world and are no longer managed")
+    add: int = Field(description="number of resources that are added")
+    change: int = Field(description="number of resources that are changed in place")
+    remove: int = Field(description="number of resources that are deleted")
+    forget: int = Field(description="number of resources that continue to exist and are no longer managed")
     seconds: float
-    revision: str | None = Field(description="what runs in the region afterwards, as far as it is known")
-    refused: str | None = Field(description="the revision that was tried and given up")
+    revision: str | None = Field(description="the revision that runs after the command; null if it is not known")
+    refused: str | None = Field(description="the revision that was applied and then rejected")
     changes: tuple[ChangeDocument, ...]
-    violations: tuple[ViolationDocument, ...] = Field(description="planned changes that are not made unasked")
-    waits_for: tuple[str, ...] = Field(description="what must be applied before the changes here can be known")
-    ignored: tuple[ChangeDocument, ...] = Field(description="drift that the environment's file says to overlook")
-    notes: tuple[str, ...] = Field(description="what was found in the world, and what repairing it means")
-    health: VerdictDocument | None
+    violations: tuple[ViolationDocument, ...] = Field(
+        description="planned changes that are refused without --allow-data-loss"
+    )
+    waits_for: tuple[str, ...] = Field(description="units that must be applied before this unit can be planned")
+    ignored: tuple[ChangeDocument, ...] = Field(description="drift that drift.ignore of the environment's file lists")
+    notes: tuple[str, ...] = Field(description="damage that was found in the unit, and the effect of its repair")
+    health: VerdictDocument | None = Field(description="null if no gate observed the unit")
     error: ErrorDocument | None
-    api: str | None
-    web: str | None = Field(description="where the game is played in a browser")
+    api: str | None = Field(description="address of the region's API")
+    web: str | None = Field(description="address at which the game is played in a browser")
 
 
 class RunDocument(Envelope):
-    """plan, drift, deploy, destroy, rollback, servers scale."""
+    """Describes the output of `plan`, `drift`, `deploy`, `destroy`, `rollback` and `servers scale`."""
 
     exit_code: int
     regions: tuple[UnitDocument, ...]
 
 
 def unit_entries(results: Sequence[UnitResult], addresses: Mapping[str, Endpoints]) -> list[UnitDocument]:
-    """Return the entry of each unit. `addresses`: of the regions that are up."""
+    """Return the entry of each unit in the JSON document.
+
+    Args:
+        results: the result of each unit.
+        addresses: region -> its endpoints, for the regions that are deployed.
+    """
     return [_unit(result, addresses.get(result.unit)) for result in results]
 
 
@@ -108,7 +121,8 @@ def _unit(result: UnitResult, endpoints: Endpoints | None) -> UnitDocument:
         refused=result.refused,
         changes=tuple(map(_change, result.changes)),
         violations=tuple(
-            ViolationDocument(rule="keeps-data", address=one.address, what=one.what) for one in result.violations
+            ViolationDocument(rule="keeps-data", address=violation.address, what=violation.what)
+            for violation in result.violations
         ),
         waits_for=result.waits_for,
         ignored=tuple(map(_change, result.ignored)),

@@ -1,4 +1,4 @@
-"""The documents of bootstrap, package, sandbox, config, doctor and version."""
+"""The JSON documents of bootstrap, package, sandbox, config, doctor and version."""
 
 from __future__ import annotations
 
@@ -10,36 +10,40 @@ from mjctl.cli.output.documents.envelope import CheckDocument, ErrorDocument, Js
 
 
 class BootstrapDocument(WithoutRegions):
-    """bootstrap."""
+    """Describes the output of `mjctl bootstrap`."""
 
     account_id: str
     outcome: Literal["unchanged", "changed", "made"]
     bucket: str
-    region: str = Field(description="where the bucket is")
+    region: str = Field(description="region of the bucket")
     kms_key_arn: str
-    state: str = Field(description="where the bucket's own state lies, s3://...")
+    state: str = Field(description="address of the bucket's own state: s3://...")
 
 
 class FunctionsDocument(JsonDocument):
+    """Describes the archive of the Lambda functions."""
+
     path: str
-    sha256_base64: str = Field(description="as Terraform's source_code_hash wants it")
+    sha256_base64: str = Field(description="SHA-256 of the archive in base64, the form of Terraform's source_code_hash")
     architecture: str
-    python: str
+    python: str = Field(description="version of Python that the archive is for, such as 3.13")
     zipped_bytes: int
     unzipped_bytes: int
-    made: bool = Field(description="false: the archive of this code was there")
+    made: bool = Field(description="false if the archive of this code existed already")
 
 
 class ImageDocument(JsonDocument):
+    """Describes the image of the game server."""
+
     repository: str
-    revision: str
-    digest: str
-    made: bool = Field(description="false: the image of this code was in the registry")
-    reference: str
+    revision: str = Field(description="digest of the game's code")
+    digest: str = Field(description="digest of the image")
+    made: bool = Field(description="false if the registry had the image of this code already")
+    reference: str = Field(description="repository and digest, as Docker takes them")
 
 
 class PackageDocument(WithoutRegions):
-    """package."""
+    """Describes the output of `mjctl package`."""
 
     revision: str = Field(description="digest of the game's code")
     functions: FunctionsDocument
@@ -47,78 +51,84 @@ class PackageDocument(WithoutRegions):
 
 
 class EmulatorDocument(JsonDocument):
-    """A running emulator."""
+    """Describes a running emulator."""
 
     name: str
     state: Literal["up"]
     version: str
     pid: int
     url: str
-    memory_bytes: int
+    memory_bytes: int = Field(description="memory of the emulator and of the functions that it runs")
     uptime_seconds: float
-    log: str
+    log: str = Field(description="path of the emulator's log")
 
 
 class StoppedEmulatorDocument(JsonDocument):
+    """Describes an emulator that does not run."""
+
     name: str
     state: Literal["down"]
 
 
 class SandboxUpDocument(WithoutRegions):
-    """sandbox up."""
+    """Describes the output of `mjctl sandbox up`."""
 
     account_id: str
-    started: tuple[str, ...] = Field(description="emulators that were not running before")
-    state_kept: bool = Field(description="what was deployed before is there again")
+    started: tuple[str, ...] = Field(description="emulators that this command started")
+    state_kept: bool = Field(description="true if an emulator started with a saved state")
     emulators: tuple[EmulatorDocument, ...]
-    variables: dict[str, str] = Field(description="for the AWS CLI, boto3 and Terraform")
+    variables: dict[str, str] = Field(description="environment variables for the AWS CLI, boto3 and Terraform")
 
 
 class SandboxDownDocument(WithoutRegions):
-    """sandbox down."""
+    """Describes the output of `mjctl sandbox down`."""
 
-    stopped: tuple[str, ...]
-    forgotten: tuple[str, ...] = Field(description="stacks that were deployed, with --forget")
+    stopped: tuple[str, ...] = Field(description="emulators that this command stopped")
+    forgotten: tuple[str, ...] = Field(description="units whose resources --forget deleted; empty without --forget")
 
 
 class SandboxStatusDocument(WithoutRegions):
-    """sandbox status."""
+    """Describes the output of `mjctl sandbox status`."""
 
     state: Literal["up", "partly up", "down"]
     emulators: tuple[EmulatorDocument | StoppedEmulatorDocument, ...]
 
 
 class ValidEnvironmentDocument(JsonDocument):
+    """Describes an environment whose file is valid."""
+
     name: str
     valid: Literal[True]
     target: str
 
 
 class InvalidEnvironmentDocument(JsonDocument):
+    """Describes an environment whose file is invalid."""
+
     name: str
     valid: Literal[False]
     error: ErrorDocument
 
 
 class ConfigValidateDocument(WithoutRegions):
-    """config validate."""
+    """Describes the output of `mjctl config validate`."""
 
     environments: tuple[ValidEnvironmentDocument | InvalidEnvironmentDocument, ...]
 
 
 class ConfigShowDocument(WithoutRegions):
-    """config show."""
+    """Describes the output of `mjctl config show`."""
 
-    settings: dict[str, Any] = Field(description="the environment's file with every default filled in")
+    settings: dict[str, Any] = Field(description="the settings of the environment's file, including all defaults")
 
 
 class DoctorDocument(WithoutRegions):
-    """doctor."""
+    """Describes the output of `mjctl doctor`."""
 
     checks: tuple[CheckDocument, ...]
 
 
 class VersionDocument(WithoutRegions):
-    """version."""
+    """Describes the output of `mjctl version`."""
 
     version: str

@@ -51,4 +51,4 @@ def test_a_redis_that_does_not_answer_leaves_it_open_and_ends_well(
     ran = mjctl("status", "-o", "json")
     assert ran.code == ExitCode.OK
     assert region_of(ran, contract.region)["failed_over"] is None
-    assert "cannot see whether players are sent elsewhere" in ran.err
+    assert "cannot read whether players go to other regions" in ran.err

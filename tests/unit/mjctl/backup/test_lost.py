@@ -39,7 +39,7 @@ def lost(make_contract: Callable[..., Contract], monkeypatch: pytest.MonkeyPatch
 
 def test_the_backups_of_a_region_that_goes_are_listed(lost: Any) -> None:
     text = lost("us-east-1")
-    assert "us-east-1: its key goes too, so 1 backup can never be opened again" in text
+    assert "us-east-1: its key is deleted too, so 1 backup can never be opened again" in text
     assert "backup-of-us-east-1" in text
     assert "backup-of-eu-west-1" not in text
     assert "--copy-to" in text

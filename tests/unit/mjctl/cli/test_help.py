@@ -1,4 +1,4 @@
-"""The help pages, as an 80-column terminal shows them."""
+"""Tests of the help pages, as an 80-column terminal shows them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which regions a command works on can be said the same way everywhere."""
+"""Tests that every command takes the same options for its regions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mjctl.cli.target import Target, conclude
 from mjctl.clients.regions import RegionOutcome
 from mjctl.models.errors import MjctlError, NotFoundError, UnreachableError, UsageError
 
-# They work on exactly one region.
+# These commands work on exactly one region.
 ONE_REGION = {"backup restore", "failover", "unlock"}
 
 
@@ -25,13 +25,13 @@ def commands(tree: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, set[s
         yield " ".join(path), {option for parameter in tree.params for option in parameter.opts}
 
 
-def test_every_command_over_regions_takes_all_of_them() -> None:
+def test_every_command_that_works_on_regions_has_the_option_all_regions() -> None:
     over_regions = {name: options for name, options in commands(tree()) if "--region" in options}
     assert {name for name, options in over_regions.items() if "--all-regions" not in options} == ONE_REGION
     assert {"health", "cache flush", "queue purge", "backup drill", "servers list"} <= set(over_regions)
 
 
-def test_some_and_all_exclude_each_other() -> None:
+def test_region_and_all_regions_exclude_each_other() -> None:
     with pytest.raises(UsageError, match="exclude each other"):
         Target("local", ["us-east-1"], OutputFormat.TEXT, all_regions=True)
 

@@ -1,4 +1,4 @@
-"""`mjctl sandbox` as its user runs it, over the emulators themselves."""
+"""Tests of `mjctl sandbox`, run like an operator runs it, with the real emulators."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def mjctl(home: Path, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def exported(text: str) -> dict[str, str]:
-    """What a shell would have after `eval`."""
+    """Return the variables that a shell would have after `eval`."""
     words = [shlex.split(line) for line in text.splitlines()]
     assert {word[0] for word in words} == {"export"}
     return dict(word[1].split("=", 1) for word in words)
@@ -49,12 +49,12 @@ def status(mjctl: Command) -> dict[str, Any]:
     return document
 
 
-def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_life_of_a_sandbox_from_up_to_forget(mjctl: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert status(mjctl)["state"] == "down"
     assert mjctl("sandbox", "logs")[0] == ExitCode.NOT_FOUND
     code, out, err = mjctl("sandbox", "up")
     assert code == ExitCode.OK
-    assert err == "The sandbox is up.\n"
+    assert err == "The sandbox is running.\n"
     variables = exported(out)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -64,14 +64,14 @@ def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.Mo
     aws.client("ecr").create_repository(repositoryName="kept/game")
 
     code, out, err = mjctl("sandbox", "up", "--output", "json")
-    assert (code, err) == (ExitCode.OK, "The sandbox is up already.\n")
+    assert (code, err) == (ExitCode.OK, "The sandbox is running already.\n")
     document = read_document(out)
     assert document["variables"] == variables
     assert document["started"] == []
     shown = status(mjctl)
     assert shown["state"] == "up"
-    assert [one["name"] for one in shown["emulators"]] == ["ministack", "moto"]
-    assert all(one["memory_bytes"] > 10_000_000 for one in shown["emulators"])
+    assert [emulator["name"] for emulator in shown["emulators"]] == ["ministack", "moto"]
+    assert all(emulator["memory_bytes"] > 10_000_000 for emulator in shown["emulators"])
     code, out, _ = mjctl("sandbox", "status")
     assert shown["emulators"][0]["url"] in out
 
@@ -81,15 +81,16 @@ def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.Mo
     code, out, _ = mjctl("sandbox", "logs")
     assert {line.split(" | ")[0] for line in out.splitlines()} == {"ministack", "moto"}
 
-    # As a deploy leaves it.
+    # These files imitate the files of a deploy.
     (home / "sandbox" / "us-east-1" / "terraform").mkdir(parents=True)
     (home / "sandbox" / "history.jsonl").write_text("{}\n")
     code, _, err = mjctl("sandbox", "down")
     assert code == ExitCode.OK
-    assert err == "Stopped ministack and moto.\nWhat was deployed is kept; `mjctl sandbox up` brings it back.\n"
-    assert mjctl("sandbox", "down")[2].startswith("The sandbox was not up.")
+    saved = "All deployed resources are saved. `mjctl sandbox up` starts with them."
+    assert err == f"Stopped ministack and moto.\n{saved}\n"
+    assert mjctl("sandbox", "down")[2].startswith("The sandbox was not running.")
     _, _, err = mjctl("sandbox", "up")
-    assert err == "The sandbox is up, with what was deployed there before.\n"
+    assert err == "The sandbox is running, with everything that was deployed before.\n"
     assert len(aws.client("sqs").list_queues()["QueueUrls"]) == 1
 
     assert mjctl("sandbox", "down", "--forget")[0] == ExitCode.REFUSED
@@ -103,14 +104,14 @@ def test_from_up_to_forgotten(mjctl: Command, home: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("command", ["up", "down", "status", "logs"])
-def test_another_target_is_refused_and_nothing_is_made(mjctl: Command, home: Path, command: str) -> None:
+def test_another_target_is_refused_and_no_folder_is_made(mjctl: Command, home: Path, command: str) -> None:
     code, out, err = mjctl("sandbox", command, "--env", "staging")
     assert (code, out) == (ExitCode.USAGE, "")
     assert "its target is aws" in err
     assert not home.exists()
 
 
-def test_an_emulator_that_is_none(mjctl: Command) -> None:
+def test_an_unknown_emulator_is_refused(mjctl: Command) -> None:
     code, _, err = mjctl("sandbox", "logs", "localstack")
     assert code == ExitCode.USAGE
-    assert "ministack, moto" in err
+    assert "ministack and moto" in err

@@ -1,6 +1,6 @@
-"""Every command that asks AWS, when AWS does not do as it should: a message, a documented exit code, no traceback.
+"""Tests of every command that calls AWS, while AWS refuses the calls: a message, a documented exit code, no traceback.
 
-What stands at the edge is a small HTTP server that answers as AWS does, in the protocol of each service.
+A small HTTP server plays AWS. It answers in the protocol of each service.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COMMANDS = (
     ("servers", "restart", "--yes"),
     ("failover", "--region", "us-east-1", "--restore", "--yes"),
 )
-# One of each service: sts by query, sqs by JSON, ecs by JSON with another content type.
+# One command for each protocol: STS uses queries, SQS uses JSON, and ECS uses JSON with another content type.
 FEW = (COMMANDS[0], COMMANDS[9], COMMANDS[14])
 
 
@@ -60,18 +60,18 @@ BROKEN = Refusal(500, "", "<html>bad gateway</html>")
 
 
 class Aws:
-    """Answers every request with `refusal`."""
+    """Plays AWS: it answers every request with `refusal`."""
 
     def __init__(self) -> None:
         self.refusal = EXPIRED
-        self.asked = 0
+        self.requests = 0
         aws = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                aws.asked += 1
+                aws.requests += 1
                 self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 kind, body = aws._body(self.headers.get("Content-Type", ""))
                 self.send_response(aws.refusal.status)
@@ -108,14 +108,14 @@ class Aws:
 
 @pytest.fixture
 def aws_that_refuses() -> Iterator[Aws]:
-    made = Aws()
-    yield made
-    made.close()
+    aws = Aws()
+    yield aws
+    aws.close()
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How long is waited between two attempts is not the point here."""
+    """Remove the pauses between two attempts, which these tests do not need."""
     monkeypatch.setattr(ops_function, "_THROTTLED_ATTEMPTS", 1)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
 
@@ -160,29 +160,29 @@ def production(contract: Contract, url: str | None) -> Contract:
     return Contract.parse({**contract.model_dump(), **parts, "target": "aws"})
 
 
-def check(ran: Any, code: ExitCode, *said: str) -> None:
+def check(ran: Any, code: ExitCode, *texts: str) -> None:
     assert ran.code == code, ran.err
     assert "Traceback" not in ran.err
     assert ran.out == ""
     # The message may be folded at the width of the screen.
     shown = " ".join(ran.err.split())
-    for text in said:
+    for text in texts:
         assert text in shown
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_an_expired_session_is_said_to_be_expired(
+def test_the_error_of_an_expired_session_names_the_session(
     mjctl: Any, contract: Contract, aws_that_refuses: Aws, arguments: tuple[str, ...]
 ) -> None:
     mjctl.contracts = {contract.region: production(contract, aws_that_refuses.url)}
     check(mjctl(*arguments), ExitCode.PERMISSION, "the AWS session has expired", "aws sso login", contract.region)
     document = mjctl(*arguments, "-o", "json").json()
     assert document["error"]["code"] == ExitCode.PERMISSION
-    assert aws_that_refuses.asked
+    assert aws_that_refuses.requests
 
 
 @pytest.mark.parametrize(
-    ("refusal", "code", "said"),
+    ("refusal", "code", "message"),
     [
         (EXPIRED_IN_QUERY, ExitCode.PERMISSION, "the AWS session has expired"),
         (DENIED, ExitCode.PERMISSION, "is not authorized"),
@@ -191,29 +191,29 @@ def test_an_expired_session_is_said_to_be_expired(
     ],
 )
 @pytest.mark.parametrize("arguments", FEW, ids=" ".join)
-def test_a_refusal_is_said_with_its_code(
+def test_a_refusal_by_aws_has_its_message_and_exit_code(
     mjctl: Any,
     contract: Contract,
     aws_that_refuses: Aws,
     arguments: tuple[str, ...],
     refusal: Refusal,
     code: ExitCode,
-    said: str,
+    message: str,
 ) -> None:
     aws_that_refuses.refusal = refusal
     mjctl.contracts = {contract.region: production(contract, aws_that_refuses.url)}
-    check(mjctl(*arguments), code, said)
+    check(mjctl(*arguments), code, message)
 
 
 @pytest.mark.parametrize("arguments", FEW, ids=" ".join)
-def test_an_endpoint_that_is_away_is_named(mjctl: Any, contract: Contract, arguments: tuple[str, ...]) -> None:
+def test_an_endpoint_that_does_not_answer_is_named(mjctl: Any, contract: Contract, arguments: tuple[str, ...]) -> None:
     mjctl.contracts = {contract.region: production(contract, "http://127.0.0.1:1")}
     check(mjctl(*arguments), ExitCode.UNREACHABLE, "does not answer", "http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize("arguments", FEW, ids=" ".join)
 @pytest.mark.parametrize("profile", [None, "nosuch"])
-def test_credentials_that_are_not_there(
+def test_missing_credentials_have_advice(
     mjctl: Any,
     contract: Contract,
     monkeypatch: pytest.MonkeyPatch,
@@ -239,11 +239,12 @@ def test_health_names_the_expired_session_at_each_part(mjctl: Any, contract: Con
     parts = ("service", "targets", "table", "queue", "topic", "key", "cache", "certificate", "firewall", "cdn", "dns")
     ran = mjctl("health", *(word for part in parts for word in ("--only", part)), "-o", "json")
     assert ran.code == ExitCode.UNHEALTHY
-    found = ran.json()["checks"]
-    assert {one["name"].split("/")[0] for one in found} == set(parts)
-    assert {one["status"] for one in found} == {"fail"}
-    assert all("session has expired" in one["summary"] for one in found), [one["summary"] for one in found]
-    assert all("aws sso login" in one["hint"] for one in found)
+    checks = ran.json()["checks"]
+    assert {check["name"].split("/")[0] for check in checks} == set(parts)
+    assert {check["status"] for check in checks} == {"fail"}
+    summaries = [check["summary"] for check in checks]
+    assert all("session has expired" in summary for summary in summaries), summaries
+    assert all("aws sso login" in check["hint"] for check in checks)
 
 
 @pytest.mark.parametrize("fail_on", ["fail", "warn", "critical"])
@@ -251,17 +252,17 @@ def test_health_without_any_observed_check_is_not_healthy(
     mjctl: Any, contract: Contract, aws_that_refuses: Aws, fail_on: str
 ) -> None:
     values = production(contract, aws_that_refuses.url).model_dump()
-    # As on an emulated AWS, which serves no players: these checks are skipped.
+    # An emulated AWS serves no players, so these checks are skipped.
     unserved = Contract.parse({**values, "endpoints": {**values["endpoints"], "served": False}})
     mjctl.contracts = {contract.region: unserved}
     ran = mjctl("health", "--only", "login", "--only", "match", "--fail-on", fail_on, "-o", "json")
     assert ran.code == ExitCode.UNHEALTHY
     document = ran.json()
     assert (document["status"], document["healthy"]) == ("skip", False)
-    assert f"UNKNOWN: no check looked at {contract.region}" in mjctl("health", "--only", "login").out
+    assert f"UNKNOWN: no check could observe {contract.region}" in mjctl("health", "--only", "login").out
 
 
-def test_health_of_which_everything_was_throttled_is_not_healthy(
+def test_a_region_is_not_healthy_if_every_check_was_throttled(
     mjctl: Any, contract: Contract, aws_that_refuses: Aws
 ) -> None:
     aws_that_refuses.refusal = THROTTLED

@@ -1,4 +1,4 @@
-"""Commands that ask before a change: both option names, the words that confirm, and regions that must be named."""
+"""Tests of commands that ask before a change: --yes and --auto-approve, the typed words, and the named regions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def at_a_terminal(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A session whose operator types the given answer."""
+    """Return a function that makes a session whose operator types the given answer."""
     monkeypatch.delenv("CI", raising=False)
 
     def make(answer: str, *, terminal: bool = True) -> Session:
@@ -67,7 +67,7 @@ def test_only_yes_confirms(at_a_terminal: Any, answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", ["yes\n", "y\n", "Prod\n", "prod2\n", ""])
-def test_where_players_data_is_at_stake_only_the_name_confirms(at_a_terminal: Any, answer: str) -> None:
+def test_only_the_environments_name_confirms_a_loss_of_players_data(at_a_terminal: Any, answer: str) -> None:
     session = at_a_terminal(answer)
     with pytest.raises(RefusedError, match="nothing was changed"):
         session.confirm("Destroy?", yes=False, name="prod")
@@ -103,7 +103,7 @@ ASKING = {
 }
 
 
-def test_every_command_that_asks_accepts_both_names() -> None:
+def test_every_command_that_asks_accepts_yes_and_auto_approve() -> None:
     assert {"deploy", "destroy", "rollback", "bootstrap", "servers scale", "cache flush", "queue redrive"} <= set(
         ASKING
     )
@@ -113,7 +113,7 @@ def test_every_command_that_asks_accepts_both_names() -> None:
 
 
 def test_no_variable_confirms_a_change_or_allows_data_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A variable that stays set in a shell would decide for every later command."""
+    """Check that a variable cannot confirm, because it would confirm every later command of a shell."""
     decisive = {"--yes", "--auto-approve", "--allow-data-loss"}
     for word in ("YES", "AUTO_APPROVE", "ALLOW_DATA_LOSS", "FAILOVER_ALLOW_DATA_LOSS"):
         monkeypatch.setenv(f"MJCTL_{word}", "1")
@@ -165,7 +165,7 @@ def environment(target: str, **fields: Any) -> Environment:
     )
 
 
-def test_which_environments_store_players_data() -> None:
+def test_environments_on_aws_store_players_data_by_default() -> None:
     assert environment("aws").stores_players_data
     assert not environment("local").stores_players_data
     assert not environment("sandbox").stores_players_data
@@ -174,7 +174,7 @@ def test_which_environments_store_players_data() -> None:
 
 
 @pytest.mark.parametrize(("players_data", "answer"), [(True, "prod\n"), (False, "yes\n")])
-def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
+def test_cache_flush_asks_for_the_environments_name_if_it_stores_players_data(
     players_data: bool,
     answer: str,
     make_contract: Any,
@@ -183,8 +183,8 @@ def test_cache_flush_asks_for_the_name_where_players_data_is_stored(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = environment("local", players_data=players_data)
-    monkeypatch.setattr("mjctl.cli.target.open_environment", lambda _: (tmp_path, made))
+    opened = environment("local", players_data=players_data)
+    monkeypatch.setattr("mjctl.cli.target.open_environment", lambda _: (tmp_path, opened))
     contract: Contract = make_contract()
     command = CommandLine({contract.region: contract}, capsys)
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: dict(command.contracts))

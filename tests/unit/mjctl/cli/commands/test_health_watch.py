@@ -1,10 +1,9 @@
-"""`mjctl health --watch` follows a region through a deploy, and takes no option that it cannot honour."""
+"""Tests of `mjctl health --watch`: it follows a region through a deploy, and refuses options that need a result."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from mjctl.models.errors import NotFoundError
 from mjctl.models.exit_codes import ExitCode
 
 
-def test_every_look_reads_the_contracts_again(
+def test_every_round_of_checks_reads_the_contracts_again(
     make_contract: Callable[..., Contract],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -24,7 +23,7 @@ def test_every_look_reads_the_contracts_again(
 ) -> None:
     ports = [1, 1, 2]
     published: list[Contract | None] = [make_contract(endpoints={"api": f"http://127.0.0.1:{port}"}) for port in ports]
-    # The start of the command, a look, a look in the middle of a deploy, and a look after it.
+    # The contracts are read at the start of the command, in a first round, during a deploy, and after the deploy.
     published.insert(2, None)
     seen: list[str] = []
 
@@ -50,11 +49,11 @@ def test_every_look_reads_the_contracts_again(
     monkeypatch.setattr("mjctl.health.runner.run_health", run_health)
     assert run(["health", "--watch", "--interval", "0.5", "--region", "us-east-1"]) == ExitCode.INTERRUPTED
     assert seen == ["http://127.0.0.1:1", "http://127.0.0.1:2"]
-    assert "cannot look: not deployed: us-east-1" in capsys.readouterr().out
+    assert "cannot run the checks: not deployed: us-east-1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("option", [("--junit", "x.xml"), ("--fail-on", "warn"), ("--fail-on", "critical")])
-def test_watch_refuses_what_needs_an_end(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_watch_refuses_options_that_need_a_result(option: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["health", "--watch", *option]) == ExitCode.USAGE
-    said: Any = capsys.readouterr().err
-    assert "neither --junit nor --fail-on" in " ".join(said.split())
+    error = capsys.readouterr().err
+    assert "--watch cannot be combined with --junit or --fail-on" in " ".join(error.split())

@@ -1,4 +1,4 @@
-"""Every command that touches AWS, with an identity that cannot be used: exit code 10, and the advice that cures it."""
+"""Tests of every command that uses AWS, with unusable credentials: exit code 10, and advice that solves the problem."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ COMMANDS = {
     "status": "",
     "unlock": "-r us-east-1",
 }
-# They read files and processes of this machine only.
+# These commands read files and processes of this machine only.
 LOCAL = {
     "completion",
     "config schema",
@@ -70,7 +70,7 @@ LOCAL = {
     "sandbox up",
     "version",
 }
-# One of each kind of fault: a profile, a token, a process, a file.
+# One fault of each kind: a profile, a token, a process, a file.
 KINDS = ("unknown profile", "sign-in expired", "process prints no JSON", "config cannot be parsed")
 
 
@@ -101,7 +101,7 @@ def test_every_command_is_listed_here() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_identity_that_cannot_be_used_is_said_by_every_command(
+def test_every_command_reports_unusable_credentials(
     command: str, mjctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind = KINDS[sorted(COMMANDS).index(command) % len(KINDS)]
@@ -110,7 +110,7 @@ def test_an_identity_that_cannot_be_used_is_said_by_every_command(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", ["plan", "health", "status"])
-def test_every_kind_of_fault_is_said(
+def test_every_kind_of_unusable_credentials_is_reported(
     command: str, kind: str, mjctl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused(mjctl, command, break_identity(kind, tmp_path, monkeypatch))

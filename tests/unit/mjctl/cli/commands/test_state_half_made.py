@@ -1,4 +1,4 @@
-"""A region whose deploy was cut short: `status` shows it, and `health` does not call it healthy."""
+"""Tests of a region whose deploy was interrupted: `status` shows the region, and `health` calls it unhealthy."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mjctl(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> CommandLine:
-    """Two regions whose every check passes."""
+    """Return a command line with two regions in which every check passes."""
 
     async def fine(_: Any) -> Finding:
         return passed("fine")
@@ -58,45 +58,46 @@ def deploy_under_way() -> Iterator[None]:
         yield
 
 
-def test_whole_regions_are_healthy(mjctl: CommandLine) -> None:
+def test_completely_deployed_regions_are_healthy(mjctl: CommandLine) -> None:
     ran = mjctl("health")
     assert ran.code == ExitCode.OK
     assert ran.out.splitlines()[-1].startswith("healthy")
 
 
-def test_health_does_not_call_a_half_made_region_healthy(mjctl: CommandLine, cut_short: None) -> None:
+def test_a_region_with_an_interrupted_deploy_is_unhealthy(mjctl: CommandLine, cut_short: None) -> None:
     ran = mjctl("health", "-o", "json")
     assert ran.code == ExitCode.UNHEALTHY
-    assert {one["region"]: one["status"] for one in ran.json()["regions"]} == {HALF: "fail", WHOLE: "pass"}
-    (found,) = [one for one in ran.json()["checks"] if one["name"] == "deployment"]
-    assert "cut short" in found["summary"]
-    assert f"mjctl deploy --env local --region {HALF}" in found["hint"]
+    assert {region["region"]: region["status"] for region in ran.json()["regions"]} == {HALF: "fail", WHOLE: "pass"}
+    (deployment,) = [check for check in ran.json()["checks"] if check["name"] == "deployment"]
+    assert "cut short" in deployment["summary"]
+    assert f"mjctl deploy --env local --region {HALF}" in deployment["hint"]
     assert mjctl("health", "--region", WHOLE).code == ExitCode.OK
     assert mjctl("health", "--only", "redis").code == ExitCode.OK
     assert mjctl("health", "--only", "deployment").code == ExitCode.UNHEALTHY
 
 
-def test_a_region_that_has_published_nothing_yet_is_not_left_out(mjctl: CommandLine, cut_short: None) -> None:
+def test_health_includes_a_region_without_a_contract(mjctl: CommandLine, cut_short: None) -> None:
     mjctl.contracts = {WHOLE: mjctl.contracts[WHOLE]}
     ran = mjctl("health", "-o", "json")
     assert ran.code == ExitCode.UNHEALTHY
-    assert HALF in [one["region"] for one in ran.json()["regions"]]
+    assert HALF in [region["region"] for region in ran.json()["regions"]]
 
 
-def test_a_deploy_that_is_under_way_is_no_failure(mjctl: CommandLine, cut_short: None) -> None:
+def test_a_running_deploy_is_a_warning_and_no_failure(mjctl: CommandLine, cut_short: None) -> None:
     with deploy_under_way():
         ran = mjctl("health", "-o", "json")
     assert ran.code == ExitCode.OK
-    (found,) = [one for one in ran.json()["checks"] if one["name"] == "deployment"]
-    assert (found["status"], "`deploy`" in found["summary"]) == ("warn", True)
+    (deployment,) = [check for check in ran.json()["checks"] if check["name"] == "deployment"]
+    assert (deployment["status"], "`deploy`" in deployment["summary"]) == ("warn", True)
 
 
-def test_status_shows_it_and_says_how_to_finish_it(mjctl: CommandLine, cut_short: None) -> None:
+def test_status_shows_an_interrupted_deploy_and_how_to_complete_it(mjctl: CommandLine, cut_short: None) -> None:
     mjctl.contracts = {}
     ran = mjctl("status")
     assert ran.code == ExitCode.OK
     (line,) = [line for line in ran.out.splitlines() if HALF in line]
     assert "partial" in line
-    assert f"{HALF}: the last deploy was cut short; `mjctl deploy --env local --region {HALF}` finishes it" in ran.err
+    advice = f"{HALF}: the last deploy was interrupted; `mjctl deploy --env local --region {HALF}` completes it"
+    assert advice in ran.err
     with deploy_under_way():
-        assert "cut short" not in mjctl("status").err
+        assert "interrupted" not in mjctl("status").err

@@ -1,4 +1,4 @@
-"""Planned changes in words, on a terminal and in Markdown."""
+"""Tests of the text for planned changes, on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def update(address: str = "module.a.aws_ecs_service.this", *attributes: Attribut
 
 
 def new_code_of(**more: Any) -> Change:
-    """A local process whose code changes, as Terraform plans it."""
-    (found,) = planned_changes(
+    """Return the change of a local process with new code, as Terraform plans it."""
+    (change,) = planned_changes(
         {
             "resource_changes": [
                 {
@@ -48,7 +48,7 @@ def new_code_of(**more: Any) -> Change:
             ]
         }
     )
-    return found
+    return change
 
 
 def _process(revision: str) -> dict[str, Any]:
@@ -67,53 +67,57 @@ def test_old_and_new_values_are_shown() -> None:
     assert lines == ["us-east-1: 1 update", "  ~ aws_ecs_service.this", "      desired_count: 3 -> 6"]
 
 
-def test_names_only_when_asked_to_be_brief() -> None:
+def test_the_brief_view_shows_names_only() -> None:
     lines = shown_on_terminal(update("aws_ecs_service.this", AttributeChange("desired_count", 3, 6)), brief=True)
     assert lines == ["us-east-1: 1 update", "  ~ aws_ecs_service.this"]
 
 
-def test_new_code_is_said_to_be_new_code() -> None:
+def test_new_code_is_named_as_the_reason_of_a_change() -> None:
     lines = shown_on_terminal(new_code_of())
     assert lines[1:] == [
         "  ± module.api.terraform_data.process",
         "      new code (gameserver 230fc3c → 9b1d7aa)",
-    ], "its folder and its new ids only follow from that"
+    ], "the changed folder and the new ids follow from the new code"
 
 
-def test_what_changes_beside_the_code_is_shown_too() -> None:
+def test_values_that_change_together_with_the_code_are_shown_too() -> None:
     changed = _process(NEW)
     changed["triggers_replace"]["definition"]["port"] = 9090
     assert [name for name, _ in shown_attributes(new_code_of(**changed))] == ["port"]
 
 
 @pytest.mark.parametrize(
-    ("part", "said"),
-    [("supervisor", "its supervisor is started anew"), ("epoch", "missing or damaged on this machine")],
+    ("part", "reason"),
+    [("supervisor", "its supervisor is restarted"), ("epoch", "missing or damaged on this machine")],
 )
-def test_why_a_local_process_is_replaced(part: str, said: str) -> None:
+def test_the_replacement_of_a_local_process_has_a_reason(part: str, reason: str) -> None:
     attribute = AttributeChange(f"triggers_replace.incarnation.{part}", 1, 2)
     change = Change("a.b", "replace", "cannot_update", attributes=(attribute,), forced_by=("triggers_replace",))
-    assert why(change) == said
+    assert why(change) == reason
     assert shown_attributes(change) == []
 
 
-def test_a_replacement_names_what_forces_it() -> None:
+def test_a_replacement_names_the_attributes_that_force_it() -> None:
     change = Change("aws_db.x", "replace", "cannot_update", forced_by=("engine", 'tags["a\\nb"]'))
     assert why(change) == 'cannot change in place: engine, tags["a\\nb"]'
 
 
-def test_a_forgotten_resource_stays() -> None:
+def test_a_forgotten_resource_is_shown_as_no_longer_managed() -> None:
     lines = shown_on_terminal(Change("aws_s3_bucket.x", "forget", "delete_because_no_resource_config"))
-    assert lines == ["us-east-1: 1 forget", "  . aws_s3_bucket.x", "      stays, no longer managed"]
+    assert lines == [
+        "us-east-1: 1 forget",
+        "  . aws_s3_bucket.x",
+        "      continues to exist, but Terraform no longer manages it",
+    ]
 
 
-def test_a_mask_and_a_text_that_reads_like_it_differ() -> None:
+def test_a_masked_value_and_a_text_equal_to_the_mask_look_different() -> None:
     assert values(AttributeChange("x", Hidden.SENSITIVE, Hidden.SENSITIVE), 80) == "(sensitive) -> (sensitive)"
     assert values(AttributeChange("x", "(sensitive)", "(sensitive) "), 80) == '"(sensitive)" -> "(sensitive) "'
     assert values(AttributeChange("x", 1, Hidden.UNKNOWN), 80) == "1 -> (known after apply)"
 
 
-def test_long_values_show_where_they_differ() -> None:
+def test_long_values_are_cut_so_that_their_difference_is_shown() -> None:
     text = values(AttributeChange("x", "a" * 500 + "old", "a" * 500 + "new"), 60)
     assert len(text) <= 62
     assert "old" in text
@@ -129,7 +133,7 @@ def test_values_and_names_cannot_control_the_terminal() -> None:
         assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e]", "".join(lines))
 
 
-def test_what_ends_something_comes_first() -> None:
+def test_replacements_and_deletions_come_first() -> None:
     changes = [Change(action, action) for action in ("create", "read", "update", "forget", "delete", "replace")]
     assert [change.action for change in in_order(changes)] == [
         "replace",
@@ -142,7 +146,7 @@ def test_what_ends_something_comes_first() -> None:
     assert counts(changes) == "1 replace, 1 delete, 1 forget, 1 update, 1 create, 1 read"
 
 
-def test_a_long_module_is_folded_and_the_others_are_not() -> None:
+def test_a_module_with_many_changes_is_folded_and_other_modules_are_not() -> None:
     many = [
         Change(
             f'module.network.aws_subnet.this["{number}"]',
@@ -152,8 +156,8 @@ def test_a_long_module_is_folded_and_the_others_are_not() -> None:
         )
         for number in range(43)
     ]
-    gone = Change("module.network.aws_vpc.this", "replace", "cannot_update", forced_by=("cidr_block",))
-    lines = shown_on_terminal(*many, gone, update("module.game.aws_ecs_service.this", AttributeChange("n", 1, 2)))
+    replaced = Change("module.network.aws_vpc.this", "replace", "cannot_update", forced_by=("cidr_block",))
+    lines = shown_on_terminal(*many, replaced, update("module.game.aws_ecs_service.this", AttributeChange("n", 1, 2)))
     assert lines[0] == "us-east-1: 1 replace, 1 update, 43 create"
     assert "  ± module.network.aws_vpc.this" in lines
     assert "      n: 1 -> 2" in lines
@@ -172,19 +176,19 @@ def test_a_long_module_is_folded_and_the_others_are_not() -> None:
         ('module.a["q\\"]."].data.aws_x.y["module.c.d"]', 'module.a["q\\"]."]'),
     ],
 )
-def test_the_module_of_an_address(address: str, module: str) -> None:
+def test_the_module_is_read_from_an_address(address: str, module: str) -> None:
     assert module_of(address) == module
     assert [name for name, _ in by_module([Change(address, "create")])] == [module]
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
-def test_lines_fit_the_terminal(width: int) -> None:
+def test_lines_of_a_plan_fit_the_terminal(width: int) -> None:
     long = AttributeChange("policy", "x" * 900, "y" * 900)
     lines = shown_on_terminal(update("aws_iam_policy.x", long), width=width)
     assert max(map(len, lines)) <= width
 
 
-def test_the_log_of_a_process_that_died_is_not_shown_before_its_cause() -> None:
+def test_the_log_of_a_process_that_ended_is_not_shown_before_the_cause() -> None:
     from mjctl.cli.output.run_view import provisioner_text
     from mjctl.terraform.events import ProvisionerLine
 
@@ -201,7 +205,7 @@ def results_on_terminal(*results: UnitResult) -> str:
     return stream.getvalue()
 
 
-def test_a_column_that_no_region_fills_is_not_shown() -> None:
+def test_a_column_without_a_value_in_any_region_is_not_shown() -> None:
     applied = UnitResult("us-east-1", UnitOutcome.APPLIED)
     assert not re.search("HEALTH|FORGET", results_on_terminal(applied))
     watched = UnitResult("eu-west-1", UnitOutcome.UNHEALTHY, verdict=GateVerdict(False, 2, 5.0, ("login: refused",)))

@@ -25,7 +25,7 @@ from mjctl.cli.output.console import SafeConsole
         ("99999999", 10_000),
     ],
 )
-def test_columns_of_any_value(columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_value_of_columns_gives_a_width(columns: str | None, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
@@ -34,13 +34,13 @@ def test_columns_of_any_value(columns: str | None, width: int, monkeypatch: pyte
     console.print("some words")
 
 
-def test_a_guard_escapes_what_a_command_forgot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_console_escapes_text_that_a_command_did_not_escape(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     stream = io.StringIO()
     console = SafeConsole(stream)
     console.print("[red]a\x1b[2Jb[/] :smile:")
     console.print(Text("c\x1b]52;c;aGk=\x07d\u202e"))
-    # Rich drops a BEL from a Text before the console sees it.
+    # Rich removes the character BEL from a Text before the console receives the Text.
     assert stream.getvalue().splitlines() == [r"[red]a\x1b[2Jb[/] :smile:", r"c\x1b]52;c;aGk=d\u202e"]
 
 

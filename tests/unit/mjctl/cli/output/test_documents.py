@@ -1,4 +1,4 @@
-"""The models of the JSON documents. The integration tests check every document that a command prints."""
+"""Tests of the models of the JSON documents. The integration tests check every document that a command prints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_every_schema_has_the_envelope(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_entry_of_a_region_names_it(name: str) -> None:
+def test_every_entry_of_a_region_names_the_region(name: str) -> None:
     schema = json_schema(name)
     items = schema["properties"]["regions"].get("items", {})
     for option in items.get("anyOf", [items]):
@@ -56,13 +56,13 @@ def test_every_entry_of_a_region_names_it(name: str) -> None:
 @pytest.mark.parametrize("name", WITH_OUTPUT)
 def test_the_document_of_an_error_names_the_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*name.split(), "--nosuch", "--output", "json"]) == ExitCode.USAGE
-    found = read_document(capsys.readouterr().out)
-    assert (found["schema"], found["command"], found["environment"]) == ("mjctl.error/2", name, None)
-    assert found["regions"] == []
-    assert found["error"]["name"] == "usage"
+    failure = read_document(capsys.readouterr().out)
+    assert (failure["schema"], failure["command"], failure["environment"]) == ("mjctl.error/2", name, None)
+    assert failure["regions"] == []
+    assert failure["error"]["name"] == "usage"
 
 
-def test_an_error_before_any_command_has_the_same_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_document_of_an_error_without_a_command_has_the_same_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["nosuch", "--output", "json"]) == ExitCode.USAGE
     assert read_document(capsys.readouterr().out)["command"] is None
 
@@ -75,10 +75,10 @@ def test_commands_that_need_no_region_print_the_envelope(
 ) -> None:
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path))
     assert run([*line.split(), "--output", "json"]) == ExitCode.OK
-    found = read_document(capsys.readouterr().out)
-    assert found["command"] == line.removesuffix(" --all")
-    without = found["command"] in ("version", "doctor") or line.endswith("--all")
-    assert found["environment"] == (None if without else "local")
+    printed = read_document(capsys.readouterr().out)
+    assert printed["command"] == line.removesuffix(" --all")
+    without = printed["command"] in ("version", "doctor") or line.endswith("--all")
+    assert printed["environment"] == (None if without else "local")
 
 
 def test_a_field_that_is_not_published_is_refused() -> None:
@@ -86,7 +86,7 @@ def test_a_field_that_is_not_published_is_refused() -> None:
         document("version", None, (), {"version": "1", "more": 1})
 
 
-def test_a_deep_value_of_the_cache_fits() -> None:
+def test_a_deeply_nested_value_of_the_cache_fits_its_document() -> None:
     value: list[Any] = []
     for _ in range(511):
         value = [value]

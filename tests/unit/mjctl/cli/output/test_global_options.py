@@ -22,7 +22,7 @@ from mjctl.models.exit_codes import ExitCode
         (["plan", "--log-file"], ["--log-file", "plan"]),
     ],
 )
-def test_global_options_may_stand_anywhere(given: list[str], parsed: list[str]) -> None:
+def test_global_options_may_be_anywhere_on_the_line(given: list[str], parsed: list[str]) -> None:
     assert hoist(given) == parsed
 
 
@@ -48,16 +48,16 @@ def test_a_log_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pyte
     assert str(tmp_path / "no" / "log") in capsys.readouterr().err
 
 
-def test_every_option_has_a_variable_of_its_own_name() -> None:
+def test_every_option_has_an_environment_variable() -> None:
     def options(command: Any, path: str) -> list[tuple[str, Any]]:
-        found = [
-            (path, one)
-            for one in command.params
-            if one.param_type_name == "option" and one.name != "help" and not one.is_eager
+        listed = [
+            (path, parameter)
+            for parameter in command.params
+            if parameter.param_type_name == "option" and parameter.name != "help" and not parameter.is_eager
         ]
         for name, child in getattr(command, "commands", {}).items():
-            found += options(child, f"{path} {name}")
-        return found
+            listed += options(child, f"{path} {name}")
+        return listed
 
     every = options(tree(), "mjctl")
     assert len(every) > 100
@@ -69,17 +69,13 @@ def test_every_option_has_a_variable_of_its_own_name() -> None:
         assert all(name.startswith("MJCTL_") for name in names), f"{path} {option.name}"
 
 
-def test_a_variable_stands_in_for_its_option(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_variable_sets_its_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("MJCTL_ALL", "1")
     assert run(["config", "validate", "--output", "json"]) == ExitCode.OK
     assert '"prod"' in capsys.readouterr().out
 
 
-def test_a_colour_is_never_written_when_it_is_not_wanted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_no_color_switches_colours_off(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     run(["doctor"])
     assert "\x1b[" in capsys.readouterr().out

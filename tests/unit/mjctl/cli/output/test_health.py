@@ -60,7 +60,7 @@ def test_the_time_of_a_report_is_never_split(monkeypatch: pytest.MonkeyPatch) ->
     ]
 
 
-def test_problems_alone_leave_out_what_passed_and_count_it() -> None:
+def test_the_option_problems_leaves_out_passed_checks_and_counts_them() -> None:
     text = lines(render(report(), problems=True))
     assert "local us-east-1  30 checks ok" in text
     assert "local eu-west-1  1 check ok" in text
@@ -78,7 +78,7 @@ def test_a_screen_shows_the_failures_within_its_height() -> None:
     assert len(text) <= 24
 
 
-def test_a_screen_that_is_high_enough_shows_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_screen_that_is_high_enough_shows_every_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINES", "60")
     console = SafeConsole(io.StringIO())
     text = lines(screen(report(), console))

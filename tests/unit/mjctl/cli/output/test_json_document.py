@@ -54,21 +54,21 @@ def refuse(constant: str) -> None:
     ],
 )
 @pytest.mark.parametrize("people", [False, True])
-def test_every_value_is_json_that_a_strict_reader_takes(value: Any, read: Any, people: bool) -> None:
+def test_every_value_is_json_that_a_strict_parser_accepts(value: Any, read: Any, people: bool) -> None:
     text = json_for_people(value, "utf-8") if people else json_text(value)
     assert json.loads(text, parse_constant=refuse) == read
 
 
-def test_the_order_of_a_map_stays() -> None:
+def test_json_keeps_the_order_of_a_map() -> None:
     assert list(json.loads(json_text({2: "b", "a": 1, 1: "c"}))) == ["2", "a", "1"]
 
 
-def test_json_of_programs_is_printable_ascii() -> None:
+def test_json_for_programs_is_printable_ascii() -> None:
     text = json_text({"\x7f\x1b\u202e": "\x9b🙂"})
-    assert all(" " <= letter <= "~" or letter == "\n" for letter in text)
+    assert all(" " <= character <= "~" or character == "\n" for character in text)
 
 
-def test_json_of_people_shows_letters_and_escapes_controls() -> None:
+def test_json_for_people_shows_every_language_and_escapes_control_characters() -> None:
     assert json_for_people("Zoë 東京 🙂 \u202e \x9b \x7f \U000e0041", "utf-8") == (
         '"Zoë 東京 🙂 \\u202e \\u009b \\u007f \\udb40\\udc41"'
     )

@@ -1,4 +1,4 @@
-"""The Markdown summary of a run: what it says first, what it leaves out, and that it stays within its bounds."""
+"""Tests of the Markdown summary of a run: the order of its parts, the omitted parts and its maximum length."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def plan(*results: UnitResult) -> str:
 
 
 def creates(count: int, attributes: int = 0) -> tuple[Change, ...]:
-    found = tuple(AttributeChange(f"attribute_{number}", None, "some value of it") for number in range(attributes))
+    new = tuple(AttributeChange(f"attribute_{number}", None, "some value of it") for number in range(attributes))
     return tuple(
-        Change(f'module.part.aws_subnet.this["{number}"]', "create", resource_type="aws_subnet", attributes=found)
+        Change(f'module.part.aws_subnet.this["{number}"]', "create", resource_type="aws_subnet", attributes=new)
         for number in range(count)
     )
 
@@ -52,7 +52,7 @@ def test_the_first_plan_of_production_names_every_resource() -> None:
     assert "150 create" in text
 
 
-def test_what_ends_something_comes_first_and_keeps_its_values() -> None:
+def test_a_replacement_comes_first_and_keeps_its_values() -> None:
     end = Change(
         "module.z.aws_rds_cluster.last",
         "replace",
@@ -65,11 +65,11 @@ def test_what_ends_something_comes_first_and_keeps_its_values() -> None:
     block = text[text.index("```diff") :].splitlines()
     assert block[1] == "± module.z.aws_rds_cluster.last  # cannot change in place: engine"
     assert block[2] == '    engine: "a" -> "b"'
-    assert re.search(r"# \d+ changes left out here, the job's log has them: \d+ create", text)
+    assert re.search(r"# \d+ changes left out here, the log of the job has them: \d+ create", text)
 
 
 @pytest.mark.parametrize("count", [100, 5_000])
-def test_a_summary_fits_a_comment_and_counts_what_it_leaves_out(count: int) -> None:
+def test_a_summary_fits_into_a_comment_and_counts_the_changes_that_it_leaves_out(count: int) -> None:
     results = [UnitResult(f"region-{n}", UnitOutcome.PLANNED, add=count, changes=creates(count)) for n in range(30)]
     text = plan(*results)
     assert len(text) < MAX_CHARACTERS
@@ -104,10 +104,10 @@ def test_columns_without_content_are_left_out() -> None:
     )
     assert "| forget |" in text
     assert "| healthy, 1 look in 1 s |" in text
-    assert ". x  # stays, no longer managed" in text
+    assert ". x  # continues to exist, but Terraform no longer manages it" in text
 
 
-def test_no_name_breaks_a_line_or_the_page() -> None:
+def test_no_name_of_a_resource_breaks_a_line_or_the_markup() -> None:
     change = Change(
         'x.y["a\n</details>\u202e"]', "update", attributes=(AttributeChange('tags["a\nb"]', "c\nd", Hidden.SENSITIVE),)
     )

@@ -26,20 +26,20 @@ from mjctl.cli.output.printable import printable
         ("Zoë 東京 שלום 🙂", "Zoë 東京 שלום 🙂"),
     ],
 )
-def test_what_is_not_safe_to_show_is_escaped_and_letters_stay(text: str, shown: str) -> None:
+def test_unsafe_characters_are_escaped_and_characters_of_every_language_stay(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
 def test_no_character_of_unicode_reaches_a_terminal_as_a_control() -> None:
     for code in range(sys.maxunicode + 1):
         shown = printable(chr(code))
-        assert all(unicodedata.category(letter) not in {"Cc", "Cf", "Cs", "Zl", "Zp"} for letter in shown), hex(code)
+        assert not {unicodedata.category(character) for character in shown} & {"Cc", "Cf", "Cs", "Zl", "Zp"}, hex(code)
 
 
 def test_a_caller_can_keep_line_ends() -> None:
     assert printable("a\nb\x1b", keep="\n") == "a\nb\\x1b"
 
 
-def test_what_is_printable_stays_as_it_is_the_second_time() -> None:
+def test_an_escaped_text_is_not_escaped_again() -> None:
     once = printable("\x1b[31m\n\u202e")
     assert printable(once) == once

@@ -30,7 +30,7 @@ def shown(terminal: io.StringIO) -> str:
 
 
 @pytest.mark.parametrize(("total", "text"), [(None, " 120 "), (300, " 120/300 ")])
-def test_a_total_that_is_not_known_is_not_needed(terminal: Terminal, total: float | None, text: str) -> None:
+def test_progress_is_shown_with_and_without_a_total(terminal: Terminal, total: float | None, text: str) -> None:
     with Progress(SafeConsole(terminal)) as progress:
         task = progress.add_task("redriving", total)
         progress.update(task, completed=120)
@@ -38,7 +38,7 @@ def test_a_total_that_is_not_known_is_not_needed(terminal: Terminal, total: floa
     assert text in shown(terminal)
 
 
-def test_a_total_can_become_known(terminal: Terminal) -> None:
+def test_the_total_of_a_task_can_be_set_later(terminal: Terminal) -> None:
     with Progress(SafeConsole(terminal)) as progress:
         task = progress.add_task("sweeping")
         progress.update(task, completed=1, total=7)
@@ -46,14 +46,14 @@ def test_a_total_can_become_known(terminal: Terminal) -> None:
     assert " 3/7 " in shown(terminal)
 
 
-def test_a_label_is_neither_markup_nor_control(terminal: Terminal) -> None:
+def test_a_label_is_printed_without_markup_and_control_characters(terminal: Terminal) -> None:
     with Progress(SafeConsole(terminal)) as progress:
         progress.add_task("[red]a\x07[/]")
     assert r"[red]a\x07[/]" in shown(terminal)
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("CI", "1")])
-def test_nothing_is_drawn_where_lines_are_wanted(
+def test_a_plain_terminal_and_ci_get_lines_instead_of_bars(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -71,14 +71,14 @@ def test_short_work_in_a_pipe_prints_no_line() -> None:
     assert pipe.getvalue() == ""
 
 
-def test_quiet_work_shows_nothing(terminal: Terminal) -> None:
+def test_quiet_hides_progress(terminal: Terminal) -> None:
     with Progress(SafeConsole(terminal, quiet=True)) as progress:
         progress.advance(progress.add_task("redriving"))
     assert terminal.getvalue() == ""
 
 
 @pytest.mark.parametrize("columns", [40, 56, 80, 200])
-def test_a_figure_is_whole_at_every_width(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+def test_a_number_is_never_cut_at_any_width(terminal: Terminal, monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     with Progress(SafeConsole(terminal)) as progress:
         progress.update(progress.add_task("rehearsing ap-northeast-1"), completed=1_234_567)

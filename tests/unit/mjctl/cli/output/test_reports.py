@@ -38,7 +38,7 @@ RESULTS = [
 ]
 
 
-def test_junit_has_a_suite_a_region_and_a_case_a_step() -> None:
+def test_junit_has_a_suite_for_each_region_and_a_case_for_each_step() -> None:
     root = ET.fromstring(deploy_junit("deploy", "prod", RESULTS))  # noqa: S314 - our own text
     suites = {suite.get("name"): suite for suite in root}
     assert [case.get("name") for case in suites["prod/us-east-1"]] == [
@@ -52,7 +52,7 @@ def test_junit_has_a_suite_a_region_and_a_case_a_step() -> None:
     assert "broken <here>" in (suites["prod/ap-south-1"].findtext("testcase/failure") or "")
 
 
-def test_a_plan_that_loses_data_is_a_failure_by_name() -> None:
+def test_a_plan_that_loses_data_is_a_failed_case_that_names_the_resource() -> None:
     change = Change("module.database.aws_rds_cluster.this", "replace")
     lost = (Violation("keeps-data", change.address, "replace: its rows would be lost"),)
     results = [UnitResult("us-east-1", UnitOutcome.PLANNED, changes=(change,), violations=lost)]
@@ -63,7 +63,7 @@ def test_a_plan_that_loses_data_is_a_failure_by_name() -> None:
     assert "### us-east-1: data would be lost" in summary("plan", "prod", ExitCode.OK, results, None)
 
 
-def test_health_as_junit_counts_failures_and_skips() -> None:
+def test_the_junit_report_of_health_counts_failures_and_skipped_checks() -> None:
     checks = [
         CheckResult("login", "us-east-1", CheckStatus.FAIL, "refused\x1b[0m", duration_seconds=0.5),
         CheckResult("redis", "us-east-1", CheckStatus.WARN, "slow"),
@@ -77,8 +77,8 @@ def test_health_as_junit_counts_failures_and_skips() -> None:
     assert failure.get("message") == "major: refused[0m"
 
 
-def test_a_report_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    with pytest.raises(PermissionDeniedError, match="cannot be written") as caught:
+def test_the_error_names_the_report_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(PermissionDeniedError, match="cannot write the report") as caught:
         write_report(tmp_path / "no" / "file", "x")
     assert str(tmp_path / "no" / "file") in str(caught.value)
 
@@ -109,8 +109,8 @@ def test_a_change_in_the_document_has_its_values_and_no_secret() -> None:
     (entry,) = unit_entries([result], {})
     region = json_ready(entry)
     assert region["forget"] == 1
-    found = {one["path"]: one for one in region["changes"][0]["attributes"]}
-    assert found["n"] == {
+    attributes = {attribute["path"]: attribute for attribute in region["changes"][0]["attributes"]}
+    assert attributes["n"] == {
         "path": "n",
         "before": 1,
         "after": 2,
@@ -118,14 +118,18 @@ def test_a_change_in_the_document_has_its_values_and_no_secret() -> None:
         "before_hidden": False,
         "known_after_apply": False,
     }
-    assert (found["password"]["before"], found["password"]["after"], found["password"]["sensitive"]) == (
+    assert (attributes["password"]["before"], attributes["password"]["after"], attributes["password"]["sensitive"]) == (
         None,
         None,
         True,
     )
-    assert (found["id"]["before"], found["id"]["after"], found["id"]["known_after_apply"]) == ("a", None, True)
-    assert (found["all"]["before"], found["all"]["before_hidden"]) == (None, True)
-    assert (found["text"]["before"], found["text"]["sensitive"]) == ("(sensitive)", False)
+    assert (attributes["id"]["before"], attributes["id"]["after"], attributes["id"]["known_after_apply"]) == (
+        "a",
+        None,
+        True,
+    )
+    assert (attributes["all"]["before"], attributes["all"]["before_hidden"]) == (None, True)
+    assert (attributes["text"]["before"], attributes["text"]["sensitive"]) == ("(sensitive)", False)
     assert region["changes"][0]["forced_by"] == ["n"]
     assert region["changes"][0]["resource_type"] == "aws_x"
 

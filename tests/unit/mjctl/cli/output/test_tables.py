@@ -36,7 +36,7 @@ def test_a_wide_line_has_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-def test_only_the_message_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_column_is_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rendered(monkeypatch, servers(), 70) == [
         "SERVER             ZONE        PLAYERS  INCIDENT",
         "game-us-east-1a-1  us-east-1a  12/2000  killed after 3 checks without",
@@ -56,7 +56,7 @@ def test_columns_are_left_out_by_priority_and_named(monkeypatch: pytest.MonkeyPa
     assert rendered(monkeypatch, servers(), 22)[0] == "SERVER"
 
 
-def test_a_message_that_is_needed_stands_below_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_of_priority_0_is_below_its_row_if_the_line_is_too_short(monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("BACKUP"), Column("REMARK", folds=True))
     table.add_row(BACKUP, "no region has the key that opens this backup")
     assert rendered(monkeypatch, table, 40) == [
@@ -67,7 +67,7 @@ def test_a_message_that_is_needed_stands_below_its_row(monkeypatch: pytest.Monke
     ]
 
 
-def test_needed_columns_that_do_not_fit_become_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_become_blocks_if_the_columns_of_priority_0_do_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("REGION"), Column("BACKUP"), Column("STATE"))
     table.add_row("us-east-1", BACKUP, "complete")
     table.add_row("eu-west-1", BACKUP, "damaged")
@@ -83,7 +83,7 @@ def test_needed_columns_that_do_not_fit_become_blocks(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("width", [1, 5, 19, 20, 25, 40, 80, 200, 10_000])
-def test_a_name_is_whole_at_every_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_never_cut_at_any_width(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("REGION", 1), Column("BACKUP"), Column("MADE"), Column("REMARK", folds=True))
     table.add_row("ap-northeast-1", BACKUP, "12 min ago", f"copied from {BACKUP}x")
     text = "\n".join(rendered(monkeypatch, table, width))
@@ -92,13 +92,13 @@ def test_a_name_is_whole_at_every_width(width: int, monkeypatch: pytest.MonkeyPa
     assert "12 min ago" in text
 
 
-def test_an_empty_column_is_the_first_to_go_and_is_not_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_column_is_left_out_first_and_is_not_named(monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("REGION"), Column("COMMIT", 1), Column("REVISION", 2))
     table.add_row("us-east-1", "", "230fc3c4")
     assert rendered(monkeypatch, table, 20) == ["REGION     REVISION", "us-east-1  230fc3c4"]
 
 
-def test_a_very_long_cell_does_not_cost_the_other_rows_their_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_very_long_cell_does_not_remove_columns_from_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("REGION", 2), Column("KEY"), Column("TTL", 1, right=True))
     table.add_row("us-east-1", "profile:1", "5m")
     table.add_row("us-east-1", "profile:" + "x" * 60, "1h 2m")
@@ -110,7 +110,7 @@ def test_a_very_long_cell_does_not_cost_the_other_rows_their_columns(monkeypatch
     ]
 
 
-def test_data_neither_controls_the_terminal_nor_is_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_cannot_control_the_terminal_and_is_not_read_as_markup(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     table = DataTable(Column("KEY"))
     table.add_row("[red]a\x1b]0;t\x07b\nc[/] :smile: \u202e")
@@ -118,7 +118,7 @@ def test_data_neither_controls_the_terminal_nor_is_read_as_markup(monkeypatch: p
     assert text == r"[red]a\x1b]0;t\x07b\nc[/] :smile: \u202e"
 
 
-def test_wide_letters_keep_the_columns_straight(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_characters_keep_the_columns_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
     table = DataTable(Column("NAME"), Column("N", right=True))
     table.add_row("東京", "1")
     table.add_row("abcd", "2")
