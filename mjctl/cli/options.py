@@ -30,7 +30,7 @@ EnvOption = Annotated[
         "--env",
         "-e",
         metavar="NAME",
-        help="Name of the environment: the file configs/NAME.yaml.",
+        help="Name of the environment: the name of its file in configs/.",
         rich_help_panel=_REGIONS,
     ),
 ]
