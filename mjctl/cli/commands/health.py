@@ -69,7 +69,7 @@ def health(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat the checks until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Pause of --watch between two rounds of checks."),
+        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Seconds between two rounds of checks of --watch."),
     ] = 5.0,
     problems: Annotated[
         bool,
