@@ -68,7 +68,7 @@ class FailureDocument(Envelope):
     regions: tuple[FailedRegionDocument, ...] = Field(
         description="the error of each region; empty if the command failed before it worked on a region"
     )
-    error: ErrorDocument = Field(description="the error of the command; with several regions, the error of the first region")
+    error: ErrorDocument = Field(description="the error of the command, or of its first region if all regions failed")
 
 
 class CheckDocument(JsonDocument):
