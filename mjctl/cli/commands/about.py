@@ -30,18 +30,18 @@ def help_page(
 
         typer.echo(page(root))
         return
-    context, subject = root, root.command
+    parent, subject = root, root.command
     for word in command or ():
         inner = getattr(subject, "commands", {}).get(word)
         if inner is None:
             known = ", ".join(getattr(subject, "commands", {})) or "none"
             raise UsageError(
                 f"mjctl has no command `{' '.join(command or ())}`",
-                hint=f"commands of `{context.command_path}`: {known}",
+                hint=f"commands of `{parent.command_path}`: {known}",
             )
         subject = inner
-        context = typer.Context(subject, info_name=word, parent=context)
-    typer.echo(subject.get_help(context))
+        parent = typer.Context(subject, info_name=word, parent=parent)
+    typer.echo(subject.get_help(parent))
 
 
 def version(output: OutputOption = OutputFormat.TEXT) -> None:

@@ -43,9 +43,9 @@ def _emit(run: Run, bootstrapped: Bootstrap, result: UnitResult) -> None:
     from mjctl.deploy.bootstrap import STATE_KEY
 
     account = bootstrapped.account
-    outcome: Literal["unchanged", "changed", "made"]
-    existed = "changed" if bootstrapped.found else "made"
-    outcome = "unchanged" if result.outcome == "unchanged" and bootstrapped.moved else existed
+    outcome: Literal["unchanged", "changed", "made"] = "changed" if bootstrapped.found else "made"
+    if result.outcome == "unchanged" and bootstrapped.moved:
+        outcome = "unchanged"
     sentence = {
         "unchanged": "exists already, and its settings are correct",
         "changed": "existed already, and its settings have been corrected",
