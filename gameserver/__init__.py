@@ -1,1 +1,1 @@
-"""The bundled asyncio game server: real-time matches, the functions behind the API, and the distributed cache."""
+"""The bundled asyncio game server: real-time matches, the functions of the HTTP API, and the distributed cache."""

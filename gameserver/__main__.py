@@ -1,4 +1,4 @@
-"""`gameserver`: one process of the game. Configured by environment variables only (gameserver/runtime/settings.py)."""
+"""Runs one process of the game. Environment variables configure it (gameserver/runtime/settings.py)."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ import sys
 
 from gameserver.runtime.settings import Settings, SettingsError
 
-# structlog imports rich for coloured tracebacks, which JSON logs have no use for: 0.06 s of CPU in every process.
+# structlog imports rich for coloured tracebacks, which takes 0.06 s of CPU in every process. JSON logs do not need it.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
 
-# EX_CONFIG of sysexits.h: a supervisor must not take it for a crash that a restart may heal.
+# EX_CONFIG of sysexits.h, so that a supervisor can distinguish wrong settings from a crash that a restart may cure.
 _EXIT_CONFIG = 78
 
 _COMMANDS = {
-    "serve": ("gameserver.server", "run matches: WebSocket for players, operations port for health and metrics"),
-    "api": ("gameserver.api", "host the HTTP API's functions"),
-    "worker": ("gameserver.worker", "host the persistence function: from the queue into both databases"),
-    "migrate": ("gameserver.persistence.migrate", "bring the relational database's schema up to date, and end"),
+    "serve": ("gameserver.server", "run matches, with WebSocket for players and a port for health and metrics"),
+    "api": ("gameserver.api", "serve the HTTP API"),
+    "worker": ("gameserver.worker", "write the events of the queue to DynamoDB and PostgreSQL"),
+    "migrate": ("gameserver.persistence.migrate", "update the schema of PostgreSQL, and exit"),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one subcommand and return its exit code; 78 when the environment does not fit."""
+    """Run one subcommand, and return its exit code: 64 without a subcommand, 78 if a setting is missing or wrong."""
     parser = argparse.ArgumentParser(prog="gameserver", description=__doc__)
-    parser.add_argument("--version", action="store_true", help="print the version and end")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, (_, summary) in _COMMANDS.items():
         commands.add_parser(name, help=summary, description=summary)
@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             known = version("mjctl")
         except PackageNotFoundError:
-            # Run from its source, as in the image: there the tag says what it is.
+            # The package is not installed if it runs from its source, as in the image. The image's tag is its version.
             known = "(not installed)"
         sys.stdout.write(f"gameserver {known}\n")
         return 0

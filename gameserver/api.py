@@ -1,4 +1,4 @@
-"""`gameserver api`: the asyncio host of the API's functions."""
+"""The process `gameserver api`, which serves the HTTP API with aiohttp."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ _INTERNAL = HttpError(500, "internal", "the request failed, its id is in the x-r
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM, then finish what is under way; return 0.
+    """Serve until SIGTERM, finish the requests that have begun, and return 0.
 
     Raises:
-        SettingsError: a variable is missing, a mode cannot be played, or the folder of the web client has none.
+        SettingsError: a variable is missing, a mode cannot be played, or the folder `web_dir` has no web client.
     """
     check_modes(settings)
     logs.configure(settings, "api")
@@ -67,8 +67,9 @@ async def _serve(settings: Settings) -> int:
 
 
 def application(services: Services) -> web.Application:
-    """The aiohttp application; `services` stays the caller's to close."""
-    # Read here, so that a missing variable ends the process at its start and not a player's first request.
+    """Return the aiohttp application of the API. The caller closes `services`."""
+    # These properties read their settings here, so that a missing variable is an error at the start of the process and
+    # not at a player's first request.
     readiness = Readiness(
         {
             "postgres": services.database.ping,
@@ -88,8 +89,8 @@ def application(services: Services) -> web.Application:
             player = await _authorised(request, verifier)
             player_id, internal = player.id, player.internal
             structlog.contextvars.bind_contextvars(player_id=player_id)
-        asked = Request(
-            # Read already, within its time limit: see `hosting.body_in_time`.
+        api_request = Request(
+            # `hosting.body_in_time` has already read the body, within its time limit.
             body=await request.read(),
             path=dict(request.match_info),
             query=dict(request.query),
@@ -97,7 +98,7 @@ def application(services: Services) -> web.Application:
             internal=internal,
             source=request.remote or "",
         )
-        return _as_json(await answer(route, asked, services))
+        return _as_json(await answer(route, api_request, services))
 
     for route in ROUTES:
         app.router.add_route(route.method, route.path, partial(handle, route))
@@ -114,7 +115,7 @@ def application(services: Services) -> web.Application:
 async def _authorised(request: web.Request, verifier: TokenVerifier) -> Player:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise HttpError(401, "unauthorized", "an access token is needed: Authorization: Bearer <token>")
+        raise HttpError(401, "unauthorized", "send an access token in the header: Authorization: Bearer <token>")
     try:
         return await verifier.verify(token.strip())
     except KeysUnavailable as error:
@@ -157,7 +158,10 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
 
 @web.middleware
 async def _observed(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Give the request an id, count it, time it and log it: the route, never the address or the caller's."""
+    """Give the request an id, count it, measure its time, and log its route.
+
+    The log contains neither the requested address nor the client's network address.
+    """
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.match(given) else uuid.uuid4().hex
     resource = request.match_info.route.resource

@@ -1,11 +1,11 @@
-"""`python -m gameserver.compilation FOLDER`: a copy of this package whose busiest modules are compiled to C.
+"""Writes a copy of this package whose busiest modules are compiled to C: `python -m gameserver.compilation FOLDER`.
 
-What every input and every frame goes through is ordinary Python, and runs as such from this tree: `make up`, the tests,
-a debugger. Beside such a module lies a .pxd file with the types by which Cython makes C of it. The game server's image
-holds the compiled copy (see Dockerfile), and `make bench-game` measures it. A studio's rules are compiled in the same
-way if it puts a .pxd file beside them.
+The modules that handle every input and every frame are ordinary Python. `make up`, the tests and a debugger run them as
+Python. Next to each such module is a .pxd file with the types that Cython needs to compile the module to C. The game
+server's image contains the compiled copy (see Dockerfile), and `make bench-game` measures it. A studio's rules module
+is compiled as well if the studio puts a .pxd file next to it.
 
-Needs the extra `compiled` and a C compiler.
+The command needs the extra `compiled` and a C compiler.
 """
 
 from __future__ import annotations
@@ -20,27 +20,33 @@ from typing import Any, Final
 SOURCE: Final = Path(__file__).parent
 _DIRECTIVES: Final = {
     "language_level": "3",
-    # Types come from the .pxd alone: a Python annotation promises less than C takes it for.
+    # Only the .pxd files set C types. A Python annotation such as `int` would become a C type with less range.
     "annotation_typing": False,
 }
 
 
 class CompilationError(Exception):
-    """What the compiler did not take, or that there is none."""
+    """Reports that a module cannot be compiled, or that Cython or the C compiler is missing."""
 
 
 def modules(package: Path = SOURCE) -> list[str]:
-    """The modules that can be compiled: those with a .pxd file."""
-    found = (path.relative_to(package).with_suffix("") for path in package.rglob("*.pxd"))
-    return sorted(".".join((SOURCE.name, *path.parts)) for path in found)
+    """Return the dotted names of the modules that are compiled: those with a .pxd file."""
+    paths = (path.relative_to(package).with_suffix("") for path in package.rglob("*.pxd"))
+    return sorted(".".join((SOURCE.name, *path.parts)) for path in paths)
 
 
 def compile_into(folder: Path) -> Path:
-    """Write the copy into `folder`; returns its path, which goes on PYTHONPATH as `folder`. About 20 s.
+    """Write the compiled copy of the package into `folder`, which takes about 20 s.
+
+    Args:
+        folder: the folder that gets the package as a subfolder. With `folder` in PYTHONPATH, Python imports the copy.
+
+    Returns:
+        The path of the copy.
 
     Raises:
-        CompilationError: no compiler, no Cython, a module that they do not take, or `folder` has a package already.
-            Nothing of it is left in `folder`.
+        CompilationError: Cython or the C compiler is missing, a module does not compile, or `folder` already contains
+            the package. A failed compilation leaves no files in `folder`.
     """
     try:
         from Cython.Build import cythonize
@@ -51,15 +57,15 @@ def compile_into(folder: Path) -> Path:
         raise CompilationError(f"{error.name} is not installed: pip install 'mjctl[compiled]'") from error
     copy = folder / SOURCE.name
     if copy.exists():
-        raise CompilationError(f"{copy} is there already: give another folder, or remove it")
+        raise CompilationError(f"{copy} already exists: name another folder, or delete it")
     shutil.copytree(SOURCE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     sources = {name: folder.joinpath(*name.split(".")).with_suffix(".py") for name in modules(copy)}
     extensions = [Extension(name, [str(path)], extra_compile_args=["-O3"]) for name, path in sources.items()]
     try:
-        made = cythonize(
+        cythonized = cythonize(
             extensions, compiler_directives=_DIRECTIVES, include_path=[str(folder), *_definitions()], quiet=True
         )
-        build: Any = Distribution({"ext_modules": made}).get_command_obj("build_ext")
+        build: Any = Distribution({"ext_modules": cythonized}).get_command_obj("build_ext")
         build.build_lib, build.build_temp, build.parallel = str(folder), str(folder / "build"), True
         build.ensure_finalized()
         build.run()
@@ -74,16 +80,17 @@ def compile_into(folder: Path) -> Path:
 
 
 def _definitions() -> list[str]:
-    """Where Cython finds the types of picows."""
-    found = importlib.util.find_spec("picows")
-    if found is None or found.origin is None:
-        raise CompilationError("picows is not installed")
-    return [str(Path(found.origin).parents[1])]
+    """Return the folders in which Cython finds the C types of picows."""
+    spec = importlib.util.find_spec("picows")
+    if spec is None or spec.origin is None:
+        raise CompilationError("picows is not installed: pip install 'mjctl[compiled]'")
+    return [str(Path(spec.origin).parents[1])]
 
 
 def main() -> int:
+    """Run the command, and return its exit code: 1 if a module could not be compiled."""
     parser = argparse.ArgumentParser(prog="python -m gameserver.compilation", description=__doc__)
-    parser.add_argument("folder", type=Path, help="a new or empty folder; it gets the package as a folder of its own")
+    parser.add_argument("folder", type=Path, help="new or empty folder for the compiled copy of the package")
     folder: Path = parser.parse_args().folder
     try:
         copy = compile_into(folder)

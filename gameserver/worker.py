@@ -1,4 +1,4 @@
-"""`gameserver worker`: the asyncio host of the persistence function, fed from SQS by long polling."""
+"""The process `gameserver worker`, which polls SQS and passes the messages to the persistence function."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ log = structlog.get_logger()
 BATCHES = Counter("gameserver_worker_batches_total", "Batches received from the queue")
 
 _BATCH = 10
-# Short against SQS' maximum of 20: at the end of the process a poll is waited for, and must not be left behind to
-# swallow messages until their visibility timeout.
+# Length of a long poll, far below SQS's maximum of 20 s. At its end the process waits for its last poll. An abandoned
+# poll would still receive messages, which would then be hidden until their visibility timeout.
 _POLL_SECONDS = 2
 _BATCHES_AT_ONCE = 4
 _MAX_RETRY_SECONDS = 60
@@ -38,7 +38,7 @@ _PRUNE_EVERY_SECONDS = 3600.0
 
 
 def run(settings: Settings) -> int:
-    """Work until SIGTERM, then finish the batches under way; return 0.
+    """Process messages until SIGTERM, finish the batches that have begun, and return 0.
 
     Raises:
         SettingsError: a variable is missing.
@@ -65,7 +65,14 @@ async def _work(settings: Settings) -> int:
 
 
 class Worker:
-    """Moves messages from the queue through `persist`. Only what succeeded is deleted from the queue."""
+    """Receives messages from the queue, passes them to `persist`, and deletes only the messages that succeeded.
+
+    Attributes:
+        readiness: checks the databases, Redis and the queue for the health endpoint.
+
+    Raises:
+        SettingsError: GAMESERVER_PERSISTENCE_QUEUE_URL is not set.
+    """
 
     def __init__(self, services: Services) -> None:
         if not services.settings.persistence_queue_url:
@@ -83,7 +90,7 @@ class Worker:
         self.readiness = Readiness({"stores": self._check_stores, "queue": self._check_queue})
 
     async def work(self, stopping: asyncio.Event) -> None:
-        """Poll until `stopping` is set, and return when every batch under way is finished."""
+        """Poll the queue until `stopping` is set, and return when every batch that has begun is finished."""
         slots = asyncio.Semaphore(_BATCHES_AT_ONCE)
         backoff = 0.0
         async with asyncio.TaskGroup() as batches:
@@ -105,10 +112,9 @@ class Worker:
         log.info("stopped")
 
     async def _receive(self) -> Sequence[MessageTypeDef]:
-        # While a store is away every delivery would fail and bring good messages closer to the dead-letter queue.
-        away = {name: state for name, state in (await self._stores.look()).items() if state != "ok"}
-        if away:
-            raise _NotNow(", ".join(f"{name}: {state}" for name, state in away.items()))
+        # No message is received while a store is unavailable, because every delivery would fail. After too many
+        # deliveries SQS would move good messages to the dead-letter queue.
+        await self._check_stores()
         aws = self._services.aws
         answer = await self._sqs(
             lambda: aws.sqs.receive_message(
@@ -130,10 +136,10 @@ class Worker:
             await self._delete([m for m in messages if m["MessageId"] not in failed])
             await self._delay([m for m in messages if m["MessageId"] in failed])
         except _NotNow as error:
-            # What was done but not deleted comes again and does nothing.
+            # SQS delivers the messages that were not deleted again. Persisting a message again changes nothing.
             log.warning("queue_unavailable", cause=str(error))
         except Exception:
-            # A fault of ours in one batch must not end the worker; the queue keeps the messages.
+            # A fault of this program in one batch must not end the worker. The messages stay in the queue.
             log.exception("batch_failed")
         finally:
             slots.release()
@@ -154,7 +160,7 @@ class Worker:
             log.warning("not_deleted", code=failure.get("Code"))
 
     async def _delay(self, messages: Sequence[MessageTypeDef]) -> None:
-        """Bring failed messages back after 1, 2, 4... s: sooner than the visibility timeout, later each time."""
+        """Make SQS deliver failed messages again after 1 s, 2 s, 4 s and so on, instead of the visibility timeout."""
         if not messages:
             return
         aws = self._services.aws
@@ -194,9 +200,9 @@ class Worker:
             log.warning("not_pruned", cause=str(error))
 
     async def _check_stores(self) -> None:
-        away = [f"{name}: {state}" for name, state in (await self._stores.look()).items() if state != "ok"]
-        if away:
-            raise _NotNow(", ".join(away))
+        faults = [f"{name}: {state}" for name, state in (await self._stores.look()).items() if state != "ok"]
+        if faults:
+            raise _NotNow(", ".join(faults))
 
     async def _check_queue(self) -> None:
         aws = self._services.aws
@@ -206,7 +212,7 @@ class Worker:
 
 
 class _NotNow(Exception):
-    """Something that the worker needs is away."""
+    """Reports that the queue, a database or Redis is unavailable at the moment."""
 
 
 def _retry_seconds(message: MessageTypeDef) -> int:

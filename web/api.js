@@ -1,11 +1,11 @@
-/** The HTTP side of a player: account, profile, matches; keeps the access token fresh. */
+/** The client of the HTTP API: account, profile and matches of a player. It renews the access token in time. */
 
 const REQUEST_MS = 8_000;
 const STORE_KEY = "arena.session";
-/** A token is renewed when this share of its life has passed, well before a server would refuse it. */
+/** Share of a token's lifetime after which the page renews the token, well before a server would refuse it. */
 const RENEW_AT = 0.8;
 
-/** What the API refused: `code` for programs, `message` for the player. Status 0: there was no answer. */
+/** A request that the API refused: `code` is for programs, `message` for the player. Status 0 means no answer. */
 export class ApiError extends Error {
   constructor(status, code, message) {
     super(message);
@@ -31,13 +31,13 @@ export class Session {
     return this.#tokens !== null;
   }
 
-  /** @returns {Promise<boolean>} whether the account can be used at once; else its owner has mail */
+  /** @returns {Promise<boolean>} true if the account can be used at once, without a confirmation of the address */
   async signUp(email, password, displayName) {
     const body = { email, password, display_name: displayName };
     return (await this.#call("POST", "/v1/signup", { body })).confirmed;
   }
 
-  /** @param {boolean} remember keep the session when the browser is closed */
+  /** @param {boolean} remember true to keep the session after the browser is closed */
   async logIn(email, password, remember) {
     this.#keep(await this.#call("POST", "/v1/login", { body: { email, password } }), remember);
   }
@@ -55,7 +55,7 @@ export class Session {
     return (await this.#call("GET", `/v1/leaderboard?limit=${limit}`)).entries;
   }
 
-  /** @param {"open" | "new"} join take a free seat in a running match, or start one */
+  /** @param {"open" | "new"} join "open" for a free seat in a running match, "new" for a new match */
   createMatch(mode, join) {
     return this.#authorised("POST", "/v1/matches", { mode, join });
   }
@@ -64,7 +64,7 @@ export class Session {
     return this.#authorised("GET", `/v1/matches/${encodeURIComponent(matchId)}`);
   }
 
-  /** A token with life left in it. `renew`: not the one at hand, which somebody refused. */
+  /** Return a valid access token. Set `renew` after a server has refused the current token. */
   async accessToken({ renew = false } = {}) {
     if (this.#tokens === null) throw new ApiError(401, "logged_out", "Log in first.");
     if (renew || Date.now() >= this.#tokens.renewAt) await this.#renew();
@@ -81,7 +81,7 @@ export class Session {
     }
   }
 
-  /** One renewal for all who wait for it. */
+  /** Renew the access token. Calls at the same time share one renewal. */
   #renew() {
     this.#renewing ??= this.#renewOnce().finally(() => {
       this.#renewing = null;
@@ -93,7 +93,7 @@ export class Session {
     const { refresh, remembered } = this.#tokens;
     try {
       const answer = await this.#call("POST", "/v1/refresh", { body: { refresh_token: refresh } });
-      // Logged out meanwhile: stay so.
+      // A player who has logged out during the renewal stays logged out.
       if (this.#tokens !== null) this.#keep({ refresh_token: refresh, ...answer }, remembered);
     } catch (error) {
       if (error.status === 401) {
@@ -140,7 +140,7 @@ const WORDS = {
   account_exists: "There is already an account with this e-mail address. Log in instead.",
   busy: "Many players want to play right now. Try again in a few seconds.",
   identity_unavailable: "Logging in is not possible at the moment. Try again in a few seconds.",
-  internal: "Something went wrong on our side. Try again.",
+  internal: "The server reported an error. Try again.",
   invalid_credentials: "The e-mail address or the password is wrong, or the account is not confirmed yet.",
   invalid_display_name: "Choose a player name of 1 to 24 visible characters.",
   invalid_email: "This is not an e-mail address.",

@@ -1,14 +1,14 @@
-/** The page's flow: account -> lobby -> joining -> game -> result, and back. */
+/** The screens of the page and their order: account, lobby, joining, game, result, lobby. */
 
 import { ApiError, Session } from "./api.js";
 import { byId, duration, element, ordinal, takeInvitation } from "./dom.js";
 import { Game, forgetMatch, interruptedMatch } from "./game.js";
 import { SeatLost, SeatRefused } from "./seat.js";
 
-/** A match found open may have filled up or ended by the time the player gets there. */
+/** Attempts to join an open match. A match can fill up or end before the player reaches its server. */
 const JOIN_TRIES = 3;
 const GONE = new Set(["match_full", "match_over", "no_such_match"]);
-/** The result is stored a moment after the match has ended. */
+/** Attempts to read the result of a match, which is stored a moment after the match has ended. */
 const RESULT_TRIES = 6;
 const RESULT_RETRY_MS = 500;
 const TITLES = { account: "Log in", lobby: "Lobby", joining: "Finding a match", game: "Match", result: "Result" };
@@ -20,9 +20,9 @@ class App {
   #game = null;
   #mode = "";
   #signingUp = false;
-  /** Id of the match that somebody has invited the player to, until the player is logged in. */
+  /** Id of the match in the invitation link, kept until the player is logged in. */
   #invitation = null;
-  /** Counts the player's wishes: whatever an older one still finds out no longer matters. */
+  /** Counts the player's actions. An answer to an earlier action is ignored. */
   #wish = 0;
 
   constructor(config) {
@@ -119,7 +119,7 @@ class App {
       const usable = !signUp || (await this.#session.signUp(email.value, password.value, name.value));
       if (!usable) {
         this.#chooseForm(false);
-        byId("account-error").textContent = "We have sent you a mail. Confirm your address, then log in.";
+        byId("account-error").textContent = "We have sent you an e-mail. Confirm your address, then log in.";
         return;
       }
       await this.#session.logIn(email.value, password.value, byId("remember").checked);
@@ -140,7 +140,7 @@ class App {
       return choice;
     });
     byId("modes").replaceChildren(...choices);
-    // A studio's own game has a client of its own.
+    // The list is empty if a studio's game replaces the bundled one, because such a game has its own client.
     const none = choices.length === 0;
     byId("modes-empty").hidden = !none;
     for (const id of ["quick-match", "new-match", "play-again"]) byId(id).disabled = none;
@@ -201,7 +201,7 @@ class App {
     if (wish === this.#wish && this.#session.loggedIn) this.#openLobby(wordsFor(problem));
   }
 
-  /** Into the match that the player is invited to, else into the lobby. */
+  /** Enter the match of the invitation link, or the lobby if the page has no invitation. */
   async #acceptInvitation() {
     const matchId = this.#invitation;
     this.#invitation = null;
@@ -213,7 +213,7 @@ class App {
     show("joining");
     byId("joining-title").textContent = "Joining the match…";
     try {
-      // The others see the name of the profile, which no lobby has loaded yet.
+      // The other players see the name in the profile, which the lobby has not loaded yet.
       const [profile, { mode, server }] = await Promise.all([this.#session.profile(), this.#session.match(matchId)]);
       if (wish !== this.#wish) return;
       this.#profile = profile;
@@ -224,7 +224,7 @@ class App {
     }
   }
 
-  /** Back in the seat that this tab had before it was reloaded. */
+  /** Return to the seat that this tab had before it was reloaded. */
   async #resume(match) {
     const wish = ++this.#wish;
     this.#mode = match.mode;
@@ -237,7 +237,10 @@ class App {
     }
   }
 
-  /** Resolves once seated; rejects if that fails. Whatever happens later is handled here. */
+  /**
+   * Enter a match. The promise resolves once the player is seated, and rejects if the player gets no seat. The page
+   * shows later failures to the player.
+   */
   #enter(ticket, wish) {
     return new Promise((resolve, reject) => {
       let seated = false;
@@ -274,7 +277,7 @@ class App {
     this.#openLobby();
   }
 
-  /** The way into the match is gone: perhaps because it ended meanwhile, then there is a result. */
+  /** Show why the player cannot return to a match: the result if the match has ended, or else the error. */
   async #explain(error, matchId, wish) {
     forgetMatch();
     if (error instanceof SeatRefused && GONE.has(error.code)) {
@@ -333,7 +336,7 @@ function rankingRow({ rank, name, figure, me }) {
   return row;
 }
 
-/** Show one screen, and put the focus where a reader begins. */
+/** Show one screen, and move the focus to its beginning, where a screen reader starts. */
 function show(name) {
   for (const screen of document.querySelectorAll("main")) screen.hidden = screen.id !== name;
   document.title = `${TITLES[name]} · Arena`;
@@ -343,7 +346,7 @@ function show(name) {
   start.focus({ preventScroll: true });
 }
 
-/** Run `work` with the form's buttons disabled; what goes wrong is said in `place`. */
+/** Run `work` with the form's buttons disabled, and show its error in `place`. */
 async function busy(form, place, work) {
   const buttons = form.querySelectorAll("button");
   place.textContent = "";
@@ -361,18 +364,18 @@ async function busy(form, place, work) {
 
 const REFUSALS = {
   bad_token: "Your session has ended. Log in again.",
-  match_full: "The match is full. Try another one.",
+  match_full: "The match is full. Join another match.",
   match_over: "The match is over.",
   no_such_match: "The match is over.",
-  rate_limited: "The server has dropped the connection: too many messages.",
-  replaced: "You have joined this match from another window; it goes on there.",
+  rate_limited: "The server has closed the connection, because it received too many messages.",
+  replaced: "You have joined this match in another window. Continue to play there.",
 };
 
 function wordsFor(error) {
   if (error instanceof SeatRefused) return REFUSALS[error.code] ?? `The game server refused: ${error.message}.`;
   if (error instanceof ApiError || error instanceof SeatLost) return error.message;
   console.error(error);
-  return "Something went wrong. Reload the page.";
+  return "The page has an error. Reload it.";
 }
 
 async function main() {

@@ -1,20 +1,20 @@
-/** What the players of a match say to each other. Enter begins and sends a line, Escape goes back to the game. */
+/** The chat of a match's players. Enter starts a line and sends it, Escape returns to the game. */
 
 import { byId, element } from "./dom.js";
 
 const KEPT_LINES = 50;
 const WORDS = {
-  rate: "Slow down a little, then say it again.",
-  empty: "There was nothing to say.",
+  rate: "You are sending too many messages. Wait a few seconds, then send it again.",
+  empty: "The message has no visible text.",
   unavailable: "Chat is not possible at the moment.",
-  offline: "Not connected; nobody heard it.",
+  offline: "Not connected. Your message was not sent.",
 };
 
 export class Chat {
   #say;
   #stop = new AbortController();
 
-  /** @param {(text: string) => boolean} say sends a line; false: there is no connection */
+  /** @param {(text: string) => boolean} say sends a line, and returns false without a connection to the server */
   constructor(say) {
     this.#say = say;
     const options = { signal: this.#stop.signal };
@@ -26,7 +26,7 @@ export class Chat {
     byId("chat-error").textContent = "";
   }
 
-  /** Show what somebody said. Text goes into the page as text, never as markup. */
+  /** Show a player's line. Its text is inserted as text, never as markup. */
   add(name, text, colour) {
     const who = element("span", { className: "who", textContent: name });
     who.style.setProperty("--player", colour);
@@ -38,7 +38,7 @@ export class Chat {
     lines.scrollTop = lines.scrollHeight;
   }
 
-  /** The own last line was told to nobody. */
+  /** Show why the player's last line was not sent to the other players. */
   unsaid(reason) {
     byId("chat-error").textContent = WORDS[reason] ?? WORDS.unavailable;
   }
@@ -63,7 +63,7 @@ export class Chat {
 
   #onEscape(event) {
     if (event.key !== "Escape") return;
-    // In the game it asks whether to leave.
+    // Outside of the chat, Escape opens the question whether to leave the match.
     event.stopPropagation();
     event.target.blur();
   }

@@ -1,4 +1,4 @@
-/** Where the player wants to run: keyboard, a thumb anywhere on the surface, or a held mouse button. */
+/** Reads the direction in which the player runs: from the keyboard, a thumb on the surface, or a held mouse button. */
 
 const KEYS = {
   ArrowUp: [0, -1],
@@ -10,7 +10,10 @@ const KEYS = {
   ArrowRight: [1, 0],
   KeyD: [1, 0],
 };
-/** CSS pixels from where the thumb came down: full speed from here on, nothing below the dead zone. */
+/**
+ * Distances in CSS pixels from the point where the thumb touched the surface. The player runs at full speed from
+ * STICK_RADIUS on, and does not run within DEAD_ZONE.
+ */
 const STICK_RADIUS = 44;
 const DEAD_ZONE = 9;
 const NEAR_MOUSE = 10;
@@ -24,9 +27,9 @@ export class Controls {
   #stop = new AbortController();
 
   /**
-   * @param {HTMLElement} surface takes touches and the mouse
-   * @param {HTMLElement} stick shown where the thumb is; its first child is the knob
-   * @param {() => {x: number, y: number} | null} ownPlace where the own player is on the page
+   * @param {HTMLElement} surface the element that receives touches and the mouse.
+   * @param {HTMLElement} stick the element that is shown at the thumb. Its first child is the knob.
+   * @param {() => {x: number, y: number} | null} ownPlace returns the own player's position on the page.
    */
   constructor(surface, stick, ownPlace) {
     this.#surface = surface;
@@ -44,7 +47,7 @@ export class Controls {
     }
   }
 
-  /** The direction of now, each axis -1 to 1. */
+  /** Return the current direction, with each axis from -1 to 1. */
   direction() {
     if (this.#pressed.size > 0) {
       let [x, y] = [0, 0];
@@ -58,7 +61,7 @@ export class Controls {
     return this.#pointer.mouse ? this.#towardsMouse() : this.#fromStick();
   }
 
-  /** Let everything go. */
+  /** Treat all keys and pointers as released. */
   release() {
     this.#pressed.clear();
     this.#pointer = null;

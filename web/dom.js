@@ -1,22 +1,25 @@
-/** Small helpers for the page. */
+/** Helper functions for elements, addresses and numbers of the page. */
 
 export function byId(id) {
   return document.getElementById(id);
 }
 
-/** @param {object} properties set on the new element, e.g. `className`, `textContent` */
+/** @param {object} properties properties of the new element, for example `className` and `textContent` */
 export function element(tag, properties = {}) {
   return Object.assign(document.createElement(tag), properties);
 }
 
 const MATCH_ID = /^[0-9A-Za-z_-]{1,64}$/;
 
-/** The address of this page that brings another player into the match. */
+/** Return the address of this page with which another player joins the match. */
 export function inviteLink(matchId) {
   return `${location.origin}${location.pathname}#match=${matchId}`;
 }
 
-/** The match that this page's address invites to, or null. The address forgets it: a reload must not join again. */
+/**
+ * Return the id of the match in this page's address, or null, and remove the id from the address. Otherwise a reload
+ * would join the match again.
+ */
 export function takeInvitation() {
   const matchId = new URLSearchParams(location.hash.slice(1)).get("match");
   if (matchId === null) return null;
@@ -29,7 +32,7 @@ export function ordinal(number) {
   return `${number}${endings[new Intl.PluralRules("en", { type: "ordinal" }).select(number)]}`;
 }
 
-/** "3 min", "8 s" or "1 min 30 s". */
+/** Return a duration as text: "3 min", "8 s" or "1 min 30 s". */
 export function duration(seconds) {
   const minutes = Math.floor(seconds / 60);
   const rest = Math.round(seconds % 60);

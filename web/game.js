@@ -1,4 +1,4 @@
-/** One match on the screen: seat, world, picture, controls and the words around them. */
+/** One match on the screen. It connects the seat, the world, the renderer, the controls, the chat and the texts. */
 
 import { Chat } from "./chat.js";
 import { Controls } from "./controls.js";
@@ -8,13 +8,16 @@ import { Seat } from "./seat.js";
 import { World } from "./world.js";
 
 const SEND_EVERY_MS = 33;
-/** Said again now and then: it shows the latency, and a server that took over learns where everybody runs. */
+/**
+ * Interval in which an unchanged direction is sent again. The repetition measures the latency. After a take-over it
+ * tells the new server the player's direction.
+ */
 const REPEAT_EVERY_MS = 250;
 const TOAST_MS = 3_500;
 const MATCH_KEY = "arena.match";
 const LAST_SECONDS = 10;
 
-/** The match that this tab was in when it was last seen, or null. */
+/** Return the match that this tab played before it was reloaded, or null. */
 export function interruptedMatch() {
   try {
     return JSON.parse(sessionStorage.getItem(MATCH_KEY));
@@ -42,12 +45,13 @@ export class Game {
   #ownScore = 0;
   #playerId = "";
   #seats = 1;
-  /** Player id -> name, of those who have left as well. */
+  /** Player id -> name, including the players who have left. */
   #names = new Map();
 
   /**
+   * Start a match. `access` has the functions that the constructor of `Seat` needs.
+   *
    * @param {{matchId: string, url: string, mode: string, resume?: string}} ticket
-   * @param {object} access as Seat wants it
    * @param {{onSeated: () => void, onEnded: (result: object, playerId: string) => void,
    *   onFailed: (error: Error, playerId: string) => void}} handlers
    */
@@ -61,7 +65,7 @@ export class Game {
       onWelcome: (welcome) => this.#welcome(welcome),
       onFrame: (frame) => this.#onFrame(frame),
       onFull: (full) => this.#world.full(full, performance.now()),
-      onChat: ({ slot, text }) => this.#heard(slot, text),
+      onChat: ({ slot, text }) => this.#showLine(slot, text),
       onUnsaid: (reason) => this.#chat.unsaid(reason),
       onLatency: (latency) => this.#showLatency(latency),
       onInterrupted: () => this.#interrupted(),
@@ -106,12 +110,12 @@ export class Game {
     sessionStorage.setItem(MATCH_KEY, JSON.stringify(saved));
     this.#world.welcome(welcome, performance.now());
     this.#ownScore = this.#world.runners.get(match.slot)?.score ?? 0;
-    // Whoever takes over may not know of the last inputs.
+    // After a take-over the new server may not know the last inputs, so the direction is sent again at once.
     this.#sent.at = 0;
     byId("server").textContent = match.server_id;
     byId("game").dataset.match = match.match_id;
     byId("game").dataset.connection = "connected";
-    if (!byId("interruption").hidden) say("Connected again. The match goes on.");
+    if (!byId("interruption").hidden) say("Connected again. The match continues.");
     byId("interruption").hidden = true;
     if (this.#frame === 0) {
       this.#handlers.onSeated();
@@ -132,7 +136,7 @@ export class Game {
     this.#ownScore = score;
   }
 
-  #heard(slot, text) {
+  #showLine(slot, text) {
     const name = this.#world.runners.get(slot)?.name ?? "A player";
     this.#chat.add(name, text, colourOf(slot));
     if (slot !== this.#world.slot) say(`${name} says: ${text}`);
@@ -151,7 +155,7 @@ export class Game {
   }
 
   #onVisibility = () => {
-    // Nothing is drawn and no key is heard while the page is hidden: nobody should run on blindly.
+    // A hidden page draws nothing and receives no keys, so the player stops until the page is visible again.
     if (document.hidden) {
       this.#controls.release();
       this.#sent.at = 0;
@@ -222,7 +226,8 @@ async function copyInvite() {
     await navigator.clipboard.writeText(link.value);
     byId("copy-invite").textContent = "Copied";
   } catch {
-    // No clipboard outside of a secure page, or without the player's permission: then by hand.
+    // Browsers allow the clipboard only on secure pages and with the player's permission. Without it the player
+    // copies the selected link by hand.
     link.select();
   }
 }
@@ -244,7 +249,7 @@ function scoreRow({ slot, name, score, connected, rank, me }) {
   return row;
 }
 
-/** A canvas of its own for each match: the old one's observer and picture go with it. */
+/** Replace the canvas for the next match, which also discards the old canvas's observer and picture. */
 function freshCanvas() {
   const old = byId("arena");
   const canvas = old.cloneNode();
@@ -263,7 +268,7 @@ function say(text) {
   byId("announcer").textContent = text;
 }
 
-/** Hundredths are finer than any thumb. */
+/** Round a direction to hundredths, which are finer than the movement of a thumb. */
 function round(value) {
   return Math.round(value * 100) / 100;
 }

@@ -1,4 +1,4 @@
-/** The real-time protocol, version 1, in its JSON form (docs/protocol.md): a message is an array, its type first. */
+/** The real-time protocol, version 1, as JSON (docs/protocol.md). A message is an array that begins with its type. */
 
 export const SUBPROTOCOL = "mj1.json";
 
@@ -29,7 +29,7 @@ const DECODERS = {
 
 const event = ([sequence, type, payload = null]) => ({ sequence, type, payload });
 
-/** A server's message as an object with `type`; null for one of a later version, which is to be ignored. */
+/** Return a server's message as an object with `type`, or null for a message type of a later version to be ignored. */
 export function decode(text) {
   const [type, ...fields] = JSON.parse(text);
   return Object.hasOwn(DECODERS, type) ? { type, ...DECODERS[type](fields) } : null;

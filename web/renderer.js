@@ -1,6 +1,6 @@
-/** Draws the arena on a canvas, sharp on every screen. */
+/** Draws the arena on a canvas at the full resolution of the screen. */
 
-/** Around the field, so that a player at its edge is drawn whole. */
+/** Margin around the field, in field units, so that a player at the field's edge is drawn completely. */
 const MARGIN = 30;
 const RADIUS = 21;
 const TRAIL_MS = 420;
@@ -25,7 +25,7 @@ const PALETTE = [
   "#ff7f5c",
 ];
 
-/** The colour of a seat: told apart first by hue; beyond the palette the golden angle spreads them. */
+/** Return the colour of a seat. The golden angle spreads the hues of seats beyond the palette. */
 export function colourOf(slot) {
   return PALETTE[slot] ?? `hsl(${Math.round(slot * 137.508) % 360} 70% 72%)`;
 }
@@ -46,14 +46,14 @@ export class Renderer {
     new ResizeObserver(() => this.#fit()).observe(canvas);
   }
 
-  /** Where a place of the field is on the page: CSS pixels. */
+  /** Return the position on the page, in CSS pixels, of a position in the field. */
   onPage({ x, y }) {
     const box = this.#canvas.getBoundingClientRect();
     const unit = box.width / (1000 + 2 * MARGIN);
     return { x: box.left + (x + MARGIN) * unit, y: box.top + (y + MARGIN) * unit };
   }
 
-  /** @param {import("./world.js").World} world after `advance(now)` */
+  /** @param {import("./world.js").World} world the world to draw, after its `advance(now)`. */
   draw(world, now) {
     if (this.#size === 0) this.#fit();
     if (this.#size === 0) return;
@@ -65,7 +65,7 @@ export class Renderer {
     context.setTransform(this.#scale, 0, 0, this.#scale, MARGIN * this.#scale, MARGIN * this.#scale);
     for (const pickUp of world.pickUps.values()) this.#pickUp(pickUp, now);
     const runners = [...world.runners].filter(([, runner]) => runner.shown !== null);
-    // The own player lies on top.
+    // The own player is drawn last, so that no other player covers it.
     runners.sort(([a], [b]) => (a === world.slot) - (b === world.slot));
     if (!this.#calm.matches) for (const [slot, runner] of runners) this.#trail(slot, runner, now);
     for (const [slot, runner] of runners) this.#runner(slot, runner, slot === world.slot);
@@ -108,7 +108,7 @@ export class Renderer {
     return layer;
   }
 
-  /** A soft round light, painted once for each colour and size. */
+  /** Return the picture of a soft round light, which is painted once for each colour and size. */
   #glow(colour, radius) {
     const key = `${colour} ${radius}`;
     let sprite = this.#sprites.get(key);
@@ -138,7 +138,7 @@ export class Renderer {
     const rich = points > 1;
     const { core, glow } = rich ? RICH : COMMON;
     const age = this.#calm.matches ? APPEAR_MS : now - since;
-    // A frame that came after the screen's own moment began lies in its future.
+    // A pick-up of a frame that arrived after `now` has a negative age.
     const grown = Math.min(1, Math.max(0, age / APPEAR_MS));
     const breath = this.#calm.matches ? 0.8 : 0.8 + 0.2 * Math.sin(now / (rich ? 260 : 620) + x + y);
     this.#shine(glow, rich ? 46 : 28, x, y, breath * grown);
@@ -146,7 +146,7 @@ export class Renderer {
     context.fillStyle = core;
     context.beginPath();
     if (rich) {
-      // A diamond, so that its worth does not show by colour alone.
+      // A pick-up of several points has the shape of a diamond, so that its value does not depend on colour alone.
       context.moveTo(x, y - radius * 1.2);
       context.lineTo(x + radius, y);
       context.lineTo(x, y + radius * 1.2);
@@ -199,7 +199,7 @@ export class Renderer {
 
   #name({ shown: { x, y }, name, connected }, own, field) {
     const context = this.#context;
-    // Readable on a phone, where a field unit is a third of a pixel.
+    // The size keeps names readable on a phone, where a field unit is a third of a pixel.
     const size = Math.max(17, (11.5 * Math.min(3, devicePixelRatio)) / this.#scale);
     const below = y + RADIUS + size * 0.95;
     const above = y - RADIUS - size * 0.75;

@@ -1,21 +1,24 @@
-/** A seat in a match: inputs out, frames in, and back to the seat by itself when a server dies or hands over. */
+/**
+ * A player's seat in a match. It sends inputs, receives frames, and reconnects to the seat automatically when a server
+ * fails or hands the match over.
+ */
 
 import { SUBPROTOCOL, decode, hello, input, leave, ping, say } from "./protocol.js";
 
 const CONNECT_MS = 2_500;
-/** Longer than a server keeps a client waiting while the lease of a dead owner runs out. */
+/** Time limit of a server's first answer. A server itself waits up to 3 s for the lease of a dead owner to expire. */
 const ANSWER_MS = 4_500;
-/** The server sends at least twice a second; after this long without a word it is taken for dead. */
+/** Time without a message after which a server counts as dead. A live server sends at least twice a second. */
 const SILENCE_MS = 1_200;
 const WATCH_MS = 300;
 const PING_MS = 1_000;
 const RETRY_MS = 250;
-/** Somebody may sit in a train's tunnel; the seat is kept as long as the match lasts. */
+/** Time for which the page tries to reconnect, for example in a tunnel. The server keeps the seat for the match. */
 const GIVE_UP_MS = 60_000;
 const TRANSIENT = new Set(["unavailable", "slow"]);
 const MAX_UNSEEN = 64;
 
-/** The game server refused for good; `code` is the protocol's. */
+/** A refusal of the game server that a retry does not change. `code` is a code of the protocol's `refused`. */
 export class SeatRefused extends Error {
   constructor(code, message) {
     super(message);
@@ -23,16 +26,21 @@ export class SeatRefused extends Error {
   }
 }
 
-/** No server took the player (back) in time. */
+/** The page could not connect, or reconnect, to any server within the time limit. */
 export class SeatLost extends Error {}
 
 /**
- * Handlers, all optional, are called in the order in which things happen:
- *   onWelcome({match, tick, state, sequence})   seated, for the first time or again
- *   onFrame(frame), onFull(full)                as decoded
- *   onChat({slot, text}), onUnsaid(reason)      what players say; why the own line was told to nobody
- *   onLatency({network, input})                 milliseconds; `input`: from sending to the frame that shows it
- *   onInterrupted(), onEnded(result), onFailed(SeatRefused | SeatLost)
+ * Keeps the connection to a seat, and calls these handlers, which are all optional.
+ *
+ * `onWelcome({match, tick, state, sequence})`: the player is seated, for the first time or again.
+ * `onFrame(frame)`, `onFull(full)`: a decoded frame has arrived.
+ * `onChat({slot, text})`: a player has sent a chat line.
+ * `onUnsaid(reason)`: the server has rejected the player's own chat line.
+ * `onLatency({network, input})`: the latencies have changed, in milliseconds.
+ * `network` is the round-trip time, `input` the time from sending an input to the frame that shows it.
+ * `onInterrupted()`: the connection is lost, and the seat reconnects.
+ * `onEnded(result)`: the match has ended.
+ * `onFailed(SeatRefused | SeatLost)`: the seat is lost.
  */
 export class Seat {
   #ticket;
@@ -64,7 +72,7 @@ export class Seat {
     this.latency = { network: null, input: null };
   }
 
-  /** Take the seat and keep it. Failures go to `onFailed`. */
+  /** Connect to the seat and keep it. A failure calls `onFailed`. */
   async open() {
     addEventListener("online", this.#hurry);
     document.addEventListener("visibilitychange", this.#hurry);
@@ -72,7 +80,7 @@ export class Seat {
     if (!this.#closed) this.#watch = setInterval(() => this.#look(), WATCH_MS);
   }
 
-  /** Send what the rules call an action; dropped while there is no connection. */
+  /** Send an action of the game's rules. Without a connection the action is dropped. */
   send(action) {
     this.#sequence += 1;
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
@@ -81,20 +89,20 @@ export class Seat {
     this.#socket.send(input(this.#sequence, action));
   }
 
-  /** Say something to the players of the match. False: there is no connection. */
+  /** Send a chat line to the players of the match. Returns false without a connection. */
   say(text) {
     if (this.#socket?.readyState !== WebSocket.OPEN) return false;
     this.#socket.send(say(text));
     return true;
   }
 
-  /** Give the seat up for good. */
+  /** Leave the match, so that the seat becomes free. */
   leave() {
     if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(leave());
     this.close();
   }
 
-  /** Stop; the seat stays until the match has ended. Idempotent. */
+  /** Close the connection. The server keeps the seat until the match ends. Further calls do nothing. */
   close() {
     this.#closed = true;
     clearInterval(this.#watch);
@@ -124,7 +132,7 @@ export class Seat {
     this.#handlers.onFailed?.(error);
   }
 
-  /** A connection can be dead without anybody being told, so silence counts. */
+  /** Reconnect if the server has been silent for too long, because a browser may not notice a dead connection. */
   #look() {
     if (this.#returning || this.#closed) return;
     const now = performance.now();
@@ -146,7 +154,7 @@ export class Seat {
     this.#returning = false;
   }
 
-  /** Try the addresses, and those that they redirect to, in turn until one gives a welcome. */
+  /** Try the addresses in turn, and the addresses that servers redirect to, until a server answers with a welcome. */
   async #enter(urls) {
     this.#redirectedTo = "";
     const deadline = performance.now() + GIVE_UP_MS;
@@ -169,7 +177,7 @@ export class Seat {
       if (answer === null) continue;
       if (answer.type === "welcome") return;
       if (answer.type === "redirect" && answer.url && answer.url !== url) {
-        // Two servers that each hold the other for the owner agree within a heartbeat.
+        // Two servers may each redirect to the other, until the next heartbeat makes them agree on the owner.
         if (known.includes(answer.url)) await this.#pause(RETRY_MS / 4);
         known = [...new Set([answer.url, ...known])];
         candidates.unshift(answer.url);
@@ -183,13 +191,13 @@ export class Seat {
     }
   }
 
-  /** Ask one server. Null: it did not answer. */
+  /** Ask one server for the seat. Returns its answer, or null if it did not answer. */
   async #ask(url, renew) {
     let token = "";
     try {
       token = await this.#access.token({ renew });
     } catch (error) {
-      // With a resume token the seat can be had without; without one there is nothing to show.
+      // A resume token is enough to return to the seat. Without it the server needs the access token.
       if (!this.#ticket.resume) {
         this.#fail(error);
         return null;
@@ -271,7 +279,7 @@ export class Seat {
     }
   }
 
-  /** @param {number[]} acks slot, sequence, slot, sequence, ... */
+  /** @param {number[]} acks slots and their last shown input, in turn: slot, sequence, slot, sequence, and so on. */
   #seen(acks) {
     for (let index = 0; index < acks.length; index += 2) {
       if (acks[index] !== this.#slot) continue;

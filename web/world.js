@@ -1,28 +1,31 @@
-/** The arena as this player sees it: the server's ticks turned into smooth motion at whatever rate the screen draws. */
+/** The arena as this player sees it. It turns the server's ticks into smooth motion at the frame rate of the screen. */
 
-/** As in gameserver/rules/arena.py; only for running ahead of the server with the own player. */
+/** Speed of a player, as in gameserver/rules/arena.py. It predicts the own player's position ahead of the server. */
 export const SPEED_PER_SECOND = 260;
 const FIELD = 1000;
 
-/** Others are shown this far in the past, so that two known places lie around the moment shown. */
+/** Delay at which other players are shown, so that the page knows a position before and after the shown moment. */
 const DELAY_TICKS = 2;
 const CLOCK_DRIFT = 0.02;
 const KEPT_SAMPLES = 64;
 const HISTORY_MS = 1_000;
 const CORRECTION = 0.25;
-/** A larger error is no lag but another course of events: take it over at once. */
+/** Prediction error, in field units, above which the server's position replaces the predicted position at once. */
 const SNAP = 120;
-/** How quickly a jump of what is shown is smoothed away, and from which length on it is not. */
+/**
+ * A jump of a shown position is smoothed with the time constant BLEND_MS, in milliseconds. A jump of BLEND_MAX field
+ * units or more is not smoothed.
+ */
 const BLEND_MS = 90;
 const BLEND_MAX = 260;
 const EFFECT_MS = 900;
-/** The server speaks at least twice a second: the clock does not run on further without it. */
+/** Time without a frame after which the match's clock stops. The server sends a frame at least twice a second. */
 const SILENT_SECONDS = 0.6;
 const USUAL_LATENCY_MS = 60;
 
 class Runner {
   samples = [];
-  /** Distance from the computed place to the shown one, on its way to zero. */
+  /** Distance from the computed position to the shown position, which shrinks to zero. */
   offset = { x: 0, y: 0 };
   shown = null;
   name = "";
@@ -37,7 +40,7 @@ class Runner {
   add(tick, x, y) {
     const last = this.latest;
     if (last !== undefined && tick <= last.tick) return;
-    // The server tells every change, so whoever was not mentioned has stood still until now.
+    // Frames contain every change, so a runner that was in no frame has stood still since its last sample.
     if (last !== undefined && tick - last.tick > 1) this.samples.push({ tick: tick - 1, x: last.x, y: last.y });
     this.samples.push({ tick, x, y });
     if (this.samples.length > KEPT_SAMPLES) this.samples.splice(0, this.samples.length - KEPT_SAMPLES);
@@ -54,11 +57,11 @@ class Runner {
 }
 
 export class World {
-  /** Slot -> Runner; `shown` is where to draw it. */
+  /** Slot -> Runner. The runner's `shown` is the position at which it is drawn. */
   runners = new Map();
-  /** Id -> {x, y, points, since}. */
+  /** Id of a pick-up -> {x, y, points, since}. */
   pickUps = new Map();
-  /** What to celebrate: {x, y, points, slot, at}. */
+  /** Effects of collected pick-ups that are being drawn: {x, y, points, slot, at}. */
   effects = [];
   slot = -1;
   field = FIELD;
@@ -72,11 +75,11 @@ export class World {
   #history = [];
   #advancedAt = 0;
 
-  /** The own player runs ahead by what the connection costs; frozen while there is none. */
+  /** Time by which the prediction of the own player is ahead of the server. `frozen` is true without a connection. */
   inputLatencyMs = USUAL_LATENCY_MS;
   frozen = false;
 
-  /** A welcome: everything anew. The tick may be lower than before, when another server took over. */
+  /** Replace the whole state after a welcome. After a take-over the tick may be lower than before. */
   welcome({ match, tick, state }, now) {
     this.slot = match.slot;
     this.#rate = match.tick_rate_hz;
@@ -85,7 +88,7 @@ export class World {
     this.#clockOffset = null;
     this.#history = [];
     this.frozen = false;
-    this.#hear(tick, now);
+    this.#observe(tick, now);
     this.#lastTick = tick;
     for (const runner of this.runners.values()) runner.samples = [];
     this.#view(tick, state, now);
@@ -96,14 +99,14 @@ export class World {
   }
 
   full({ tick, players, state }, now) {
-    this.#hear(tick, now);
+    this.#observe(tick, now);
     this.#view(tick, state, now);
     this.#seat(players);
     this.#correct(now);
   }
 
   frame({ tick, changes, events }, now) {
-    this.#hear(tick, now);
+    this.#observe(tick, now);
     if (changes !== null) this.#change(tick, changes, now);
     for (const { type, payload } of events) {
       if (type === "player.joined") this.#name(payload.slot, payload.player_id, payload.display_name);
@@ -111,13 +114,13 @@ export class World {
     this.#correct(now);
   }
 
-  /** Run in this direction from now on; longer than 1 counts as 1. */
+  /** Run in this direction from now on. A vector longer than 1 is shortened to 1. */
   steer(x, y) {
     const length = Math.max(1, Math.hypot(x, y));
     this.#heading = { x: x / length, y: y / length };
   }
 
-  /** Compute what to show at `now` (performance.now()). */
+  /** Compute the positions to show at `now`, a value of performance.now(). */
   advance(now) {
     const elapsed = Math.min(100, now - this.#advancedAt);
     this.#advancedAt = now;
@@ -138,7 +141,7 @@ export class World {
     return Math.max(0, (this.#durationTicks - tick) / this.#rate);
   }
 
-  /** Runners by falling score, the earlier seat first: [{slot, name, score, connected, rank, me}]. */
+  /** Return the runners by falling score, then by seat: [{slot, name, score, connected, rank, me}]. */
   standing() {
     const rows = [...this.runners].map(([slot, { name, score, connected }]) => ({
       slot,
@@ -155,8 +158,11 @@ export class World {
     return (now - this.#clockOffset) / this.#tickMs;
   }
 
-  /** The quickest frames tell when a tick really was; slower ones only if all become slower. */
-  #hear(tick, now) {
+  /**
+   * Estimate the time of tick 0. Frames with the least delay set the estimate at once. Frames with more delay shift it
+   * slowly, in case all frames have become slower.
+   */
+  #observe(tick, now) {
     const offset = now - tick * this.#tickMs;
     if (this.#clockOffset === null || offset < this.#clockOffset) this.#clockOffset = offset;
     else this.#clockOffset += CLOCK_DRIFT * (offset - this.#clockOffset);
@@ -181,7 +187,7 @@ export class World {
     for (const { slot, player_id: playerId, name, connected } of players) {
       this.#name(slot, playerId, name);
       const runner = this.runners.get(slot);
-      // The server writes a full frame before it has heard of a return; the own connection is known better here.
+      // The page knows that its own player is connected. A full frame may have been written before the player returned.
       if (runner !== undefined) runner.connected = connected || slot === this.slot;
     }
   }
@@ -231,7 +237,7 @@ export class World {
     return runner.at(this.#tickAt(now) - DELAY_TICKS);
   }
 
-  /** Keep showing the runner where it was, and let the difference fade. */
+  /** Show the runner at its old position, and let the difference to the new position shrink. */
   #blend(runner, place) {
     if (runner.shown === null) return;
     const x = runner.shown.x - place.x;
@@ -251,7 +257,7 @@ export class World {
     while (this.#history.length > 1 && this.#history[0].at < now - HISTORY_MS) this.#history.shift();
   }
 
-  /** Compare the server's word with what was predicted for that moment, and shift the prediction by a part of it. */
+  /** Compare the server's position with the predicted position for the same moment, and correct a part of the error. */
   #correct(now) {
     const runner = this.runners.get(this.slot);
     if (runner?.latest === undefined) {
@@ -260,7 +266,7 @@ export class World {
     }
     const { x, y } = runner.latest;
     this.#predicted ??= { x, y };
-    // The server moves a whole tick's way with the first frame that shows an input.
+    // In the first frame that shows an input, the server has already moved the player by a whole tick.
     const then = now - Math.max(0, this.inputLatencyMs - this.#tickMs);
     const predicted = this.#history.findLast((entry) => entry.at <= then) ?? this.#history[0] ?? this.#predicted;
     const error = { x: x - predicted.x, y: y - predicted.y };

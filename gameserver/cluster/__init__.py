@@ -1,1 +1,1 @@
-"""What the game servers of a region share through Redis: who is alive, who owns which match, what is stored of it."""
+"""The data that the game servers of a region share in Redis: live servers, owners of matches, stored matches."""

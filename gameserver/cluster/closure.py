@@ -1,4 +1,5 @@
-"""A region that takes no new matches: `mjctl failover` says so in Redis, the API tells its players where to go."""
+"""A region that is closed to new matches. `mjctl failover` writes the closure to Redis, and the API sends players to
+other regions."""
 
 from __future__ import annotations
 
@@ -7,27 +8,42 @@ from typing import Final
 import msgspec
 
 KEY: Final = "region:closed"
-"""JSON of `Closure`; absent in a region that is open."""
+"""Redis key of the JSON of `Closure`. The key does not exist in an open region."""
 
 
 class Alternative(msgspec.Struct, frozen=True):
-    """Another region. `api`: base address of its HTTP API."""
+    """Names a region that players can use instead of the closed region.
+
+    Attributes:
+        region: name of the region.
+        api: base address of the region's HTTP API.
+    """
 
     region: str
     api: str
 
 
 class Closure(msgspec.Struct, frozen=True):
-    """Since when the region is closed, and where its players find others, the best first."""
+    """Describes the closure of a region.
+
+    Attributes:
+        since_ms: time of the closure, in milliseconds since 1970.
+        elsewhere: the regions for the players, the best first.
+    """
 
     since_ms: int
     elsewhere: tuple[Alternative, ...]
 
 
 def encode(closure: Closure) -> bytes:
+    """Return the value of the Redis key `KEY` for a closure."""
     return msgspec.json.encode(closure)
 
 
 def decode(raw: bytes | str | None) -> Closure | None:
-    """None for an open region. Raises: msgspec.MsgspecError."""
+    """Return the closure that the value of the Redis key `KEY` describes, or None without a value: the region is open.
+
+    Raises:
+        msgspec.MsgspecError: the value is not the JSON of a `Closure`.
+    """
     return None if raw is None else msgspec.json.decode(raw, type=Closure)

@@ -1,4 +1,7 @@
-"""Where things are: live servers, matches, free seats. Read by the API and by every game server."""
+"""The directory of a region: its live servers, its matches and their free seats.
+
+The API and every game server read the directory.
+"""
 
 from __future__ import annotations
 
@@ -15,24 +18,33 @@ from gameserver.cluster.scripts import Script
 from gameserver.match import MatchSpec, open_list
 
 ALIVE_SECONDS = 2.0
-"""A server whose last heartbeat is older than this counts as dead."""
+"""Age of its last heartbeat above which a server counts as dead."""
 
 _PROMISE_SECONDS = 4.5
-"""How long a seat is kept for a player who is on the way. A player who never arrives blocks it for less than 5 s."""
+"""Time for which a seat is kept for a player who is about to join. A player who never joins blocks the seat for less
+than 5 s."""
 
 _OPEN_CANDIDATES = 8
 _OPEN_ATTEMPTS = 16
-"""Open matches that `create_unless_open` tries before it opens one more: each costs a few round trips."""
+"""Open matches that `create_unless_open` tries before it opens a further match. Each try costs a few round trips to
+Redis."""
 
 _PICK_MEMORY_SECONDS = 1.0
-"""How long a server's heartbeat may lag behind the matches that were just sent to it."""
+"""Time for which a pick counts as load, because the server's next heartbeat may not contain the new players yet."""
 
-# KEYS a ZSET; ARGV member. The score is Redis's clock, so that servers with wrong clocks agree.
+# Sets the score of a member to the time by Redis's clock, so that servers with wrong clocks agree.
+#
+# KEYS: a sorted set.
+# ARGV: the member.
 _STAMP = Script("""
 local time = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
 """)
 
+# Lists the ids of the live servers, and removes servers whose last heartbeat is older than a minute.
+#
+# KEYS: the sorted set of servers.
+# ARGV: age in ms above which a server counts as dead.
 _ALIVE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -40,7 +52,10 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
 return redis.call('ZRANGE', KEYS[1], now - ARGV[1], '+inf', 'BYSCORE')
 """)
 
-# KEYS seats spec; ARGV promise id, promise ms, key ttl s. 1: a seat is promised.
+# Keeps a free seat of a match for a player. Result: 1, or 0 if the match has no free seat or does not exist.
+#
+# KEYS: seats, spec.
+# ARGV: promise id, length of the promise in ms, TTL of the key in s.
 _PROMISE = Script("""
 local spec = redis.call('GET', KEYS[2])
 if not spec then return 0 end
@@ -60,8 +75,11 @@ return 1
 """)
 
 
-# KEYS open matches of a mode; ARGV match id, creation time in ms, ids of matches without a free seat. Lists the match,
-# unless another one is open: then the newest of those is returned, which is the one most likely to have a free seat.
+# Adds a match to the open matches of its mode, unless another match is open. Result: the id of the added match, or of
+# the newest other open match, which is the most likely to have a free seat.
+#
+# KEYS: the sorted set of open matches of a mode.
+# ARGV: match id, creation time in ms, ids of matches that have no free seat.
 _LIST_UNLESS_OPEN = Script("""
 local full = {}
 for index = 3, #ARGV do full[ARGV[index]] = true end
@@ -74,7 +92,18 @@ return ARGV[1]
 
 
 class ServerInfo(msgspec.Struct, frozen=True):
-    """A live game server as it described itself. `url`: where players connect; `private_url`: where servers do."""
+    """Describes a live game server by its last heartbeat.
+
+    Attributes:
+        id: id of the server.
+        zone: availability zone of the server.
+        url: WebSocket address for players.
+        players: players who are connected to a seat.
+        matches: matches that the server owns.
+        max_players: number of players that the server can serve.
+        draining: True if the server takes no new matches.
+        private_url: WebSocket address for the other servers.
+    """
 
     id: str
     zone: str
@@ -87,11 +116,14 @@ class ServerInfo(msgspec.Struct, frozen=True):
 
     @property
     def load(self) -> float:
+        """Return the share of the server's places that are taken; 1 is full."""
         return self.players / max(1, self.max_players)
 
 
 class Directory:
-    """One process's view of the region. Methods raise redis.exceptions.RedisError when Redis does not answer.
+    """Reads and writes the directory for one process.
+
+    Methods raise redis.exceptions.RedisError when Redis does not answer.
 
     Args:
         redis: a client that returns bytes (`decode_responses=False`).
@@ -102,16 +134,20 @@ class Directory:
         self._recent_picks: list[tuple[float, str, int]] = []
 
     async def servers(self, heard_within_seconds: float = ALIVE_SECONDS) -> list[ServerInfo]:
-        """Servers alive now: those that take matches first, the least loaded first."""
+        """Return the live servers: those that take matches before those that drain, and the least loaded first.
+
+        Args:
+            heard_within_seconds: age of its last heartbeat up to which a server counts as alive.
+        """
         ids = await _ALIVE.run(self._redis, [keys.SERVERS], round(heard_within_seconds * 1000))
         raw = await self._get_each([keys.server(server_id.decode()) for server_id in ids])
-        found = [msgspec.json.decode(info, type=ServerInfo) for info in raw if info is not None]
-        return sorted(found, key=lambda server: (server.draining, server.load, server.id))
+        servers = [msgspec.json.decode(info, type=ServerInfo) for info in raw if info is not None]
+        return sorted(servers, key=lambda server: (server.draining, server.load, server.id))
 
     async def pick_server(self, seats: int) -> ServerInfo | None:
-        """The least loaded server with room for `seats` more players; None if the region is full.
+        """Return the least loaded server with room for `seats` more players; None if the region is full.
 
-        Picks of the last moment count as load, since the servers' own reports lag behind them.
+        This process's picks of the last second count as load, because the servers' heartbeats do not contain them yet.
         """
         now = time.monotonic()
         self._recent_picks = [pick for pick in self._recent_picks if now - pick[0] < _PICK_MEMORY_SECONDS]
@@ -129,23 +165,26 @@ class Directory:
         return best
 
     def unpick(self, server: ServerInfo, seats: int) -> None:
-        """Take back a pick that came to nothing, so that it does not count as load."""
+        """Cancel a pick whose match was not created, so that the pick does not count as load."""
         for pick in reversed(self._recent_picks):
             if pick[1:] == (server.id, seats):
                 self._recent_picks.remove(pick)
                 return
 
     async def create_match(self, spec: MatchSpec) -> None:
-        """Make the match known; its server adopts it when the first player comes, or by itself soon after."""
+        """Register a new match. Its server adopts it when the first player joins, or in one of its next sweeps."""
         await self._prepare(spec)
         if spec.seats > 1:
             await self._redis.zadd(keys.open_matches(spec.open_list), {spec.match_id: spec.created_at_ms})
 
     async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
-        """Make the match known, unless another one of its mode has a free seat: then keep that seat instead.
+        """Register a new match, unless another match of its mode has a free seat.
 
-        Returns the other match and its server, or None. Many callers at the same moment, in any number of processes,
-        so fill one match after the other. A new match keeps a seat for the caller.
+        In each case a seat is kept for the caller's player. Callers in many processes at the same moment so fill one
+        match after the other.
+
+        Returns:
+            The other match and its server; None if the new match was registered.
         """
         await self._prepare(spec)
         await self._promise(spec.match_id)
@@ -168,7 +207,15 @@ class Directory:
         return None
 
     async def find_open(self, mode: str, *, internal: bool = False) -> tuple[MatchSpec, ServerInfo] | None:
-        """A match with a free seat and a live owner, the oldest first. The seat is kept for a few seconds."""
+        """Return the oldest match that has a free seat, with its server, and keep the seat for a few seconds.
+
+        Args:
+            mode: name of the mode.
+            internal: True to search the matches of internal accounts.
+
+        Returns:
+            None if no match of the mode has a free seat and a live server.
+        """
         name = open_list(mode, internal=internal)
         ids = await self._redis.zrange(keys.open_matches(name), 0, _OPEN_CANDIDATES - 1)
         for match_id in map(_text, ids):
@@ -178,9 +225,13 @@ class Directory:
         return None
 
     async def locate(self, match_id: str) -> tuple[MatchSpec, ServerInfo | None] | None:
-        """The match and where to play it: its owner, else the server it was meant for, else the least loaded one.
+        """Return a match and the server on which to play it.
 
-        None: no such match (any more). `(spec, None)`: no server is alive.
+        The server is the owner of the match. If no live server owns the match, it is the server that the API chose for
+        it, or else the least loaded server.
+
+        Returns:
+            None if Redis has no match with this id. The server is None if no server is alive.
         """
         raw_spec, raw_lease = await self._get_each([keys.spec(match_id), keys.lease(match_id)])
         if raw_spec is None:
@@ -194,38 +245,45 @@ class Directory:
         return spec, servers.get(owner) or meant or next(iter(servers.values()), None)
 
     async def owner(self, match_id: str) -> str | None:
-        """Id of the server that holds the lease now, alive or not yet known to be dead."""
+        """Return the id of the server that holds the match's lease, or None. The server may have died a moment ago."""
         raw = await self._redis.get(keys.lease(match_id))
         return None if raw is None else _text(raw).rpartition(":")[0]
 
     async def specs(self, match_ids: Sequence[str]) -> list[MatchSpec | None]:
-        """Many specs in one round trip."""
+        """Return the specs of many matches in one round trip, with None for each match that Redis does not have."""
         raw = await self._get_each([keys.spec(match_id) for match_id in match_ids])
         return [None if spec is None else msgspec.json.decode(spec, type=MatchSpec) for spec in raw]
 
     async def heartbeat(self, info: ServerInfo) -> None:
-        """Say that this server is alive, and what it carries."""
+        """Record that a server is alive, and its current load."""
         await self._redis.set(keys.server(info.id), msgspec.json.encode(info), px=round(ALIVE_SECONDS * 2000))
         await _STAMP.run(self._redis, [keys.SERVERS], info.id)
 
     async def deregister(self, server_id: str) -> None:
+        """Remove a server from the directory."""
         await self._redis.zrem(keys.SERVERS, server_id)
         await self._redis.delete(keys.server(server_id))
 
     async def close_seats(self, open_list_name: str, match_id: str) -> None:
-        """The match takes no more players."""
+        """Remove a match that takes no more players from a list of open matches."""
         await self._redis.zrem(keys.open_matches(open_list_name), match_id)
 
     async def open_seats(self, open_list_name: str, match_id: str, created_at_ms: int) -> None:
-        """A seat of the match has become free again."""
+        """Add a match with a free seat to a list of open matches.
+
+        Args:
+            open_list_name: name of the list, as `MatchSpec.open_list` returns it.
+            match_id: id of the match.
+            created_at_ms: creation time of the match, in milliseconds since 1970.
+        """
         await self._redis.zadd(keys.open_matches(open_list_name), {match_id: created_at_ms})
 
     async def forget(self, match_id: str) -> None:
-        """Drop the entry of a match whose keys are gone."""
+        """Remove a match whose keys no longer exist from the set of active matches."""
         await self._redis.zrem(keys.ACTIVE_MATCHES, match_id)
 
     async def active_matches(self) -> list[str]:
-        """Ids of all matches that have not been finished yet; for operators and tests."""
+        """Return the ids of all matches that are not finished yet, for operators and tests."""
         return [_text(match_id) for match_id in await self._redis.zrange(keys.ACTIVE_MATCHES, 0, -1)]
 
     async def _prepare(self, spec: MatchSpec) -> None:
@@ -233,7 +291,7 @@ class Directory:
         await _STAMP.run(self._redis, [keys.ACTIVE_MATCHES], spec.match_id)
 
     async def _take_seat(self, open_list_name: str, match_id: str) -> tuple[MatchSpec, ServerInfo] | None:
-        """Keep a seat of the match, if one is free and a server is alive."""
+        """Keep a seat, if the match has a free seat and a live server. Returns the match and its server, or None."""
         located = await self.locate(match_id)
         if located is None:
             await self.close_seats(open_list_name, match_id)
@@ -249,7 +307,7 @@ class Directory:
         return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
-        """GETs in one round trip; not MGET, whose keys would have to share a cluster slot."""
+        """Return the values of many keys in one round trip. MGET would need all keys in the same cluster slot."""
         if not names:
             return []
         pipeline = self._redis.pipeline(transaction=False)
@@ -260,5 +318,5 @@ class Directory:
 
 
 def _text(raw: Any) -> str:
-    """redis-py types every answer as anything; ours are bytes."""
+    """Return an answer of Redis as text. redis-py declares each answer as `Any`, but the answers here are bytes."""
     return str(raw, "ascii")

@@ -1,4 +1,4 @@
-"""Asking a game server to hand its matches over: operators say so in Redis, it sees that at its next heartbeat."""
+"""Drain requests of operators. A request is a key in Redis, which the game server reads at each heartbeat."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 _KEPT_SECONDS: Final = 24 * 3600
-"""Longer than any server needs to obey; then nothing is left of a server that is gone."""
+"""Lifetime of a request. It is longer than any server needs to drain, and a request to a server that no longer exists
+disappears after it."""
 
 
 async def request(redis: Any, server_id: str, *, by: str = "", message: str | None = None) -> None:
-    """Ask a server to hand its matches over, and keep who asked, when and why.
+    """Ask a server to drain, and record the request's author, time and reason.
+
+    Args:
+        redis: a client of the region's Redis.
+        server_id: id of the server.
+        by: the operator who asks.
+        message: the operator's reason.
 
     Raises:
         redis.exceptions.RedisError: Redis does not answer.
@@ -22,17 +29,21 @@ async def request(redis: Any, server_id: str, *, by: str = "", message: str | No
 
 
 async def requested(redis: Any, server_id: str) -> bool:
-    """Raises: redis.exceptions.RedisError."""
-    return bool(await redis.exists(_key(server_id)))
-
-
-async def requests(redis: Any, server_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return who asked each server to drain: `{by, at, message}` by server id.
+    """Return whether an operator has asked the server to drain.
 
     Raises:
         redis.exceptions.RedisError: Redis does not answer.
     """
-    found = {}
+    return bool(await redis.exists(_key(server_id)))
+
+
+async def requests(redis: Any, server_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the drain request of each server that has one: server id -> `{by, at, message}`.
+
+    Raises:
+        redis.exceptions.RedisError: Redis does not answer.
+    """
+    records = {}
     for server_id in server_ids:
         try:
             record = json.loads(await redis.get(_key(server_id)) or b"null")
@@ -40,8 +51,8 @@ async def requests(redis: Any, server_ids: Sequence[str]) -> dict[str, dict[str,
             continue
         # An earlier release wrote `1`, without a record.
         if isinstance(record, dict):
-            found[server_id] = record
-    return found
+            records[server_id] = record
+    return records
 
 
 def _key(server_id: str) -> str:

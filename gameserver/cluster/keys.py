@@ -1,6 +1,7 @@
-"""Names of the keys in Redis, which has one shard: a server commits all of its matches by one script.
+"""Names of the keys in Redis.
 
-All keys of one match share a hash tag all the same, so that whoever shards it only has to call the scripts per slot.
+Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match still share a
+hash tag. A change to several shards then only has to call the scripts once for each slot.
 """
 
 from __future__ import annotations
@@ -8,68 +9,82 @@ from __future__ import annotations
 from typing import Final
 
 ACTIVE_MATCHES: Final = "matches:active"
-"""ZSET match id -> when its owner last said so, in ms of Redis's clock; 0 when it was given up on purpose."""
+"""Sorted set of the matches that are not finished: match id -> time at which the owner last reported the match, in ms
+of Redis's clock; 0 after the owner released it."""
 
 SERVERS: Final = "servers"
-"""ZSET server id -> last heartbeat, in ms of Redis's clock."""
+"""Sorted set of the game servers: server id -> time of its last heartbeat, in ms of Redis's clock."""
 
 MATCH_TTL_SECONDS: Final = 24 * 3600
-"""A match that could not be finished (SNS down, no server left) waits this long for someone to do it."""
+"""Lifetime of the keys of an unfinished match. A match waits this long in Redis if SNS is unavailable or no server is
+alive."""
 
 FINISHED_TTL_SECONDS: Final = 120
-"""How long a client that was away can still fetch the result of a finished match here."""
+"""Time for which a finished match stays in Redis, so that a client that reconnects late still receives the result."""
 
 
 def server(server_id: str) -> str:
-    """JSON of `ServerInfo`."""
+    """Return the key of a server's `ServerInfo`, as JSON."""
     return f"server:{server_id}"
 
 
 def open_matches(open_list: str) -> str:
-    """ZSET match id -> creation time in ms, of the matches with a free seat; `open_list` as in `MatchSpec`."""
+    """Return the key of the sorted set of matches with a free seat: match id -> creation time in ms since 1970.
+
+    Args:
+        open_list: name of the list, as `MatchSpec.open_list` returns it.
+    """
     return f"matches:open:{open_list}"
 
 
 def spec(match_id: str) -> str:
-    """JSON of `MatchSpec`."""
+    """Return the key of a match's `MatchSpec`, as JSON."""
     return f"{{m:{match_id}}}:spec"
 
 
 def lease(match_id: str) -> str:
-    """`<server id>:<fencing token>`, expires with the owner."""
+    """Return the key of a match's lease, `<server id>:<fencing token>`, which expires unless the owner renews it."""
     return f"{{m:{match_id}}}:lease"
 
 
 def fence(match_id: str) -> str:
-    """The last fencing token given out; only its holder may write."""
+    """Return the key of a match's newest fencing token. Only the server with this token may write."""
     return f"{{m:{match_id}}}:fence"
 
 
 def snapshot(match_id: str) -> str:
-    """The last snapshot, MessagePack."""
+    """Return the key of a match's newest snapshot, as MessagePack."""
     return f"{{m:{match_id}}}:snapshot"
 
 
 def events(match_id: str) -> str:
-    """Stream; entry `<sequence>-0` has one field `e`, the body of the event as it goes to SNS."""
+    """Return the key of a match's event stream.
+
+    The entry `<sequence>-0` has one field, `e`: the body of the event, as it is sent to SNS.
+    """
     return f"{{m:{match_id}}}:events"
 
 
 def published(match_id: str) -> str:
-    """Sequence of the last event that SNS has taken."""
+    """Return the key of the sequence number of a match's last event that SNS has accepted."""
     return f"{{m:{match_id}}}:published"
 
 
 def seats(match_id: str) -> str:
-    """HASH `taken` -> seats taken; every other field is a seat promised to someone on the way: id -> until when, ms."""
+    """Return the key of a hash about a match's seats.
+
+    The field `taken` is the number of taken seats. Every other field is a seat that is kept for a player who is about
+    to
+    join: promise id -> end of the promise, in ms of Redis's clock.
+    """
     return f"{{m:{match_id}}}:seats"
 
 
 def unreadable(match_id: str) -> str:
-    """How often a server could not make sense of what is stored of the match."""
+    """Return the key of the number of failed attempts to restore a match."""
     return f"{{m:{match_id}}}:unreadable"
 
 
 def of_match(match_id: str) -> list[str]:
-    """Every key of one match."""
+    """Return all keys of a match."""
     return [name(match_id) for name in (spec, lease, fence, snapshot, events, published, seats, unreadable)]

@@ -1,8 +1,9 @@
-"""Who owns a match. The lease says who is alive; the fencing token, which rises with every owner, says who may write.
+"""Ownership of matches. A lease shows that the owner is alive. The fencing token, which grows with each new owner,
+decides which server may write.
 
-A lease is renewed by every write (`MatchStore.commit`). One that has expired but was not taken by anyone is renewed as
-well: the unchanged token proves that nobody else has written. So an owner that slept (SIGSTOP, a stalled machine)
-either finds itself still the last owner, or is refused.
+Every write (`MatchStore.commit`) renews the match's lease. A write also renews an expired lease that no other server
+has acquired, because the unchanged token proves that no other server has written. So an owner that was stopped for a
+while (SIGSTOP, a stalled machine) either continues as the owner, or its write is refused.
 """
 
 from __future__ import annotations
@@ -14,8 +15,13 @@ from redis.asyncio import Redis
 from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
 
-# KEYS lease fence spec; ARGV server id, lease ms, key ttl s. 0: held by another; -1: no such match; else the token.
-# The same server id takes over its own lease: it is the process that the supervisor started after the owner died.
+# Acquires a lease. Result: the new fencing token, 0 if another server holds the lease, -1 if the match does not exist.
+#
+# A server may acquire a lease that its own id holds. It is then the process that the supervisor started after the owner
+# died.
+#
+# KEYS: lease, fence, spec.
+# ARGV: server id, lease in ms, TTL of the fence in s.
 _ACQUIRE = Script("""
 local holder = redis.call('GET', KEYS[1])
 if holder and string.sub(holder, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end
@@ -26,7 +32,10 @@ redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])
 return token
 """)
 
-# KEYS lease spec; ARGV server id, token, spec with the successor's id or ''.
+# Releases a lease. Result: 1, or 0 if this server does not hold the lease with this token.
+#
+# KEYS: lease, spec.
+# ARGV: server id, token, spec with the id of the next owner or ''.
 _RELEASE = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -34,7 +43,10 @@ if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'KEEPTTL') end
 return 1
 """)
 
-# KEYS active; ARGV match ids.
+# Records in the set of active matches that their owner is alive, by Redis's clock.
+#
+# KEYS: the set of active matches.
+# ARGV: match ids.
 _TOUCH = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -42,7 +54,10 @@ for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, id) end
 return #ARGV
 """)
 
-# KEYS active; ARGV age ms, limit.
+# Lists the active matches whose owner has not reported for a time.
+#
+# KEYS: the set of active matches.
+# ARGV: age in ms, most matches.
 _STALE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -51,15 +66,21 @@ return redis.call('ZRANGE', KEYS[1], '-inf', now - ARGV[1], 'BYSCORE', 'LIMIT', 
 
 
 class LeaseHeld(Exception):
-    """Another server owns the match. `server_id` may already be dead; its lease has not expired yet."""
+    """Reports that another server holds the lease. That server may be dead, but its lease has not expired yet."""
 
 
 class NoSuchMatch(Exception):
-    """Redis knows no match of this id."""
+    """Reports that Redis has no match with this id."""
 
 
 class Leases:
-    """The leases of one server."""
+    """Acquires and releases the leases of one server.
+
+    Args:
+        redis: a client that returns bytes.
+        server_id: id of the server.
+        lease_seconds: length of a lease in seconds.
+    """
 
     def __init__(self, redis: Redis, server_id: str, lease_seconds: float) -> None:
         self._redis = redis
@@ -67,10 +88,12 @@ class Leases:
         self._lease_ms = round(lease_seconds * 1000)
 
     async def acquire(self, match_id: str) -> int:
-        """Become the owner. Returns the fencing token.
+        """Become the owner of a match, and return the new fencing token.
 
         Raises:
-            LeaseHeld, NoSuchMatch, redis.exceptions.RedisError
+            LeaseHeld: another server holds the lease.
+            NoSuchMatch: Redis has no match with this id.
+            redis.exceptions.RedisError: Redis does not answer.
         """
         names = [keys.lease(match_id), keys.fence(match_id), keys.spec(match_id)]
         token = int(await _ACQUIRE.run(self._redis, names, self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS))
@@ -81,10 +104,18 @@ class Leases:
         return token
 
     async def release(self, match_id: str, token: int, successor_spec: bytes = b"") -> bool:
-        """Give the match up at once, for `successor_spec`'s server if there is one; any server may adopt it now.
+        """Release the lease of a match, so that any server may adopt the match at once.
+
+        Args:
+            match_id: id of the match.
+            token: fencing token of this server.
+            successor_spec: the encoded `MatchSpec` that names the next owner; empty to keep the stored spec.
+
+        Returns:
+            False if this server no longer holds the lease with this token.
 
         Raises:
-            redis.exceptions.RedisError
+            redis.exceptions.RedisError: Redis does not answer.
         """
         names = [keys.lease(match_id), keys.spec(match_id)]
         released: bool = await _RELEASE.run(self._redis, names, self._server_id, token, successor_spec) == 1
@@ -93,11 +124,19 @@ class Leases:
         return released
 
     async def touch(self, match_ids: Sequence[str]) -> None:
-        """Tell the others that these matches are looked after. Raises: redis.exceptions.RedisError."""
+        """Record that the owner of these matches is alive.
+
+        Raises:
+            redis.exceptions.RedisError: Redis does not answer.
+        """
         if match_ids:
             await _TOUCH.run(self._redis, [keys.ACTIVE_MATCHES], *match_ids)
 
     async def stale(self, age_seconds: float, limit: int) -> list[str]:
-        """At most `limit` matches that nobody has touched for `age_seconds`. Raises: redis.exceptions.RedisError."""
-        found = await _STALE.run(self._redis, [keys.ACTIVE_MATCHES], round(age_seconds * 1000), limit)
-        return [match_id.decode() for match_id in found]
+        """Return at most `limit` ids of matches whose owner has not called `touch` for `age_seconds`.
+
+        Raises:
+            redis.exceptions.RedisError: Redis does not answer.
+        """
+        match_ids = await _STALE.run(self._redis, [keys.ACTIVE_MATCHES], round(age_seconds * 1000), limit)
+        return [match_id.decode() for match_id in match_ids]

@@ -1,4 +1,5 @@
-"""Takes stored events to SNS, in order within a match, until SNS has them: nothing is dropped while it is away."""
+"""Sends stored events to SNS, in order within a match. It repeats a call until SNS has accepted the events, so no event
+is lost while SNS is unavailable."""
 
 from __future__ import annotations
 
@@ -27,14 +28,16 @@ T = TypeVar("T")
 
 _MESSAGE_EVENTS: Final = 50
 _MESSAGE_BYTES: Final = 60_000
-"""Of one message, beyond its first event. Ten of them are what the persistence function gets, and writes, at once."""
+"""Largest size in bytes of a message with several events; a larger event is sent alone. SQS delivers up to ten messages
+to the persistence function at once, which writes them in one transaction."""
 
 _CALL_MESSAGES: Final = 10
 _CALL_BYTES: Final = 250_000
-"""SNS takes 10 messages and 256 KiB in one call."""
+"""Largest size in bytes of one call to SNS, which accepts 10 messages and 256 KiB in a call."""
 
 _ROUND_SECONDS: Final = 0.25
-"""Waiting a little fills the messages; each call costs a few milliseconds of this process's CPU."""
+"""Time between two rounds. The wait fills the messages, because each call to SNS costs a few milliseconds of CPU in
+this process."""
 
 _ROUND_MATCHES: Final = 64
 _ROUND_EVENTS: Final = 50
@@ -45,10 +48,18 @@ _BACKOFF_SECONDS: Final = (0.2, 5.0)
 
 @dataclass
 class Outbox:
-    """How far one match's events have got. Sequences; `snapshotted`: covered by the stored snapshot.
+    """Holds the position of one match's events on their way from the room through Redis to SNS.
 
-    `recent` holds the newest events that SNS has not taken: it spares reading them back, and outlives a Redis that
-    loses its last second.
+    Attributes:
+        match_id: id of the match.
+        token: fencing token of this server for the match.
+        published: sequence number of the last event that SNS has accepted.
+        committed: sequence number of the last event that is stored in Redis.
+        snapshotted: sequence number of the last event that the stored snapshot covers.
+        ended: True once the end of the match is stored.
+        waiting_since: time.monotonic() since which the oldest unpublished event waits.
+        recent: the newest events that SNS has not accepted. They need not be read from Redis, and they survive a Redis
+            that restarts without its last second of data.
     """
 
     match_id: str
@@ -62,24 +73,30 @@ class Outbox:
 
     @property
     def backlog(self) -> int:
+        """Return the number of stored events that SNS has not accepted yet."""
         return self.committed - self.published
 
     def commit(self, first_sequence: int, bodies: Sequence[bytes]) -> None:
-        """These events are stored now."""
+        """Record that events are stored in Redis.
+
+        Args:
+            first_sequence: sequence number of the first event.
+            bodies: the encoded events, in order.
+        """
         if self.backlog == 0:
             self.waiting_since = time.monotonic()
         self.recent.extend(EncodedEvent(first_sequence + index, body) for index, body in enumerate(bodies))
         self.committed = max(self.committed, first_sequence + len(bodies) - 1)
 
     def advance(self, published: int) -> None:
-        """SNS has everything up to here."""
+        """Record that SNS has accepted all events up to the sequence number `published`."""
         self.published = published
         self.waiting_since = time.monotonic()
         while self.recent and self.recent[0].sequence <= published:
             self.recent.popleft()
 
     def at_hand(self, limit: int) -> list[EncodedEvent] | None:
-        """The next events to publish; None if they must be read from the stream."""
+        """Return the next events to publish, at most `limit`; None if they must be read from the stream in Redis."""
         if not self.recent or self.recent[0].sequence > self.published + 1:
             return None
         return list(islice(self.recent, limit))
@@ -91,14 +108,21 @@ class _Entry(NamedTuple):
 
 
 _Message = list[_Entry]
-"""Events, of any matches, that travel and are retried together."""
+"""Events of any matches that are sent, and sent again, in one SNS message."""
 
 
 class Publisher:
-    """The events of one server's matches.
+    """Sends the events of one server's matches to SNS.
+
+    Args:
+        store: reads and records the events in Redis.
+        aws: makes the client of SNS.
+        topic_arn: ARN of the events topic; "" to treat each event as published without sending it.
 
     Attributes:
-        on_done: called with its id when all events of an ended match are out.
+        on_done: called with the id of a match that has ended and whose events SNS has all accepted.
+        events_published: events that SNS has accepted since the start.
+        calls_failed: calls to SNS that failed since the start.
     """
 
     def __init__(self, store: MatchStore, aws: AwsClients, topic_arn: str) -> None:
@@ -113,31 +137,33 @@ class Publisher:
         self.calls_failed = 0
 
     def track(self, outbox: Outbox) -> None:
+        """Publish the events of a match from now on."""
         self._outboxes[outbox.match_id] = outbox
         self._wake.set()
 
     def untrack(self, match_id: str) -> None:
+        """Stop publishing the events of a match."""
         self._outboxes.pop(match_id, None)
 
     def wake(self) -> None:
-        """Do not wait for a full batch: a match has ended."""
+        """Start the next round at once, for example because a match has ended."""
         self._wake.set()
 
     @property
     def backlog(self) -> int:
-        """Events stored but not yet taken by SNS."""
+        """Return the number of stored events of all matches that SNS has not accepted yet."""
         return sum(outbox.backlog for outbox in self._outboxes.values())
 
     @property
     def lag_seconds(self) -> float:
-        """Age of the oldest event that waits."""
+        """Return the age in seconds of the oldest stored event that SNS has not accepted; 0 without such events."""
         waiting = [outbox.waiting_since for outbox in self._outboxes.values() if outbox.backlog]
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled; what is not out by then stays in the streams for the next owner."""
+        """Publish until cancelled. The next owner of a match publishes the events that remain in its stream."""
         if self._topic_arn:
-            # Reading the SDK takes 0.3 s of CPU: on a thread, before the first event needs it.
+            # Importing the SDK takes 0.3 s of CPU. It runs on a thread, before the first event needs the SDK.
             await self._aws.run(lambda: self._aws.sns)
         while True:
             try:
@@ -154,7 +180,7 @@ class Publisher:
                 await asyncio.sleep(min(high, low * 2 ** min(self._failures, 10)) * random.uniform(0.5, 1.0))
 
     async def _round(self) -> bool:
-        """One pass over all outboxes. False: something did not get out and is worth waiting for."""
+        """Publish a batch of each match's events. Returns False if an event failed and shall be tried again later."""
         waiting = [outbox for outbox in self._outboxes.values() if outbox.backlog > 0]
         for outbox in [o for o in self._outboxes.values() if o.ended and o.backlog <= 0]:
             self._finish(outbox)
@@ -173,8 +199,8 @@ class Publisher:
             reached = {outbox.match_id: outbox.committed for outbox in outboxes}
             await self._advance(outboxes, reached)
             return True
-        found = await self._next_events(outboxes)
-        entries = [_Entry(outbox, event) for outbox, events in zip(outboxes, found, strict=True) for event in events]
+        batches = await self._next_events(outboxes)
+        entries = [_Entry(outbox, event) for outbox, events in zip(outboxes, batches, strict=True) for event in events]
         gate = asyncio.Semaphore(_PARALLEL_CALLS)
         failed = [
             entry
@@ -187,7 +213,7 @@ class Publisher:
             first_failed[name] = min(entry.event.sequence, first_failed.get(name, entry.event.sequence))
         reached = {
             outbox.match_id: first_failed.get(outbox.match_id, events[-1].sequence + 1) - 1
-            for outbox, events in zip(outboxes, found, strict=True)
+            for outbox, events in zip(outboxes, batches, strict=True)
             if events
         }
         await self._advance(outboxes, reached)
@@ -202,7 +228,7 @@ class Publisher:
         return [at_hand[outbox.match_id] or [] for outbox in outboxes]
 
     async def _send(self, messages: Sequence[_Message], gate: asyncio.Semaphore) -> list[_Entry]:
-        """Hand messages to SNS in one call; returns the entries that it did not take."""
+        """Send messages to SNS in one call, and return the entries that SNS did not accept."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         requests: list[PublishBatchRequestEntryTypeDef] = [
@@ -230,7 +256,7 @@ class Publisher:
         ]
         for outbox, outcome in zip(moved, await self._store.advance(advances), strict=True):
             if outcome is CommitStatus.FENCED:
-                # The new owner publishes from where the stored position stands; repeating is harmless.
+                # The new owner publishes from the position in Redis. It may send events again, which is harmless.
                 self.untrack(outbox.match_id)
             if outcome is not CommitStatus.STORED:
                 continue
@@ -252,12 +278,15 @@ def _calls(messages: Iterable[_Message]) -> Iterator[list[_Message]]:
 
 
 def _body(message: _Message) -> bytes:
-    """A JSON array of the events."""
+    """Return the events of a message as a JSON array."""
     return b"[%b]" % b",".join(entry.event.body for entry in message)
 
 
 def _bounded(items: Iterable[T], size_of: Callable[[T], int], most: int, most_bytes: int) -> Iterator[list[T]]:
-    """Groups in order, of at most so many items and bytes; an item that is too large alone is a group of its own."""
+    """Yield the items in order, in groups of at most `most` items and `most_bytes` bytes.
+
+    An item of more than `most_bytes` forms a group alone.
+    """
     group: list[T] = []
     size = 0
     for item in items:

@@ -1,4 +1,4 @@
-"""Lua scripts, loaded once a connection's server knows them."""
+"""Lua scripts that Redis runs, addressed by their digest."""
 
 from __future__ import annotations
 
@@ -11,17 +11,32 @@ from redis.exceptions import NoScriptError
 
 
 class Script:
-    """One Lua script. It must be safe to repeat: a connection that was lost may have carried it out already."""
+    """Runs one Lua script in Redis.
+
+    The script must be safe to repeat, because Redis may have run it before a connection was lost.
+
+    Attributes:
+        source: the text of the script.
+        sha: SHA-1 of the text, by which EVALSHA names the script.
+    """
 
     def __init__(self, source: str) -> None:
         self.source = source
         self.sha = hashlib.sha1(source.encode()).hexdigest()  # noqa: S324 - EVALSHA's own digest
 
     async def run(self, redis: Redis, keys: Sequence[str], *arguments: Any) -> Any:
-        """Run it; a restarted Redis has forgotten it, then it is loaded and run again.
+        """Run the script, and load it first if Redis does not know it, for example after a restart.
+
+        Args:
+            redis: the client.
+            keys: the script's KEYS.
+            arguments: the script's ARGV.
+
+        Returns:
+            The script's result, as redis-py converts it.
 
         Raises:
-            redis.exceptions.RedisError: also when the script itself failed.
+            redis.exceptions.RedisError: Redis does not answer, or the script failed.
         """
         command = ("EVALSHA", self.sha, len(keys), *keys, *arguments)
         try:

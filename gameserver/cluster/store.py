@@ -1,4 +1,4 @@
-"""What is kept of a match outside its owner: snapshot and event stream, written only with the current fencing token."""
+"""Stores the snapshot and the event stream of each match in Redis. A write needs the match's current fencing token."""
 
 from __future__ import annotations
 
@@ -20,12 +20,19 @@ from gameserver.match import MatchSpec
 
 log = structlog.get_logger()
 
-# One call for many matches: a call and its answer cost the client more than all else of a commit. Each match is judged
-# by itself.
-# KEYS for each match: fence lease events snapshot seats; ARGV server id, lease ms, ttl s, then for each match: token,
-# snapshot or '', seats taken, sequence of the first event, number of bodies, bodies. Entries have the event's sequence
-# as id, so a repeated commit adds nothing. Answers for each match 1: stored; 0: the token is not the last one given
-# out; -1: Redis has lost the match; or an error.
+# Commits many matches in one call, because the call and its answer cost the client more than the rest of a commit. Each
+# match has its own result.
+#
+# KEYS, for each match: fence, lease, events, snapshot, seats.
+# ARGV: server id, lease in ms, TTL in s. Then for each match: token, snapshot or '', seats taken, sequence number of
+# the first event, number of event bodies, event bodies.
+#
+# The id of a stream entry is the event's sequence number, so a repeated commit adds nothing.
+#
+# Result for each match: an error, or one of these numbers.
+#   1: the commit is stored.
+#   0: the token is not the newest token of the match.
+#   -1: Redis has lost the match.
 _COMMIT = Script("""
 local outcomes, at, owner = {}, 4, ARGV[1] .. ':'
 for key = 1, #KEYS, 5 do
@@ -66,8 +73,13 @@ end
 return outcomes
 """)
 
-# KEYS for each match: fence published events; ARGV ttl s, then for each match: token, sequence, oldest sequence still
-# needed. Answers as _COMMIT does.
+# Records the last published event of many matches.
+#
+# KEYS, for each match: fence, published, events.
+# ARGV: TTL in s. Then for each match: token, sequence number of the last published event, and sequence number of the
+# oldest event that the stream must keep.
+#
+# Result for each match: 1, 0 or -1, with the same meaning as in _COMMIT.
 _ADVANCE = Script("""
 local outcomes = {}
 for match = 0, #KEYS / 3 - 1 do
@@ -83,8 +95,11 @@ end
 return outcomes
 """)
 
-# KEYS fence lease spec published events; ARGV server id, token, lease ms, ttl s, spec, published, first sequence,
-# bodies.
+# Writes a match again that Redis has lost. Result: 1, or 0 if the match exists again.
+#
+# KEYS: fence, lease, spec, published, events.
+# ARGV: server id, token, lease in ms, TTL in s, spec, sequence number of the last published event, sequence number of
+# the first event, event bodies.
 _RECREATE = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
@@ -97,7 +112,10 @@ end
 return 1
 """)
 
-# KEYS fence and all others; ARGV token, ttl s.
+# Lets the keys of a finished match expire. Result: 1, or 0 if the token is not the newest token of the match.
+#
+# KEYS: fence, then all other keys of the match.
+# ARGV: token, TTL in s.
 _FINISH = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
@@ -106,7 +124,14 @@ return 1
 
 
 class CommitStatus(Enum):
-    """Of a write. FENCED: another server owns the match. FORGOTTEN: Redis has lost it. FAILED: try again."""
+    """Names the results of a write to Redis.
+
+    Attributes:
+        STORED: Redis has stored the write.
+        FENCED: Redis has refused the write, because another server owns the match.
+        FORGOTTEN: Redis has lost the match.
+        FAILED: Redis did not answer or reported an error; the write can be repeated.
+    """
 
     STORED = 1
     FENCED = 0
@@ -116,7 +141,16 @@ class CommitStatus(Enum):
 
 @dataclass(frozen=True)
 class Commit:
-    """One write. `bodies`: the events from `first_sequence` on; `snapshot` covers all of them."""
+    """Describes one write of a match.
+
+    Attributes:
+        match_id: id of the match.
+        token: fencing token of the writing server.
+        first_sequence: sequence number of the first event.
+        bodies: the encoded events from `first_sequence` on.
+        snapshot: the encoded match after all these events, or None if no snapshot is due.
+        seats_taken: number of players who have a seat.
+    """
 
     match_id: str
     token: int
@@ -128,7 +162,14 @@ class Commit:
 
 @dataclass(frozen=True)
 class Advance:
-    """SNS has taken everything up to `published`; events before `needed_from` may be dropped."""
+    """Describes how far SNS has accepted the events of a match.
+
+    Attributes:
+        match_id: id of the match.
+        token: fencing token of the writing server.
+        published: sequence number of the last event that SNS has accepted.
+        needed_from: sequence number of the first event that the stream must keep.
+    """
 
     match_id: str
     token: int
@@ -138,7 +179,15 @@ class Advance:
 
 @dataclass(frozen=True)
 class StoredMatch:
-    """What an adopting server finds. `events`: those after the snapshot; `published`: last sequence that SNS has."""
+    """Holds a match as Redis stores it, for the server that adopts it.
+
+    Attributes:
+        spec: the parameters that the API chose for the match.
+        snapshot: the newest snapshot, or None if the match has none yet.
+        events: the events in the stream, in order; at least those after the snapshot.
+        published: sequence number of the last event that SNS has accepted.
+        committed: sequence number of the last event that is stored.
+    """
 
     spec: MatchSpec
     snapshot: bytes | None
@@ -148,7 +197,15 @@ class StoredMatch:
 
 
 class MatchStore:
-    """All writes of one server. Methods raise redis.exceptions.RedisError when Redis does not answer."""
+    """Reads and writes the matches of one server in Redis.
+
+    Methods raise redis.exceptions.RedisError when Redis does not answer.
+
+    Args:
+        redis: a client that returns bytes.
+        server_id: id of the server, which the leases name.
+        lease_seconds: length of a lease in seconds.
+    """
 
     def __init__(self, redis: Redis, server_id: str, lease_seconds: float) -> None:
         self._redis = redis
@@ -156,7 +213,10 @@ class MatchStore:
         self._lease_ms = round(lease_seconds * 1000)
 
     async def load(self, match_id: str) -> StoredMatch | None:
-        """Read a match; call it only after its lease was taken, so that nobody writes any more."""
+        """Return a stored match, or None if Redis has no match with this id.
+
+        The caller must hold the lease of the match, so that no other server writes at the same time.
+        """
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.get(keys.spec(match_id))
         pipeline.get(keys.snapshot(match_id))
@@ -176,14 +236,18 @@ class MatchStore:
         )
 
     async def count_unreadable(self, match_id: str) -> int:
-        """How often, this time included, a server could not restore the match."""
+        """Count a failed attempt to restore a match, and return the attempts of all servers so far."""
         name = keys.unreadable(match_id)
         count = int(await self._redis.incr(name))
         await self._redis.expire(name, keys.MATCH_TTL_SECONDS)
         return count
 
     async def commit(self, commits: Sequence[Commit]) -> list[CommitStatus]:
-        """Store many matches' events and snapshots in one round trip, and renew their leases. Raises nothing."""
+        """Store events and snapshots of many matches in one round trip, and renew the leases of the matches.
+
+        Returns:
+            The status of each commit, in order. An error of Redis is the status FAILED and is not raised.
+        """
         names: list[str] = []
         arguments: list[Any] = [self._server_id, self._lease_ms, keys.MATCH_TTL_SECONDS]
         for commit in commits:
@@ -203,9 +267,17 @@ class MatchStore:
     async def recreate(
         self, spec: MatchSpec, token: int, published: int, first_sequence: int, bodies: Sequence[bytes]
     ) -> bool:
-        """Write a match anew that Redis has lost, with the events that are not published yet; a snapshot must follow.
+        """Write a match again that Redis has lost, with its unpublished events. The caller must then store a snapshot.
 
-        False: somebody else was faster.
+        Args:
+            spec: the parameters of the match.
+            token: fencing token of this server.
+            published: sequence number of the last event that SNS has accepted.
+            first_sequence: sequence number of the first event in `bodies`.
+            bodies: the encoded events that SNS has not accepted.
+
+        Returns:
+            False if another server has already written the match again.
         """
         name = spec.match_id
         recreated = await _RECREATE.run(
@@ -219,17 +291,25 @@ class MatchStore:
         return True
 
     async def unpublished(self, wanted: Sequence[tuple[str, int]], limit: int) -> list[list[EncodedEvent]]:
-        """For each `(match id, published)`: up to `limit` following events."""
+        """Return the unpublished events of many matches.
+
+        Args:
+            wanted: pairs of a match id and the sequence number of the last published event.
+            limit: most events of each match.
+
+        Returns:
+            The events of each match, in the order of `wanted`.
+        """
         pipeline = self._redis.pipeline(transaction=False)
         for match_id, published in wanted:
             pipeline.xrange(keys.events(match_id), min=f"{published + 1}-0", count=limit)
-        found = await pipeline.execute()
+        streams = await pipeline.execute()
         return [
-            [EncodedEvent(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in found
+            [EncodedEvent(int(entry.split(b"-")[0]), fields[b"e"]) for entry, fields in entries] for entries in streams
         ]
 
     async def advance(self, advances: Sequence[Advance]) -> list[CommitStatus]:
-        """Record what SNS has taken."""
+        """Record which events SNS has accepted, and trim the streams. Returns the status of each record, in order."""
         if not advances:
             return []
         names: list[str] = []
@@ -241,7 +321,13 @@ class MatchStore:
         return [_outcome(result) for result in await _ADVANCE.run(self._redis, names, *arguments)]
 
     async def finish(self, spec: MatchSpec, token: int) -> bool:
-        """Forget a match that has ended and is fully published, after a while for late clients. False: fenced off."""
+        """Finish a match that has ended and whose events are all published.
+
+        The match's keys expire after `keys.FINISHED_TTL_SECONDS`, so that late clients can still read the result.
+
+        Returns:
+            False if another server owns the match.
+        """
         names = keys.of_match(spec.match_id)
         names.sort(key=lambda name: name != keys.fence(spec.match_id))
         if await _FINISH.run(self._redis, names, token, keys.FINISHED_TTL_SECONDS) != 1:

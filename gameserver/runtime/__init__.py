@@ -1,1 +1,1 @@
-"""Connect a process to its surroundings: settings, secrets, TLS, AWS, Redis, logs."""
+"""Connects a process of the game to its environment: settings, secrets, TLS, AWS, Redis and logs."""

@@ -1,4 +1,4 @@
-"""Access tokens: RS256 JWTs of the user pool, verified against its published keys."""
+"""Verifies access tokens: RS256 JWTs of the user pool, checked against the public keys of the pool."""
 
 from __future__ import annotations
 
@@ -16,39 +16,42 @@ import structlog
 
 log = structlog.get_logger()
 
-# A token with an invented key id must not make us ask the user pool more often than this.
+# Shortest time between two downloads of the keys, so that tokens with invented key ids cause few requests to the pool.
 _REFETCH_SECONDS = 30.0
-# Requests that arrive while the user pool is away must not queue up, each for a timeout of its own.
+# Time after a failed download in which tokens are refused at once. Otherwise each of many requests would wait for a
+# timeout while the user pool is unavailable.
 _RETRY_SECONDS = 1.0
 _FETCH_TIMEOUT_SECONDS = 3.0
-# Clocks of the user pool and of this machine.
+# Largest tolerated difference between the clocks of the user pool and of this machine.
 _LEEWAY_SECONDS = 5.0
 _MAX_TOKEN_LENGTH = 8192
-# No proxy of the shell can reach these.
+# Hosts that are called without the proxy of the environment, because a proxy cannot reach this machine's loopback.
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 INTERNAL_GROUP = "internal"
-"""Group of the user pool that holds probe and load-test accounts. Cognito names a user's groups in the access token.
-Only AdminAddUserToGroup puts a user into one: a player can neither join the group nor write the claim.
+"""Group of the user pool that contains the accounts of probes and load tests. Cognito lists a user's groups in the
+access token. Only AdminAddUserToGroup adds a user to a group, so a player can neither join the group nor write the
+claim.
 https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html"""
 
 
 class InvalidToken(Exception):
-    """The token is not accepted; the message is fit for the client."""
+    """Reports that a token is not accepted. The message can be shown to the client."""
 
 
 class KeysUnavailable(InvalidToken):
-    """The token cannot be checked, because the user pool's keys cannot be had at the moment."""
+    """Reports that a token cannot be checked, because the keys of the user pool are unavailable at the moment."""
 
 
 @dataclass(frozen=True)
 class Player:
-    """Identify the account that a token was issued for.
+    """Identifies the account that a token was issued for.
 
     Attributes:
-        id: the pool's subject.
-        name: a name fit for display, never the e-mail address.
-        internal: a probe or load-test account.
+        id: the account's `sub` in the user pool.
+        name: a name that other players may see, never the e-mail address.
+        expires_at: end of the token's validity, in seconds since 1970.
+        internal: True for an account of a probe or a load test.
     """
 
     id: str
@@ -58,10 +61,10 @@ class Player:
 
 
 def is_internal(groups: object) -> bool:
-    """Whether the claim `cognito:groups` of a verified token names the internal accounts' group.
+    """Return whether the claim `cognito:groups` of a verified token contains the group of internal accounts.
 
     Args:
-        groups: a list, as the token has it, or text such as `[internal players]`, as API Gateway passes lists on.
+        groups: a list, as in the token, or text such as `[internal players]`, as API Gateway passes a list on.
     """
     if isinstance(groups, str):
         groups = re.split(r"[\s,]+", groups.strip("[]"))
@@ -69,19 +72,22 @@ def is_internal(groups: object) -> bool:
 
 
 def default_name(player_id: str) -> str:
-    """What a player is called who has not chosen a name."""
+    """Return the name of a player who has not chosen a name."""
     return f"player-{player_id[:6]}"
 
 
 class TokenVerifier:
-    """Checks access tokens of one app client of one user pool.
+    """Checks the access tokens of one app client of a user pool.
 
     Args:
-        issuer: expected `iss`.
-        client_id: expected `client_id`.
-        jwks_url: address of the pool's JSON Web Key Set. Keys are kept, and fetched again when a token names an unknown
-            one, at most every 30 s.
-        ssl_context: verifies that address; by default what the system trusts.
+        issuer: expected claim `iss`.
+        client_id: expected claim `client_id`.
+        jwks_url: address of the pool's JSON Web Key Set. The keys are kept in memory. They are downloaded again when a
+            token names an unknown key, at most every 30 s.
+        ssl_context: verifies the server of `jwks_url`; None for the certificates that the system trusts.
+
+    Raises:
+        ValueError: `jwks_url` is no http or https address.
     """
 
     def __init__(self, issuer: str, client_id: str, jwks_url: str, ssl_context: ssl.SSLContext | None = None) -> None:
@@ -100,15 +106,15 @@ class TokenVerifier:
         """Return the player of a valid, unexpired access token.
 
         Raises:
-            InvalidToken: malformed, expired, signed by another key, or meant for someone else.
-            KeysUnavailable: the user pool does not answer and no key is known.
+            InvalidToken: the token is malformed, expired, signed by another key, or issued for another client.
+            KeysUnavailable: the token's key is unknown, and the user pool does not answer.
         """
         if len(token) > _MAX_TOKEN_LENGTH:
             raise InvalidToken("the token is too long")
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, RecursionError):
-            # RecursionError: 3 KB of opening brackets where a header should be.
+            # A header of 3 KB of opening brackets makes the JSON decoder raise RecursionError.
             raise InvalidToken("the token is malformed") from None
         if header.get("alg") != "RS256":
             raise InvalidToken("the token is not signed with RS256")

@@ -1,7 +1,7 @@
-"""The one place that makes boto3 clients for the game's processes.
+"""Makes the boto3 clients of the game's processes. No other module makes them.
 
-Importing boto3 and reading a service's model costs about 0.3 s of CPU, so both wait for the first use, which `run` puts
-on a thread: a process answers its health check before it has spoken to AWS.
+The import of boto3 and the reading of a service's model cost about 0.3 s of CPU. Both happen at the first use of a
+client, on a thread of `run`. So a process answers health checks before it has called AWS.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ T = TypeVar("T")
 
 
 class AwsClients:
-    """Lazily made clients of one region and the threads that wait for them.
+    """Makes the clients of one region at their first use, and runs their blocking calls on threads.
 
     Args:
-        region: AWS region name.
-        endpoint_url: address of an emulated AWS; None for the real one.
-        threads: calls under way at the same time, and connections kept to each service.
-        connect_timeout_seconds, read_timeout_seconds: per attempt.
-        attempts: attempts in all, with the SDK's own backoff between them.
+        region: name of the AWS region.
+        endpoint_url: address of an emulated AWS; None for the real AWS.
+        threads: most calls at the same time, and most connections to each service.
+        connect_timeout_seconds: time limit of each attempt to connect.
+        read_timeout_seconds: time limit of each attempt to read an answer.
+        attempts: most attempts of a call, with the SDK's backoff between them.
     """
 
     def __init__(
@@ -54,39 +55,55 @@ class AwsClients:
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="aws")
 
     async def run(self, call: Callable[[], T]) -> T:
-        """Run a blocking `call` on one of the threads: `await aws.run(lambda: aws.sqs.get_queue_url(...))`."""
+        """Run a blocking call on a thread, for example `await aws.run(lambda: aws.sqs.get_queue_url(...))`."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, call)
 
     def close(self) -> None:
-        """Drop calls that have not begun; those under way end by their own timeouts."""
+        """Cancel calls that have not begun. Calls that have begun end at the latest by their timeouts."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     @property
     def cognito(self) -> CognitoIdentityProviderClient:
+        """Return the client of Cognito's user pools."""
         return self._client("cognito-idp")  # type: ignore[no-any-return]
 
     @property
     def dynamodb(self) -> DynamoDBClient:
+        """Return the client of DynamoDB."""
         return self._client("dynamodb")  # type: ignore[no-any-return]
 
     @property
     def kms(self) -> KMSClient:
+        """Return the client of KMS."""
         return self._client("kms")  # type: ignore[no-any-return]
 
     @property
     def secrets_manager(self) -> Any:
+        """Return the client of Secrets Manager."""
         return self._client("secretsmanager")
 
     @property
     def sns(self) -> SNSClient:
+        """Return the client of SNS."""
         return self._client("sns")  # type: ignore[no-any-return]
 
     @property
     def sqs(self) -> SQSClient:
+        """Return the client of SQS."""
         return self._client("sqs")  # type: ignore[no-any-return]
 
     def sign_for_password(self, service: str, host: str, parameters: Mapping[str, str], seconds: int = 900) -> str:
-        """A signed address without its scheme, which some services take as a password. Blocks: call it on a thread."""
+        """Return a signed request that some AWS services accept as a password. The method blocks; call it on a thread.
+
+        Args:
+            service: name of the service in the signature, for example "elasticache".
+            host: host name of the request.
+            parameters: query parameters of the request.
+            seconds: validity of the signature.
+
+        Returns:
+            The signed address without its scheme.
+        """
         from urllib.parse import urlencode
 
         from botocore.model import ServiceId
@@ -115,7 +132,7 @@ class AwsClients:
     def _client(self, service: str) -> Any:
         client = self._clients.get(service)
         if client is None:
-            # A session is not thread-safe while it makes a client; the clients themselves are.
+            # A session is not thread-safe while it makes a client. A finished client is thread-safe.
             with self._lock:
                 client = self._clients.get(service) or self._make(service)
                 self._clients[service] = client
@@ -132,7 +149,7 @@ class AwsClients:
         from botocore.config import Config
 
         connect, read = self._timeouts
-        # An emulated AWS is on this machine: a proxy that the shell names cannot reach it.
+        # An emulated AWS is on this machine, where a proxy of the environment cannot reach it.
         emulated: dict[str, Any] = {"proxies": {}} if self._endpoint_url else {}
         config = Config(
             **emulated,
@@ -149,11 +166,14 @@ class AwsClients:
 
 
 def _sign_what_needs_no_signature(context: dict[str, Any] | None = None, **_: Any) -> str | None:
-    """Have operations such as Cognito's sign-up signed too: an emulated AWS recognises callers by the signature."""
+    """Sign operations that AWS does not require a signature for, such as Cognito's sign-up.
+
+    An emulated AWS finds the caller's account and region in the signature.
+    """
     return "v4" if context and context.get("auth_type") == "none" else None
 
 
 def error_code(error: BaseException) -> str:
-    """The service's error code of a botocore ClientError ("" for any other exception)."""
+    """Return the service's error code of a botocore ClientError, or "" for another exception."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,6 +1,7 @@
-"""What a game server learns from ECS about its own task, and asks of it: not to be stopped in the middle of play.
+"""Reads a game server's id and zone from ECS, and protects its task from being stopped while it has matches.
 
-The addresses are given by the agent in variables of the container; elsewhere they are absent, and nothing here happens.
+The ECS agent passes its addresses in variables of the container. Outside of ECS these variables do not exist, and the
+functions here do nothing.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
 """
@@ -31,16 +32,23 @@ _TIMEOUT_SECONDS: Final = 2.0
 _TRIES: Final = 3
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 30.0
-"""The agent takes few calls a second, and what it refuses now it rarely grants a moment later."""
+"""Time after which a refused call is repeated. The agent accepts only a few calls in a second, and it rarely accepts a
+call that it has just refused."""
 
 _PAUSE_SECONDS: Final = 90.0
-"""Between two stretches of protection: a server is never without matches for long, and must be replaceable."""
+"""Pause between two periods of protection. A busy server always has matches, so without the pause ECS could never
+replace it."""
 
 
 def identified(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings with the task's id in `server_id` and its zone in `zone`, where those were not given.
+    """Return the settings with `server_id` and `zone` of this ECS task, unless they are already set.
 
-    Blocks for a few milliseconds; up to seconds when the agent does not answer, and the settings stay as they are then.
+    The function blocks for a few milliseconds. If the agent does not answer, it blocks for some seconds and returns the
+    settings unchanged.
+
+    Args:
+        settings: the settings of this process.
+        environment: the variables of this process.
     """
     address = environment.get(METADATA_VARIABLE)
     if not address or (settings.server_id and settings.zone):
@@ -59,9 +67,9 @@ def _metadata(address: str) -> dict[str, Any]:
     for attempt in range(1, _TRIES + 1):
         try:
             with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 - the agent's address
-                found = json.load(answer)
-            if isinstance(found, dict):
-                return found
+                metadata = json.load(answer)
+            if isinstance(metadata, dict):
+                return metadata
         except (OSError, ValueError) as error:
             if attempt == _TRIES:
                 log.warning("task_unknown", address=address, cause=repr(error))
@@ -69,19 +77,21 @@ def _metadata(address: str) -> dict[str, Any]:
 
 
 class TaskProtection:
-    """Keeps ECS from stopping this task by scaling in while it has matches.
+    """Prevents ECS from stopping this task to scale in while the task has matches.
 
-    Stopping does no harm to a match, which moves to another server, but players notice. So the protection is for one
-    stretch, long enough for any match that runs, and then pauses: a deployment waits for protected tasks, and would
-    never end with a server that always has matches.
+    When a task stops, its matches move to other servers without loss, but the players notice the move. So a period of
+    protection is long enough for each running match. Then the protection pauses, because a deployment waits for
+    protected tasks and would never end if a server always had matches.
 
     Args:
         agent: the address in ECS_AGENT_URI.
-        longest_match_seconds: of all modes.
-        busy: whether there is something to protect.
+        longest_match_seconds: length of the longest match of all modes.
+        busy: returns whether the server has matches to protect.
+        pause_seconds: pause between two periods of protection.
+        clock: returns the time in seconds.
 
     Attributes:
-        minutes: length of a stretch.
+        minutes: length of a period of protection.
     """
 
     def __init__(
@@ -103,14 +113,14 @@ class TaskProtection:
         self._retry_from = 0.0
 
     async def run(self) -> None:
-        """Protect and let go until cancelled."""
+        """Adjust the protection every `_LOOK_SECONDS` until cancelled."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_TIMEOUT_SECONDS)) as session:
             while True:
                 await self.look(session)
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self, session: aiohttp.ClientSession) -> None:
-        """One look: change the protection if it is time to. What the agent refuses is logged, and tried again later."""
+        """Switch the protection on or off if that is due. A call that the agent refuses is repeated later."""
         now, busy = self._clock(), self._busy()
         protected = now < self._protected_until
         if busy == protected or now < self._retry_from or (busy and now < self._protect_from):
@@ -144,7 +154,13 @@ class TaskProtection:
 def protection(
     modes: tuple[Mode, ...], busy: Callable[[], bool], environment: Mapping[str, str] = os.environ
 ) -> TaskProtection | None:
-    """The protection of this task; None outside of ECS."""
+    """Return the protection of this task, or None outside of ECS.
+
+    Args:
+        modes: the modes that players can play.
+        busy: returns whether the server has matches to protect.
+        environment: the variables of this process.
+    """
     agent = environment.get(AGENT_VARIABLE)
     longest = max((mode.duration_seconds for mode in modes), default=0.0)
     return TaskProtection(agent, longest, busy) if agent else None

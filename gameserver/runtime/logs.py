@@ -1,6 +1,6 @@
-"""Structured logs: one JSON object a line on stderr, for our own events and for the libraries' alike.
+"""Structured logs: a JSON object in each line on stderr, for the events of the game and of its libraries.
 
-No personal data is logged: ids of matches, players and requests are, names, e-mail and network addresses are not.
+The logs contain ids of matches, players and requests. They contain no names, e-mail addresses or network addresses.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from gameserver.runtime.settings import Settings
 
 
 def configure(settings: Settings, process: str, *, level: int = logging.INFO) -> None:
-    """Send all logging of this process to stderr; every line carries `process`, region, zone and server id."""
+    """Send all log lines of this process to stderr. Each line has the process, region, zone and server id.
+
+    Args:
+        settings: provides region, zone and server id.
+        process: name of the process, for example "game".
+        level: lowest level that is logged, as in `logging`.
+    """
     static = {
         "process": process,
         "region": settings.region,
@@ -46,7 +52,7 @@ def configure(settings: Settings, process: str, *, level: int = logging.INFO) ->
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
-    # Libraries speak of every connection at INFO.
+    # At the level INFO the libraries log every connection, so only their warnings and errors are logged.
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
 
 

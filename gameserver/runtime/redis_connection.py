@@ -1,4 +1,4 @@
-"""The one place that makes Redis clients for the game's processes."""
+"""Makes the Redis clients of the game's processes. No other module makes them."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class _SecretCredentials(CredentialProvider):
 
 
 class _IamCredentials(CredentialProvider):
-    """Logs in to ElastiCache as the process' own IAM role: the password is a request signed for 15 minutes.
+    """Logs in to ElastiCache with the IAM role of the process. The password is a signed request, valid for 15 minutes.
 
-    ElastiCache ends such a connection after 12 hours; it is then made anew like any other that was lost.
+    ElastiCache closes such a connection after 12 hours. The client then opens a new connection, as after other losses.
     """
 
     def __init__(self, replication_group: str, user: str, aws: AwsClients) -> None:
@@ -54,11 +54,16 @@ class _IamCredentials(CredentialProvider):
 
 
 def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
-    """A client that answers with bytes and connects when first used; `rediss://` verifies the server's certificate.
+    """Return a client of the region's Redis that answers with bytes and connects at its first command.
 
-    A lost connection is tried again twice; a command is never sent a second time because its answer was late.
-    `options` override the arguments of `redis.asyncio.Redis`. With the secret `iam:<replication group>` the user of
-    the address logs in by IAM.
+    A `rediss://` address verifies the server's certificate. The client retries twice after a lost connection. It does
+    not send a command again because the answer was late. With the secret `iam:<replication group>` the user in the
+    address logs in by IAM.
+
+    Args:
+        settings: provides the address and the secret.
+        aws: reads the secret, or signs the login by IAM.
+        options: arguments of `redis.asyncio.Redis` that replace the defaults of this function.
 
     Raises:
         SettingsError: GAMESERVER_CACHE_URL is not set.
@@ -79,7 +84,7 @@ def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
     url = settings.cache_url
     parts = urlsplit(url)
     if settings.cache_secret is not None:
-        # redis-py takes a user from the address or from the provider, not from both.
+        # redis-py accepts a user from the address or from a credential provider, but not from both.
         url = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     if settings.cache_secret is not None and settings.cache_secret.startswith("iam:"):
         group = settings.cache_secret.removeprefix("iam:")

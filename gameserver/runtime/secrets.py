@@ -1,4 +1,7 @@
-"""Secrets by reference: `file:/path/to.json` or a Secrets Manager ARN, each holding one JSON object."""
+"""Reads secrets by reference: `file:/path/to.json`, or the ARN of a secret in Secrets Manager.
+
+The value of each secret is a JSON object.
+"""
 
 from __future__ import annotations
 
@@ -12,23 +15,31 @@ from gameserver.runtime.aws import AwsClients
 
 
 class SecretError(Exception):
-    """A secret cannot be read; the message names the reference, never the content."""
+    """Reports that a secret cannot be read. The message names the reference, never the content."""
 
 
 def resolve(reference: str, aws: AwsClients | None = None) -> dict[str, str]:
-    """Read the secret behind `reference`. Blocks: call it on a thread.
+    """Read a secret. The function blocks, so coroutines call it on a thread.
+
+    Args:
+        reference: `file:/path/to.json`, or the ARN of a secret in Secrets Manager.
+        aws: clients to read Secrets Manager with; not needed for a file.
+
+    Returns:
+        The fields of the secret, for example `username` and `password`.
 
     Raises:
-        SecretError: missing, readable by other users, not a JSON object of strings, or refused by AWS.
+        SecretError: the secret does not exist, other users can read its file, it is no JSON object of strings, or AWS
+            refused the call.
     """
     if reference.startswith("file:"):
         raw = _read_private_file(Path(reference.removeprefix("file:")))
     elif reference.startswith("arn:") and ":secretsmanager:" in reference:
         if aws is None:
-            raise SecretError(f"{reference}: no AWS access was given to read it")
+            raise SecretError(f"{reference}: this process has no AWS client to read the secret")
         raw = _read_secrets_manager(reference, aws)
     else:
-        raise SecretError("a secret reference starts with file: or is a Secrets Manager ARN")
+        raise SecretError("a secret reference must begin with file: or be the ARN of a secret in Secrets Manager")
     try:
         return msgspec.json.decode(raw, type=dict[str, str])
     except msgspec.MsgspecError:
@@ -38,7 +49,7 @@ def resolve(reference: str, aws: AwsClients | None = None) -> dict[str, str]:
 
 def _read_private_file(path: Path) -> bytes:
     try:
-        # The check is of the opened file, so that the path cannot be exchanged between check and read.
+        # The mode is read from the opened file, so that no process can replace the file between the check and the read.
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_IMODE(mode) & 0o077:

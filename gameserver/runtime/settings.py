@@ -1,7 +1,8 @@
-"""What a process of the game needs to know, read from `GAMESERVER_*` and the standard `AWS_*` variables.
+"""Settings of the game's processes, read from the variables `GAMESERVER_*` and the standard `AWS_*` variables.
 
-The same variables are set by the local supervisor, an ECS task definition, a Kubernetes manifest and a Lambda function.
-A secret never stands in a variable: `*_SECRET` is a reference, `file:/path/to.json` or a Secrets Manager ARN.
+The local supervisor, an ECS task definition, a Kubernetes manifest and a Lambda function all set the same variables. No
+variable contains a secret: `*_SECRET` is a reference, either `file:/path/to.json` or the ARN of a secret in Secrets
+Manager.
 """
 
 from __future__ import annotations
@@ -15,12 +16,19 @@ from typing import Any
 
 
 class SettingsError(Exception):
-    """A variable is missing or malformed; the message names it."""
+    """Reports a variable that is missing or malformed. The message names the variable."""
 
 
 @dataclass(frozen=True)
 class Mode:
-    """One way to play. `seats`: players at most; `duration_seconds`: length of a match; `rules`: module in `rules/`."""
+    """Describes a kind of match.
+
+    Attributes:
+        name: name of the mode.
+        seats: most players in a match.
+        duration_seconds: length of a match.
+        rules: name of the rules module in `gameserver/rules/`.
+    """
 
     name: str
     seats: int
@@ -37,17 +45,49 @@ DEFAULT_MODES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Every field has its unit in its name. `from_env` is the only constructor that production uses.
+    """Holds the settings of one process. Each field that has a unit names it. Production code calls `from_env` only.
 
-    `tls_required`: every connection that the process opens is encrypted and its peer verified (`tls_ca_file`, else what
-    the system trusts); an address in clear ends it at its start. With `tls_certificate_file` and `tls_key_file` its own
-    listeners speak TLS, and nothing else; without, something in front of it does.
-
-    `unjoined_percent`: bound of the connections that have not joined a match, in percent of `max_players` (and at least
-    16). `unjoined_per_address`: their bound for each peer address; 0 sets none. Behind a load balancer the peer address
-    is the load balancer's, so a server there needs 0.
-
-    `web_dir`: folder of the web client that `gameserver api` serves, or a link to it. Unset: it serves no web client.
+    Attributes:
+        project: name of the project.
+        environment: name of the environment.
+        region: name of the region.
+        cache_url: address of Redis.
+        zone: availability zone of the process.
+        server_id: id of a game server; "" for a random id.
+        host: address on which the process listens.
+        port: TCP port for players or for requests to the API; 0 for any free port.
+        ops_port: TCP port for health checks and metrics; 0 for any free port.
+        play_url: WebSocket address that players use; "" for the server's private address.
+        cache_secret: reference to the login of Redis, or `iam:<replication group>` for a login by IAM.
+        database_host: host name of PostgreSQL; the port, the name and the user follow in further fields.
+        database_secret: reference to the password of PostgreSQL.
+        aws_endpoint_url: address of an emulated AWS; None for the real AWS.
+        events_topic_arn: ARN of the SNS topic for events.
+        persistence_queue_url: address of the SQS queue that the worker reads.
+        tables: logical name -> physical name of each DynamoDB table.
+        user_pool_id: id of the Cognito user pool.
+        client_id: id of the user pool's app client.
+        issuer: issuer of the access tokens.
+        jwks_url: address of the user pool's public keys.
+        data_key_arn: ARN of the KMS key that wraps the data keys of sensitive fields.
+        auto_confirm_sign_up: True to confirm new accounts without a code.
+        cors_allow_origins: origins of web pages that may call the API.
+        tick_rate_hz: ticks in a second of each match.
+        max_players: number of players that a game server can serve.
+        unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16
+            connections are allowed.
+        unjoined_per_address: most of these connections from one peer address; 0 for no limit. A server behind a load
+            balancer needs 0, because all its peers have the load balancer's address.
+        lease_seconds: length of a match's lease.
+        snapshot_interval_seconds: time between two snapshots of a match.
+        modes: the modes that players can play.
+        tls_required: True if the process encrypts each connection that it opens and verifies the server. A setting
+            with an address without TLS is then an error at the start.
+        tls_ca_file: file of the certificates that the process trusts; "" for those that the system trusts.
+        tls_certificate_file: file of the certificate of the process's listeners, which then accept only TLS; "" for
+            listeners without TLS.
+        tls_key_file: file of the key of this certificate.
+        web_dir: folder of the web client that `gameserver api` serves; "" to serve no web client.
     """
 
     project: str
@@ -92,11 +132,14 @@ class Settings:
 
     @classmethod
     def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Build from `env` (default: this process's environment).
+        """Read the settings from variables.
+
+        Args:
+            env: the variables; None for this process's environment.
 
         Raises:
-            SettingsError: a required variable is missing, a value has the wrong form, or an address is in clear
-                although TLS is required.
+            SettingsError: a required variable is missing, a value is malformed, or an address is without TLS although
+                TLS is required.
         """
         source = os.environ if env is None else env
         values: dict[str, Any] = {}
@@ -108,7 +151,7 @@ class Settings:
             try:
                 values[name] = kind(raw)
             except (ValueError, TypeError, KeyError) as error:
-                raise SettingsError(f"{variable} has a value that does not fit: {error}") from error
+                raise SettingsError(f"the value of {variable} is malformed: {error}") from error
         for name in ("project", "environment", "region"):
             if name not in values:
                 raise SettingsError(f"GAMESERVER_{name.upper()} is not set")
@@ -122,17 +165,18 @@ class Settings:
         for name, scheme in _TLS_SCHEMES.items() if self.tls_required else ():
             address = getattr(self, name)
             if address and not address.startswith(f"{scheme}://"):
-                found = address.split("://", 1)[0]
+                prefix = address.split("://", 1)[0]
                 raise SettingsError(
-                    f"{_variable(name)} begins with {found}://, but GAMESERVER_TLS_REQUIRED is true: "
-                    f"use {scheme}://, or take TLS off for the whole environment"
+                    f"{_variable(name)} begins with {prefix}://, but GAMESERVER_TLS_REQUIRED is true: "
+                    f"use {scheme}://, or switch TLS off for the whole environment"
                 )
 
     def mode(self, name: str) -> Mode | None:
+        """Return the mode with this name, or None."""
         return next((mode for mode in self.modes if mode.name == name), None)
 
 
-# Addresses that the process connects to or gives to players, and what they begin with when TLS is required.
+# The addresses that the process connects to or gives to players, with the scheme that they need when TLS is required.
 _TLS_SCHEMES = {
     "cache_url": "rediss",
     "aws_endpoint_url": "https",
@@ -154,7 +198,7 @@ def _boolean(raw: str) -> bool:
 
 
 def _origins(raw: str) -> tuple[str, ...]:
-    """Parse `https://play.example.com,https://example.com`; there is no wildcard."""
+    """Parse a list of origins such as `https://play.example.com,https://example.com`. Wildcards are not supported."""
     origins = tuple(origin.strip() for origin in raw.split(","))
     for origin in origins:
         if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d+)?", origin):
@@ -163,7 +207,7 @@ def _origins(raw: str) -> tuple[str, ...]:
 
 
 def _modes(raw: str) -> tuple[Mode, ...]:
-    """Parse `{"arena": {"seats": 10, "duration_seconds": 180}}`."""
+    """Parse the JSON of the modes, for example `{"arena": {"seats": 10, "duration_seconds": 180}}`."""
     return tuple(Mode(name=name, **values) for name, values in json.loads(raw).items())
 
 

@@ -1,4 +1,4 @@
-"""TLS of the game's processes: one way to verify others, one way to be verified, made from `GAMESERVER_TLS_*`."""
+"""TLS contexts for the connections and the listeners of the game's processes, from the variables `GAMESERVER_TLS_*`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from gameserver.runtime.settings import Settings, SettingsError
 
 
 def client_context(settings: Settings) -> ssl.SSLContext:
-    """Verifies the chain and the host's name, against GAMESERVER_TLS_CA_FILE, else what the system trusts.
+    """Return a context for connections that verifies the server's certificate chain and host name.
+
+    It trusts the certificates in GAMESERVER_TLS_CA_FILE; without this variable those that the system trusts.
 
     Raises:
-        SettingsError: the file cannot be read or holds no certificate.
+        SettingsError: the file cannot be read or contains no certificate.
     """
     try:
         return ssl.create_default_context(cafile=settings.tls_ca_file or None)
@@ -21,12 +23,13 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 
 
 def database_context(settings: Settings) -> ssl.SSLContext | None:
-    """As `verifying_context`, for PostgreSQL: Aurora's certificates are signed by roots that no system trusts.
+    """Return a context for connections to PostgreSQL; None where TLS is not required.
 
-    Those of Amazon RDS count where GAMESERVER_TLS_CA_FILE names no others, and for the database alone.
+    Aurora's certificates are signed by roots that no system trusts. So this context also trusts the roots of Amazon
+    RDS, unless GAMESERVER_TLS_CA_FILE names other certificates. Connections to other servers do not trust them.
 
     Raises:
-        SettingsError: as `client_context`.
+        SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.
     """
     context = verifying_context(settings)
     if context is not None and not settings.tls_ca_file:
@@ -39,10 +42,14 @@ def _rds_roots() -> str:
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:
-    """For every listener of the process (TLS 1.2 or later); None when it is not to end TLS itself.
+    """Return a context for the listeners of the process, with TLS 1.2 or later.
+
+    Returns:
+        None without GAMESERVER_TLS_CERTIFICATE_FILE: the process then accepts connections without TLS, for example
+        because a load balancer in front of it ends TLS.
 
     Raises:
-        SettingsError: certificate or key cannot be read, or they do not belong together.
+        SettingsError: certificate or key cannot be read, or the key does not belong to the certificate.
     """
     if not settings.tls_certificate_file:
         return None
@@ -58,9 +65,11 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def verifying_context(settings: Settings) -> ssl.SSLContext | None:
-    """`client_context` where TLS is required; None leaves it to the library, which verifies `https` and `wss` too.
+    """Return `client_context` where TLS is required, or else None.
+
+    With None the caller's library uses its default context, which also verifies the certificates of `https` and `wss`.
 
     Raises:
-        SettingsError: as `client_context`.
+        SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.
     """
     return client_context(settings) if settings.tls_required else None

@@ -1,4 +1,4 @@
-"""The real-time process: players over WebSocket, matches at the tick rate, an operations port."""
+"""The game server process: it serves players over WebSocket, ticks their matches and has an operations port."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the players of a match say to each other: bounded, cleaned, and sealed before anything keeps it.
+"""The chat of the players of a match. Each line is limited in rate, cleaned, and encrypted before it is stored.
 
-A line is told to the players once it is sealed, and stored as an event like any other; its text is never logged and
-leaves this process only to the match's players.
+A line reaches the players once it is encrypted, and is stored as an event of the match. Its text is never logged, and
+leaves this process in clear only to the players of the match.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ TABLE: Final = "chat_messages"
 
 
 class NotSaid(Exception):
-    """A line that is not told to anybody. `reason`: a word of `UnsaidReason`."""
+    """Reports that a chat line was rejected.
+
+    Attributes:
+        reason: a value of `UnsaidReason`.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -32,21 +36,31 @@ class NotSaid(Exception):
 
 
 class Chat:
-    """The chat of one match.
+    """Checks and encrypts the chat lines of one match.
 
     Args:
-        sealer: None: this server has no key, so nothing may be said.
+        match_id: id of the match.
+        sealer: encrypts the lines; None if this server has no key, so that every line is rejected.
+        clock: returns the time in seconds.
     """
 
     def __init__(self, match_id: str, sealer: Sealer | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._match_id = match_id
         self._sealer = sealer
         self._clock = clock
-        # Slot -> lines that may be said at once, as of when.
+        # Slot -> number of lines that the player may send at once, and the time in seconds for which it was computed.
         self._allowances: dict[int, tuple[float, float]] = {}
 
     def accept(self, slot: int, raw: str) -> str:
-        """The text as it may be said now. Raises: NotSaid."""
+        """Return the cleaned text of a line.
+
+        Args:
+            slot: slot of the player who sent the line.
+            raw: the text as the player sent it.
+
+        Raises:
+            NotSaid: the player has sent too many lines, or the cleaned text is empty.
+        """
         now = self._clock()
         left, then = self._allowances.get(slot, (float(BURST), now))
         left = min(float(BURST), left + (now - then) * PER_SECOND)
@@ -59,7 +73,11 @@ class Chat:
         return text
 
     async def seal(self, player_id: str, text: str) -> Sealed:
-        """Raises: NotSaid, if the key cannot be had at the moment."""
+        """Encrypt a line for its match and player.
+
+        Raises:
+            NotSaid: the encryption key is not available at the moment.
+        """
         if self._sealer is None:
             raise NotSaid(UnsaidReason.UNAVAILABLE)
         try:
@@ -70,10 +88,13 @@ class Chat:
 
 
 def place_of(match_id: str, player_id: str) -> FieldContext:
-    """Where a line belongs: it opens neither in another match nor as another player's."""
+    """Return the place that a line is encrypted for: it cannot be decrypted for another match or player."""
     return FieldContext(TABLE, f"{match_id}:{player_id}", "text")
 
 
 def sanitise(raw: str) -> str:
-    """Return visible text on one line, without what would turn or hide its neighbours; it may be empty."""
+    """Return the visible characters of `raw` as one line of at most `MAX_CHAT_LENGTH` characters; it may be empty.
+
+    Characters that would hide the text around them, or change its direction, are removed.
+    """
     return shorten(visible(raw), MAX_CHAT_LENGTH)

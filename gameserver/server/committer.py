@@ -1,4 +1,4 @@
-"""Stores what the rooms have to store: one round trip to Redis for all that are due, one at a time."""
+"""Stores the events and snapshots of the rooms. All rooms that are due share one round trip to Redis."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from gameserver.server.room import Room
 
 _ROUND_SECONDS: Final = 0.05
 _CHUNK: Final = 64
-"""Rooms in one pipeline: bounds how long Redis and the event loop are busy with one of them."""
+"""Rooms in one call to Redis. The limit bounds how long a call keeps Redis and the event loop busy."""
 
 _RETRY_SECONDS: Final = 0.1
 
 
 class Committer:
-    """Args:
-    rooms: the rooms to look after.
-    fenced: called with a room that another server owns now.
-    forgotten: called with a room that Redis has lost.
+    """Writes the rooms of this server to Redis, with one write at a time.
+
+    Args:
+        store: writes to Redis.
+        rooms: returns the rooms of this server.
+        fenced: called with a room that another server owns now.
+        forgotten: called with a room that Redis has lost.
+        metrics: counts writes and failures.
     """
 
     def __init__(
@@ -42,11 +46,11 @@ class Committer:
         self._busy = asyncio.Lock()
 
     def wake(self) -> None:
-        """Somebody waits for an answer: store now."""
+        """Start the next round at once, because a client waits for a write."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Store until cancelled."""
+        """Store the rooms that are due, round after round, until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(_ROUND_SECONDS):
@@ -60,7 +64,15 @@ class Committer:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def commit(self, rooms: Sequence[Room], *, final: bool = False) -> bool:
-        """Store these rooms now. `final`: with a snapshot, whatever has changed. False: some could not be stored."""
+        """Store these rooms now.
+
+        Args:
+            rooms: the rooms to store.
+            final: True to store a snapshot of each room, even if none is due.
+
+        Returns:
+            False if a room could not be stored and no other server owns it.
+        """
         fine = True
         async with self._busy:
             for start in range(0, len(rooms), _CHUNK):
@@ -75,7 +87,7 @@ class Committer:
         self._metrics.commit_seconds += time.monotonic() - started
         for (room, commit), outcome in zip(prepared, outcomes, strict=True):
             if outcome is CommitStatus.STORED:
-                # The lease runs from when Redis took the commit, at the earliest when it was sent.
+                # Redis renewed the lease when it ran the commit. That was not before `started`, so `started` is safe.
                 room.stored(commit, started)
             elif outcome is CommitStatus.FENCED:
                 self._fenced(room)

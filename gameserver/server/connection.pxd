@@ -1,4 +1,4 @@
-# Types for `gameserver.compilation`, which makes C of connection.py: picows calls it without going through Python.
+# C types of connection.py, for `gameserver.compilation`. With them picows calls the compiled methods directly.
 
 cimport cython
 from picows.picows cimport WSFrame, WSListener, WSTransport

@@ -1,4 +1,8 @@
-"""One client's WebSocket, driven by picows callbacks: no coroutine, task or queue for any message after the first."""
+"""The WebSocket connection of one client.
+
+picows calls the methods here for each frame. After the client's first message no message needs a coroutine, a task or a
+queue.
+"""
 
 from __future__ import annotations
 
@@ -35,22 +39,25 @@ from gameserver.server.metrics import Metrics
 
 _HELLO_SECONDS: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 64 * 1024
-"""Kernel buffer of one client: 10 to 20 s of a usual match. Left to itself, Linux lets it grow to megabytes."""
+"""Size of the kernel's send buffer for one client. It holds 10 to 20 s of a usual match's frames. Without this limit
+Linux lets the buffer grow to megabytes."""
 
 _HIGH_WATER_BYTES: Final = 32 * 1024
-"""Our own buffer beyond the kernel's; from here on the client gets no frames until it has drained."""
+"""Fill level of this process's send buffer at which a client receives no more frames until the buffer has drained. The
+bytes come on top of the kernel's send buffer."""
 
 _CLOSE_SECONDS: Final = 3.0
-"""Time for the last messages to reach a client that is being closed; one that does not read must not linger."""
+"""Time for the last messages to reach a client before its connection is cut, because a client that does not read would
+keep the connection open."""
 
 _DROP_ALLOWANCE: Final = 10 * MAX_INPUTS_PER_SECOND
 _DEAD_PEER_MS: Final = 10_000
 _HEADER: Final = 14
-"""Room that picows needs before a message, to put the frame's header there without copying."""
+"""Bytes that picows needs in front of a message to write the frame's header without copying the message."""
 
 
 class Seatholder(Protocol):
-    """The methods of a room that a connection calls; `gameserver.server.room.Room` implements them."""
+    """Lists the methods of a room that a connection calls; `gameserver.server.room.Room` implements them."""
 
     match: Match
     closing: bool
@@ -64,7 +71,7 @@ class Seatholder(Protocol):
 
 
 class Forwarder(Protocol):
-    """The methods of a relay that a connection calls; `gameserver.server.relay.Relay` implements them."""
+    """Lists the methods of a relay that a connection calls; `gameserver.server.relay.Relay` implements them."""
 
     def forward(self, data: bytes) -> None: ...
     def pause(self) -> None: ...
@@ -73,7 +80,7 @@ class Forwarder(Protocol):
 
 
 class ConnectionOwner(Protocol):
-    """What a connection asks of the server around it."""
+    """Lists the methods of the server that a connection calls; `gameserver.server.host.MatchHost` implements them."""
 
     metrics: Metrics
 
@@ -84,16 +91,28 @@ class ConnectionOwner(Protocol):
 
 
 class Connection(WSListener):
-    """States: waiting for `Hello`; being admitted; seated (`room` and `seat`) or relayed to another server; closed.
+    """Receives and sends the messages of one client.
+
+    A connection first waits for the client's `Hello`, then for admission. After that the client is seated in a room,
+    or relayed to another server, until the connection is closed.
 
     Args:
-        from_server: another server relays this client to us.
+        server: the server that admits the client.
+        codec: the encoding of the messages, as the client chose it by its subprotocol.
+        from_server: True if another server relays this client to this server.
 
     Attributes:
-        paused: its buffer is full; `behind`: it has missed frames since, and needs a full one.
+        room: the room of the client's match, or None before the client is seated.
+        seat: the client's seat in this room, or None before the client is seated.
+        message_type: the WebSocket type of the client's messages, binary or text.
+        open: True until the connection is closed from either end.
+        paused: True while the send buffer is full.
+        behind: True if the client has missed frames since the buffer was full, so that it needs a full frame.
+        skipped_frames: frames that the client has missed in a row because its buffer was full.
     """
 
-    # No instance dictionaries: thousands of connections, and picows looks the callbacks up on each frame.
+    # Slots save memory in thousands of connections, and picows finds the callbacks faster without instance
+    # dictionaries.
     __slots__ = (
         "_decode",
         "_dropped",
@@ -143,9 +162,10 @@ class Connection(WSListener):
         self._window_start = 0.0
         self._dropped = 0
 
-    # picows callbacks
+    # picows calls the following methods.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Register the connection with the server, and start the time limit for the client's `Hello`."""
         self._transport = transport
         self.open = True
         underlying = transport.underlying_transport
@@ -155,11 +175,12 @@ class Connection(WSListener):
         self._server.opened(self)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        # Every input of every player comes through here: it is written out instead of divided into functions.
-        # picows delivers all frames of its buffer, also those after we have closed the connection.
+        """Handle one frame from the client: an input, a ping, a chat line, the `Hello` or a control frame."""
+        # Every input of every player passes through this method, so its steps are not divided into functions. After
+        # this process has closed the connection, picows still delivers the frames in its buffer.
         if not self.open:
             return
-        # Control frames and fragments count too: a flood of PINGs costs as much as a flood of inputs.
+        # Control frames and fragments count too, because a flood of PINGs costs as much as a flood of inputs.
         self._received += 1
         if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
             return
@@ -191,17 +212,18 @@ class Connection(WSListener):
 
     def _on_other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:
         if kind is WSMsgType.PING:
-            # RFC 6455, 5.5.3 allows to answer only the newest of several PINGs. A client that does not read gets none,
-            # so that its answers do not pile up in our buffer.
+            # RFC 6455, section 5.5.3, allows a server to answer only the newest of several PINGs. A client that does
+            # not read receives no PONGs, so that they do not fill the send buffer.
             if not self.paused:
                 transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
         elif kind is not WSMsgType.PONG:
-            self._malformed("send whole messages of the chosen subprotocol")
+            self._malformed("send unfragmented messages of the type that belongs to the chosen subprotocol")
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
+        """Tell the room, the relay and the server that the connection has ended."""
         self.open = False
         self._read_socket = None
         self._cancel_hello_timer()
@@ -213,53 +235,60 @@ class Connection(WSListener):
         self._server.closed(self)
 
     def pause_writing(self) -> None:
+        """Stop frames to this client, because its send buffer is full."""
         self.paused = self.behind = True
         if self._relay is not None:
             self._relay.pause()
 
     def resume_writing(self) -> None:
+        """Allow frames to this client again, because its send buffer has drained."""
         self.paused = False
         self.skipped_frames = 0
         if self._relay is not None:
             self._relay.resume()
 
-    # Used by the room and the server
+    # The room and the server call the following methods.
 
     def seated(self, room: Seatholder, seat: Seat) -> None:
-        """From now on messages are inputs of `seat`."""
+        """Treat the client's further messages as inputs of `seat`."""
         self.room, self.seat = room, seat
         self._server.joined(self)
         self._decode = self.codec.input_decoder(room.match.action_type).raw
         self._match = room.match
 
     def relayed(self, relay: Forwarder) -> None:
-        """From now on messages go to another server."""
+        """Forward the client's further messages to another server through `relay`."""
         self._relay = relay
         self._server.joined(self)
 
     def hold(self) -> None:
-        """From now on messages wait in the socket until `read`, where the loop can do that.
+        """Leave the client's further messages in the socket until `read` is called.
 
-        A player's input changes nothing before the next tick. Read then, the players of a room one after the other,
-        it costs neither a wake-up nor a look at the socket, and what reading has brought into the CPU's cache is
-        still there when the frame is sent.
+        A player's input changes nothing before the next tick, so the room reads its players' sockets at the tick, one
+        after the other. That saves a wake-up and a poll of the socket for each input. The objects that a read has
+        brought into the CPU's cache are also still in the cache when the frame is sent.
+
+        On an event loop other than `GameLoop` this method does nothing: the loop reads each message when it arrives.
         """
         loop = asyncio.get_running_loop()
         if self.open and self._transport is not None and isinstance(loop, GameLoop):
             self._read_socket = loop.hold(_descriptor(self._transport))
 
     def read(self) -> None:
-        """Take the messages that have come, if the connection is held."""
+        """Read and handle the messages that have arrived, if the connection is held."""
         if self._read_socket is not None:
             self._read_socket()
 
     @property
     def descriptor(self) -> int:
-        """The number of the connection's socket; -1 once it is closed."""
+        """Return the file descriptor of the connection's socket, or -1 once the socket is closed."""
         return _descriptor(self._transport) if self._transport is not None else -1
 
     def push(self, buffer: bytearray) -> None:
-        """Send what `encode_shared` has prepared, without a copy. Nothing happens once the connection is closed."""
+        """Send the message that `encode_shared` has prepared in `buffer`, without copying it.
+
+        On a closed connection picows ignores the call.
+        """
         if self._transport is not None:
             self._transport.send_reuse_external_bytearray(self.message_type, buffer, _HEADER)
 
@@ -268,25 +297,38 @@ class Connection(WSListener):
         self.send_raw(self.codec.encode(message))
 
     def send_raw(self, payload: bytes) -> None:
-        """Send a message that is encoded already."""
+        """Send a message that is already encoded. A closed connection sends nothing."""
         if self.open and self._transport is not None:
             self._transport.send(self.message_type, payload)
             self._metrics.bytes_sent += len(payload)
 
     def refuse(self, code: str, message: str) -> None:
-        """Say why, and close."""
+        """Send the client a refusal with its reason, and close the connection.
+
+        Args:
+            code: a value of `RefusalCode`, for the program.
+            message: the reason, for a person.
+        """
         self._metrics.refusals += 1
         self.send(Refused(code, message))
         self.close(WSCloseCode.TRY_AGAIN_LATER if code == RefusalCode.UNAVAILABLE else WSCloseCode.POLICY_VIOLATION)
 
     def redirect(self, url: str, reason: str) -> None:
-        """Send the client to another server, and close."""
+        """Tell the client to connect to another server, and close the connection.
+
+        Args:
+            url: the other server's address, or "" if the client shall ask the API for one.
+            reason: a word of the protocol's `Redirect`.
+        """
         self._metrics.redirects += 1
         self.send(Redirect(url, reason))
         self.close(WSCloseCode.SERVICE_RESTART)
 
     def close(self, code: WSCloseCode = WSCloseCode.OK) -> None:
-        """Idempotent. What was sent before is delivered if the client still reads."""
+        """Close the connection; further calls do nothing.
+
+        Messages that were sent before are still delivered, if the client reads them within `_CLOSE_SECONDS`.
+        """
         if self.open and self._transport is not None:
             self.open = False
             self._watch()
@@ -295,7 +337,7 @@ class Connection(WSListener):
             asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._cut)
 
     def abort(self) -> None:
-        """Drop a client that does not read, or that floods; what is buffered for it is lost."""
+        """Cut the connection of a client that does not read, or that sends too much. Its buffered frames are lost."""
         if self._transport is not None:
             self.open = False
             self._metrics.clients_dropped += 1
@@ -306,7 +348,7 @@ class Connection(WSListener):
             self._transport.disconnect(graceful=False)
 
     def _watch(self) -> None:
-        """Whoever holds the connection will not read it any more."""
+        """Let the event loop watch the socket again, because the room no longer reads it."""
         loop = asyncio.get_running_loop()
         if self._read_socket is not None and self._transport is not None and isinstance(loop, GameLoop):
             self._read_socket = None
@@ -316,7 +358,7 @@ class Connection(WSListener):
         if self._relay is not None:
             self._relay.forward(data)
         elif not self._hello_seen:
-            # A client may not run ahead of its Welcome; what it sends after Hello means nothing until then.
+            # Messages between a client's Hello and its Welcome are ignored.
             try:
                 hello = self.codec.decode_hello(data)
             except ProtocolError as error:
@@ -327,7 +369,10 @@ class Connection(WSListener):
             self._server.admit(self, hello)
 
     def _within_rate(self) -> bool:
-        """Called only after more messages than a second's worth: checks how long they took."""
+        """Return whether a client that has sent more than a second's worth of messages is still within the limit.
+
+        Only the message after `MAX_INPUTS_PER_SECOND` and those behind it cause this check of the clock.
+        """
         now = time.monotonic()
         if now - self._window_start >= 1.0:
             self._window_start, self._received, self._dropped = now, 0, 0
@@ -339,12 +384,15 @@ class Connection(WSListener):
         self._dropped += 1
         if self._dropped > _DROP_ALLOWANCE:
             self.refuse(RefusalCode.RATE_LIMITED, f"more than {MAX_INPUTS_PER_SECOND} messages a second")
-            # Not after the usual grace: until then the flood would go on.
+            # `refuse` alone would let the flood continue for `_CLOSE_SECONDS`.
             self.abort()
         return False
 
     def _measure(self) -> None:
-        """Once in many messages, so that no message pays for it: count bytes, and have the room time this tick."""
+        """Add the received bytes to the metrics, and let the room measure the next frame's delay.
+
+        This happens once in many messages, so that its cost does not matter.
+        """
         self._metrics.bytes_received += self._received_bytes
         self._received_bytes = 0
         if self.room is not None:
@@ -369,12 +417,17 @@ _shared = bytearray(4096)
 
 
 def encode_shared(codec: Codec, message: ServerMessage) -> bytearray:
-    """Encode once for many clients, into the one buffer of the process: use it up before the next call."""
+    """Encode a message once for many clients.
+
+    Returns:
+        The process's only buffer for this purpose. The next call overwrites it.
+    """
     codec.encode_into(message, _shared, _HEADER)
     return _shared
 
 
 def payload_size(buffer: bytearray) -> int:
+    """Return the bytes of the message in a buffer from `encode_shared`, without the space for the frame's header."""
     return len(buffer) - _HEADER
 
 
@@ -387,10 +440,10 @@ def _tune(sock: Any) -> None:
     if sock is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    # Some machines default to BBR, which paces each of these small frames by a timer; it only pays for bulk.
+    # Some machines default to BBR, which paces each of these small frames by a timer. BBR only helps large transfers.
     if hasattr(socket, "TCP_CONGESTION"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
-    # The server sends at least twice a second, so the kernel notices a peer that vanished without a word.
+    # The server sends at least twice a second, so the kernel notices a peer that vanished without closing.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)

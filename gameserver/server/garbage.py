@@ -1,8 +1,9 @@
-"""When Python looks for garbage that only cycles of references keep alive: not in the middle of play.
+"""Keeps full garbage collections out of the time in which players play.
 
-A full look goes over every object of every match. With 2,500 players it stops the server for a tenth of a second, and
-left to itself Python takes one whenever a quarter more objects have come. Players, matches and messages leave no cycles
-behind (tests/integration/gameserver/server/test_garbage.py), so it is for stray exceptions and tasks only.
+A full collection visits every object of every match. With 2,500 players it stops the server for a tenth of a second. By
+default Python runs a full collection whenever the number of new objects reaches a quarter of the old ones. Players,
+matches and messages leave no cycles of references behind (tests/integration/gameserver/server/test_garbage.py). So a
+full collection only frees stray exceptions and tasks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ _NEVER: Final = 2**31 - 1
 
 
 def freeze_startup_objects() -> None:
-    """From now on only what has just been made is looked at unasked. What is there already stays for good."""
+    """Exclude all existing objects from garbage collection, and turn automatic full collections off.
+
+    Automatic collections of young objects continue.
+    """
     gc.collect()
     gc.freeze()
     young, middle, _ = gc.get_threshold()
@@ -31,13 +35,17 @@ def freeze_startup_objects() -> None:
 
 
 async def collect(idle: Callable[[], bool]) -> None:
-    """Look at everything when nobody plays, and at the latest after an hour; for ever."""
-    looked_at = time.monotonic()
+    """Run a full collection each minute in which no player is connected, and at least once an hour, until cancelled.
+
+    Args:
+        idle: returns whether no player is connected.
+    """
+    collected_at = time.monotonic()
     while True:
         await asyncio.sleep(_ROUND_SECONDS)
         began = time.monotonic()
-        if idle() or began - looked_at >= _PATIENCE_SECONDS:
-            found = gc.collect()
-            looked_at = time.monotonic()
-            if found:
-                log.info("garbage_collected", objects=found, seconds=round(looked_at - began, 3))
+        if idle() or began - collected_at >= _PATIENCE_SECONDS:
+            objects = gc.collect()
+            collected_at = time.monotonic()
+            if objects:
+                log.info("garbage_collected", objects=objects, seconds=round(collected_at - began, 3))

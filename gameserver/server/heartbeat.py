@@ -1,4 +1,4 @@
-"""What a server does for the region besides its own matches: says that it lives, and adopts what nobody looks after."""
+"""Reports that this game server is alive, and adopts matches that no longer have an owner."""
 
 from __future__ import annotations
 
@@ -20,22 +20,28 @@ log = structlog.get_logger()
 _BEAT_SECONDS: Final = 0.5
 _SWEEP_SECONDS: Final = 0.25
 _SWEEP_LIMIT: Final = 64
-"""Matches adopted in one sweep at most: the others leave some for each other."""
+"""Most matches that a server adopts in one sweep, so that the other servers adopt a part of them."""
 
 _FRESH_SECONDS: Final = 5.0
-"""A match that has never had an owner is left to the server it was meant for, for this long."""
+"""Time after its creation in which a match is left to the server that the API chose for it."""
 
 _ADOPTING_AT_ONCE: Final = 8
 
 
 class Heartbeat:
-    """Heartbeat and sweep of one server.
+    """Runs the heartbeat and the sweep of one server.
+
+    The heartbeat reports that this server is alive. The sweep adopts matches whose owner no longer reports.
 
     Args:
-        drain_asked: whether an operator wants this server to hand its matches over and to take no more.
+        host: the matches of this server.
+        directory: the live servers and the matches of the region.
+        leases: the leases of this server.
+        lease_seconds: length of a lease in seconds.
+        drain_asked: returns whether an operator has asked this server to drain.
 
     Attributes:
-        last_beat: time.monotonic() of the last heartbeat that Redis took; 0 before the first.
+        last_beat: time.monotonic() of the last heartbeat that Redis stored; 0 before the first heartbeat.
     """
 
     def __init__(
@@ -51,12 +57,13 @@ class Heartbeat:
         self._leases = leases
         self._lease_seconds = lease_seconds
         self._drain_asked = drain_asked
-        # Missed twice: its owner is late. Only the lease decides; a hint too early costs one refused attempt.
+        # A match is tried after its owner has missed two heartbeats. Only the lease decides whether it can be adopted,
+        # so an attempt that comes too early is refused and does no harm.
         self._stale_seconds = max(2 * _BEAT_SECONDS, lease_seconds - _BEAT_SECONDS)
         self.last_beat = 0.0
 
     async def beat(self) -> None:
-        """Heartbeat until cancelled."""
+        """Send heartbeats until cancelled. A heartbeat that fails is logged and repeated."""
         while True:
             try:
                 await self.beat_once()
@@ -65,10 +72,14 @@ class Heartbeat:
             await asyncio.sleep(_BEAT_SECONDS)
 
     async def beat_once(self) -> None:
-        """Raises: redis.exceptions.RedisError."""
+        """Send one heartbeat, read the list of the other servers, and drain if an operator has asked for it.
+
+        Raises:
+            redis.exceptions.RedisError: Redis does not answer.
+        """
         host = self._host
-        asked = await self._drain_asked()
-        if asked and not host.draining:
+        drain_asked = await self._drain_asked()
+        if drain_asked and not host.draining:
             log.info("draining", matches=len(host.rooms), players=host.players)
             host.draining = True
         await self._directory.heartbeat(host.info())
@@ -77,11 +88,11 @@ class Heartbeat:
         servers = await self._directory.servers()
         host.see_others([s for s in servers if s.id != host.identity.server_id and not s.draining])
         self.last_beat = time.monotonic()
-        if asked and host.rooms:
+        if drain_asked and host.rooms:
             await host.hand_over()
 
     async def sweep(self) -> None:
-        """Adopt orphans until cancelled."""
+        """Adopt matches without an owner until cancelled. A draining server adopts none."""
         while True:
             await asyncio.sleep(_SWEEP_SECONDS * random.uniform(0.8, 1.2))
             if self._host.draining:
@@ -90,7 +101,7 @@ class Heartbeat:
                 await self._sweep_once()
             except RedisError as error:
                 log.warning("sweep_failed", error=type(error).__name__)
-                # Leases have run out while Redis was away; their owners, if they live, come first.
+                # Leases have expired while Redis was unavailable. Owners that are still alive renew them first.
                 await asyncio.sleep(self._lease_seconds)
 
     async def _sweep_once(self) -> None:
@@ -104,7 +115,7 @@ class Heartbeat:
                 await self._directory.forget(match_id)
             elif self._wanted(spec.server_id, spec.created_at_ms):
                 mine.append(match_id)
-        # Several servers sweep at once: each begins elsewhere in the list.
+        # Several servers sweep at the same time. A random order lets each begin with another match.
         random.shuffle(mine)
         gate = asyncio.Semaphore(_ADOPTING_AT_ONCE)
         await asyncio.gather(*(self._adopt(match_id, gate) for match_id in mine))

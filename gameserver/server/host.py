@@ -1,4 +1,4 @@
-"""The matches of this server: who may come in, which matches are opened here, handed over, or given up."""
+"""The matches of this server: it admits players, opens and adopts matches, hands them over and drops them."""
 
 from __future__ import annotations
 
@@ -34,21 +34,27 @@ from gameserver.server.scheduler import TickScheduler
 log = structlog.get_logger()
 
 _JOINED_PER_PLACE: Final = 1.25
-"""Players beyond `max_players`: returning players, and players whom the API sent here before it knew the load."""
+"""Admitted connections for each place of `max_players`. More than 1, because players return, and because the API sends
+players before it knows the newest load."""
 
 _OPEN_PATIENCE_SECONDS: Final = 3.0
-"""How long a client is kept waiting for a match whose owner has just died."""
+"""Longest time that a client waits for a match whose owner has just died."""
 
 _OPEN_RETRY_SECONDS: Final = 0.05
 _OWNER_HEARD_SECONDS: Final = 1.1
-"""Two heartbeats: nobody is sent to an owner that may be dead or stopped; waiting for its lease to end is quicker."""
+"""Age of its last heartbeat, about two intervals, up to which an owner counts as alive for a redirect. An older owner
+may be dead or stopped. Waiting for its lease to expire is then quicker than a redirect."""
 
 _ALTERNATES: Final = 3
 _HAND_OVER_CHUNK: Final = 64
 
 
 class _Elsewhere(Exception):
-    """The match is played on another server; None: on one that this server does not know of."""
+    """Reports that the match is played on another server.
+
+    Attributes:
+        server: that server, or None if this server does not know it.
+    """
 
     def __init__(self, server: ServerInfo | None) -> None:
         super().__init__(server.id if server is not None else "")
@@ -56,15 +62,31 @@ class _Elsewhere(Exception):
 
 
 class UnplayableError(Exception):
-    """Nobody, or at least not this server, can play the match at the moment."""
+    """Reports that this server cannot run the match at the moment."""
 
 
 class MatchHost:
-    """Owns the rooms; everything about them that needs waiting happens here.
+    """Owns the rooms of this server, and does all their work that waits for Redis or for other servers.
+
+    Args:
+        identity: name, addresses and capacity of this server.
+        directory: the live servers and the matches of the region.
+        leases: the leases of this server.
+        store: writes matches to Redis.
+        publisher: sends events to SNS.
+        verifier: checks access tokens.
+        snapshot_seconds: seconds between two snapshots of a match.
+        lease_seconds: length of a lease in seconds.
+        unjoined: bounds the connections that have not joined a match.
+        relay_tls: verifies other servers when a client is relayed; None without TLS between servers.
+        sealer: encrypts chat lines; None if this server has no key.
 
     Attributes:
-        others: live servers other than this one, kept by the heartbeat.
-        draining: no new match is opened here any more.
+        metrics: the counters of this server.
+        others: the live servers apart from this server, as the heartbeat last read them.
+        draining: True once this server opens no more matches.
+        rooms: match id -> room.
+        committer: stores the rooms.
     """
 
     def __init__(
@@ -110,13 +132,16 @@ class MatchHost:
 
     @property
     def players(self) -> int:
+        """Return the number of players who are connected to a seat."""
         return sum(len(room.connections) for room in self.rooms.values())
 
     @property
     def connections(self) -> int:
+        """Return the number of open WebSocket connections."""
         return len(self._connections)
 
     def gauges(self) -> Gauges:
+        """Return the momentary values for a scrape of the metrics."""
         return Gauges(
             players=self.players,
             connections=self.connections,
@@ -128,7 +153,11 @@ class MatchHost:
         )
 
     def see_others(self, others: list[ServerInfo]) -> None:
-        """The other servers that take matches, the least loaded first."""
+        """Replace the list of the other servers, and send each client the new addresses if they have changed.
+
+        Args:
+            others: the servers that take matches, the least loaded first.
+        """
         before = set(self._alternates())
         self.others = others
         if before != set(self._alternates()):
@@ -136,7 +165,7 @@ class MatchHost:
                 room.tell_alternates()
 
     def info(self) -> ServerInfo:
-        """This server as the directory lists it."""
+        """Return this server's entry for the directory."""
         me = self.identity
         return ServerInfo(
             id=me.server_id,
@@ -149,27 +178,31 @@ class MatchHost:
             private_url=me.private_url,
         )
 
-    # Admission (see connection.Admission)
+    # Admission: the methods of `connection.ConnectionOwner`.
 
     def opened(self, connection: Connection) -> None:
+        """Register a new connection."""
         self._connections.add(connection)
 
     def joined(self, connection: Connection) -> None:
+        """Register that the client of a connection has a seat, or is relayed to another server."""
         self._joined.add(connection)
         self._unjoined.forget(connection.descriptor)
 
     def closed(self, connection: Connection) -> None:
+        """Remove a connection that has closed."""
         self._connections.discard(connection)
         self._joined.discard(connection)
         player_went(connection)
 
     def admit(self, connection: Connection, hello: Hello) -> None:
+        """Seat, relay, redirect or refuse the client that has sent `hello`."""
         if len(self._joined) >= self.identity.max_players * _JOINED_PER_PLACE:
             connection.refuse(RefusalCode.UNAVAILABLE, "the server is full")
             return
         self._unjoined.greeted(connection.descriptor)
         room = self.rooms.get(hello.match_id)
-        # A returning player needs no second look at the access token, which may have expired in the meantime.
+        # The access token of a returning player is not checked again, because it may have expired during the match.
         if room is not None and hello.resume and self._resume(room, connection, hello.resume):
             return
         self._spawn(self._admit(connection, hello))
@@ -192,10 +225,10 @@ class MatchHost:
             connection.refuse(RefusalCode.NO_SUCH_MATCH, "there is no such match, or it is over")
         except (UnplayableError, RedisError) as error:
             log.warning("admission_failed", match_id=hello.match_id, error=type(error).__name__)
-            connection.refuse(RefusalCode.UNAVAILABLE, "try again in a moment")
+            connection.refuse(RefusalCode.UNAVAILABLE, "the match is unavailable; try again in a moment")
 
     async def _send_on(self, connection: Connection, hello: Hello, server: ServerInfo | None) -> None:
-        """Redirect; behind one address for all servers, relay instead."""
+        """Redirect the client to `server`, or relay the client if all servers share one public address."""
         shared = server is not None and server.url == self.identity.url
         if server is None or not shared or connection.from_server or not server.private_url:
             connection.redirect("" if server is None or shared else server.url, "owner")
@@ -212,10 +245,11 @@ class MatchHost:
         if hello.resume and self._resume(room, connection, hello.resume):
             return
         if player is None:
-            raise InvalidToken("the resume token is not of this match; send an access token")
+            raise InvalidToken("the resume token does not belong to this match; send an access token")
         if player.internal != room.match.spec.internal:
-            # Else a load test could fill players' matches, or a player's result would go missing with the probe's.
-            raise InvalidToken("probe and load-test accounts play in matches of their own")
+            # Otherwise a load test could fill the matches of real players. A real player's result in a match of a probe
+            # would not be kept.
+            raise InvalidToken("probe and load-test accounts can only play in internal matches")
         try:
             room.join(connection, player.id, sanitise_name(hello.name, player.name))
         except JoinError as error:
@@ -234,10 +268,15 @@ class MatchHost:
     # Matches
 
     async def open(self, match_id: str) -> Room:
-        """The room of a match that is, or from now on is, owned here; waits for the lease of a dead owner to end.
+        """Return the room of a match, and adopt the match if no live server owns it.
+
+        The method waits for the lease of a dead owner to expire, at most `_OPEN_PATIENCE_SECONDS`.
 
         Raises:
-            _Elsewhere, UnplayableError, NoSuchMatch, redis.exceptions.RedisError
+            _Elsewhere: a live server owns the match, or this server drains.
+            UnplayableError: the match cannot be adopted at the moment.
+            NoSuchMatch: Redis has no match with this id.
+            redis.exceptions.RedisError: Redis does not answer.
         """
         deadline = time.monotonic() + _OPEN_PATIENCE_SECONDS
         while True:
@@ -253,24 +292,28 @@ class MatchHost:
             await asyncio.sleep(_OPEN_RETRY_SECONDS)
 
     async def _find_owner(self, match_id: str, heard_within_seconds: float) -> None:
-        """Raises: _Elsewhere if the owner has shown signs of life so recently."""
+        """Raise `_Elsewhere` if the owner of the match has sent a heartbeat in the last `heard_within_seconds`."""
         owner = await self._directory.owner(match_id)
         server = next((s for s in await self._directory.servers(heard_within_seconds) if s.id == owner), None)
         if server is not None and server.id != self.identity.server_id:
             raise _Elsewhere(server)
 
     async def adopt(self, match_id: str) -> Room:
-        """Take the lease, load the match, and go on with it; at once if it is already here.
+        """Acquire the lease of a match, load the match, and run it. Returns its existing room if it already runs here.
 
         Raises:
-            LeaseHeld, NoSuchMatch, UnplayableError, redis.exceptions.RedisError
+            LeaseHeld: another server holds the lease.
+            NoSuchMatch: Redis has no match with this id.
+            UnplayableError: this server drains, or cannot restore the match.
+            redis.exceptions.RedisError: Redis does not answer.
         """
         room = self.rooms.get(match_id)
         if room is not None and not room.closing:
             return room
         if self.draining:
             raise UnplayableError(match_id)
-        # A sweep and several players may want the same match: two tokens of one server would fence each other off.
+        # A sweep and several players may ask for the same match at once. They share one task, because a second fencing
+        # token of the same server would make the first token invalid.
         task = self._adopting.get(match_id)
         if task is None:
             task = self._adopting[match_id] = self._spawn(self._adopt(match_id))
@@ -298,7 +341,7 @@ class MatchHost:
         return room
 
     def published(self, match_id: str) -> None:
-        """Every event of an ended match has left; nothing more is to be done for it."""
+        """Drop an ended match, because SNS has accepted all its events, and mark it as finished in Redis."""
         room = self.rooms.get(match_id)
         if room is not None:
             self._drop(room)
@@ -308,21 +351,24 @@ class MatchHost:
         try:
             await self._store.finish(room.match.spec, room.outbox.token)
         except RedisError as error:
-            # It stays in `matches:active`; whoever finds it next sees that all is published and finishes it.
+            # The match stays in `matches:active`. The server that adopts it next finds all events published, and
+            # finishes the match.
             log.warning("match_not_finished", match_id=room.match_id, error=type(error).__name__)
         else:
             log.info("match_finished", match_id=room.match_id, reason=room.match.reason)
 
     async def hand_over(self) -> None:
-        """Give every match to another server, with its last state; without one, leave them for whoever comes.
+        """Store the last state of every match, release its lease, and redirect its players to another server.
+
+        If no other server is alive, the matches are released for the next server that starts.
 
         Raises:
-            redis.exceptions.RedisError
+            redis.exceptions.RedisError: Redis does not answer.
         """
         await asyncio.gather(*self._adopting.values(), return_exceptions=True)
         rooms = [room for room in self.rooms.values() if not room.closing]
         for start in range(0, len(rooms), _HAND_OVER_CHUNK):
-            # Only these stand still meanwhile; the others play on until it is their turn.
+            # Only the matches of this chunk stop during the hand-over. The other matches continue until their chunk.
             chunk = rooms[start : start + _HAND_OVER_CHUNK]
             for room in chunk:
                 room.closing = True
@@ -362,7 +408,7 @@ class MatchHost:
             self._spawn(self._recreate(room)).add_done_callback(lambda _: self._recreating.discard(room.match_id))
 
     async def _recreate(self, room: Room) -> None:
-        """Redis lost everything (restarted without its data): the match lives on in this process, so write it anew."""
+        """Write a match to Redis again, from this process's memory, because Redis restarted without its data."""
         outbox = room.outbox
         first = outbox.recent[0].sequence if outbox.recent else outbox.committed + 1
         bodies = [event.body for event in outbox.recent]
@@ -370,7 +416,11 @@ class MatchHost:
         await self._store.recreate(room.match.spec, outbox.token, outbox.published, first, bodies)
 
     async def list_open_matches(self) -> None:
-        """Keep the list of matches that take players right. Raises: redis.exceptions.RedisError."""
+        """Update the list of open matches: add matches that have free seats, and remove the full ones.
+
+        Raises:
+            redis.exceptions.RedisError: Redis does not answer.
+        """
         for room in self._all_rooms():
             spec, accepting = room.match.spec, room.accepting
             if accepting == (spec.match_id in self._listed):
@@ -386,11 +436,11 @@ class MatchHost:
 
     @property
     def tasks(self) -> frozenset[asyncio.Task[Any]]:
-        """What runs in the background: players being admitted, matches being opened."""
+        """Return the background tasks that admit players and open matches."""
         return frozenset(self._tasks)
 
     def close(self) -> None:
-        """Stop ticking and drop every connection."""
+        """Stop all ticks, and close every connection."""
         self._scheduler.close()
         for connection in list(self._connections):
             connection.close()

@@ -1,4 +1,4 @@
-"""Who a game server is."""
+"""The name, the addresses and the capacity of a game server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ServerIdentity:
-    """What this server is called, and what it can carry."""
+    """Describes this server to the other servers of its region.
+
+    Attributes:
+        server_id: id of the server, unique in its region.
+        zone: availability zone of the server.
+        region: region of the server.
+        url: WebSocket address for players.
+        private_url: WebSocket address for the other servers.
+        max_players: number of players that the server can serve.
+        tick_rate_hz: ticks in a second of each match.
+    """
 
     server_id: str
     zone: str

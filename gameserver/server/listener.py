@@ -1,4 +1,4 @@
-"""The listening socket of the play port. It bounds the connections that have not joined a match."""
+"""The listening socket of the play port. It limits the number of connections that have not joined a match."""
 
 from __future__ import annotations
 
@@ -16,16 +16,22 @@ from gameserver.server.metrics import Metrics
 log = structlog.get_logger()
 
 _LEAST_UNJOINED: Final = 16
-"""The bound of a very small server, so that its few players can still connect at the same time."""
+"""Smallest limit of connections that have not joined. It lets the players of a very small server connect at once."""
 
 _ACCEPTS_PER_TURN: Final = 8
-"""Connections accepted in one turn of the event loop. Each costs up to a millisecond until its handshake is answered;
-without a bound, a thousand waiting connections would delay ticks and health checks by as much."""
+"""Connections that are accepted in one turn of the event loop. Each costs up to a millisecond until its handshake is
+answered. Without this limit a thousand waiting connections would delay ticks and health checks by a second."""
 
 
 @dataclass
 class _Waiting:
-    """A connection that has not joined. `greeted`: its hello has arrived, so the server is working on it."""
+    """Describes a connection that has not joined a match.
+
+    Attributes:
+        sock: the socket of the connection.
+        address: the peer's network address.
+        greeted: True once the client's `Hello` has arrived, so that the server is admitting the client.
+    """
 
     sock: socket.socket
     address: str
@@ -34,16 +40,16 @@ class _Waiting:
 
 @dataclass
 class UnjoinedLimit:
-    """Bounds the connections that have not joined a match, for each peer address and in total.
+    """Limits the connections that have not joined a match, for each peer address and in total.
 
-    A connection counts from its TCP accept until its player has a seat (or is relayed to another server), so one that
-    never sends an HTTP request counts too. At the bound, the oldest connection without a hello is closed in favour of
-    the new one. So idle connections cannot keep players out, not even players who share an address with them.
+    A connection counts from its TCP accept until its player has a seat or is relayed to another server. So a connection
+    that never sends an HTTP request counts too. At the limit the oldest connection without a `Hello` is closed, and the
+    new connection takes its place. So idle connections cannot keep players out, not even players at the same address.
 
     Attributes:
-        total: bound for all addresses together.
-        per_address: bound for one peer address; 0: only `total` applies, for a server behind a load balancer.
-        metrics: where closed connections are counted, once the server has them.
+        total: limit for all addresses together.
+        per_address: limit for one peer address; 0 if only `total` applies, for a server behind a load balancer.
+        metrics: counts the closed connections; None until the server sets it.
     """
 
     total: int
@@ -54,15 +60,25 @@ class UnjoinedLimit:
 
     @classmethod
     def of(cls, max_players: int, percent: int, per_address: int) -> UnjoinedLimit:
-        """Return the limit for a server of `max_players`: `percent` of them, and at least 16."""
+        """Return the limit of a server.
+
+        Args:
+            max_players: number of players that the server can serve.
+            percent: most connections that have not joined, in percent of `max_players`; at least 16 are allowed.
+            per_address: most of these connections from one peer address; 0 for no limit.
+        """
         return cls(max(_LEAST_UNJOINED, max_players * percent // 100), per_address)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def admits(self, sock: socket.socket, address: str) -> bool:
-        """Count a new connection. Returns False if it must be closed, because the server works on too many hellos."""
-        # The kernel gives the lowest free number: the connection that had this one is closed.
+        """Count a new connection.
+
+        Returns:
+            False if the connection must be closed, because all counted connections have sent a `Hello`.
+        """
+        # The kernel reuses a descriptor only after its connection was closed, so that connection no longer counts.
         self.forget(sock.fileno())
         if self._is_full(address):
             self._forget_closed()
@@ -74,7 +90,7 @@ class UnjoinedLimit:
         return True
 
     def greeted(self, descriptor: int) -> None:
-        """Stop considering a connection for closing: its hello has arrived."""
+        """Protect a connection from being closed for a new connection, because its `Hello` has arrived."""
         waiting = self._waiting.get(descriptor)
         if waiting is not None:
             waiting.greeted = True
@@ -104,7 +120,7 @@ class UnjoinedLimit:
         same_address = self._address_is_full(address)
         for descriptor, waiting in self._waiting.items():
             if not waiting.greeted and (not same_address or waiting.address == address):
-                # The transport sees the end of the stream and closes itself, in whatever state it is.
+                # In each of its states the transport reads the end of the stream, and closes the connection.
                 with contextlib.suppress(OSError):
                     waiting.sock.shutdown(socket.SHUT_RDWR)
                 self.forget(descriptor)
@@ -118,10 +134,13 @@ class UnjoinedLimit:
 
 
 class LimitedListener(socket.socket):
-    """A listening socket that accepts only connections within `limit`.
+    """Accepts only connections within `limit`.
 
-    The limit is applied here because nothing later sees every connection: picows calls our code only after a complete
-    HTTP request, and for TLS a transport exists only after the TLS handshake.
+    The listening socket is the only place that sees every connection. The library picows calls this program only after
+    a complete HTTP request, and with TLS a transport exists only after the TLS handshake.
+
+    Attributes:
+        limit: the limit, which the owner of the socket sets before the first connection.
     """
 
     limit: UnjoinedLimit
@@ -136,13 +155,13 @@ class LimitedListener(socket.socket):
                 next connection after this error.
         """
         if self._accepted_this_turn >= _ACCEPTS_PER_TURN:
-            # The socket stays readable, so the loop comes back in its next turn.
+            # The socket stays readable, so the event loop calls `accept` again in its next turn.
             raise BlockingIOError(errno.EAGAIN, "accepted enough connections in this turn")
         accepted, address = super().accept()
         if not self._accepted_this_turn:
             asyncio.get_running_loop().call_soon(self._next_turn)
         self._accepted_this_turn += 1
-        # IPv4 and IPv6 addresses are tuples that begin with the host.
+        # The address is a tuple that begins with the host, for IPv4 and for IPv6.
         if not self.limit.admits(accepted, str(address[0])):
             accepted.close()
             raise ConnectionAbortedError("too many connections have not joined")

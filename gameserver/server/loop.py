@@ -1,4 +1,4 @@
-"""The event loop of a game server: uvloop, with one difference for the thousands of sockets that it reads from."""
+"""The event loop of a game server: uvloop with a faster way to read from thousands of sockets."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from typing import Any, Final
 import uvloop
 
 _AT_ONCE: Final = 256
-"""Sockets read in one turn of the loop: timers and everything else wait for at most so many."""
+"""Sockets that are read in one turn of the loop. Timers and other callbacks wait for at most this number of reads."""
 
 
 class GameLoop(uvloop.Loop):
-    """Keeps what `add_reader` is given in an epoll set of its own, which libuv watches as a single descriptor.
+    """Watches all sockets of `add_reader` in a single epoll set, which libuv sees as one file descriptor.
 
-    For each readable socket libuv takes the GIL, enters a context and runs a handle; that costs more than reading the
-    20 bytes of an input does. Here one such call reads all sockets that have something. Readers are called without a
-    context of their own, and must deal with their exceptions, as picows' transports do. Linux only.
+    For each readable socket libuv takes the GIL, enters a context and runs a handle. These steps cost more than reading
+    the 20 bytes of an input. This class reads all readable sockets in one such step. It calls readers without a
+    context, and a reader must handle its exceptions, as picows' transports do. The class needs Linux.
 
-    A socket can also be held: nobody watches it, its owner calls the reader when it wants what has come.
+    A socket can also be held. The loop does not watch a held socket; its holder calls the reader when it wants the
+    messages that have arrived.
     """
 
     def __init__(self) -> None:
@@ -31,6 +32,7 @@ class GameLoop(uvloop.Loop):
         super().add_reader(self._epoll.fileno(), self._read_ready)
 
     def add_reader(self, fd: Any, callback: Callable[..., object], *args: Any) -> None:  # type: ignore[override]
+        """Call `callback(*args)` whenever `fd`, a socket or a descriptor, is readable. Replaces an earlier reader."""
         number = _number(fd)
         watched = number in self._readers
         self._readers[number] = functools.partial(callback, *args) if args else callback
@@ -38,6 +40,7 @@ class GameLoop(uvloop.Loop):
             self._epoll.register(number, select.EPOLLIN)
 
     def remove_reader(self, fd: Any) -> bool:  # type: ignore[override]  # uvloop's stub says None, asyncio's bool
+        """Stop watching `fd`. Returns False if it has no reader."""
         number = _number(fd)
         if self._readers.pop(number, None) is None:
             return False
@@ -48,7 +51,11 @@ class GameLoop(uvloop.Loop):
         return True
 
     def hold(self, fd: int) -> Callable[[], object] | None:
-        """Stop watching `fd`; returns its reader, to be called by whoever holds it. None: it has no reader."""
+        """Stop watching `fd`.
+
+        Returns:
+            The reader of `fd`, which the holder calls to read; None if `fd` has no reader.
+        """
         reader = self._readers.get(fd)
         if reader is not None and fd not in self._held:
             self._held.add(fd)
@@ -62,6 +69,7 @@ class GameLoop(uvloop.Loop):
             self._epoll.register(fd, select.EPOLLIN)
 
     def close(self) -> None:
+        """Close the loop and its epoll set."""
         if not self.is_closed():
             super().remove_reader(self._epoll.fileno())
             self._epoll.close()
@@ -70,13 +78,13 @@ class GameLoop(uvloop.Loop):
     def _read_ready(self) -> None:
         readers = self._readers
         for number, _ in self._epoll.poll(0, _AT_ONCE):
-            # One reader may have removed another.
+            # A reader may have removed another reader of the same turn.
             if number in readers:
                 readers[number]()
 
 
 def new_event_loop() -> uvloop.Loop:
-    """The quickest that the system offers."""
+    """Return a new `GameLoop`, or uvloop's own loop on a system without epoll."""
     return GameLoop() if hasattr(select, "epoll") else uvloop.new_event_loop()
 
 

@@ -1,4 +1,4 @@
-"""Counters of one game server. The hot path adds to plain integers; Prometheus reads them when it asks."""
+"""Counters of one game server. The hot path adds to plain integers; a scrape by Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ _SAMPLES = 4000
 
 @dataclass
 class Gauges:
-    """What a scrape asks the server for, besides the counters."""
+    """Holds the momentary values of a scrape, which come in addition to the counters of `Metrics`.
+
+    Attributes:
+        players: players who are connected to a seat.
+        connections: open WebSocket connections.
+        matches: matches that this server owns.
+        event_backlog: stored events that SNS has not accepted yet.
+        event_lag_seconds: age of the oldest of these events.
+        events_published: events that SNS has accepted since the start.
+        publish_failures: calls to SNS that failed since the start.
+    """
 
     players: int
     connections: int
@@ -30,10 +40,14 @@ class Gauges:
 
 @dataclass
 class Metrics:
-    """Counts since the start; `lateness`: seconds by which recent ticks came after their deadline.
+    """Counts events since the server's start, and keeps recent samples of two durations.
 
-    `input_to_state`: seconds that an input can at most have waited here for the frame that shows it: from when its
-    socket was read before, of one input in about 60.
+    `_COUNTERS` below describes each counter.
+
+    Attributes:
+        lateness: seconds by which recent ticks started after their deadline.
+        input_to_state: upper bound, in seconds, of the time between an input's arrival and the frame that shows it. It
+            is measured from the previous read of the client's socket, for about one input in 60.
     """
 
     started_at: float = field(default_factory=time.monotonic)
@@ -68,10 +82,11 @@ class Metrics:
 
     @property
     def uptime_seconds(self) -> float:
+        """Return the seconds since this object was created at the server's start."""
         return time.monotonic() - self.started_at
 
     def lateness_ms(self, quantile: float) -> float:
-        """Quantile (0 to 1) of the recent ticks' lateness, in ms."""
+        """Return a quantile (0 to 1) of the recent ticks' lateness, in milliseconds."""
         return _quantile(self.lateness, quantile) * 1000
 
 
@@ -90,34 +105,35 @@ _COUNTERS = {
     "clients_dropped": "Clients disconnected for being too slow or sending too much",
     "unjoined_closed": "Connections closed before they joined, because there were too many of them",
     "protocol_errors": "Malformed messages",
-    "chat_lines": "Chat lines told to the players of a match",
-    "chat_unsaid": "Chat lines told to nobody: too many, empty, or the key to seal them was away",
-    "joins": "Seats given out",
+    "chat_lines": "Chat lines sent to the players of a match",
+    "chat_unsaid": "Chat lines rejected: too many, empty, or the encryption key was unavailable",
+    "joins": "Seats given to new players",
     "resumes": "Players who came back to their seat",
     "refusals": "Connections refused",
     "redirects": "Clients sent to another server",
-    "relays": "Clients carried to another server",
-    "ticks": "Rounds of ticks on time or late",
-    "ticks_missed": "Rounds of ticks left out because the server was too late",
-    "matches_adopted": "Matches taken over or started here",
-    "matches_handed_over": "Matches given to another server on purpose",
-    "matches_fenced": "Matches lost to another server",
+    "relays": "Clients whose messages this server relays to another server",
+    "ticks": "Rounds of ticks that ran, on time or late",
+    "ticks_missed": "Rounds of ticks skipped because the server was too late",
+    "matches_adopted": "Matches started here or taken over from another server",
+    "matches_handed_over": "Matches handed over to another server as planned",
+    "matches_fenced": "Matches that another server has taken over from this server",
     "matches_ended": "Matches ended here",
     "matches_failed": "Matches ended by a fault in their rules",
-    "commits": "Writes of events and snapshots",
-    "commit_failures": "Writes that Redis did not take",
-    "commit_seconds": "Seconds spent waiting for writes",
+    "commits": "Writes of a match's events and snapshot to Redis",
+    "commit_failures": "Writes to Redis that failed",
+    "commit_seconds": "Seconds spent waiting for writes to Redis",
 }
 
 
 class Collector:
-    """Prometheus collector over `Metrics` and a reader of the gauges."""
+    """Turns the counters and gauges of a game server into metrics for a Prometheus registry."""
 
     def __init__(self, metrics: Metrics, gauges: Gauges) -> None:
         self._metrics = metrics
         self._gauges = gauges
 
     def collect(self) -> Iterator[Metric]:
+        """Yield each metric with its current value, as prometheus_client calls it for a scrape."""
         from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
         for name, text in _COUNTERS.items():
@@ -130,15 +146,17 @@ class Collector:
         yield GaugeMetricFamily(
             "gameserver_event_lag_seconds", "Age of the oldest event waiting for SNS", value=gauges.event_lag_seconds
         )
-        yield CounterMetricFamily("gameserver_events_published", "Events SNS took", value=gauges.events_published)
+        yield CounterMetricFamily(
+            "gameserver_events_published", "Events that SNS accepted", value=gauges.events_published
+        )
         yield CounterMetricFamily(
             "gameserver_publish_failures", "Calls to SNS that failed", value=gauges.publish_failures
         )
         metrics = self._metrics
-        yield _quantiles("gameserver_tick_lateness_seconds", "Lateness of recent ticks", metrics.lateness)
+        yield _quantiles("gameserver_tick_lateness_seconds", "Delay of recent ticks", metrics.lateness)
         yield _quantiles(
             "gameserver_input_to_state_seconds",
-            "The most that an input has waited here for the frame that shows it",
+            "Longest possible time between an input's arrival and the frame that shows it",
             metrics.input_to_state,
         )
 
@@ -153,7 +171,10 @@ def _quantiles(name: str, text: str, samples: Iterable[float]) -> Metric:
 
 
 def render(metrics: Metrics, gauges: Gauges) -> bytes:
-    """The text format of one scrape, with the process's own memory, CPU and file descriptors."""
+    """Return the answer to one scrape in Prometheus's text format.
+
+    The metrics include memory, CPU and file descriptors of the process.
+    """
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
     registry: CollectorRegistry = CollectorRegistry(auto_describe=False)

@@ -1,4 +1,4 @@
-"""The operations port: health for supervisors and load balancers, metrics for Prometheus, figures for `mjctl`."""
+"""The operations port: health checks, metrics for Prometheus, and the server's status for `mjctl`."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from gameserver.server.host import MatchHost
 from gameserver.server.metrics import render
 
 _READY_SECONDS: Final = 3.0
-"""Redis has not answered for this long: the server is not fit for new players."""
+"""Age of the last heartbeat in Redis above which the server reports that it is not ready for new players."""
 
 
 class OpsApp:
-    """GET /healthz (this answer alone proves that the event loop runs), /readyz, /metrics, /status."""
+    """Answers GET requests for /healthz, /readyz, /metrics and /status.
+
+    /healthz checks nothing: an answer proves that the event loop runs.
+    """
 
     def __init__(self, host: MatchHost, heartbeat: Heartbeat) -> None:
         self._host = host
         self._heartbeat = heartbeat
 
     def application(self) -> web.Application:
+        """Return the aiohttp application of the operations port."""
         app = web.Application(client_max_size=1024)
         app.router.add_get("/healthz", without_pages(self._healthz))
         app.router.add_get("/readyz", without_pages(self._readyz))

@@ -1,4 +1,7 @@
-"""What the log says of players: who came, came back and went, by ids; no name, no address, nothing they typed."""
+"""Log lines about players who join, return and disconnect.
+
+The lines contain ids only: no name, no network address and no text that a player typed.
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,21 @@ log = structlog.get_logger()
 
 
 def player_came(connection: Connection, *, back: bool) -> None:
-    """A connection has been given a seat; `back`: its own of before."""
-    _tell("player_resumed" if back else "player_joined", connection)
+    """Log that a player has a seat. `back` is True if the player returned to an earlier seat."""
+    _log("player_resumed" if back else "player_joined", connection)
 
 
 def player_went(connection: Connection) -> None:
-    """A connection is closed. Those that end with their match, or move with it, are told by the match's own lines."""
+    """Log that a player's connection has closed.
+
+    Nothing is logged if the match has ended or moves to another server, because the log lines of the match show that.
+    """
     room = connection.room
     if room is not None and not (room.closing or room.match.ended):
-        _tell("player_disconnected", connection)
+        _log("player_disconnected", connection)
 
 
-def _tell(event: str, connection: Connection) -> None:
+def _log(event: str, connection: Connection) -> None:
     if connection.room is not None and connection.seat is not None:
         seat = connection.seat
         log.info(event, match_id=connection.room.match_id, player_id=seat.player_id, slot=seat.slot, left=seat.left)

@@ -1,4 +1,4 @@
-"""One `gameserver serve` process from start to drain."""
+"""The process `gameserver serve`, from its start to its drain."""
 
 from __future__ import annotations
 
@@ -48,10 +48,12 @@ log = structlog.get_logger()
 _PATHS: Final = (b"/", b"/play")
 _BACKLOG: Final = 1024
 _READ_BUFFER_BYTES: Final = 1024
-"""To begin with, for each connection: an input has 20 bytes, a `Hello` about 1.5 KiB once."""
+"""Initial size of each connection's read buffer. An input has about 20 bytes. A `Hello` has about 1.5 KiB, but a client
+sends only one, so the buffer grows for it."""
 
 _REDIS_TIMEOUT_SECONDS: Final = 1.0
-"""Well below a lease: a call that hangs is given up and repeated while the match is still ours."""
+"""Timeout of a call to Redis. It is well below the length of a lease, so that a call that hangs can be repeated while
+this server still owns the match."""
 
 _REPORT_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 0.2
@@ -62,10 +64,13 @@ _Socket = TypeVar("_Socket", bound=socket.socket)
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT, then hand the matches over. Returns the exit code.
+    """Serve until SIGTERM or SIGINT, then hand the matches over to other servers.
+
+    Returns:
+        The exit code of the process: 0, or 1 if a background task has failed.
 
     Raises:
-        SettingsError: something that a game server needs is not configured.
+        SettingsError: a setting that a game server needs is missing, or a mode cannot be played.
     """
     for name in ("issuer", "client_id", "jwks_url"):
         if not getattr(settings, name):
@@ -96,10 +101,14 @@ async def _serve(settings: Settings) -> int:
 
 
 class GameServer:
-    """The parts of one process, wired together. `started` is the way in; tests use it as well.
+    """Connects the parts of one game server process. `started` creates and starts a server, also in tests.
 
     Attributes:
-        failed: a background task has ended on its own; `on_failure` was called.
+        host: the matches and connections of the server.
+        heartbeat: reports that the server is alive, and adopts matches without an owner.
+        ops_port: TCP port of the operations server; 0 before the start.
+        failed: True once a background task has ended unexpectedly.
+        on_failure: function that is called when `failed` becomes True.
     """
 
     def __init__(self, settings: Settings, redis: Redis, aws: AwsClients, listeners: _Sockets) -> None:
@@ -150,7 +159,13 @@ class GameServer:
     @classmethod
     @asynccontextmanager
     async def started(cls, settings: Settings) -> AsyncIterator[GameServer]:
-        """A server that accepts players; stops at the end, without handing anything over unless `drain` was called."""
+        """Start a server that accepts players, and stop it when the context ends.
+
+        The stop does not hand matches over; `drain` does.
+
+        Raises:
+            SettingsError: a port is in use or must not be used.
+        """
         aws = AwsClients(settings.region, settings.aws_endpoint_url, threads=4)
         listeners = _Sockets(settings)
         redis = open_redis(settings, aws, socket_timeout=_REDIS_TIMEOUT_SECONDS)
@@ -166,13 +181,17 @@ class GameServer:
             aws.close()
 
     async def drain(self) -> None:
-        """Take no more players, hand over every match, tell the clients where it is."""
+        """Accept no more players, hand every match over, and redirect the clients to the new owners.
+
+        A hand-over that Redis does not allow within `_HAND_OVER_SECONDS` is logged. Its matches are then taken over
+        when their leases expire.
+        """
         self.host.draining = True
         if self._play is not None:
             self._play.close()
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
-                # Everybody must know that this server takes nothing, and this one who is left to take over.
+                # The heartbeat announces the drain and reads the list of the servers that can take matches over.
                 await self.heartbeat.beat_once()
                 await self.host.hand_over()
                 await self._directory.deregister(self.host.identity.server_id)
@@ -188,7 +207,7 @@ class GameServer:
             max_frame_size=MAX_CLIENT_FRAME_BYTES,
             read_buffer_init_size=_READ_BUFFER_BYTES,
             enable_auto_pong=False,
-            # It accepts through the listening socket's own `accept`, which the limit of unjoined connections needs.
+            # aiofastnet calls `accept` of the listening socket, where `LimitedListener` limits unjoined connections.
             use_aiofastnet=True,
             ssl_handshake_timeout=None if self._tls is None else _TLS_HANDSHAKE_SECONDS,
         )
@@ -211,7 +230,10 @@ class GameServer:
             self._tasks.append(task)
 
     async def _report(self) -> None:
-        """Log how full the server is, for ever. On AWS a metric is made of it, by which the fleet grows and shrinks."""
+        """Log the numbers of players and matches every `_REPORT_SECONDS`, until cancelled.
+
+        On AWS a metric filter turns these log lines into the metric by which the fleet scales.
+        """
         while True:
             log.info("server_status", players=self.host.players, matches=len(self.host.rooms))
             await asyncio.sleep(_REPORT_SECONDS)
@@ -221,14 +243,17 @@ class GameServer:
         self.host.close()
         if self._play is not None:
             self._play.close()
-        # One turn of the loop for the close frames.
+        # The transports send their close frames in the next turn of the event loop.
         await asyncio.sleep(0)
-        # What still admits or opens would otherwise use, and so open again, the Redis connections closed next.
+        # The caller closes the Redis connections next. Pending admissions would open them again, so they end first.
         while self.host.tasks:
             await end_tasks(self.host.tasks)
 
     def _watch(self, task: asyncio.Task[None]) -> None:
-        """A background task never ends by itself; if one does, better hand over and start again than limp on."""
+        """Stop the server because a background task has ended, which only a fault can cause.
+
+        A server that hands its matches over and restarts is better than a server without one of its tasks.
+        """
         if not task.cancelled():
             log.critical("background_task_failed", task=task.get_name(), exc_info=task.exception())
             self.failed = True
@@ -247,10 +272,10 @@ class GameServer:
 
 
 class _Sockets:
-    """Both ports, bound at once, so that a port in use is an error before anything else happens.
+    """Binds the play port and the operations port at the start, so that a port in use is reported before anything else.
 
     Raises:
-        SettingsError: a port is taken or may not be used.
+        SettingsError: a port is in use or must not be used.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -264,10 +289,10 @@ class _Sockets:
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel `tasks` until they have ended.
+    """Cancel `tasks` repeatedly until all of them have ended.
 
-    Once is not enough: redis-py waits by asyncio.wait_for, which on Python 3.11 swallows a cancellation that arrives
-    together with the answer (python/cpython#86296).
+    A single cancellation is not enough. redis-py waits by asyncio.wait_for, which on Python 3.11 swallows a
+    cancellation that arrives together with the answer (python/cpython#86296).
     """
     pending = set(tasks)
     while pending:
@@ -277,12 +302,12 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 def _own_address(settings: Settings) -> str:
-    """An address at which the other servers reach this one."""
+    """Return an address of this machine at which the other game servers can reach this server."""
     if settings.host not in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         return settings.host
     redis = urlsplit(settings.cache_url)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Connecting a UDP socket sends nothing; it only finds out which of our addresses leads there.
+        # Connecting a UDP socket sends nothing. The kernel only selects the local address of the route to Redis.
         probe.connect((redis.hostname or "localhost", redis.port or 6379))
         address: str = probe.getsockname()[0]
         return address

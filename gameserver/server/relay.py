@@ -1,7 +1,7 @@
-"""Carries a client's messages to and from the owner of its match, when clients can only reach the servers' one address.
+"""Relays a client's messages to and from the server that owns its match.
 
-Behind a load balancer every server has the same public address, so a redirect would end anywhere. The owner treats a
-relayed client as any other: limits, acknowledgements and slow-client rules are its own.
+Behind a load balancer all servers share one public address, so a redirected client would reach any of them. The owner
+treats a relayed client like other clients, with the same limits, acknowledgements and rules for slow clients.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from gameserver.protocol import MAX_SERVER_FRAME_BYTES, Hello
 from gameserver.server.connection import Connection
 
 RELAYED_HEADER: Final = "X-Relayed"
-"""Marks a connection that already comes from another server: it is never relayed again."""
+"""Request header of a connection that another server relays. Such a connection is never relayed again."""
 
 _CONNECT_SECONDS: Final = 1.0
 
 
 class RelayError(Exception):
-    """The owner does not take the connection."""
+    """Reports that the connection to the match's owner could not be opened."""
 
 
 class Relay(WSListener):
-    """The connection to the owner, for one client."""
+    """Connects one client to the owner of its match. The owner's answers go to the client."""
 
     def __init__(self, client: Connection) -> None:
         self._client = client
@@ -35,12 +35,19 @@ class Relay(WSListener):
     async def open(
         cls, client: Connection, hello: Hello, private_url: str, ssl_context: ssl.SSLContext | None = None
     ) -> None:
-        """Connect `client` to the owner at `private_url`, and hand it the hello; with `ssl_context` never in clear.
+        """Connect to the owner at `private_url`, and send it the client's `Hello`.
 
-        Raises: RelayError.
+        Args:
+            client: the connection of the client.
+            hello: the first message of the client.
+            private_url: WebSocket address at which other servers reach the owner.
+            ssl_context: verifies the owner's certificate; with it an address without TLS is refused.
+
+        Raises:
+            RelayError: the owner does not answer, or its address is without TLS.
         """
         if ssl_context is not None and not private_url.startswith("wss://"):
-            raise RelayError("the owner does not speak TLS")
+            raise RelayError("the address of the match's owner is without TLS")
         relay = cls(client)
         try:
             await ws_connect(
@@ -60,28 +67,32 @@ class Relay(WSListener):
         relay.forward(client.codec.encode(hello))
 
     def forward(self, data: bytes) -> None:
-        """From the client to the owner."""
+        """Send the owner a message that the client sent."""
         if self._transport is not None:
             self._transport.send(self._client.message_type, data)
 
     def pause(self) -> None:
-        """The client does not keep up: let the owner notice."""
+        """Stop reading from the owner because the client is too slow, so that the owner's buffer fills up as well."""
         if self._transport is not None:
             self._transport.underlying_transport.pause_reading()
 
     def resume(self) -> None:
+        """Read from the owner again because the client has drained its buffer."""
         if self._transport is not None:
             self._transport.underlying_transport.resume_reading()
 
     def close(self) -> None:
+        """Close the connection to the owner."""
         if self._transport is not None:
             self._transport.send_close(WSCloseCode.OK)
             self._transport.disconnect()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
+        """Keep the transport of the connection that picows has opened."""
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Send the client a message of the owner, or close the client when the owner closes."""
         if frame.msg_type is self._client.message_type:
             self._client.send_raw(frame.get_payload_as_bytes())
         elif frame.msg_type is WSMsgType.CLOSE:
@@ -89,5 +100,6 @@ class Relay(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
+        """Close the client because the owner is no longer connected; the client then looks for the new owner."""
         self._transport = None
         self._client.close(WSCloseCode.SERVICE_RESTART)

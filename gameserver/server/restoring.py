@@ -1,4 +1,4 @@
-"""Brings a stored match back to life; one that cannot be is ended instead of being tried for a day."""
+"""Restores a stored match. A match that cannot be restored is ended after a few attempts, not retried for a day."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ from gameserver.server.metrics import Metrics
 log = structlog.get_logger()
 
 _ATTEMPTS: Final = 3
-"""Over all servers."""
+"""Attempts of all servers together, after which a match that cannot be read is ended."""
 
 _ATTEMPTS_OF_VERSION: Final = 200
-"""For a snapshot by another version: servers of that version may be on their way in. About 5 minutes."""
+"""Attempts for a snapshot that another version of the game wrote. They take about 5 minutes, in which servers of that
+version may start."""
 
 
 class Unreadable(Exception):
-    """The match cannot be restored here and now."""
+    """Reports that this server cannot restore the match at the moment."""
 
 
 async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, metrics: Metrics) -> Match:
-    """The match as it was; or, after too many attempts, one that has ended with reason `aborted`.
+    """Restore a match from its snapshot and the events after it.
+
+    Returns:
+        The match in its last stored state. After too many attempts, a match that has ended with the reason `aborted`.
 
     Raises:
-        Unreadable: its lease should be left to expire, so that no other server tries at once.
-        redis.exceptions.RedisError
+        Unreadable: the match could not be restored. The caller lets the lease expire, so that no other server tries at
+            once.
+        redis.exceptions.RedisError: Redis does not answer.
     """
     spec = stored.spec
     try:
@@ -38,7 +43,8 @@ async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, met
         attempt = await store.count_unreadable(spec.match_id)
         log.error("match_unreadable", match_id=spec.match_id, attempt=attempt, error=str(error))
         attempts = _ATTEMPTS_OF_VERSION if isinstance(error, UnknownVersion) else _ATTEMPTS
-        # Rules that are missing here may be installed elsewhere, and without them there is no match to end.
+        # A LookupError means that the rules module is missing here. Another server may have it, and this server cannot
+        # even end the match without it.
         if isinstance(error, LookupError) or attempt < attempts:
             raise Unreadable(spec.match_id) from error
     log.error("match_aborted", match_id=spec.match_id, attempts=attempt)

@@ -1,4 +1,4 @@
-# Types for `gameserver.compilation`, which makes C of room.py.
+# C types of room.py, for `gameserver.compilation`.
 
 cimport cython
 

@@ -1,4 +1,4 @@
-"""A match as this server runs it: its clients, its ticks, and what of it still has to be stored."""
+"""A match that this server runs: its connections, its ticks, and its changes that are not stored yet."""
 
 from __future__ import annotations
 
@@ -34,21 +34,32 @@ from gameserver.server.metrics import Metrics
 log = structlog.get_logger()
 
 _EVENT_INTERVAL_SECONDS: Final = 0.1
-"""Events of one match are stored at most this often: several at once cost little more than one."""
+"""Shortest time between two writes of one match's events, because a write of several events costs little more than a
+write of a single event."""
 
 _JOIN_UNTIL: Final = 0.8
-"""Share of the match after which nobody is sent to it any more."""
+"""Share of a match's length after which the API sends no more players to it."""
 
 _UNWELCOMED_SECONDS: Final = 4.0
-"""A player whose connection ends before the welcome has this long to come back; then the seat is free again."""
+"""Time in which a player whose connection ended before the `Welcome` can return. After it the seat is free again."""
 
 _SLOW_SECONDS: Final = 5.0
-"""A client that has not drained its buffer for this long is dropped; it may come back with its resume token."""
+"""Time after which a client that has not drained its buffer is disconnected. The client may return with its resume
+token."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Who stores and how often. `alternates`: other servers' addresses, for a client whose server dies."""
+    """Holds the settings that all rooms of a server share.
+
+    Attributes:
+        region: region of the server.
+        server_id: id of the server.
+        snapshot_seconds: seconds between two snapshots of a match.
+        lease_seconds: length of a lease in seconds.
+        alternates: returns the addresses of other servers, for clients whose server dies.
+        sealer: encrypts chat lines; None if this server has no key.
+    """
 
     region: str
     server_id: str
@@ -59,7 +70,13 @@ class Origin:
 
 
 class _InFlight(NamedTuple):
-    """What the commit under way covers; more may come up while it is."""
+    """Describes the contents of the commit that is being written; further events may come up meanwhile.
+
+    Attributes:
+        events: number of pending events in the commit.
+        welcomes: number of players who receive their `Welcome` once the commit is stored.
+        sequence: sequence number of the newest event that the commit's snapshot covers.
+    """
 
     events: int
     welcomes: int
@@ -67,13 +84,20 @@ class _InFlight(NamedTuple):
 
 
 class Room:
-    """One owned match. The committer calls `due`, `prepare` and `stored`; the scheduler calls `tick`.
+    """Runs one match that this server owns, with the connections of its players.
+
+    The scheduler calls `tick`. The committer calls `due`, `prepare`, `stored` and `not_stored`.
 
     Args:
-        wake: asks the committer not to wait for its next round.
+        match: the match.
+        outbox: the position of the match's events on their way to SNS.
+        origin: settings that all rooms of the server share.
+        metrics: the counters of the server.
+        wake: makes the committer start its next round at once.
 
     Attributes:
-        sampled: the next frame is one of those whose inputs' waiting is measured.
+        closing: True once the match moves to another server or is dropped.
+        sampled: True if the delay of the next frame's inputs is measured.
     """
 
     def __init__(
@@ -101,30 +125,40 @@ class Room:
 
     @property
     def match_id(self) -> str:
+        """Return the id of the match."""
         return self.match.spec.match_id
 
     @property
     def accepting(self) -> bool:
-        """Whether it is worth sending new players here: a free seat among several, and enough time left."""
+        """Return whether the API may send new players: the match has a free seat among several, and enough time."""
         match = self.match
         late = match.tick_number > _JOIN_UNTIL * match.clock.duration_ticks
         return not (self.closing or match.ended or late) and match.seated < match.spec.seats > 1
 
     @property
     def connections(self) -> list[Connection]:
+        """Return the connections of the seated players."""
         return list(self._by_slot.values())
 
     # Players
 
     def join(self, connection: Connection, player_id: str, name: str) -> None:
-        """Seat a player; the welcome follows once that is stored. Raises: JoinError."""
+        """Seat a player. The player receives the `Welcome` once the seat is stored.
+
+        Raises:
+            JoinError: the match is full or over.
+        """
         seat, token = self.match.join(player_id, name, _now_ms())
         self._take(connection, seat)
         self._waiting.append((connection, seat, token))
         self._store_soon()
 
     def resume(self, connection: Connection, token: str) -> bool:
-        """Give a returning player the seat again. False: the token is not (or no more) of this match."""
+        """Give a returning player the earlier seat again.
+
+        Returns:
+            False if the resume token belongs to no player of this match, or to a player who has left.
+        """
         seat = self.match.resume(token)
         if seat is None:
             return False
@@ -133,6 +167,7 @@ class Room:
         return True
 
     def leave(self, connection: Connection) -> None:
+        """Free the seat of a player who leaves the match, and close the connection."""
         seat = connection.seat
         if seat is not None:
             self.match.leave(seat.slot, _now_ms())
@@ -140,7 +175,7 @@ class Room:
             connection.close()
 
     def say(self, connection: Connection, text: str) -> None:
-        """Tell the players what one of them says, as soon as it is sealed."""
+        """Send a player's chat line to all players of the match, as soon as the line is encrypted."""
         if connection.seat is not None:
             task = asyncio.ensure_future(self._say(connection, connection.seat, text))
             self._saying.add(task)
@@ -159,7 +194,10 @@ class Room:
             self._broadcast(ChatLine(seat.slot, text))
 
     def lost(self, connection: Connection) -> None:
-        """The connection has ended. The seat stays, unless the player has never been welcomed to it."""
+        """Detach a connection that has ended.
+
+        The player keeps the seat. A player who has not received a `Welcome` yet loses it after `_UNWELCOMED_SECONDS`.
+        """
         seat = connection.seat
         unwelcomed = any(waiting is connection for waiting, _, _ in self._waiting)
         self.detach(connection)
@@ -172,7 +210,7 @@ class Room:
             self._store_soon()
 
     def detach(self, connection: Connection) -> None:
-        """The connection is gone; the seat stays."""
+        """Remove a connection from the room. The player keeps the seat."""
         audience = self._audience.get(connection.codec, [])
         if connection in audience:
             audience.remove(connection)
@@ -184,13 +222,16 @@ class Room:
     # Ticks
 
     def tick(self, now_ms: int) -> None:
-        """One tick: read what the players sent, advance, and tell every client.
+        """Read the players' messages, advance the match by one tick, and send every client the frame.
 
-        The match stands still while nothing can be stored for a whole lease.
+        The match stands still once nothing could be stored for the length of a lease.
+
+        Args:
+            now_ms: the time in milliseconds since 1970.
         """
         now = time.monotonic()
         for audience in self._audience.values():
-            # A copy, as whoever has hung up leaves the audience.
+            # `read` removes a connection that has closed from the audience, so the loop runs over a copy.
             for connection in list(audience):
                 connection.read()
         read_before, self._read_at = self._read_at, now
@@ -255,7 +296,11 @@ class Room:
     # Storing
 
     def due(self, now: float) -> bool:
-        """Whether the committer should store something now (`now`: time.monotonic())."""
+        """Return whether the committer should store this match now.
+
+        Args:
+            now: the current time.monotonic().
+        """
         if self.closing:
             return False
         if self._urgent:
@@ -267,7 +312,14 @@ class Room:
         return (bool(self._pending) or self.match.has_events) and now - self._stored_at >= _EVENT_INTERVAL_SECONDS
 
     def prepare(self, now: float, *, final: bool = False) -> Commit:
-        """What to store. Repeated with the same events until `stored` says that it arrived."""
+        """Return the next write of this match.
+
+        The events stay pending, and each further write contains them, until `stored` confirms a write.
+
+        Args:
+            now: the current time.monotonic().
+            final: True to include a snapshot even if none is due.
+        """
         self._urgent = False
         self._pending += self.match.take_events()
         if self.match.fault is not None:
@@ -292,7 +344,12 @@ class Room:
         )
 
     def stored(self, commit: Commit, now: float) -> None:
-        """The store has `commit`: only now clients are told."""
+        """Handle a write that Redis has stored, and only now send its events and welcomes to the clients.
+
+        Args:
+            commit: the write, as `prepare` returned it.
+            now: time.monotonic() when the write was sent.
+        """
         covered = self._in_flight
         done, self._pending = self._pending[: covered.events], self._pending[covered.events :]
         self._stored_at = now
@@ -309,16 +366,21 @@ class Room:
             self._finish()
 
     def tell_alternates(self) -> None:
-        """The other servers have changed."""
+        """Send all clients the addresses of the other servers, because they have changed."""
         self._broadcast(Servers(self._origin.alternates()))
 
     def not_stored(self) -> None:
-        """Redis did not take the commit; it is repeated, with a snapshot, as it may have lost the last one."""
+        """Repeat a failed write as soon as possible, with a snapshot, because Redis may have lost the old snapshot."""
         self._urgent = True
         self._snapshot_at = 0.0
 
     def close(self, url: str, reason: str) -> None:
-        """Stop here: every client goes to `url` (empty: asks again)."""
+        """Stop the match on this server, and redirect its clients.
+
+        Args:
+            url: address of the new owner, or "" if the clients shall ask the API for one.
+            reason: a word of the protocol's `Redirect`.
+        """
         self.closing = True
         for connection in [*self._by_slot.values(), *(waiting[0] for waiting in self._waiting)]:
             connection.redirect(url, reason)

@@ -1,4 +1,7 @@
-"""Runs every room's tick at the tick rate, on absolute deadlines, with the rooms spread evenly over the interval."""
+"""Runs the tick of every room at the tick rate, on absolute deadlines.
+
+The rooms are spread evenly over the interval between two ticks.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,13 @@ from typing import Final, Protocol
 from gameserver.server.metrics import Metrics
 
 _PHASES: Final = 10
-"""Moments in one interval at which some rooms tick: no burst of all sends at once, no timer for each room."""
+"""Moments in one interval at which some of the rooms tick. So the server does not send all frames at once, and does not
+need a timer for each room."""
 
 
 class Ticking(Protocol):
+    """Lists the method of a room that the scheduler calls."""
+
     def tick(self, now_ms: int) -> None: ...
 
 
@@ -25,9 +31,14 @@ class _Phase:
 
 
 class TickScheduler:
-    """Deadlines never drift: the n-th tick is due at start + n * interval, however late the one before was.
+    """Calls the `tick` of each room at fixed deadlines.
 
-    A server that cannot keep up leaves ticks out (and counts them) instead of falling behind more and more.
+    The n-th tick is due at start + n * interval, however late the tick before it was, so deadlines never drift. A
+    server that is too slow skips ticks and counts them, so that its delay does not grow.
+
+    Args:
+        tick_rate_hz: ticks in a second.
+        metrics: counts ticks, skipped ticks and their delays.
     """
 
     def __init__(self, tick_rate_hz: int, metrics: Metrics) -> None:
@@ -38,6 +49,7 @@ class TickScheduler:
         self._epoch = self._loop.time()
 
     def add(self, room: Ticking) -> None:
+        """Tick `room` from its next deadline on, together with the smallest group of rooms."""
         phase = min(self._phases, key=lambda candidate: len(candidate.rooms))
         phase.rooms.append(room)
         if phase.timer is None:
@@ -46,11 +58,13 @@ class TickScheduler:
             phase.timer = self._loop.call_at(phase.deadline, self._fire, phase)
 
     def remove(self, room: Ticking) -> None:
+        """Stop ticking `room`."""
         for phase in self._phases:
             if room in phase.rooms:
                 phase.rooms.remove(room)
 
     def close(self) -> None:
+        """Stop ticking all rooms."""
         for phase in self._phases:
             phase.rooms.clear()
             if phase.timer is not None:

@@ -1,9 +1,9 @@
-"""Real browsers against a deployed region, both started once for the session.
+"""Fixtures for tests with real browsers and a deployed region. The region is started once for the session.
 
 Fixtures:
-    region       address, contract and processes of a local region of its own
-    new_player   `new_player("Ada", **context_options)`: a browser of its own, signed up and in the lobby
-    artefacts    folder for screenshots to look at
+    region: A local region for these tests only.
+    new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up, who is then in the lobby.
+    artefacts: The folder for screenshots.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'playw
 
 PASSWORD = "correct Horse 7 battery"
 REGION = "us-east-1"
-# Nothing that phones home, and no sandbox, which root has no right to.
+# Chromium without background requests, and without its sandbox, which does not work for root.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +39,7 @@ FLAGS = (
     "--disable-sync",
 )
 
-# The centres, in units of the field, of everything on the canvas painted in one colour: what a person sees.
+# Returns the centres, in units of the field, of all shapes of one colour on the canvas, as a person sees them.
 _BLOBS = """
 ([id, wanted]) => {
   const canvas = document.getElementById(id);
@@ -63,7 +63,12 @@ _BLOBS = """
 
 @dataclass(frozen=True)
 class Region:
-    """A deployed local region. `web`: where the game's page is."""
+    """Describes a deployed local region.
+
+    Attributes:
+        home: folder of mjctl's state.
+        web: address of the game's page.
+    """
 
     home: Path
     web: str
@@ -72,36 +77,42 @@ class Region:
         return json.loads(_mjctl(self.home, *arguments, "--region", REGION, "--output", "json"))
 
     def kill(self, server: str) -> None:
-        """SIGKILL to one game server."""
+        """Send SIGKILL to a game server."""
         servers = self.mjctl("servers", "list")["regions"][0]["servers"]
-        os.kill(next(one["pid"] for one in servers if one["id"] == server), signal.SIGKILL)
+        os.kill(next(row["pid"] for row in servers if row["id"] == server), signal.SIGKILL)
 
 
 @dataclass
 class Player:
-    """A person at a browser. `problems`: errors of the page and of its console so far."""
+    """Acts as a person at a browser.
+
+    Attributes:
+        page: the page of the game in Playwright.
+        email: e-mail address of the player's account.
+        problems: errors of the page and of its console so far.
+    """
 
     page: Any
     email: str
     problems: list[str] = field(default_factory=list)
 
     def see(self, colour: str) -> list[tuple[float, float]]:
-        """Where on the field something of this colour (`#rrggbb`) is drawn now."""
+        """Return the positions in the field of all shapes of a colour (`#rrggbb`)."""
         wanted = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
         return [(x, y) for x, y in self.page.evaluate(_BLOBS, ["arena", wanted])]
 
     def place_of(self, name: str) -> tuple[float, float]:
-        """Where the player of this name is drawn now."""
+        """Return the position in the field of the player with this name."""
         colour = self.row(name).evaluate("row => row.style.getPropertyValue('--player')")
         seen = eventually(lambda: self.see(colour), f"{name} on the arena")
         return seen[0]
 
     def row(self, name: str) -> Any:
-        """The player's line of the scoreboard."""
+        """Return the player's row of the scoreboard."""
         return self.page.locator("#scores li").filter(has=self.page.get_by_text(name, exact=True))
 
     def scores(self) -> dict[str, int]:
-        """The scoreboard, read at once: its rows are replaced whenever something changes."""
+        """Return the scoreboard: name -> points. The rows are read in one step, because the page replaces them."""
         read = "rows => rows.map(row => ['.name', '.points'].map(part => row.querySelector(part).textContent))"
         return {name: int(points) for name, points in self.page.locator("#scores li").evaluate_all(read)}
 
@@ -109,38 +120,38 @@ class Player:
         return str(self.page.locator(selector).inner_text())
 
     def play(self, button: str = "Quick match", mode: str = "arena") -> None:
-        """From the lobby into a match."""
+        """Enter a match from the lobby."""
         self.page.get_by_role("radio", name=re.compile(mode, re.I)).check(force=True)
         self.page.get_by_role("button", name=button).click()
         self.page.locator("#game").wait_for()
 
     def leave(self) -> None:
-        """From the match back to the lobby, the seat given up."""
+        """Leave the match for the lobby, and give the seat up."""
         self.page.get_by_role("button", name="Leave").click()
         self.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
         self.page.locator("#lobby").wait_for()
 
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
-        """`start`, `move` or `end` of a touch, in CSS pixels."""
+        """Send a touch event of the kind `start`, `move` or `end`, at points in CSS pixels."""
         event = {"type": f"touch{kind.title()}", "touchPoints": [{"x": x, "y": y} for x, y in points]}
         self._devtools.send("Input.dispatchTouchEvent", event)
 
     def __post_init__(self) -> None:
         self._devtools = self.page.context.new_cdp_session(self.page)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        self.page.on("console", lambda line: self.problems.append(line.text) if line.type == "error" else None)
 
 
 NewPlayer = Callable[..., Player]
 
 
 def eventually(look: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """The first true answer of `look`."""
+    """Call `look` until its result is true, and return the result."""
     end = time.monotonic() + seconds
-    while not (found := look()):
+    while not (result := look()):
         assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
         time.sleep(0.1)
-    return found
+    return result
 
 
 @pytest.fixture(scope="session", name="eventually")
@@ -157,10 +168,10 @@ def artefacts() -> Path:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
         pytest.fail("no chromium on the PATH: apt-get install chromium")
-    return found
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -182,7 +193,10 @@ def playwright() -> Iterator[Any]:
 
 @pytest.fixture
 def new_page(playwright: Any, chromium: str, region: Region) -> Iterator[Callable[..., Any]]:
-    """`new_page(at=address, **context_options)`: the game's page, or `address`, in a browser process of its own."""
+    """Return the factory `new_page(at=address, **context_options)`, which opens a page in a new browser process.
+
+    Without `at` it opens the game's page.
+    """
     browsers = []
 
     def make(at: str = "", **context_options: Any) -> Any:
@@ -202,7 +216,7 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
     players = []
 
     def make(name: str, at: str = "", **context_options: Any) -> Player:
-        """Sign up. `at`: an invitation, which leads on into its match and not into the lobby."""
+        """Sign a player up. `at` is an invitation link, with which the player enters the match and not the lobby."""
         page = new_page(at=at, **context_options)
         player = Player(page, f"{name.lower()}-{uuid.uuid4().hex[:10]}@example.com")
         players.append(player)
@@ -217,13 +231,13 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
 
     yield make
     for player in players:
-        # A match that nobody is left in ends: the next test's quick match must not find it.
+        # A match without players ends, so that a quick match of the next test does not join it.
         if player.page.locator("#game").is_visible():
             player.leave()
-    # A connection that breaks is said on the console by the browser itself; the tests break some on purpose.
+    # The browser logs broken connections on the console. The tests break some connections on purpose.
     expected = ("WebSocket connection to", "Failed to load resource")
-    told = [said for player in players for said in player.problems if not said.startswith(expected)]
-    assert told == []
+    problems = [problem for player in players for problem in player.problems if not problem.startswith(expected)]
+    assert problems == []
 
 
 def _mjctl(home: Path, *arguments: str) -> str:

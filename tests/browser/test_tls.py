@@ -1,4 +1,4 @@
-"""The page over https and the game over wss, in a browser that takes the region's certificate and no other."""
+"""Tests of the page over https and the game over wss, in a browser that accepts the region's certificate only."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ local: {tls: true}
 
 @dataclass(frozen=True)
 class Site:
-    """A deployed page. `pin`: SHA-256 of the public key that its certificate must have, in base64."""
+    """Describes a deployed page. `pin` is the SHA-256 of the public key of its certificate, in base64."""
 
     web: str
     pin: str
@@ -75,7 +75,7 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 
 def browser(playwright: Any, chromium: str, profile: Path, pin: str) -> Any:
-    """A browser that takes a certificate it cannot verify only if its key is `pin`."""
+    """Start a browser that accepts an unverifiable certificate only if the digest of its key is `pin`."""
     flags = (*FLAGS, f"--ignore-certificate-errors-spki-list={pin}")
     return playwright.chromium.launch_persistent_context(
         str(profile), executable_path=chromium, headless=True, args=flags, viewport={"width": 1280, "height": 800}
@@ -93,7 +93,7 @@ def test_a_match_in_a_browser_is_encrypted_throughout(
         problems: list[str] = []
         page.on("request", lambda request: requests.append(request.url))
         page.on("websocket", lambda opened: requests.append(opened.url))
-        page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
         page.goto(site.web)
         assert page.evaluate("isSecureContext") is True
         page.get_by_role("button", name="Create account").first.click()

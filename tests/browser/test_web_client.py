@@ -1,4 +1,4 @@
-"""The web client as people use it: real browsers, a deployed region, the real protocol."""
+"""Tests of the web client as people use it: with real browsers, a deployed region and the real protocol."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PHONE = {
 }
 GEMS = ("#7ee0d0", "#ffd479")
 AGREE = 12
-"""Units of the field, of 1000, by which two screens may differ once everybody stands still."""
+"""Largest difference between two screens after all players have stopped, in field units. The field has 1000."""
 
 Eventually = Callable[..., Any]
 
@@ -36,7 +36,7 @@ def meet(first: Any, second: Any) -> None:
 
 
 def collect_one(player: Any, name: str, eventually: Eventually) -> int:
-    """Run to what lies nearest, with the mouse held there, until the score rises. Returns the score."""
+    """Run to the nearest pick-up with the mouse held there, until the score rises. Returns the score."""
     page, before = player.page, player.scores()[name]
     box = page.locator("#arena").bounding_box()
 
@@ -56,12 +56,12 @@ def collect_one(player: Any, name: str, eventually: Eventually) -> int:
         page.mouse.up()
 
 
-def test_two_browsers_in_one_match(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+def test_two_browsers_play_in_one_match(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
     ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
     meet(ada, grace)
     eventually(lambda: set(ada.scores()) == {"Ada", "Grace"} == set(grace.scores()), "both on both scoreboards")
 
-    # Keyboard: Ada goes to the upper left corner and then right; Grace watches.
+    # Ada runs to the upper left corner and then to the right, by keyboard. Grace sees the moves on her screen.
     ada.page.keyboard.down("ArrowLeft")
     ada.page.keyboard.down("KeyW")
     eventually(lambda: max(grace.place_of("Ada")) < 60, "Ada in the corner, on Grace's screen")
@@ -71,7 +71,7 @@ def test_two_browsers_in_one_match(new_player: Any, eventually: Eventually, arte
     eventually(lambda: grace.place_of("Ada")[0] > 250, "Ada on her way right, on Grace's screen")
     ada.page.keyboard.up("KeyD")
 
-    # Thumb: Grace goes down and left; Ada watches.
+    # Grace runs down and to the left, by touch. Ada sees the moves on her screen.
     grace.touch("start", (200, 700))
     grace.touch("move", (160, 740))
     assert grace.page.locator("#stick div").is_visible()
@@ -102,7 +102,7 @@ def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Ev
     match = ada.page.locator("#game").evaluate("game => game.dataset.match")
     assert link.endswith(f"#match={match}")
 
-    # The friend has no account yet: the invitation outlives the sign-up.
+    # The friend has no account yet. The page keeps the invitation during the sign-up.
     grace = new_player("Grace", at=link, **PHONE)
     grace.page.locator("#game").wait_for()
     assert grace.page.locator("#game").evaluate("game => game.dataset.match") == match
@@ -114,14 +114,14 @@ def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Ev
     ada.page.get_by_role("heading", name="Waiting for players").wait_for()
     ada.leave()
 
-    # The last player has left, so the match is over. The link says so, also when it is opened from the lobby.
+    # The last player has left, so the match is over. The page reports that for the link, also from the lobby.
     ada.page.evaluate("link => { location.href = link; }", link)
     eventually(lambda: ada.text("#lobby-error") != "", "what has become of the match")
     assert ada.text("#lobby-error") in {"The match is over.", "There is no match with this id."}
     assert ada.page.locator("#lobby").is_visible()
 
 
-def test_players_talk(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+def test_players_chat(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
     ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
     meet(ada, grace)
     eventually(lambda: set(ada.scores()) == {"Ada", "Grace"}, "both in the match")
@@ -144,18 +144,19 @@ def test_players_talk(new_player: Any, eventually: Eventually, artefacts: Path) 
         ada.page.keyboard.press("Enter")
         ada.page.keyboard.type("again")
         ada.page.keyboard.press("Enter")
-    eventually(lambda: "Slow down" in ada.text("#chat-error"), "the limit, in words")
+    eventually(lambda: "too many messages" in ada.text("#chat-error"), "the limit, in words")
     ada.page.keyboard.press("Enter")
     ada.page.keyboard.press("Escape")
     assert ada.page.get_by_role("dialog", name="Leave the match?").is_hidden()
 
 
-def apart(one: Any, other: Any, name: str) -> float:
-    (x, y), (other_x, other_y) = one.place_of(name), other.place_of(name)
+def apart(player: Any, other: Any, name: str) -> float:
+    (x, y), (other_x, other_y) = player.place_of(name), other.place_of(name)
     return float(max(abs(x - other_x), abs(y - other_y)))
 
 
-# It may last less than a second, too short to look for it in one page after the other.
+# Records an interruption in the page. It may last less than a second, so polling one page after the other could miss
+# it.
 _NOTICE_AN_INTERRUPTION = """() => {
   const notice = document.getElementById("interruption");
   const look = () => { if (!notice.hidden) globalThis.wasInterrupted = true; };
@@ -163,7 +164,7 @@ _NOTICE_AN_INTERRUPTION = """() => {
 }"""
 
 
-def test_both_go_on_after_their_server_is_killed(
+def test_both_players_continue_after_their_server_is_killed(
     new_player: Any, region: Any, eventually: Eventually, artefacts: Path
 ) -> None:
     ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **DESKTOP)
@@ -178,7 +179,7 @@ def test_both_go_on_after_their_server_is_killed(
 
     region.kill(owner)
 
-    # Another server takes the match over, or the killed one, if it is back before its lease ends.
+    # Another server takes the match over, or the killed server continues if it restarts before its lease expires.
     for player in (ada, grace):
         player.page.wait_for_function("() => globalThis.wasInterrupted")
     ada.page.screenshot(path=artefacts / "web-reconnecting.png")
@@ -191,7 +192,9 @@ def test_both_go_on_after_their_server_is_killed(
     assert collect_one(grace, "Grace", eventually) > 0
 
 
-def test_a_match_to_its_end_and_again(new_player: Any, eventually: Eventually, artefacts: Path) -> None:
+def test_a_match_is_played_to_its_end_and_a_second_match_follows(
+    new_player: Any, eventually: Eventually, artefacts: Path
+) -> None:
     ada, grace = new_player("Ada", **DESKTOP), new_player("Grace", **PHONE)
     ada.play("Start a new match", mode="sprint")
     first = ada.page.locator("#game").get_attribute("data-match")
@@ -210,7 +213,7 @@ def test_a_match_to_its_end_and_again(new_player: Any, eventually: Eventually, a
     ada.page.locator("#game").wait_for()
     assert ada.page.locator("#game").get_attribute("data-match") != first
     grace.page.get_by_role("button", name="Back to the lobby").click()
-    # The result reaches the record by way of the queue.
+    # The result reaches the player's record through the queue.
     eventually(lambda: _lobby_figure(grace, "Matches") == "1", "the match in the record", seconds=30)
     grace.page.screenshot(path=artefacts / "web-lobby-phone.png", full_page=True)
 
@@ -248,7 +251,7 @@ def test_a_second_window_takes_the_seat_over(new_player: Any, region: Any) -> No
     ada.page.get_by_text("from another window").wait_for()
 
 
-def test_an_error_of_the_log_in_is_told_in_words(new_page: Any, eventually: Eventually) -> None:
+def test_an_error_of_the_log_in_is_shown_in_words(new_page: Any, eventually: Eventually) -> None:
     page = new_page(**DESKTOP)
     alert = page.locator("#account-error")
     page.locator("#account-form [type=submit]").click()
@@ -297,15 +300,15 @@ def test_an_old_token_is_renewed(new_player: Any) -> None:
 
 def test_an_ended_session_asks_to_log_in(new_player: Any) -> None:
     ada = new_player("Ada", **DESKTOP)
-    gone = {"error": {"code": "invalid_refresh_token", "message": "the refresh token is not valid"}}
-    ada.page.route("**/v1/refresh", lambda route: route.fulfill(status=401, json=gone))
-    ada.page.route("**/v1/matches", lambda route: route.fulfill(status=401, json=gone))
+    refusal = {"error": {"code": "invalid_refresh_token", "message": "the refresh token is not valid"}}
+    ada.page.route("**/v1/refresh", lambda route: route.fulfill(status=401, json=refusal))
+    ada.page.route("**/v1/matches", lambda route: route.fulfill(status=401, json=refusal))
     ada.page.get_by_role("button", name="Quick match").click()
     ada.page.locator("#account").wait_for()
     assert ada.text("#account-error") == "Your session has ended. Log in again."
 
 
-def test_it_fits_a_phone(new_player: Any, new_page: Any) -> None:
+def test_the_page_fits_a_phone(new_player: Any, new_page: Any) -> None:
     assert _fits(new_page(**PHONE), "#account")
     grace = new_player("Grace", **PHONE)
     assert _fits(grace.page, "#lobby")
@@ -319,7 +322,7 @@ def test_it_fits_a_phone(new_player: Any, new_page: Any) -> None:
 
 
 def _fits(page: Any, screen: str) -> bool:
-    """No sideways scrolling, every button large enough for a thumb."""
+    """Check that the page does not scroll sideways, and that every button is large enough for a thumb."""
     page.locator(screen).wait_for()
     buttons = page.locator(f"{screen} button:visible").all()
     assert buttons
@@ -327,7 +330,7 @@ def _fits(page: Any, screen: str) -> bool:
     return bool(page.evaluate("() => document.documentElement.scrollWidth <= innerWidth"))
 
 
-def test_everything_has_a_name_for_those_who_cannot_see(new_player: Any) -> None:
+def test_every_control_has_a_name_for_screen_readers(new_player: Any) -> None:
     ada = new_player("Ada", **DESKTOP, reduced_motion="reduce")
     unlabelled = "() => [...document.querySelectorAll('input')].filter((one) => !one.labels.length).length"
     assert ada.page.evaluate(unlabelled) == 0
@@ -341,8 +344,11 @@ def test_everything_has_a_name_for_those_who_cannot_see(new_player: Any) -> None
     assert ada.page.locator("#game").is_visible()
 
 
-def test_motion_between_ticks(new_page: Any) -> None:
-    """Tick 20 is told 100 ms after tick 18: others are shown two ticks late, and who was not mentioned stood still."""
+def test_motion_between_ticks_is_smooth(new_page: Any) -> None:
+    """Check the shown positions if tick 20 arrives 100 ms after tick 18.
+
+    Other players are shown two ticks late. A player who is in no frame has stood still.
+    """
     seen = new_page().evaluate("""async () => {
       const { World, SPEED_PER_SECOND } = await import("/world.js");
       const world = new World();
@@ -365,7 +371,7 @@ def test_motion_between_ticks(new_page: Any) -> None:
     assert (seen["score"], seen["left"], seen["effects"]) == (5, 9, 1)
 
 
-def test_a_region_without_a_mode_for_the_page_says_so(new_page: Any) -> None:
+def test_the_page_reports_a_region_without_a_mode_that_it_can_play(new_page: Any) -> None:
     page = new_page(**DESKTOP)
     page.route("**/config.json", lambda route: route.fulfill(json={"api": "", "modes": []}))
     page.reload()

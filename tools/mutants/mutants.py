@@ -253,7 +253,7 @@ MUTANTS = (
         "drain-handover",
         "does not hand matches over when an operator drains a server",
         "gameserver/server/heartbeat.py",
-        "        if asked and host.rooms:\n            await host.hand_over()\n",
+        "        if drain_asked and host.rooms:\n            await host.hand_over()\n",
         "",
         (
             f"{GAME}/server/test_failover.py",

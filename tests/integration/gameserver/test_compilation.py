@@ -1,4 +1,4 @@
-"""The compiled game server, as its image holds it, passes the tests of the modules that were compiled."""
+"""Tests that the compiled game server, as in its image, passes the tests of the compiled modules."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _TESTS = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("compiled")
-    compilation.compile_into(made)
-    return made
+    target = tmp_path_factory.mktemp("compiled")
+    compilation.compile_into(target)
+    return target
 
 
 def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # -P: not the tree that the process is started in, but what stands on the path.
+    # With -P Python imports the package from PYTHONPATH, and not from the folder in which the process starts.
     path = os.pathsep.join((str(folder), str(PROJECT)))
     return subprocess.run(
         [sys.executable, "-P", *arguments],
@@ -41,7 +41,7 @@ def _run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_module_with_types_is_compiled_and_taken(folder: Path) -> None:
+def test_every_module_with_types_is_compiled_and_imported(folder: Path) -> None:
     modules = compilation.modules()
     assert {"gameserver.match", "gameserver.server.connection", "gameserver.server.room"} <= set(modules)
     code = f"import importlib; [print(importlib.import_module(name).__file__) for name in {modules!r}]"
@@ -52,12 +52,12 @@ def test_every_module_with_types_is_compiled_and_taken(folder: Path) -> None:
     assert not [path for path in folder.rglob("*") if path.suffix in {".c", ".o"}]
 
 
-def test_it_does_what_the_uncompiled_one_does(folder: Path) -> None:
+def test_the_compiled_modules_pass_the_tests_of_the_python_modules(folder: Path) -> None:
     done = _run(folder, "-m", "pytest", "-q", "-m", "not slow and not infra", "-p", "no:cacheprovider", *_TESTS)
     assert done.returncode == 0, done.stdout[-5000:]
 
 
-def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_does_not_compile_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "gameserver"
     broken.mkdir()
     (broken / "__init__.py").touch()
@@ -69,7 +69,7 @@ def test_what_does_not_compile_is_said(tmp_path: Path, monkeypatch: pytest.Monke
     assert not [*(tmp_path / "made").iterdir()]
 
 
-def test_without_a_compiler_it_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_missing_compiler_is_reported_and_no_file_is_left(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "gameserver.compilation", str(tmp_path)],
         cwd=PROJECT,
@@ -84,8 +84,8 @@ def test_without_a_compiler_it_says_so_and_leaves_nothing(tmp_path: Path) -> Non
     assert not [*tmp_path.iterdir()]
 
 
-def test_a_folder_that_has_one_is_not_touched(tmp_path: Path) -> None:
+def test_a_folder_that_contains_the_package_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "gameserver").mkdir()
-    with pytest.raises(compilation.CompilationError, match="is there already"):
+    with pytest.raises(compilation.CompilationError, match="already exists"):
         compilation.compile_into(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["gameserver"]

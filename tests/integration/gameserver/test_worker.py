@@ -1,4 +1,4 @@
-"""`gameserver worker` between a real queue and the real stores."""
+"""Tests of `gameserver worker` with a real queue and real databases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from gameserver.runtime.settings import Settings
 
 
 class Queues:
-    """The persistence queue, the topic in front of it and its dead-letter queue."""
+    """Holds the events topic, the persistence queue and its dead-letter queue."""
 
     def __init__(self, settings: Settings) -> None:
         options: Any = {"region_name": settings.region, "endpoint_url": settings.aws_endpoint_url}
@@ -43,7 +43,7 @@ class Queues:
         self.sqs.set_queue_attributes(QueueUrl=self.url, Attributes=attributes)
 
     def count(self, url: str) -> int:
-        """Messages there, those under way included."""
+        """Return the number of messages in the queue, including received messages that are not deleted yet."""
         names: Any = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         attributes = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(value) for value in attributes.values())
@@ -52,7 +52,7 @@ class Queues:
         return set(self.dead_messages().values())
 
     def dead_messages(self) -> dict[str, str]:
-        """Bodies of the dead-letter messages by message id."""
+        """Return the bodies of the messages in the dead-letter queue, by message id."""
         bodies: dict[str, str] = {}
         while messages := self.sqs.receive_message(
             QueueUrl=self.dead_letter_url, MaxNumberOfMessages=10, WaitTimeSeconds=0
@@ -78,7 +78,7 @@ def queues(settings: Settings) -> Queues:
 
 
 def ended(player_id: str) -> tuple[str, str]:
-    """A match that ended with one player and 7 points: its id and the event."""
+    """Return the id and the event of a match that ended with a single player and 7 points."""
     match_id = uuid.uuid4().hex
     player = {"player_id": player_id, "display_name": "Ada", "score": 7, "rank": 1}
     payload = {"mode": "probe", "reason": "time_up", "started_at_ms": 1, "ended_at_ms": 2, "players": [player]}
@@ -104,13 +104,13 @@ async def stats_of(settings: Settings, player_id: str) -> Stats:
 
 
 async def causes_of(settings: Settings, message_ids: list[str]) -> dict[str, str]:
-    """Why the worker failed each message, as it kept it for `mjctl queue peek`."""
+    """Return the cause of each message's failure, as the worker stored it for `mjctl queue peek`."""
     services = Services(settings)
     try:
-        found = await failures.look_up(services.cache, message_ids)
+        kept = await failures.look_up(services.cache, message_ids)
     finally:
         await services.close()
-    return {message_id: failure.cause for message_id, failure in found.items()}
+    return {message_id: failure.cause for message_id, failure in kept.items()}
 
 
 async def states_of(settings: Settings, match_ids: list[str]) -> set[str]:
@@ -122,7 +122,7 @@ async def states_of(settings: Settings, match_ids: list[str]) -> set[str]:
     return {record.state if record else "missing" for record in records}
 
 
-async def test_events_arrive_and_poison_ends_in_the_dead_letter_queue(
+async def test_events_are_stored_and_malformed_messages_go_to_the_dead_letter_queue(
     run_game: Any, settings: Settings, queues: Queues
 ) -> None:
     queues.change(visibility_seconds=60, receives=2)
@@ -146,7 +146,7 @@ async def test_events_arrive_and_poison_ends_in_the_dead_letter_queue(
     assert 'gameserver_persistence_events_total{outcome="done",type="match.ended"} 25.0' in metrics
 
 
-async def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(
+async def test_a_worker_that_is_killed_repeatedly_loses_and_duplicates_no_event(
     run_game: Any, settings: Settings, queues: Queues
 ) -> None:
     queues.change(visibility_seconds=2, receives=50)
@@ -164,7 +164,7 @@ async def test_a_worker_killed_again_and_again_loses_and_doubles_nothing(
     assert queues.dead_letters() == set()
 
 
-async def test_while_a_store_is_away_messages_stay_in_the_queue(
+async def test_messages_stay_in_the_queue_while_a_store_is_unavailable(
     run_game: Any, settings: Settings, queues: Queues, unused_tcp_port: int
 ) -> None:
     queues.change(visibility_seconds=60, receives=1)
@@ -175,7 +175,7 @@ async def test_while_a_store_is_away_messages_stay_in_the_queue(
         assert "postgres" in worker.await_status("/readyz", 503)
         worker.await_log("waiting", 3)
         assert worker.stop() == 0
-    # One delivery would have been one too many.
+    # After a single delivery the messages would be in the dead-letter queue.
     with run_game("worker", settings):
         await queues.drained()
     assert await states_of(settings, [match_id]) == {"ended"}

@@ -1,4 +1,4 @@
-"""Sealed values against an emulated KMS: who can open them, where, for how long, and at what price in calls."""
+"""Tests of sealed values with an emulated KMS: which process can open them, in which place, and with how many calls."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ async def clients(settings: Settings) -> AsyncIterator[AwsClients]:
 
 @pytest.fixture
 def calls(clients: AwsClients) -> list[str]:
-    """The operations that KMS was asked for."""
+    """Return the names of the operations that KMS has received."""
     names: list[str] = []
     clients.kms.meta.events.register("before-call.kms", lambda model, **_: names.append(model.name))
     return names
 
 
 @pytest.mark.parametrize("value", [VALUE, "", "Straße 1, Köln 🏰", "x" * 10_000])
-async def test_what_is_sealed_opens_and_does_not_show(settings: Settings, clients: AwsClients, value: str) -> None:
+async def test_a_sealed_value_opens_and_is_not_readable(settings: Settings, clients: AwsClients, value: str) -> None:
     sealed = await Sealer(settings, clients).seal(value, EMAIL)
     assert not value or value.encode() not in sealed
-    # Another process.
+    # A second sealer stands for another process.
     assert await Sealer(settings, clients).open(sealed, EMAIL) == value
 
 
@@ -88,7 +88,7 @@ async def test_every_altered_byte_is_noticed(settings: Settings, clients: AwsCli
             await sealer.open(sealed[:length], EMAIL)
 
 
-async def test_errors_tell_nothing_of_the_value(settings: Settings, clients: AwsClients) -> None:
+async def test_errors_do_not_contain_the_value(settings: Settings, clients: AwsClients) -> None:
     sealer = Sealer(settings, clients)
     with pytest.raises(Undecipherable) as caught:
         await sealer.open(await sealer.seal(VALUE, EMAIL), FieldContext("players", "p2", "email"))
@@ -98,7 +98,7 @@ async def test_errors_tell_nothing_of_the_value(settings: Settings, clients: Aws
 
 async def test_values_of_another_environment_or_key_do_not_open(settings: Settings, clients: AwsClients) -> None:
     sealed = await Sealer(settings, clients).seal(VALUE, EMAIL)
-    # The same key, but not the context that the data key was wrapped with.
+    # This sealer has the same KMS key, but not the context with which the data key was wrapped.
     with pytest.raises(Undecipherable):
         await Sealer(dataclasses.replace(settings, environment="other"), clients).open(sealed, EMAIL)
     foreign = clients.kms.create_key()["KeyMetadata"]["Arn"]
@@ -132,7 +132,7 @@ async def test_data_keys_are_replaced_by_age_and_by_uses(
     clock.now = 61
     sealed.append(await sealer.seal(VALUE, EMAIL))
     assert calls == ["GenerateDataKey"] * 3
-    # What was sealed with an earlier data key opens all the same; its key comes from KMS again.
+    # Values of an earlier data key can still be opened. KMS unwraps their key again.
     assert [await sealer.open(value, EMAIL) for value in sealed] == [VALUE] * 5
     assert calls == ["GenerateDataKey"] * 3 + ["Decrypt"] * 2
 
@@ -155,7 +155,7 @@ async def test_after_a_key_is_disabled_nothing_opens_for_longer_than_the_age(
     assert await sealer.open(sealed, EMAIL) == VALUE
 
 
-async def test_while_kms_is_away(settings: Settings, unused_tcp_port: int) -> None:
+async def test_sealing_fails_while_kms_is_unavailable(settings: Settings, unused_tcp_port: int) -> None:
     alone = AwsClients(settings.region, f"http://127.0.0.1:{unused_tcp_port}", attempts=1)
     try:
         with pytest.raises(KeyUnavailable):

@@ -1,16 +1,16 @@
-"""Game servers for the real-time tests: in this process or as processes of their own, on a real Redis.
+"""Fixtures for the real-time tests: game servers in this process or as separate processes, on a real Redis.
 
 Fixtures:
-    issuer       `Issuer`: a user pool's stand-in that signs RS256 access tokens and serves its key set over HTTP
-    redis        client of an empty database of its own
-    settings     factory of `Settings` for one more game server on that database
-    directory    `Directory` of that database
-    start        factory of game servers in this process
-    spawn        factory of game servers as processes: `ServerProcess`
-    new_match    creates a match as the API would, returns its `MatchSpec`
-    player       factory of logged-in `GameClient`s
-    whole_region API, worker and game server on real services
-    eventually   waits until an async condition holds
+    issuer: An `Issuer`, which signs RS256 access tokens like a user pool and serves its keys over HTTP.
+    redis: A client of an empty database, which no other test uses.
+    settings: A factory of `Settings` for a further game server on this database.
+    directory: The `Directory` of this database.
+    start: A factory of game servers in this process.
+    spawn: A factory of game servers as processes, see `ServerProcess`.
+    new_match: A function that creates a match as the API does, and returns its `MatchSpec`.
+    player: A factory of logged-in `GameClient` objects.
+    whole_region: API, worker and game server on real services.
+    eventually: A function that waits until an async condition holds.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ from gameserver.server.loop import new_event_loop
 from gameserver.server.process import GameServer
 
 CLIENT_ID = "realtime-tests"
-# `make_settings` counts from 1: tests/integration/conftest.py.
+# Numbers of the Redis databases. `make_settings` in tests/integration/conftest.py uses the numbers from 1.
 _DATABASES = itertools.count(1000)
 _START_SECONDS = 60.0
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Servers in this process run on the loop that they have as processes."""
+    """Return the event loop of the game server, so that servers in this process use the loop of real processes."""
     return {"game": new_event_loop}
 
 
@@ -98,7 +98,7 @@ class Issuer:
 
 
 class ServerProcess:
-    """A `gameserver serve`, or another subcommand, as a process of its own."""
+    """Runs `gameserver serve`, or another subcommand, as a separate process."""
 
     def __init__(self, settings: Settings, log: Path, command: str = "serve") -> None:
         self.settings = settings
@@ -136,9 +136,9 @@ NewPlayer = Callable[..., GameClient]
 
 @pytest.fixture(scope="session")
 def issuer() -> Iterator[Issuer]:
-    made = Issuer()
-    yield made
-    made.close()
+    pool = Issuer()
+    yield pool
+    pool.close()
 
 
 @pytest.fixture
@@ -192,9 +192,9 @@ async def spawn(settings: SettingsFactory, directory: Directory, tmp_path: Path)
     processes: list[ServerProcess] = []
 
     async def make(expected_id: str = "", **overrides: Any) -> ServerProcess:
-        made = settings(**overrides)
-        name = expected_id or made.server_id
-        process = ServerProcess(made, tmp_path / f"{name}.log")
+        own_settings = settings(**overrides)
+        name = expected_id or own_settings.server_id
+        process = ServerProcess(own_settings, tmp_path / f"{name}.log")
         processes.append(process)
         await _registered(directory, name)
         return process
@@ -206,7 +206,7 @@ async def spawn(settings: SettingsFactory, directory: Directory, tmp_path: Path)
 
 @pytest.fixture
 def whole_region(make_settings: Any, tmp_path: Path) -> Iterator[Settings]:
-    """API, worker and one game server as processes on services of their own; yields the API's settings."""
+    """Start API, worker and a game server as processes on new services, and yield the API's settings."""
     base: Settings = make_settings()
     processes = []
     for command in ("api", "worker", "serve"):
@@ -270,7 +270,7 @@ async def _registered(directory: Directory, server_id: str) -> None:
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The variables that make a child process read these settings."""
+    """Return the variables from which a child process reads these settings."""
     values = {}
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)

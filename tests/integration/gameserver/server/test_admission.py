@@ -1,4 +1,4 @@
-"""Who gets in, who does not, and what bad clients can do to the others: nothing."""
+"""Tests of the admission of players, and of bad clients, which must not affect other players."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ async def _socket(url: str, protocol: str = "mj1.msgpack") -> AsyncIterator[Sock
 
 
 async def _answer(ws: Socket, wanted: type[Any] | tuple[type[Any], ...]) -> Any:
-    """The next message of a type, skipping frames."""
+    """Return the next message of a type, and skip frames."""
     async with asyncio.timeout(10):
         while True:
             message = MSGPACK.decode_server(await ws.receive_bytes())
@@ -57,7 +57,7 @@ async def _hello(ws: Socket, *fields: Any) -> Any:
 
 @pytest.fixture
 async def arena(start: Any, new_match: Any) -> tuple[Any, Any, str]:
-    """A server, a long match on it, its address."""
+    """Start a server with a long match, and yield the server, the match and the address."""
     server = await start()
     spec = await new_match(server.host.identity.server_id, seconds=60)
     return server, spec, server.host.identity.url
@@ -68,7 +68,7 @@ async def arena(start: Any, new_match: Any) -> tuple[Any, Any, str]:
     [{"exp": 1}, {"iss": "http://elsewhere"}, {"client_id": "other"}, {"token_use": "id"}],
     ids=lambda claims: next(iter(claims)),
 )
-async def test_a_token_that_is_not_good_is_refused(arena: Any, issuer: Any, claims: dict[str, Any]) -> None:
+async def test_an_invalid_token_is_refused(arena: Any, issuer: Any, claims: dict[str, Any]) -> None:
     _, spec, url = arena
     async with _socket(url) as ws:
         assert (await _hello(ws, spec.match_id, issuer.token("ada", **claims))).code == "bad_token"
@@ -76,7 +76,7 @@ async def test_a_token_that_is_not_good_is_refused(arena: Any, issuer: Any, clai
 
 
 @pytest.mark.parametrize("fields", [(), ("", "", "made-up-resume-token")])
-async def test_nobody_comes_in_without_a_token(arena: Any, fields: tuple[str, ...]) -> None:
+async def test_a_client_without_a_token_is_refused(arena: Any, fields: tuple[str, ...]) -> None:
     _, spec, url = arena
     async with _socket(url) as ws:
         assert (await _hello(ws, spec.match_id, *fields)).code == "bad_token"
@@ -94,7 +94,7 @@ async def test_internal_accounts_and_players_never_meet(
         await directory.create_match(spec)
     token = issuer.token("ada", **{"cognito:groups": groups})
     async with _socket(identity.url) as ws:
-        # A client that claims to be internal by itself is not heard: the hello has no such field.
+        # A client cannot declare its account internal, because the `Hello` has no field for that.
         await ws.send_bytes(msgspec.msgpack.encode(["hello", f"m-{not groups}", token, "Ada", "", True, ["internal"]]))
         assert (await _answer(ws, (Welcome, Refused))).code == "bad_token"
     async with _socket(identity.url) as ws:
@@ -114,7 +114,7 @@ async def test_a_full_match_is_refused(arena: Any, player: Any) -> None:
         await player("late").join((spec.match_id, url))
 
 
-async def test_another_server_knows_the_way_to_the_owner(arena: Any, start: Any, issuer: Any, player: Any) -> None:
+async def test_another_server_redirects_to_the_owner(arena: Any, start: Any, issuer: Any, player: Any) -> None:
     _, spec, url = arena
     await player("ada").join((spec.match_id, url))
     other = (await start()).host.identity.url
@@ -124,7 +124,7 @@ async def test_another_server_knows_the_way_to_the_owner(arena: Any, start: Any,
     assert joined.info.slot == 1
 
 
-async def test_behind_one_address_any_server_carries_its_clients_to_the_owner(
+async def test_behind_one_address_a_server_relays_its_clients_to_the_owner(
     start: Any, new_match: Any, player: Any, eventually: Any
 ) -> None:
     owner = await start(play_url="ws://play.test/")
@@ -133,9 +133,9 @@ async def test_behind_one_address_any_server_carries_its_clients_to_the_owner(
     direct = await player("ada").join((spec.match_id, owner.host.identity.private_url))
     carried = await player("bob").join((spec.match_id, front.host.identity.private_url))
     assert carried.info.server_id == owner.host.identity.server_id
-    one, two = await asyncio.gather(Bot(direct).play(), Bot(carried).play())
-    assert one.result == two.result
-    assert two.latency_ms
+    ada, bob = await asyncio.gather(Bot(direct).play(), Bot(carried).play())
+    assert ada.result == bob.result
+    assert bob.latency_ms
     assert (front.host.metrics.relays, owner.host.metrics.relays) == (1, 0)
 
     async def gone() -> bool:
@@ -147,9 +147,9 @@ async def test_behind_one_address_any_server_carries_its_clients_to_the_owner(
 async def test_a_player_who_connects_twice_plays_on_the_newer_connection(arena: Any, issuer: Any) -> None:
     _, spec, url = arena
     async with _socket(url) as first, _socket(url) as second:
-        one = await _hello(first, spec.match_id, issuer.token("ada"))
-        two = await _hello(second, spec.match_id, issuer.token("ada"))
-        assert one.match.slot == two.match.slot
+        earlier = await _hello(first, spec.match_id, issuer.token("ada"))
+        later = await _hello(second, spec.match_id, issuer.token("ada"))
+        assert earlier.match.slot == later.match.slot
         assert (await _answer(first, Refused)).code == "replaced"
         await second.send_bytes(MSGPACK.encode(Ping(7)))
         assert await _answer(second, Pong) == Pong(7)
@@ -168,14 +168,14 @@ async def test_a_returning_player_needs_only_the_resume_token(arena: Any, issuer
         assert [p.name for p in again.match.players] == ["Ada"]
 
 
-async def test_a_player_who_is_gone_before_the_welcome_frees_the_seat(
+async def test_a_player_who_disconnects_before_the_welcome_frees_the_seat(
     arena: Any, issuer: Any, player: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gameserver.server.room._UNWELCOMED_SECONDS", 0.2)
     server, spec, url = arena
     await player("ada").join((spec.match_id, url))
     room = server.host.rooms[spec.match_id]
-    # Nothing is stored from here on, so no welcome is sent.
+    # From here on the server stores nothing, so it sends no welcome.
     monkeypatch.setattr(server.host.committer, "_rooms", list)
     async with _socket(url) as ws:
         await ws.send_bytes(MSGPACK.encode(Hello(spec.match_id, issuer.token("bob"))))
@@ -257,7 +257,7 @@ async def test_a_frame_that_is_too_big_ends_the_connection(arena: Any) -> None:
         assert (await ws.receive()).type in {aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED}
 
 
-async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
+async def test_a_client_that_does_not_read_is_dropped_without_an_effect_on_others(
     arena: Any, issuer: Any, player: Any, eventually: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gameserver.server.room._SLOW_SECONDS", 0.5)
@@ -272,7 +272,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
         await eventually(seated)
         slow = next(c for c in room.connections if c.seat.player_id == "slow")
         while not slow.paused:
-            # The kernel's buffers are filled at once; frames alone would take a minute.
+            # Large messages fill the kernel's buffers at once. Frames alone would need a minute.
             slow.send(Redirect("x" * 60_000))
 
         async def dropped() -> bool:
@@ -287,7 +287,7 @@ async def test_a_client_that_does_not_read_is_dropped_and_disturbs_nobody(
 
 @contextmanager
 def _deaf_client(url: str, hello: bytes) -> Iterator[socket.socket]:
-    """A WebSocket that says hello and then never reads."""
+    """Open a WebSocket, send a hello, and never read."""
     port = int(url.rsplit(":", 1)[1].split("/", maxsplit=1)[0])
     with socket.socket() as raw:
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -297,7 +297,7 @@ def _deaf_client(url: str, hello: bytes) -> Iterator[socket.socket]:
             b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Protocol: mj1.msgpack\r\n\r\n"
         )
-        # One final binary frame with a 16-bit length and a mask of zeros.
+        # A single final binary frame with a 16-bit length and a mask of zeros.
         raw.sendall(b"\x82\xfe" + struct.pack(">H", len(hello)) + b"\x00" * 4 + hello)
         yield raw
 
@@ -318,7 +318,7 @@ async def test_a_full_server_refuses_players(start: Any, new_match: Any, issuer:
 
 
 @pytest.mark.parametrize(("path", "protocol", "status"), [("/other", "mj1.msgpack", 404), ("/play", "chat", 400)])
-async def test_a_handshake_that_does_not_fit_is_answered_by_http(
+async def test_a_wrong_handshake_is_answered_with_an_http_error(
     arena: Any, path: str, protocol: str, status: int
 ) -> None:
     url = arena[2].removesuffix("/play")
@@ -328,7 +328,7 @@ async def test_a_handshake_that_does_not_fit_is_answered_by_http(
     assert refused.value.status == status
 
 
-async def test_bytes_that_are_no_http_do_no_harm(arena: Any, player: Any) -> None:
+async def test_bytes_that_are_no_http_do_not_affect_players(arena: Any, player: Any) -> None:
     server, spec, url = arena
     port = int(url.rsplit(":", 1)[1].split("/")[0])
     for data in (b"", b"\x16\x03\x01" * 100, b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 5000):
@@ -339,7 +339,7 @@ async def test_bytes_that_are_no_http_do_no_harm(arena: Any, player: Any) -> Non
     assert server.host.players == 1
 
 
-async def test_operations_port(arena: Any, player: Any) -> None:
+async def test_the_operations_port_answers(arena: Any, player: Any) -> None:
     server, spec, url = arena
     await player("ada").join((spec.match_id, url))
     base = f"http://127.0.0.1:{server.ops_port}"
@@ -378,7 +378,7 @@ async def test_operators_see_load_latency_and_lag(arena: Any, player: Any, event
         return bool(metrics.input_to_state) and metrics.frames_sent > 0
 
     await eventually(measured)
-    # A tick has 50 ms at 20 Hz; more is what a busy machine adds.
+    # A tick takes 50 ms at 20 Hz. A busy machine adds to that.
     assert 0 < metrics.input_to_state[0] < 5
     assert metrics.bytes_received > MAX_INPUTS_PER_SECOND
     async with (
@@ -415,7 +415,7 @@ class _Broken:
         raise ZeroDivisionError
 
 
-async def test_a_fault_in_the_rules_ends_only_that_match(arena: Any, new_match: Any, player: Any) -> None:
+async def test_a_fault_in_the_rules_ends_only_its_match(arena: Any, new_match: Any, player: Any) -> None:
     server, spec, url = arena
     other = await new_match(server.host.identity.server_id, seconds=0.5)
     broken = await player("ada").join((spec.match_id, url))

@@ -1,4 +1,4 @@
-"""What players say reaches the match's players, and every store only sealed."""
+"""Tests of the chat: a line reaches the players of its match, and every store contains it only encrypted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _logged(folder: Path) -> str:
     return "".join(logs)
 
 
-async def test_a_line_is_told_to_all_and_stored_sealed(
+async def test_a_chat_line_reaches_all_players_and_is_stored_sealed(
     whole_region: Any, eventually: Any, redis_url: str, tmp_path: Path
 ) -> None:
     url = f"http://127.0.0.1:{whole_region.port}"
@@ -87,7 +87,7 @@ async def test_a_line_is_told_to_all_and_stored_sealed(
     assert SECRET not in _logged(tmp_path)
 
 
-async def test_who_says_too_much_is_told_so_and_plays_on(
+async def test_a_player_who_chats_too_much_is_notified_and_keeps_playing(
     start: Any, new_match: Any, player: Any, make_settings: Any, eventually: Any
 ) -> None:
     settings = make_settings()
@@ -112,7 +112,9 @@ async def test_who_says_too_much_is_told_so_and_plays_on(
     assert not ada.ended.done()
 
 
-async def test_a_server_without_a_key_says_so(start: Any, new_match: Any, player: Any, eventually: Any) -> None:
+async def test_a_server_without_a_key_reports_that_chat_is_unavailable(
+    start: Any, new_match: Any, player: Any, eventually: Any
+) -> None:
     server = await start()
     spec = await new_match(server.host.identity.server_id, seconds=30.0)
     ada = await player("ada").join((spec.match_id, server.host.identity.url))

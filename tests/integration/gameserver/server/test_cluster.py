@@ -1,4 +1,4 @@
-"""Directory, leases and store on a real Redis."""
+"""Tests of the directory, the leases and the match store on a real Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gameserver.match import MatchSpec
 from gameserver.runtime.aws import AwsClients
 from gameserver.server.process import end_tasks
 
-# No test waits for it: a lease that must have run out is ended by `_lapse`, so that none ends while it should hold.
+# The length of leases in these tests. `_lapse` ends a lease that must have expired, so no test waits for its end.
 LEASE = 30.0
 
 
@@ -41,7 +41,7 @@ def _commit(match_id: str, token: int, first: int = 0, last: int = -1, snapshot:
 
 
 async def _lapse(redis: Redis, match_id: str) -> None:
-    """Let the lease of the match run out, now."""
+    """Let the lease of the match expire at once."""
     assert 0 < await redis.pttl(keys.lease(match_id)) <= LEASE * 1000
     await redis.pexpire(keys.lease(match_id), 1)
     while await redis.exists(keys.lease(match_id)):  # noqa: ASYNC110 - only Redis can tell
@@ -62,14 +62,14 @@ async def test_a_match_has_one_owner_until_its_lease_ends(new_match: Any, stores
     assert await stores["s2"][0].acquire(spec.match_id) == 2
 
 
-async def test_many_servers_that_want_a_match_get_one_owner(new_match: Any, redis: Redis) -> None:
+async def test_of_many_servers_that_want_a_match_one_becomes_its_owner(new_match: Any, redis: Redis) -> None:
     spec = await new_match("s1")
     attempts = [Leases(redis, f"server-{n}", 5).acquire(spec.match_id) for n in range(20)]
     results = await asyncio.gather(*attempts, return_exceptions=True)
     assert [result for result in results if not isinstance(result, LeaseHeld)] == [1]
 
 
-async def test_a_server_that_was_started_again_takes_its_own_lease_at_once(new_match: Any, stores: Any) -> None:
+async def test_a_restarted_server_acquires_its_own_lease_at_once(new_match: Any, stores: Any) -> None:
     spec = await new_match("s1")
     assert await stores["s1"][0].acquire(spec.match_id) == 1
     assert await stores["s1"][0].acquire(spec.match_id) == 2
@@ -83,7 +83,7 @@ async def test_a_server_whose_name_begins_like_the_owners_is_not_the_owner(new_m
         await Leases(redis, "game-1", 5).acquire(spec.match_id)
 
 
-async def test_nobody_can_own_a_match_that_does_not_exist(stores: Any) -> None:
+async def test_no_server_can_own_a_match_that_does_not_exist(stores: Any) -> None:
     with pytest.raises(NoSuchMatch):
         await stores["s1"][0].acquire("nothing")
 
@@ -111,7 +111,9 @@ async def test_only_the_last_owner_may_write_anything(new_match: Any, stores: An
     assert await redis.get(keys.lease(spec.match_id)) == b"s2:%d" % second
 
 
-async def test_an_owner_that_slept_while_nobody_took_over_goes_on(new_match: Any, stores: Any, redis: Redis) -> None:
+async def test_an_owner_that_was_stopped_continues_if_no_server_took_over(
+    new_match: Any, stores: Any, redis: Redis
+) -> None:
     spec = await new_match("s1")
     leases, store = stores["s1"]
     token = await leases.acquire(spec.match_id)
@@ -145,13 +147,13 @@ async def test_commits_of_several_matches_do_not_affect_each_other(new_match: An
     assert await store.advance(advances) == [CommitStatus.STORED, CommitStatus.FENCED, CommitStatus.FORGOTTEN]
 
 
-async def test_a_commit_without_redis_fails_and_says_so() -> None:
+async def test_a_commit_without_redis_fails_and_is_logged() -> None:
     nowhere = Redis(host="127.0.0.1", port=9, socket_connect_timeout=0.2)
     assert await MatchStore(nowhere, "s1", LEASE).commit([_commit("m", 1)]) == [CommitStatus.FAILED]
     await nowhere.aclose()
 
 
-async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores: Any, redis: Redis) -> None:
+async def test_a_lost_match_is_written_again_by_its_owner(new_match: Any, stores: Any, redis: Redis) -> None:
     spec = await new_match("s1")
     leases, store = stores["s1"]
     token = await leases.acquire(spec.match_id)
@@ -165,7 +167,7 @@ async def test_a_lost_match_is_written_anew_by_its_owner(new_match: Any, stores:
     assert [event.sequence for event in stored.events] == [4, 5, 6]
 
 
-async def test_one_call_judges_each_match_by_itself(new_match: Any, stores: Any, redis: Redis) -> None:
+async def test_each_match_of_a_call_has_its_own_result(new_match: Any, stores: Any, redis: Redis) -> None:
     leases, store = stores["s1"]
     specs = [await new_match("s1") for _ in range(4)]
     tokens = [await leases.acquire(spec.match_id) for spec in specs]
@@ -221,7 +223,7 @@ async def test_a_released_match_is_free_and_meant_for_its_successor(
     assert await directory.owner(spec.match_id) is None
 
 
-async def test_a_match_nobody_touches_grows_stale(new_match: Any, stores: Any, redis: Redis) -> None:
+async def test_a_match_that_no_owner_reports_becomes_stale(new_match: Any, stores: Any, redis: Redis) -> None:
     spec = await new_match("s1")
     leases, _ = stores["s1"]
     assert await leases.stale(30, 10) == []
@@ -254,7 +256,7 @@ async def test_a_draining_or_full_server_is_not_picked(directory: Directory) -> 
     assert await directory.pick_server(2) is None
 
 
-async def test_a_match_is_where_its_owner_is(directory: Directory, new_match: Any, stores: Any) -> None:
+async def test_a_match_is_located_at_its_owner(directory: Directory, new_match: Any, stores: Any) -> None:
     spec = await new_match("s1")
     assert await directory.locate(spec.match_id) == (spec, None)
     await directory.heartbeat(_server("s3"))
@@ -285,8 +287,10 @@ async def test_an_open_match_is_offered_as_often_as_it_has_seats(
     assert await directory.find_open("other") is None
 
 
-async def test_seven_at_the_same_moment_get_two_matches_of_four_seats(redis: Redis, directory: Directory) -> None:
-    """Each of them has found no match, as in seven API processes: nothing but Redis keeps them apart."""
+async def test_seven_players_at_the_same_moment_get_two_matches_of_four_seats(
+    redis: Redis, directory: Directory
+) -> None:
+    """Let seven callers each read that no match is open, as seven API processes may. Only Redis coordinates them."""
     await directory.heartbeat(_server("s1", max_players=100))
     looked = asyncio.Barrier(7)
 
@@ -295,8 +299,8 @@ async def test_seven_at_the_same_moment_get_two_matches_of_four_seats(redis: Red
         assert await mine.find_open("duel") is None
         await looked.wait()
         spec = MatchSpec(f"m{number}", "duel", 4, 60.0, "arena", time.time_ns() // 1_000_000, "s1")
-        found = await mine.create_unless_open(spec)
-        return spec.match_id if found is None else found[0].match_id
+        joined = await mine.create_unless_open(spec)
+        return spec.match_id if joined is None else joined[0].match_id
 
     matches = Counter(await asyncio.gather(*map(quick_match, range(7))))
     assert sorted(matches.values()) == [3, 4]
@@ -304,7 +308,7 @@ async def test_seven_at_the_same_moment_get_two_matches_of_four_seats(redis: Red
     for number in range(7):
         kept = await redis.exists(keys.spec(f"m{number}"), keys.seats(f"m{number}"))
         assert kept == (2 if f"m{number}" in matches else 0)
-    # The eighth takes the last seat, the ninth finds none.
+    # The eighth caller gets the last seat, and the ninth caller gets none.
     last = await directory.find_open("duel")
     assert last is not None
     assert matches[last[0].match_id] == 3
@@ -319,7 +323,7 @@ async def test_a_seat_that_was_kept_is_free_again_within_five_seconds(
     assert await directory.find_open("test") is not None
     assert await directory.find_open("test") is not None
     assert await directory.find_open("test") is None
-    # Two players who never arrive: their seats come back by Redis's clock alone.
+    # Two players never join. Their seats become free again by Redis's clock alone.
     started = time.monotonic()
     while await directory.find_open("test") is None:
         await directory.heartbeat(_server("s1"))

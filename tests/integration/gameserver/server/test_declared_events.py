@@ -1,4 +1,4 @@
-"""Events of a studio's own types, from its rules to PostgreSQL; an event that cannot be stored ends its match."""
+"""Tests of events that a studio's rules declare, from the rules to PostgreSQL. An unstorable event ends its match."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ REFUSED = {
 
 @pytest.fixture
 def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a module that servers can import, with the game above."""
+    """Write the game above into a module that servers can import, and return the module's name."""
     package = f"studio_{uuid.uuid4().hex}"
     (tmp_path / package).mkdir()
     (tmp_path / package / "cards.py").write_text(CARDS)
@@ -81,7 +81,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 class Queues:
-    """The persistence queue and its dead-letter queue."""
+    """Holds the persistence queue and its dead-letter queue."""
 
     def __init__(self, services: Services) -> None:
         self._sqs, self.url = services.aws.sqs, services.settings.persistence_queue_url
@@ -92,7 +92,7 @@ class Queues:
         self._sqs.set_queue_attributes(QueueUrl=self.url, Attributes={"RedrivePolicy": redrive})
 
     def count(self, url: str) -> int:
-        """Messages in a queue, those under way included."""
+        """Return the number of messages in a queue, including received messages that are not deleted yet."""
         names = "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"
         return sum(map(int, self._attributes(url, *names).values()))
 
@@ -110,7 +110,7 @@ async def test_declared_events_are_stored_and_others_end_the_match(
     server = await spawn(events_topic_arn=settings.events_topic_arn, aws_endpoint_url=settings.aws_endpoint_url)
 
     async def play(*actions: dict[str, Any]) -> tuple[str, str]:
-        """Returns: the match's id, and the reason of its end."""
+        """Play a match, and return its id and the reason of its end."""
         spec = await new_match(server.settings.server_id, seconds=60.0, seats=1, rules=rules)
         url = f"ws://127.0.0.1:{server.settings.port}"
         seat = await player(f"player-{spec.match_id}").join((spec.match_id, url))
@@ -151,6 +151,6 @@ async def test_declared_events_are_stored_and_others_end_the_match(
         ("card.played", {**by, "card": 7}),
         ("table.closed", {**by, **closed}),
     ]
-    # Of the other matches there is only the event before the refused event.
+    # Each of the other matches has only stored the event before the refused event.
     others = [(row["match_id"], row["type"]) for row in rows if row["match_id"] != good]
     assert sorted(others) == sorted((match_id, "card.played") for match_id, _ in refused.values())

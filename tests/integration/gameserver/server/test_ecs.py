@@ -1,4 +1,4 @@
-"""A game server as an ECS task, against an agent that answers as the documented endpoints do."""
+"""Tests of a game server as an ECS task, against an agent that answers as AWS documents the endpoints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ SETTINGS = Settings(project="p", environment="e", region="us-east-1")
 
 
 class Agent:
-    """`asked` holds the bodies of the requests for protection; `refusal` is answered to them while it is set."""
+    """Answers like the ECS agent.
+
+    Attributes:
+        asked: bodies of the requests for protection.
+        refusal: the answer to these requests while it is set.
+    """
 
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
@@ -76,20 +81,20 @@ class Agent:
 
 @pytest.fixture
 def agent() -> Iterator[Agent]:
-    made = Agent()
-    yield made
-    made.close()
+    emulated = Agent()
+    yield emulated
+    emulated.close()
 
 
-def test_a_task_is_called_by_its_id_and_stands_in_its_zone(agent: Agent) -> None:
-    found = ecs.identified(SETTINGS, agent.variables)
-    assert (found.server_id, found.zone) == (f"game-{TASK_ID}", "us-east-1b")
+def test_a_server_gets_its_id_and_zone_from_its_task(agent: Agent) -> None:
+    settings = ecs.identified(SETTINGS, agent.variables)
+    assert (settings.server_id, settings.zone) == (f"game-{TASK_ID}", "us-east-1b")
     given = Settings(project="p", environment="e", region="r", server_id="mine", zone="z")
     assert ecs.identified(given, agent.variables) is given
     assert ecs.identified(SETTINGS, {}) is SETTINGS
 
 
-def test_an_agent_that_stumbles_is_asked_again_and_one_that_is_away_stops_no_server(agent: Agent) -> None:
+def test_a_failing_agent_is_called_again_and_a_missing_agent_stops_no_server(agent: Agent) -> None:
     agent.metadata_failures = 2
     assert ecs.identified(SETTINGS, agent.variables).zone == "us-east-1b"
     agent.metadata_failures = 3
@@ -105,8 +110,8 @@ class Clock:
 
 @pytest.fixture
 async def session() -> Any:
-    async with aiohttp.ClientSession() as made:
-        yield made
+    async with aiohttp.ClientSession() as client:
+        yield client
 
 
 async def test_a_task_is_protected_while_it_has_matches(agent: Agent, session: Any) -> None:
@@ -135,7 +140,7 @@ async def test_a_server_that_always_has_matches_can_be_replaced(agent: Agent, se
         await protection.look(session)
         protected += [clock.now - 1000.0] * (len(agent.asked) - before)
         clock.now += 5
-    # Four minutes, as ECS ends them by itself, then the pause.
+    # The protection lasts four minutes, after which ECS ends it. Then the pause begins.
     assert protected == [0.0, 330.0]
     assert all(wish["ProtectionEnabled"] for wish in agent.asked)
 
@@ -147,7 +152,7 @@ async def test_a_server_that_always_has_matches_can_be_replaced(agent: Agent, se
         {"error": {"Arn": TASK_ARN, "Code": "AccessDeniedException", "Message": "not authorized"}},
     ],
 )
-async def test_a_refusal_is_no_protection_and_is_not_repeated_at_once(
+async def test_a_refused_protection_is_not_requested_again_at_once(
     agent: Agent, session: Any, refusal: dict[str, Any]
 ) -> None:
     clock = Clock()
@@ -163,19 +168,19 @@ async def test_a_refusal_is_no_protection_and_is_not_repeated_at_once(
     assert len(agent.asked) == 2
 
 
-async def test_an_agent_that_is_away_is_no_error(session: Any) -> None:
+async def test_a_missing_agent_is_no_error(session: Any) -> None:
     await ecs.TaskProtection("http://127.0.0.1:9/api/x", 60, lambda: True).look(session)
 
 
 def test_a_protection_outlasts_the_longest_match() -> None:
     modes = (Mode("a", 2, 8), Mode("b", 2, 200))
-    made = ecs.protection(modes, lambda: True, {ecs.AGENT_VARIABLE: "http://127.0.0.1:9"})
-    assert made is not None
-    assert made.minutes == math.ceil(200 / 60) + 1
+    protection = ecs.protection(modes, lambda: True, {ecs.AGENT_VARIABLE: "http://127.0.0.1:9"})
+    assert protection is not None
+    assert protection.minutes == math.ceil(200 / 60) + 1
     assert ecs.protection(modes, lambda: True, {}) is None
 
 
-async def test_a_game_server_as_a_task(
+async def test_a_game_server_runs_as_a_task(
     agent: Agent,
     spawn: Any,
     new_match: Any,
@@ -188,7 +193,7 @@ async def test_a_game_server_as_a_task(
         monkeypatch.setenv(name, value)
     name = f"game-{TASK_ID}"
     process = await spawn(server_id="", zone="", expected_id=name)
-    server = next(one for one in await directory.servers() if one.id == name)
+    server = next(listed for listed in await directory.servers() if listed.id == name)
     assert server.zone == "us-east-1b"
     spec = await new_match(name, seconds=30.0)
     await player("ada").join((spec.match_id, server.url), name="Ada")
@@ -198,7 +203,7 @@ async def test_a_game_server_as_a_task(
 
     await eventually(protected)
     lines = [json.loads(line) for line in process.log.read_text().splitlines() if '"server_status"' in line]
-    # Fields that the metric filter of terraform/modules/game_service reads.
+    # The metric filter of terraform/modules/game_service reads these fields.
     assert lines[0]["event"] == "server_status"
     assert lines[0]["players"] == 0
     assert {line["server_id"] for line in lines} == {name}

@@ -1,4 +1,4 @@
-"""Matches outlive their server: killed, stopped and woken, drained, or started again under the same name."""
+"""Tests that matches survive their server, when it is killed, stopped for a while, drained or restarted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from gameserver.server.host import UnplayableError
 
 @dataclass
 class Events:
-    """A topic and the queue behind it."""
+    """Holds a topic and the queue that is subscribed to it."""
 
     topic_arn: str
     queue_url: str
@@ -33,16 +33,16 @@ class Events:
     sqs: Any
 
     def received(self) -> dict[str, dict[str, Any]]:
-        """Everything that has arrived, by event id; checks that what came twice was the same."""
-        found: dict[str, dict[str, Any]] = {}
+        """Return the received events by event id. An event that was received twice must be the same."""
+        received: dict[str, dict[str, Any]] = {}
         while True:
             answer = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10, WaitTimeSeconds=0)
             messages = answer.get("Messages", [])
             if not messages:
-                return found
+                return received
             for message in messages:
                 for body in json.loads(message["Body"]):
-                    same = found.setdefault(body["event_id"], body)
+                    same = received.setdefault(body["event_id"], body)
                     assert same["payload"] == body["payload"]
                 self.sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
 
@@ -66,8 +66,10 @@ Playing = list[asyncio.Task[MatchReport]]
 
 
 async def _play(player: Any, spec: Any, url: str, players: int, *, others: bool = True) -> Playing:
-    """Bots in a match that is well under way: each has seen points acknowledged and, where there are `others`, knows
-    another server, since there is no API to ask here."""
+    """Return bots that play, and wait until each has received an event about points.
+
+    With `others`, each bot also knows another server's address, because these tests have no API that returns it.
+    """
     seats: list[PlayerConnection] = [await player(f"player-{n}").join((spec.match_id, url)) for n in range(players)]
     playing = [asyncio.create_task(Bot(seat).play()) for seat in seats]
 
@@ -89,7 +91,7 @@ def _finished(redis: Redis, match_id: str) -> Callable[[], Awaitable[bool]]:
 
 
 def _check_acknowledged(reports: list[MatchReport]) -> None:
-    """What was acknowledged before the interruption counts in the result."""
+    """Check that points which were acknowledged before the interruption count in the result."""
     result = reports[0].result
     final = {entry["player_id"]: entry["score"] for entry in result["players"]}
     for report in reports:
@@ -126,7 +128,7 @@ async def test_a_killed_owner_loses_nothing_that_was_acknowledged(
     assert [body["type"] for body in mine.values()].count("match.ended") == 1
 
 
-async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
+async def test_an_owner_that_continues_after_a_stop_writes_nothing(
     spawn: Any, new_match: Any, player: Any, redis: Redis, eventually: Any
 ) -> None:
     owner, other = await spawn(), await spawn()
@@ -151,7 +153,7 @@ async def test_an_owner_that_was_stopped_and_wakes_up_writes_nothing(
         assert report.interruptions[-1].to_server == other.settings.server_id
 
 
-async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: Any, player: Any) -> None:
+async def test_a_drain_hands_matches_over_and_exits_with_0(spawn: Any, new_match: Any, player: Any) -> None:
     owner, other = await spawn(), await spawn()
     spec = await new_match(owner.settings.server_id, seconds=5.0)
     playing = await _play(player, spec, f"ws://127.0.0.1:{owner.settings.port}", 3)
@@ -166,7 +168,7 @@ async def test_drain_hands_matches_over_and_ends_with_0(spawn: Any, new_match: A
 
 
 async def _redirect(url: str, match_id: str, token: str, seated: asyncio.Event) -> Redirect:
-    """Join by a plain WebSocket, and return what the server says when it sends its players away."""
+    """Join by a plain WebSocket, and return the server's redirect at its drain."""
     async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=("mj1.msgpack",)) as ws:
         await ws.send_bytes(MSGPACK.encode(Hello(match_id, token)))
         while True:
@@ -181,7 +183,7 @@ async def _redirect(url: str, match_id: str, token: str, seated: asyncio.Event) 
 async def test_a_drain_hands_over_long_before_the_lease_ends(
     spawn: Any, new_match: Any, player: Any, issuer: Any, redis: Redis, eventually: Any, asked_by: str
 ) -> None:
-    """After a crash, a match waits for the end of its lease. With a lease of ten minutes, only a hand-over saves it."""
+    """Use a lease of ten minutes, so that only a hand-over, and not the end of the lease, can move the match."""
     owner, other = await spawn(lease_seconds=600.0), await spawn(lease_seconds=600.0)
     name, url = owner.settings.server_id, f"ws://127.0.0.1:{owner.settings.port}/play"
     spec = await new_match(name, seconds=5.0)
@@ -203,7 +205,7 @@ async def test_a_drain_hands_over_long_before_the_lease_ends(
         assert b"hand_over_incomplete" not in owner.log.read_bytes()
 
 
-async def test_a_server_alone_goes_on_with_its_matches_after_a_restart(spawn: Any, new_match: Any, player: Any) -> None:
+async def test_a_single_server_continues_its_matches_after_a_restart(spawn: Any, new_match: Any, player: Any) -> None:
     first = await spawn(server_id="game-alone")
     spec = await new_match("game-alone", seconds=5.0)
     playing = await _play(player, spec, f"ws://127.0.0.1:{first.settings.port}", 2, others=False)
@@ -213,7 +215,7 @@ async def test_a_server_alone_goes_on_with_its_matches_after_a_restart(spawn: An
     _check_acknowledged(await asyncio.gather(*playing))
 
 
-async def test_a_match_outlives_a_redis_that_forgets_everything(
+async def test_a_match_survives_a_redis_that_loses_its_data(
     start: Any, new_match: Any, player: Any, redis: Redis, directory: Directory, eventually: Any
 ) -> None:
     server = await start()
@@ -241,7 +243,7 @@ async def test_a_match_that_ended_but_was_not_published_is_finished_by_another_s
     assert [body["payload"] for body in ended] == [report.result]
 
 
-async def test_a_match_that_nobody_can_restore_is_ended_instead_of_being_tried_for_a_day(
+async def test_a_match_that_no_server_can_restore_is_ended_after_a_few_attempts(
     start: Any, new_match: Any, redis: Redis, events: Events, eventually: Any
 ) -> None:
     server = await start(aws_endpoint_url=events.endpoint, events_topic_arn=events.topic_arn)
@@ -251,7 +253,7 @@ async def test_a_match_that_nobody_can_restore_is_ended_instead_of_being_tried_f
         await server.host.adopt(spec.match_id)
 
     async def given_up() -> bool:
-        # The server's own sweep may try as well.
+        # The server's sweep may also try to restore the match.
         with contextlib.suppress(UnplayableError):
             await server.host.adopt(spec.match_id)
         return server.host.metrics.matches_failed == 1

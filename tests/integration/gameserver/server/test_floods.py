@@ -1,4 +1,4 @@
-"""A client that sends too much, or that connects and never joins, costs the other players nothing."""
+"""Tests that a client which sends too much, or which connects and never joins, does not affect other players."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from gameserver.protocol import MAX_INPUTS_PER_SECOND, MSGPACK, Hello, Input, Refused
 
 _ALLOWED = 13 * MAX_INPUTS_PER_SECOND + 1
-"""Frames that a client can send at once until it is disconnected: a second's worth starts the count, two more are
-accepted, ten are dropped (docs/protocol.md, Bounds)."""
+"""Frames that a client can send at once before it is disconnected. They are the worth of thirteen seconds: one second
+starts the count, two more are accepted, and ten are dropped (docs/protocol.md, Bounds)."""
 
 _PING, _PONG, _BINARY = 0x89, 0x8A, 0x82
 _KINDS = {"pings": _PING, "pongs": _PONG, "inputs": _BINARY}
@@ -23,7 +23,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def _frame(first: int, payload: bytes = b"") -> bytes:
-    """A client's frame, masked with zeros."""
+    """Return a client's WebSocket frame, masked with zeros."""
     size = len(payload)
     length = bytes([0x80 | size]) if size < 126 else bytes([0x80 | 126]) + size.to_bytes(2, "big")
     return bytes([first]) + length + bytes(4) + payload
@@ -52,7 +52,7 @@ async def _websocket(url: str, source: str = "127.0.0.1") -> AsyncIterator[Strea
 
 
 async def _frames(reader: asyncio.StreamReader, *, until: int | None = None) -> list[tuple[int, bytes]]:
-    """What the server sends until it closes, or until the first frame of kind `until`."""
+    """Return the frames that the server sends until it closes, or until the first frame of the kind `until`."""
     frames = []
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         async with asyncio.timeout(60):
@@ -72,7 +72,7 @@ def _messages(frames: list[tuple[int, bytes]]) -> list[Any]:
 
 @pytest.fixture
 async def arena(start: Any, new_match: Any) -> tuple[Any, Any, str]:
-    """A server, a long match on it, its address."""
+    """Start a server with a long match, and yield the server, the match and the address."""
     server = await start()
     spec = await new_match(server.host.identity.server_id, seconds=60)
     return server, spec, server.host.identity.url
@@ -86,7 +86,7 @@ async def test_a_flood_of_any_kind_of_frame_ends_the_connection_at_once(
     server, spec, url = arena
     async with _websocket(url) as (reader, writer):
         if seated or kind == "inputs":
-            # Before its welcome, a client's inputs are ignored but counted.
+            # The server ignores a client's inputs before the welcome, but counts them.
             token = issuer.token("mallory")
             writer.write(_frame(_BINARY, MSGPACK.encode(Hello(spec.match_id, token))))
         if seated:
@@ -95,7 +95,7 @@ async def test_a_flood_of_any_kind_of_frame_ends_the_connection_at_once(
         started = time.monotonic()
         writer.write(_frame(_KINDS[kind], payload) * (_ALLOWED + 1))
         frames = await _frames(reader)
-        # Far less than the 3 s that other refused clients have to read their last messages.
+        # Other refused clients have 3 s to read their last messages. This client is cut much earlier.
         assert time.monotonic() - started < 2
     refusals = [message.code for message in _messages(frames) if isinstance(message, Refused)]
     assert refusals in ([], ["rate_limited"]), "the last message may be lost when the connection is cut"
@@ -126,7 +126,7 @@ async def test_frames_after_a_refusal_are_ignored(arena: Any) -> None:
     assert server.host.metrics.protocol_errors == 1
 
 
-async def test_a_client_that_does_not_read_gets_no_pongs(arena: Any, eventually: Any) -> None:
+async def test_a_client_that_does_not_read_receives_no_pongs(arena: Any, eventually: Any) -> None:
     server, _, url = arena
     async with _websocket(url) as (reader, writer):
 
@@ -168,7 +168,7 @@ async def test_connections_that_never_join_are_bounded_for_each_address(
 
         await eventually(eight_came)
         assert len(server.host._unjoined) == 5
-        # The oldest have made room, also for a player at the same address.
+        # The server has closed the oldest connections, so a player at the same address can join.
         for reader, _ in idle[:3]:
             assert not _messages(await _frames(reader))
         assert (await player("ada").join((spec.match_id, identity.url))).info.slot == 0

@@ -1,4 +1,4 @@
-"""Python's full look for garbage may wait for hours: players and matches leave no cycles of ours behind."""
+"""Tests that full garbage collections can wait for hours, because players and matches leave no reference cycles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from gameserver.server import garbage
 
 
-async def test_players_and_matches_that_are_gone_are_freed_at_once(
+async def test_departed_players_and_ended_matches_are_freed_at_once(
     start: Any, new_match: Any, player: Any, eventually: Any
 ) -> None:
     server = await start()
@@ -34,16 +34,16 @@ async def test_players_and_matches_that_are_gone_are_freed_at_once(
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
         ours = ("gameserver.server", "gameserver.match", "gameserver.rules", "picows", "aiofastnet")
-        found = Counter(type(one).__qualname__ for one in gc.garbage if type(one).__module__.startswith(ours))
+        cycles = Counter(type(item).__qualname__ for item in gc.garbage if type(item).__module__.startswith(ours))
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
         gc.enable()
         gc.collect()
-    assert not found
+    assert not cycles
 
 
-async def test_a_full_look_waits_until_nobody_plays(monkeypatch: Any) -> None:
+async def test_a_full_collection_waits_until_no_player_is_connected(monkeypatch: Any) -> None:
     monkeypatch.setattr(garbage, "_ROUND_SECONDS", 0.01)
     looked: list[int] = []
     monkeypatch.setattr(garbage.gc, "collect", lambda: looked.append(1) or 0)

@@ -1,4 +1,4 @@
-"""Bots in games that are not the bundled arena: as a studio's health checks and load tests meet them."""
+"""Tests of bots in games other than the bundled arena, as a studio's health checks and load tests use them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from gameserver.client import Bot, PilotError
 
-# A game that nothing happens in, in a module of the studio's own.
+# A game in which nothing happens, in a module of the studio.
 STILL = """
 class Still:
     action_type = bool
@@ -56,7 +56,7 @@ pilot = Faulty
 
 @pytest.fixture
 def studio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """`studio(text)`: name of an importable module with this text."""
+    """Return the function `studio(text)`, which writes an importable module and returns its name."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def module(text: str) -> str:
@@ -76,18 +76,18 @@ async def _seats(start: Any, new_match: Any, player: Any, rules: str) -> list[An
 
 
 async def test_bots_take_turns_until_a_row_is_full(start: Any, new_match: Any, player: Any) -> None:
-    one, two = await asyncio.gather(
+    ada, bob = await asyncio.gather(
         *(Bot(seat).play() for seat in await _seats(start, new_match, player, "noughts")),
     )
-    assert one.result == two.result
-    assert one.result["reason"] == "finished"
-    # From the top left in turn: the corners and the middle are the first player's.
-    assert [(p["player_id"], p["score"]) for p in one.result["players"]] == [("ada", 1), ("bob", 0)]
-    assert one.inputs >= 4
-    assert one.latency_ms
+    assert ada.result == bob.result
+    assert ada.result["reason"] == "finished"
+    # The players fill the board from the top left in turn, so the first player has the corners and the middle.
+    assert [(p["player_id"], p["score"]) for p in ada.result["players"]] == [("ada", 1), ("bob", 0)]
+    assert ada.inputs >= 4
+    assert ada.latency_ms
 
 
-async def test_rules_without_a_pilot_are_watched_to_their_end(
+async def test_a_bot_without_a_pilot_watches_the_match_to_its_end(
     start: Any, new_match: Any, player: Any, studio: Callable[[str], str]
 ) -> None:
     seats = await _seats(start, new_match, player, studio(STILL))

@@ -1,4 +1,4 @@
-"""Whole matches, played by bots."""
+"""Tests with whole matches that bots play."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_bots_play_a_match_to_its_end(start: Any, new_match: Any, player: 
         assert report.reconnects == 0
 
 
-async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: Any) -> None:
+async def test_a_player_signs_up_and_plays_to_the_stored_result(whole_region: Any, eventually: Any) -> None:
     url = f"http://127.0.0.1:{whole_region.port}"
     async with GameClient(url) as ada, GameClient(url) as bob:
 
@@ -51,8 +51,8 @@ async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: 
         ticket = await ada.create_match("probe")
         assert (await bob.create_match("probe", join="open")).match_id == ticket.match_id
         seats = [await player.join(ticket) for player in (ada, bob)]
-        one, two = await asyncio.gather(*(Bot(seat).play() for seat in seats))
-        assert one.result == two.result
+        first, second = await asyncio.gather(*(Bot(seat).play() for seat in seats))
+        assert first.result == second.result
 
         async def stored() -> bool:
             return bool((await ada.match(ticket.match_id))["result"])
@@ -61,9 +61,9 @@ async def test_from_sign_up_to_the_stored_result(whole_region: Any, eventually: 
         answer = await ada.match(ticket.match_id)
         assert answer["state"] == "ended"
         assert {p["player_id"]: p["score"] for p in answer["result"]["players"]} == {
-            p["player_id"]: p["score"] for p in one.result["players"]
+            p["player_id"]: p["score"] for p in first.result["players"]
         }
-        assert {p["display_name"] for p in one.result["players"]} == {"Ada", "Bob"}
+        assert {p["display_name"] for p in first.result["players"]} == {"Ada", "Bob"}
 
         async def counted() -> bool:
             return int((await bob.profile())["matches"]) == 1

@@ -1,4 +1,4 @@
-"""An operator can follow a player through the log, by ids."""
+"""Tests that an operator can follow a player through the log by ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def test_players_are_followed_by_ids_and_nothing_personal(
     ada, bob = player("ada-id"), player("bob-id")
     coming = await ada.join(place, name="Ada Lovelace")
     leaving = await bob.join(place, name="Bob")
-    # The connection breaks, and the client comes back to its seat by itself: maybe before the server sees the break.
+    # The connection breaks, and the client reconnects automatically, perhaps before the server notices the break.
     coming._listener.drop()
 
     async def followed(*expected: tuple[str, str, bool]) -> bool:

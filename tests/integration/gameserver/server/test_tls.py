@@ -1,4 +1,4 @@
-"""Game servers that speak TLS, and the game's own clients before an impostor with a certificate of another name."""
+"""Tests of game servers with TLS, and of the game's clients at an impostor whose certificate has another name."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from mjctl.local.layout import Layout
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    made = Layout(tmp_path / "local" / "us-east-1")
-    certificates.issue(made)
-    return made
+    region_layout = Layout(tmp_path / "local" / "us-east-1")
+    certificates.issue(region_layout)
+    return region_layout
 
 
 @pytest.fixture
 def tls(layout: Layout) -> dict[str, str]:
-    """Settings of a server that ends TLS itself."""
+    """Return the settings of a server that ends TLS itself."""
     return {
         "tls_ca_file": str(layout.tls_authority),
         "tls_certificate_file": str(layout.tls_certificate),
@@ -46,7 +46,7 @@ def tls(layout: Layout) -> dict[str, str]:
 
 @pytest.fixture
 async def seat(layout: Layout, issuer: Any) -> AsyncIterator[Callable[..., GameClient]]:
-    """`seat("ada")`: a player who trusts the region's authority, or `trusts` another."""
+    """Return the factory `seat("ada")` of players who trust the region's authority, or the authority in `trusts`."""
     async with contextlib.AsyncExitStack() as stack:
 
         def make(player_id: str, trusts: Path | None = None) -> GameClient:
@@ -85,18 +85,18 @@ async def test_a_relay_between_servers_is_encrypted(start: Any, new_match: Any, 
     assert owner.host.identity.private_url.startswith("wss://")
     direct = await seat("ada").join((spec.match_id, owner.host.identity.private_url))
     carried = await seat("bob").join((spec.match_id, front.host.identity.private_url))
-    one, two = await asyncio.gather(Bot(direct).play(), Bot(carried).play())
-    assert one.result == two.result
+    ada, bob = await asyncio.gather(Bot(direct).play(), Bot(carried).play())
+    assert ada.result == bob.result
     assert front.host.metrics.relays == 1
 
 
 async def test_a_relay_in_clear_is_not_opened(layout: Layout, tls: dict[str, str]) -> None:
     context = client_context(Settings("p", "e", "us-east-1", **tls))  # type: ignore[arg-type]
-    with pytest.raises(RelayError, match="does not speak TLS"):
+    with pytest.raises(RelayError, match="without TLS"):
         await Relay.open(object(), object(), "ws://127.0.0.1:1/play", context)  # type: ignore[arg-type]
 
 
-async def test_a_server_with_tls_takes_nothing_in_clear(
+async def test_a_server_with_tls_accepts_no_connection_in_clear(
     start: Any, new_match: Any, seat: Any, player: Any, tls: dict[str, str]
 ) -> None:
     server = await start(**tls)
@@ -125,7 +125,10 @@ async def test_a_player_of_another_authority_does_not_join(
 
 @pytest.fixture
 def impostor(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """A server with a certificate of the right authority for another name; `heard`: bytes that it was told."""
+    """Start a server whose certificate is of the right authority but for another name.
+
+    The attribute `heard` of the fixture counts the bytes that the server has received over TLS.
+    """
     real = x509.SubjectAlternativeName
     with monkeypatch.context() as patch:
         patch.setattr(x509, "SubjectAlternativeName", lambda _: real([x509.DNSName("localhost")]))
@@ -161,28 +164,28 @@ def impostor(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
 
 @pytest.fixture
 async def trusting(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., Services]]:
-    """`trusting(cache_url=...)`: services of a process that requires TLS and trusts the region's authority."""
+    """Return the factory `trusting(cache_url=...)` of services that require TLS and trust the region's authority."""
     monkeypatch.setenv("AWS_CA_BUNDLE", str(layout.tls_authority))
-    made: list[Services] = []
+    started: list[Services] = []
 
     def make(**settings: Any) -> Services:
         basics = {"tls_required": True, "tls_ca_file": str(layout.tls_authority)}
-        made.append(Services(Settings("p", "e", "us-east-1", **basics, **settings)))  # type: ignore[arg-type]
-        return made[-1]
+        started.append(Services(Settings("p", "e", "us-east-1", **basics, **settings)))  # type: ignore[arg-type]
+        return started[-1]
 
     yield make
-    for services in made:
+    for services in started:
         await services.close()
 
 
-async def test_redis_with_another_name_is_not_spoken_to(impostor: Any, trusting: Any) -> None:
+async def test_redis_with_a_certificate_of_another_name_is_not_used(impostor: Any, trusting: Any) -> None:
     services = trusting(cache_url=f"rediss://127.0.0.1:{impostor()}")
     with pytest.raises(RedisConnectionError, match="mismatch"):
         await services.redis.ping()
     assert impostor.heard == 0
 
 
-async def test_postgres_with_another_name_is_not_spoken_to(impostor: Any, trusting: Any) -> None:
+async def test_postgres_with_a_certificate_of_another_name_is_not_used(impostor: Any, trusting: Any) -> None:
     import asyncpg
 
     port = impostor(postgres=True)
@@ -192,14 +195,16 @@ async def test_postgres_with_another_name_is_not_spoken_to(impostor: Any, trusti
     assert impostor.heard == 0
 
 
-async def test_a_key_set_of_another_name_is_not_read(impostor: Any, trusting: Any, issuer: Any) -> None:
+async def test_a_key_set_behind_a_certificate_of_another_name_is_not_read(
+    impostor: Any, trusting: Any, issuer: Any
+) -> None:
     services = trusting(issuer=issuer.url, client_id="c", jwks_url=f"https://127.0.0.1:{impostor()}/jwks.json")
     with pytest.raises(KeysUnavailable):
         await services.verifier.verify(issuer.token("ada"))
     assert impostor.heard == 0
 
 
-async def test_an_aws_of_another_name_is_not_called(
+async def test_an_aws_with_a_certificate_of_another_name_is_not_called(
     impostor: Any, trusting: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from botocore.exceptions import SSLError
@@ -212,7 +217,7 @@ async def test_an_aws_of_another_name_is_not_called(
     assert impostor.heard == 0
 
 
-async def test_a_game_server_of_another_name_is_not_joined(impostor: Any, seat: Any) -> None:
+async def test_a_game_server_with_a_certificate_of_another_name_is_not_joined(impostor: Any, seat: Any) -> None:
     with pytest.raises(ConnectionLost):
         await seat("ada").join(("m-1", f"wss://127.0.0.1:{impostor()}/play"))
     assert impostor.heard == 0

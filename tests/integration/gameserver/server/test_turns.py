@@ -1,4 +1,4 @@
-"""The turn-based example, played with the client through a server's death."""
+"""Tests of the turn-based example game, which continues after its server is killed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gameserver.rules.noughts import EMPTY, Board, Place
 
 
 class Table:
-    """Both seats, and the board as each sees it; every update is looked at, also while a server dies."""
+    """Plays both seats of a game, and follows the board at each seat, also while a server is killed."""
 
     def __init__(self, seats: list[PlayerConnection]) -> None:
         self.seats = seats
@@ -32,18 +32,18 @@ class Table:
         return board is not None and 9 - board.cells.count(EMPTY) >= marks and len(board.present) == 2
 
     async def move(self, number: int, cell: int) -> None:
-        """One move, sent again until both players see it: an input to a dying server is lost."""
+        """Send a move until both players see it, because a server that is killed loses its last inputs."""
         async with asyncio.timeout(50):
             while not all(self._shows(seat, number + 1) for seat in range(2)):
                 self.seats[number % 2].send_input(Place(cell))
                 await asyncio.sleep(0.1)
 
     async def closed(self) -> None:
-        """Every update has been seen. Raises what went wrong at a seat."""
+        """Stop following the board. Raises the error of a seat, if a seat has failed."""
         await asyncio.gather(*self._watching)
 
 
-async def test_a_game_by_turns_outlives_its_server(spawn: Any, new_match: Any, player: Any, eventually: Any) -> None:
+async def test_a_turn_based_game_survives_its_server(spawn: Any, new_match: Any, player: Any, eventually: Any) -> None:
     owner, other = await spawn(), await spawn()
     spec = await new_match(owner.settings.server_id, seconds=60.0, seats=2, rules="noughts")
     url = f"ws://127.0.0.1:{owner.settings.port}"
@@ -53,7 +53,7 @@ async def test_a_game_by_turns_outlives_its_server(spawn: Any, new_match: Any, p
         await table.move(number, cell)
 
     async def know_the_way() -> bool:
-        # There is no API to ask here: the owner tells its clients of the other server.
+        # This test has no API. The clients learn the other server's address from the owner.
         return all(seat._alternates for seat in seats)
 
     await eventually(know_the_way)

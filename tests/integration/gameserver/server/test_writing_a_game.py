@@ -1,4 +1,4 @@
-"""docs/writing-a-game.md, followed to the letter: its mode is deployed, and its client, run twice, plays a game."""
+"""Tests of docs/writing-a-game.md: its mode is deployed, and its client, started twice, plays a game."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGE = (Path(__file__).parents[4] / "docs" / "writing-a-game.md").read_text()
 
 
 def _code(language: str) -> str:
-    """The last block of code on the page."""
+    """Return the last code block of the page."""
     return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[-1])
 
 
@@ -39,7 +39,7 @@ def _free_port() -> int:
 
 @pytest.fixture
 def region(make_settings: Any, run_environment: Any, tmp_path: Path) -> Iterator[Settings]:
-    """An API and a game server with the modes of the page; yields the API's settings."""
+    """Start an API and a game server with the modes of the page, and yield the API's settings."""
     base: Settings = make_settings()
     modes = json.dumps(yaml.safe_load(_code("yaml"))["game"]["modes"])
     settings = {

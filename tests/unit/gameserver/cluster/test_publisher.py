@@ -44,7 +44,7 @@ def test_an_adopted_backlog_is_read_from_the_stream_first() -> None:
 
 
 @given(st.lists(st.integers(1, 90_000), max_size=300))
-def test_messages_and_calls_hold_everything_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
+def test_messages_and_calls_contain_all_events_in_order_within_the_limits_of_sns(sizes: list[int]) -> None:
     outbox = _outbox()
     entries = [_Entry(outbox, EncodedEvent(number, b"1" * size)) for number, size in enumerate(sizes)]
     calls = list(_calls(_messages(entries)))

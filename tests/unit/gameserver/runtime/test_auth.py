@@ -83,7 +83,7 @@ def verifier(pool: UserPool) -> TokenVerifier:
     return TokenVerifier(ISSUER, "client", pool.url)
 
 
-async def test_a_good_token_names_its_player(pool: UserPool, verifier: TokenVerifier) -> None:
+async def test_a_valid_token_names_its_player(pool: UserPool, verifier: TokenVerifier) -> None:
     expires_at = int(time.time()) + 600
     player = await verifier.verify(pool.token(exp=expires_at))
     assert (player.id, player.name, player.expires_at) == (PLAYER, "player-0d8f1f", expires_at)
@@ -96,7 +96,7 @@ async def test_a_good_token_names_its_player(pool: UserPool, verifier: TokenVeri
         ({"cognito:groups": ["internals"]}, False),
         ({"cognito:groups": []}, False),
         ({"cognito:groups": {"internal": True}}, False),
-        # Claims that a client could set on itself, if the pool had such attributes.
+        # A client could set these claims itself, if the pool had such attributes.
         ({"internal": True, "custom:internal": "true", "groups": ["internal"]}, False),
         ({}, False),
     ],
@@ -111,11 +111,11 @@ async def test_only_the_pools_group_makes_an_account_internal(
     ("claim", "internal"),
     [("[internal]", True), ("[players internal]", True), ("[players, internal]", True), ("[]", False), ("", False)],
 )
-def test_groups_as_api_gateway_passes_them_on(claim: str, internal: bool) -> None:
+def test_groups_are_read_as_api_gateway_passes_them_on(claim: str, internal: bool) -> None:
     assert is_internal(claim) is internal
 
 
-def test_the_group_is_the_one_that_the_data_plane_defines() -> None:
+def test_the_data_plane_defines_the_internal_group() -> None:
     definition = Path(__file__).parents[4] / "terraform" / "modules" / "data_plane" / "data-plane.yaml"
     assert yaml.safe_load(definition.read_text())["identity"]["internal_group"] == INTERNAL_GROUP
 
@@ -137,16 +137,16 @@ async def test_keys_are_fetched_once(pool: UserPool, verifier: TokenVerifier) ->
         {"client_id": "other"},
         {"client_id": None},
         {"token_use": "id"},
-        # Evaluated when tests are collected, which may be long before this test runs.
+        # pytest evaluates this list when it collects the tests, which may be long before this test runs.
         {"nbf": time.time() + 86_400},
     ],
 )
-async def test_wrong_claims(pool: UserPool, verifier: TokenVerifier, claims: dict[str, Any]) -> None:
+async def test_wrong_claims_are_refused(pool: UserPool, verifier: TokenVerifier, claims: dict[str, Any]) -> None:
     with pytest.raises(InvalidToken):
         await verifier.verify(pool.token(**claims))
 
 
-async def test_forged_tokens(pool: UserPool, verifier: TokenVerifier) -> None:
+async def test_forged_tokens_are_refused(pool: UserPool, verifier: TokenVerifier) -> None:
     public = pool.keys["first"].public_key()
     stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     head, payload, signature = pool.token().split(".")
@@ -170,7 +170,7 @@ async def test_forged_tokens(pool: UserPool, verifier: TokenVerifier) -> None:
             await verifier.verify(token)
 
 
-async def test_a_rotated_key_is_found_but_invented_ones_do_not_cause_fetches(
+async def test_a_rotated_key_is_fetched_but_invented_keys_cause_no_fetches(
     pool: UserPool, verifier: TokenVerifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await verifier.verify(pool.token())
@@ -184,7 +184,7 @@ async def test_a_rotated_key_is_found_but_invented_ones_do_not_cause_fetches(
     assert pool.requests == 2
 
 
-async def test_while_the_pool_is_down_known_keys_serve(pool: UserPool, verifier: TokenVerifier) -> None:
+async def test_known_keys_verify_tokens_while_the_pool_is_down(pool: UserPool, verifier: TokenVerifier) -> None:
     await verifier.verify(pool.token())
     pool.down = True
     pool.add_key("second")
@@ -194,7 +194,7 @@ async def test_while_the_pool_is_down_known_keys_serve(pool: UserPool, verifier:
     await verifier.verify(pool.token())
 
 
-async def test_a_pool_that_comes_up_late(pool: UserPool, verifier: TokenVerifier) -> None:
+async def test_a_pool_that_starts_late_is_fetched_again(pool: UserPool, verifier: TokenVerifier) -> None:
     pool.down = True
     for _ in range(3):
         with pytest.raises(KeysUnavailable):
@@ -205,6 +205,6 @@ async def test_a_pool_that_comes_up_late(pool: UserPool, verifier: TokenVerifier
     assert (await verifier.verify(pool.token())).id == PLAYER
 
 
-def test_only_http_addresses() -> None:
+def test_only_http_addresses_are_accepted() -> None:
     with pytest.raises(ValueError, match="http"):
         TokenVerifier(ISSUER, "client", "file:///etc/passwd")

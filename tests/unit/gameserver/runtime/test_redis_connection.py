@@ -35,7 +35,7 @@ async def test_iam_log_in_signs_a_short_lived_password(monkeypatch: pytest.Monke
     assert len(query["X-Amz-Signature"]) == 64
 
 
-def test_no_address_is_a_settings_error() -> None:
+def test_a_missing_address_is_a_settings_error() -> None:
     aws = AwsClients("eu-west-1")
     with pytest.raises(SettingsError, match="GAMESERVER_CACHE_URL"):
         open_redis(_settings(), aws)

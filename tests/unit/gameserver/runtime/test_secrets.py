@@ -34,7 +34,7 @@ def test_malformed_content_is_refused_and_not_quoted(secret: Path, content: str)
     assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SecretError, match="No such file"):
         resolve(f"file:{tmp_path / 'none'}")
 
@@ -47,5 +47,5 @@ def test_other_references_are_refused_and_not_quoted(reference: str) -> None:
 
 
 def test_an_arn_needs_aws() -> None:
-    with pytest.raises(SecretError, match="AWS access"):
+    with pytest.raises(SecretError, match="no AWS client"):
         resolve("arn:aws:secretsmanager:us-east-1:000000000000:secret:x")

@@ -1,4 +1,4 @@
-"""The one set of TLS settings: what is refused at the start, and what contexts they make."""
+"""Tests of the TLS settings: the settings that are refused at the start, and the contexts that they produce."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ ADDRESSES = {
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    made = Layout(tmp_path / "local" / "us-east-1")
-    certificates.issue(made)
-    return made
+    region_layout = Layout(tmp_path / "local" / "us-east-1")
+    certificates.issue(region_layout)
+    return region_layout
 
 
 @pytest.mark.parametrize("variable", ADDRESSES)
@@ -53,13 +53,13 @@ def test_a_certificate_and_its_key_come_together(variable: str) -> None:
         Settings.from_env({**BASICS, variable: "/some/file.pem"})
 
 
-def test_without_tls_there_is_no_context() -> None:
+def test_without_tls_no_context_is_made() -> None:
     settings = Settings.from_env(BASICS)
     assert verifying_context(settings) is None
     assert server_context(settings) is None
 
 
-def test_clients_verify_chain_and_name_against_the_one_authority(layout: Layout) -> None:
+def test_clients_verify_chain_and_name_against_the_regions_authority(layout: Layout) -> None:
     settings = Settings.from_env({**REQUIRED, "GAMESERVER_TLS_CA_FILE": str(layout.tls_authority)})
     context = verifying_context(settings)
     assert context is not None
@@ -77,7 +77,7 @@ def test_listeners_speak_tls_1_2_at_least(layout: Layout) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_files_that_do_not_fit_are_settings_errors(layout: Layout, tmp_path: Path, content: str | None) -> None:
+def test_malformed_or_missing_files_are_settings_errors(layout: Layout, tmp_path: Path, content: str | None) -> None:
     file = tmp_path / "file.pem"
     if content is not None:
         file.write_text(content)
@@ -102,36 +102,36 @@ def test_a_key_of_another_certificate_is_a_settings_error(layout: Layout) -> Non
 
 
 class TestTheDatabaseOnAws:
-    def test_its_roots_are_trusted_there_and_nowhere_else(self) -> None:
+    def test_the_roots_of_rds_are_trusted_for_the_database_only(self) -> None:
         settings = Settings.from_env(REQUIRED)
-        found = database_context(settings)
-        assert found is not None
-        assert found.check_hostname
-        assert found.verify_mode is ssl.CERT_REQUIRED
-        assert "Amazon RDS eu-west-1 Root CA RSA2048 G1" in names(found)
+        context = database_context(settings)
+        assert context is not None
+        assert context.check_hostname
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert "Amazon RDS eu-west-1 Root CA RSA2048 G1" in names(context)
         assert not [name for name in names(client_context(settings)) if "RDS" in name]
 
-    def test_every_region_of_production_has_one_that_lasts(self) -> None:
-        found = database_context(Settings.from_env(REQUIRED))
-        assert found is not None
-        roots = {name: one for one in found.get_ca_certs() if "RDS" in (name := common_name(one))}
+    def test_every_region_of_production_has_a_root_with_a_long_validity(self) -> None:
+        context = database_context(Settings.from_env(REQUIRED))
+        assert context is not None
+        roots = {name: root for root in context.get_ca_certs() if "RDS" in (name := common_name(root))}
         production = load_environment(Workspace.discover(Path(__file__)), "prod")
         for region in production.regions:
             root = roots[f"Amazon RDS {region} Root CA RSA2048 G1"]
             assert ssl.cert_time_to_seconds(str(root["notAfter"])) > time.time() + 10 * 365 * 86_400
 
-    def test_a_named_authority_stands_for_all(self, layout: Layout) -> None:
+    def test_a_named_authority_replaces_the_roots_of_rds(self, layout: Layout) -> None:
         settings = Settings.from_env({**REQUIRED, "GAMESERVER_TLS_CA_FILE": str(layout.tls_authority)})
-        found = database_context(settings)
-        assert found is not None
-        assert len(found.get_ca_certs()) == 1
+        context = database_context(settings)
+        assert context is not None
+        assert len(context.get_ca_certs()) == 1
 
-    def test_nothing_is_encrypted_where_it_is_not_asked_for(self) -> None:
+    def test_no_context_is_made_where_tls_is_not_required(self) -> None:
         assert database_context(Settings.from_env(BASICS)) is None
 
 
 def names(context: ssl.SSLContext) -> list[str]:
-    return [common_name(one) for one in context.get_ca_certs()]
+    return [common_name(certificate) for certificate in context.get_ca_certs()]
 
 
 def common_name(certificate: Any) -> str:

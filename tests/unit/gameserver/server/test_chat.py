@@ -18,7 +18,7 @@ class Clock:
         return self.now
 
 
-def test_a_player_may_say_a_few_lines_at_once_and_then_one_every_two_seconds() -> None:
+def test_a_player_may_send_a_few_lines_at_once_and_then_one_every_two_seconds() -> None:
     clock = Clock()
     chat = Chat("m", None, clock)
     for number in range(BURST):
@@ -33,7 +33,7 @@ def test_a_player_may_say_a_few_lines_at_once_and_then_one_every_two_seconds() -
         chat.accept(0, "too soon")
 
 
-def test_a_line_with_nothing_to_see_is_refused_and_counts() -> None:
+def test_a_line_without_visible_text_is_refused_and_counts() -> None:
     chat = Chat("m", None, Clock())
     for _ in range(BURST):
         with pytest.raises(NotSaid) as refused:
@@ -44,7 +44,7 @@ def test_a_line_with_nothing_to_see_is_refused_and_counts() -> None:
     assert refused.value.reason == UnsaidReason.RATE
 
 
-async def test_without_a_key_nothing_is_said() -> None:
+async def test_without_a_key_no_line_is_sent() -> None:
     with pytest.raises(NotSaid) as refused:
         await Chat("m", None).seal("ada", "text")
     assert refused.value.reason == UnsaidReason.UNAVAILABLE
@@ -56,11 +56,11 @@ def test_a_line_belongs_to_one_player_of_one_match() -> None:
 
 
 @given(st.text(max_size=4 * MAX_CHAT_LENGTH))
-def test_whatever_is_said_becomes_one_bounded_printable_line(raw: str) -> None:
+def test_any_text_becomes_one_bounded_printable_line(raw: str) -> None:
     text = sanitise(raw)
     assert len(text) <= MAX_CHAT_LENGTH
     assert text == text.strip()
-    # The joiner of emoji is the one format character that may stay.
+    # The joiner of emoji is the only format character that may stay.
     assert all(c in " \u200d" or unicodedata.category(c)[0] not in "CZ" for c in text)
 
 
@@ -74,5 +74,5 @@ def test_whatever_is_said_becomes_one_bounded_printable_line(raw: str) -> None:
         ("Z" + "\u0335" * 199, "Z" + "\u0335" * 3),
     ],
 )
-def test_what_is_left_of_a_line(raw: str, shown: str) -> None:
+def test_a_line_keeps_only_its_visible_text(raw: str, shown: str) -> None:
     assert sanitise(raw) == shown

@@ -11,11 +11,11 @@ from gameserver.server.metrics import Metrics
 
 @pytest.fixture
 def pairs() -> Iterator[list[tuple[socket.socket, socket.socket]]]:
-    made = [socket.socketpair() for _ in range(8)]
-    for _, theirs in made:
+    opened = [socket.socketpair() for _ in range(8)]
+    for _, theirs in opened:
         theirs.settimeout(0)
-    yield made
-    for pair in made:
+    yield opened
+    for pair in opened:
         for sock in pair:
             sock.close()
 
@@ -27,12 +27,12 @@ def _is_closed(theirs: socket.socket) -> bool:
         return False
 
 
-def test_a_share_of_the_places_and_at_least_sixteen() -> None:
+def test_the_limit_is_a_share_of_the_places_and_at_least_sixteen() -> None:
     assert UnjoinedLimit.of(2000, 25, 100).total == 500
     assert UnjoinedLimit.of(10, 25, 100).total == 16
 
 
-def test_the_oldest_without_a_hello_of_the_same_address_makes_room(
+def test_the_oldest_connection_without_a_hello_from_the_same_address_is_closed(
     pairs: list[tuple[socket.socket, socket.socket]],
 ) -> None:
     limit = UnjoinedLimit(total=100, per_address=2, metrics=Metrics())
@@ -46,7 +46,7 @@ def test_the_oldest_without_a_hello_of_the_same_address_makes_room(
     assert (len(limit), limit.metrics.unjoined_closed) == (3, 1)
 
 
-def test_a_connection_is_refused_when_the_server_works_on_too_many_hellos(
+def test_a_connection_is_refused_while_all_others_have_sent_a_hello(
     pairs: list[tuple[socket.socket, socket.socket]],
 ) -> None:
     limit = UnjoinedLimit(total=2, per_address=0)
@@ -59,7 +59,7 @@ def test_a_connection_is_refused_when_the_server_works_on_too_many_hellos(
     assert limit.admits(pairs[2][0], "b")
 
 
-def test_a_closed_connection_leaves_room_and_its_number_can_come_again(
+def test_a_closed_connection_does_not_count_and_its_descriptor_can_be_reused(
     pairs: list[tuple[socket.socket, socket.socket]],
 ) -> None:
     limit = UnjoinedLimit(total=100, per_address=1, metrics=Metrics())
@@ -70,7 +70,7 @@ def test_a_closed_connection_leaves_room_and_its_number_can_come_again(
     pairs[2][0].detach()
     reused = socket.socket(fileno=pairs[1][0].fileno())
     try:
-        # The same number as an open entry, as after a close that the limit has not seen.
+        # The descriptor still has an entry, as after a close that the limit has not noticed.
         assert limit.admits(reused, "c")
     finally:
         reused.detach()

@@ -26,15 +26,15 @@ def _run(work: object) -> None:
 
 def test_readers_are_called_until_they_are_removed(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    got: list[bytes] = []
+    received: list[bytes] = []
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
-        loop.add_reader(ours, lambda: got.append(b"first"))
-        # A second one for the same socket takes the place of the first, and may have arguments.
-        loop.add_reader(ours.fileno(), lambda size: got.append(ours.recv(size)), 1)
+        loop.add_reader(ours, lambda: received.append(b"first"))
+        # A second reader of the same socket replaces the first reader, and may have arguments.
+        loop.add_reader(ours.fileno(), lambda size: received.append(ours.recv(size)), 1)
         theirs.send(b"ab")
-        while len(got) < 2:  # noqa: ASYNC110 - nothing but the loop itself can tell
+        while len(received) < 2:  # noqa: ASYNC110 - nothing but the loop itself can tell
             await asyncio.sleep(0)
         assert loop.remove_reader(ours)
         assert not loop.remove_reader(ours)
@@ -42,10 +42,10 @@ def test_readers_are_called_until_they_are_removed(pair: tuple[socket.socket, so
         await asyncio.sleep(0.02)
 
     _run(work())
-    assert got == [b"a", b"b"]
+    assert received == [b"a", b"b"]
 
 
-def test_a_reader_that_another_one_removed_is_not_called() -> None:
+def test_a_reader_that_another_reader_removed_is_not_called() -> None:
     pairs = [socket.socketpair() for _ in range(2)]
     called: list[int] = []
 
@@ -65,45 +65,45 @@ def test_a_reader_that_another_one_removed_is_not_called() -> None:
     _run(work())
     assert len(called) == 1
     for both in pairs:
-        for one in both:
-            one.close()
+        for side in both:
+            side.close()
 
 
 def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.socket]) -> None:
     ours, theirs = pair
-    got: list[bytes] = []
+    received: list[bytes] = []
 
     async def work() -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, GameLoop)
         assert loop.hold(ours.fileno()) is None
-        loop.add_reader(ours, lambda: got.append(ours.recv(1)))
+        loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         reader = loop.hold(ours.fileno())
         assert reader is not None
         assert loop.hold(ours.fileno()) is reader
         theirs.send(b"abc")
         await asyncio.sleep(0.02)
-        assert got == []
+        assert received == []
         reader()
-        assert got == [b"a"]
+        assert received == [b"a"]
         loop.release(ours.fileno())
         loop.release(ours.fileno())
-        while len(got) < 3:  # noqa: ASYNC110 - nothing but the loop itself can tell
+        while len(received) < 3:  # noqa: ASYNC110 - nothing but the loop itself can tell
             await asyncio.sleep(0)
         loop.hold(ours.fileno())
         assert loop.remove_reader(ours)
         loop.release(ours.fileno())
-        # Nothing is left of the hold: the next reader of the same number is watched.
-        loop.add_reader(ours, lambda: got.append(ours.recv(1)))
+        # The hold has ended, so the loop watches the next reader of the same descriptor.
+        loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         theirs.send(b"d")
-        while len(got) < 4:  # noqa: ASYNC110
+        while len(received) < 4:  # noqa: ASYNC110
             await asyncio.sleep(0)
 
     _run(work())
-    assert got == [b"a", b"b", b"c", b"d"]
+    assert received == [b"a", b"b", b"c", b"d"]
 
 
-def test_servers_and_clients_of_asyncio_work_on_it() -> None:
+def test_servers_and_clients_of_asyncio_work_on_the_loop() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.read(5))
         writer.close()

@@ -25,7 +25,7 @@ SETTINGS = Settings(
 )
 
 
-async def test_a_task_that_misses_a_cancellation_is_ended_all_the_same() -> None:
+async def test_a_task_that_misses_a_cancellation_is_cancelled_again() -> None:
     missed = 0
 
     async def stubborn() -> None:
