@@ -57,7 +57,7 @@ bench-flood: $(VENV)/.tests-installed
 	$(BIN)/python bench/flood.py
 
 bench-game: $(VENV)/.tests-installed
-	$(BIN)/python bench/game.py
+	$(BIN)/python bench/game_server.py
 
 bench-health: $(VENV)/.tests-installed
 	$(BIN)/python bench/health.py
@@ -66,7 +66,7 @@ bench-sandbox: $(VENV)/.tests-installed
 	$(BIN)/python bench/sandbox.py
 
 bench-failover: $(VENV)/.tests-installed
-	$(BIN)/python bench/failover.py
+	$(BIN)/python bench/server_failover.py
 
 fuzz: $(VENV)/.tests-installed
 	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'

@@ -1,8 +1,8 @@
-"""`make bench-backup`: a local region with 100,000 rows, items and keys, backed up, verified, restored and rehearsed.
+"""Measures backup, verification, restore and drill of a region with 100,000 rows, items and keys (`make bench-backup`).
 
-It deploys a region in a home of its own, fills it, measures each command as a user runs it, and destroys the region.
-The last line is one JSON object: median seconds, sizes, versions. The emulated AWS takes about 2,000 items a second and
-gives back about 10,000, which is most of a restore, of a drill, and of a backup.
+It deploys a local region in a temporary folder, fills it, runs each command as a user does, and destroys the region.
+The last line of the output is a JSON object with median seconds, sizes and versions. The emulated AWS writes about
+2,000 items a second and reads about 10,000. That takes most of the time of a restore, of a drill and of a backup.
 """
 
 from __future__ import annotations
@@ -40,12 +40,13 @@ FROM generate_series(1, $1::int) i
 
 
 class Home:
-    """One folder for state and data; the command as a user without a terminal runs it."""
+    """Runs mjctl as a user without a terminal does, with its state and data in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def mjctl(self, *arguments: str) -> str:
+        """Run a command of mjctl, and return its output. Exits if the command fails."""
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
             env={**os.environ, "MJCTL_HOME": str(self.folder)},
@@ -59,6 +60,7 @@ class Home:
         return done.stdout
 
     def timed(self, *arguments: str) -> tuple[float, Any]:
+        """Run a command of `mjctl backup`, and return its seconds and its JSON document."""
         started = time.monotonic()
         document = json.loads(self.mjctl("backup", *arguments, "--region", REGION, "--output", "json"))
         seconds = time.monotonic() - started
@@ -67,7 +69,7 @@ class Home:
 
 
 async def fill(contract: Contract, count: int) -> dict[str, float]:
-    """`count` rows, items and keys; seconds each took."""
+    """Write `count` rows, items and keys, and return the seconds that each kind took."""
     seconds = {}
     with backup_clients(contract) as clients:
         started = time.monotonic()
@@ -103,6 +105,7 @@ def _item(number: int) -> dict[str, Any]:
 
 
 def measure(home: Home, rounds: int) -> tuple[dict[str, list[float]], Any]:
+    """Run each command `rounds` times. Returns the seconds by command, and the document of the last backup."""
     seconds: dict[str, list[float]] = {"create": [], "verify": [], "restore": [], "drill": []}
     document: Any = None
     for number in range(rounds):
@@ -121,9 +124,10 @@ def measure(home: Home, rounds: int) -> tuple[dict[str, list[float]], Any]:
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="rows, items and keys, each")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--count", type=int, default=100_000, help="number of rows, of items and of keys")
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each command")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mjctl-bench-"))
     home = Home(folder)

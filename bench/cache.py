@@ -1,13 +1,19 @@
-"""`make bench-cache`: the cache beside what one would type by hand, on a Redis of its own as the local stack runs it.
+"""Compares the cache with commands that an operator types by hand (`make bench-cache`).
 
-1. 100,000 of 1,000,000 keys removed by pattern while a live client measures: `invalidate_pattern` and
-   `redis-cli --scan | xargs redis-cli unlink` in turn.
-2. A namespace of 1,000 and one of 1,000,000 keys invalidated.
-3. Reads from Redis and from the near-cache.
-4. One writer that invalidates in every way and three readers, a process each, at least 1,000,000 reads from Redis and
-   as many through the near-cache: how many saw a value from before an invalidation that had returned.
+The benchmark starts its own Redis, with the options of the local target, and measures:
 
-The last line is one JSON object: medians, ratios, versions. It takes about five minutes on two quiet cores.
+1. The removal of 100,000 of 1,000,000 keys by pattern, while a live client measures its latency. `invalidate_pattern`
+and
+   `redis-cli --scan | xargs redis-cli unlink` take turns.
+2. The invalidation of a namespace of 1,000 keys and of a namespace of 1,000,000 keys.
+3. Reads from Redis and reads from the near-cache.
+4. Consistency. A writer process invalidates values in every way. Three reader processes do at least 1,000,000 reads
+from
+   Redis, and again through the near-cache. The result counts reads that returned a value from before an invalidation
+   that had already returned.
+
+The last line of the output is a JSON object with medians, ratios and versions. A run takes about five minutes on two
+quiet cores.
 """
 
 from __future__ import annotations
@@ -54,9 +60,9 @@ LEADERBOARD = [
 
 @contextlib.contextmanager
 def redis_server(folder: Path) -> Iterator[int]:
-    """Run the Redis of a local region, with its own options but without its password; yields the port.
+    """Run Redis with the options of a local region but without its password, and yield the port.
 
-    The processes that are measured, redis-cli among them, would each have to log in first.
+    With a password each measured process, such as redis-cli, would first have to log in.
     """
     Layout(folder).create()
     with socket.socket() as probe:
@@ -80,17 +86,17 @@ def redis_server(folder: Path) -> Iterator[int]:
 
 
 def fill(redis: SyncRedis, namespace: str, prefix: str, count: int) -> None:
-    """Store values as the cache itself does, a hundred times faster."""
+    """Store values in the form that the cache uses, but a hundred times faster than the cache."""
     start = f"{value_prefix(namespace)}{generation(redis, namespace)}:{prefix}:"
     for first in range(0, count, 5000):
         pipeline = redis.pipeline(transaction=False)
         for number in range(first, min(count, first + 5000)):
-            pipeline.execute_command("SET", f"{start}{number}", VALUE, "PX", TTL_MS)
+            pipeline.set(f"{start}{number}", VALUE, px=TTL_MS)
         pipeline.execute()
 
 
 def settle(redis: SyncRedis) -> None:
-    """Wait for the rewrite of the append-only file that filling began, which takes a core for some seconds."""
+    """Wait for the rewrite of the append-only file after a fill, which keeps a core busy for some seconds."""
     while True:
         info: Any = redis.info("persistence")
         if not info["aof_rewrite_in_progress"] and not info["aof_rewrite_scheduled"]:
@@ -99,13 +105,14 @@ def settle(redis: SyncRedis) -> None:
 
 
 def generation(redis: SyncRedis, namespace: str) -> str:
-    found = redis.get(generation_key(namespace))
-    assert isinstance(found, bytes)
-    return found.decode()
+    """Return the current generation of a namespace."""
+    current = redis.get(generation_key(namespace))
+    assert isinstance(current, bytes)
+    return current.decode()
 
 
 class LiveClient:
-    """A process that reads one key after the other, about a thousand a second; milliseconds on exit."""
+    """Runs a process that reads a key about a thousand times a second, and measures its latency."""
 
     def __init__(self, port: int, key: str) -> None:
         command = [sys.executable, __file__, "--role", "live", "--port", str(port), "--key", key]
@@ -114,11 +121,13 @@ class LiveClient:
         self._process.stdout.readline()
 
     def stop(self) -> dict[str, float]:
+        """Stop the process, and return its latencies in milliseconds and the number of samples."""
         answer: dict[str, float] = json.loads(self._process.communicate(timeout=60)[0])
         return answer
 
 
 def live(port: int, key: str) -> None:
+    """Read a key again and again until standard input is closed, and print the latencies (the process `LiveClient`)."""
     question = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
     samples = []
     os.set_blocking(0, False)
@@ -144,12 +153,14 @@ def _readable(descriptor: int) -> bool:
 
 
 async def by_pattern(port: int) -> None:
+    """Remove the keys to drop with `invalidate_pattern`."""
     async with Redis(port=port) as redis:
         result = await DistributedCache(redis).invalidate_pattern("bench:drop:*")
     assert result.removed == DROPPED, result
 
 
 def by_hand(port: int, prefix: str) -> None:
+    """Remove the keys to drop with redis-cli and xargs."""
     scan = subprocess.Popen(
         ["redis-cli", "-p", str(port), "--scan", "--pattern", f"{prefix}drop:*"], stdout=subprocess.PIPE
     )
@@ -159,7 +170,7 @@ def by_hand(port: int, prefix: str) -> None:
 
 
 def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
-    """Both ways in turn, each on the same million keys."""
+    """Measure both ways to remove keys in turn, each on the same million keys."""
     with SyncRedis(port=port) as redis:
         asyncio.run(_create_namespaces(port))
         say("filling 1,000,000 keys")
@@ -169,7 +180,7 @@ def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
         settle(redis)
         idle = LiveClient(port, watched)
         time.sleep(2)
-        found: dict[str, list[dict[str, float]]] = {"idle": [{**idle.stop(), "keys_per_second": 0}]}
+        runs: dict[str, list[dict[str, float]]] = {"idle": [{**idle.stop(), "keys_per_second": 0}]}
         ways = {"mjctl": lambda: asyncio.run(by_pattern(port))}
         if shutil.which("redis-cli") and shutil.which("xargs"):
             ways["redis_cli"] = lambda: by_hand(port, prefix)
@@ -183,12 +194,12 @@ def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
                 seconds = time.perf_counter() - start
                 felt = client.stop()
                 assert redis.dbsize() < KEPT + 100
-                found.setdefault(name, []).append({**felt, "keys_per_second": DROPPED / seconds})
+                runs.setdefault(name, []).append({**felt, "keys_per_second": DROPPED / seconds})
                 say(f"{name}: {DROPPED / seconds:,.0f} keys/s, live p99 {felt['p99']:.2f} ms, max {felt['max']:.1f} ms")
     figures = ("keys_per_second", "p50", "p99", "max")
     medians = {
-        name: {figure: round(statistics.median(run[figure] for run in runs), 3) for figure in figures}
-        for name, runs in found.items()
+        name: {figure: round(statistics.median(run[figure] for run in own_runs), 3) for figure in figures}
+        for name, own_runs in runs.items()
     }
     ratio = None
     if "redis_cli" in medians:
@@ -203,7 +214,7 @@ async def _create_namespaces(port: int) -> None:
 
 
 async def measure_namespaces(port: int) -> dict[str, Any]:
-    """The call's time, median; each on a namespace as full as it says."""
+    """Measure the median time to invalidate a namespace of 1,000 keys and a namespace of 1,000,000 keys."""
     milliseconds: dict[str, list[float]] = {"bench": [], "small": []}
     with SyncRedis(port=port) as redis:
         fill(redis, "bench", "drop", DROPPED)
@@ -218,7 +229,7 @@ async def measure_namespaces(port: int) -> dict[str, Any]:
                     start = time.perf_counter()
                     await cache.invalidate_namespace(name)
                     taken.append(1000 * (time.perf_counter() - start))
-                    # Only here: makes what was invalidated readable again, for the next run.
+                    # The old generation makes the invalidated keys readable again, so that the next run can use them.
                     redis.set(generation_key(name), full[name])
                     await asyncio.sleep(0.02)
         felt = client.stop()
@@ -229,8 +240,8 @@ async def measure_namespaces(port: int) -> dict[str, Any]:
 
 
 async def measure_near(port: int) -> dict[str, Any]:
-    """Microseconds of CPU and of time for one read of a hot leaderboard, and what a change costs."""
-    found: dict[str, Any] = {}
+    """Measure the microseconds of CPU and time for a read of a hot leaderboard, and the time of an invalidation."""
+    figures: dict[str, Any] = {}
     async with Redis(port=port) as redis:
         for name, namespaces in (("redis", []), ("near", ["hot"])):
             cache = DistributedCache(redis, near_namespaces=namespaces)
@@ -239,8 +250,8 @@ async def measure_near(port: int) -> dict[str, Any]:
             cpu, wall = time.process_time(), time.perf_counter()
             for _ in range(count):
                 await cache.get("hot", "top")
-            found[f"{name}_read_cpu_us"] = round(1e6 * (time.process_time() - cpu) / count, 1)
-            found[f"{name}_read_us"] = round(1e6 * (time.perf_counter() - wall) / count, 1)
+            figures[f"{name}_read_cpu_us"] = round(1e6 * (time.process_time() - cpu) / count, 1)
+            figures[f"{name}_read_us"] = round(1e6 * (time.perf_counter() - wall) / count, 1)
         taken: dict[str, list[float]] = {"far": [], "near": []}
         for _ in range(NAMESPACE_RUNS):
             for name, milliseconds in taken.items():
@@ -249,19 +260,21 @@ async def measure_near(port: int) -> dict[str, Any]:
                 start = time.perf_counter()
                 await cache.invalidate(namespace, "top")
                 milliseconds.append(1000 * (time.perf_counter() - start))
-        found |= {f"invalidate_{name}_ms": round(statistics.median(values), 2) for name, values in taken.items()}
-    say(f"reads: {found}")
-    return found
+        figures |= {f"invalidate_{name}_ms": round(statistics.median(values), 2) for name, values in taken.items()}
+    say(f"reads: {figures}")
+    return figures
 
 
 def say(text: str) -> None:
+    """Print a line about the progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--reads", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5, help="number of removals by pattern in each way")
+    parser.add_argument("--reads", type=int, default=1_000_000, help="number of reads of the consistency test")
     for hidden in ("--role", "--key", "--port"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -274,7 +287,7 @@ def main() -> None:
         with redis_server(folder) as port:
             with SyncRedis(port=port) as redis:
                 info: Any = redis.info("server")
-            result = {
+            result: dict[str, Any] = {
                 "pattern": measure_patterns(port, arguments.rounds),
                 "namespace": asyncio.run(measure_namespaces(port)),
                 "near": asyncio.run(measure_near(port)),

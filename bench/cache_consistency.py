@@ -1,4 +1,7 @@
-"""The cache's promise over four processes, for `make bench-cache`: one writer, three readers, no value from before."""
+"""Tests the cache's consistency with a writer process and three reader processes, for `make bench-cache`.
+
+A read must not return a value from before an invalidation that had already returned.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,14 @@ STOP = 2 * TRUTHS
 
 
 class Truth:
-    """Numbers in memory that the processes share: what is true, what every reader must have by now, and the end."""
+    """Holds numbers in memory that the processes share.
+
+    For each key the numbers are the current value, and the oldest value that a reader may still read. A further number
+    tells the processes to stop.
+
+    Attributes:
+        numbers: view of all numbers.
+    """
 
     def __init__(self, path: Path) -> None:
         with path.open("r+b") as file:
@@ -31,11 +41,13 @@ class Truth:
         self.numbers = memoryview(self._memory).cast("q")
 
     def close(self) -> None:
+        """Release the shared memory."""
         self.numbers.release()
         self._memory.close()
 
 
 async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str, int]:
+    """Read values until the stop, and count the reads, the stale values and the reads from memory."""
     generator = random.Random(seed)
     reads = stale = 0
     async with Redis(port=port) as redis:
@@ -48,7 +60,7 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
                 async def load(index: int = index) -> int:
                     value = truth[index]
-                    # The time in which an invalidation makes the value that was read an old one.
+                    # During this pause an invalidation may make the loaded value stale.
                     await asyncio.sleep(generator.random() * 0.005)
                     return value
 
@@ -63,6 +75,7 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
 
 async def write(port: int, truth: memoryview, near: bool, seed: int) -> dict[str, int]:
+    """Change values and invalidate them in every way until the stop, and count the changes by way."""
     generator = random.Random(seed)
     kinds = {"invalidate": 0, "invalidate_many": 0, "set": 0, "pattern": 0, "namespace": 0}
     async with Redis(port=port) as redis:
@@ -89,7 +102,7 @@ async def write(port: int, truth: memoryview, near: bool, seed: int) -> dict[str
 
 
 def measure_consistency(folder: Path, port: int, wanted: int, near: bool) -> dict[str, Any]:
-    """Run the four processes until the readers together have done `wanted` reads, and at least ten seconds."""
+    """Run the four processes for at least ten seconds, and until the readers together have done `wanted` reads."""
     path = folder / f"truth-{near}"
     path.write_bytes(bytes(8 * (STOP + 1)))
     truth = Truth(path)
@@ -112,7 +125,7 @@ def measure_consistency(folder: Path, port: int, wanted: int, near: bool) -> dic
             truth.numbers[STOP] = 1
             written, *readers = [json.loads(child.communicate(timeout=60)[0]) for child in children]
             for name in total:
-                total[name] += sum(found[name] for found in readers)
+                total[name] += sum(counts[name] for counts in readers)
             changes = {name: count + changes.get(name, 0) for name, count in written.items()}
             rate = max(1.0, total["reads"] / (time.monotonic() - start))
     finally:
@@ -121,7 +134,7 @@ def measure_consistency(folder: Path, port: int, wanted: int, near: bool) -> dic
 
 
 def main() -> None:
-    """One of the four processes."""
+    """Run one of the four processes, and print its counts."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--role", choices=("read", "write"), required=True)
     parser.add_argument("--port", type=int, required=True)
@@ -131,9 +144,9 @@ def main() -> None:
     arguments = parser.parse_args()
     truth = Truth(arguments.truth)
     work = write if arguments.role == "write" else read
-    found = uvloop.run(work(arguments.port, truth.numbers, arguments.near, arguments.seed))
+    counts = uvloop.run(work(arguments.port, truth.numbers, arguments.near, arguments.seed))
     truth.close()
-    print(json.dumps(found))
+    print(json.dumps(counts))
 
 
 if __name__ == "__main__":

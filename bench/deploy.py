@@ -1,7 +1,7 @@
-"""`make bench-deploy`: mjctl beside plain Terraform started by hand, over one, two and four local regions, in one run.
+"""Compares a deploy by mjctl with plain Terraform, for one, two and four local regions (`make bench-deploy`).
 
-Both bring up the same stack from the same variables with the same engine on a home of their own, and take it down
-again. The last line is one JSON object: medians in seconds, ratios, versions.
+mjctl and Terraform create the same stack from the same variables with the same engine in a temporary folder, and
+destroy it again. The last line of the output is a JSON object with medians in seconds, ratios and versions.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ PROJECT = Workspace.discover(Path(__file__)).project_dir
 
 
 def project_of_four_regions(folder: Path) -> Path:
-    """This checkout's code with an environment `local` of REGIONS, three zones each."""
+    """Create a project with this checkout's code and an environment `local` with `REGIONS` of three zones each."""
     (folder / "configs").mkdir(parents=True)
     for part in ("terraform", "gameserver", "web"):
         (folder / part).symlink_to(PROJECT / part)
@@ -43,7 +43,7 @@ def project_of_four_regions(folder: Path) -> Path:
 
 
 class Home:
-    """One folder for state and data, used by mjctl and by plain Terraform in turn."""
+    """Runs mjctl and plain Terraform in turn, with their state and data in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "home"
@@ -56,6 +56,7 @@ class Home:
         self.engine = find_engine().argv
 
     def mjctl(self, *arguments: str, good: tuple[int, ...] = (0,)) -> float:
+        """Run a command of mjctl, and return its seconds. Exits if its exit code is not in `good`."""
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
@@ -70,13 +71,18 @@ class Home:
         return time.monotonic() - started
 
     def deploy(self, regions: tuple[str, ...]) -> float:
+        """Deploy regions by mjctl, and return the seconds."""
         return self.mjctl("deploy", "--auto-approve", *(f"--region={name}" for name in regions))
 
     def destroy(self) -> None:
+        """Destroy all regions by mjctl."""
         self.mjctl("destroy", "--all-regions", "--auto-approve")
 
     def terraform(self, regions: tuple[str, ...]) -> float:
-        """init in series, then every region's apply at the same time, as a careful person would script it."""
+        """Run plain Terraform, and return the seconds.
+
+        As in a careful script, `init` runs for one region after another, then `apply` for all regions at the same time.
+        """
         self.mjctl("plan", *(f"--region={name}" for name in regions), good=(2,))
         folders = [self.folder / "local" / name / "terraform" for name in regions]
         for folder in folders:
@@ -108,6 +114,7 @@ class Home:
 
 
 def measure(home: Home, rounds: int) -> dict[str, list[float]]:
+    """Measure each way and number of regions `rounds` times. Returns the seconds by measurement."""
     seconds: dict[str, list[float]] = {}
 
     def take(name: str, work: Callable[[], float]) -> None:
@@ -126,8 +133,9 @@ def measure(home: Home, rounds: int) -> dict[str, list[float]]:
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each measurement")
     rounds = parser.parse_args().rounds
     folder = Path(tempfile.mkdtemp(prefix="mjctl-bench-"))
     home = Home(folder)

@@ -1,12 +1,12 @@
-"""`make bench-flood`: a client floods a real game server with WebSocket control frames while a good client plays.
+"""Measures the effect of WebSocket floods on a game server while a well-behaved client plays (`make bench-flood`).
 
-The flooder is a process of its own. It has no token, sends as fast as the socket takes it, and connects again whenever
-the server cuts it. Every way below lasts `--seconds` (4). Another process asks `/healthz` up to 200 times a second all
-the time; its slowest answer bounds the longest stall of the server's event loop. `frames_offered_per_second` counts
-what the kernel took from the flooder; the server reads no more of it than its limits allow. The last line is one JSON
-object.
+The flooder is a separate process without a token. It sends as fast as its socket accepts data, and connects again
+whenever the server disconnects it. Each way in `_WAYS` lasts `--seconds`. Another process requests `/healthz` up to 200
+times a second; its slowest answer bounds the longest stall of the server's event loop. `frames_offered_per_second`
+counts the frames that the kernel accepted from the flooder, of which the server reads only as many as its limits allow.
+The last line of the output is a JSON object.
 
-Exit code 1: the server did not survive, or the good client lost its connection.
+The exit code is 1 if the server did not survive, or if the well-behaved client lost its connection.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _HANDSHAKE = (
 
 
 def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
-    """Send `frame` without a pause and without reading. Returns what the socket took."""
+    """Send `frame` without a pause and without reading. Returns the numbers of sent frames and of connections."""
     chunk = frame * max(1, _CHUNK_BYTES // len(frame)) if frame else b""
     sent_bytes = connections = 0
     held: list[socket.socket] = []
@@ -61,7 +61,7 @@ def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
             sock = socket.create_connection(("127.0.0.1", port), timeout=2.0)
             connections += 1
             if not frame:
-                # Never joins, never closes: the server has to get rid of it.
+                # The connection never joins and never closes, so the server has to close it.
                 sock.sendall(_HANDSHAKE)
                 held = [*held[-2000:], sock]
                 continue
@@ -76,7 +76,7 @@ def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
 
 
 def watch(port: int, seconds: float) -> dict[str, float]:
-    """Ask `/healthz` 200 times a second, on one connection."""
+    """Request `/healthz` up to 200 times a second. Returns the slowest answer in ms, and the counts."""
     longest = 0.0
     answers = failures = 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -107,18 +107,21 @@ def _memory_mb(pid: int, field: str = "VmRSS") -> float:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return 0.0
-    found = re.search(rf"{field}:\s+(\d+)", status)
-    return round(int(found[1]) / 1024, 1) if found else 0.0
+    match = re.search(rf"{field}:\s+(\d+)", status)
+    return round(int(match[1]) / 1024, 1) if match else 0.0
 
 
 def _forget_highest(pid: int) -> float:
-    """Have the kernel measure the highest memory from now on. Returns the memory now, in MB."""
+    """Reset the kernel's record of the highest memory of a process. Returns the current memory in MB."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return _memory_mb(pid)
 
 
 async def attack(server: OurServer, connection: Any, way: str, seconds: float) -> dict[str, Any]:
-    """One way of flooding, beside a good client's latency; without one for `quiet`."""
+    """Flood the server in one way, and return the good client's latency and the server's figures.
+
+    The way `quiet` measures without a flood.
+    """
     connection.samples.latency_ms.clear()
     pid = server.process.pid
     before = _forget_highest(pid)
@@ -139,6 +142,7 @@ async def attack(server: OurServer, connection: Any, way: str, seconds: float) -
 
 
 async def run(services: Services, server: OurServer, seconds: float) -> dict[str, Any]:
+    """Let a client play while the server is flooded in each way, and return the figures by way."""
     redis = Redis.from_url(services.redis_url)
     match_id = uuid4().hex
     spec = MatchSpec(match_id, "arena", 10, 3600.0, "arena", round(time.time() * 1000), "bench")
@@ -158,16 +162,19 @@ async def run(services: Services, server: OurServer, seconds: float) -> dict[str
         await asyncio.gather(playing, return_exceptions=True)
         return {
             "ways": ways,
-            "longest_stall_ms": max(found["healthz"]["longest_ms"] for name, found in ways.items() if name != "quiet"),
+            "longest_stall_ms": max(
+                figures["healthz"]["longest_ms"] for name, figures in ways.items() if name != "quiet"
+            ),
             "good_client_reconnects": connection.reconnects,
             "server_alive": server.process.poll() is None,
         }
 
 
 def main() -> int:
+    """Run the benchmark, print its results, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0, help="of each way")
-    parser.add_argument("--uncompiled", action="store_true", help="the server as plain Python")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of each flood")
+    parser.add_argument("--uncompiled", action="store_true", help="run the server as plain Python")
     parser.add_argument("--role", choices=("flood", "watch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

@@ -1,12 +1,15 @@
-"""`make fuzz`: the protocol's decoders and a match's input path under a coverage-guided fuzzer, then a live server.
+"""Fuzzes the protocol's decoders and a match's inputs, then attacks a live server (`make fuzz`).
 
-1. atheris (libFuzzer) feeds bytes to every decoder and what they let through to a match of both bundled games, for
-   `--seconds` (600) with 512 MB at most. Coverage is that of our own Python; msgspec's C is only exercised.
-2. A hostile client attacks a real server from a process of its own, in the ways that `BadClient.hammer` lists, while a
-   good client plays. The result holds the good client's input-to-frame latency and frame rate, with and without the
-   attack. `make bench-flood` measures floods at full speed.
+1. atheris (libFuzzer) passes bytes to every decoder, and the decoded messages to a match of each bundled game. It runs
+for
+   `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of msgspec's C code.
+2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while a
+good
+   client plays. The result has the good client's input-to-frame latency and frame rate, with and without the attack.
+   `make bench-flood` measures floods at full speed.
 
-The last line is one JSON object. Exit code 1: a crash, or the server did not outlive it. `pip install atheris` first.
+The last line of the output is a JSON object. The exit code is 1 after a crash, or if the server did not survive. The
+program needs `pip install atheris`, which `make fuzz` runs.
 """
 
 from __future__ import annotations
@@ -59,13 +62,13 @@ _TICK_RATE_HZ = 20
 
 
 def fuzz_target(folder: Path, seconds: int) -> None:
-    """Run libFuzzer in this process; it ends the process itself. Anything but ProtocolError is a crash."""
-    # By name: only this target needs it, and it has no type stubs.
+    """Run libFuzzer in this process, which libFuzzer ends. Any exception other than ProtocolError is a crash."""
+    # atheris is imported by name, because only this function needs it and it has no type stubs.
     atheris: Any = importlib.import_module("atheris")
     games = {"arena": 4, "noughts": 2}
     specs = [MatchSpec(f"fuzz-{name}", name, seats, 60.0, name, 0, "fuzz") for name, seats in games.items()]
 
-    def one(data: bytes) -> None:
+    def test_one_input(data: bytes) -> None:
         provider = atheris.FuzzedDataProvider(data)
         spec = specs[provider.ConsumeIntInRange(0, len(specs) - 1)]
         codec = list(CODECS.values())[provider.ConsumeIntInRange(0, len(CODECS) - 1)]
@@ -104,12 +107,14 @@ def fuzz_target(folder: Path, seconds: int) -> None:
         f"-max_len={_MAX_INPUT_BYTES}",
         "-timeout=10",
     ]
-    atheris.Setup([sys.argv[0], *limits, "-print_final_stats=1", f"-artifact_prefix={folder}/", str(corpus)], one)
+    atheris.Setup(
+        [sys.argv[0], *limits, "-print_final_stats=1", f"-artifact_prefix={folder}/", str(corpus)], test_one_input
+    )
     atheris.Fuzz()
 
 
 def _instrument(atheris: Any, kind: type) -> None:
-    """Coverage of every method of a class that has been imported already."""
+    """Measure the coverage of every method of a class that is already imported."""
     for name, method in list(vars(kind).items()):
         if type(method).__name__ == "function":
             setattr(kind, name, atheris.instrument_func(method))
@@ -118,11 +123,12 @@ def _instrument(atheris: Any, kind: type) -> None:
 def _seeds() -> Sequence[bytes]:
     messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1), Say("gg \u202e")]
     encoded = [codec.encode(message) for codec in (MSGPACK, JSON) for message in messages]
-    # FuzzedDataProvider takes lengths and choices from the end of the bytes.
+    # FuzzedDataProvider reads lengths and choices from the end of the bytes.
     return [part + bytes([len(part) - 1, 0, 1]) for part in encoded]
 
 
 def run_fuzzer(folder: Path, seconds: int) -> dict[str, Any]:
+    """Run the fuzzer in a separate process, and return its figures and the names of crash files."""
     done = subprocess.run(
         [sys.executable, __file__, "--target", str(folder), "--seconds", str(seconds)],
         capture_output=True,
@@ -146,7 +152,13 @@ def run_fuzzer(folder: Path, seconds: int) -> dict[str, Any]:
 
 
 class BadClient:
-    """A hostile client over raw sockets. It reads the address and the match to attack from standard input."""
+    """Attacks a server over raw sockets.
+
+    Args:
+        port: TCP port of the server.
+        match_id: id of the match that the client joins.
+        token: a valid access token.
+    """
 
     def __init__(self, port: int, match_id: str, token: str) -> None:
         self._port = port
@@ -155,6 +167,7 @@ class BadClient:
         self._random = random.Random(1)
 
     def hammer(self, seconds: float) -> Counter[str]:
+        """Attack in random ways for `seconds`, and count the attacks by way."""
         ways: list[Callable[[], None]] = [
             self.garbage_for_a_handshake,
             self.garbage_for_a_hello,
@@ -178,45 +191,54 @@ class BadClient:
         return counts
 
     def garbage_for_a_handshake(self) -> None:
+        """Send random bytes instead of an HTTP request."""
         with self._connect() as sock:
             sock.sendall(self._random.randbytes(2000))
 
     def garbage_for_a_hello(self) -> None:
+        """Send random bytes instead of a `Hello`."""
         with self._open(MSGPACK) as sock:
             sock.sendall(_frame(self._random.randbytes(200)))
 
     def oversized_frame(self) -> None:
+        """Send a frame that is larger than the server allows."""
         with self._open(MSGPACK) as sock:
             sock.sendall(_frame(b"x" * (4 * MAX_CLIENT_FRAME_BYTES)))
 
     def bad_token(self) -> None:
+        """Send a `Hello` with an invalid token."""
         with self._open(JSON) as sock:
             sock.sendall(_frame(JSON.encode(Hello("m", "a.b.c")), text=True))
             sock.recv(1000)
 
     def flood(self) -> None:
+        """Join the match, and send 3,000 inputs at once."""
         with self._seated() as sock:
             for number in range(3000):
                 sock.sendall(_frame(MSGPACK.encode(Input(number + 1, Move(1.0, 0.0)))))
 
     def control_frames(self) -> None:
+        """Send 3,000 PING and PONG frames at once."""
         with self._open(MSGPACK) as sock:
             for _ in range(3000):
-                # PING and PONG: empty, masked with zeros.
+                # An empty PING and an empty PONG, masked with zeros.
                 sock.sendall(b"\x89\x80" + bytes(4) + b"\x8a\x80" + bytes(4))
 
     def fragments(self) -> None:
+        """Send a message in 1,001 fragments that never ends."""
         with self._open(MSGPACK) as sock:
-            # The first fragment of a binary message, and continuations that never end it.
+            # The first fragment of a binary message, and continuation frames that do not end the message.
             sock.sendall((b"\x02\x81" + bytes(4) + b"a") + (b"\x00\x81" + bytes(4) + b"a") * 1000)
             sock.recv(1000)
 
     def malformed_inputs(self) -> None:
+        """Join the match, and send an input with values of wrong types."""
         with self._seated() as sock:
             sock.sendall(_frame(MSGPACK.encode(Input(1, [float("inf"), "x"]))))
             sock.recv(100_000)
 
     def read_nothing(self) -> None:
+        """Join the match, and never read. At most 20 such connections stay open."""
         self._idle.append(self._seated())
         if len(self._idle) > 20:
             self._idle.pop(0).close()
@@ -243,13 +265,14 @@ class BadClient:
 
 
 def _frame(payload: bytes, *, text: bool = False) -> bytes:
-    """A client's WebSocket frame, masked with zeros."""
+    """Return a client's WebSocket frame, masked with zeros."""
     first, size = 0x81 if text else 0x82, len(payload)
     header = bytes([first, 0x80 | size]) if size < 126 else bytes([first, 0x80 | 126]) + size.to_bytes(2, "big")
     return header + bytes(4) + payload
 
 
 async def live(services: Services, server: OurServer, seconds: float) -> dict[str, Any]:
+    """Measure a good client without and with the hostile client, and return the figures."""
     redis = Redis.from_url(services.redis_url)
     match_id = uuid4().hex
     spec = MatchSpec(match_id, "arena", 10, 3600.0, "arena", round(time.time() * 1000), "bench")
@@ -273,7 +296,7 @@ async def live(services: Services, server: OurServer, seconds: float) -> dict[st
 
         memory_before = _memory_mb(server.process.pid)
         baseline = await measured(seconds)
-        # In the good client's own match, and with the good manners of a token: the worst place for it to be.
+        # The hostile client has a valid token and joins the good client's match, where it can do the most harm.
         order = {"port": server.port, "match_id": match_id, "token": services.issuer.token(), "seconds": seconds}
         bad = await asyncio.create_subprocess_exec(
             sys.executable, __file__, "--bad", stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -300,9 +323,12 @@ def _memory_mb(pid: int) -> int:
 
 
 def main() -> int:
+    """Run the fuzzer and the attack, print the results, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=600)
-    parser.add_argument("--live-seconds", type=float, default=30.0, help="without, and again with the hostile client")
+    parser.add_argument("--seconds", type=int, default=600, help="length of the fuzzing")
+    parser.add_argument(
+        "--live-seconds", type=float, default=30.0, help="length of the measurement without and with the hostile client"
+    )
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--bad", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

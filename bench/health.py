@@ -1,7 +1,7 @@
-"""`make bench-health`: 20 checks of the production stacks in each of 10 simulated regions, then with one that hangs.
+"""Measures 20 health checks in each of 10 simulated regions, first normally, then with a region that hangs.
 
-Every region is the same one of the emulated AWS, behind a proxy that takes as long as a far region does. The real
-checks run with boto3's real client. Some 40 s; the last line is one JSON object.
+`make bench-health` runs it in about 40 s. All regions are the same region of the emulated AWS, behind a proxy with the
+latency of a distant region. The real checks run with boto3's real client. The last line of the output is a JSON object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CHECKS = (
 
 
 def serve(ports: Any, target: tuple[str, int], delay_seconds: float) -> None:
-    """A TCP proxy that holds back what clients send; 0 s is one that never passes anything on."""
+    """Run a TCP proxy that delays the data of clients by `delay_seconds`. With 0 it never forwards any data."""
 
     async def pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
         with contextlib.suppress(OSError):
@@ -46,8 +46,8 @@ def serve(ports: Any, target: tuple[str, int], delay_seconds: float) -> None:
         if not delay_seconds:
             await reader.read()
             return
-        there, back = await asyncio.open_connection(*target)
-        await asyncio.gather(pipe(reader, back, delay_seconds), pipe(there, writer, 0))
+        answers, requests = await asyncio.open_connection(*target)
+        await asyncio.gather(pipe(reader, requests, delay_seconds), pipe(answers, writer, 0))
 
     async def main() -> None:
         server = await asyncio.start_server(connected, "127.0.0.1", 0)
@@ -59,32 +59,36 @@ def serve(ports: Any, target: tuple[str, int], delay_seconds: float) -> None:
 
 @contextlib.contextmanager
 def proxy(url: str, delay_seconds: float) -> Iterator[str]:
-    """The address of a proxy before `url`, in a process of its own."""
+    """Run a proxy in front of `url` in a separate process, and yield its address."""
     host, port = url.removeprefix("http://").split(":")
-    here, there = multiprocessing.Pipe()
-    process = multiprocessing.Process(target=serve, args=(there, (host, int(port)), delay_seconds), daemon=True)
+    ports, sender = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=serve, args=(sender, (host, int(port)), delay_seconds), daemon=True)
     process.start()
     try:
-        yield f"http://127.0.0.1:{here.recv()}"
+        yield f"http://127.0.0.1:{ports.recv()}"
     finally:
         process.kill()
         process.join()
 
 
 def run(contracts: dict[str, Any], folder: Path) -> tuple[float, dict[tuple[int, str], float], Any]:
-    """(wall seconds, when each result came, report)"""
+    """Run the checks, and return the wall seconds, the time of each result in seconds, and the report."""
     from mjctl.health.runner import run_health
 
-    started, came = time.perf_counter(), {}
+    started = time.perf_counter()
+    came: dict[tuple[int, str], float] = {}
 
-    def heard(result: Any) -> None:
+    def record(result: Any) -> None:
         came[len(came), result.name] = time.perf_counter() - started
 
-    report = asyncio.run(run_health("bench", contracts, dict.fromkeys(contracts, folder), only=CHECKS, on_result=heard))
+    report = asyncio.run(
+        run_health("bench", contracts, dict.fromkeys(contracts, folder), only=CHECKS, on_result=record)
+    )
     return time.perf_counter() - started, came, report
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
@@ -99,7 +103,9 @@ def main() -> None:
         folder = Path(name)
         emulators = stack.enter_context(Emulators(folder))
         built = production.build(emulators).contract
-        ministack, moto = (stack.enter_context(proxy(emulators.url(one), delay)) for one in ("ministack", "moto"))
+        ministack, moto = (
+            stack.enter_context(proxy(emulators.url(emulator), delay)) for emulator in ("ministack", "moto")
+        )
         silent = stack.enter_context(proxy(emulators.url("moto"), 0))
         services = dict.fromkeys(built.aws.service_endpoint_urls, moto)
 

@@ -1,7 +1,8 @@
-"""`make bench-sandbox`: the production stacks on an emulated AWS by mjctl, over one region and over two.
+"""Measures deploy, plan and destroy of the production stacks on an emulated AWS, with one and two regions.
 
-For each: deploy from nothing, a plan with nothing to change, destroy to nothing. About 25 minutes on two quiet cores,
-much of it the AWS provider's own fixed waits. The last line is one JSON object: seconds by command and by stack.
+`make bench-sandbox` runs it in about 25 minutes on two quiet cores; fixed waits of the AWS provider take much of that
+time. The deploy starts without any resources, the plan has no changes, and the destroy removes all resources. The last
+line of the output is a JSON object with the seconds by command and by stack.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PROJECT = Workspace.discover(Path(__file__)).project_dir
 
 
 class Sandbox:
-    """A copy of the project, whose code stays as it is while this runs, with a home of its own."""
+    """Runs mjctl on a copy of the project, so that edits do not affect the measurement, and with separate state."""
 
     def __init__(self, folder: Path) -> None:
         self._project, self._home = folder / "project", folder / "home"
@@ -37,7 +38,7 @@ class Sandbox:
         self.regions = tuple(load_environment(Workspace(self._project, self._home), "sandbox").regions)
 
     def mjctl(self, *arguments: str) -> tuple[float, dict[str, Any]]:
-        """Seconds of a command, and its document."""
+        """Run a command of mjctl, and return its seconds and its JSON document. Exits if the command fails."""
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments, "--env", "sandbox", "--output", "json"],
@@ -52,22 +53,23 @@ class Sandbox:
 
 
 def measured(sandbox: Sandbox, regions: tuple[str, ...]) -> dict[str, Any]:
-    """One environment from nothing to nothing."""
+    """Deploy, plan and destroy an environment, and return the seconds by command."""
     named = [f"--region={region}" for region in regions]
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for command, arguments in (
         ("deploy", [*named, "--auto-approve"]),
         ("plan", named),
         ("destroy", ["--all-regions", "--auto-approve"]),
     ):
         seconds, document = sandbox.mjctl(command, *arguments)
-        stacks = {one["region"]: one["seconds"] for one in document["regions"]}
-        found[command] = {"seconds": seconds, "stacks": stacks}
+        stacks = {row["region"]: row["seconds"] for row in document["regions"]}
+        figures[command] = {"seconds": seconds, "stacks": stacks}
         print(f"{len(regions)} region(s), {command}: {seconds} s", file=sys.stderr)
-    return found
+    return figures
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory(prefix="mjctl-bench-") as folder:
         sandbox = Sandbox(Path(folder))

@@ -1,4 +1,4 @@
-"""Bots that play together, and what all of them saw."""
+"""Bots that play matches in groups, and a record of the events that they received."""
 
 from __future__ import annotations
 
@@ -19,7 +19,15 @@ from mjctl.models.contract import Contract
 
 @dataclass
 class Played:
-    """What all players saw. `acknowledged`: by match and sequence, (type, payload) as told to some player."""
+    """Records what all players have received.
+
+    Attributes:
+        tally: counts of started and ended matches, calls and errors.
+        acknowledged: match id -> sequence number -> (type, payload) of the events that a player received.
+        contradictions: events and results that differed between two players.
+        results: match id -> result of the match.
+        pauses: seconds of each interruption of each player.
+    """
 
     tally: LoadTally = field(default_factory=LoadTally)
     acknowledged: dict[str, dict[int, tuple[str, Any]]] = field(default_factory=dict)
@@ -28,10 +36,11 @@ class Played:
     pauses: list[float] = field(default_factory=list)
 
     def take(self, report: MatchReport) -> None:
+        """Record a player's report of a match."""
         known = self.acknowledged.setdefault(report.match_id, {})
         for event in report.events:
-            told = (event.type, event.payload)
-            self.contradictions += known.setdefault(event.sequence, told) != told
+            content = (event.type, event.payload)
+            self.contradictions += known.setdefault(event.sequence, content) != content
         self.contradictions += self.results.setdefault(report.match_id, report.result) != report.result
         scores = {player["player_id"]: int(player["score"]) for player in report.result["players"]}
         self.tally.ended[report.match_id] = EndedMatch(report.match_id, scores)
@@ -40,7 +49,15 @@ class Played:
 
 @dataclass
 class Group:
-    """Bots that play together. `seats` are filled while a match is under way; `until`: about when it ends."""
+    """Plays matches with a group of bots.
+
+    Attributes:
+        bots: the logged-in clients.
+        mode: mode of the matches.
+        match_id: id of the current or last match.
+        until: time.monotonic() at which the match ends, approximately.
+        seats: the connections of the current match; empty between two matches.
+    """
 
     bots: Sequence[GameClient]
     mode: str
@@ -49,6 +66,7 @@ class Group:
     seats: list[PlayerConnection] = field(default_factory=list)
 
     async def play_once(self, played: Played) -> None:
+        """Play a match, and record it in `played`."""
         ticket = await timed(played.tally, "create_match", lambda: self.bots[0].create_match(self.mode, "new"))
         played.tally.started.add(ticket.match_id)
         until = time.monotonic() + MODES[self.mode]["duration_seconds"]
@@ -66,6 +84,7 @@ class Group:
                 await seat.close()
 
     async def play_until(self, stop: asyncio.Event, played: Played) -> None:
+        """Play match after match until `stop` is set. Errors are counted in `played`."""
         while not stop.is_set():
             try:
                 await self.play_once(played)
@@ -74,6 +93,7 @@ class Group:
 
 
 async def sign_up(contract: Contract, count: int, played: Played, stack: AsyncExitStack) -> list[GameClient]:
+    """Sign up and log in `count` bots. `stack` closes their clients."""
     gate = asyncio.Semaphore(8)
 
     async def one(number: int) -> GameClient:

@@ -1,4 +1,4 @@
-"""What was written, by whom, and whether it is what players were told."""
+"""Records the published events with the server that wrote them, and compares them with the players' events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _SETTLE_SECONDS = 60.0
 
 
 class Absence(NamedTuple):
-    """While `server_id` was stopped, and some time after it woke, the match was another server's."""
+    """Describes a time in which a stopped server did not own its match.
+
+    Attributes:
+        match_id: id of the match.
+        server_id: id of the stopped server.
+        since_ms: time of the stop, in milliseconds since 1970.
+        until_ms: end of the observation, some time after the server continued, in milliseconds since 1970.
+    """
 
     match_id: str
     server_id: str
@@ -30,7 +37,14 @@ class Absence(NamedTuple):
 
 
 class Written(NamedTuple):
-    """One event as it reached the topic."""
+    """Holds an event as it was published.
+
+    Attributes:
+        server_id: id of the server that wrote the event.
+        at_ms: time of the event, in milliseconds since 1970.
+        type: type of the event.
+        payload: content of the event.
+    """
 
     server_id: str
     at_ms: int
@@ -39,7 +53,12 @@ class Written(NamedTuple):
 
 
 class Recorder:
-    """Everything that reaches the events topic, by match and sequence."""
+    """Records all events of the events topic.
+
+    Attributes:
+        events: match id -> sequence number -> event.
+        conflicting: number of events that were published twice with different content.
+    """
 
     def __init__(self, region: Region) -> None:
         self._clients = region.clients
@@ -49,6 +68,7 @@ class Recorder:
 
     @contextlib.asynccontextmanager
     async def recording(self) -> AsyncIterator[None]:
+        """Subscribe a new queue to the topic, and record its events until the context ends."""
         call = self._clients.call
         url = (await call("sqs", "create_queue", QueueName=f"bench-failover-{secrets.token_hex(4)}"))["QueueUrl"]
         attributes = await call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["QueueArn"])
@@ -78,11 +98,11 @@ class Recorder:
                 await self._clients.call("sqs", "delete_message_batch", QueueUrl=url, Entries=entries)
 
     async def complete(self, match_ids: Iterable[str]) -> None:
-        """Wait for the end of every match, at most so long as the queue may take to settle."""
+        """Wait until the end event of every match is recorded, at most `_SETTLE_SECONDS`."""
         deadline, wanted = time.monotonic() + _SETTLE_SECONDS, set(match_ids)
         while time.monotonic() < deadline:
             ended = {
-                m for m, found in self.events.items() if any(event.type == "match.ended" for event in found.values())
+                m for m, events in self.events.items() if any(event.type == "match.ended" for event in events.values())
             }
             if wanted <= ended:
                 return
@@ -96,9 +116,17 @@ async def audit(
     absences: Sequence[Absence] = (),
     earlier: LoadTally | None = None,
 ) -> dict[str, Any]:
-    """Compare what players were told with what was published and what both databases hold.
+    """Compare the events that players received with the published events and with both databases.
 
-    Standings are sums over all matches of a player: `earlier` has those that were played before.
+    Args:
+        region: the deployed region.
+        recorder: the published events.
+        played: the events that the players received.
+        absences: times in which stopped servers did not own their matches.
+        earlier: matches that the players played before, because the databases sum up all matches of a player.
+
+    Returns:
+        The number of differences of each kind.
     """
     before = earlier or LoadTally()
     everything = LoadTally(
@@ -109,11 +137,11 @@ async def audit(
     verification = await verify(region.contract, everything, settle_seconds=_SETTLE_SECONDS)
     await recorder.complete(played.results)
     lost, gaps, wrong_score = 0, 0, 0
-    for match_id, told in played.acknowledged.items():
+    for match_id, received in played.acknowledged.items():
         published = recorder.events.get(match_id, {})
-        lost += sum(number not in published or published[number][2:] != event for number, event in told.items())
+        lost += sum(number not in published or published[number][2:] != event for number, event in received.items())
         gaps += sorted(published) != list(range(1, len(published) + 1))
-        last = {e["player_id"]: e["score"] for _, (kind, e) in sorted(told.items()) if kind == "player.scored"}
+        last = {e["player_id"]: e["score"] for _, (kind, e) in sorted(received.items()) if kind == "player.scored"}
         final = played.tally.ended[match_id].scores
         wrong_score += sum(final.get(player, -1) < score for player, score in last.items())
     return {
@@ -139,7 +167,7 @@ async def audit(
 
 
 def _written_by_former(recorder: Recorder, absences: Sequence[Absence]) -> int:
-    """Events that bear the name of a server at a time when another one held their match."""
+    """Count the events that a stopped server wrote while another server owned the match."""
     return sum(
         absence.since_ms < event.at_ms < absence.until_ms and event.server_id == absence.server_id
         for absence in absences
@@ -148,7 +176,7 @@ def _written_by_former(recorder: Recorder, absences: Sequence[Absence]) -> int:
 
 
 async def _processed_wrongly(region: Region, recorder: Recorder, match_ids: Iterable[str]) -> int:
-    """Events of these matches that PostgreSQL has not taken exactly once."""
+    """Count the events of these matches that PostgreSQL has not stored exactly once."""
     wrong = 0
     async with database(region.contract, region.clients) as connection:
         for match_id in match_ids:

@@ -1,4 +1,4 @@
-"""The region under attack: deployed in a home of its own, and looked into."""
+"""Deploys the region whose servers are attacked, and reads its state."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _ALL_SERVE_SECONDS = 60.0
 
 
 class Home:
-    """A project beside this one, with modes of its own, and its state."""
+    """Runs mjctl on a copy of this project with the benchmark's modes, and with separate state."""
 
     def __init__(self, folder: Path) -> None:
         self._project = folder / "project"
@@ -49,6 +49,11 @@ class Home:
         (self._project / "configs" / "local.yaml").write_text(yaml.safe_dump(config))
 
     def mjctl(self, *arguments: str) -> None:
+        """Run a command of mjctl.
+
+        Raises:
+            RuntimeError: the command failed.
+        """
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
             env={**os.environ, **self._environment},
@@ -61,13 +66,14 @@ class Home:
             raise RuntimeError(f"mjctl {' '.join(arguments)} ended with {done.returncode}\n{done.stderr}")
 
     def contract(self) -> Contract:
+        """Return the contract of the deployed region."""
         os.environ.update(self._environment)
         workspace = Workspace.discover()
         return deployed_contracts(workspace, load_environment(workspace, "local"), (REGION,))[REGION]
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
-    """Ask again and again, for so long at most; whether it came true."""
+    """Check a condition repeatedly for at most `seconds`, and return whether it became true."""
     deadline = time.monotonic() + seconds
     while not (true := await condition()) and time.monotonic() < deadline:  # noqa: ASYNC110 - other processes' state
         await asyncio.sleep(0.02)
@@ -75,7 +81,16 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> boo
 
 
 class Region:
-    """The deployed region as the bench looks into it."""
+    """Reads the state of the deployed region.
+
+    Args:
+        contract: contract of the region.
+        clients: AWS clients of the region.
+        redis: client of the region's Redis.
+
+    Attributes:
+        directory: the live servers and the matches of the region.
+    """
 
     def __init__(self, contract: Contract, clients: RegionClients, redis: Redis) -> None:
         socket = contract.fleet.supervisor_socket
@@ -86,6 +101,7 @@ class Region:
         self._supervisor = SupervisorClient(Path(socket), scope="")
 
     async def pid(self, server_id: str) -> int | None:
+        """Return the process id of a game server, or None while it does not run."""
         process = await asyncio.to_thread(self._supervisor.process, server_id)
         return process.pid if process is not None and process.running else None
 
@@ -93,12 +109,12 @@ class Region:
         """Wait until every game server is alive and takes players."""
         names = {server.id for server in self.contract.fleet.servers}
 
-        async def all_there() -> bool:
+        async def all_alive() -> bool:
             return {server.id for server in await self.directory.servers(1.1) if not server.draining} == names
 
-        await until(all_there, _ALL_SERVE_SECONDS)
+        await until(all_alive, _ALL_SERVE_SECONDS)
 
     async def snapshot_tick(self, match_id: str) -> int:
-        """The tick of the stored snapshot; -1: there is none."""
+        """Return the tick of a match's stored snapshot, or -1 without a snapshot."""
         raw: Any = await self.redis.get(keys.snapshot(match_id))
         return -1 if raw is None else int(msgspec.msgpack.decode(raw)["tick"])

@@ -1,1 +1,1 @@
-"""Parts of `bench/game.py`: services, servers, load generator, search."""
+"""The parts of `bench/game_server.py`: the services, the servers, the load generator and the search."""

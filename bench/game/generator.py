@@ -1,4 +1,4 @@
-"""The load generator: built from C, driven by lines on its stdin."""
+"""Builds the load generator from its C sources, and drives it by lines on its standard input."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _JOIN_SECONDS = 30.0
 
 
 def build(folder: Path) -> Path:
-    """Compile the generator; a second or so. Raises: RuntimeError if there is no C compiler."""
+    """Compile the load generator into `folder`, in about a second, and return the path of the program.
+
+    Raises:
+        RuntimeError: no C compiler is installed.
+    """
     compiler = next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None)
     if compiler is None:
         raise RuntimeError("the load generator needs a C compiler (cc, gcc or clang)")
@@ -30,7 +34,14 @@ def build(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Joined:
-    """`players`: now playing, of `wanted`; `joined`: came in within `seconds`."""
+    """Describes the result of a change of the number of players.
+
+    Attributes:
+        players: players who play now.
+        wanted: players who should play.
+        joined: players who have joined because of the change.
+        seconds: time that the joins took.
+    """
 
     players: int
     wanted: int
@@ -39,7 +50,17 @@ class Joined:
 
 
 class Generator:
-    """One process of it, on `core`. Room sizes do not change during its life."""
+    """Runs a process of the load generator on `core`.
+
+    Args:
+        binary: path of the program.
+        protocol: `mj1` or `colyseus`.
+        port: TCP port of the server.
+        room_size: players in a room, for the whole life of the process.
+        tokens: file with an access token in each line.
+        core: core of the process.
+        log: file for its error output.
+    """
 
     def __init__(self, binary: Path, protocol: str, port: int, room_size: int, tokens: Path, core: int, log: Path):
         with log.open("ab") as output:
@@ -53,18 +74,20 @@ class Generator:
             )
 
     def rooms(self, ids: Sequence[str], file: Path) -> None:
-        """Give it the matches that the next players join."""
+        """Pass the ids of the matches that the next players join. `file` is a file for the ids."""
         file.write_text("".join(f"{match_id}\n" for match_id in ids))
         self._ask(f"rooms {file}")
 
     def players(self, count: int) -> Joined:
+        """Change the number of players to `count`, by joins or by leaves."""
         return Joined(**self._ask(f"players {count} {_PARALLEL_JOINS} {_JOIN_SECONDS}"))
 
     def measure(self, seconds: float) -> dict[str, Any]:
-        """See measure.c for what it says."""
+        """Measure for `seconds`, and return the report that loadgen/measure.c writes."""
         return self._ask(f"measure {seconds}")
 
     def close(self) -> None:
+        """Kill the process."""
         self._process.kill()
         self._process.communicate()
 

@@ -1,4 +1,4 @@
-"""Cores, processes and their use of CPU and memory, from Linux's /proc."""
+"""Starts processes on cores, and reads their use of CPU and memory from Linux's /proc."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _START_SECONDS = 30.0
 
 
 def on_core(command: Sequence[str | Path], core: int, nice: int = 0) -> list[str]:
-    """The command that runs `command` on one core; it replaces itself, so the process keeps its id."""
+    """Return the command that runs `command` on a single core. The process keeps its id, because taskset uses exec."""
     return ["taskset", "--cpu-list", str(core), "nice", "-n", str(nice), *map(str, command)]
 
 
@@ -36,6 +36,7 @@ def start(
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
+    """Terminate a process, and kill it if it has not ended after 10 s."""
     process.terminate()
     try:
         process.wait(10)
@@ -45,6 +46,7 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def free_port() -> int:
+    """Return a TCP port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,7 +54,11 @@ def free_port() -> int:
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Raises: RuntimeError with the end of the log, if the process does not listen in time."""
+    """Wait until a process listens on `port`.
+
+    Raises:
+        RuntimeError: the process does not listen in time. The message contains the end of its log.
+    """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -65,28 +71,31 @@ def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads so far."""
+    """Return the user and system time in seconds that all threads of a process have used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def resident_bytes(pid: int) -> int:
+    """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
 
 
 def busy_seconds(core: int) -> float:
-    """Seconds so far that a core has worked, interrupts included, or was wanted but given to another machine."""
+    """Return the seconds in which a core has worked so far, including interrupts and time stolen by the hypervisor."""
     line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
     user, nice, system, _, _, irq, softirq, steal = (int(field) for field in line.split()[1:9])
     return (user + nice + system + irq + softirq + steal) / _TICKS
 
 
 def raise_file_limit() -> None:
+    """Raise the limit of open files of this process and its children to the hard limit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def describe() -> dict[str, str]:
+    """Return the processor, the number of cores and the kernel of this machine."""
     model = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cpu": model[0].partition(":")[2].strip() if model else platform.machine(),

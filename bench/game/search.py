@@ -1,7 +1,8 @@
-"""How many players a server sustains: the same procedure for every server.
+"""Searches the number of players that a server sustains, with the same procedure for every server.
 
-Climb by a quarter from a common first count until a count fails, then halve the gap until it is small. A count passes
-if one of two windows keeps both limits, so that a hiccup of the machine alone does not decide.
+The search raises a common first count by a quarter until a count fails. Then it halves the gap between the last count
+that passed and the first count that failed, until the gap is small. A count passes if one of two windows keeps both
+limits, so that a single disturbance of the machine does not decide.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ GENERATOR_LAG_MS = 5.0
 OTHERS_ON_SERVER_CORE = 0.03
 _SETTLE_SECONDS = 1.0
 _WARM_SECONDS = 3.0
-"""Before the costs are taken: V8 compiles, Python specialises."""
+"""Time before the costs are measured, in which V8 compiles the code and Python specialises it."""
 
 _RUN_SECONDS = 100.0
 _CLIMB = 1.25
@@ -32,7 +33,14 @@ _CLIMB = 1.25
 
 @dataclass(frozen=True)
 class Plan:
-    """`first`: players of the first window, at which the servers' costs are compared; `gap`: relative, to stop at."""
+    """Describes a search.
+
+    Attributes:
+        first: players in the first window, in which the servers' costs are compared.
+        window_seconds: length of a window.
+        gap: relative gap between the counts at which the search stops.
+        rooms_of: players in a room.
+    """
 
     first: int
     window_seconds: float
@@ -40,14 +48,24 @@ class Plan:
     rooms_of: int
 
     def whole_rooms(self, players: float) -> int:
+        """Return the multiple of the room size that is nearest to `players`, and at least a single room."""
         return max(1, round(players / self.rooms_of)) * self.rooms_of
 
 
 @dataclass
 class Result:
-    """`windows`: everything measured; the other figures are of the first count, see `Plan`.
+    """Holds the figures of one run.
 
-    `cut_short`: the time for one run was over before the gap was small enough; `sustained` may be too low.
+    Attributes:
+        sustained: the most players at which a window kept both limits.
+        at_sustained: the window with this number of players.
+        joins_per_second: players who joined in a second while the first count joined.
+        memory_per_connection_kib: growth of the server's resident memory in KiB, for each player of the first count.
+        cpu_ms_per_client_second: CPU time of the server in ms, for each player of the first count and second.
+        at_first: the window with the first count of players.
+        evidence: counters of the server, which show that its features were on.
+        cut_short: True if the time for the run was over before the gap was small enough. `sustained` may be too low.
+        windows: all windows of the run.
     """
 
     sustained: int = 0
@@ -62,7 +80,7 @@ class Result:
 
     @property
     def generator_limited(self) -> bool:
-        """Whether a window that failed may have failed for the generator's sake."""
+        """Return whether a window failed in which the load generator was near its limit."""
         return any(
             not window["passed"]
             and (window["generator_cpu"] > GENERATOR_CPU or window["lag_p99_ms"] > GENERATOR_LAG_MS)
@@ -71,12 +89,12 @@ class Result:
 
     @property
     def disturbed(self) -> bool:
-        """Whether other processes took more of the server's core than `OTHERS_ON_SERVER_CORE` in half the windows."""
+        """Return whether other processes used more than `OTHERS_ON_SERVER_CORE` of the server's core, by the median."""
         return statistics.median(w["others_on_server_core"] for w in self.windows) > OTHERS_ON_SERVER_CORE
 
 
 class Search:
-    """One run over one freshly started server."""
+    """Runs one search on a freshly started server."""
 
     def __init__(
         self, server: Server, generator: Generator, plan: Plan, *, server_core: int, generator_core: int
@@ -90,6 +108,7 @@ class Search:
         self._result = Result()
 
     def run(self) -> Result:
+        """Measure the costs at the first count, then search the number of players that the server sustains."""
         self._first()
         self._sustained()
         self._result.evidence = self._server.evidence()
@@ -103,7 +122,7 @@ class Search:
         if joined.players < joined.wanted:
             joined = self._bring(plan.whole_rooms(plan.first))
         if joined.players < joined.wanted:
-            raise RuntimeError(f"{self._server.name}: {joined.players} of {joined.wanted} players came in")
+            raise RuntimeError(f"{self._server.name}: only {joined.players} of {joined.wanted} players joined")
         time.sleep(_WARM_SECONDS)
         window = self._window()
         result.at_first = window
@@ -136,7 +155,7 @@ class Search:
     def _passes(self, count: int) -> bool:
         joined = self._bring(count)
         if joined.players < joined.wanted:
-            self._say(f"{joined.players} of {count} came in")
+            self._say(f"{joined.players} of {count} players joined")
             return False
         for _ in range(2):
             window = self._window()
@@ -178,7 +197,7 @@ class Search:
         return window
 
     def _usage(self) -> tuple[float, float, float]:
-        """Seconds of CPU so far: of the server, on its core, on the generator's core."""
+        """Return the CPU seconds so far of the server, of all processes on its core, and on the generator's core."""
         return (
             machine.cpu_seconds(self._server.process.pid),
             machine.busy_seconds(self._server_core),

@@ -1,4 +1,4 @@
-"""The two servers that are compared, each as one process on one core."""
+"""Starts the two servers that are compared, each as a single process on a single core."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import time
 import urllib.request
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from redis.asyncio import Redis
@@ -28,9 +27,26 @@ PEER = Path(__file__).parent / "peer"
 TICK_RATE_HZ = 20
 _MATCH_SECONDS = 3600.0
 
+NODE_ENV = "production"
+"""Value of NODE_ENV for Colyseus, by the production checklist of https://docs.colyseus.io/deployment."""
+
+SEMI_SPACE_MIB = 64
+"""Default of `--max-semi-space-size` for Colyseus. Node's documentation raises the value for applications that allocate
+many short-lived objects, and advises to benchmark 16, 32, 64 and 128 MiB:
+https://nodejs.org/learn/diagnostics/memory/understanding-and-tuning-memory
+https://nodejs.org/api/cli.html#--max-semi-space-sizesize-in-mib"""
+
 
 class OurServer:
-    """`gameserver serve` as its image holds it, compiled: JWT, limits, leases, snapshots, events and metrics are on."""
+    """Runs `gameserver serve` compiled, as in its image, with JWT, limits, leases, snapshots, events and metrics on.
+
+    Args:
+        services: Redis, the emulated AWS and the issuer of tokens.
+        folder: folder for logs, in which the compiled game server is searched.
+        room_size: players in a room.
+        core: core of the server.
+        limits: True to keep the server's limits on the number of players and of connections.
+    """
 
     name = "ours"
     protocol = "mj1"
@@ -62,12 +78,11 @@ class OurServer:
             "PYTHONPATH": str(compiled_in(folder)),
         }
         if not limits:
-            # The benchmark measures how many players a server sustains, not where it refuses them. All its players
-            # come from one address.
+            # The benchmark measures the players that the server sustains, not its limits. All players have one address.
             environment |= {"GAMESERVER_MAX_PLAYERS": "20000", "GAMESERVER_UNJOINED_PER_ADDRESS": "0"}
         log = folder / "ours.log"
         self.process = machine.start(
-            # -P: not the package of the tree that this is started in.
+            # With -P Python imports the compiled package from PYTHONPATH, and not the package of the current folder.
             [sys.executable, "-P", "-m", "gameserver", "serve"],
             core=core,
             log=log,
@@ -79,13 +94,13 @@ class OurServer:
                 time.sleep(0.05)
             loaded = Path(f"/proc/{self.process.pid}/maps").read_text()
             if compiled_in(folder).exists() and str(compiled_in(folder) / "gameserver" / "match.") not in loaded:
-                raise RuntimeError("the compiled game server was not taken")
+                raise RuntimeError("the server did not load the compiled modules")
         except BaseException:
             self.close()
             raise
 
     def make_room(self, generator: Generator, rooms: int) -> None:
-        """Create matches as the API does; it is another process in earnest, so it does not count here."""
+        """Create matches as the API does. In production the API is another process, so this time is not measured."""
         ids = [uuid4().hex for _ in range(rooms)]
 
         async def create() -> None:
@@ -101,17 +116,18 @@ class OurServer:
         generator.rooms(ids, self._rooms)
 
     def evidence(self) -> dict[str, float]:
-        """That nothing was switched off: a few of its counters."""
+        """Return some counters of the server, which show that its features were on."""
         wanted = ("commits", "commit_failures", "events_published", "event_backlog", "event_lag_seconds", "joins")
         lines = dict(line.rpartition(" ")[::2] for line in self._get("/metrics")[1].splitlines() if line[0] != "#")
-        found = {name: lines.get(f"gameserver_{name}_total", lines.get(f"gameserver_{name}")) for name in wanted}
-        return {name: float(value) for name, value in found.items() if value is not None}
+        values = {name: lines.get(f"gameserver_{name}_total", lines.get(f"gameserver_{name}")) for name in wanted}
+        return {name: float(value) for name, value in values.items() if value is not None}
 
     def rooms(self) -> int:
+        """Return the number of matches on the server."""
         return int(json.loads(self._get("/status")[1])["matches"])
 
     def close(self) -> None:
-        # Nobody is left to take its matches over.
+        """Kill the server. A drain would have no effect, because no other server can take its matches over."""
         self.process.kill()
         self.process.wait()
 
@@ -125,49 +141,66 @@ class OurServer:
 
 
 def compiled_in(folder: Path) -> Path:
-    """Where the compiled game server lies, if it was compiled."""
+    """Return the folder that contains the compiled game server, if the benchmark has compiled it."""
     return folder / "compiled"
 
 
 class Colyseus:
-    """peer/server.mjs: the game alone, without tokens, storage, events or metrics."""
+    """Runs peer/server.mjs: the game alone, without tokens, storage, events or metrics.
+
+    Args:
+        folder: folder for the log.
+        room_size: players in a room.
+        core: core of the server.
+        semi_space_mib: size in MiB of a semi-space of V8's heap.
+    """
 
     name = "colyseus"
     protocol = "colyseus"
 
-    def __init__(self, services: Services, folder: Path, room_size: int, core: int) -> None:
-        del services
+    def __init__(self, folder: Path, room_size: int, core: int, semi_space_mib: int = SEMI_SPACE_MIB) -> None:
         self.port = machine.free_port()
         log = folder / "colyseus.log"
         self.process = machine.start(
-            [node_binary(), PEER / "server.mjs", str(self.port), str(room_size)],
+            [node_binary(), *node_flags(semi_space_mib), PEER / "server.mjs", str(self.port), str(room_size)],
             core=core,
             log=log,
-            environment={"NODE_ENV": "production"},
+            environment={"NODE_ENV": NODE_ENV},
         )
         machine.await_port(self.port, self.process, log)
 
     def make_room(self, generator: Generator, rooms: int) -> None:
-        """Nothing to do: the first player of each room creates it."""
+        """Do nothing, because the first player of each room creates the room."""
 
     def evidence(self) -> dict[str, float]:
+        """Return no counters, because Colyseus has none."""
         return {}
 
     def close(self) -> None:
+        """Stop the server."""
         machine.stop(self.process)
 
 
 Server = OurServer | Colyseus
 
 
+def node_flags(semi_space_mib: int) -> list[str]:
+    """Return the flags of Colyseus's Node process."""
+    return [f"--max-semi-space-size={semi_space_mib}"]
+
+
 def install_peer() -> None:
-    """npm ci into the git-ignored node_modules, unless that holds what the lock file says."""
+    """Install Colyseus by `npm ci`, unless node_modules is newer than the lock file.
+
+    Raises:
+        RuntimeError: npm is not installed.
+    """
     installed = PEER / "node_modules" / ".package-lock.json"
     if installed.exists() and installed.stat().st_mtime >= (PEER / "package-lock.json").stat().st_mtime:
         return
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError("npm is needed to install Colyseus; Node itself comes as one of its packages")
+        raise RuntimeError("install npm, which installs Colyseus and its Node: apt-get install npm")
     subprocess.run(
         [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"],
         cwd=PEER,
@@ -178,14 +211,16 @@ def install_peer() -> None:
 
 
 def node_binary() -> Path:
+    """Return the path of the Node that the lock file of the peer pins."""
     machine_name = {"x86_64": "x64", "aarch64": "arm64"}[platform.machine()]
     return PEER / "node_modules" / f"node-linux-{machine_name}" / "bin" / "node"
 
 
 def versions() -> dict[str, str]:
+    """Return the versions of Python, Node and the packages that the two servers use."""
     packages = json.loads((PEER / "node_modules" / ".package-lock.json").read_text())["packages"]
     node = subprocess.run([node_binary(), "--version"], check=True, capture_output=True, text=True)
-    found: dict[str, Any] = {
+    return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("picows", "uvloop", "msgspec", "redis")},
         "node": node.stdout.strip(),
@@ -194,4 +229,3 @@ def versions() -> dict[str, str]:
             for name in ("@colyseus/core", "@colyseus/schema", "@colyseus/ws-transport", "ws")
         },
     }
-    return found

@@ -1,4 +1,4 @@
-"""What our server needs around it, as in a local region: Redis, SNS with its queue, a user pool's keys."""
+"""Starts the services that our server needs, as in a local region: Redis, SNS and SQS, and an issuer of tokens."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ _DEFINITION = Path(__file__).parents[2] / "terraform" / "modules" / "data_plane"
 
 
 class Issuer:
-    """Signs access tokens as the user pool does, and serves the key set: sign-up of thousands would take too long."""
+    """Signs access tokens like a user pool, and serves the keys. A sign-up of thousands of players would take too long.
+
+    Attributes:
+        url: the claim `iss` of the tokens.
+    """
 
     def __init__(self) -> None:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
@@ -50,7 +54,7 @@ class Issuer:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/pool"
 
     def token(self) -> str:
-        """An access token of a player of its own, with the claims that Cognito's have, good for three hours."""
+        """Return an access token of a new player, with the claims of Cognito's tokens, valid for three hours."""
         now = int(time.time())
         player = str(uuid4())
         claims = {
@@ -70,12 +74,25 @@ class Issuer:
         return jwt.encode(claims, self._key, algorithm="RS256", headers={"kid": "bench"})
 
     def close(self) -> None:
+        """Stop serving the keys."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class Services:
-    """Redis, an emulated SNS and SQS with the real topic and queue, and the issuer; all on `core`."""
+    """Runs Redis, an emulated SNS and SQS with the topic and queue of the data plane, and the issuer.
+
+    Args:
+        folder: folder for the services' files.
+        core: core of all services.
+
+    Attributes:
+        issuer: signs access tokens.
+        redis_url: address of Redis.
+        aws_endpoint: address of the emulated AWS.
+        aws_key: access key of the emulated AWS.
+        topic_arn: ARN of the events topic.
+    """
 
     def __init__(self, folder: Path, core: int) -> None:
         self._core = core
@@ -90,7 +107,7 @@ class Services:
             stack.push(self._stack.__exit__)
             port = self._start("redis")
             self.redis_url = f"redis://:{redis_password(self._layout)}@127.0.0.1:{port}"
-            # It stands for a service that in earnest has machines of its own: the generator goes first.
+            # The real AWS has its own machines, so the load generator gets the core before the emulated AWS.
             self.aws_endpoint = f"http://127.0.0.1:{self._start('aws', nice=10)}"
             self.aws_key = ensure_profile(self._layout)
             spec = data_plane.DataPlaneSpec(_DEFINITION, "game-bench", self.aws_endpoint, REGION, self.aws_key)
@@ -104,7 +121,7 @@ class Services:
         self._stack.close()
 
     def reset(self) -> None:
-        """Forget the last run: keys in Redis, events in the queue that nobody reads here."""
+        """Delete the keys in Redis and the messages in the queue, which no process reads here."""
         import boto3
         from redis import Redis
 
@@ -120,6 +137,7 @@ class Services:
         sqs.purge_queue(QueueUrl=self._queue_url)
 
     def redis_version(self) -> str:
+        """Return the name and the version of the Redis server."""
         from redis import Redis
 
         with Redis.from_url(self.redis_url, decode_responses=True) as redis:
@@ -131,7 +149,7 @@ class Services:
         program = prepare(ProcessSpec(kind, kind, "bench", self._layout.region_dir, port, ready="", live=""))
         command = program.command
         if kind == "aws":
-            # Without the saving of its state, which would cost the more the longer the queue is.
+            # The emulator runs without saving its state, because saving takes longer as the queue grows.
             command = (sys.executable, "-m", "hypercorn", "--bind", f"127.0.0.1:{port}", "ministack.app:app")
         log = self._layout.log(kind)
         environment = {**program.environment, "PERSIST_STATE": "0"}

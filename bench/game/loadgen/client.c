@@ -1,4 +1,4 @@
-/* One player: its connection from the first call to the last frame. */
+/* The connection of a player, from the first call to the last frame. */
 
 #include "loadgen.h"
 
@@ -68,7 +68,7 @@ static bool dial(struct client *client) {
 
 static void send_raw(struct client *client, const void *data, size_t size) {
     ssize_t sent = send(client->fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-    /* The server has not read for so long that the socket is full: half a frame cannot be taken back. */
+    /* The server has not read for so long that the socket is full. A frame that is half sent cannot be withdrawn. */
     if (sent != (ssize_t)size) fail(client, &errors.blocked, "cannot send", NULL, 0);
 }
 
@@ -133,7 +133,7 @@ void start(struct client *client) {
     if (!dial(client)) fail(client, &errors.connect, strerror(errno), NULL, 0);
 }
 
-/* What comes in */
+/* Receiving */
 
 static void shown(struct client *client, uint32_t before) {
     for (uint32_t sequence = before + 1; sequence <= client->shown; sequence++) {
@@ -240,19 +240,19 @@ void readable(struct client *client) {
     if (client->fd >= 0 && client->connections == connection) keep_partial(client, buffer + used, have - used);
 }
 
-/* What goes out */
+/* Sending */
 
 void play(struct client *client) {
     uint8_t out[64];
     if (client->turn_left-- == 0) {
-        /* 1 to 2.5 rad/s one way or the other, for 2 to 5 s: everybody always moves, and comes about. */
+        /* The player turns at 1 to 2.5 rad/s in one direction for 2 to 5 s, so that each player always moves in curves. */
         double speed = 1.0 + 1.5 * drand48();
         client->turn = (drand48() < 0.5 ? -speed : speed) / 20;
         client->turn_left = (uint32_t)(40 + 60 * drand48());
     }
     client->heading += client->turn;
     if (client->sequence - client->shown >= RING) {
-        /* Out of memory for it: count what it has waited, once. */
+        /* The ring has no more space for the oldest input, so its waiting time is counted now. */
         client->shown++;
         measure_latency(now_us - client->sent_at[client->shown % RING]);
     }

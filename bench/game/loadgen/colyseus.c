@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* shared-types/Protocol.ts */
+/* From shared-types/Protocol.ts. */
 enum { JOIN_ROOM = 10, LEAVE_ROOM = 12, ROOM_DATA = 13, ROOM_STATE = 14, ROOM_STATE_PATCH = 15 };
 
-/* schema/encoding/spec.ts */
+/* From schema/encoding/spec.ts. */
 enum { OP_ADD = 128, OP_DELETE = 64, OP_CLEAR = 10, SWITCH_TO_STRUCTURE = 255, TYPE_ID = 213 };
 
 enum kind { UNKNOWN, STATE, PLAYERS, PICK_UPS, PLAYER, PICK_UP };
@@ -46,7 +46,7 @@ static uint32_t little_endian(struct reader *reader, unsigned bytes) {
     return value;
 }
 
-/* schema/encoding/decode.ts, number(): MessagePack's prefixes before little-endian values; references are never more. */
+/* As number() of schema/encoding/decode.ts: MessagePack's prefixes before little-endian values. References are integers. */
 static uint32_t number(struct reader *reader) {
     uint32_t first = little_endian(reader, 1);
     if (first < 0x80) return first;
@@ -83,7 +83,7 @@ static enum kind kind_of(const struct room *room, uint32_t reference) {
     return reference < room->kinds_size ? (enum kind)room->kinds[reference] : UNKNOWN;
 }
 
-/* The reference that follows an operation on a field or an entry, with the type that may stand behind an ADD. */
+/* Reads the reference after an operation on a field or an entry, and the type that may follow an ADD. */
 static uint32_t reference(struct reader *reader, uint32_t operation) {
     uint32_t found = number(reader);
     if ((operation & OP_ADD) != 0 && reader->at < reader->end && *reader->at == TYPE_ID) {
@@ -118,7 +118,7 @@ static void map_entry(struct client *client, struct reader *reader, enum kind ki
     if (own) client->own = found;
 }
 
-/* Inputs are numbered modulo 65536; `shown` counts on. One that was given up for lost may be shown after all. */
+/* Input numbers are modulo 65536, but `shown` is not. An input that was counted as lost may still be shown. */
 static void show(struct client *client, uint32_t last_input, struct reader *reader) {
     int16_t step = (int16_t)(last_input - client->shown);
     if (step <= 0) return;

@@ -1,13 +1,14 @@
-/* loadgen PROTOCOL PORT ROOM_SIZE TOKENS_FILE, PROTOCOL being mj1 or colyseus; the server is on 127.0.0.1.
+/* Usage: loadgen PROTOCOL PORT ROOM_SIZE TOKENS_FILE
+ * PROTOCOL is mj1 or colyseus. The server is on 127.0.0.1.
  *
  * Commands:
- *   rooms FILE            take the ids in FILE, one a line, for the rooms to come (mj1 only; Colyseus makes its own)
- *   players N PARALLEL S  bring the number of players to N, whole rooms only, at most PARALLEL joining, within S seconds
+ *   rooms FILE            read the ids of the next rooms, one in a line (mj1 only, because Colyseus creates its rooms)
+ *   players N PARALLEL S  change the number of players to N, in whole rooms, with at most PARALLEL joins at a time, within S seconds
  *   measure S             measure for S seconds
  *
- * Every player sends 20 inputs a second, at a moment of its own in the 50 ms. An input's latency runs from the call that
- * sends it until the first frame that shows it, or a later one, is taken from the socket. One that is not shown at the end of a
- * measurement counts with the time it has waited, if that is more than 100 ms. */
+ * Each player sends 20 inputs a second, each player at another moment of the 50 ms. An input's latency is the time from the
+ * call that sends it until this program reads the first frame that shows the input or a later input. An input that no frame
+ * has shown at the end of a measurement counts with its waiting time, if that is more than 100 ms. */
 
 #include "loadgen.h"
 
@@ -39,9 +40,9 @@ static uint32_t token_count;
 
 static struct client clients[MAX_CLIENTS];
 static struct room rooms[MAX_CLIENTS];
-static uint32_t room_ids; /* rooms whose id is known beforehand: mj1 */
+static uint32_t room_ids; /* number of rooms whose id is known before the joins: mj1 */
 static uint32_t room_next;
-static uint32_t wanted;  /* clients 0 .. wanted-1 play */
+static uint32_t wanted;  /* clients 0 to wanted-1 play */
 
 /* One command runs at a time. */
 static struct {
@@ -63,7 +64,7 @@ const char *token_of(const struct client *client) { return tokens[client->index 
 
 bool is_creator(const struct client *client) { return client->index % room_size == 0; }
 
-/* Spread without relation to rooms: neighbours must not send together. */
+/* Spreads the players over the slots without relation to their rooms, so that a room's players do not send together. */
 static uint32_t slot_of(uint32_t index) { return (index * 2654435761U >> 12) % SLOTS; }
 
 static void send_inputs(void) {
@@ -107,7 +108,7 @@ static void give_room(struct client *client) {
     client->room = &rooms[room_next++ % MAX_CLIENTS];
 }
 
-/* First those who open a room, then everybody else: nobody has to wait for a room. */
+/* Starts the players who create a room first, then all other players, so that no player waits for a room. */
 static void start_some(void) {
     for (; command.next < 2 * wanted && joining < command.parallel; command.next++) {
         struct client *client = &clients[command.next % wanted];
@@ -234,8 +235,8 @@ static void read_tokens(const char *path) {
     fclose(file);
 }
 
-/* Waking up for every frame would cost this core, and the server's, more than the frame. So frames are taken once a
- * slot, and latencies are up to a millisecond too long. */
+/* A wake-up for every frame would cost this core, and the server's core, more than the frame itself. So the frames are read
+ * once in each slot of a millisecond, and measured latencies are up to a millisecond too long. */
 static void sleep_until_slot(void) {
     read_clock();
     int64_t until = epoch + (int64_t)slot_due * SLOT_US - now_us;
@@ -247,7 +248,7 @@ static void sleep_until_slot(void) {
 
 static void take_events(void) {
     static struct epoll_event events[256];
-    /* Not without end: inputs are due. */
+    /* The number of rounds is limited, because inputs must be sent. */
     for (int round = 0, count = 256; round < 16 && count == 256; round++) {
         count = epoll_wait(poller, events, 256, 0);
         for (int index = 0; index < count; index++) {
@@ -258,7 +259,7 @@ static void take_events(void) {
                 continue;
             }
             struct client *client = &clients[who];
-            /* It may have been dropped by an event before this one. */
+            /* An earlier event may have dropped this client. */
             if (client->fd < 0) continue;
             if ((events[index].events & EPOLLOUT) != 0) connected(client);
             else readable(client);

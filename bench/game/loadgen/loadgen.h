@@ -1,6 +1,6 @@
-/* Load generator of bench/game.py: thousands of players on one core, for two protocols.
+/* Load generator of bench/game_server.py: thousands of players on one core, for two protocols.
  *
- * Commands come on stdin, one a line; each is answered on stdout by one line of JSON. See loadgen.c. */
+ * Each line on stdin is a command, which is answered by a line of JSON on stdout. See loadgen.c. */
 
 #ifndef LOADGEN_H
 #define LOADGEN_H
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Inputs under way for which the time of sending is kept: 12.8 s at 20 Hz. */
+/* Most inputs whose time of sending is kept until a frame shows them: 12.8 s at 20 Hz. */
 #define RING 256
 #define NAME 72
 
@@ -19,14 +19,14 @@ enum state { IDLE, MATCHMAKING, UPGRADING, JOINING, PLAYING };
 enum verdict {
     IGNORED,
     JOINED,
-    FRAME, /* one tick's state; `shown` of the client has been brought up to date */
-    BAD,   /* not the protocol, a refusal, or an end of the match */
+    FRAME, /* the state of a tick; `shown` of the client is updated */
+    BAD,   /* a violation of the protocol, a refusal, or the end of the match */
 };
 
 struct room {
     char id[NAME];     /* match or room, "" until known */
     char process[NAME]; /* Colyseus: the server process that runs it */
-    uint8_t *kinds;    /* Colyseus: what each reference of the schema is; the same for all players of the room */
+    uint8_t *kinds;    /* Colyseus: the type of each reference of the schema, the same for all players of the room */
     uint32_t kinds_size;
 };
 
@@ -34,27 +34,27 @@ struct client {
     int fd;
     enum state state;
     uint32_t index;
-    uint32_t connections; /* made so far: tells an old one from the next, whatever its descriptor */
+    uint32_t connections; /* number of connections so far, which distinguishes an old connection from a new one with its descriptor */
     struct room *room;
     char session[NAME];
     uint32_t own;      /* slot, or the schema reference of the own player */
-    uint32_t sequence; /* of the last input sent */
-    uint32_t shown;    /* last input that a frame has shown */
+    uint32_t sequence; /* number of the last sent input */
+    uint32_t shown;    /* number of the last input that a frame has shown */
     uint32_t frames;
     double heading, turn; /* rad, rad per input */
-    uint32_t turn_left;   /* inputs until it turns another way */
+    uint32_t turn_left;   /* inputs until the player turns in another direction */
     int64_t sent_at[RING];
     uint8_t *partial;
     uint32_t partial_size;
 };
 
-/* What differs between the two servers. The functions that write return the number of bytes written to `out`. */
+/* The differences between the two servers. The functions that write to `out` return the number of written bytes. */
 struct protocol {
     const char *subprotocol;
-    size_t (*matchmake)(struct client *, char *out, size_t capacity); /* body of an HTTP request, 0: none is needed */
+    size_t (*matchmake)(struct client *, char *out, size_t capacity); /* writes the body of an HTTP request; 0 if none is needed */
     bool (*matchmade)(struct client *, const char *body);
     size_t (*path)(const struct client *, char *out, size_t capacity);
-    size_t (*opened)(struct client *, uint8_t *out); /* first message after the upgrade, 0: the server begins */
+    size_t (*opened)(struct client *, uint8_t *out); /* writes the first message after the upgrade; 0 if the server begins */
     enum verdict (*received)(struct client *, const uint8_t *data, size_t size);
     size_t (*input)(struct client *, double x, double y, uint8_t *out);
     size_t (*leave)(uint8_t *out);
@@ -85,7 +85,7 @@ void readable(struct client *);
 void play(struct client *);
 void send_message(struct client *, const uint8_t *data, size_t size);
 
-/* wire.c: MessagePack and HTTP, as much as is needed. A reader that has met something else has `bad` set. */
+/* wire.c: the parts of MessagePack and HTTP that are needed. A reader sets `bad` after other data. */
 struct reader {
     const uint8_t *at, *end;
     bool bad;

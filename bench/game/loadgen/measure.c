@@ -1,4 +1,4 @@
-/* Histograms of one measurement, and its report. */
+/* The histograms of a measurement, and its report. */
 
 #include "loadgen.h"
 
@@ -28,7 +28,7 @@ static void add(struct histogram *histogram, int64_t us) {
     if (us > histogram->max) histogram->max = us;
 }
 
-/* Milliseconds: the upper end of the step in which the quantile lies. */
+/* Returns a quantile in milliseconds, as the upper end of its histogram step. */
 static double quantile(const struct histogram *histogram, double share) {
     uint64_t wanted = (uint64_t)(share * (double)histogram->total), seen = 0;
     for (int64_t step = 0; step < STEPS; step++) {

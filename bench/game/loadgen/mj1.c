@@ -1,4 +1,4 @@
-/* gameserver/protocol.py, subprotocol mj1.msgpack. A frame lists the inputs that it is the first to show. */
+/* The subprotocol mj1.msgpack of gameserver/protocol.py. A frame lists the inputs that no earlier frame has shown. */
 
 #include "loadgen.h"
 
@@ -49,7 +49,7 @@ static enum verdict acknowledged(struct client *client, struct reader *reader) {
         uint64_t sequence = read_uint(reader);
         if (slot != client->own) continue;
         if (sequence > client->sequence) return BAD;
-        /* One that was given up for lost may be shown after all. */
+        /* An input that was counted as lost may still be shown. */
         if (sequence > client->shown) client->shown = (uint32_t)sequence;
     }
     return reader->bad ? BAD : FRAME;

@@ -102,7 +102,7 @@ size_t write_string(uint8_t *out, const char *text) {
     return head + length;
 }
 
-/* The value of the first `"key":"value"`; the values looked for here hold no escapes. */
+/* Reads the value of the first `"key":"value"`. The values that this program needs contain no escapes. */
 bool json_string(const char *json, const char *key, char *out, size_t capacity) {
     char wanted[NAME];
     size_t length = strlen(key);

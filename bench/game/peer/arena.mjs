@@ -1,4 +1,4 @@
-// The rules of gameserver/rules/arena.py, written into a Colyseus schema: same field, speed, reach, pick-ups and points.
+// The rules of gameserver/rules/arena.py with a Colyseus schema. Field, speed, reach, pick-ups and points are the same.
 
 import { schema, t } from "@colyseus/schema";
 
@@ -19,7 +19,7 @@ const PickUp = schema({ x: t.uint16(), y: t.uint16(), points: t.uint8() }, "Pick
 
 export const ArenaState = schema({ players: t.map(Player), pickUps: t.map(PickUp) }, "ArenaState");
 
-// What is not shown to clients stays outside the schema: exact positions, headings, the grid of pick-ups.
+// Values that clients do not see are outside of the schema: exact positions, headings and the grid of pick-ups.
 class Runner {
   constructor(player) {
     this.player = player;

@@ -1,5 +1,5 @@
-// Colyseus with its default transport, tuned: no patch timer of its own, the patch goes out at the end of each tick.
-// No database, events, snapshots, tokens or metrics: only the game. Usage: node server.mjs PORT SEATS
+// A Colyseus server with the default transport `ws`, for the comparison in docs/benchmarks.md. It runs only the game:
+// no database, events, snapshots, tokens or metrics. Usage: node server.mjs PORT SEATS
 
 import { createServer } from "node:http";
 
@@ -13,6 +13,7 @@ const INPUT = 0;
 const INTERVAL_MS = 1000 / TICK_RATE_HZ;
 
 class ArenaRoom extends Room {
+  // Without Colyseus's patch timer. The tick sends the patch, so that no patch waits for a second timer.
   patchRate = null;
   maxClients = seats;
 
@@ -28,8 +29,8 @@ class ArenaRoom extends Room {
     this.schedule();
   }
 
-  // On absolute deadlines: the room's own setTimestep is a setInterval, which drifts to 19.7 Hz on an idle machine and
-  // would fail the bench's tick rate by that alone. Ticks that come too late are left out.
+  // Ticks have absolute deadlines, and late ticks are skipped. Colyseus's setTimestep uses setInterval, which drifts to
+  // 19.7 Hz even on an idle machine. With that drift the server would nearly fail the benchmark's 19.5 Hz without load.
   schedule() {
     const now = performance.now();
     this.due += INTERVAL_MS;

@@ -1,13 +1,16 @@
-"""`make bench-game`: players that one core of our game server sustains, beside Colyseus 0.18, in one run.
+"""Measures how many players a core sustains, with this project's game server and with Colyseus 0.18 (`make
+bench-game`).
 
-Our server runs as its image holds it, compiled: JWT joins, validation, rate limits, leases, snapshots, events and
-metrics are on (`--uncompiled`: as the local stack runs it). Colyseus runs the same arena and nothing else, tuned (see
-game/peer/server.mjs). One core belongs to the server, another to the load generator, Redis and the emulated AWS. Per
-server and room size: joins per second, CPU per client-second and memory per connection at one common count of players,
-then the most players with a p99 latency below 100 ms at 19.5 ticks a second or more (game/search.py). Repetitions
-alternate between the servers. The last line is one JSON object.
+Our server runs compiled, as in its image. JWT joins, validation, rate limits, leases, snapshots, events and metrics are
+on. `--uncompiled` runs it as plain Python, as the local target does. Colyseus runs the same arena and nothing else;
+docs/benchmarks.md describes its transport and flags. The server has a core for itself. The load generator, Redis and
+the emulated AWS share another core.
 
-About 11 minutes; `--quick`, about 2.
+For each server and room size the benchmark measures joins per second, CPU per client-second and memory per connection
+at a common number of players. Then it searches the most players with a p99 latency below 100 ms and at least 19.5 ticks
+a second (game/search.py). Repetitions alternate between the servers. The last line of the output is a JSON object.
+
+A run takes about 12 minutes, with `--quick` about 2 minutes.
 """
 
 from __future__ import annotations
@@ -27,7 +30,16 @@ from typing import Any
 from game import machine
 from game.generator import Generator, build
 from game.search import Plan, Result, Search
-from game.servers import Colyseus, OurServer, compiled_in, install_peer, versions
+from game.servers import (
+    NODE_ENV,
+    SEMI_SPACE_MIB,
+    Colyseus,
+    OurServer,
+    compiled_in,
+    install_peer,
+    node_flags,
+    versions,
+)
 from game.services import Services
 
 from gameserver.compilation import compile_into
@@ -44,7 +56,17 @@ DOUBTS = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What all runs share."""
+    """Holds the values that all runs share.
+
+    Attributes:
+        folder: temporary folder for logs and files.
+        services: Redis, the emulated AWS and the issuer of tokens.
+        binary: the compiled load generator.
+        tokens: file with an access token in each line.
+        server_core: core of the measured server.
+        generator_core: core of the load generator and the services.
+        semi_space_mib: size in MiB of a semi-space of the peer's V8 heap.
+    """
 
     folder: Path
     services: Services
@@ -52,10 +74,16 @@ class Setup:
     tokens: Path
     server_core: int
     generator_core: int
+    semi_space_mib: int
 
 
 def run(kind: type[OurServer | Colyseus], plan: Plan, setup: Setup) -> Result:
-    server = kind(setup.services, setup.folder, plan.rooms_of, setup.server_core)
+    """Start a server and the load generator, measure them by `plan`, and stop both."""
+    server: OurServer | Colyseus
+    if kind is Colyseus:
+        server = Colyseus(setup.folder, plan.rooms_of, setup.server_core, setup.semi_space_mib)
+    else:
+        server = OurServer(setup.services, setup.folder, plan.rooms_of, setup.server_core)
     try:
         log = setup.folder / f"loadgen-{kind.name}.log"
         generator = Generator(
@@ -72,9 +100,10 @@ def run(kind: type[OurServer | Colyseus], plan: Plan, setup: Setup) -> Result:
 
 
 def measure(plan: Plan, repetitions: int, setup: Setup) -> dict[str, list[Result]]:
+    """Measure both servers `repetitions` times. Returns the results by the server's name."""
     results: dict[str, list[Result]] = {"ours": [], "colyseus": []}
     for repetition in range(repetitions):
-        # Each begins as often as the other: whatever the machine does over time hits both.
+        # The servers take turns at the first place, so that a change of the machine over time affects both alike.
         order: Sequence[type[OurServer | Colyseus]] = (OurServer, Colyseus)
         for kind in order if repetition % 2 == 0 else reversed(order):
             print(f"rooms of {plan.rooms_of}, repetition {repetition + 1}: {kind.name}", file=sys.stderr)
@@ -85,7 +114,7 @@ def measure(plan: Plan, repetitions: int, setup: Setup) -> dict[str, list[Result
 
 
 def summarise(results: dict[str, list[Result]]) -> dict[str, Any]:
-    """Medians of each server and the ratios of ours to Colyseus."""
+    """Return the medians of each server, the ratios of ours to Colyseus, and the doubts about the runs."""
     figures: dict[str, Callable[[Result], float]] = {
         "clients_sustained": lambda r: r.sustained,
         "p99_ms_at_sustained": lambda r: r.at_sustained.get("latency_p99_ms", 0.0),
@@ -117,24 +146,29 @@ def summarise(results: dict[str, list[Result]]) -> dict[str, Any]:
 
 
 def make_tokens(services: Services, file: Path) -> None:
+    """Write access tokens of different players into `file`, which only this user can read."""
     file.touch(mode=0o600)
     file.write_text("".join(f"{services.issuer.token()}\n" for _ in range(_TOKENS)))
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="one repetition, rooms of 10, shorter windows")
-    parser.add_argument("--uncompiled", action="store_true", help="our server as plain Python")
-    parser.add_argument("--repetitions", type=int, default=3, help="of the rooms of 10")
-    parser.add_argument("--side-repetitions", type=int, default=1, help="of the rooms of 4 and 40")
-    parser.add_argument("--first", type=int, default=1000, help="players at which costs are compared")
-    parser.add_argument("--server-core", type=int)
-    parser.add_argument("--generator-core", type=int)
-    parser.add_argument("--details", type=Path, help="write every window here")
+    parser.add_argument("--quick", action="store_true", help="measure once, with rooms of 10 and shorter windows")
+    parser.add_argument("--uncompiled", action="store_true", help="run our server as plain Python")
+    parser.add_argument("--repetitions", type=int, default=3, help="number of runs with rooms of 10")
+    parser.add_argument("--side-repetitions", type=int, default=1, help="number of runs with rooms of 4 and of 40")
+    parser.add_argument("--first", type=int, default=1000, help="number of players at which costs are compared")
+    parser.add_argument(
+        "--semi-space", type=int, default=SEMI_SPACE_MIB, help="--max-semi-space-size of Colyseus's Node, in MiB"
+    )
+    parser.add_argument("--server-core", type=int, help="core of the measured server")
+    parser.add_argument("--generator-core", type=int, help="core of the load generator and of the services")
+    parser.add_argument("--details", type=Path, help="file for the figures of every window")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        sys.exit("two cores are needed: one for the server, one for the load")
+        sys.exit("this benchmark needs two cores: one for the server and one for the load generator")
     server_core = options.server_core if options.server_core is not None else cores[-1]
     generator_core = options.generator_core if options.generator_core is not None else cores[0]
     os.sched_setaffinity(0, {generator_core})
@@ -151,16 +185,16 @@ def main() -> None:
         make_tokens(services, tokens)
         if not options.uncompiled:
             compile_into(compiled_in(folder))
-        setup = Setup(folder, services, build(folder), tokens, server_core, generator_core)
+        setup = Setup(folder, services, build(folder), tokens, server_core, generator_core, options.semi_space)
         for room_size, repetitions in rooms.items():
             if repetitions:
                 plan = Plan(options.first, *((2.0, 0.08) if options.quick else (3.0, 0.04)), rooms_of=room_size)
                 results[room_size] = measure(plan, repetitions, setup)
         redis_version = services.redis_version()
     if options.details is not None:
-        every = {size: {n: [vars(r) for r in runs] for n, runs in found.items()} for size, found in results.items()}
+        every = {size: {n: [vars(r) for r in runs] for n, runs in both.items()} for size, both in results.items()}
         options.details.write_text(json.dumps(every, indent=1))
-    summaries = {f"rooms_of_{room_size}": summarise(found) for room_size, found in results.items()}
+    summaries = {f"rooms_of_{room_size}": summarise(both) for room_size, both in results.items()}
     for name, summary in summaries.items():
         for doubt, meaning in DOUBTS.items():
             if summary[doubt]:
@@ -170,6 +204,7 @@ def main() -> None:
         "repetitions": rooms,
         "equal_count": options.first,
         "compiled": not options.uncompiled,
+        "peer": {"transport": "ws", "node_flags": node_flags(options.semi_space), "NODE_ENV": NODE_ENV},
         "seconds": round(time.monotonic() - started),
         "machine": machine.describe(),
         "versions": {**versions(), "store": redis_version},

@@ -1,9 +1,11 @@
-"""`make bench-failover`: game servers killed, stopped and exchanged under play; what players and stores see of it.
+"""Measures the interruptions when game servers are killed, stopped and restarted during matches (`make
+bench-failover`).
 
-A local region in a home of its own. Groups of bots play match after match while the owner of one of their matches is
-killed (SIGKILL) or stopped (SIGSTOP, woken after the take-over unless the watchdog was faster), at random moments. Then
-every server is restarted in turn under 200 players. A queue of its own on the events topic shows which server wrote
-which event. The last line is one JSON object. About 9 minutes; `--runs N --players N` shorten it.
+The benchmark deploys a local region in a temporary folder. Groups of bots play match after match. At random moments the
+owner of a match is killed (SIGKILL) or stopped (SIGSTOP). A stopped server continues after the take-over, unless the
+watchdog has killed it first. Then all servers are restarted in turn while 200 players play. A queue on the events topic
+shows which server wrote which event. The last line of the output is a JSON object. A run takes about 9 minutes;
+`--runs` and `--players` shorten it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,20 @@ _WATCH_AFTER_WAKING_SECONDS = 1.0
 
 @dataclass
 class Attacks:
-    """Outcome of one kind of attack. `seconds`: each player's, from the old server's last word to the new welcome."""
+    """Counts the outcomes of one kind of attack, SIGKILL or SIGSTOP.
+
+    Attributes:
+        runs: number of attacks.
+        resumed: attacks after which all players returned in time.
+        matches: matches that the attacked servers owned.
+        matches_resumed: matches to which all players returned in time.
+        seconds: time from the last message of the old server to the welcome of the new server, for each player.
+        woken: stopped servers that continued.
+        killed_by_watchdog: stopped servers that the watchdog killed before they continued.
+        writes_after_take_over: checks that found a write or a lease of the former owner.
+        snapshots_checked: number of these checks.
+        absences: times in which stopped servers did not own their matches.
+    """
 
     runs: int = 0
     resumed: int = 0
@@ -59,8 +74,15 @@ class Attacks:
     absences: list[Absence] = field(default_factory=list)
 
 
-async def attack(region: Region, groups: Sequence[Group], number: signal.Signals, found: Attacks) -> None:
-    """One run: the owner of one of the matches, at a random moment; every match that it owns must go on elsewhere."""
+async def attack(region: Region, groups: Sequence[Group], number: signal.Signals, attacks: Attacks) -> None:
+    """Send a signal to the owner of a random match at a random moment, and wait until its matches continue elsewhere.
+
+    Args:
+        region: the deployed region.
+        groups: the groups of bots that play.
+        number: the signal, SIGKILL or SIGSTOP.
+        attacks: the counts to update.
+    """
     await region.all_serve()
     await asyncio.sleep(random.random())
     ready: list[Group] = []
@@ -74,7 +96,7 @@ async def attack(region: Region, groups: Sequence[Group], number: signal.Signals
     owner = await region.directory.owner(random.choice(ready).match_id)
     pid = await region.pid(owner) if owner else None
     if owner is None or pid is None:
-        return await attack(region, groups, number, found)
+        return await attack(region, groups, number, attacks)
     process = os.pidfd_open(pid)
     try:
         hit = [g for g in groups if g.seats and await region.directory.owner(g.match_id) == owner]
@@ -88,15 +110,15 @@ async def attack(region: Region, groups: Sequence[Group], number: signal.Signals
 
         await until(all_back, _RESUMED_WITHIN_SECONDS)
         resumed = [all(_back(s, n) for s, n in before.items() if s.match_id == match) for match in matches]
-        found.runs += 1
-        found.resumed += all(resumed)
-        found.matches += len(matches)
-        found.matches_resumed += sum(resumed)
-        found.seconds += [s.samples.interruptions[n].seconds for s, n in before.items() if s.reconnects > n]
+        attacks.runs += 1
+        attacks.resumed += all(resumed)
+        attacks.matches += len(matches)
+        attacks.matches_resumed += sum(resumed)
+        attacks.seconds += [s.samples.interruptions[n].seconds for s, n in before.items() if s.reconnects > n]
         if number is signal.SIGSTOP:
-            await _wake(region, process, owner, matches, found)
+            await _wake(region, process, owner, matches, attacks)
             now_ms = time.time() * 1000
-            found.absences += [Absence(match, owner, stopped_ms, now_ms) for match in matches]
+            attacks.absences += [Absence(match, owner, stopped_ms, now_ms) for match in matches]
     finally:
         os.close(process)
     return None
@@ -107,48 +129,48 @@ def _back(seat: PlayerConnection, reconnects_before: int) -> bool:
     return over or seat.reconnects > reconnects_before
 
 
-async def _wake(region: Region, process: int, owner: str, matches: Sequence[str], found: Attacks) -> None:
-    """Wake the hung owner, and watch that its leases stay with the others and no snapshot goes back in time."""
+async def _wake(region: Region, process: int, owner: str, matches: Sequence[str], attacks: Attacks) -> None:
+    """Continue the stopped owner. Check that other servers keep its leases, and that no snapshot has an older tick."""
     await asyncio.sleep(random.uniform(0.0, 3.0))
     try:
         signal.pidfd_send_signal(process, signal.SIGCONT)
     except ProcessLookupError:
-        found.killed_by_watchdog += 1
+        attacks.killed_by_watchdog += 1
         return
-    found.woken += 1
+    attacks.woken += 1
     ticks = {match: await region.snapshot_tick(match) for match in matches}
     deadline = time.monotonic() + _WATCH_AFTER_WAKING_SECONDS
     while time.monotonic() < deadline:
         for match, newest in ticks.items():
             tick = await region.snapshot_tick(match)
             holder = await region.directory.owner(match)
-            found.writes_after_take_over += tick >= 0 and (tick < newest or holder == owner)
-            found.snapshots_checked += 1
+            attacks.writes_after_take_over += tick >= 0 and (tick < newest or holder == owner)
+            attacks.snapshots_checked += 1
             ticks[match] = tick
         await asyncio.sleep(0.02)
 
 
 async def under_attack(region: Region, groups: Sequence[Group], runs: int, played: Played) -> dict[str, Attacks]:
-    """All runs of both kinds, while the groups play on."""
+    """Run all attacks of both kinds while the groups play. Returns the counts by signal."""
     stop = asyncio.Event()
     playing = []
     for group in groups:
         playing.append(asyncio.create_task(group.play_until(stop, played)))
-        # Matches must not all end at once, or there would be moments without any to attack.
+        # The pause keeps the matches from ending at the same time, so that there is always a match to attack.
         await asyncio.sleep(2.0)
     outcomes = {}
     for number in (signal.SIGKILL, signal.SIGSTOP):
-        found = outcomes[number.name] = Attacks()
+        attacks = outcomes[number.name] = Attacks()
         for run in range(1, runs + 1):
-            await attack(region, groups, number, found)
-            print(f"{number.name} {run}: {found.resumed} resumed, {found.seconds[-1:]} s", file=sys.stderr)
+            await attack(region, groups, number, attacks)
+            print(f"{number.name} {run}: {attacks.resumed} resumed, {attacks.seconds[-1:]} s", file=sys.stderr)
     stop.set()
     await asyncio.gather(*playing)
     return outcomes
 
 
 async def rolling(region: Region, groups: Sequence[Group], played: Played) -> dict[str, Any]:
-    """Every server in turn, under all players."""
+    """Restart every server in turn while all groups play, and return the counts."""
     await region.all_serve()
     playing = [asyncio.create_task(group.play_once(played)) for group in groups]
     while not all(group.seats for group in groups):
@@ -174,23 +196,24 @@ def _median(values: Sequence[float]) -> float | None:
     return round(statistics.median(values), 3) if values else None
 
 
-def _summary(found: Attacks) -> dict[str, Any]:
+def _summary(attacks: Attacks) -> dict[str, Any]:
     return {
-        "runs": found.runs,
-        "runs_resumed": found.resumed,
-        "matches": found.matches,
-        "matches_resumed": found.matches_resumed,
-        "players_resumed": len(found.seconds),
-        "resume_seconds_p50": _median(found.seconds),
-        "resume_seconds_max": round(max(found.seconds, default=0.0), 3),
-        "woken": found.woken,
-        "killed_by_watchdog": found.killed_by_watchdog,
-        "writes_after_take_over": found.writes_after_take_over,
-        "snapshots_checked": found.snapshots_checked,
+        "runs": attacks.runs,
+        "runs_resumed": attacks.resumed,
+        "matches": attacks.matches,
+        "matches_resumed": attacks.matches_resumed,
+        "players_resumed": len(attacks.seconds),
+        "resume_seconds_p50": _median(attacks.seconds),
+        "resume_seconds_max": round(max(attacks.seconds, default=0.0), 3),
+        "woken": attacks.woken,
+        "killed_by_watchdog": attacks.killed_by_watchdog,
+        "writes_after_take_over": attacks.writes_after_take_over,
+        "snapshots_checked": attacks.snapshots_checked,
     }
 
 
 async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]:
+    """Run the attacks and the rolling restart, audit the events after each, and return all figures."""
     attacked, exchanged = Played(), Played()
     with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis, AsyncExitStack() as stack:
@@ -206,7 +229,7 @@ async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]
                 rolled = await rolling(region, large, exchanged)
                 after_rolling = await audit(region, recorder, exchanged, earlier=attacked.tally)
     return {
-        **{name.lower(): _summary(found) for name, found in outcomes.items()},
+        **{name.lower(): _summary(attacks) for name, attacks in outcomes.items()},
         "after_attacks": after_attacks,
         "rolling_restart": rolled,
         "after_rolling": after_rolling,
@@ -214,11 +237,14 @@ async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]
 
 
 def main() -> None:
+    """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50, help="of each kind")
-    parser.add_argument("--players", type=int, default=200, help="during the rolling restart, a multiple of 10")
+    parser.add_argument("--runs", type=int, default=50, help="number of attacks with each signal")
+    parser.add_argument(
+        "--players", type=int, default=200, help="number of players during the rolling restart, a multiple of 10"
+    )
     arguments = parser.parse_args()
-    # Ended from outside, it must take the region down all the same.
+    # An exit by SystemExit destroys the region also if another process ends this process.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="mjctl-failover-"))
