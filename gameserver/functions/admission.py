@@ -36,7 +36,9 @@ class Admission:
         """
         if self._inside >= self._most:
             seconds = random.randint(*_RETRY_AFTER_SECONDS)
-            raise HttpError(503, "busy", "too many players ask for this at once", retry_after_seconds=seconds)
+            raise HttpError(
+                503, "busy", "too many requests at the same time, try again shortly", retry_after_seconds=seconds
+            )
         self._inside += 1
         try:
             await self._slots.acquire()

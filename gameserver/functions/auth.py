@@ -90,7 +90,9 @@ async def sign_up(request: Request, services: Services) -> Response:
         if error.code != "UsernameExistsException":
             raise _sign_up_error(error) from error
         if settings.auto_confirm_sign_up:
-            raise HttpError(409, "account_exists", "there is an account with this e-mail address") from error
+            raise HttpError(
+                409, "account_exists", "an account with this e-mail address exists, log in instead"
+            ) from error
         return Response(201, {"player_id": str(uuid.uuid4()), "confirmed": False})
     player_id = answer["UserSub"]
     confirmed = answer["UserConfirmed"]
@@ -175,7 +177,9 @@ async def _initiate(services: Services, flow: Any, parameters: dict[str, str]) -
     )
     result = answer.get("AuthenticationResult")
     if result is None:
-        raise HttpError(403, "challenge_required", "this account needs a further step to log in")
+        raise HttpError(
+            403, "challenge_required", "this account needs a further login step, which this API does not support"
+        )
     tokens = {
         "access_token": result["AccessToken"],
         "id_token": result["IdToken"],
@@ -219,4 +223,6 @@ def _unavailable(error: _CognitoError) -> HttpError:
     if error.code in _THROTTLED:
         return HttpError(429, "too_many_requests", "too many requests, try again later", retry_after_seconds=5)
     log.warning("identity_unavailable", code=error.code, cause=error.message if not error.code else None)
-    return HttpError(503, "identity_unavailable", "signing in is not possible at the moment", retry_after_seconds=2)
+    return HttpError(
+        503, "identity_unavailable", "the login service does not answer, try again shortly", retry_after_seconds=2
+    )

@@ -124,7 +124,7 @@ def _claims(event: Mapping[str, Any], settings: Settings) -> Mapping[str, Any]:
     """
     claims: Mapping[str, Any] = event["requestContext"].get("authorizer", {}).get("jwt", {}).get("claims", {})
     if claims.get("token_use") != "access" or claims.get("client_id") != settings.client_id:
-        raise HttpError(401, "unauthorized", "an access token of this game is needed")
+        raise HttpError(401, "unauthorized", "the request needs an access token of this game, log in again")
     return claims
 
 

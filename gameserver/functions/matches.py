@@ -82,7 +82,7 @@ async def _refuse_if_closed(services: Services) -> None:
     closed = closure.decode(await services.redis.get(closure.KEY))
     if closed is not None:
         raise HttpError(
-            503, "region_closed", "this region takes no new matches; play in another one", regions=closed.elsewhere
+            503, "region_closed", "this region takes no new matches, play in another region", regions=closed.elsewhere
         )
 
 
@@ -110,7 +110,9 @@ async def _create(services: Services, mode: Mode, request: Request, *, unless_op
 
     server = await services.directory.pick_server(mode.seats)
     if server is None:
-        raise HttpError(503, "no_capacity", "no game server has room at the moment", retry_after_seconds=2)
+        raise HttpError(
+            503, "no_capacity", "no game server has room for the match, try again shortly", retry_after_seconds=2
+        )
     match_id = uuid.uuid4().hex
     created_at_ms = time.time_ns() // 1_000_000
     # Register the match in DynamoDB before a game server can run it. A failure between the two steps leaves only an

@@ -57,7 +57,7 @@ async def answer(route: Route, request: Request, services: Services) -> Response
     try:
         return await route.function(request, services)
     except (DatabaseUnavailable, TablesUnavailable, KeyUnavailable, RedisError) as error:
-        message = "this is not possible at the moment, try again shortly"
+        message = "a service that the request needs does not answer, try again shortly"
         raise HttpError(503, "unavailable", message, retry_after_seconds=2) from error
     except Undecipherable as error:
         raise HttpError(500, "undecipherable", "a stored value cannot be decrypted") from error
