@@ -244,14 +244,15 @@ class Frame(Struct, array_like=True, tag="f", frozen=True):
 
 
 class Full(Struct, array_like=True, tag="full", frozen=True):
-    """Describes the complete match. The server sends it to a client that missed frames, and every 5 s to all clients.
+    """Describes the complete match. The server sends a `Full` to a client that missed frames, and every 5 s to all
+    clients.
 
     Attributes:
         tick: number of the tick.
         players: the players with a seat.
         state: the rules' full view.
-        acks: as in `Frame`.
-        events: as in `Frame`.
+        acks: the inputs that this frame is the first to show, in the form of `Frame.acks`.
+        events: the events that were stored since the last frame.
     """
 
     tick: int
@@ -275,7 +276,7 @@ class Servers(Struct, array_like=True, tag="servers", frozen=True):
     """Reports that the list of servers changed.
 
     Attributes:
-        alternates: WebSocket addresses of other servers. They replace `MatchInfo.alternates` of the `Welcome`.
+        alternates: WebSocket addresses of other servers, which replace `MatchInfo.alternates` of the `Welcome`.
     """
 
     alternates: list[str]
@@ -378,8 +379,8 @@ class InputDecoder:
         binary: True for MessagePack, False for JSON.
 
     Attributes:
-        raw: decodes like the object itself, but raises an exception of `UNDECODABLE`. The server calls it for each
-            input, because the additional call of the object would take measurable time.
+        raw: decodes like the object itself, but raises an exception of `UNDECODABLE`. The server calls `raw`
+            for each input, because the additional call of the object would take measurable time.
     """
 
     def __init__(self, action_type: Any, *, binary: bool) -> None:

@@ -32,7 +32,7 @@ def visible(raw: str) -> str:
     """Return `raw` normalised and without invisible characters.
 
     The function removes control, format and bidirectional characters, unassigned code points, characters that fonts
-    draw as a blank, and more than three marks on a character. It keeps a joiner only between two emoji, as in the emoji
+    draw as a blank, and more than three marks on a character. A joiner stays only between two emoji, as in the emoji
     of a family. The result is empty if `raw` has no visible character.
     """
     kept: list[str] = []
@@ -78,7 +78,7 @@ def _is_blank(character: str) -> bool:
 def _is_pictograph(character: str) -> bool:
     """Return True if the character can be part of a joined emoji.
 
-    These are pictures, the signs for woman, man and heart, and the skin tones.
+    Such characters are pictures, the signs for woman, man and heart, and the skin tones.
     """
     return (
         unicodedata.category(character) == "So" and not _is_blank(character)

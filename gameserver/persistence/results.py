@@ -137,7 +137,7 @@ class Results:
             The ids of the events that were written.
 
         Raises:
-            asyncpg.PostgresError: no event was written, because PostgreSQL refuses one of the events, or because it
+            asyncpg.PostgresError: no event was written. Either PostgreSQL refuses one of the events, or PostgreSQL
                 ended a deadlock with another worker by aborting this transaction.
         """
         # All workers lock rows in the same order. Two batches with the same rows then wait for each other, and do not

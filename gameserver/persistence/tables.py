@@ -4,7 +4,7 @@ An item of the table `matches` has these attributes:
 
 * match_id, state, mode, seats, rules, region, created_by
 * created_at, started_at and ended_at, in Unix milliseconds
-* expires_at, in Unix seconds, until the match ends
+* expires_at, in Unix seconds, which the end of a match of players removes
 * result, a map with reason and players
 
 An item of the table `players` has player_id, display_name and the contact fields email, device_id and address. The
@@ -77,7 +77,7 @@ class PlayerRecord:
 
     Attributes:
         display_name: name that other players see, or None.
-        contact: name of a contact field -> encrypted value. Fields without a value are left out.
+        contact: name of a contact field -> encrypted value, for each field that has a value.
     """
 
     display_name: str | None

@@ -49,7 +49,7 @@ Axis = Annotated[float, Meta(ge=-1.0, le=1.0)]
 class Move(Struct, array_like=True, frozen=True, gc=False):
     """Sets the direction in which a player runs, until the next input. This is the only input of the game.
 
-    (0, 0) stops the player. A vector of length 1 means full speed. A longer vector counts as one of length 1.
+    (0, 0) stops the player. A vector of length 1 means full speed. A longer vector counts as a vector of length 1.
 
     Attributes:
         x: component to the right, -1 to 1.
@@ -209,7 +209,7 @@ class Arena:
         """Move each player by one tick, and let players collect the pick-ups in their reach.
 
         Returns:
-            One event `player.scored` for each collected pick-up. Its payload also has the id of the pick-up.
+            One event `player.scored` for each collected pick-up, with the id of the pick-up in the payload.
         """
         events: list[RuleEvent] = []
         moved, cells, edge = self._changes.moved, self._cells, float(FIELD)

@@ -21,7 +21,7 @@ SEATS = 2
 """Number of players. A mode with these rules must have this number of seats."""
 
 EMPTY = -1
-"""The value of a cell without a mark, and of `Board.winner` while nobody has won."""
+"""The value of a cell without a mark, and of `Board.winner` before a player has won."""
 
 _CELLS = 9
 _ROWS = ((0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8), (0, 4, 8), (2, 4, 6))
@@ -83,7 +83,7 @@ class NoughtsAndCrosses:
         self._changed = False
 
     def add_player(self, slot: int) -> None:
-        """Add a player. Moves are accepted once both players are present."""
+        """Add a player. The game accepts moves once both players are present."""
         self._board.present.append(slot)
         self._changed = True
 
