@@ -244,8 +244,9 @@ class Frame(Struct, array_like=True, tag="f", frozen=True):
 
 
 class Full(Struct, array_like=True, tag="full", frozen=True):
-    """Describes the complete match. The server sends a `Full` to a client that missed frames, and every 5 s to all
-    clients.
+    """Describes the complete match.
+
+    The server sends a `Full` to a client that missed frames, and every 5 s to all clients.
 
     Attributes:
         tick: number of the tick.
