@@ -1,4 +1,7 @@
-"""Deploys one region without a console: `python examples/deploy_region.py us-east-1 [ENVIRONMENT]`."""
+"""Deploys one region without a console.
+
+Usage: `python examples/deploy_region.py us-east-1 [ENVIRONMENT]`. The default environment is `local`.
+"""
 
 import sys
 
@@ -9,7 +12,7 @@ from mjctl.models.workspace import Workspace
 workspace = Workspace.discover()
 environment = load_environment(workspace, sys.argv[2] if len(sys.argv) > 2 else "local")
 session = DeploySession(workspace, environment, message="examples/deploy_region.py")
-# A plan that would lose data is refused before. Return False to apply nothing.
+# mjctl refuses a plan that would lose data before it calls `approve`. If `approve` returns False, nothing is applied.
 result = session.deploy([sys.argv[1]], approve=lambda planned: all(len(unit.changes) < 100 for unit in planned))
 for unit in result.results:
     print(unit.unit, unit.outcome, unit.revision, unit.error or "")

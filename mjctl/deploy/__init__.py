@@ -1,30 +1,32 @@
-"""Brings the units of an environment up, changes them and takes them down.
+"""Deploys, changes and destroys the units of an environment.
 
-A unit is a region, or a stack that exists once: `foundation` and `edge` on AWS. A deploy passes through these stages.
-The modules are named in the order in which they are worth reading.
+A unit is a region, or a stack that exists once in an environment: `foundation` and `edge` on AWS. The list below
+names the modules in the order of a deploy, which is also a good order to read them.
 
-1. `session` is the entry point. A program makes a `DeploySession` and calls one of its methods: plan, deploy, drift,
+1. `session` is the entry point. A program creates a `DeploySession` and calls one of its methods: plan, deploy, drift,
    rollback, scale, destroy, bootstrap. The commands of `mjctl.cli` do the same.
-2. `operation` holds the locks of all units or of none. It runs each stretch of work in an event loop, asks for
-   approval, and keeps the run in the `history`.
-3. `planner` answers what a unit is to become. `desired_state` has the local target, `production` the stacks on AWS.
-   `inputs` and `aws_inputs` make the variables, and `observation` finds what is missing on this machine.
+2. `operation` locks all units or none. It runs each piece of work in an event loop, asks for approval, and records
+   the run in the `history`.
+3. `planner` computes the desired state of a unit. `desired_state` does so for the target `local`, `production` for the
+   stacks on AWS. `inputs` and `aws_inputs` compute the Terraform variables. `observation` finds missing parts of a
+   region on this machine.
 4. `releases` keeps the code that a plan uses. `store` copies the working tree into a folder that is named by its
-   digest, so that what runs never depends on the checkout. `saved_plans` keeps plans between `plan --out` and `deploy
-   --plans`.
-5. `executor` plans every unit with Terraform, and later applies the plans. A unit that fails does not stop the
-   others. `faults` turns an unexpected exception into the result of one unit.
-6. `planner.policy` refuses plans that would delete or replace a data store. Then the caller is asked to approve.
+   digest, so that running processes never depend on the checkout. `saved_plans` keeps plans between `plan --out` and
+   `deploy --plans`.
+5. `executor` plans every unit with Terraform, and later applies the plans. A unit that fails does not stop the other
+   units. `faults` turns an unexpected exception into the result of one unit.
+6. `planner.policy` refuses plans that would delete or replace a data store. Then the session asks its caller for
+   approval.
 7. `staged` applies production in stages: foundation, the primary region if it is new, the other regions, edge.
-   `rollout` applies regions in waves: all at once, one after another, or a canary first. Both use the loop of
-   `stages`, which touches no further unit after a failure.
-8. `gate` checks the health of a region that was changed, before the next wave begins. A region that fails its gate
-   can be rolled back to its last good release. `ecs_rollout` checks that ECS has kept what Terraform applied.
-9. `teardown` is a destroy: players leave first, the primary region goes last.
+   `rollout` applies regions in waves: all at once, one after another, or a canary first. `staged` and `rollout` use
+   the loop in `stages`, which changes no further unit after a failure.
+8. `gate` checks the health of a changed region before the next wave begins. A region that fails its gate can be
+   rolled back to its last good release. `ecs_rollout` checks that ECS still runs the version that Terraform applied.
+9. `teardown` destroys an environment: it moves players away first and destroys the primary region last.
 
-`status` and `unlock` need no plan. `bootstrap` makes the bucket in which all other states lie.
+`status` and `unlock` need no plan. `bootstrap` creates the bucket that stores the states of all other stacks.
 
-What Terraform does to one stack is in `mjctl.terraform`: `operations` (init, plan, apply), `runner` (processes and
-signals), `lock`, and `plan_file` (the seal of a saved plan). The gate does not know the health checks: its caller
-passes it in, see `mjctl.operations.health`.
+`mjctl.terraform` runs Terraform on one stack: `operations` (init, plan, apply), `runner` (processes and signals),
+`lock`, and `plan_file` (the seal of a saved plan). This package does not import the health checks. The caller passes
+a gate that runs them, see `mjctl.operations.health`.
 """

@@ -1,7 +1,8 @@
-"""The state bucket, made by Terraform whose own state then moves into it.
+"""Creates the state bucket with Terraform, and then moves the state of the stack `bootstrap` into that bucket.
 
-On the first run there is no bucket, so the state begins on this machine. Later runs, from any machine, find it in the
-bucket. A run that was interrupted in between is finished by the next: what exists already is imported into its state.
+On the first run the bucket does not exist, so the state of `bootstrap` starts on this machine. Later runs, from any
+machine, read that state from the bucket. If a run is interrupted, the next run imports the resources that exist
+already and finishes the work.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ terraform {
 
 @dataclass(frozen=True)
 class _Unmoved(Stack):
-    """The stack while its state lies on this machine; `future` is where it will be."""
+    """Describes the stack `bootstrap` while its state is on this machine.
+
+    Attributes:
+        future: The place in the state bucket to which the state will be moved.
+    """
 
     future: RemoteState | None = None
 
@@ -57,32 +62,38 @@ class _Unmoved(Stack):
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """What is to be made. `found`: the bucket was there before."""
+    """Describes how a run of `bootstrap` creates or corrects the state bucket.
+
+    Attributes:
+        account: The AWS account that owns the bucket.
+        desired: The stack `bootstrap` and its Terraform variables.
+        bucket_exists: The bucket existed before this run.
+    """
 
     account: Account
     desired: DesiredState
-    found: bool
+    bucket_exists: bool
 
     @property
     def moved(self) -> bool:
-        """Whether the state lies in the bucket."""
+        """Return True if the state of `bootstrap` is in the bucket, False while it is on this machine."""
         return not isinstance(self.desired.stack, _Unmoved)
 
 
 def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
-    """Find out how far an earlier run came, and lay the code out for this one.
+    """Find out how far earlier runs of `bootstrap` got, and copy the Terraform code for this run.
 
     Raises:
-        ConfigError: the credentials are another account's.
-        UnreachableError, PermissionDeniedError: AWS, or the disk.
+        ConfigError: The credentials belong to another account than the environment's file names.
+        UnreachableError, PermissionDeniedError: AWS does not answer or refuses, or this machine cannot write the files.
     """
     account = open_account(workspace, environment)
     account.check_identity()
     try:
         account = replace(account, region=account.state_region())
-        found, moved = True, account.read(STATE_KEY) is not None
+        bucket_exists, moved = True, account.read(STATE_KEY) is not None
     except NotFoundError:
-        found = moved = False
+        bucket_exists = moved = False
     folder = workspace.region_dir(environment.name, UNIT)
     code = folder / "code" / "terraform"
     state = RemoteState(account, STATE_KEY)
@@ -94,7 +105,7 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         _lay_out(workspace, code)
         if moved:
             (stack.source_dir / _OVERRIDE).write_text(_IN_THE_BUCKET, encoding="utf-8")
-            # Of a run that was killed just after it had moved the state.
+            # A run that was killed just after it had moved the state left a copy of the state on this machine.
             _remove_local_state(stack)
         else:
             (stack.source_dir / _IMPORTS).write_text(_imports(environment.project, account), encoding="utf-8")
@@ -105,15 +116,15 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         "region": account.region,
         "target": environment.target,
     }
-    return Bootstrap(account, DesiredState(stack, variables), found)
+    return Bootstrap(account, DesiredState(stack, variables), bucket_exists)
 
 
 async def import_existing(runner: Runner, wanted: Bootstrap) -> None:
-    """Untaint the resources that an interrupted run was making. They exist, so that the plan corrects them instead of
-    replacing them.
+    """Untaint the resources that an interrupted run has created, so that the plan corrects and does not replace them.
 
     Raises:
-        TerraformError, Interrupted: see Runner.run.
+        TerraformError: Terraform has failed.
+        Interrupted: The run was cancelled.
     """
     stack = wanted.desired.stack
     tainted = [] if wanted.moved else _tainted(stack.state_file)
@@ -124,28 +135,28 @@ async def import_existing(runner: Runner, wanted: Bootstrap) -> None:
 
 
 def _tainted(state_file: Path) -> list[str]:
-    """Addresses of what was begun and not finished."""
+    """Return the addresses of the resources whose creation was started and not finished."""
     try:
         resources = json.loads(state_file.read_bytes())["resources"]
     except (FileNotFoundError, ValueError, KeyError):
         return []
-    found = []
+    tainted = []
     for resource in resources:
         address = ".".join(filter(None, (resource.get("module"), resource["type"], resource["name"])))
         for instance in resource["instances"]:
             key = instance.get("index_key")
             if instance.get("status") == "tainted":
-                found.append(address if key is None else f"{address}[{json.dumps(key)}]")
-    return found
+                tainted.append(address if key is None else f"{address}[{json.dumps(key)}]")
+    return tainted
 
 
-async def move_state(runner: Runner, made: Bootstrap) -> None:
-    """Move the state of a bucket that was just made into it.
+async def move_state(runner: Runner, bootstrap: Bootstrap) -> None:
+    """Move the state of `bootstrap` from this machine into the new bucket.
 
     Raises:
-        TerraformError, Interrupted: the state still lies on this machine, and the next run moves it.
+        TerraformError, Interrupted: The state is still on this machine. The next run moves it.
     """
-    unmoved = made.desired.stack
+    unmoved = bootstrap.desired.stack
     if not isinstance(unmoved, _Unmoved):
         return
     stack = unmoved.moved()
@@ -156,12 +167,15 @@ async def move_state(runner: Runner, made: Bootstrap) -> None:
 
 
 def _remove_local_state(stack: Stack) -> None:
-    for left in (stack.state_file, stack.state_file.with_suffix(".tfstate.backup")):
-        left.unlink(missing_ok=True)
+    for file in (stack.state_file, stack.state_file.with_suffix(".tfstate.backup")):
+        file.unlink(missing_ok=True)
 
 
 def _lay_out(workspace: Workspace, code: Path) -> None:
-    """A private copy of the stack and its modules: a backend is code, and the state's place changes."""
+    """Copy the stack and its modules to `code`.
+
+    The copy is needed because Terraform reads the place of the state from the code, and that place changes.
+    """
     shutil.rmtree(code, ignore_errors=True)
     source = workspace.project_dir / "terraform"
     ignore = shutil.ignore_patterns(".terraform*")
@@ -170,8 +184,11 @@ def _lay_out(workspace: Workspace, code: Path) -> None:
 
 
 def _imports(project: str, account: Account) -> str:
-    """Import blocks for what exists already. Those for what the state knows by now do nothing; the bucket's settings
-    need none, because making them again is no error."""
+    """Return Terraform import blocks for the key, its alias and the bucket, as far as they exist already.
+
+    A block does nothing if the state already has its resource. The bucket's settings need no block, because AWS
+    accepts a request that sets them again.
+    """
     blocks = {}
     alias = f"alias/{project}-terraform-state"
     if (key := _key_behind(alias, account)) is not None:

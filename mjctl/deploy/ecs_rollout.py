@@ -1,4 +1,8 @@
-"""Whether a region runs what was applied: a roll-out that ECS took back ends steady, and Terraform calls it done."""
+"""Detects a rollout that ECS has rolled back.
+
+The circuit breaker of ECS returns a service to its old task definition. The service is then steady, so that Terraform
+reports success.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,35 @@ from mjctl.terraform.stack import Stack
 
 
 def verify_ecs_rollout(stack: Stack) -> None:
-    """Compare the region's service with the stack's output `rollout`; nothing where there is none.
+    """Check that the region's ECS service runs the task definition in the stack's output `rollout`.
+
+    A stack without that output is not checked.
 
     Raises:
-        VerificationError: the service runs another task definition than the one that was applied.
-        UnreachableError, PermissionDeniedError: ECS could not be asked.
+        VerificationError: The service runs another task definition than Terraform applied.
+        UnreachableError, PermissionDeniedError: ECS does not answer or refuses the request.
     """
     wanted = stack.outputs().get("rollout") if stack.remote is not None else None
     if stack.remote is None or wanted is None:
         return
     account = stack.remote.account
     try:
-        found = account.client("ecs", stack.unit).describe_services(
+        answer = account.client("ecs", stack.unit).describe_services(
             cluster=wanted["cluster"], services=[wanted["service"]]
         )
     except Exception as error:
         raise account.explain(error, f"{stack.unit}, ecs:DescribeServices") from error
-    running = [str(service["taskDefinition"]) for service in found["services"]]
+    running = [str(service["taskDefinition"]) for service in answer["services"]]
     if running != [wanted["task_definition"]]:
         raise VerificationError(
             f"the game servers run {_name(running[0]) if running else 'nothing'}, "
-            f"not {_name(wanted['task_definition'])}: ECS has taken the roll-out back",
+            f"not {_name(wanted['task_definition'])}: ECS has rolled the service back",
             where=f"{stack.where}, service {wanted['service']}",
-            hint="the service's events say why its tasks stopped: repair that and deploy again, or "
-            f"`mjctl rollback --env {stack.environment} --region {stack.unit}`",
+            hint="the events of the ECS service say why its tasks stopped; fix that cause and deploy again, or go back "
+            f"with `mjctl rollback --env {stack.environment} --region {stack.unit}`",
         )
 
 
 def _name(task_definition: str) -> str:
-    """`arn:...:task-definition/game:7` is `game:7` to a person."""
+    """Return the short name of a task definition: `game:7` for `arn:...:task-definition/game:7`."""
     return task_definition.rsplit("/", 1)[-1]

@@ -1,6 +1,7 @@
-"""Plans, applies and destroys units: init in series, then every unit at its own pace.
+"""Plans, applies and destroys units.
 
-Terraform's module and plugin installation is not safe side by side, plans and applies of different states are.
+`terraform init` runs for one unit after another, because two installations of modules and plugins at the same time are
+not safe. Then several units are planned or applied at the same time, because each unit has its own state.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _Result = TypeVar("_Result")
 
 
 class Reporter(Protocol):
-    """Receives the progress of every unit. The views of the command line implement it, and so does `NoReporter`."""
+    """Receives the progress of every unit. The views of the command line and `NoReporter` implement this protocol."""
 
     def phase(self, unit: str, phase: Phase) -> None: ...
 
@@ -48,24 +49,29 @@ class Reporter(Protocol):
 
 
 class NoReporter:
-    """Ignores progress."""
+    """Ignores the progress of every unit."""
 
-    def phase(self, unit: str, phase: Phase) -> None: ...
+    def phase(self, unit: str, phase: Phase) -> None:
+        """Ignore that `unit` enters a phase."""
 
-    def event(self, unit: str, event: Event) -> None: ...
+    def event(self, unit: str, event: Event) -> None:
+        """Ignore an event of Terraform."""
 
-    def note(self, unit: str, text: str) -> None: ...
+    def note(self, unit: str, text: str) -> None:
+        """Ignore a note on `unit` for the operator."""
 
-    def finished(self, result: UnitResult) -> None: ...
+    def finished(self, result: UnitResult) -> None:
+        """Ignore the result of a unit."""
 
 
 @dataclass(frozen=True)
 class PlannedUnit:
-    """A unit with its plan.
+    """Holds a unit with its plan.
 
     Attributes:
-        plan: None if the plan could not be made.
-        result: The unit's result if the plan is not applied.
+        desired: The code and the variables that the unit shall have.
+        plan: The plan, or None if Terraform could not plan the unit.
+        result: The result to report if the plan is not applied.
     """
 
     desired: DesiredState
@@ -74,10 +80,12 @@ class PlannedUnit:
 
     @property
     def stack(self) -> Stack:
+        """Return the Terraform stack of the unit."""
         return self.desired.stack
 
     @property
     def unit(self) -> str:
+        """Return the name of the unit: a region, `foundation` or `edge`."""
         return self.desired.unit
 
 
@@ -90,10 +98,16 @@ def locked(
     wait_seconds: float = 0,
     on_wait: OnWait | None = None,
 ) -> Iterator[None]:
-    """Lock every unit or none.
+    """Lock the units of all `stacks`, or none of them.
+
+    Args:
+        purpose: The command that needs the locks. Other runs that wait for a lock show it.
+        message: The operator's reason for the run, which waiting runs show too.
+        wait_seconds: The time to wait for a unit that another run has locked.
+        on_wait: Receives the holder of a lock that this run waits for.
 
     Raises:
-        LockedError: another run works on one of the units; nothing was changed in any.
+        LockedError: Another run works on a unit. No unit was changed.
     """
     with ExitStack() as held:
         for stack in stacks:
@@ -102,18 +116,18 @@ def locked(
 
 
 def discard(planned: Sequence[PlannedUnit]) -> None:
-    """Remove saved plans that will not be applied: they hold variables in clear."""
+    """Remove plan files that will not be applied, because they contain variables in clear text."""
     for item in planned:
         if item.plan is not None:
             item.plan.saved.remove()
 
 
 class Deployment:
-    """One stretch of work on some units of an environment. The caller holds their locks.
+    """Plans, applies and destroys units of one environment. The caller holds the locks of the units.
 
     Attributes:
         store: The releases of the environment.
-        runner: Runs Terraform for as long as this stretch of work lasts.
+        runner: Runs Terraform processes until the deployment is cancelled.
     """
 
     def __init__(
@@ -125,10 +139,13 @@ class Deployment:
         concurrency: int,
         allow_data_loss: bool = False,
     ) -> None:
-        """Prepare the work.
+        """Prepare a deployment.
 
         Args:
-            concurrency: How many units are planned or applied at the same time.
+            store: The releases of the environment.
+            runner: Runs Terraform processes.
+            reporter: Receives the progress of each unit.
+            concurrency: The number of units that are planned or applied at the same time.
             allow_data_loss: Apply plans that violate the data-loss policy.
         """
         self.store = store
@@ -139,10 +156,12 @@ class Deployment:
 
     @property
     def reporter(self) -> Reporter:
+        """Return the reporter that receives the progress of each unit."""
         return self._reporter
 
     @property
     def cancellation(self) -> Cancellation:
+        """Return the cancellation that stops this deployment."""
         return self.runner.cancellation
 
     async def plan(
@@ -152,15 +171,21 @@ class Deployment:
         destroy: bool = False,
         folder: PlanFolder | None = None,
     ) -> list[PlannedUnit]:
-        """Plan each unit towards its desired state; `folder` keeps the plans."""
+        """Plan the change of each unit to its desired state.
+
+        Args:
+            destroy: Plan to destroy the units.
+            folder: Keeps the plan files for a later run. Without a folder the plan files are temporary.
+        """
         await self._init(states)
         return await self._each(states, lambda desired: self._plan_unit(desired, destroy, folder))
 
     async def load_saved(self, states: Sequence[DesiredState], folder: PlanFolder) -> list[PlannedUnit]:
-        """Return the plans in `folder`, each verified against its desired state. If one does not fit, none is used.
+        """Return the plans in `folder` after a check of each plan against the desired state of its unit.
 
         Raises:
-            ConflictError, NotFoundError: see PlanFolder.load_saved.
+            NotFoundError: The folder has no plan of a unit.
+            ConflictError: A plan does not fit the desired state of its unit. No plan is used then.
         """
         await self._init(states)
         saved = [
@@ -170,17 +195,20 @@ class Deployment:
         return [await self._load_unit(desired, plan) for desired, plan in zip(states, saved, strict=True)]
 
     async def apply(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply plans made by `plan`. A unit that fails does not stop the others."""
+        """Apply the plans that `plan` returned. A unit that fails does not stop the other units."""
         return await self._each(planned, self._apply)
 
     async def destroy(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply plans made by `plan(destroy=True)` and remove what is left on this machine."""
+        """Apply the plans that `plan(destroy=True)` returned, and remove the units' remaining files on this machine."""
         results = await self._each(planned, self._destroy)
         await self.remove_old_code(results)
         return results
 
     async def remove_old_code(self, results: Sequence[UnitResult]) -> None:
-        """Remove code that no region needs. A failure is only noted: the regions' results are worth more."""
+        """Remove the code of releases that no unit needs.
+
+        A failure is only reported as a note, so that it does not hide the results of the units.
+        """
         try:
             await asyncio.to_thread(self.store.prune)
         except Exception as error:
@@ -188,6 +216,7 @@ class Deployment:
                 self._reporter.note(result.unit, f"the code of old releases was not removed: {error}")
 
     def finish(self, result: UnitResult) -> UnitResult:
+        """Report the result of a unit to the reporter, and return that result."""
         self._reporter.finished(result)
         return result
 
@@ -217,11 +246,11 @@ class Deployment:
                 folder.keep_variables(stack, desired.variables)
             result = _planned_result(desired, plan, time.monotonic() - started)
         except Exception as error:
-            # Terraform may have written the plan already, and a plan holds secrets.
+            # Terraform may have written the plan file already, and a plan file contains secrets.
             (saved or operations.own_plan(stack)).remove()
             return PlannedUnit(desired, None, self.finish(_failed(stack, error, started)))
         if destroy:
-            # That everything goes is what was asked for.
+            # A destroy deletes everything on purpose, so that the data-loss policy does not apply.
             result = replace(result, violations=(), notes=())
         if not plan.pending:
             self.finish(result)
@@ -230,7 +259,7 @@ class Deployment:
         return PlannedUnit(desired, plan, result)
 
     async def _load_unit(self, desired: DesiredState, saved: SavedPlan) -> PlannedUnit:
-        """Read from a kept plan what it would change."""
+        """Read the planned changes from a saved plan."""
         shown = await operations.show(self.runner, desired.stack, saved)
         changes = planned_changes(shown)
         counts = Counter(change.action for change in changes)
@@ -247,12 +276,12 @@ class Deployment:
         desired, plan = planned.desired, planned.plan
         stack = desired.stack
         if plan is None:
-            # Nothing was applied, so what is recorded of the region stays true.
+            # Nothing was applied, so that the records of the unit are still correct.
             return planned.result
         started = time.monotonic()
         try:
             if not plan.pending:
-                # The code can be new although nothing that runs has changed: the region is at that revision then.
+                # The release can be new although it changes no resource. The unit is then at that revision.
                 self._remember(desired)
                 return planned.result
             self._reporter.phase(stack.unit, Phase.APPLY)
@@ -268,7 +297,7 @@ class Deployment:
             self._remember(desired)
         except Exception as error:
             failed = _failed(stack, error, started, planned.result.seconds)
-            # Who stops a deploy says nothing against its revision.
+            # An interrupted deploy does not mark the revision as bad.
             refused = None if failed.outcome is UnitOutcome.INTERRUPTED else desired.revision
             return self.finish(replace(failed, refused=refused))
         return self.finish(

@@ -1,4 +1,4 @@
-"""Unexpected exceptions in the work on one region."""
+"""Turns an unexpected exception in the work on one unit into an error of that unit."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mjctl.terraform.stack import Stack
 
 
 def as_error(cause: Exception, stack: Stack) -> MjctlError:
-    """Return the error to report for a region.
+    """Return the error to report for the unit of `stack`.
 
-    Any other exception than MjctlError is a fault of mjctl. It must end the work on its own region only: raised
-    further, it would end the event loop, which interrupts the Terraform of the other regions. Its traceback goes to
-    the region's private log.
+    Every exception that is not a MjctlError is a bug of mjctl. Such an exception must end the work on its own unit
+    only. An uncaught exception would end the event loop, and that would interrupt Terraform in the other units. The
+    traceback of the exception is written to the unit's private log.
     """
     if isinstance(cause, MjctlError):
         return cause
@@ -25,10 +25,10 @@ def as_error(cause: Exception, stack: Stack) -> MjctlError:
             log.write(f"\n--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} mjctl itself has failed\n{text}")
         details = f"with the traceback at the end of {stack.log_file}"
     except OSError:
-        details = f"with this place: {traceback.extract_tb(cause.__traceback__)[-1].name}"
+        details = f"with the name of the function that failed: {traceback.extract_tb(cause.__traceback__)[-1].name}"
     return InternalError(
         f"mjctl itself has failed: {type(cause).__name__}",
         where=stack.where,
-        hint=f"please report it {details}; `mjctl plan --env {stack.environment} --all-regions` shows what is "
-        "left to do",
+        hint=f"report this bug {details}; `mjctl plan --env {stack.environment} --all-regions` shows the changes that "
+        "were not applied",
     )

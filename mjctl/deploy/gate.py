@@ -1,13 +1,15 @@
-"""The health gate: a region that was changed is watched before anything else is changed.
+"""The health gate: observes a changed region before a rollout changes the next regions.
 
-What counts as evidence of a look:
-    A failed check counts against the region; `max_failures` of them are allowed.
-    A skipped check counts neither way: its part serves no one by design, e.g. the API on an emulated AWS.
-    A check that AWS throttled counts neither way, and its part may be broken.
+An observation runs every health check of the region once. The results count as follows:
 
-A look is good if no more than `max_failures` checks failed, at least one critical check was observed, and no critical
-check was throttled. A look that is neither good nor bad proves nothing, so it is repeated. A region that cannot be
-observed in several looks in a row is not healthy.
+- A failed check counts against the region. An observation is bad if more than `max_failures` checks failed.
+- A skipped check counts neither for nor against the region, because its part is not in use, e.g. the API on an
+  emulated AWS.
+- A check that AWS throttled counts neither for nor against the region, because its part may be broken or not.
+
+An observation is good if it is not bad, if at least one critical check ran, and if AWS throttled no critical check.
+An observation that is neither good nor bad proves nothing, so that the gate repeats it. A region is unhealthy if
+several observations in a row prove nothing.
 """
 
 from __future__ import annotations
@@ -22,37 +24,50 @@ from mjctl.models.deployment import GateVerdict
 from mjctl.models.errors import Interrupted
 from mjctl.terraform.runner import Cancellation
 
-# Fail only after two consecutive bad looks, so that one transient error does not reject a region.
-_LOOKS_IN_A_ROW = 2
-# With the pauses doubled from one look to the next, AWS has half a minute to stop throttling.
+# Fail only after two consecutive bad observations, so that a single transient error does not reject a region.
+_BAD_IN_A_ROW = 2
+# The pause doubles after each observation that proves nothing. Five observations give AWS half a minute to stop
+# throttling.
 _UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0
 _SHOWN = 5
 
 CheckRegion = Callable[[str], Awaitable[Sequence[CheckResult]]]
-"""Runs every check of one region once. It raises MjctlError if the region cannot be observed."""
+"""Runs every health check of one region once. Raises MjctlError if the region cannot be observed."""
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`soak_seconds`: how long a region is watched, at least one look; `max_failures`: failing checks that one look
-    may have and still count as healthy."""
+    """Decides by repeated health checks whether a region is healthy.
+
+    Attributes:
+        check: Runs every health check of one region once.
+        soak_seconds: The time for which the gate observes a region. Every region is observed at least once.
+        max_failures: The number of checks that may fail in a good observation.
+    """
 
     check: CheckRegion
     soak_seconds: float = 0.0
     max_failures: int = 0
 
     async def watch(self, region: str, say: Callable[[str], None], cancellation: Cancellation) -> GateVerdict:
-        """Look until the soak time is over and the last look was good, or until the region is not healthy.
+        """Observe a region until it has proved to be healthy or unhealthy.
+
+        A region is healthy if the last observation is good when the soak time is over.
+
+        Args:
+            region: The name of the region.
+            say: Receives one line on each observation.
+            cancellation: Stops the gate.
 
         Raises:
-            Interrupted: the run was cancelled meanwhile.
+            Interrupted: The run was cancelled.
         """
         started = time.monotonic()
-        looks, bad, unproven = 0, 0, 0
+        observations, bad, unproven = 0, 0, 0
         while True:
             results = await _unless_cancelled(self.check(region), region, cancellation)
-            looks += 1
+            observations += 1
             seconds = time.monotonic() - started
             failed = [check for check in results if check.status is CheckStatus.FAIL]
             missing = _missing_evidence(results)
@@ -60,34 +75,34 @@ class Gate:
             if len(failed) > self.max_failures:
                 bad, unproven = bad + 1, 0
                 failing = tuple(f"{check.name}: {check.summary}" for check in failed[:_SHOWN])
-                say(f"look {looks}: {len(failed)} of {observed} observed checks fail: {failing[0]}")
-                if bad >= _LOOKS_IN_A_ROW:
-                    return GateVerdict(False, looks, seconds, failing)
+                say(f"observation {observations}: {len(failed)} of {observed} observed checks fail: {failing[0]}")
+                if bad >= _BAD_IN_A_ROW:
+                    return GateVerdict(False, observations, seconds, failing)
             elif missing:
-                # Bad looks before and after this one still follow each other: `bad` is kept.
+                # Keep the count `bad`: an observation without evidence must not separate two bad observations.
                 unproven += 1
-                say(f"look {looks} proves nothing: {missing[0]}")
+                say(f"observation {observations} proves nothing: {missing[0]}")
                 if unproven >= _UNPROVEN_IN_A_ROW:
-                    return GateVerdict(False, looks, seconds, missing)
+                    return GateVerdict(False, observations, seconds, missing)
             else:
                 bad = unproven = 0
-                say(f"look {looks}: {observed - len(failed)} of {observed} observed checks are good")
+                say(f"observation {observations}: {observed - len(failed)} of {observed} observed checks pass")
                 if seconds >= self.soak_seconds:
-                    return GateVerdict(True, looks, seconds)
+                    return GateVerdict(True, observations, seconds)
             left = self.soak_seconds - seconds
             pause = _PAUSE_SECONDS if bad or unproven else min(_PAUSE_SECONDS, max(0.0, left))
             await _unless_cancelled(asyncio.sleep(pause * 2 ** max(0, unproven - 1), ()), region, cancellation)
 
 
 def _missing_evidence(results: Sequence[CheckResult]) -> tuple[str, ...]:
-    """Say why these results cannot prove that the region is healthy; () if they can."""
+    """Return the reasons why `results` cannot prove that the region is healthy, or () if they can."""
     critical = [check for check in results if check.severity is Severity.CRITICAL]
     throttled = [check for check in critical if not check.observed and check.status is not CheckStatus.SKIP]
     if throttled:
         return tuple(f"{check.name}: {check.summary}" for check in throttled[:_SHOWN])
     if any(check.observed for check in critical):
         return ()
-    return (f"none of {len(critical)} critical checks was observed: all were skipped",)
+    return (f"none of the {len(critical)} critical checks was observed, because all of them were skipped",)
 
 
 async def _unless_cancelled(
@@ -98,9 +113,9 @@ async def _unless_cancelled(
     try:
         await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
-            raise Interrupted("stopped while the health of the region was watched", where=f"region {region}")
+            raise Interrupted("stopped while the gate observed the health of the region", where=f"region {region}")
         return task.result()
     finally:
-        for one in (task, stop):
-            one.cancel()
+        for waiting in (task, stop):
+            waiting.cancel()
         await asyncio.gather(task, stop, return_exceptions=True)

@@ -1,8 +1,9 @@
-"""Who deployed what, when, and how it ended: one line when a run starts and one when it ends. A run that was killed has
-only the first.
+"""The history of an environment: the operator, time, reason and outcome of every run.
 
-On this machine the lines stand in <home>/<environment>/history.jsonl; on AWS each run has an object of its own in the
-state bucket, <project>-<environment>/history/<UTC>-<id>.jsonl, so that runs of several machines never meet.
+A run writes one line of JSON when it starts and another line when it ends. A killed run has only the first line.
+
+On this machine the lines are in `<home>/<environment>/history.jsonl`. On AWS each run has its own object in the state
+bucket, `<project>-<environment>/history/<UTC>-<id>.jsonl`, so that runs on two machines never write the same object.
 """
 
 from __future__ import annotations
@@ -23,13 +24,24 @@ from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import environment_files
 
 _FOLDER = "history/"
-# More runs than anyone looks back over; each is one request.
-_LOOKED_AT = 500
+# On AWS each run needs one request, so that only the newest runs are read.
+_RUNS_READ = 500
 _READERS = 16
 
 
 @dataclass(frozen=True)
 class UnitRecord:
+    """Describes how a run ended for one unit.
+
+    Attributes:
+        region: The name of the unit: a region, `foundation` or `edge`.
+        outcome: A value of UnitOutcome.
+        revision: The revision that the unit has after the run, or None if it is unknown.
+        refused: The revision that failed in this run, or None.
+        seconds: The wall time of the work on the unit.
+        error: The first line of the error, or None if the unit did not fail.
+    """
+
     region: str
     outcome: str
     revision: str | None
@@ -40,8 +52,21 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """One run. `at` is local time with its offset; `exit_code` and `seconds` are None while it runs, or when it was
-    killed."""
+    """Describes one run.
+
+    Attributes:
+        id: Eight hexadecimal digits.
+        at: The local time at which the run started, in ISO 8601 with its UTC offset.
+        command: The command, e.g. `deploy`.
+        who: The operator, as `user@host`.
+        message: The operator's reason for the run, or None.
+        revision: The revision that the run deployed, or None if the run deployed none.
+        commit: The git commit of that revision, or None if it is unknown.
+        names: The units of the run.
+        regions: The result of each unit. Empty while the run is active, and if the run was killed.
+        exit_code: The exit code, or None while the run is active or if it was killed.
+        seconds: The wall time, or None while the run is active or if it was killed.
+    """
 
     id: str
     at: str
@@ -57,10 +82,12 @@ class Record:
 
 
 class History:
-    """The log of one environment. Lines are appended in one write each, so runs side by side never mix.
+    """Reads and writes the history of one environment.
+
+    Each line is appended by a single write, so that two runs at the same time never mix their lines.
 
     Raises:
-        UnreachableError: the environment's sandbox is not up.
+        UnreachableError: The sandbox of the environment is not up.
     """
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
@@ -77,7 +104,7 @@ class History:
         revision: str | None = None,
         commit: str | None = None,
     ) -> Record:
-        """Note that a run over the regions `names` begins."""
+        """Record that a run over the units `names` starts, and return its record."""
         record = Record(
             id=secrets.token_hex(4),
             at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -97,12 +124,12 @@ class History:
         return record
 
     def finish(self, record: Record, results: Sequence[UnitResult], exit_code: int, seconds: float) -> None:
-        """Note how the run ended."""
+        """Record the results, the exit code and the duration of the run."""
         end = {
             "id": record.id,
             "exit_code": int(exit_code),
             "seconds": round(seconds, 2),
-            "regions": [asdict(_region_record(one)) for one in results],
+            "regions": [asdict(_region_record(result)) for result in results],
         }
         if self._files.account is None:
             self._append(end)
@@ -111,26 +138,28 @@ class History:
             self._files.write(name, _jsonl(start, end))
 
     def records(self) -> list[Record]:
-        """Every run, the newest first; on AWS the newest 500. A line that was cut short by a full disk is passed over.
+        """Return every run, newest first. On AWS return the newest 500 runs only.
+
+        A line that is no JSON is skipped, because a full disk can cut a line short.
 
         Raises:
-            UnreachableError, PermissionDeniedError: the state bucket does not answer.
+            UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
         """
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for line in _lines(self._text()):
             if "command" in line:
-                found[line["id"]] = Record(**{**line, "names": tuple(line["names"]), "regions": ()})
-            elif line.get("id") in found:
-                regions = tuple(UnitRecord(**one) for one in line["regions"])
-                found[line["id"]] = replace(
-                    found[line["id"]], regions=regions, exit_code=line["exit_code"], seconds=line["seconds"]
+                records[line["id"]] = Record(**{**line, "names": tuple(line["names"]), "regions": ()})
+            elif line.get("id") in records:
+                regions = tuple(UnitRecord(**unit) for unit in line["regions"])
+                records[line["id"]] = replace(
+                    records[line["id"]], regions=regions, exit_code=line["exit_code"], seconds=line["seconds"]
                 )
-        return list(reversed(found.values()))
+        return list(reversed(records.values()))
 
     def _text(self) -> str:
         if self._files.account is None:
             return (self._files.read(self._path.name) or b"").decode(errors="replace")
-        names = self._files.names(_FOLDER)[-_LOOKED_AT:]
+        names = self._files.names(_FOLDER)[-_RUNS_READ:]
         with ThreadPoolExecutor(_READERS) as readers:
             return b"".join(note or b"" for note in readers.map(self._files.read, names)).decode(errors="replace")
 
@@ -148,13 +177,13 @@ def _region_record(result: UnitResult) -> UnitRecord:
         revision=result.revision,
         refused=result.refused,
         seconds=round(result.seconds, 2),
-        # The first line only: Terraform's output can be long, and the region's own log has it.
+        # Keep the first line only, because Terraform's output can be long. The log of the unit has all of it.
         error=result.error.what.splitlines()[0] if result.error else None,
     )
 
 
 def _jsonl(*values: dict[str, Any]) -> str:
-    return "".join(json.dumps(one) + "\n" for one in values)
+    return "".join(json.dumps(value) + "\n" for value in values)
 
 
 def _lines(text: str) -> list[dict[str, Any]]:

@@ -1,4 +1,7 @@
-"""What has changed in a local region since its last apply. Terraform's built-in provider cannot look, so mjctl does."""
+"""Finds the parts of a local region that are missing or changed since its last apply.
+
+Terraform's built-in provider does not read the real state of these parts, so that mjctl compares them itself.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +26,15 @@ if TYPE_CHECKING:
 
 DATA_PLANE = "data-plane"
 DATA_PLANE_REPAIR = "data-plane-repair"
-"""As DATA_PLANE, for repairs that give nothing a new id: no process has to be replaced."""
+"""Stands for a repair of the data plane that gives no resource a new id, so that no process has to be replaced."""
 SCHEMA = "schema"
 CERTIFICATES = "certificates"
 SUPERVISOR = "supervisor"
 WEB_CLIENT = "web-client"
 PARTS = (SUPERVISOR, DATA_PLANE, DATA_PLANE_REPAIR, SCHEMA, WEB_CLIENT)
-"""What is not a process, and exists in every region."""
+"""The parts of every region that are not processes."""
 
-# The supervisor brings back an emulator or a database that ended within a few seconds.
+# The supervisor restarts an emulator or a database that has ended within a few seconds.
 _ANSWER_SECONDS = 15.0
 _PAUSE_SECONDS = 0.25
 
@@ -40,20 +43,24 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Observation:
-    """`gone`: the parts to be made again. `notes`: one line for people on each that needs explaining.
+    """Describes what a comparison of a local region with its last apply has shown.
 
-    `unseen`: why a part could not be compared; None when all were.
+    Attributes:
+        missing: The parts that the next apply must create again.
+        notes: One line for the operator on each missing part that needs an explanation.
+        failure: The reason why a part could not be compared, or None if all parts were compared.
     """
 
-    gone: frozenset[str] = frozenset()
+    missing: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
-    unseen: MjctlError | None = None
+    failure: MjctlError | None = None
 
 
 def missing_parts(stack: Stack) -> frozenset[str]:
-    """The parts that the last apply left and that are missing now, and certificates near their end.
+    """Return the parts of a local region that the last apply created and that are missing now.
 
-    This asks the supervisor and looks at files. `observe` also looks into the data stores.
+    Certificates that expire soon count as missing. This function reads files and asks the supervisor only. `observe`
+    reads the data stores too.
     """
     if not stack.exists():
         return frozenset()
@@ -63,53 +70,54 @@ def missing_parts(stack: Stack) -> frozenset[str]:
     if not seen.supervisor_alive:
         return frozenset(applied) or frozenset({SUPERVISOR})
     drained = drains.marks(Layout(stack.folder).run)
-    gone = {
+    missing = {
         name
         for name in applied
         if name not in (*PARTS, CERTIFICATES) and not seen.exists(name) and not _is_drained(seen, name, drained)
     }
     if not seen.data_plane_present:
-        gone.add(DATA_PLANE)
+        missing.add(DATA_PLANE)
     web_dir = variables.get("web_dir")
     if web_dir is not None and Layout(stack.folder).web_client.resolve() != Path(web_dir).resolve():
-        gone.add(WEB_CLIENT)
+        missing.add(WEB_CLIENT)
     if CERTIFICATES in applied and not _certificates_are_current(stack):
-        gone.add(CERTIFICATES)
-    return frozenset(gone)
+        missing.add(CERTIFICATES)
+    return frozenset(missing)
 
 
 def observe(stack: Stack) -> Observation:
-    """Compare the region with what its last apply left: processes, data plane and database schema."""
-    gone = set(missing_parts(stack))
+    """Compare the processes, the data plane and the database schema of a local region with its last apply."""
+    missing = set(missing_parts(stack))
     contract = _published(stack)
-    if contract is None or SUPERVISOR in gone:
-        return Observation(frozenset(gone))
+    if contract is None or SUPERVISOR in missing:
+        return Observation(frozenset(missing))
     notes: list[str] = []
-    unseen: MjctlError | None = None
-    if "aws" in gone:
-        # What it has lost is seen once it runs again; the repair then compares everything.
-        gone.add(DATA_PLANE_REPAIR)
-    elif DATA_PLANE not in gone:
+    failure: MjctlError | None = None
+    if "aws" in missing:
+        # The emulated AWS does not run, so that its content cannot be compared now. The repair compares it later.
+        missing.add(DATA_PLANE_REPAIR)
+    elif DATA_PLANE not in missing:
         try:
             differences = _answered(stack, "aws", lambda: _data_plane_differences(stack, contract))
-            gone.update(_parts_to_repair(differences))
+            missing.update(_parts_to_repair(differences))
             notes += map(str, differences)
         except MjctlError as error:
-            unseen = error
-    if "postgres" not in gone:
+            failure = error
+    if "postgres" not in missing:
         try:
             if not _answered(stack, "postgres", lambda: _has_schema(contract)):
-                gone.add(SCHEMA)
+                missing.add(SCHEMA)
                 notes.append(
-                    "the database has no schema: a deploy makes it again, empty; `mjctl backup restore` fills it"
+                    "the database has no schema: a deploy creates the tables again, without rows; "
+                    "`mjctl backup restore` restores the rows"
                 )
         except MjctlError as error:
-            unseen = unseen or error
-    return Observation(frozenset(gone), tuple(notes), unseen)
+            failure = failure or error
+    return Observation(frozenset(missing), tuple(notes), failure)
 
 
 def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
-    """Return a note for each drained server of a local region that `changes` bring back into service."""
+    """Return a note for each drained server of a local region that the planned `changes` start again."""
     if stack.remote is not None:
         return ()
     starting = {change.address for change in changes if change.action in ("create", "update", "replace")}
@@ -121,16 +129,21 @@ def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
 
 
 def _is_drained(seen: inventory.Inventory, name: str, drained: Collection[str]) -> bool:
-    """Tell whether an operator has stopped the server. Its stop is then neither drift nor damage."""
+    """Return True if an operator has drained and stopped the server, so that its stop is neither drift nor damage."""
     process = seen.process(name)
     return name in drained and process is not None and process.state == "STOPPED"
 
 
-def repairable(gone: Collection[str], names: Collection[str]) -> frozenset[str]:
-    """Return `gone`, in terms of the parts that the region's Terraform code knows (`names`)."""
-    known = set(gone)
+def repairable(missing: Collection[str], names: Collection[str]) -> frozenset[str]:
+    """Return `missing`, translated to the parts that the region's Terraform code can repair.
+
+    Args:
+        missing: The missing parts of the region.
+        names: The parts that the region's Terraform code knows.
+    """
+    known = set(missing)
     if DATA_PLANE_REPAIR in known and DATA_PLANE_REPAIR not in names:
-        # A region that an earlier version of mjctl has deployed.
+        # An earlier version of mjctl, which does not know DATA_PLANE_REPAIR, has deployed the region.
         known.add(DATA_PLANE)
     return frozenset(known)
 
@@ -149,7 +162,11 @@ def _certificates_are_current(stack: Stack) -> bool:
 
 
 def _published(stack: Stack) -> Contract | None:
-    """The region's contract; None for a region that was never wholly deployed, or by another version of mjctl."""
+    """Return the contract that the region publishes.
+
+    Returns:
+        None if no deploy of the region was ever completed, or if another version of mjctl wrote the contract.
+    """
     if not stack.exists():
         return None
     try:
@@ -158,30 +175,31 @@ def _published(stack: Stack) -> Contract | None:
         return None
 
 
-def _answered(stack: Stack, process: str, look: Callable[[], _T]) -> _T:
-    """Look, once the process answers.
+def _answered(stack: Stack, process: str, read: Callable[[], _T]) -> _T:
+    """Wait until the process answers, then call `read` and return its result.
 
     Raises:
-        UnreachableError: it does not answer in time, or breaks off.
+        UnreachableError: The process does not answer within 15 seconds.
     """
     from mjctl.local.probe import probe
     from mjctl.local.spec import recorded
 
     layout = Layout(stack.folder)
     spec = recorded(layout, process)
-    reason: str | None = "it was never started"
+    reason: str | None = "the process was never started"
     deadline = time.monotonic() + _ANSWER_SECONDS
     while spec is not None:
         reason = probe(spec.live, 2.0, layout.tls_authority)
         if reason is None:
-            return look()
+            return read()
         if time.monotonic() > deadline:
             break
         time.sleep(_PAUSE_SECONDS)
     raise UnreachableError(
-        f"{process} does not answer, so what it holds was not compared: {reason}",
+        f"{process} does not answer, so its content was not compared with the last deploy: {reason}",
         where=stack.where,
-        hint=f"the watchdog restarts it within a minute: repeat the command then; its log: {layout.log(process)}",
+        hint=f"repeat the command in a minute, because the watchdog restarts {process}; the log of {process}: "
+        f"{layout.log(process)}",
     )
 
 
@@ -197,7 +215,7 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         prefix=f"{contract.project}-{contract.environment}",
         endpoint=str(contract.aws.endpoint_url),
         region=contract.region,
-        # An emulated AWS that an earlier version started takes any key.
+        # An emulated AWS that an earlier version of mjctl has started accepts any key.
         key=read_aws_key(layout.aws_key) or AwsKey("any", "any"),
         ca_file=contract.ca_file,
         published=read_json(layout.data_plane),
@@ -206,16 +224,16 @@ def _data_plane_differences(stack: Stack, contract: Contract) -> tuple[Differenc
         return differences(spec)
     except (BotoCoreError, ClientError) as error:
         raise UnreachableError(
-            f"the emulated AWS broke off, so the data plane was not compared: {error}",
+            f"a request to the emulated AWS failed, so the data plane was not compared with the last deploy: {error}",
             where=f"{stack.where}, {spec.endpoint}",
-            hint=f"its log says why: {layout.log('aws')}",
+            hint=f"the log of the emulated AWS says why: {layout.log('aws')}",
         ) from error
 
 
 def _has_schema(contract: Contract) -> bool:
-    """Tell whether the database was migrated and still has what the migrations record."""
+    """Return True if the database still has the table `alembic_version`, which the migrations create."""
 
-    async def look() -> bool:
+    async def table_exists() -> bool:
         from mjctl.clients.boto import RegionClients
         from mjctl.clients.stores import database
 
@@ -223,6 +241,6 @@ def _has_schema(contract: Contract) -> bool:
             async with database(contract, clients) as connection:
                 return await connection.fetchval("select to_regclass('public.alembic_version')") is not None
 
-    # The caller may be inside an event loop.
+    # The caller may be inside an event loop, where asyncio.run is not allowed, so run the query in another thread.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(lambda: asyncio.run(look())).result()
+        return thread.submit(lambda: asyncio.run(table_exists())).result()

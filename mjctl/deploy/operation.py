@@ -1,4 +1,4 @@
-"""One operation of a session: its locks, its stretches of work, its approval and its record in the history."""
+"""Runs one operation of a deploy session: locks its units, runs Terraform, asks for approval, records the run."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ from mjctl.terraform.stack import Stack
 _T = TypeVar("_T")
 
 Approve = Callable[[Sequence[UnitResult]], bool]
-"""Receives what is planned, and returns whether to apply it. It may raise a MjctlError that says why not."""
+"""Receives the planned changes and returns True to apply them. May raise a MjctlError with the reason for a refusal."""
 Reporting = Callable[[Cancellation], AbstractContextManager[Reporter]]
-"""Opens the reporter of one stretch of work, inside of its event loop. Setting the cancellation stops the work."""
+"""Opens a reporter inside the event loop in which Terraform runs. Setting the cancellation stops Terraform."""
 
 
 @contextmanager
 def no_reporting(_: Cancellation) -> Iterator[Reporter]:
-    """Report no progress."""
+    """Open a reporter that ignores the progress."""
     yield NoReporter()
 
 
 class StopSwitch:
-    """Stops the work that runs now and all later work. Any thread may set it."""
+    """Stops the current Terraform work and all later work of a session. Any thread may set the switch."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -54,6 +54,7 @@ class StopSwitch:
         self._running: tuple[asyncio.AbstractEventLoop, Cancellation] | None = None
 
     def set(self) -> None:
+        """Stop the current work and all later work."""
         with self._guard:
             self._set = True
             if self._running is not None:
@@ -76,11 +77,19 @@ class StopSwitch:
 
 @dataclass(frozen=True)
 class Operation:
-    """One call of a session: locks, event loop, approval and history.
+    """Runs one call of a DeploySession with its locks, event loop, approval and history.
 
     Attributes:
-        command: The name under which locks and history show the operation.
-        message, lock_timeout_seconds, allow_data_loss, say, reporting: See DeploySession.
+        command: The command name that locks and history show, e.g. `deploy`.
+        workspace: The workspace of the session.
+        environment: The environment of the session.
+        store: The releases of the environment.
+        message: The operator's reason for the run, or None.
+        lock_timeout_seconds: The time to wait for a unit that another run has locked.
+        allow_data_loss: Apply plans that violate the data-loss policy.
+        say: Receives lines for the operator.
+        reporting: Opens the reporter that receives the progress of each unit.
+        stop: Stops this operation.
     """
 
     command: str
@@ -96,10 +105,15 @@ class Operation:
 
     @cached_property
     def engine(self) -> Engine:
+        """Return the Terraform or OpenTofu program that runs the stacks."""
         return find_engine()
 
     def locked(self, stacks: Sequence[Stack]) -> AbstractContextManager[None]:
-        """Lock every unit or none, see mjctl.deploy.executor."""
+        """Lock the units of all `stacks`, or none of them.
+
+        Raises:
+            LockedError: Another run works on a unit. No unit was changed.
+        """
         return locked(
             stacks, self.command, message=self.message, wait_seconds=self.lock_timeout_seconds, on_wait=self.say
         )
@@ -115,13 +129,25 @@ class Operation:
         release: Release | None = None,
         kept: PlanFolder | None = None,
     ) -> list[UnitResult]:
-        """Ask, apply by waves, keep it in the history. If one plan could not be made, nothing is applied anywhere.
+        """Ask for approval, apply the plans in waves, and record the run in the history.
+
+        If a unit could not be planned, no unit is changed.
 
         Args:
-            kept: The folder of the plans. Its plans outlive a refusal. Once the rollout has begun, all are removed.
+            planner: Computes the desired state of a unit.
+            planned: The units with their plans.
+            approve: Approves the planned changes.
+            rollout: The order of the units, and whether to roll back; by default all units at once.
+            gate: Checks the health of each changed region. The gate is not used if no unit has changes.
+            release: The release that is deployed, or None for another operation than a deploy.
+            kept: The folder of saved plans. They stay there if the changes are not approved. Once the rollout has
+                begun, they are removed.
+
+        Returns:
+            The result of each unit, in the order of `planned`.
 
         Raises:
-            RefusedError: A plan would lose data, or was not approved.
+            RefusedError: A plan would lose data, or the changes were not approved.
         """
         results = [item.result for item in planned]
         if not all(result.ok for result in results):
@@ -134,7 +160,7 @@ class Operation:
                 discard(planned)
             raise
         if release is not None:
-            # The answer can have taken hours, in which another run may have tidied up.
+            # The operator may have answered after hours. Another run may have removed the unused code meanwhile.
             self.store.keep(release)
         changed = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in results)
 
@@ -156,7 +182,7 @@ class Operation:
                     kept.remove(item.stack)
 
     def _check_plans(self, results: Sequence[UnitResult], approve: Approve) -> None:
-        """Show what the plans have found, check them against the data-loss policy, and ask if they change anything."""
+        """Show the notes of the plans, apply the data-loss policy, and ask for approval if a plan has changes."""
         for line in note_lines(results):
             self.say(line)
         if not self.allow_data_loss:
@@ -167,7 +193,7 @@ class Operation:
     def recorded(
         self, units: Sequence[str], work: Callable[[], list[UnitResult]], release: Release | None = None
     ) -> list[UnitResult]:
-        """Do work that changes units, and keep in the history who did it and how it ended."""
+        """Run `work`, which changes `units`, and record its operator and its outcome in the history."""
         history = History(self.workspace, self.environment)
         record = history.start(
             self.command,
@@ -181,14 +207,14 @@ class Operation:
             results = work()
         except BaseException as error:
             with suppress(MjctlError):
-                # Show the error that ended the work, not that the history could not be written as well.
+                # An error of the history must not replace the error that ended the work.
                 history.finish(record, [], _code_of(error), time.monotonic() - started)
             raise
         history.finish(record, results, exit_code(results), time.monotonic() - started)
         return results
 
     def run(self, work: Callable[[Deployment], Coroutine[Any, Any, _T]]) -> _T:
-        """Run one stretch of work in an event loop of its own, with a reporter, until it ends or is stopped."""
+        """Run `work` in a new event loop with a reporter, until it ends or the session is stopped."""
 
         async def main() -> _T:
             cancellation = Cancellation()
@@ -207,18 +233,22 @@ class Operation:
 
 
 def require_approval(approve: Approve, results: Sequence[UnitResult]) -> None:
-    """Raises: RefusedError: The changes are not approved."""
+    """Ask `approve` for approval of the planned changes.
+
+    Raises:
+        RefusedError: The changes are not approved.
+    """
     if not approve(results):
         raise not_approved()
 
 
 def not_approved() -> RefusedError:
-    """Return the error for an answer other than yes."""
+    """Return the error for changes that the operator has not approved."""
     return RefusedError("the changes were not approved; nothing was changed")
 
 
 def _not_applied(result: UnitResult) -> UnitResult:
-    """Return the result of a unit with a good plan that is not applied, because another unit has none."""
+    """Return the result of a unit whose plan is not applied because another unit could not be planned."""
     if result.outcome not in (UnitOutcome.PLANNED, UnitOutcome.WAITING):
         return result
     return replace(result, outcome=UnitOutcome.NOT_STARTED, add=0, change=0, remove=0, revision=None, waits_for=())

@@ -1,4 +1,4 @@
-"""Applying plans wave by wave: each wave must be well before the next one begins."""
+"""Applies plans wave by wave. Every region of a wave must be healthy before the next wave starts."""
 
 from __future__ import annotations
 
@@ -19,23 +19,35 @@ from mjctl.models.errors import MjctlError, VerificationError
 
 
 class Strategy(StrEnum):
-    """`parallel`: all regions at once. `sequential`: one after another. `canary`: one, then all the others at once."""
+    """Names the order in which a rollout changes the regions."""
 
     PARALLEL = "parallel"
+    """Change all regions at once."""
     SEQUENTIAL = "sequential"
+    """Change one region after another."""
     CANARY = "canary"
+    """Change one region first, then all other regions at once."""
 
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """How regions follow each other. `canary`: the first region's name; None: the first of those given."""
+    """Describes the order of the regions in a rollout.
+
+    Attributes:
+        strategy: The kind of order.
+        canary: The region that the strategy `canary` changes first. None means the first region of the rollout.
+        rollback: Roll a region back automatically if it fails or is unhealthy.
+    """
 
     strategy: Strategy = Strategy.PARALLEL
     canary: str | None = None
     rollback: bool = False
 
     def waves(self, regions: Sequence[str]) -> list[list[str]]:
-        """The regions in the order in which they are changed; those of one wave at the same time."""
+        """Split `regions` into waves, in the order in which the waves are changed.
+
+        The regions of a wave are changed at the same time.
+        """
         if self.strategy is Strategy.PARALLEL:
             return [list(regions)]
         if self.strategy is Strategy.SEQUENTIAL:
@@ -46,7 +58,7 @@ class RolloutPlan:
 
 
 class Rollout:
-    """Executes plans by waves. Without a gate a wave is well when Terraform says so."""
+    """Applies plans wave by wave. Without a gate, a wave is healthy if Terraform reports success."""
 
     def __init__(self, deployment: Deployment, planner: Planner, plan: RolloutPlan, gate: Gate | None) -> None:
         self._deployment = deployment
@@ -55,10 +67,15 @@ class Rollout:
         self._gate = gate
 
     async def run(self, planned: Sequence[PlannedUnit], *, unserved: Collection[str] = ()) -> list[UnitResult]:
-        """Apply `planned` wave by wave, see `in_stages`.
+        """Apply `planned` wave by wave. After a wave in which a region fails, no further region is changed.
 
         Args:
-            unserved: Regions that no player can reach yet. The gate cannot check them: it checks as a player does.
+            planned: The units with their plans.
+            unserved: The regions that no player can reach yet. The gate cannot check these regions, because it logs in
+                and plays as a player does.
+
+        Returns:
+            The results in the order of `planned`.
         """
         waves = self._plan.waves([item.unit for item in planned])
         results = await in_stages(self._deployment, waves, planned, lambda wave: self._wave(wave, unserved))
@@ -70,7 +87,10 @@ class Rollout:
         return list(await asyncio.gather(*(self._check(result, result.unit not in unserved) for result in applied)))
 
     async def _check(self, result: UnitResult, visible: bool) -> UnitResult:
-        """Check one region and roll it back if that is wanted. A fault here must not reach other regions."""
+        """Check one region, and roll it back if the plan of the rollout says so.
+
+        An exception becomes the result of this region, so that it does not end the work on other regions.
+        """
         try:
             return await self._check_and_restore(result, visible)
         except Exception as error:
@@ -81,7 +101,9 @@ class Rollout:
 
     async def _check_and_restore(self, result: UnitResult, visible: bool) -> UnitResult:
         if result.ok and self._gate is not None and not visible:
-            self._deployment.reporter.note(result.unit, "is not watched yet: no player reaches it before the edge")
+            self._deployment.reporter.note(
+                result.unit, "the health gate skips this region: no player can reach it before `edge` is deployed"
+            )
         elif result.ok and self._gate is not None:
             result = await self._through_gate(result, self._gate)
         if self._plan.rollback and result.outcome in (UnitOutcome.FAILED, UnitOutcome.UNHEALTHY):
@@ -106,7 +128,11 @@ class Rollout:
         return self._deployment.finish(result)
 
     async def _roll_back(self, result: UnitResult) -> UnitResult:
-        """Bring the region back to its last good revision; `result` keeps what went wrong with the refused one."""
+        """Roll the region back to its last good revision.
+
+        Returns:
+            The given result with the outcome of the rollback. The error of the refused revision is kept.
+        """
         refused = result.refused or result.revision
         self._deployment.reporter.phase(result.unit, Phase.ROLLBACK)
         try:
@@ -128,7 +154,11 @@ class Rollout:
         return self._deployment.finish(replace(result, outcome=UnitOutcome.ROLLED_BACK))
 
     async def _still_unhealthy(self, result: UnitResult, revision: str) -> MjctlError | None:
-        """What is wrong although the good revision is back; None when all is well, or there is no gate to tell."""
+        """Check with the gate whether the region is healthy after a rollback to `revision`.
+
+        Returns:
+            The error if the region is still unhealthy. None if it is healthy, and None without a gate.
+        """
         if self._gate is None:
             return None
         reporter = self._deployment.reporter
@@ -143,24 +173,31 @@ class Rollout:
         if verdict.healthy:
             return None
         return VerificationError(
-            f"{revision} is back, and the region is still {verdict}",
+            f"the region was rolled back to {revision} and is still {verdict}",
             where=f"region {result.unit}",
-            hint="the cause is not the code: `mjctl health` shows every check",
+            hint="the new code is not the only cause; "
+            f"`mjctl health --env {self._planner.stack(result.unit).environment} --region {result.unit}` shows every "
+            "check",
         )
 
 
 async def restore(deployment: Deployment, states: Sequence[DesiredState]) -> list[UnitResult]:
-    """Plan and apply in one go: nobody is asked between, a bad revision is running."""
+    """Plan and apply `states` without approval, because players are on a bad revision until the rollback ends."""
     planned = await deployment.plan(states)
     try:
-        # Where the plan could not be made, `apply` changes nothing and returns the plan's error.
+        # If a unit could not be planned, `apply` changes nothing and returns the error of the plan.
         return await deployment.apply(planned)
     finally:
         discard(planned)
 
 
 def _both(first: MjctlError | None, second: MjctlError | None) -> MjctlError:
-    """The error of a rollback that failed, with what made it necessary in front."""
+    """Return one error for a failure and a rollback that did not fix it.
+
+    Args:
+        first: The failure that made the rollback necessary, or None if the gate found the region unhealthy.
+        second: The error of the rollback, or the reason why the region is still unhealthy after it.
+    """
     if second is None:
         raise ValueError("a rollback that failed has an error")
     before = f"{first.what}\n" if first else ""

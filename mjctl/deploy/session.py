@@ -1,11 +1,11 @@
-"""The entry point of every operation that runs Terraform: a program calls it without a console.
+"""Provides the entry point of every operation that runs Terraform. A program can call it without a console.
 
     session = DeploySession(workspace, environment)
     result = session.deploy(["us-east-1"], approve=lambda planned: True)
 
-Each method holds the locks of its units, plans, asks for approval, applies, and keeps the run in the history. The
-methods block and may be called in any thread: they install no signal handler. Inside of a coroutine, call them through
-`asyncio.to_thread`.
+Each method of DeploySession locks its units, plans, asks for approval, applies, and records the run in the history.
+The methods block. They may be called in any thread, because they install no signal handler. A coroutine calls them
+through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -52,10 +52,11 @@ def _say_nothing(_: str) -> None:
 
 
 class DeploySession:
-    """Operations on the units of one environment.
+    """Deploys, rolls back, scales and destroys the units of one environment.
 
     Attributes:
-        workspace, environment: What the session works on.
+        workspace: The project and the folder of the local state.
+        environment: The environment whose units the session changes.
         store: The releases of the environment.
     """
 
@@ -70,13 +71,16 @@ class DeploySession:
         say: Callable[[str], None] = _say_nothing,
         reporting: Reporting = no_reporting,
     ) -> None:
-        """Prepare a session. Nothing is read or locked before a method is called.
+        """Prepare a session. The session reads and locks nothing until a method is called.
 
         Args:
-            message: Why the run is made. Runs that wait for a unit show it, and the history keeps it.
-            lock_timeout_seconds: How long to wait for a unit that another run holds.
+            workspace: The project and the folder of the local state.
+            environment: The environment whose units the session changes.
+            message: The operator's reason for the run. Other runs that wait for a unit show the message, and the
+                history records it.
+            lock_timeout_seconds: The time to wait for a unit that another run has locked.
             allow_data_loss: Apply plans that violate the data-loss policy.
-            say: Receives lines for people: which run holds a lock, what a plan has found in the world.
+            say: Receives lines for the operator, e.g. the run that holds a lock, or the missing parts of a region.
             reporting: Opens the reporter that receives the progress of each unit.
         """
         self.workspace = workspace
@@ -98,12 +102,14 @@ class DeploySession:
 
     @cached_property
     def planner(self) -> Planner:
+        """Return the planner that computes the desired state of each unit."""
         return self._make_planner()
 
     def stop(self) -> None:
-        """Stop as Ctrl-C does; any thread may call it. Terraform finishes its step and saves its state.
+        """Stop the session, as Ctrl-C stops a command. Any thread may call this method.
 
-        The session applies nothing more afterwards, neither in the call that runs nor in later ones.
+        Terraform finishes the resource on which it works and saves its state. The session applies nothing afterwards,
+        neither in the current call nor in later calls.
         """
         self._stop.set()
 
@@ -111,10 +117,16 @@ class DeploySession:
         """Plan a deploy of `regions` and apply nothing.
 
         Args:
-            folder: Keeps the plans, for a later `deploy`.
+            regions: The names of the regions.
+            folder: Keeps the plans for a later `deploy`. Without a folder the plans are removed.
+
+        Raises:
+            NotFoundError: The environment has no such region.
+            LockedError: Another run works on a unit.
+            ConflictError: With `folder`, a unit cannot be planned before another unit is applied.
         """
         self._check_regions(regions)
-        # A plan that is not kept is never applied, so that it needs no image of the game server.
+        # Without a folder the plan is never applied, so that it needs no image of the game server.
         planner = self.planner if folder is not None else self._make_planner(only_planned=True)
         operation = self._operation("plan")
         units = planner.units(regions)
@@ -128,12 +140,18 @@ class DeploySession:
         return RunResult("plan", _results(planned), release, only_planned=True)
 
     def drift(self, regions: Sequence[str], *, named: bool = True) -> RunResult:
-        """Plan what was applied last: the changes are those of the world. Nothing is applied.
+        """Find the differences between the last apply of `regions` and the resources that exist. Nothing is applied.
 
-        With all regions of the environment, the stacks that exist once are compared too.
+        If `regions` are all regions of the environment, the stacks that exist once are compared too.
 
         Args:
-            named: A region that is not deployed is an error. Otherwise it has a result that says so.
+            regions: The names of the regions.
+            named: True if the operator has named the regions. A region that is not deployed is then an error.
+                Otherwise such a region has the outcome NOT_DEPLOYED.
+
+        Raises:
+            NotFoundError: A named region is not deployed, or no region is deployed.
+            LockedError: Another run works on a unit.
         """
         self._check_regions(regions)
         operation = self._operation("drift")
@@ -156,15 +174,20 @@ class DeploySession:
         gate: Gate | None = None,
         plans: PlanFolder | None = None,
     ) -> RunResult:
-        """Bring `regions` to what the working tree and the environment's file say.
+        """Deploy the working tree and the environment's file to `regions`.
 
         Args:
+            regions: The names of the regions.
+            approve: Approves the planned changes.
             rollout: The order of the regions, and whether to roll back; by default all regions at once.
-            gate: Checks the health of each region that was changed; mjctl.operations.health makes it.
-            plans: Apply the plans in this folder instead of new ones.
+            gate: Checks the health of each changed region. `mjctl.operations.health.health_gate` returns such a gate.
+            plans: The folder of saved plans to apply instead of new plans.
 
         Raises:
-            RefusedError: A plan would lose data, or was not approved. Nothing was applied.
+            NotFoundError: The environment has no such region, or `plans` has no plan of a unit.
+            ConflictError: A saved plan does not fit any more.
+            LockedError: Another run works on a unit.
+            RefusedError: A plan would lose data, or the changes were not approved. Nothing was applied.
         """
         self._check_regions(regions)
         self._check_machine(regions)
@@ -192,14 +215,19 @@ class DeploySession:
         gate: Gate | None = None,
         named: bool = True,
     ) -> RunResult:
-        """Bring `regions` back to an earlier revision.
+        """Apply an earlier revision to `regions`.
 
         Args:
-            to: The revision, or how it begins; by default the last good one of each region.
-            named: As for `drift`.
+            regions: The names of the regions.
+            approve: Approves the planned changes.
+            to: The revision, or its first characters. By default each region gets its last good revision.
+            gate: Checks the health of each changed region.
+            named: True if the operator has named the regions. A region that is not deployed is then an error.
 
         Raises:
-            RefusedError: As for `deploy`.
+            NotFoundError: A region is not deployed, or it has no such revision.
+            LockedError: Another run works on a region.
+            RefusedError: A plan would lose data, or the changes were not approved. Nothing was applied.
         """
         self._check_regions(regions)
         operation = self._operation("rollback")
@@ -213,14 +241,18 @@ class DeploySession:
     def scale(
         self, regions: Sequence[str], servers_per_zone: int | None, *, approve: Approve, named: bool = True
     ) -> RunResult:
-        """Change the number of game servers of `regions`; later deploys keep it.
+        """Change the number of game servers of `regions`. Later deploys keep the number.
 
         Args:
-            servers_per_zone: None gives the number back to the environment's file.
-            named: As for `drift`.
+            regions: The names of the regions.
+            servers_per_zone: The number of game servers in each zone. None means the number in the environment's file.
+            approve: Approves the planned changes.
+            named: True if the operator has named the regions. A region that is not deployed is then an error.
 
         Raises:
-            RefusedError: As for `deploy`.
+            NotFoundError: A region is not deployed.
+            LockedError: Another run works on a region.
+            RefusedError: A plan would lose data, or the changes were not approved. Nothing was applied.
         """
         self._check_regions(regions)
         operation = self._operation("servers scale")
@@ -231,7 +263,7 @@ class DeploySession:
             planned = operation.run(lambda deployment: deployment.plan(states))
             results = operation.roll_out(self.planner, planned, approve=approve)
             for result in results:
-                # A plan that was not applied has not changed the number.
+                # If the plan of a region was not applied, the region keeps its number of servers.
                 if result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED):
                     inputs.set_servers_per_zone(self.planner.stack(result.unit), servers_per_zone)
         return RunResult("servers scale", (*results, *absent))
@@ -240,11 +272,14 @@ class DeploySession:
         """Destroy `regions` with all their data.
 
         Args:
-            approve: Receives the units of which nothing will be left.
-            everything: Destroy what a production environment has once, too.
+            regions: The names of the regions.
+            approve: Receives the units that will be destroyed completely.
+            everything: Destroy the stack `foundation` of a production environment too.
 
         Raises:
-            RefusedError: It was not approved. Nothing was destroyed.
+            ConflictError: The primary region would be destroyed before other regions.
+            LockedError: Another run works on a unit.
+            RefusedError: The destroy was not approved. Nothing was destroyed.
         """
         self._check_regions(regions)
         operation = self._operation("destroy")
@@ -265,28 +300,32 @@ class DeploySession:
         return RunResult("destroy", tuple(results))
 
     def bootstrap(self, *, approve: Callable[[Bootstrap, UnitResult], bool]) -> tuple[Bootstrap, UnitResult]:
-        """Make the state bucket of the environment's account, or correct it.
+        """Create the state bucket of the environment's account, or correct its settings.
 
         Args:
-            approve: Receives what will be made and its plan, as `Approve`. It is called only if there are changes.
+            approve: Receives the bucket's description and the plan, and returns True to apply the plan. It is called
+                only if the plan has changes.
+
+        Returns:
+            The bucket's description, and the result of the apply.
 
         Raises:
             UsageError: The environment keeps its states on this machine.
-            MjctlError: The bucket was not made; the next run continues from there.
+            MjctlError: The bucket was not created. The next run continues the work.
         """
         from mjctl.deploy.bootstrap import import_existing, move_state, prepare
 
         name = self.environment.name
         if self.environment.target == "local":
             raise UsageError(
-                f"environment `{name}` needs no state bucket: its states stay on this machine",
+                f"environment `{name}` needs no state bucket: it keeps its states on this machine",
                 where=f"configs/{name}.yaml: target local",
-                hint="name one whose target is aws or sandbox",
+                hint="name an environment whose target is aws or sandbox with --env",
             )
         operation = self._operation("bootstrap")
         wanted = prepare(self.workspace, self.environment)
         with operation.locked([wanted.desired.stack]):
-            # Prepare again: another run may have finished while this one waited.
+            # Prepare again, because another run may have created the bucket while this run waited for the lock.
             wanted = prepare(self.workspace, self.environment)
             operation.run(lambda deployment: import_existing(deployment.runner, wanted))
             planned = operation.run(lambda deployment: deployment.plan([wanted.desired]))
@@ -305,7 +344,11 @@ class DeploySession:
         return wanted, result
 
     def contracts(self, result: RunResult) -> dict[str, Contract]:
-        """Read what the regions of `result` publish, without those that are not up."""
+        """Read the contracts of the regions in `result` that are deployed.
+
+        Returns:
+            The contracts by the names of the regions.
+        """
         up = (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED, UnitOutcome.ROLLED_BACK, UnitOutcome.UNHEALTHY)
         regions = [
             unit.unit
@@ -327,14 +370,14 @@ class DeploySession:
                 if unknown
                 else "no region is named",
                 where=f"configs/{self.environment.name}.yaml",
-                hint=f"its regions: {', '.join(self.environment.regions)}",
+                hint=f"the regions of the environment: {', '.join(self.environment.regions)}",
             )
 
     def _check_machine(self, regions: Sequence[str]) -> None:
-        """Stop before anything starts if this machine cannot run a local region.
+        """Check that this machine can run a local region, before any work starts.
 
         Raises:
-            DependencyError: Something is missing; the message says what to install.
+            DependencyError: A program or a user account is missing. The hint says how to install it.
         """
         if self.environment.target == "local":
             from mjctl.local.layout import Layout
@@ -344,12 +387,15 @@ class DeploySession:
             check_database_user(Layout(folder) for folder in folders)
 
     def _deployed(self, regions: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[UnitResult]]:
-        """Return the regions that were ever wholly deployed, and a result for each other one.
+        """Split `regions` into deployed regions and results of the other regions.
 
-        Regions that the caller has `named` are all returned: that one of them is not deployed is then an error.
+        With `named`, all regions are returned as deployed. The caller then fails at a region that is not deployed.
+
+        Returns:
+            The regions that have a completed deploy, and a result with the outcome NOT_DEPLOYED for each other region.
 
         Raises:
-            NotFoundError: None of the regions is deployed.
+            NotFoundError: No region is deployed.
         """
         if named:
             return tuple(regions), []
@@ -360,17 +406,17 @@ class DeploySession:
             raise NotFoundError(
                 f"not deployed: {', '.join(regions)}",
                 where=f"environment {self.environment.name}",
-                hint=f"{command} {regions[0]}` brings up a region",
+                hint=f"{command} {regions[0]}` deploys a region",
             )
         absent = []
         for region, stack in stacks.items():
             if region not in deployed:
-                notes = (f"half deployed: {command} {region}` finishes it",) if stack.exists() else ()
+                notes = (f"partly deployed: {command} {region}` finishes the deploy",) if stack.exists() else ()
                 absent.append(UnitResult(region, UnitOutcome.NOT_DEPLOYED, notes=notes))
         return deployed, absent
 
     def _shared(self, regions: Sequence[str]) -> tuple[str, ...]:
-        """Return the stacks that exist once, if `regions` are all regions of the environment."""
+        """Return the deployed stacks that exist once in an environment, if `regions` are all its regions; else ()."""
         if set(regions) != set(self.environment.regions):
             return ()
         return tuple(contracts.shared_contracts(self.workspace, self.environment))
@@ -401,6 +447,6 @@ def _results(planned: Sequence[PlannedUnit]) -> tuple[UnitResult, ...]:
 
 
 def _as_rolled_back(result: UnitResult) -> UnitResult:
-    """Return the result of a rollback that was asked for: an apply that went through is no deploy."""
+    """Return `result` with the outcome ROLLED_BACK if the apply of an earlier revision has succeeded."""
     went_through = result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED)
     return replace(result, outcome=UnitOutcome.ROLLED_BACK) if went_through else result

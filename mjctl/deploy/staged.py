@@ -1,4 +1,8 @@
-"""Units whose input another unit publishes: planned as far as that is known, applied one stage after another."""
+"""Deploys units that need the outputs of other units, stage by stage.
+
+A unit is planned before the first stage if the outputs that it needs are known. Otherwise it is planned after the
+stage that publishes them.
+"""
 
 from __future__ import annotations
 
@@ -27,27 +31,39 @@ async def plan_known(
     *,
     folder: PlanFolder | None = None,
 ) -> list[PlannedUnit]:
-    """Plan every unit that can be planned now; the others are `waiting`.
+    """Plan every unit whose input is known. The other units get the outcome WAITING.
+
+    Args:
+        planner: Computes the desired state of a unit.
+        units: The names of the units, in the order in which they are applied.
+        release: The release to deploy.
+        folder: Keeps the plans for a later deploy.
 
     Raises:
-        ConflictError: plans are to be kept in `folder`, and some cannot be made yet.
+        ConflictError: The plans shall be kept in `folder`, and a unit cannot be planned yet.
     """
     waits = {unit: await asyncio.to_thread(planner.waits_for, unit, units) for unit in units}
     waiting = [unit for unit, needed in waits.items() if needed]
     if folder is not None and waiting:
         raise ConflictError(
-            f"no plan can be kept of {', '.join(waiting)} yet: what {' and '.join(waits[waiting[-1]])} will publish "
-            "is not known before it is applied",
+            f"cannot plan {', '.join(waiting)} yet: the plan needs outputs of {' and '.join(waits[waiting[-1]])}, "
+            "which do not exist before the first deploy",
             where=str(folder.path),
-            hint="deploy once without kept plans: `mjctl deploy --all-regions` shows each stage as it plans it",
+            hint="make the first deploy without saved plans: "
+            f"`mjctl deploy --env {planner.stack(waiting[0]).environment} --all-regions` plans and applies stage by "
+            "stage",
         )
     ready = [await asyncio.to_thread(planner.for_release, unit, release) for unit in units if not waits[unit]]
-    made = {one.stack.unit: one for one in await deployment.plan(ready, folder=folder)}
-    return [made.get(unit) or _waiting(deployment, planner, unit, waits[unit]) for unit in units]
+    planned = {item.unit: item for item in await deployment.plan(ready, folder=folder)}
+    return [planned.get(unit) or _waiting(deployment, planner, unit, waits[unit]) for unit in units]
 
 
 def stages(units: Sequence[str], *, first: str | None = None) -> list[list[str]]:
-    """Foundation, then the region `first` alone if it is among `units`, then the other regions together, then edge."""
+    """Split `units` into stages: foundation, then the region `first` alone, then all other regions, then edge.
+
+    Args:
+        first: A region that must be applied before the other regions. None if the order of the regions does not matter.
+    """
     regions = [unit for unit in units if unit not in (FOUNDATION, EDGE)]
     order = [
         [FOUNDATION],
@@ -55,11 +71,11 @@ def stages(units: Sequence[str], *, first: str | None = None) -> list[list[str]]
         [unit for unit in regions if unit != first],
         [EDGE],
     ]
-    return [found for stage in order if (found := [unit for unit in stage if unit in units])]
+    return [chosen for stage in order if (chosen := [unit for unit in stage if unit in units])]
 
 
 class StagedRollout:
-    """Applies a production environment. `approved`: only the plans given are applied, none is made anew."""
+    """Applies the units of a production environment stage by stage."""
 
     def __init__(
         self,
@@ -71,6 +87,17 @@ class StagedRollout:
         environment: Environment,
         approved: bool = False,
     ) -> None:
+        """Prepare a rollout.
+
+        Args:
+            deployment: Runs Terraform.
+            planner: Computes the desired state of a unit.
+            rollout: Applies the regions in waves, with the gate.
+            release: The release to deploy.
+            environment: The environment of the units.
+            approved: Apply only the given plans. If a plan does not fit any more, its unit fails. Otherwise the unit
+                is planned again.
+        """
         self._deployment = deployment
         self._planner = planner
         self._rollout = rollout
@@ -80,9 +107,12 @@ class StagedRollout:
         self._approved = approved
 
     async def run(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply stage by stage, see `in_stages`.
+        """Apply `planned` stage by stage. After a stage in which a unit fails, no further unit is changed.
 
-        A plan is made again if its input has changed because an earlier stage published something else.
+        A unit is planned again if an earlier stage has changed an output that the unit needs.
+
+        Returns:
+            The results in the order of `planned`.
         """
         new = not await asyncio.to_thread(self._planner.is_deployed, self._primary)
         order = stages([item.unit for item in planned], first=self._primary if new else None)
@@ -90,21 +120,23 @@ class StagedRollout:
 
     async def _stage(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
         ready = await self._brought_up_to_date(planned)
-        if not all(one.result.ok for one in ready):
+        if not all(item.result.ok for item in ready):
             discard(ready)
-            return [not_started(self._deployment, one) if one.result.ok else one.result for one in ready]
-        unit = ready[0].stack.unit
+            return [not_started(self._deployment, item) if item.result.ok else item.result for item in ready]
+        unit = ready[0].unit
         if unit not in (FOUNDATION, EDGE):
             served = (await asyncio.to_thread(self._planner.published, EDGE)).get("contract", {}).get("regions", ())
-            return await self._rollout.run(
-                ready, unserved=[one.stack.unit for one in ready if one.stack.unit not in served]
-            )
+            return await self._rollout.run(ready, unserved=[item.unit for item in ready if item.unit not in served])
         applied = await self._deployment.apply(ready)
-        return [await self._with_client(one) if unit == EDGE and one.ok else one for one in applied]
+        return [await self._with_client(result) if unit == EDGE and result.ok else result for result in applied]
 
     async def _with_client(self, result: UnitResult) -> UnitResult:
-        """Publish the web client of this release at the edge: it changes without the stack."""
-        # It takes the game's HTTP server along, which no plan needs.
+        """Publish the web client of this release at the edge, which Terraform does not do.
+
+        Returns:
+            The given result, with the outcome FAILED if the web client could not be published.
+        """
+        # Import late: the module imports the game's HTTP server, which no plan needs.
         from mjctl.deploy.releases.web_client import publish_at
 
         folder = self._deployment.store.web_dir(self._release)
@@ -120,26 +152,25 @@ class StagedRollout:
         return result
 
     async def _brought_up_to_date(self, planned: Sequence[PlannedUnit]) -> list[PlannedUnit]:
-        """The same units, each with a plan that fits what is published now."""
+        """Return the same units, each with a plan that fits the current outputs of the other units."""
         current: dict[str, PlannedUnit] = {}
         stale: list[DesiredState] = []
-        for one in planned:
-            unit = one.stack.unit
+        for item in planned:
             try:
-                desired = await asyncio.to_thread(self._planner.for_release, unit, self._release)
+                desired = await asyncio.to_thread(self._planner.for_release, item.unit, self._release)
             except Exception as error:
-                current[unit] = self._failed(one, as_error(error, one.stack))
+                current[item.unit] = self._failed(item, as_error(error, item.stack))
                 continue
-            if one.plan is not None and desired.variables == one.desired.variables:
-                current[unit] = one
+            if item.plan is not None and desired.variables == item.desired.variables:
+                current[item.unit] = item
             elif self._approved:
-                current[unit] = self._failed(one, _outdated(one))
+                current[item.unit] = self._failed(item, _outdated(item))
             else:
-                discard([one])
+                discard([item])
                 stale.append(desired)
-        for made in await self._deployment.plan(stale):
-            current[made.stack.unit] = made
-        return [current[one.stack.unit] for one in planned]
+        for item in await self._deployment.plan(stale):
+            current[item.unit] = item
+        return [current[item.unit] for item in planned]
 
     def _failed(self, planned: PlannedUnit, error: MjctlError) -> PlannedUnit:
         discard([planned])
@@ -148,7 +179,7 @@ class StagedRollout:
 
 
 def _waiting(deployment: Deployment, planner: Planner, unit: str, needed: tuple[str, ...]) -> PlannedUnit:
-    deployment.reporter.note(unit, f"is planned once {' and '.join(needed)} is applied")
+    deployment.reporter.note(unit, f"mjctl plans this unit after it has applied {' and '.join(needed)}")
     return PlannedUnit(
         DesiredState(planner.stack(unit), {}), None, UnitResult(unit, UnitOutcome.WAITING, waits_for=needed)
     )
@@ -156,7 +187,8 @@ def _waiting(deployment: Deployment, planner: Planner, unit: str, needed: tuple[
 
 def _outdated(planned: PlannedUnit) -> ConflictError:
     return ConflictError(
-        "the approved plan does not fit any more: what an earlier stage publishes has changed with this deploy",
+        "the approved plan does not fit any more: an earlier stage of this deploy has changed an output that the plan "
+        "uses",
         where=planned.stack.where,
-        hint="make and approve new plans: `mjctl plan --all-regions --out DIR`",
+        hint=f"make and approve new plans: `mjctl plan --env {planned.stack.environment} --all-regions --out DIR`",
     )

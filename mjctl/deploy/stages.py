@@ -1,4 +1,4 @@
-"""The one loop of every rollout: stage after stage, until a stage fails."""
+"""The loop of every rollout: works on one stage after another, until a stage fails."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ StageWork = Callable[[list[PlannedUnit]], Awaitable[list[UnitResult]]]
 async def in_stages(
     deployment: Deployment, stages: Sequence[Sequence[str]], planned: Sequence[PlannedUnit], work: StageWork
 ) -> list[UnitResult]:
-    """Run `work` on the units of each stage. After a stage in which a unit fails, no further unit is touched.
+    """Run `work` on the units of each stage. After a stage in which a unit fails, no further unit is changed.
 
     Args:
-        stages: The names of all units of `planned`, in the order in which they are changed.
+        deployment: Reports the units that are not started.
+        stages: The names of all units of `planned`, stage by stage, in the order in which they are changed.
+        planned: The units with their plans.
+        work: Changes the units of one stage and returns their results.
 
     Returns:
         The results in the order of `planned`.
@@ -37,7 +40,7 @@ async def in_stages(
 
 
 def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
-    """Report a unit that is left alone because another unit failed."""
+    """Report a unit that stays unchanged because another unit failed, and return its result."""
     current = UnitReleases(planned.stack).current()
     return deployment.finish(
         replace(

@@ -1,4 +1,4 @@
-"""What can be said of a region at a glance, without asking Terraform."""
+"""Reads the status of units quickly, without running Terraform."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class UnitStatus:
-    """`state`: `absent`, `partial` (an apply was cut short), `deployed`, or `damaged` (parts of it are gone).
+    """Describes one unit.
 
-    `revision` is the last that was wholly applied, `standing` the health gate's word on it, `commit` git's.
-    `held_by` names the run that works on the region now; `gone` are parts that the state knows and the world does not.
+    Attributes:
+        unit: The name of the unit: a region, `foundation` or `edge`.
+        state: `absent`, `partial` (an apply was interrupted), `deployed`, or `damaged` (parts are missing).
+        revision: The last revision whose apply was completed, or None.
+        commit: The git commit of that revision, or None if it is unknown.
+        standing: The verdict of the health gate on that revision, a value of ReleaseVerdict, or None.
+        applied_at: The time of that apply, in ISO 8601, or None.
+        serial: The serial number of the Terraform state, or None without a state.
+        gone: The parts that the Terraform state lists and that do not exist.
+        held_by: The run that holds the lock of the unit, or None.
     """
 
     unit: str
@@ -33,24 +41,24 @@ class UnitStatus:
 
 
 def unit_status(workspace: Workspace, environment: Environment, unit: str) -> UnitStatus:
-    """Read one unit's state, its processes and its lock.
+    """Read the Terraform state, the processes and the lock of one unit.
 
     Raises:
-        UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
+        UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
     """
     stack = Stack.of_unit(workspace, environment, unit)
     releases = UnitReleases(stack)
     current = releases.current()
-    gone = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
+    missing = tuple(sorted(missing_parts(stack))) if environment.target == "local" else ()
     return UnitStatus(
         unit=unit,
-        state=_state(stack, releases, stack.applied_variables() is not None, gone),
+        state=_state(stack, releases, stack.applied_variables() is not None, missing),
         revision=current.revision if current else None,
         commit=current.release.commit if current else None,
         standing=current.verdict if current else None,
         applied_at=current.applied_at if current else None,
         serial=stack.position().serial,
-        gone=gone,
+        gone=missing,
         held_by=held_by(stack),
     )
 
@@ -58,26 +66,29 @@ def unit_status(workspace: Workspace, environment: Environment, unit: str) -> Un
 def unfinished_regions(
     workspace: Workspace, environment: Environment, regions: Sequence[str]
 ) -> dict[str, dict[str, object] | None]:
-    """The regions that are half made, each with the run that works on it now; None if that run was cut short.
+    """Return the regions whose last apply was not completed.
+
+    Returns:
+        For each such region the run that works on it now, or None if that run was interrupted.
 
     Raises:
-        UnreachableError, PermissionDeniedError: its state is remote, and was not answered for.
+        UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
     """
-    found: dict[str, dict[str, object] | None] = {}
+    unfinished: dict[str, dict[str, object] | None] = {}
     for region in regions:
         stack = Stack.of_unit(workspace, environment, region)
         if _state(stack, UnitReleases(stack), stack.applied_variables() is not None, ()) == "partial":
-            found[region] = held_by(stack)
-    return found
+            unfinished[region] = held_by(stack)
+    return unfinished
 
 
-def _state(stack: Stack, releases: UnitReleases, applied: bool, gone: tuple[str, ...]) -> str:
+def _state(stack: Stack, releases: UnitReleases, applied: bool, missing: tuple[str, ...]) -> str:
     if releases.interrupted_revision():
         return "partial"
     if not stack.exists():
         return "absent"
-    # A remote state may have been applied by another machine.
-    whole = "contract" in stack.outputs() if stack.remote is not None else applied
-    if not whole:
+    # Another machine may have applied a remote state, so that the variables of the apply are not on this machine.
+    complete = "contract" in stack.outputs() if stack.remote is not None else applied
+    if not complete:
         return "partial"
-    return "damaged" if gone else "deployed"
+    return "damaged" if missing else "deployed"

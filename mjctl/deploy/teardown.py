@@ -1,4 +1,7 @@
-"""Taking a production environment down, or one region out of it: players first, then the regions, the primary last."""
+"""Destroys an environment or some of its regions.
+
+In production, players are moved away first. Then the regions are destroyed, and the primary region is the last.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from mjctl.models.release import Release
 
 
 class Teardown(Protocol):
-    """A destroy: planned, shown, then run. `going`: the units of which nothing is left."""
+    """Plans and runs a destroy. `going` names the units that are destroyed completely."""
 
     @property
     def going(self) -> tuple[str, ...]: ...
@@ -30,24 +33,40 @@ class Teardown(Protocol):
 
 @dataclass(frozen=True)
 class LocalTeardown:
-    """Local regions, all at once: none needs another."""
+    """Destroys local regions, all at once, because no local region needs another region.
+
+    Attributes:
+        states: The regions, with the variables for their destroy.
+    """
 
     states: Sequence[DesiredState]
 
     @property
     def going(self) -> tuple[str, ...]:
+        """Return the names of the regions."""
         return tuple(desired.unit for desired in self.states)
 
     async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
+        """Plan the destroy of every region."""
         return await deployment.plan(self.states, destroy=True)
 
     async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
+        """Apply the plans of the destroy."""
         return await deployment.destroy(planned)
 
 
 @dataclass(frozen=True)
 class ProductionTeardown:
-    """`leaving`: the regions that go; `remaining`: deployed ones that stay; `everything`: foundation goes too."""
+    """Destroys regions of a production environment, or the whole environment.
+
+    Attributes:
+        states: The planner of the environment.
+        release: The release of the working tree.
+        leaving: The regions to destroy.
+        remaining: The deployed regions that stay.
+        primary: The primary region of the environment.
+        everything: Destroy the stack `foundation` too.
+    """
 
     states: ProductionPlanner
     release: Release
@@ -66,28 +85,39 @@ class ProductionTeardown:
         *,
         everything: bool,
     ) -> ProductionTeardown:
-        """Raises: ConflictError: the primary region would go before others whose databases follow its own."""
+        """Return the teardown of `regions`.
+
+        Raises:
+            ConflictError: The primary region would be destroyed before other regions, whose databases replicate from
+                the primary region's database.
+        """
         remaining = tuple(name for name in states.deployed_regions() if name not in regions)
         primary = environment.primary_region
         if primary in regions and remaining:
             raise ConflictError(
-                f"the primary region {primary} goes last: the databases of {', '.join(remaining)} follow its own",
+                f"the primary region {primary} must be destroyed last: the databases of {', '.join(remaining)} "
+                f"replicate from the database in {primary}",
                 where=f"environment {environment.name}",
-                hint="take the other regions down first, or all with --all-regions",
+                hint="destroy the other regions first, or all regions with --all-regions",
             )
         return cls(states, release, tuple(regions), remaining, primary, everything)
 
     @property
     def keeps_edge(self) -> bool:
-        """Whether the edge stays, for the regions that remain. It is changed first: players leave."""
+        """Return True if the edge stays, because other regions remain.
+
+        The edge is then changed first, so that it sends no players to the regions `leaving`.
+        """
         return bool(self.remaining)
 
     @property
     def going(self) -> tuple[str, ...]:
+        """Return the names of the units that are destroyed completely."""
         return tuple(unit for stage in self.stages for unit in stage if unit != EDGE or not self.keeps_edge)
 
     @property
     def stages(self) -> list[list[str]]:
+        """Return the changed units by stage: edge, other regions than the primary, primary region, foundation."""
         secondaries = [name for name in self.leaving if name != self.primary]
         order = [
             [EDGE],
@@ -98,23 +128,26 @@ class ProductionTeardown:
         return [stage for stage in order if stage]
 
     async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
-        """Plans of every unit that is touched, in the order in which it is; what does not exist is unchanged."""
+        """Plan every unit that changes, in the order of the stages.
+
+        A unit that does not exist has the outcome UNCHANGED and no plan.
+        """
         units = [unit for stage in self.stages for unit in stage]
-        there = {unit: await asyncio.to_thread(self.states.stack(unit).exists) for unit in units}
-        made: dict[str, PlannedUnit] = {}
-        if self.keeps_edge and there[EDGE]:
+        exists = {unit: await asyncio.to_thread(self.states.stack(unit).exists) for unit in units}
+        planned: dict[str, PlannedUnit] = {}
+        if self.keeps_edge and exists[EDGE]:
             reduced = await asyncio.to_thread(self.states.without, self.release, self.leaving)
-            made[EDGE] = (await deployment.plan([reduced]))[0]
-        going = [await asyncio.to_thread(self._last, unit) for unit in units if there[unit] and unit not in made]
-        made |= {one.stack.unit: one for one in await deployment.plan(going, destroy=True)}
+            planned[EDGE] = (await deployment.plan([reduced]))[0]
+        going = [await asyncio.to_thread(self._last, unit) for unit in units if exists[unit] and unit not in planned]
+        planned |= {item.unit: item for item in await deployment.plan(going, destroy=True)}
         return [
-            made.get(unit)
+            planned.get(unit)
             or PlannedUnit(DesiredState(self.states.stack(unit), {}), None, UnitResult(unit, UnitOutcome.UNCHANGED))
             for unit in units
         ]
 
     async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply the plans stage by stage, see `in_stages`."""
+        """Apply the plans stage by stage. After a stage in which a unit fails, no further unit is changed."""
 
         async def work(stage: list[PlannedUnit]) -> list[UnitResult]:
             if self.keeps_edge and stage[0].unit == EDGE:
@@ -124,7 +157,7 @@ class ProductionTeardown:
         return await in_stages(deployment, self.stages, planned, work)
 
     def _last(self, unit: str) -> DesiredState:
-        """The unit as it was applied; where that is not known any more, as it would be applied now."""
+        """Return the state of the last apply of the unit, or the state of a new deploy if the last apply is unknown."""
         try:
             return self.states.for_last_apply(unit)
         except NotFoundError:

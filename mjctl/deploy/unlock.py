@@ -1,4 +1,4 @@
-"""Removing a state lock whose holder is gone."""
+"""Removes the lock of a Terraform state whose holder has died."""
 
 from __future__ import annotations
 
@@ -21,19 +21,26 @@ _DAMAGED = "damaged"
 
 
 async def unlock_region(workspace: Workspace, environment: Environment, unit: str, lock_id: str | None) -> str:
-    """Remove the unit's lock if nobody holds it any more; returns what was found and done, in a sentence.
+    """Remove the state lock of a unit if no process holds it any more.
+
+    Args:
+        unit: The name of the unit.
+        lock_id: The id of the lock. It confirms that a lock of another machine may be removed.
+
+    Returns:
+        A sentence that says which lock was found and removed.
 
     Raises:
-        LockedError: the holder is alive, or may be: it is another machine's, and `lock_id` does not name it.
+        LockedError: A process of this machine holds the lock, or another machine holds it and `lock_id` is not its id.
     """
     stack = Stack.of_unit(workspace, environment, unit)
     holder = held_by(stack)
     if holder is not None:
         raise LockedError(
-            f"{unit} is being worked on: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
+            f"another run works on {unit}: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
             f"pid {holder.get('pid')}",
             where=stack.where,
-            hint="wait for it, or stop it with Ctrl-C: it then releases the lock by itself",
+            hint="wait until that run ends, or stop it with Ctrl-C; a run that is stopped so releases its lock",
         )
     if stack.remote is not None:
         return _unlock_remote(stack, stack.remote, lock_id)
@@ -41,62 +48,65 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
 
 
 def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> str:
-    """No run of mjctl holds the unit: what is left is the lock of one that died, or of somebody's plain Terraform."""
+    """Remove the lock in the state bucket. Its holder is a run that died, or Terraform without mjctl."""
     note = remote.lock()
     if note is None:
-        return f"nothing to unlock: no lock is left on {stack.unit}"
-    # A damaged note names no id; the operator then confirms with this word.
-    found, who = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
-    if lock_id is None and who != f"{user_name()}@{socket.gethostname()}":
+        return f"nothing to unlock: {stack.unit} has no lock"
+    # A damaged note has no id. The operator confirms the removal with this word instead.
+    noted_id, holder = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
+    if lock_id is None and holder != f"{user_name()}@{socket.gethostname()}":
         raise LockedError(
-            f"the state is locked by {who} since {note.get('Created', 'an unknown time')}, on another machine",
+            f"{holder} has locked the state since {note.get('Created', 'an unknown time')}, on another machine",
             where=stack.where,
-            hint=f"if no Terraform works there any more: `mjctl unlock --env {stack.environment} "
-            f"--region {stack.unit} --id {found}`",
+            hint=f"make sure that no Terraform runs on that machine, then: `mjctl unlock --env {stack.environment} "
+            f"--region {stack.unit} --id {noted_id}`",
         )
-    if lock_id is not None and lock_id != found:
+    if lock_id is not None and lock_id != noted_id:
         raise LockedError(
-            f"the lock is another one than {lock_id}: {found} by {who}",
+            f"the state has another lock than {lock_id}: {noted_id} by {holder}",
             where=stack.where,
-            hint="somebody has taken it since; look again",
+            hint=f"another process has locked the state meanwhile; `mjctl unlock --env {stack.environment} "
+            f"--region {stack.unit}` shows its lock",
         )
     remote.remove_lock()
-    return f"lock {found} by {who} was a leftover of a run that is gone; removed"
+    return f"removed lock {noted_id} by {holder}: its holder had ended without releasing the lock"
 
 
 async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
-    """A state file on this disk is locked by the kernel for as long as its holder lives, so what outlives a killed
-    Terraform is only its note of who held it."""
+    """Remove the lock note of a state file on this machine.
+
+    The kernel holds the lock of the file for as long as the Terraform process lives. A killed Terraform therefore
+    leaves only a note that names it.
+    """
     note = stack.state_file.with_name(f".{stack.state_file.name}.lock.info")
     if lock_id is None and not note.exists():
-        return "nothing to unlock: no lock is left on this region"
-    found = lock_id or _noted_id(note)
+        return f"nothing to unlock: {stack.unit} has no lock"
+    noted_id = lock_id or _noted_id(note)
     if _kernel_lock_is_free(stack):
         note.unlink(missing_ok=True)
-        named = f"lock {found}" if found else "a damaged lock note"
-        return f"{named} was a leftover of a run that is gone; removed"
-    if not found:
+        lock = f"lock {noted_id}" if noted_id else "a damaged lock note"
+        return f"removed {lock}: its holder had ended without releasing the lock"
+    if not noted_id:
         raise LockedError(
             "a Terraform process holds the state, and its lock note is damaged",
             where=f"{stack.where}, {note}",
             hint=f"wait until that process has ended, or end it; then repeat `mjctl unlock --env "
             f"{stack.environment} --region {stack.unit}`",
         )
-    await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, found)
-    return f"lock {found} removed"
+    await operations.force_unlock(Runner(find_engine(), Cancellation()), stack, noted_id)
+    return f"removed lock {noted_id}"
 
 
 def _noted_id(note: Path) -> str:
-    """Return the lock's id; "" if the note is empty or damaged, as a power failure leaves it."""
+    """Return the id in a lock note, or "" if a power failure left the note empty or damaged."""
     try:
-        found = json.loads(note.read_bytes())
-        return str(found["ID"])
+        return str(json.loads(note.read_bytes())["ID"])
     except (ValueError, KeyError, TypeError, FileNotFoundError):
         return ""
 
 
 def _kernel_lock_is_free(stack: Stack) -> bool:
-    """Ask the kernel, as Terraform does: fcntl on the state file."""
+    """Return True if no process holds the state file's lock. Terraform locks the file with fcntl too."""
     import fcntl
 
     try:

@@ -1,1 +1,1 @@
-"""The game servers of a region, as they say and as their supervisor sees them."""
+"""Lists, drains and restarts the game servers of a region, and moves players between regions in a failover."""

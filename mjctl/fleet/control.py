@@ -1,7 +1,7 @@
-"""Taking game servers out of service and exchanging them: matches move, they do not die.
+"""Drains and restarts game servers without ending their matches.
 
-A server that is asked to stop hands its matches to the others, with their last state, before it ends; players follow by
-themselves. So a server is only ever stopped while another one of the region is ready.
+A game server that stops hands its matches with their state to other servers, and players reconnect automatically.
+A server is therefore stopped only while another server of the region is ready.
 """
 
 from __future__ import annotations
@@ -30,16 +30,22 @@ _POLL_SECONDS = 0.2
 async def drain(
     contract: Contract, names: Sequence[str], say: Say, *, message: str | None = None
 ) -> list[ServerChange]:
-    """Hand over the matches of the named servers, one server after another, and leave those servers stopped.
+    """Hand over the matches of the named servers, one server after another, and stop the servers.
 
-    They stay out of service until `restart` names them or a deploy replaces them. Who drained them, when and why
-    (`message`) is kept, for `servers list` and `health`.
+    A drained server stays out of service until `restart` names it or a deploy replaces it. The operator, the time and
+    the reason of the drain are recorded for `servers list` and `health`.
+
+    Args:
+        contract: The contract of the region.
+        names: The ids of the servers.
+        say: Receives lines for the operator.
+        message: The reason of the drain.
 
     Raises:
-        NotFoundError: the region has no such server.
-        ConflictError: no other server would be left to take the matches.
-        ConfigError: the fleet is not one that mjctl stops servers of.
-        UnreachableError: the supervisor does not answer.
+        NotFoundError: The region has no such server.
+        ConflictError: No other server of the region is ready to receive the matches.
+        ConfigError: mjctl cannot stop the servers of this kind of fleet.
+        UnreachableError: The supervisor or the ops function does not answer.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.drain(contract, names, say, message=message)
@@ -50,7 +56,7 @@ async def drain(
         row = await _require_another(contract, name)
         started = time.monotonic()
         say(f"{name}: handing over {_matches(row)}")
-        # Before the server stops, so that no check takes it for a server that has failed.
+        # Record the drain before the server stops, so that no health check reports the server as failed.
         drains.mark(_run_dir(contract), name, Drained.now(message))
         try:
             await asyncio.to_thread(client.stop, name)
@@ -58,16 +64,25 @@ async def drain(
             drains.clear(_run_dir(contract), name)
             raise
         seconds = time.monotonic() - started
-        say(f"{name}: out of service after {seconds:.1f} s")
+        say(f"{name}: stopped after {seconds:.1f} s")
         changes.append(ServerChange(name, row.zone, "drained", row.matches or 0, seconds))
     return changes
 
 
 async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
-    """Exchange the named servers (all when none is named), one at a time; the next waits until the last is ready.
+    """Restart the named servers, one after another. Each server must be ready before the next server stops.
+
+    Args:
+        contract: The contract of the region.
+        names: The ids of the servers. Without ids, all servers of the region are restarted.
+        say: Receives lines for the operator.
 
     Raises:
-        As `drain`; UnreachableError also when a server does not become ready again: the rest are left alone.
+        NotFoundError: The region has no such server.
+        ConflictError: No other server of the region is ready to receive the matches.
+        ConfigError: mjctl cannot restart the servers of this kind of fleet.
+        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time. The
+            remaining servers are not restarted.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.restart(contract, names, say)
@@ -89,31 +104,35 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
 
 
 async def _require_another(contract: Contract, name: str) -> ServerRow:
-    """The server's row, once it is certain that another server can take its matches."""
-    rows = await list_servers(contract)
-    row = next(one for one in rows if one.id == name)
-    if not any(one.state == "ready" for one in rows if one.id != name):
+    """Return the row of the server `name`, after a check that another server can receive its matches.
+
+    Raises:
+        ConflictError: No other server is ready.
+    """
+    rows = {row.id: row for row in await list_servers(contract)}
+    if not any(row.state == "ready" for row in rows.values() if row.id != name):
         raise ConflictError(
-            f"{name} cannot be taken out of service: no other server of the region is ready to take its matches",
+            f"cannot stop {name}: no other server of the region is ready to receive its matches",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl servers list {contract.scope}` shows the state of each; `mjctl servers restart SERVER "
-            f"{contract.scope}` brings a drained server back",
+            hint=f"`mjctl servers list {contract.scope}` shows the state of each server; `mjctl servers restart SERVER "
+            f"{contract.scope}` starts a drained server again",
         )
-    return row
+    return rows[name]
 
 
 async def _await_ready(contract: Contract, name: str) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     state = ""
     while time.monotonic() < deadline:
-        state = next(one.state for one in await list_servers(contract) if one.id == name)
+        state = next(row.state for row in await list_servers(contract) if row.id == name)
         if state == "ready":
             return
         await asyncio.sleep(_POLL_SECONDS)
     raise UnreachableError(
-        f"{name} is not ready {_READY_SECONDS:g} s after its restart: {state}; no other server was touched",
+        f"{name} is not ready {_READY_SECONDS:g} s after its restart ({state}); the remaining servers were not "
+        "restarted",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"{_log_advice(contract, name)}; `mjctl rollback {contract.scope}` brings back the last good revision",
+        hint=f"{_log_advice(contract, name)}; `mjctl rollback {contract.scope}` goes back to the last good revision",
     )
 
 
@@ -122,33 +141,33 @@ def _supervisor(contract: Contract) -> SupervisorClient:
 
     if contract.fleet.supervisor_socket is None:
         raise ConfigError(
-            f"servers of a fleet on {contract.fleet.kind} are exchanged by that service, not one by one",
+            f"mjctl cannot drain or restart single servers of a fleet on {contract.fleet.kind}",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl deploy {contract.scope}` rolls them",
+            hint=f"`mjctl deploy {contract.scope}` replaces all servers, one after another",
         )
     return SupervisorClient(Path(contract.fleet.supervisor_socket), scope=contract.scope)
 
 
 def _run_dir(contract: Contract) -> Path:
-    """Where the supervisor of the region keeps its files. `_supervisor` has made sure that there is one."""
+    """Return the folder of the supervisor's files. The caller has checked with `_supervisor` that the fleet has one."""
     return Path(contract.fleet.run_dir or Path(contract.fleet.supervisor_socket or "").parent)
 
 
 def _known(contract: Contract, names: Sequence[str]) -> None:
-    there = [server.id for server in contract.fleet.servers]
-    unknown = [name for name in names if name not in there]
+    known = [server.id for server in contract.fleet.servers]
+    unknown = [name for name in names if name not in known]
     if unknown:
         raise NotFoundError(
-            f"no server {', '.join(unknown)}",
+            f"the region has no server {', '.join(unknown)}",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"servers there: {', '.join(there)}",
+            hint=f"servers of the region: {', '.join(known)}",
         )
 
 
 def _log_advice(contract: Contract, name: str) -> str:
     from mjctl.local.layout import Layout
 
-    return f"its log says why: {Layout(_run_dir(contract).parent).log(name)}"
+    return f"the log of {name} says why: {Layout(_run_dir(contract).parent).log(name)}"
 
 
 def _matches(row: ServerRow) -> str:

@@ -1,7 +1,8 @@
-"""Game servers as ECS tasks: what the service says of a task, joined with what its server says in the registry.
+"""Lists, drains and restarts the game servers that run as ECS tasks.
 
-The registry lies in Redis, and is read through the ops function. A server belongs to the task that it names in its id,
-or whose address it has.
+The state of a task comes from ECS, and the state of its game server from the server registry. The registry is in Redis
+and is read through the ops function. A registry entry belongs to the task that the server's id names, or that has the
+server's IP address.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ from mjctl.models.drained import Drained
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, UnreachableError
 
 _HAND_OVER_SECONDS = 60.0
-# A new task pulls the image, starts, registers and passes the load balancer's checks.
+# A new task pulls its image, starts, registers and passes the load balancer's health checks in this time.
 _REPLACED_SECONDS = 600.0
 _POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """One server: its task, its entry in the registry, or both."""
+class _Server:
+    """Holds the ECS task of a server, its registry entry, or both."""
 
     task: Task | None
     entry: dict[str, Any] | None
@@ -46,31 +47,38 @@ class _Seen:
 
 
 async def list_servers(contract: Contract) -> list[ServerRow]:
-    """A row for every task, and for every server that has none any more.
+    """Return a row for every ECS task, and for every registered server without a task.
 
-    When the ops function or Redis is away the tasks are shown alone, each with the reason.
+    If the ops function or Redis does not answer, the rows have no players and matches, and `last_incident` has the
+    reason.
 
     Raises:
-        PermissionDeniedError, UnreachableError: ECS cannot be asked.
+        PermissionDeniedError, UnreachableError: ECS refuses the request or does not answer.
     """
     with RegionClients(contract) as clients:
         tasks, answer = await asyncio.gather(read_tasks(contract, clients), _registry(contract))
     if isinstance(answer, MjctlError):
-        return [_row(_Seen(task, None), reason=answer.what) for task in tasks]
-    return [_row(seen) for seen in _joined(tasks, answer)]
+        return [_row(_Server(task, None), reason=answer.what) for task in tasks]
+    return [_row(server) for server in _joined(tasks, answer)]
 
 
 async def drain(
     contract: Contract, names: Sequence[str], say: Say, *, message: str | None = None
 ) -> list[ServerChange]:
-    """Have the named servers hand their matches over, one after another.
+    """Hand over the matches of the named servers, one server after another.
 
-    A server that drains fails the load balancer's check, so that ECS sets a new task in its place.
+    A draining server fails the load balancer's health check, so that ECS replaces its task.
+
+    Args:
+        contract: The contract of the region.
+        names: The ids of the servers.
+        say: Receives lines for the operator.
+        message: The reason of the drain.
 
     Raises:
-        NotFoundError: the region has no such server.
-        ConflictError: no other server would be left to take the matches.
-        UnreachableError: the ops function does not answer, or the server does not obey.
+        NotFoundError: The region has no such server.
+        ConflictError: No other server of the region is ready to receive the matches.
+        UnreachableError: The ops function does not answer, or a server does not hand over its matches in time.
     """
     changes = []
     async with ops_function(contract) as function:
@@ -78,92 +86,114 @@ async def drain(
             _find_all(contract, await _read_servers(contract, clients, function), names)
             for name in dict.fromkeys(names):
                 started = time.monotonic()
-                seen, matches = await _hand_over(contract, clients, function, name, say, message)
-                zone = _zone(seen)
-                changes.append(ServerChange(name, zone, "drained", matches, time.monotonic() - started))
+                server, matches = await _hand_over(contract, clients, function, name, say, message)
+                seconds = time.monotonic() - started
+                changes.append(ServerChange(name, _zone(server), "drained", matches, seconds))
     return changes
 
 
 async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
-    """Exchange the tasks of the named servers (all when none is named), one at a time, and wait for each replacement.
+    """Replace the tasks of the named servers, one after another. Each new task must be ready before the next server.
+
+    Args:
+        contract: The contract of the region.
+        names: The ids of the servers. Without ids, all servers of the region are replaced.
+        say: Receives lines for the operator.
 
     Raises:
-        As `drain`; UnreachableError also when no replacement becomes ready: the rest are left alone.
+        NotFoundError: The region has no such server.
+        ConflictError: No other server of the region is ready to receive the matches.
+        UnreachableError: The ops function does not answer, a server does not hand over its matches in time, or a new
+            task is not ready in time. The remaining servers are not replaced.
     """
     changes = []
     async with ops_function(contract) as function:
         with RegionClients(contract) as clients:
-            there = await _read_servers(contract, clients, function)
-            chosen = list(dict.fromkeys(names or [seen.id for seen in there if seen.task is not None]))
-            _find_all(contract, there, chosen)
+            servers = await _read_servers(contract, clients, function)
+            chosen = list(dict.fromkeys(names or [server.id for server in servers if server.task is not None]))
+            _find_all(contract, servers, chosen)
             for name in chosen:
                 started = time.monotonic()
-                ready = sum(seen.ready for seen in await _read_servers(contract, clients, function))
-                seen, matches = await _hand_over(contract, clients, function, name, say)
-                if seen.task is not None:
-                    say(f"{name}: stopping task {seen.task.id}")
+                ready = sum(server.ready for server in await _read_servers(contract, clients, function))
+                server, matches = await _hand_over(contract, clients, function, name, say)
+                if server.task is not None:
+                    say(f"{name}: stopping task {server.task.id}")
                     reason = f"mjctl servers restart by {function.operator}"[:255]
                     await clients.call(
-                        "ecs", "stop_task", cluster=cluster_arn(contract), task=seen.task.arn, reason=reason
+                        "ecs", "stop_task", cluster=cluster_arn(contract), task=server.task.arn, reason=reason
                     )
-                await _await_replacement(contract, clients, function, seen, ready)
+                await _await_replacement(contract, clients, function, server, ready)
                 seconds = time.monotonic() - started
                 say(f"{name}: replaced after {seconds:.0f} s")
-                changes.append(ServerChange(name, _zone(seen), "restarted", matches, seconds))
+                changes.append(ServerChange(name, _zone(server), "restarted", matches, seconds))
     return changes
 
 
 async def _hand_over(
     contract: Contract, clients: RegionClients, function: OpsFunction, name: str, say: Say, message: str | None = None
-) -> tuple[_Seen, int]:
-    """Drain one server, once another can take its matches; the server, and how many matches it had."""
-    there = await _read_servers(contract, clients, function)
-    (seen,) = _find_all(contract, there, [name])
-    if not any(other.ready for other in there if other.id != name):
+) -> tuple[_Server, int]:
+    """Drain the server `name` after a check that another server can receive its matches.
+
+    Returns:
+        The server, and the number of its matches before the drain.
+
+    Raises:
+        NotFoundError: The region has no such server.
+        ConflictError: No other server of the region is ready to receive the matches.
+        UnreachableError: The ops function does not answer, or the server does not hand over its matches in time.
+    """
+    servers = await _read_servers(contract, clients, function)
+    (server,) = _find_all(contract, servers, [name])
+    if not any(other.ready for other in servers if other.id != name):
         raise ConflictError(
-            f"{name} cannot be taken out of service: no other server of the region is ready to take its matches",
+            f"cannot stop {name}: no other server of the region is ready to receive its matches",
             where=f"{contract.environment}, {contract.region}",
             hint=f"wait until ECS has started another task: `mjctl servers list --env {contract.environment} "
-            f"--region {contract.region}` shows the state of each",
+            f"--region {contract.region}` shows the state of each server",
         )
-    if seen.entry is None:
-        # It has not registered, so no match is on it.
-        return seen, 0
-    matches = int(seen.entry["matches"])
+    if server.entry is None:
+        # A server without a registry entry has no matches.
+        return server, 0
+    matches = int(server.entry["matches"])
     say(f"{name}: handing over {matches} match{'es' if matches != 1 else ''}")
-    # A function of an earlier release refuses a field that it does not know.
+    # The ops function of an earlier release refuses the unknown field `message`, so send the field only if it is set.
     await function.run("drain", server_id=name, **({"message": message} if message else {}))
     deadline = time.monotonic() + _HAND_OVER_SECONDS
     while time.monotonic() < deadline:
         now = {entry["id"]: entry for entry in await _entries(function)}.get(name)
         if now is None or (now["draining"] and now["matches"] == 0):
-            say(f"{name}: handed over")
-            return seen, matches
+            say(f"{name}: all matches are handed over")
+            return server, matches
         await asyncio.sleep(_POLL_SECONDS / 4)
     raise UnreachableError(
-        f"{name} has not handed its matches over within {_HAND_OVER_SECONDS:g} s; no other server was touched",
+        f"{name} has not handed over its matches within {_HAND_OVER_SECONDS:g} s; the remaining servers were not "
+        "changed",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"{_log_advice(contract)}; an older release of the game does not know the request: then "
-        f"`mjctl deploy --env {contract.environment} --region {contract.region}` first",
+        hint=f"{_log_advice(contract)}; a server of an older release ignores the request: deploy the region first with "
+        f"`mjctl deploy --env {contract.environment} --region {contract.region}`",
     )
 
 
 async def _await_replacement(
-    contract: Contract, clients: RegionClients, function: OpsFunction, old: _Seen, ready: int
+    contract: Contract, clients: RegionClients, function: OpsFunction, old: _Server, ready: int
 ) -> None:
-    """Until the old task is gone and as many servers are ready as before."""
+    """Wait until the task of `old` does not exist any more and at least `ready` servers are ready.
+
+    Raises:
+        UnreachableError: The region does not reach that state in time.
+    """
     deadline = time.monotonic() + _REPLACED_SECONDS
     while time.monotonic() < deadline:
-        there = await _read_servers(contract, clients, function)
-        gone = old.task is None or all(seen.task is None or seen.task.id != old.task.id for seen in there)
-        if gone and sum(seen.ready for seen in there) >= ready:
+        servers = await _read_servers(contract, clients, function)
+        ended = old.task is None or all(server.task is None or server.task.id != old.task.id for server in servers)
+        if ended and sum(server.ready for server in servers) >= ready:
             return
         await asyncio.sleep(_POLL_SECONDS)
     service = await read_service(contract, clients)
     raise UnreachableError(
-        f"no replacement of {old.id} is ready after {_REPLACED_SECONDS:g} s; no other server was touched",
+        f"no replacement of {old.id} is ready after {_REPLACED_SECONDS:g} s; the remaining servers were not replaced",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"the service's last event: {service.last_event or 'none'}",
+        hint=f"the last event of the ECS service: {service.last_event or 'none'}",
     )
 
 
@@ -176,7 +206,7 @@ async def _registry(contract: Contract) -> list[dict[str, Any]] | MjctlError:
 
 
 async def _entries(function: OpsFunction) -> list[dict[str, Any]]:
-    """What the registry has of each server, with the drain that was asked for as `drained`."""
+    """Return the registry entry of each server. The key `drained` has the requested drain, or None."""
     answer = await function.run("servers")
     drains = answer.get("drains", {})
     return [{**entry, "drained": drains.get(entry["id"])} for entry in answer["servers"]]
@@ -184,47 +214,47 @@ async def _entries(function: OpsFunction) -> list[dict[str, Any]]:
 
 def _log_advice(contract: Contract) -> str:
     group = contract.fleet.log_group
-    return f"`aws logs tail {group} --region {contract.region}` shows why" if group else "its log says why"
+    return f"`aws logs tail {group} --region {contract.region}` shows why" if group else "the server's log says why"
 
 
-async def _read_servers(contract: Contract, clients: RegionClients, function: OpsFunction) -> list[_Seen]:
+async def _read_servers(contract: Contract, clients: RegionClients, function: OpsFunction) -> list[_Server]:
     tasks, entries = await asyncio.gather(read_tasks(contract, clients), _entries(function))
     return _joined(tasks, entries)
 
 
-def _joined(tasks: Sequence[Task], entries: Sequence[dict[str, Any]]) -> list[_Seen]:
-    left = {entry["id"]: entry for entry in entries}
+def _joined(tasks: Sequence[Task], entries: Sequence[dict[str, Any]]) -> list[_Server]:
+    remaining = {entry["id"]: entry for entry in entries}
 
     def take(task: Task) -> dict[str, Any] | None:
-        for name, entry in left.items():
+        for name, entry in remaining.items():
             address = urlsplit(entry.get("private_url", "")).hostname
             if task.id in name or (task.address is not None and task.address == address):
-                return left.pop(name)
+                return remaining.pop(name)
         return None
 
-    joined = [_Seen(task, take(task)) for task in tasks]
-    return joined + [_Seen(None, entry) for entry in left.values()]
+    joined = [_Server(task, take(task)) for task in tasks]
+    return joined + [_Server(None, entry) for entry in remaining.values()]
 
 
-def _find_all(contract: Contract, there: Sequence[_Seen], names: Sequence[str]) -> list[_Seen]:
-    by_id = {seen.id: seen for seen in there}
+def _find_all(contract: Contract, servers: Sequence[_Server], names: Sequence[str]) -> list[_Server]:
+    by_id = {server.id: server for server in servers}
     unknown = [name for name in names if name not in by_id]
     if unknown:
         raise NotFoundError(
-            f"no server {', '.join(unknown)}",
+            f"the region has no server {', '.join(unknown)}",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"servers there: {', '.join(by_id) or 'none'}",
+            hint=f"servers of the region: {', '.join(by_id) or 'none'}",
         )
     return [by_id[name] for name in names]
 
 
-def _row(seen: _Seen, reason: str | None = None) -> ServerRow:
-    entry, task = seen.entry or {}, seen.task
+def _row(server: _Server, reason: str | None = None) -> ServerRow:
+    entry, task = server.entry or {}, server.task
     started = task.started_at if task else None
     return ServerRow(
-        id=seen.id,
-        zone=_zone(seen),
-        state=_state(seen),
+        id=server.id,
+        zone=_zone(server),
+        state=_state(server),
         pid=None,
         players=entry.get("players"),
         max_players=entry.get("max_players"),
@@ -238,13 +268,13 @@ def _row(seen: _Seen, reason: str | None = None) -> ServerRow:
     )
 
 
-def _zone(seen: _Seen) -> str:
-    return seen.task.zone if seen.task else str(seen.entry["zone"]) if seen.entry else ""
+def _zone(server: _Server) -> str:
+    return server.task.zone if server.task else str(server.entry["zone"]) if server.entry else ""
 
 
-def _state(seen: _Seen) -> str:
-    if seen.task is not None and seen.task.status != "RUNNING":
-        return seen.task.status.lower()
-    if seen.entry is None:
+def _state(server: _Server) -> str:
+    if server.task is not None and server.task.status != "RUNNING":
+        return server.task.status.lower()
+    if server.entry is None:
         return "no answer"
-    return "draining" if seen.entry["draining"] else "ready"
+    return "draining" if server.entry["draining"] else "ready"

@@ -1,8 +1,10 @@
-"""Moving players away from a region, and back.
+"""Moves players away from a region, and lets them return.
 
-On `local` the region's API stops placing matches and names the other regions to whoever asks for one. On AWS all
-regions share one name, and DNS no longer names this region (`mjctl.clients.dns`). Matches that run there are played to
-their end. What is stored stays where it is: on `local` every region has stores and accounts of its own.
+On the target `local`, the API of a closed region refuses new matches and tells clients the addresses of other regions.
+On AWS all regions share one DNS name, and Route 53 excludes the closed region (`mjctl.clients.dns`).
+
+Running matches of a closed region continue to their end. Stored data is not moved: on the target `local` every region
+has its own data stores and accounts.
 """
 
 from __future__ import annotations
@@ -28,7 +30,15 @@ _OBSERVED = ("service", "zones", "targets", "table", "database", "identity", "ce
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a region carries now. `closed_to`: the regions its players are sent to, () where DNS decides; None: open."""
+    """Describes the traffic of a region.
+
+    Attributes:
+        region: The name of the region.
+        players: The number of connected players.
+        matches: The number of running matches.
+        closed_to: None if the region takes players. For a closed region, the regions to which its API sends players,
+            or () on AWS, where DNS decides.
+    """
 
     region: str
     players: int
@@ -37,16 +47,19 @@ class Traffic:
 
 
 def probes_of(contract: Contract) -> tuple[str, ...]:
-    """The checks that say whether a region is fit to take players; an address that all regions share says nothing."""
+    """Return the names of the checks that tell whether a region can take players.
+
+    On AWS no check logs in or plays, because DNS may send such a check to another region.
+    """
     return _PLAYED if contract.managed is None else _OBSERVED
 
 
 async def read_traffic(contract: Contract) -> Traffic:
-    """Read what one region carries.
+    """Read the number of players and matches of a region, and whether the region is closed.
 
     Raises:
-        UnreachableError: its Redis, or AWS, does not answer.
-        NotFoundError: DNS has no health check of the region.
+        UnreachableError: The region's Redis or AWS does not answer.
+        NotFoundError: Route 53 has no health check of the region.
     """
     rows = await list_servers(contract)
     return Traffic(
@@ -58,24 +71,28 @@ async def read_traffic(contract: Contract) -> Traffic:
 
 
 async def closed_to(contract: Contract) -> tuple[str, ...] | None:
-    """The regions that a region's players are sent to, () where DNS decides; None: the region takes players.
+    """Read whether a region is closed, and to which regions its players are sent.
+
+    Returns:
+        None if the region takes players. For a closed region, the regions to which its API sends players, or () on
+        AWS, where DNS decides.
 
     Raises:
-        UnreachableError: its Redis, or AWS, does not answer.
-        NotFoundError: DNS has no health check of the region.
+        UnreachableError: The region's Redis or AWS does not answer.
+        NotFoundError: Route 53 has no health check of the region.
     """
     if contract.managed is not None:
         return () if (await dns.region_dns(contract, contract.managed)).excluded else None
     with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis:
             closed = closure.decode(await redis.get(closure.KEY))
-    return tuple(one.region for one in closed.elsewhere) if closed else None
+    return tuple(alternative.region for alternative in closed.elsewhere) if closed else None
 
 
 def unfit_regions(probes: Sequence[CheckResult]) -> dict[str, list[str]]:
-    """Return the regions that cannot take players, and for each the checks that say so.
+    """Return the regions that cannot take players, each with its failed checks.
 
-    A region that is closed itself is among them: the probe of a match there warns of it.
+    A closed region is among them, because the check `match` warns that the region is closed.
     """
     unfit: dict[str, list[str]] = {}
     for probe in probes:
@@ -85,43 +102,50 @@ def unfit_regions(probes: Sequence[CheckResult]) -> dict[str, list[str]]:
 
 
 def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[str, Sequence[str]]) -> list[Contract]:
-    """The deployed regions that can take over from `leaving`.
+    """Return the contracts of the regions that can take the players of `leaving`.
 
     Args:
-        unfit: the regions that cannot, and for each the findings that make it unfit.
+        contracts: The contracts of all deployed regions, by the name of the region.
+        leaving: The region that players leave.
+        unfit: The regions that cannot take players, each with the reasons.
 
     Raises:
-        ConflictError: there is none, so the players would have nowhere to go.
+        ConflictError: No other region can take players.
     """
-    left = [contract for name, contract in contracts.items() if name != leaving and name not in unfit]
-    if left:
-        return left
+    fit = [contract for name, contract in contracts.items() if name != leaving and name not in unfit]
+    if fit:
+        return fit
     contract = contracts.get(leaving) or next(iter(contracts.values()))
     if not unfit:
         raise ConflictError(
-            f"players of {leaving} would have nowhere to go: no other region is deployed",
+            f"no other region is deployed that could take the players of {leaving}",
             where=f"region {leaving}",
-            hint=f"`mjctl deploy --env {contract.environment} --region NAME` brings another region up",
+            hint=f"`mjctl deploy --env {contract.environment} --region NAME` deploys another region",
         )
-    reasons = [f"{name} is not fit: {reason}" for name, found in unfit.items() for reason in found]
+    reasons = [f"{name} cannot take players: {reason}" for name, reasons in unfit.items() for reason in reasons]
     regions = " ".join(f"--region {name}" for name in unfit)
     raise ConflictError(
-        "\n".join([f"players of {leaving} would have nowhere to go", *reasons]),
+        "\n".join([f"no other region can take the players of {leaving}", *reasons]),
         where=f"region {leaving}",
-        hint=f"`mjctl health --env {contract.environment} {regions}` says how to repair it",
+        hint=f"`mjctl health --env {contract.environment} {regions}` says how to repair a region",
     )
 
 
 async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> None:
-    """Have the region's API, or DNS, send its players to `elsewhere` from now on.
+    """Close a region, so that its players are sent to other regions.
+
+    Args:
+        contract: The contract of the region to close.
+        elsewhere: The regions that the region's API names to players. On AWS they are not used, because DNS decides.
 
     Raises:
-        UnreachableError: the region's Redis does not answer: players that reach its API cannot be told.
+        UnreachableError: The region's Redis does not answer, so that its API cannot send players away, or AWS does not
+            answer.
     """
     if contract.managed is not None:
         await dns.set_excluded(contract, contract.managed, excluded=True)
         return
-    alternatives = tuple(closure.Alternative(one.region, one.endpoints.api) for one in elsewhere)
+    alternatives = tuple(closure.Alternative(other.region, other.endpoints.api) for other in elsewhere)
     written = closure.encode(closure.Closure(time.time_ns() // 1_000_000, alternatives))
     with RegionClients(contract) as clients:
         async with cache(contract, clients) as redis:
@@ -129,13 +153,13 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
 
 
 async def reopen_region(contract: Contract) -> bool:
-    """Let the region take matches again.
+    """Open a closed region, so that it takes new matches again.
 
     Returns:
-        True if it was closed.
+        True if the region was closed.
 
     Raises:
-        UnreachableError: the region's Redis does not answer.
+        UnreachableError: The region's Redis or AWS does not answer.
     """
     if contract.managed is not None:
         return await dns.set_excluded(contract, contract.managed, excluded=False)
@@ -145,17 +169,21 @@ async def reopen_region(contract: Contract) -> bool:
 
 
 async def wait_until_empty(contract: Contract, wait_seconds: float, say: Callable[[str], None]) -> Traffic:
-    """Wait until the last match of a closed region has ended, but no longer than `wait_seconds`.
+    """Wait until the last match of a closed region has ended, but not longer than `wait_seconds`.
 
     Returns:
-        What the region carries then.
+        The traffic of the region at the end of the wait.
+
+    Raises:
+        UnreachableError: The region's Redis or AWS does not answer.
+        NotFoundError: Route 53 has no health check of the region.
     """
     deadline = time.monotonic() + wait_seconds
     before = -1
     while True:
         now = await read_traffic(contract)
         if now.matches != before:
-            say(f"{contract.region}: {now.matches} matches with {now.players} players are still played")
+            say(f"{contract.region}: {now.matches} matches with {now.players} players are still running")
             before = now.matches
         if not now.matches or time.monotonic() >= deadline:
             return now

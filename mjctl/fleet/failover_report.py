@@ -1,4 +1,4 @@
-"""The plan and the report of a failover."""
+"""Describes the plan and the report of a failover."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from mjctl.models.exit_codes import ExitCode
 
 @dataclass(frozen=True)
 class Step:
-    """`outcome`: planned, unchanged, done, failed, or skipped because the step before failed."""
+    """Describes one step of a failover.
+
+    Attributes:
+        step: `writer` (the move of the database's writer) or `traffic` (the move of players).
+        outcome: `planned`, `unchanged`, `done`, `failed`, or `skipped` because the step before has failed.
+        summary: One line for the operator.
+    """
 
     step: str
     outcome: str
@@ -24,11 +30,13 @@ class Step:
 
 @dataclass(frozen=True)
 class WriterMove:
-    """The current and the planned region of the database's writer.
+    """Describes the planned move of the database's writer.
 
     Attributes:
-        lossy: Rows that are not yet copied may be lost.
-        primary: The region whose functions expect to write.
+        database: The global database before the move.
+        to: The copy that becomes the writer.
+        lossy: The move may lose rows that are not yet copied.
+        primary: The primary region, whose functions expect the writer in their own region.
     """
 
     database: GlobalDatabase
@@ -38,25 +46,27 @@ class WriterMove:
 
     @property
     def summary(self) -> str:
-        how = "failover, rows not yet copied are lost" if self.lossy else "switchover, no row is lost"
+        """Return the move and its risk in one line for the operator."""
+        how = "a failover, which loses rows that are not yet copied" if self.lossy else "a switchover without data loss"
         lag = lag_text(self.to)
-        return f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({lag}): {how}"
+        return f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({lag}) by {how}"
 
 
 def lag_text(copy: Copy) -> str:
-    """Return how far a copy is behind the writer, in words."""
+    """Return the lag of a copy behind the writer, as a text for the operator."""
     return "lag unknown" if copy.lag_ms is None else f"{copy.lag_ms:.0f} ms behind"
 
 
 @dataclass(frozen=True)
 class FailoverPlan:
-    """The plan of a failover, or of the return from one.
+    """Describes the planned steps of a failover, or of the return after a failover.
 
     Attributes:
-        takers: The regions that get the players; () if players come back.
-        writer: The move of the database's writer; None if it does not move.
-        database: The global database; None if the database has one region only.
-        lossy: The region is gone: its database, and what it carries, may not answer.
+        region: The region that players leave, or to which players return.
+        takers: The regions that take the players, or () for a return.
+        writer: The move of the database's writer, or None if the writer stays.
+        database: The global database, or None if the plan does not depend on it.
+        lossy: The region is lost, so that its database and its game servers may not answer.
     """
 
     region: str
@@ -67,25 +77,30 @@ class FailoverPlan:
 
     @property
     def taker_names(self) -> tuple[str, ...]:
+        """Return the names of the regions that take the players."""
         return tuple(contract.region for contract in self.takers)
 
     @property
     def summary(self) -> str:
+        """Return the move of the players in one line for the operator."""
         return f"players of {self.region} to {', '.join(self.taker_names)}"
 
 
 @dataclass(frozen=True)
 class FailoverReport:
-    """The report of a failover, or of the return from one.
+    """Describes the result of a failover, or of the return after a failover.
 
     Attributes:
-        action: `none`, `closed`, `restored` or `failed`.
-        elsewhere: The regions that players are sent to.
-        traffic: What is played in the region; None if the region did not answer.
-        probes: The checks that ran after the change.
-        dns: Whether DNS names each region; () without DNS.
-        error: Why a step failed.
-        healthy: Players can play where they are sent to.
+        action: `none` (nothing was changed), `closed`, `restored` or `failed`.
+        region: The region that players leave, or to which players return.
+        elsewhere: The regions to which players are sent.
+        traffic: The traffic of `region`, or None if the region did not answer.
+        steps: The steps with their outcomes.
+        probes: The health checks that ran after the change.
+        writer: The move of the database's writer, or None if the writer stayed.
+        dns: For each region whether DNS includes it, or () without DNS.
+        error: The reason why a step failed, or None.
+        healthy: Players can play in the regions to which they are sent.
     """
 
     action: str
@@ -101,6 +116,7 @@ class FailoverReport:
 
     @property
     def exit_code(self) -> ExitCode:
+        """Return the exit code of the command that shows this report."""
         if self.error is not None:
             return self.error.exit_code
         return ExitCode.OK if self.healthy else ExitCode.UNHEALTHY

@@ -1,9 +1,11 @@
-"""The sequence of a failover, which a program can call without a console: assess, ask, move the writer, move players.
+"""Runs a failover: checks the other regions, asks for approval, moves the database's writer, and then moves players.
 
-The database's writer moves first. If it cannot move, nothing has changed. If players moved first, they would be where
-nothing can be written, or would have to be moved back through the caches of DNS.
+A program can call this module without a console.
 
-The methods block; inside of a coroutine, call them through `asyncio.to_thread`.
+The writer moves before the players. If the writer cannot move, nothing is changed. If the players moved first and the
+writer then failed to move, players would be in regions that cannot write, and DNS caches would delay their return.
+
+The methods block. A coroutine calls them through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -31,24 +33,24 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import Interrupted, MjctlError, NotFoundError, RefusedError, UnreachableError, UsageError
 
 Probe = Callable[[Mapping[str, Contract], Sequence[str]], Awaitable[list[CheckResult]]]
-"""Runs the named health checks of some regions, a real log-in and a real match among them."""
+"""Runs the named health checks in the given regions. The checks `login` and `match` log in and play a real match."""
 
 
 ApproveFailover = Callable[[FailoverPlan], bool]
-"""Receives what will be done, and returns whether to do it. It may raise a MjctlError that says why not."""
+"""Receives the plan and returns True to carry it out. May raise a MjctlError with the reason for a refusal."""
 
 
 class Failover:
-    """Sends the players of one region to the others, and lets them come back."""
+    """Sends the players of one region to other regions, and lets them return."""
 
     def __init__(self, contract: Contract, contracts: Mapping[str, Contract], probe: Probe, say: Say) -> None:
         """Prepare a failover.
 
         Args:
-            contract: The region that players leave or come back to.
-            contracts: Every deployed region.
-            probe: Tests whether regions can take players; mjctl.operations.health makes it.
-            say: Receives lines for people while the sequence runs.
+            contract: The contract of the region that players leave, or to which they return.
+            contracts: The contracts of all deployed regions, by the name of the region.
+            probe: Checks whether regions can take players. `mjctl.operations.health.failover_probe` returns it.
+            say: Receives lines for the operator.
         """
         self._contract = contract
         self._region = contract.region
@@ -57,10 +59,16 @@ class Failover:
         self._say = say
 
     def rehearse(self, *, to_region: str | None = None, lossy: bool = False) -> FailoverReport:
-        """Probe the other regions and return the steps that `leave` would take. Nothing is changed.
+        """Check the other regions and return the steps that `leave` would take. Nothing is changed.
+
+        Args:
+            to_region: The region to which the database's writer would move; by default the copy with the smallest lag.
+            lossy: The region is lost, so that its data stores may not answer.
 
         Raises:
-            As `leave`.
+            ConflictError: No other region can take players, or the writer cannot move.
+            UsageError: `to_region` is given, and the writer is not in the region that players leave.
+            UnreachableError, NotFoundError: A region does not answer, or DNS does not know it.
         """
 
         async def work() -> FailoverReport:
@@ -86,20 +94,22 @@ class Failover:
         lossy: bool = False,
         wait_seconds: float = 0.0,
     ) -> FailoverReport:
-        """Send the region's players to the others.
+        """Send the players of the region to other regions.
 
         Args:
-            to_region: Where the database's writer goes; by default the copy that is least behind.
-            lossy: The region is gone: its writer is replaced, and rows that are not yet copied are lost.
-            wait_seconds: How long to wait for running matches to end.
+            approve: Approves the plan.
+            to_region: The region to which the database's writer moves; by default the copy with the smallest lag.
+            lossy: The region is lost: replace its writer, and lose the rows that are not yet copied.
+            wait_seconds: The time to wait for running matches to end.
 
         Returns:
-            Also if a step has failed: see `error`.
+            The report. If a step has failed, the report's `error` has the reason.
 
         Raises:
-            ConflictError: No other region can take players.
-            RefusedError: It was not approved.
-            Interrupted: It was stopped while the writer moves; AWS continues with that.
+            ConflictError: No other region can take players, or the writer cannot move.
+            UsageError: `to_region` is given, and the writer is not in the region that players leave.
+            RefusedError: The failover was not approved. Nothing was changed.
+            Interrupted: The failover was stopped during the move of the writer. AWS completes that move.
             UnreachableError, NotFoundError: A region does not answer, or DNS does not know it.
         """
         plan = asyncio.run(self._assess(to_region, lossy=lossy))
@@ -107,13 +117,21 @@ class Failover:
         return asyncio.run(self._leave(plan, wait_seconds))
 
     def restore(self, *, approve: ApproveFailover, with_writer: bool = False) -> FailoverReport:
-        """Let the region take matches again.
+        """Let the region take players again.
 
         Args:
-            with_writer: Move the database's writer back to the region first, without loss of data.
+            approve: Approves the plan.
+            with_writer: Move the database's writer to the region first, without loss of data.
+
+        Returns:
+            The report. If a step has failed, the report's `error` has the reason.
 
         Raises:
-            As `leave`.
+            ConflictError: The writer cannot move.
+            UsageError: `with_writer` is given, and the database has one region only.
+            RefusedError: The return was not approved. Nothing was changed.
+            Interrupted: The command was stopped during the move of the writer. AWS completes that move.
+            UnreachableError, NotFoundError: The region does not answer, or DNS does not know it.
         """
         plan = asyncio.run(self._assess_return(with_writer=with_writer))
         _require_approval(approve, plan)
@@ -124,25 +142,27 @@ class Failover:
         unfit = unfit_regions(await self._probe(others, without=self._lost_checks(lossy=lossy)))
         for answer in await _dns(others):
             if answer.named is False:
-                unfit.setdefault(answer.region, []).append("DNS leaves the region out")
+                unfit.setdefault(answer.region, []).append("DNS excludes the region")
         takers = successors(self._contracts, self._region, unfit)
         for region, reasons in unfit.items():
             for reason in reasons:
-                self._say(f"{region} is not fit: {reason}")
+                self._say(f"{region} cannot take players: {reason}")
         writer = await self._writer_to_move(takers, to_region, lossy=lossy)
         return FailoverPlan(self._region, tuple(takers), writer, writer.database if writer else None, lossy)
 
     async def _writer_to_move(
         self, takers: Sequence[Contract], to_region: str | None, *, lossy: bool
     ) -> WriterMove | None:
-        """Return None if the region does not write: the writer need not move then."""
-        # A region that stays is asked: the one that is left may not answer.
+        """Return the move of the writer, or None if the writer is not in the region that players leave."""
+        # Read the database through a region that stays, because the region that players leave may not answer.
         database = await failover_writer.read_database(takers[0])
         if database is None or database.writer != self._region:
             if to_region:
                 raise UsageError(
-                    f"{self._region} does not write to a global database, so --to-region has nothing to move",
-                    hint=f"the writer is in {database.writer}" if database else "the database has one region only",
+                    f"--to-region moves the database's writer, and the writer is not in {self._region}",
+                    hint=f"omit --to-region: the writer is in {database.writer}"
+                    if database
+                    else "omit --to-region: the database has one region only",
                 )
             return None
         fit, primary = {contract.region: contract for contract in takers}, _primary(takers[0])
@@ -199,7 +219,11 @@ class Failover:
         writer: WriterMove | None = None
         if with_writer:
             if database is None:
-                raise UsageError("--with-writer: the database has one region only", where=f"region {self._region}")
+                raise UsageError(
+                    "--with-writer needs a database in several regions, and this database has one region only",
+                    where=f"region {self._region}",
+                    hint="omit --with-writer",
+                )
             if database.writer != self._region:
                 database = await failover_writer.with_lags(database, {self._region: self._contract})
                 copy = failover_writer.choose(database, [self._region], self._region)
@@ -213,7 +237,7 @@ class Failover:
             step, error = await self._move_writer(self._contract, plan.writer)
             steps.append(step)
             if error:
-                steps.append(Step("traffic", "skipped", f"{name} is left out as before"))
+                steps.append(Step("traffic", "skipped", f"{name} stays excluded"))
                 return FailoverReport(
                     "failed",
                     name,
@@ -228,9 +252,9 @@ class Failover:
             steps.append(Step("writer", "unchanged", _writer_advice(self._contract, plan.database)))
         changed = await reopen_region(self._contract)
         dns = await _dns(own)
-        summary = f"{name} takes players again" if changed else f"{name} was not left out"
+        summary = f"{name} takes players again" if changed else f"{name} was not excluded"
         if changed and dns:
-            # The alarm decides again, and may still keep the region out.
+            # The region's alarm decides again whether DNS includes the region, and it may still exclude the region.
             summary = dns[0].summary
         steps.append(Step("traffic", "done" if changed else "unchanged", summary))
         probes = await self._probe(own)
@@ -249,8 +273,11 @@ class Failover:
     async def _move_writer(self, target: Contract, writer: WriterMove) -> tuple[Step, MjctlError | None]:
         """Move the writer to the region of `target`.
 
+        Returns:
+            The step, and the reason of a failure or None.
+
         Raises:
-            Interrupted: While waiting; AWS continues by itself.
+            Interrupted: The command was stopped during the move. AWS completes a requested move.
         """
         try:
             await failover_writer.move(target, writer.database, writer.to, lossy=writer.lossy, say=self._say)
@@ -259,16 +286,19 @@ class Failover:
         except (KeyboardInterrupt, asyncio.CancelledError):
             # asyncio turns Ctrl-C into a cancellation of the main task.
             raise Interrupted(
-                "interrupted while the writer moves; AWS goes on with it if it was asked already, players were not "
-                "moved",
+                "interrupted during the move of the writer; AWS completes the move if mjctl has already requested it; "
+                "players were not moved",
                 where=f"global cluster {writer.database.name}",
                 hint=failover_writer.progress_hint(target, writer.database.name),
             ) from None
         return Step("writer", "done", writer.summary), None
 
     def _lost_checks(self, *, lossy: bool) -> tuple[str, ...]:
-        """Return the checks that other regions need not pass if this one is lost: players' accounts live in the
-        primary region."""
+        """Return the checks that other regions need not pass.
+
+        If the primary region is lost, the check `identity` fails everywhere, because the primary region has the
+        accounts of all players.
+        """
         lost = lossy and self._contract.managed is not None and _primary(self._contract) == self._region
         return ("identity",) if lost else ()
 
@@ -281,7 +311,7 @@ class Failover:
             raise
 
     async def _refuses_players(self) -> bool:
-        """Tell whether the region takes no new match any more. On AWS: whether DNS leaves it out."""
+        """Return True if the region refuses new matches. On AWS, return True if DNS excludes the region."""
         own = {self._region: self._contract}
         if self._contract.managed is not None:
             return all(answer.named is False for answer in await _dns(own))
@@ -306,19 +336,23 @@ def _primary(contract: Contract) -> str:
 
 
 def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
-    """Terraform gives the primary region's functions the address at which its own cluster takes writes."""
+    """Return a line that says where the writer is, and how to move it back to the primary region.
+
+    The functions of the primary region write to the cluster in that region.
+    """
     primary = _primary(contract)
     at = f"the writer of {database.name} is in {database.writer}"
     if database.writer == primary:
-        return f"{at}, the primary region: it is where it belongs"
+        return f"{at}, the primary region"
     return (
-        f"{at}; it belongs to the primary region {primary}, where functions expect to write: "
-        f"`mjctl failover --env {contract.environment} --region {primary} --restore --with-writer` moves it back"
+        f"{at}; the functions of the primary region {primary} expect the writer in {primary}: "
+        f"`mjctl failover --env {contract.environment} --region {primary} --restore --with-writer` moves the writer "
+        "back"
     )
 
 
 async def _dns(contracts: Mapping[str, Contract], *, may_fail: bool = False) -> tuple[RegionDns, ...]:
-    """Read what Route 53 does with each region on AWS; () for the target `local`, which has no DNS."""
+    """Read for each region on AWS whether Route 53 includes it. Returns () for the target `local`, which has no DNS."""
     managed = [(contract, contract.managed) for contract in contracts.values() if contract.managed is not None]
     try:
         return tuple(await asyncio.gather(*(region_dns(contract, part) for contract, part in managed)))

@@ -1,7 +1,8 @@
-"""Moving the writer of the Aurora global database to another region.
+"""Moves the writer of the Aurora global database to another region.
 
-A switchover waits until the target has every row and loses none; it needs the writing region. A failover with data loss
-takes the target as it stands, for a region that is gone. AWS goes on with either by itself once it was asked for.
+A switchover waits until the target has every row, so that it loses no data. It needs the writer's region to answer.
+A failover uses the rows that the target has and may lose the newest rows. It is meant for a region that is lost. AWS
+completes a requested switchover or failover even if mjctl is stopped.
 """
 
 from __future__ import annotations
@@ -22,13 +23,21 @@ _MOVE_SECONDS = 1_800.0
 _SILENT_POLLS = 12
 _IN_SYNC = "connected"
 _WORKING = "available"
-# AWS refuses because of how things stand, not because it cannot be reached.
+# With these codes AWS refuses a move because of the state of a cluster. Other codes mean that AWS cannot be reached.
 _REFUSED_CODES = ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault", "InvalidParameterCombination")
 
 
 @dataclass(frozen=True)
 class Copy:
-    """A region's cluster of the global database. `lag_ms`: how far behind the writer, None: CloudWatch does not say."""
+    """Describes the cluster of one region in the global database.
+
+    Attributes:
+        region: The name of the region.
+        arn: The ARN of the cluster.
+        writes: The cluster is the writer.
+        in_sync: The cluster receives the changes of the writer.
+        lag_ms: The lag behind the writer in milliseconds, or None if CloudWatch has no value.
+    """
 
     region: str
     arn: str
@@ -39,7 +48,14 @@ class Copy:
 
 @dataclass(frozen=True)
 class GlobalDatabase:
-    """`moving_to`: the region that AWS is making the writer at this moment."""
+    """Describes the Aurora global database.
+
+    Attributes:
+        name: The identifier of the global cluster.
+        status: The status that RDS reports, e.g. `available`.
+        copies: The clusters of all regions, the writer among them.
+        moving_to: The region to which AWS is moving the writer now, or None.
+    """
 
     name: str
     status: str
@@ -48,14 +64,16 @@ class GlobalDatabase:
 
     @property
     def writer(self) -> str | None:
+        """Return the region that writes, or None while no region does."""
         return next((copy.region for copy in self.copies if copy.writes), None)
 
     def copy_in(self, region: str) -> Copy | None:
+        """Return the cluster of `region`, or None if that region has no copy of the database."""
         return next((copy for copy in self.copies if copy.region == region), None)
 
 
 def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
-    """Read one cluster of an answer of DescribeGlobalClusters."""
+    """Return the global database from an item in the answer of DescribeGlobalClusters, without lags."""
     copies = tuple(
         Copy(
             _region(item["DBClusterArn"]),
@@ -71,24 +89,29 @@ def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
     )
 
 
-async def read_database(asked: Contract) -> GlobalDatabase | None:
-    """Read the global database as the region `asked` knows it, without lags.
+async def read_database(contract: Contract) -> GlobalDatabase | None:
+    """Read the global database, without lags, from the RDS API in the region of `contract`.
 
     Returns:
         None if the database has one region only.
 
     Raises:
-        UnreachableError, PermissionDeniedError, NotFoundError: by what RDS answered.
+        UnreachableError: RDS does not answer, or refuses the request.
+        PermissionDeniedError: The credentials may not read the database.
+        NotFoundError: RDS does not know the global cluster.
     """
-    name = asked.managed.database_global_cluster if asked.managed else None
+    name = contract.managed.database_global_cluster if contract.managed else None
     if name is None:
         return None
-    with RegionClients(asked) as clients:
+    with RegionClients(contract) as clients:
         return await _read(clients, name)
 
 
 async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract]) -> GlobalDatabase:
-    """The same with the newest lag of every copy in one of `contracts`; a region that cannot say has none."""
+    """Return `database` with the newest lag of every copy whose region is in `contracts`.
+
+    The lag of a copy stays None if CloudWatch does not answer in its region.
+    """
 
     async def lag(copy: Copy) -> Copy:
         contract = contracts.get(copy.region)
@@ -97,60 +120,80 @@ async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract])
         dimensions = {"DBClusterIdentifier": copy.arn.rsplit(":", 1)[-1]}
         with RegionClients(contract) as clients:
             try:
-                found = await newest(clients, {"lag": Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", dimensions)})
+                values = await newest(clients, {"lag": Metric("AWS/RDS", "AuroraGlobalDBReplicationLag", dimensions)})
             except UnreachableError:
                 return copy
-        return Copy(copy.region, copy.arn, copy.writes, copy.in_sync, found.get("lag"))
+        return Copy(copy.region, copy.arn, copy.writes, copy.in_sync, values.get("lag"))
 
     copies = await asyncio.gather(*map(lag, database.copies))
     return GlobalDatabase(database.name, database.status, tuple(copies), database.moving_to)
 
 
 def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None = None) -> Copy:
-    """The copy that is to write: that of `to_region`, else the one least behind; one without a figure comes last.
+    """Choose the copy that becomes the writer.
+
+    Args:
+        database: The global database, with lags.
+        fit: The regions that can take players.
+        to_region: The region that the operator has chosen. By default the copy with the smallest lag is chosen. A copy
+            with an unknown lag is chosen last.
 
     Raises:
-        NotFoundError: `to_region` has no copy.
-        ConflictError: it is not among the `fit` regions or not in step, or no region is.
+        NotFoundError: `to_region` has no copy of the database.
+        ConflictError: The copy in `to_region` cannot become the writer, or no copy can.
     """
     where = f"global cluster {database.name}"
     ready = [copy for copy in database.copies if copy.region in fit and copy.in_sync and not copy.writes]
     if to_region is None:
         if not ready:
             raise ConflictError(
-                "no fit region has a copy of the database that is in step, so the writer cannot move",
+                "the writer cannot move: no region that can take players has a copy of the database that is in sync",
                 where=where,
-                hint="`mjctl health --only database-regions` shows every copy",
+                hint="`mjctl health --only database-regions` shows the state of every copy",
             )
         return min(ready, key=lambda copy: (copy.lag_ms is None, copy.lag_ms or 0.0, copy.region))
     if database.copy_in(to_region) is None:
         known = ", ".join(copy.region for copy in database.copies)
-        raise NotFoundError(f"{to_region} has no copy of the database", where=where, hint=f"regions: {known}")
+        raise NotFoundError(
+            f"{to_region} has no copy of the database", where=where, hint=f"regions with a copy: {known}"
+        )
     for copy in ready:
         if copy.region == to_region:
             return copy
     raise ConflictError(
-        f"{to_region} cannot take the writer: it is not fit, already writes, or its copy is not in step",
+        f"the writer cannot move to {to_region}: the region cannot take players, it has the writer already, or its "
+        "copy is not in sync",
         where=where,
-        hint=f"`mjctl health --region {to_region}` shows what is wrong there; without --to-region the best is taken",
+        hint=f"`mjctl health --region {to_region}` shows the problem; without --to-region mjctl chooses the copy with "
+        "the smallest lag",
     )
 
 
 async def move(
     target: Contract, database: GlobalDatabase, copy: Copy, *, lossy: bool, say: Callable[[str], None]
 ) -> GlobalDatabase:
-    """Have `copy`, in the region of `target`, write, and wait until it does; one already under way is waited for.
+    """Move the writer to `copy` and wait until the move is complete.
+
+    If AWS is already moving the writer to `copy`, this function only waits.
+
+    Args:
+        target: The contract of the region of `copy`.
+        database: The global database.
+        copy: The copy that becomes the writer.
+        lossy: Run a failover, which may lose the newest rows, instead of a switchover.
+        say: Receives lines for the operator.
 
     Raises:
-        ConflictError: AWS refuses as things stand, or moves the writer elsewhere already.
-        VerificationError: it was asked for, and half an hour later the target does not write.
-        UnreachableError, PermissionDeniedError: by what RDS answered.
+        ConflictError: AWS is moving the writer to another region, or refuses the move because of a cluster's state.
+        VerificationError: AWS has accepted the move, and it is not complete after 30 minutes.
+        UnreachableError: RDS does not answer, or refuses a request.
+        PermissionDeniedError: The credentials may not move the writer.
     """
     if database.moving_to not in (None, copy.region):
         raise ConflictError(
-            f"AWS is moving the writer to {database.moving_to} at this moment",
+            f"AWS is already moving the writer to {database.moving_to}",
             where=f"global cluster {database.name}",
-            hint="repeat the command when that is done; `mjctl health --only database-regions` shows it",
+            hint="repeat the command after that move; `mjctl health --only database-regions` shows its state",
         )
     with RegionClients(target) as clients:
         if database.moving_to is None:
@@ -163,7 +206,7 @@ async def _ask(clients: RegionClients, database: GlobalDatabase, copy: Copy, *, 
     named = {"GlobalClusterIdentifier": database.name, "TargetDbClusterIdentifier": copy.arn}
     try:
         if lossy:
-            # The writing region may not answer any more: the target's own API is asked.
+            # Send the request to the target's region, because the writer's region may not answer any more.
             await clients.call("rds", "failover_global_cluster", AllowDataLoss=True, **named)
         else:
             region = database.writer or copy.region
@@ -183,25 +226,29 @@ async def _written_there(
     clients: RegionClients, target: Contract, name: str, copy: Copy, say: Callable[[str], None]
 ) -> GlobalDatabase:
     deadline = time.monotonic() + _MOVE_SECONDS
-    told, silent = "", 0
+    last_state, silent = "", 0
     while True:
         try:
             now, status = await _read_status(clients, name, copy)
             silent = 0
             if now.writer == copy.region and now.moving_to is None and now.status == status == _WORKING:
                 return now
-            state = f"{name} is {now.status}, its writer in {now.writer or 'no region'}; {copy.region} is {status}"
+            state = (
+                f"the global cluster {name} is {now.status}, its writer is in {now.writer or 'no region'}; "
+                f"the cluster in {copy.region} is {status}"
+            )
         except UnreachableError as error:
             silent += 1
             if silent == _SILENT_POLLS:
                 raise
             state = str(error)
-        if state != told:
+        if state != last_state:
             say(state)
-            told = state
+            last_state = state
         if time.monotonic() >= deadline:
             raise VerificationError(
-                f"the writer is not in {copy.region} after {_MOVE_SECONDS / 60:.0f} minutes: {state}",
+                f"the move of the writer to {copy.region} is not complete after {_MOVE_SECONDS / 60:.0f} minutes: "
+                f"{state}",
                 where=f"global cluster {name}",
                 hint=progress_hint(target, name),
             )
@@ -209,7 +256,7 @@ async def _written_there(
 
 
 async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
-    """The global database, and the status of the copy's own cluster."""
+    """Read the global database and the status of the cluster of `copy`."""
     database, answer = await asyncio.gather(
         _read(clients, name),
         clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
@@ -218,10 +265,10 @@ async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[G
 
 
 def progress_hint(contract: Contract, name: str) -> str:
-    """How a person sees where a move that AWS goes on with has got to."""
+    """Return a hint for an operator who has to follow a move of the writer that AWS continues without mjctl."""
     return (
-        f"`aws rds describe-global-clusters --global-cluster-identifier {name} --region {contract.region}` shows it; "
-        "the same command again waits for it and does the rest"
+        f"`aws rds describe-global-clusters --global-cluster-identifier {name} --region {contract.region}` shows the "
+        "progress of the move; repeat the command to wait for the move and to do the remaining steps"
     )
 
 

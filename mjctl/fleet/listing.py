@@ -1,4 +1,4 @@
-"""What `mjctl servers list` knows of each game server."""
+"""Lists the game servers of a region with their state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 
 
 async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:
-    """Ask every server and the supervisor, concurrently; a server that is down is a row, not an error."""
+    """Return a row for each game server of a region. A server that does not answer has a row too.
+
+    Args:
+        contract: The contract of the region.
+        timeout_seconds: The time limit for the answer of a local server, and of the supervisor.
+    """
     if contract.fleet.kind == "ecs":
         from mjctl.fleet import ecs
 
@@ -86,7 +91,11 @@ def _state(ready: bool, status: dict[str, Any] | None, process: ProcessInfo | No
 
 
 async def _ask(http: aiohttp.ClientSession, server: Server) -> tuple[bool, dict[str, Any] | None]:
-    """(ready, /status), with None for a server that does not answer."""
+    """Read /readyz and /status of a server.
+
+    Returns:
+        True if the server is ready, and its status. (False, None) if the server does not answer.
+    """
     import aiohttp
 
     try:
@@ -102,7 +111,10 @@ async def _ask(http: aiohttp.ClientSession, server: Server) -> tuple[bool, dict[
 def _supervised(
     contract: Contract, timeout_seconds: float
 ) -> tuple[dict[str, ProcessInfo], list[Incident], dict[str, Drained]]:
-    """What the supervisor knows; nothing when it is down, because the servers may still answer for themselves."""
+    """Read the processes, the incidents and the drains of a local region.
+
+    The processes are empty if the supervisor does not answer, because the servers may still answer without it.
+    """
     from mjctl.local import drains
     from mjctl.local.supervisor import SupervisorClient, incidents
 

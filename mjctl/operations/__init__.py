@@ -1,1 +1,1 @@
-"""Operations that need several services. Services do not import each other, so they are joined here, and only here."""
+"""Operations that need several services. Services do not import each other, so only this package combines services."""

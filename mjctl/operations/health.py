@@ -1,4 +1,4 @@
-"""Health checks for the operations that depend on them: the gate of a rollout, and the probe before a failover."""
+"""Provides health checks to other services: the gate of a rollout, and the probe of a failover."""
 
 from __future__ import annotations
 
@@ -24,14 +24,17 @@ def health_gate(
     max_failures: int = 0,
     thresholds: Sequence[str] = (),
 ) -> Gate:
-    """Return a gate that runs every check of a region, a real log-in and a real match among them.
+    """Return a gate that runs every health check of a region. Two of the checks log in and play a real match.
 
     Args:
-        soak_seconds, max_failures: See Gate.
-        thresholds: `NAME=VALUE`, as `mjctl health --threshold`.
+        workspace: The project and the folder of the local state.
+        environment: The environment of the regions.
+        soak_seconds: The time for which the gate observes a region. Every region is observed at least once.
+        max_failures: The number of checks that may fail in a good observation.
+        thresholds: Values such as `NAME=VALUE`, as for `mjctl health --threshold`.
 
     Raises:
-        UsageError: A threshold is unknown or no number.
+        UsageError: A threshold has an unknown name or is not a number.
     """
     bounds = Thresholds().with_overrides(thresholds)
 
@@ -45,7 +48,7 @@ def health_gate(
 
 
 def failover_probe(workspace: Workspace, environment: Environment) -> Probe:
-    """Return the probe with which a failover tests whether regions can take players."""
+    """Return a function with which a failover checks whether regions can take players."""
 
     async def probe(contracts: Mapping[str, Contract], only: Sequence[str]) -> list[CheckResult]:
         folders = {region: workspace.region_dir(environment.name, region) / "secrets" for region in contracts}

@@ -228,7 +228,7 @@ def test_a_change_of_the_environment_updates_every_stack_in_place(sandbox: Sandb
 
 def test_the_primary_region_is_not_destroyed_before_the_others(sandbox: Sandbox) -> None:
     refused = sandbox.mjctl("destroy", "--region", sandbox.environment.primary_region, "--auto-approve", codes=[11])
-    assert "goes last" in refused["error"]["what"]
+    assert "must be destroyed last" in refused["error"]["what"]
 
 
 def test_destroy_leaves_nothing(sandbox: Sandbox, record_testsuite_property: Callable[[str, object], None]) -> None:

@@ -43,7 +43,7 @@ def _emit(run: Run, bootstrapped: Bootstrap, result: UnitResult) -> None:
     from mjctl.deploy.bootstrap import STATE_KEY
 
     account = bootstrapped.account
-    outcome: Literal["unchanged", "changed", "made"] = "changed" if bootstrapped.found else "made"
+    outcome: Literal["unchanged", "changed", "made"] = "changed" if bootstrapped.bucket_exists else "made"
     if result.outcome == "unchanged" and bootstrapped.moved:
         outcome = "unchanged"
     sentence = {

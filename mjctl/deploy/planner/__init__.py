@@ -1,1 +1,1 @@
-"""Decide which variables and code each unit gets, and what a plan may change."""
+"""Computes the code and the variables of each unit, and decides which changes a plan may contain."""

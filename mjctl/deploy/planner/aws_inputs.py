@@ -1,6 +1,6 @@
-"""What the production stacks are given: the environment's wishes, and what earlier stacks published.
+"""Computes the Terraform variables of the production stacks from the environment's file and from other stacks' outputs.
 
-A size that the environment's file leaves out is left out here too: its default stands in the stack.
+If the environment's file does not set a size, the variables do not set it either. The stack has the default.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.aws_settings import DatabaseSize
 from mjctl.models.environment import Environment
 
-# How far a service may grow when the file does not say.
+# The default limit of the automatic scaling, as a multiple of the number of servers in the environment's file.
 _GROWTH = 10
 
 
 @dataclass(frozen=True)
 class StateStore:
-    """Where states are kept, as the pipeline's roles must know it."""
+    """Names the state bucket and its key, for the policies of the pipeline's and the operators' roles."""
 
     bucket: str
     kms_key_arn: str
 
 
 def foundation(environment: Environment, state: StateStore) -> dict[str, Any]:
-    """Variables of terraform/stacks/foundation."""
+    """Return the variables of terraform/stacks/foundation."""
     account = environment.account
     ci = None
     if account.pipeline is not None:
@@ -63,10 +63,18 @@ def region(
     service_endpoint_urls: Mapping[str, str] | None = None,
     state: StateStore | None = None,
 ) -> dict[str, Any]:
-    """Variables of terraform/stacks/region. `contract` is foundation's; `servers_per_zone` overrules the file; with
-    `state` the operators' role may read what was deployed.
+    """Return the variables of terraform/stacks/region.
 
-    The endpoints and the key are those of an emulated AWS.
+    Args:
+        environment: The environment of the region.
+        name: The name of the region.
+        contract: The output `contract` of the stack foundation.
+        package: The code that the region runs.
+        servers_per_zone: The number of game servers in each zone. None means the number in the environment's file.
+        endpoint_url: The URL of an emulated AWS, or None for AWS.
+        key_file: The file with the access key of an emulated AWS, or None.
+        service_endpoint_urls: The URLs of single services of an emulated AWS, by the name of the service.
+        state: The state bucket that the operators' role may read, or None.
     """
     account = environment.account
     zones = list(environment.regions[name].zones)
@@ -100,7 +108,13 @@ def region(
 
 
 def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables of terraform/stacks/edge. `regions`: output `edge` of every region that players are sent to."""
+    """Return the variables of terraform/stacks/edge.
+
+    Args:
+        environment: The environment of the edge.
+        contract: The output `contract` of the stack foundation.
+        regions: The output `edge` of every region that receives players, by the name of the region.
+    """
     account = environment.account
     return {
         **_given(log_retention_days=account.log_retention_days, price_class=account.price_class),
@@ -114,28 +128,31 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
 
 
 def _database(size: DatabaseSize, region: str) -> dict[str, Any]:
-    """Every region is told whether it has the writer, once the file says where a failover has put it."""
+    """Return the variable `database` of a region.
+
+    If the environment's file names the writer's region, `writer` is True in that region and False elsewhere.
+    """
     given = size.given()
     writer = given.pop("writer_region", None)
     return given if writer is None else {**given, "writer": writer == region}
 
 
 def tasks(environment: Environment, region: str, servers_per_zone: int) -> dict[str, int]:
-    """How many tasks a region runs at least and at most; a task is one game server."""
+    """Return the minimum and the maximum number of ECS tasks in a region. Each task runs one game server."""
     zones = len(environment.regions[region].zones)
     most = environment.account.task.max_tasks_per_zone or _GROWTH * environment.game.servers_per_zone
-    # A service must always be able to grow: the stack refuses a maximum that is no larger than the minimum.
+    # The stack refuses a maximum that is not larger than the minimum, because a service must be able to grow.
     return {"min_tasks": servers_per_zone * zones, "max_tasks": max(most, servers_per_zone + 1) * zones}
 
 
 def protect(environment: Environment) -> bool:
-    """Whether what holds players' data refuses to be deleted."""
+    """Return True if AWS shall refuse to delete the stores of players' data."""
     wish = environment.account.protect
     return environment.target == "aws" if wish is None else wish
 
 
 def _image(contract: Mapping[str, Any], region: str, digest: str) -> str:
-    """The image in the region's own registry: the primary's is replicated there."""
+    """Return the image's address in the region's own registry, to which ECR replicates the primary region's images."""
     repository = str(contract["registry"]["repository_url"])
     return f"{repository.replace(contract['primary_region'], region)}@sha256:{digest}"
 

@@ -1,4 +1,7 @@
-"""What a unit (a region, or a stack that exists once) is to become: which code, with which variables."""
+"""Computes the desired state of a unit, which is its Terraform code with its variables.
+
+A unit is a region, or a stack that exists once in an environment.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,13 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class DesiredState:
-    """`stack` names the Terraform code that is run; `release` is what the unit has afterwards.
+    """Describes what a unit shall be after the next apply.
 
-    `notes`: lines for people on what was found in the world and is repaired.
+    Attributes:
+        stack: The stack with the Terraform code to run.
+        variables: The Terraform variables.
+        release: The release that the unit has after the apply, or None if it is unknown.
+        notes: Lines for the operator on missing parts that the apply repairs.
     """
 
     stack: Stack
@@ -31,15 +38,20 @@ class DesiredState:
 
     @property
     def unit(self) -> str:
+        """Return the name of the unit."""
         return self.stack.unit
 
     @property
     def revision(self) -> str | None:
+        """Return the revision of the release, or None without a release."""
         return self.release.revision if self.release else None
 
 
 class Planner(ABC):
-    """The ways to want something of a unit. Every method only reads, apart from choosing ports and keeping code."""
+    """Computes the desired state of a unit for a deploy, a rollback, a scale command and a drift check.
+
+    The methods change nothing that is deployed. They may reserve ports and copy code into the release store.
+    """
 
     def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
         self._workspace = workspace
@@ -48,36 +60,44 @@ class Planner(ABC):
         self._stacks: dict[str, Stack] = {}
 
     def units(self, regions: Sequence[str]) -> tuple[str, ...]:
-        """What a deploy of `regions` works on, in the order in which it is applied."""
+        """Return the units that a deploy of `regions` changes, in the order in which they are applied."""
         return tuple(regions)
 
-    def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - see ProductionIntents
-        """Which of `units` must be applied before `unit` can be planned; () when it can be planned now."""
+    def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - see ProductionPlanner
+        """Return those of `units` that must be applied before `unit` can be planned, or () if it can be planned now."""
         return ()
 
     def stack(self, unit: str) -> Stack:
-        """Return the stack of a unit, with the code of the working tree. On AWS the account is opened only once."""
+        """Return the stack of a unit with the code of the working tree.
+
+        The stack is created once for each unit, so that the AWS account is opened only once.
+        """
         if unit not in self._stacks:
             self._stacks[unit] = Stack.of_unit(self._workspace, self._environment, unit)
         return self._stacks[unit]
 
     @abstractmethod
     def for_release(self, unit: str, release: Release) -> DesiredState:
-        """The working tree's code and the environment's file, as they are now."""
-
-    def for_last_apply(self, unit: str) -> DesiredState:
-        """What the last apply wanted: whatever a plan of it shows has changed in the world.
+        """Return the desired state for a deploy of `release`, which is the current code and the environment's file.
 
         Raises:
-            NotFoundError: the unit was never wholly deployed.
+            ConflictError: The code has changed since `release` was computed, or a unit has not published the outputs
+                that this unit needs.
+        """
+
+    def for_last_apply(self, unit: str) -> DesiredState:
+        """Return the desired state of the last apply. A plan of it shows only the changes that happened since then.
+
+        Raises:
+            NotFoundError: No deploy of the unit was ever completed, or its code is not kept any more.
         """
         stack = self.stack(unit)
         variables = stack.applied_variables()
         if variables is None:
             raise NotFoundError(
-                f"nothing to compare with: {unit} was never wholly deployed",
+                f"no deploy of {unit} was ever completed, so that there is no earlier state to use",
                 where=stack.where,
-                hint=f"`mjctl deploy --env {stack.environment} "
+                hint=f"deploy it first: `mjctl deploy --env {stack.environment} "
                 + (f"--region {unit}`" if unit in self._environment.regions else "--all-regions`"),
             )
         entry = UnitReleases(stack).current()
@@ -87,54 +107,58 @@ class Planner(ABC):
 
     @abstractmethod
     def for_rollback(self, unit: str, entry: ReleaseEntry) -> DesiredState:
-        """An earlier release of the unit: its Terraform code, game code and variables; the scale set since stays.
+        """Return the desired state for a rollback to an earlier release.
+
+        The release determines the Terraform code, the game's code and the variables. The number of game servers that
+        a scale command has set since then stays.
 
         Raises:
-            NotFoundError: its code is not kept here any more.
+            NotFoundError: The code of the release is not kept any more.
         """
 
     @abstractmethod
     def for_scale(self, unit: str, count: int) -> DesiredState:
-        """What was last applied, with `count` game servers a zone.
+        """Return the desired state of the last apply, with `count` game servers in each zone.
 
         Raises:
-            NotFoundError: the region was never wholly deployed.
+            NotFoundError: No deploy of the region was ever completed.
         """
 
 
 class LocalPlanner(Planner):
-    """Regions as processes on this machine."""
+    """Computes the desired state of regions that run as processes on this machine."""
 
     def for_release(self, unit: str, release: Release) -> DesiredState:
-        return self._wanted(unit, release, observe(self.stack(unit)))
+        return self._for_release(unit, release, observe(self.stack(unit)))
 
     def for_destroy(self, unit: str, release: Release) -> DesiredState:
-        """As `wanted`, for a destroy: what the region holds is not compared with anything."""
-        return self._wanted(unit, release, Observation())
+        """Return the desired state for a destroy. The region's processes and data stores are not examined."""
+        return self._for_release(unit, release, Observation())
 
-    def _wanted(self, unit: str, release: Release, seen: Observation) -> DesiredState:
+    def _for_release(self, unit: str, release: Release, observation: Observation) -> DesiredState:
         self._store.keep(release)
         stack = self.stack(unit)
-        # Terraform runs the kept copy: it cannot read a file that the release does not cover.
+        # Terraform runs the kept copy, so that it cannot read a file that the digest of the release does not cover.
         stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
         stack.prepare()
         variables = inputs.local_variables(
-            self._environment, stack, release, self._store.game_dir(release), self._store.web_dir(release), seen
+            self._environment, stack, release, self._store.game_dir(release), self._store.web_dir(release), observation
         )
-        return DesiredState(stack, variables, release, _notes(seen))
+        return DesiredState(stack, variables, release, _notes(observation))
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """As the base class; also:
+        """Return the desired state of the last apply, with the repair of parts that are missing now.
 
         Raises:
-            UnreachableError: a data store does not answer, so that no drift can be ruled out.
+            NotFoundError: No deploy of the region was ever completed, or its code is not kept any more.
+            UnreachableError: A data store does not answer, so that it may have drifted unnoticed.
         """
         desired = super().for_last_apply(unit)
-        seen = observe(desired.stack)
-        if seen.unseen is not None:
-            raise seen.unseen
-        epochs = inputs.epochs(desired.stack, list(desired.variables["epochs"]), seen)
-        return replace(desired, variables={**desired.variables, "epochs": epochs}, notes=_notes(seen))
+        observation = observe(desired.stack)
+        if observation.failure is not None:
+            raise observation.failure
+        epochs = inputs.epochs(desired.stack, list(desired.variables["epochs"]), observation)
+        return replace(desired, variables={**desired.variables, "epochs": epochs}, notes=_notes(observation))
 
     def for_rollback(self, unit: str, entry: ReleaseEntry) -> DesiredState:
         stack = self._store.restored(self.stack(unit), entry)
@@ -142,18 +166,17 @@ class LocalPlanner(Planner):
         scaled = inputs.servers_per_zone(stack)
         if scaled is not None:
             variables["game"] = {**variables["game"], "servers_per_zone": scaled}
-        seen = observe(stack)
-        return DesiredState(
-            stack, inputs.on_this_machine(self._environment, stack, variables, seen), entry.release, _notes(seen)
-        )
+        observation = observe(stack)
+        variables = inputs.on_this_machine(self._environment, stack, variables, observation)
+        return DesiredState(stack, variables, entry.release, _notes(observation))
 
     def for_scale(self, unit: str, count: int) -> DesiredState:
         desired = super().for_last_apply(unit)
-        seen = observe(desired.stack)
+        observation = observe(desired.stack)
         variables = {**desired.variables, "game": {**desired.variables["game"], "servers_per_zone": count}}
-        variables = inputs.on_this_machine(self._environment, desired.stack, variables, seen)
-        return replace(desired, variables=variables, notes=_notes(seen))
+        variables = inputs.on_this_machine(self._environment, desired.stack, variables, observation)
+        return replace(desired, variables=variables, notes=_notes(observation))
 
 
-def _notes(seen: Observation) -> tuple[str, ...]:
-    return (*seen.notes, str(seen.unseen)) if seen.unseen is not None else seen.notes
+def _notes(observation: Observation) -> tuple[str, ...]:
+    return (*observation.notes, str(observation.failure)) if observation.failure is not None else observation.notes

@@ -1,4 +1,4 @@
-"""Which drift counts."""
+"""Removes expected drift from the result of a drift check."""
 
 from __future__ import annotations
 
@@ -10,24 +10,34 @@ from mjctl.models.deployment import UnitOutcome, UnitResult
 
 
 def ignore_expected_drift(result: UnitResult, ignore: Sequence[str]) -> UnitResult:
-    """Set aside the changes whose address fits one of the globs. A region with no others has not drifted."""
-    fits = [_glob(pattern) for pattern in ignore]
-    ignored = tuple(one for one in result.changes if any(fit.fullmatch(one.address) for fit in fits))
+    """Move the changes whose address matches a glob from `changes` to `ignored`.
+
+    A unit without other changes gets the outcome UNCHANGED.
+
+    Args:
+        result: The result of the unit's drift check.
+        ignore: Globs with `*` and `?`. A glob must match the whole address of a resource.
+    """
+    patterns = [_glob(glob) for glob in ignore]
+    ignored = tuple(change for change in result.changes if any(item.fullmatch(change.address) for item in patterns))
     if not ignored:
         return result
-    left = tuple(one for one in result.changes if one not in ignored)
-    outcome = UnitOutcome.UNCHANGED if result.outcome is UnitOutcome.PLANNED and not left else result.outcome
+    remaining = tuple(change for change in result.changes if change not in ignored)
+    outcome = UnitOutcome.UNCHANGED if result.outcome is UnitOutcome.PLANNED and not remaining else result.outcome
     return replace(
         result,
         outcome=outcome,
-        changes=left,
+        changes=remaining,
         ignored=ignored,
-        add=sum(one.action in ("create", "replace") for one in left),
-        change=sum(one.action == "update" for one in left),
-        remove=sum(one.action in ("delete", "replace") for one in left),
+        add=sum(change.action in ("create", "replace") for change in remaining),
+        change=sum(change.action == "update" for change in remaining),
+        remove=sum(change.action in ("delete", "replace") for change in remaining),
     )
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    """`*` and `?` only: an address has brackets of its own (`module.game_server["a"]`), which fnmatch would read."""
-    return re.compile(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."))
+def _glob(glob: str) -> re.Pattern[str]:
+    """Return the pattern of a glob with `*` and `?`.
+
+    fnmatch cannot be used, because it would interpret the brackets of an address such as `module.game_server["a"]`.
+    """
+    return re.compile(re.escape(glob).replace(r"\*", ".*").replace(r"\?", "."))

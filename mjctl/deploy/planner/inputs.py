@@ -1,4 +1,7 @@
-"""What a stack is given: the environment's wishes, plus what only this machine knows (ports, what is gone)."""
+"""Computes the Terraform variables of a local region from the environment's file and from the state of this machine.
+
+This machine determines the ports of the processes, and which parts of the region are missing.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,20 @@ def local_variables(
     release: Release,
     game_dir: Path,
     web_dir: Path | None = None,
-    seen: Observation | None = None,
+    observation: Observation | None = None,
 ) -> dict[str, Any]:
-    """Variables of terraform/stacks/local for one region, whose processes run the package in `game_dir`.
+    """Return the variables of terraform/stacks/local for one region.
 
-    `web_dir`: the web client; None: there is none. `seen`: what has changed in the region; None to look now.
+    Args:
+        environment: The environment of the region.
+        stack: The stack of the region.
+        release: The release to deploy.
+        game_dir: The folder whose package the processes run.
+        web_dir: The folder of the web client, or None if the release has no web client.
+        observation: The missing parts of the region. None means that this function observes the region.
 
     Raises:
-        ConflictError: a pinned port is taken by another program.
+        ConflictError: Another program uses a port that the environment's file sets.
     """
     game = environment.game.model_dump(mode="json")
     scaled = servers_per_zone(stack)
@@ -53,16 +62,22 @@ def local_variables(
         "release_dir": str(game_dir),
         "web_dir": str(web_dir) if web_dir is not None else None,
     }
-    return on_this_machine(environment, stack, variables, seen)
+    return on_this_machine(environment, stack, variables, observation)
 
 
 def on_this_machine(
-    environment: Environment, stack: Stack, variables: Mapping[str, Any], seen: Observation | None = None
+    environment: Environment, stack: Stack, variables: Mapping[str, Any], observation: Observation | None = None
 ) -> dict[str, Any]:
-    """The same variables with the game servers, ports and epochs that hold now.
+    """Return `variables` with the current names of the game servers, ports and epochs.
+
+    Args:
+        environment: The environment of the region.
+        stack: The stack of the region.
+        variables: Variables of terraform/stacks/local, maybe of an earlier apply.
+        observation: The missing parts of the region. None means that this function observes the region.
 
     Raises:
-        ConflictError: a pinned port is taken by another program.
+        ConflictError: Another program uses a port that the environment's file sets.
     """
     region = stack.unit
     servers = game_servers(variables["zones"], variables["game"]["servers_per_zone"])
@@ -72,50 +87,66 @@ def on_this_machine(
     }
     return {
         **variables,
-        # The Terraform code of an earlier release makes the same names itself and has no such variable.
+        # The Terraform code of an earlier release computes the same names and has no variable `servers`.
         **({"servers": servers} if "servers" in variables else {}),
         "ports": ports.allocate(stack.folder, region, names, pinned),
         "epochs": epochs(
-            stack, [*PARTS, *LOCAL_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], seen
+            stack, [*PARTS, *LOCAL_PROCESSES, *servers, *([CERTIFICATES] if variables.get("tls") else [])], observation
         ),
     }
 
 
 def servers_per_zone(stack: Stack) -> int | None:
-    """What `mjctl servers scale` has set for the region; None when the environment's file decides."""
+    """Return the number of game servers in each zone that `mjctl servers scale` has set for the region.
+
+    Returns:
+        None if the environment's file determines the number.
+    """
     value = _decoded(stack.unit_files.read(_SCALE)).get("servers_per_zone")
     return int(value) if value is not None else None
 
 
 def set_servers_per_zone(stack: Stack, count: int | None) -> None:
-    """Let every later deploy of the region have `count` servers a zone; None leaves it to the environment's file."""
+    """Set the number of game servers in each zone for every later deploy of the region.
+
+    Args:
+        stack: The stack of the region.
+        count: The number, or None for the number in the environment's file.
+    """
     if count is None:
         stack.unit_files.remove(_SCALE)
         return
     stack.unit_files.write(_SCALE, json.dumps({"servers_per_zone": count}))
 
 
-def epochs(stack: Stack, names: list[str], seen: Observation | None = None) -> dict[str, int]:
-    """One number a part, raised when the state says that the part exists and this machine says that it does not.
+def epochs(stack: Stack, names: list[str], observation: Observation | None = None) -> dict[str, int]:
+    """Return the epoch of each part of a local region. A missing part gets a higher epoch than at the last apply.
 
-    Terraform's built-in provider has no refresh; this is the local target's. A plan then shows a replacement.
+    A new epoch makes Terraform plan a replacement of the part. Epochs are necessary because Terraform's built-in
+    provider cannot refresh its state.
+
+    Args:
+        stack: The stack of the region.
+        names: The parts of the region.
+        observation: The missing parts of the region. None means that this function observes the region.
     """
     known = _decoded(UnitFiles(stack.folder).read(_EPOCHS))
-    gone = repairable((seen or observe(stack)).gone, names)
-    return {name: known.get(name, 0) + (1 if name in gone else 0) for name in names}
+    missing = repairable((observation or observe(stack)).missing, names)
+    return {name: known.get(name, 0) + (1 if name in missing else 0) for name in names}
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:
-    """Keep the epochs of an apply, where there are any: the next one counts from them."""
+    """Store the epochs of a completed apply, from which the next plan counts. Only local regions have epochs."""
     if "epochs" not in variables:
         return
     write_private(stack.folder / _EPOCHS, json.dumps(variables["epochs"]))
 
 
 def remove_remains(stack: Stack) -> None:
-    """End and remove what a destroyed region may still have here; the logs stay.
+    """Stop the remaining processes of a destroyed region and remove its files on this machine. The logs stay.
 
-    Terraform runs no destroy provisioner of a resource whose creation was interrupted, so its process can be left.
+    Processes can remain because Terraform does not run the destroy provisioner of a resource whose creation was
+    interrupted.
     """
     if stack.remote is None:
         daemon.stop(Layout(stack.folder))

@@ -1,4 +1,7 @@
-"""The production stacks as units of one deploy: foundation, a region each, edge; what each needs of the others."""
+"""Computes the desired state of the production units: foundation, the regions and edge.
+
+A region needs the outputs of foundation. The edge needs the outputs of foundation and of the regions.
+"""
 
 from __future__ import annotations
 
@@ -21,19 +24,27 @@ from mjctl.terraform.stack import Stack
 
 
 class ProductionPlanner(Planner):
-    """Units are run from the code that the release store keeps: Terraform writes its lock file there.
+    """Computes the desired state of the units on AWS or in a sandbox.
 
-    `only_planned`: nothing of this will be applied, so the game server's image need not be pushed yet.
-
-    Raises:
-        UnreachableError: the sandbox is not up, or AWS does not answer.
-        ConfigError: the credentials are another account's.
-        NotFoundError: `mjctl bootstrap` was not run yet.
+    Terraform runs the copy of the code in the release store, because Terraform writes its lock file next to the code.
     """
 
     def __init__(
         self, workspace: Workspace, environment: Environment, store: ReleaseStore, *, only_planned: bool = False
     ) -> None:
+        """Open the account and check its credentials.
+
+        Args:
+            workspace: The project and the folder of the local state.
+            environment: The environment of the units.
+            store: The releases of the environment.
+            only_planned: The plans will not be applied, so that the game server's image need not be pushed yet.
+
+        Raises:
+            UnreachableError: The sandbox is not up, or AWS does not answer.
+            ConfigError: The credentials belong to another account than the environment's file names.
+            NotFoundError: The state bucket does not exist, because `mjctl bootstrap` was not run.
+        """
         super().__init__(workspace, environment, store)
         self._only_planned = only_planned
         self._account = open_account(workspace, environment)
@@ -41,17 +52,18 @@ class ProductionPlanner(Planner):
         self._state = aws_inputs.StateStore(self._account.bucket, self._account.state_key_arn())
 
     def units(self, regions: Sequence[str]) -> tuple[str, ...]:
-        """Foundation first, edge last.
+        """Return foundation, then `regions`, then edge.
 
         Raises:
-            ConflictError: the primary region is neither deployed nor among `regions`.
+            ConflictError: The primary region is neither deployed nor among `regions`.
         """
         primary = self._environment.primary_region
         if primary not in regions and not self.published(primary):
             raise ConflictError(
-                f"the primary region {primary} is not deployed, and the databases of the others follow its own",
+                f"the primary region {primary} is not deployed, and the databases of all other regions replicate from "
+                f"the database in {primary}",
                 where=f"environment {self._environment.name}",
-                hint=f"add --region {primary}, or deploy it first",
+                hint=f"add --region {primary}, or deploy {primary} first",
             )
         return (FOUNDATION, *regions, EDGE)
 
@@ -62,22 +74,28 @@ class ProductionPlanner(Planner):
             return (FOUNDATION,)
         if unit != EDGE:
             return ()
-        return tuple(one for one in units if one not in (FOUNDATION, EDGE) and not self.published(one))
+        return tuple(name for name in units if name not in (FOUNDATION, EDGE) and not self.published(name))
 
     def published(self, unit: str) -> dict[str, Any]:
-        """The outputs of one unit; {} where it was not wholly applied yet."""
+        """Return the outputs of a unit, or {} if no apply of the unit was completed yet."""
         outputs = self.stack(unit).outputs()
         return outputs if "contract" in outputs else {}
 
     def is_deployed(self, unit: str) -> bool:
+        """Return True if an apply of the unit was completed."""
         return bool(self.published(unit))
 
     def deployed_regions(self) -> tuple[str, ...]:
-        """Regions of which anything exists."""
+        """Return the regions that have resources, even if their last apply was not completed."""
         return tuple(name for name in self._environment.regions if self.stack(name).exists())
 
     def for_release(self, unit: str, release: Release) -> DesiredState:
-        """Raises: ConflictError: what it needs was not published yet, see `waits_for`."""
+        """Return the desired state for a deploy of `release`.
+
+        Raises:
+            ConflictError: The code has changed since `release` was computed, or foundation has not published the
+                outputs that this unit needs.
+        """
         self._store.keep(release)
         stack = self.stack(unit)
         stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
@@ -94,7 +112,7 @@ class ProductionPlanner(Planner):
         stack = self._store.restored(self.stack(unit), entry)
         variables = dict(entry.variables)
         if unit not in (FOUNDATION, EDGE):
-            # Its code and sizes go back; what the regions have in common stays as it is.
+            # Roll back the code and the sizes of the region. Keep the current foundation, which all regions share.
             variables = self._with_package(variables, entry.release, stack)
             variables["foundation"] = self.published(FOUNDATION)["contract"]
             count = inputs.servers_per_zone(stack)
@@ -109,19 +127,19 @@ class ProductionPlanner(Planner):
         )
 
     def without(self, release: Release, leaving: Sequence[str]) -> DesiredState:
-        """The edge, when players are no longer sent to `leaving`."""
+        """Return the desired state of an edge that sends no players to the regions `leaving`."""
         desired = self.for_release(EDGE, release)
         regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
         return replace(desired, variables={**desired.variables, "regions": regions})
 
     def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
-        """The same variables with the functions' archive at its place on this machine, made anew if need be."""
+        """Return `variables` with an archive of the functions that exists on this machine. Build it if necessary."""
         package = variables["functions"]["package"]
         if (stack.source_dir / package["path"]).is_file():
             return dict(variables)
-        made = functions_of(self._workspace, self._environment, self._store, release)
-        found = {"path": _seen_from(stack, made.path), "sha256": made.sha256_base64}
-        functions = {**variables["functions"], "package": {**package, **found}}
+        built = functions_of(self._workspace, self._environment, self._store, release)
+        archive = {"path": _relative_path(stack, built.path), "sha256": built.sha256_base64}
+        functions = {**variables["functions"], "package": {**package, **archive}}
         return {**variables, "functions": functions}
 
     def _scaled_game(self, variables: dict[str, Any], unit: str, count: int) -> dict[str, Any]:
@@ -132,7 +150,11 @@ class ProductionPlanner(Planner):
             return aws_inputs.foundation(self._environment, self._state)
         contract = self.published(FOUNDATION).get("contract")
         if contract is None:
-            raise ConflictError(f"{unit} needs what foundation publishes", where=self.stack(unit).where)
+            raise ConflictError(
+                f"{unit} needs outputs of foundation, which does not exist yet",
+                where=self.stack(unit).where,
+                hint=f"deploy the environment first: `mjctl deploy --env {self._environment.name} --all-regions`",
+            )
         if unit == EDGE:
             edges = {name: self.published(name).get("edge") for name in self._environment.regions}
             return aws_inputs.edge(self._environment, contract, {name: part for name, part in edges.items() if part})
@@ -143,7 +165,7 @@ class ProductionPlanner(Planner):
             self._environment,
             unit,
             contract,
-            replace(package, path=_seen_from(stack, Path(package.path))),
+            replace(package, path=_relative_path(stack, Path(package.path))),
             servers_per_zone=inputs.servers_per_zone(self.stack(unit)),
             endpoint_url=self._account.endpoint_url,
             key_file=self._account.key_file,
@@ -152,6 +174,9 @@ class ProductionPlanner(Planner):
         )
 
 
-def _seen_from(stack: Stack, archive: Path) -> str:
-    """The archive's path from where Terraform runs: the same on every machine. Another path would be a change."""
+def _relative_path(stack: Stack, archive: Path) -> str:
+    """Return the archive's path relative to the folder where Terraform runs.
+
+    The relative path is the same on every machine. Terraform would plan a change for every different path.
+    """
     return os.path.relpath(archive, stack.source_dir)

@@ -1,1 +1,1 @@
-"""Keep the code, packages and plans of releases, so that each can be deployed again."""
+"""Keeps the code, the packages and the plans of releases, so that each release can be deployed again."""

@@ -1,4 +1,4 @@
-"""Name the commit that a release was made from."""
+"""Reads the git commit from which a release is made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from pathlib import Path
 
 
 def commit_of(project: Path) -> str | None:
-    """Return the short hash of HEAD, with `+changes` if files of a release differ from it; None without git."""
+    """Return the first 12 hexadecimal digits of the commit HEAD of the checkout `project`.
+
+    Returns:
+        The digits are followed by `+changes` if uncommitted changes belong to a release. None without git, and None
+        if `project` is no git checkout.
+    """
     try:
         head = _git(project, "rev-parse", "--short=12", "HEAD")
         changed = _git(project, "status", "--porcelain", "--", "gameserver", "web", "terraform", "configs")

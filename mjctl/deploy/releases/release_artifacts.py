@@ -1,4 +1,4 @@
-"""What a release runs on AWS: the functions' archive and the game server's image, both by digest."""
+"""Provides the artifacts of a release on AWS: the functions' archive and the game server's image, named by digest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from mjctl.package.image import Registry
 
 @dataclass(frozen=True)
 class Package:
-    """The code that a region runs: the functions' archive with its SHA-256 in base64, and the image by digest."""
+    """Describes the artifacts that a region runs.
+
+    Attributes:
+        path: The path of the functions' archive.
+        sha256: The SHA-256 of the archive, in base64.
+        architecture: The processor architecture of the functions, e.g. `arm64`.
+        image_digest: The SHA-256 of the game server's image, as 64 hexadecimal digits.
+    """
 
     path: str
     sha256: str
@@ -30,11 +37,15 @@ class Package:
 def functions_of(
     workspace: Workspace, environment: Environment, store: ReleaseStore, release: Release
 ) -> FunctionPackage:
-    """The functions' archive of `release`, made unless it is there.
+    """Return the functions' archive of `release`. Build the archive if it does not exist.
 
-    Raises: as build_functions.
+    Raises:
+        NotFoundError: The release store has no game server of this release.
+        DependencyError: This Python has no pip.
+        UnreachableError: pip could not download a dependency.
+        ConfigError: The archive is larger than Lambda allows.
     """
-    # An emulated Lambda runs functions by this machine's Python.
+    # An emulated Lambda runs the functions with this machine's Python.
     runtime = local_runtime() if environment.target == "sandbox" else lambda_runtime()
     return build_functions(store.game_dir(release), workspace.home / "packages", runtime)
 
@@ -48,13 +59,21 @@ def package_of(
     *,
     only_planned: bool = False,
 ) -> Package:
-    """The package of `release`; `foundation` is that stack's contract.
+    """Return the artifacts of `release`. Build the functions' archive if it does not exist.
 
-    `only_planned`: nobody will apply it, so an image that is not pushed yet may have a made-up digest.
+    Args:
+        workspace: The project and the folder of the local state.
+        environment: The environment of the release.
+        store: The releases of the environment.
+        release: The release.
+        foundation: The output `contract` of the stack foundation.
+        only_planned: The plan will not be applied, so that an image that is not pushed yet gets a placeholder digest.
 
     Raises:
-        NotFoundError: the image was never pushed.
-        As build_functions.
+        NotFoundError: The image was never pushed, or the release store has no game server of this release.
+        DependencyError: This Python has no pip.
+        UnreachableError: pip could not download a dependency, or AWS does not answer.
+        ConfigError: The functions' archive is larger than Lambda allows.
     """
     functions = functions_of(workspace, environment, store, release)
     return Package(
@@ -73,18 +92,21 @@ def _image_digest(
     *,
     only_planned: bool,
 ) -> str:
-    """64 hexadecimal digits. An emulated AWS runs no image, so its name only has to change with the code."""
-    made_up = hashlib.sha256(release.game.encode()).hexdigest()
+    """Return the SHA-256 of the game server's image as 64 hexadecimal digits.
+
+    An emulated AWS runs no image. Its placeholder digest only has to change with the code.
+    """
+    placeholder = hashlib.sha256(release.game.encode()).hexdigest()
     if environment.target == "sandbox":
-        return made_up
+        return placeholder
     registry = Registry.of(open_account(workspace, environment), foundation)
     digest = registry.digest(release.game)
     if digest is None and only_planned:
-        return made_up
+        return placeholder
     if digest is None:
         raise NotFoundError(
-            f"the game server's image of this code was not pushed yet: {registry.url}:{release.game}",
+            f"the registry has no game server image of this code: {registry.url}:{release.game}",
             where=f"environment {environment.name}",
-            hint=f"`mjctl package --push --env {environment.name}` builds and pushes it",
+            hint=f"`mjctl package --push --env {environment.name}` builds and pushes the image",
         )
     return digest.removeprefix("sha256:")

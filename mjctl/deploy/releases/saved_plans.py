@@ -1,7 +1,9 @@
-"""Plans kept in a folder between `plan --out` and `deploy --plans`: a job plans, a person approves, a job applies.
+"""Keeps plans in a folder between `plan --out` and `deploy --plans`.
 
-For each region the folder has the plan, its seal, and the variables it was made with. All of it may hold secrets in
-clear: the folder is private, and the files of a region are removed once its plan has been applied.
+A pipeline's first job plans, a person approves the plans, and a second job applies them.
+
+For each unit the folder contains the plan, its seal, and the Terraform variables of the plan. These files may contain
+secrets in clear text. The folder is therefore private, and the files of a unit are removed after its plan was applied.
 """
 
 from __future__ import annotations
@@ -22,47 +24,68 @@ _AGAIN = "make new plans: `mjctl plan --region REGION --out DIR`"
 
 @dataclass(frozen=True)
 class PlanFolder:
+    """Saves, verifies and removes the plans in one folder.
+
+    Attributes:
+        path: The path of the folder.
+    """
+
     path: Path
 
     def prepare(self) -> None:
-        """Make the folder, or take one that is there, and close it to others.
+        """Create the folder unless it exists, and deny access to other users.
 
         Raises:
-            PermissionDeniedError: this user may not write there, or the path is no folder.
+            PermissionDeniedError: This user may not write to the folder, or the path is not a folder.
         """
         with explained_disk_errors(str(self.path)):
             if self.path.exists() and not self.path.is_dir():
                 raise PermissionDeniedError(
-                    "the plans need a folder, and this is none", where=str(self.path), hint="name another path"
+                    "plans are saved in a folder, and this path is not a folder",
+                    where=str(self.path),
+                    hint="name a folder, or a path that does not exist yet",
                 )
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
 
     def saved(self, stack: Stack, binding: Binding) -> SavedPlan:
+        """Return the plan file of a unit, which may not exist yet.
+
+        Args:
+            stack: The stack of the unit.
+            binding: The release to which the plan is bound.
+        """
         return SavedPlan(self.path / f"{_name(stack)}.tfplan", binding)
 
     def keep_variables(self, stack: Stack, variables: Mapping[str, Any]) -> None:
+        """Save the Terraform variables of a unit's plan."""
         write_private(self._variables(stack), json.dumps(variables, indent=2, sort_keys=True))
 
     def load_saved(self, stack: Stack, binding: Binding, wanted: Mapping[str, Any]) -> SavedPlan:
-        """The region's plan, after checking that it does what a plan made now would do.
+        """Return the saved plan of a unit after a check that a new plan would make the same changes.
+
+        Args:
+            stack: The stack of the unit.
+            binding: The release that the plan must have.
+            wanted: The Terraform variables that a new plan would have.
 
         Raises:
-            NotFoundError: there is no plan of this region in the folder.
-            ConflictError: it was made for something else, or anything that it stands on has changed.
+            NotFoundError: The folder has no plan of the unit.
+            ConflictError: The plan belongs to another unit or release, or the code, the variables, the account or the
+                state have changed since the plan was made.
         """
         saved = self.saved(stack, binding)
         if not saved.path.is_file():
             known = ", ".join(sorted(path.stem for path in self.path.glob("*.tfplan"))) or "none"
             raise NotFoundError(
-                f"no plan of {stack.unit} in this folder", where=str(self.path), hint=f"plans there: {known}"
+                f"this folder has no plan of {stack.unit}", where=str(self.path), hint=f"plans in the folder: {known}"
             )
         made_with = read_json(self._variables(stack))
         differing = sorted(name for name in {*made_with, *wanted} if made_with.get(name) != wanted.get(name))
-        # Other code has a word of its own: the seal's.
+        # If `revision` differs, the code differs. The seal, which is verified below, has a message for that case.
         if differing and "revision" not in differing:
             raise ConflictError(
-                f"the saved plan does not fit: other values are wanted now for {', '.join(differing)}",
+                f"the saved plan does not fit any more: these variables have other values now: {', '.join(differing)}",
                 where=f"{stack.where}, {saved.path}",
                 hint=_AGAIN,
             )
@@ -71,7 +94,7 @@ class PlanFolder:
         return saved
 
     def remove(self, stack: Stack) -> None:
-        """Remove what is left of one region, and the folder with the last one."""
+        """Remove the files of a unit, and remove the folder if it is empty then."""
         for path in self.path.glob(f"{_name(stack)}.*"):
             path.unlink(missing_ok=True)
         try:

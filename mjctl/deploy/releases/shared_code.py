@@ -1,8 +1,7 @@
-"""The code of releases in the account's state bucket: what one machine has deployed, another can bring back.
+"""Shares the code of releases through the account's state bucket, so that every machine can roll a deploy back.
 
-<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz
-
-An archive has `terraform/`, `gameserver/` and the packages with a studio's own rules, as they were deployed.
+The object of a release is `<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz`. The archive
+contains `terraform/`, `gameserver/` and the packages with a studio's own rules, as they were deployed.
 """
 
 from __future__ import annotations
@@ -21,26 +20,39 @@ from mjctl.models.errors import VerificationError
 from mjctl.models.release import Release
 from mjctl.models.release_files import GAME_PACKAGE, Files, digest_of, game_files, terraform_files
 
-# A release is shared before the apply that notes it: what is younger may still be on its way.
+# A release is shared before the apply that records it. A young archive may belong to an apply that still runs.
 _PRUNED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class SharedCode:
-    """Archives below `prefix`. Every method raises what Account.explain makes of a refusal."""
+    """Reads and writes the archives in the state bucket.
+
+    Every method except `verify` raises UnreachableError or PermissionDeniedError if the bucket does not answer or
+    refuses a request.
+
+    Attributes:
+        account: The account with the state bucket.
+        prefix: The beginning of the objects' names.
+    """
 
     account: Account
     prefix: str
 
     def put(self, name: str, files: Files) -> None:
-        """Keep `files` under `name`, unless the archive exists: the name has their digests."""
+        """Upload an archive of `files`, unless an archive of that name exists.
+
+        Args:
+            name: The name of the archive, which contains the digests of the files.
+            files: The paths of the files, by their names in the archive.
+        """
         if self._exists(name):
             return
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
             for member, path in sorted(files.items()):
                 body = path.read_bytes()
-                # Names and contents only: no owner, no time and no link.
+                # Archive names and contents only, without owners, times and links.
                 entry = tarfile.TarInfo(member)
                 entry.size = len(body)
                 archive.addfile(entry, io.BytesIO(body))
@@ -52,30 +64,38 @@ class SharedCode:
             raise self.account.explain(error, self._where(name)) from error
 
     def fetch(self, name: str, folder: Path) -> bool:
-        """Unpack the archive `name` into `folder`; False where there is no such archive.
+        """Unpack the archive `name` into `folder`.
+
+        Returns:
+            False if the bucket has no such archive.
 
         Raises:
-            VerificationError: it is no archive, or holds paths that lead out of it.
+            VerificationError: The object is no archive, or the archive has paths outside of `folder`.
         """
-        found = self.account.read(self._key(name))
-        if found is None:
+        stored = self.account.read(self._key(name))
+        if stored is None:
             return False
         try:
-            with tarfile.open(fileobj=io.BytesIO(found[0]), mode="r:gz") as archive:
+            with tarfile.open(fileobj=io.BytesIO(stored[0]), mode="r:gz") as archive:
                 archive.extractall(folder, filter="data")
         except (tarfile.TarError, EOFError, OSError) as error:
             raise VerificationError(
-                f"the kept code is damaged: {error}",
+                f"the shared code of a release is damaged: {error}",
                 where=self._where(name),
-                hint="check out that code and deploy it",
+                hint="check out the code of that release with git and deploy it",
             ) from error
         return True
 
     def verify(self, release: Release, packages: Mapping[str, Path], terraform: Path) -> None:
-        """Check that folders unpacked from an archive hold the code of `release`.
+        """Check that folders from an unpacked archive contain the code of `release`.
+
+        Args:
+            release: The release with its digests.
+            packages: The folders of the Python packages, by the name of the package.
+            terraform: The folder of the Terraform code.
 
         Raises:
-            VerificationError: a file is missing, was added or has another content.
+            VerificationError: A file is missing, was added or has another content.
         """
         unpacked = ("", "")
         if GAME_PACKAGE in packages and terraform.is_dir():
@@ -85,13 +105,13 @@ class SharedCode:
                 unpacked = (digest_of(game_files(packages)), digest_of(terraform_files(terraform)))
         if unpacked != (release.game, release.terraform):
             raise VerificationError(
-                f"the shared code of revision {release.revision} is not the code that was deployed",
+                f"the shared code of revision {release.revision} differs from the code that was deployed",
                 where=self._where(f"{release.terraform}-{release.game}"),
-                hint="check out that code and deploy it",
+                hint="check out the code of that revision with git and deploy it",
             )
 
     def prune(self, wanted: Collection[str]) -> None:
-        """Remove what is not `wanted` and older than a day."""
+        """Remove the archives that are older than a day, except those whose names are in `wanted`."""
         s3 = self.account.client("s3")
         try:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.account.bucket, Prefix=self.prefix)

@@ -1,4 +1,7 @@
-"""Verify code that earlier versions of mjctl have shared: its digests have 16 hexadecimal digits."""
+"""Computes the digests of earlier versions of mjctl, which have 16 hexadecimal digits.
+
+They verify the code that such a version has shared.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,23 @@
-"""Releases: code kept as it was deployed, so that what runs never depends on the working tree, and can be brought back.
+"""Keeps the code of every release as it was deployed.
 
-<home>/<environment>/releases/
-    game/<game digest>/gameserver/                    the package, and the packages with a studio's own rules beside it;
-                                                      this folder is the processes' PYTHONPATH
-    web/<web digest>/web/                             the web client
-    code/<terraform digest>-<game digest>/terraform/  the stacks and modules, with `gameserver` beside them
+Running processes therefore never depend on the working tree, and an earlier release can be deployed again.
 
-Which files belong to a release is decided in mjctl.models.release_files, for digests, copies and archives alike.
+The releases of an environment are in `<home>/<environment>/releases/`, which has these folders:
 
-What was deployed to a unit, newest first, stands in its `releases.json` (mjctl.terraform.unit_files). On AWS the
-code too is shared, see mjctl.deploy.releases.shared_code: another machine can roll back what this one has deployed.
+- `game/<game digest>/gameserver` is the package of the game server.
+- `game/<game digest>/<package>` is a package with a studio's own rules.
+- `web/<web digest>/web` is the web client.
+- `code/<terraform digest>-<game digest>/terraform` has the Terraform stacks and modules. The link `gameserver` beside
+  this folder leads to the package of the game server.
 
-A folder is named by the digest of what it holds and appears by one rename, so it is whole or absent.
+The folder `game/<game digest>` is the PYTHONPATH of the processes. `mjctl.models.release_files` defines the files of a
+release for digests, copies and archives.
+
+The file `releases.json` of a unit lists its releases, newest first (mjctl.terraform.unit_files). On AWS the code is
+shared through the state bucket too, so that a machine can roll back a deploy of another machine (`shared_code`).
+
+A folder is named by the digest of its content. It is renamed to that name when it is complete, so that an incomplete
+folder never has that name.
 """
 
 from __future__ import annotations
@@ -55,16 +61,26 @@ _ATTEMPT = "attempt.json"
 
 
 class ReleaseVerdict(StrEnum):
-    """`applied`: every process became ready. `healthy`, `unhealthy`: the health gate's word on top of that."""
+    """Says how far a release has proved to be good."""
 
     APPLIED = "applied"
+    """The apply was completed, and every process became ready."""
     HEALTHY = "healthy"
+    """The health gate found the release healthy after the apply."""
     UNHEALTHY = "unhealthy"
+    """The health gate found the release unhealthy after the apply."""
 
 
 @dataclass(frozen=True)
 class ReleaseEntry:
-    """One release as one region got it, with the variables of that apply."""
+    """Describes a release that was applied to a unit.
+
+    Attributes:
+        release: The release.
+        variables: The Terraform variables of the apply.
+        applied_at: The local time of the apply, in ISO 8601 with its UTC offset.
+        verdict: The verdict of the health gate.
+    """
 
     release: Release
     variables: Mapping[str, Any]
@@ -73,11 +89,12 @@ class ReleaseEntry:
 
     @property
     def revision(self) -> str:
+        """Return the revision of the release."""
         return self.release.revision
 
 
 class ReleaseStore:
-    """The releases of one environment."""
+    """Keeps and restores the code of the releases of one environment."""
 
     def __init__(self, workspace: Workspace, environment: Environment) -> None:
         self._workspace = workspace
@@ -86,11 +103,11 @@ class ReleaseStore:
         self._folder = workspace.environment_dir(environment.name) / "releases"
 
     def of_working_tree(self) -> Release:
-        """Return the release that the checkout and the environment's file make now.
+        """Return the release of the current checkout and the environment's file.
 
         Raises:
-            NotFoundError: there is no game server, no Terraform code, or no module of rules that a mode names.
-            ConfigError: the checkout has a link or a special file that a release cannot hold.
+            NotFoundError: The checkout has no game server, no Terraform code, or no rules module that a mode names.
+            ConfigError: The checkout has a link or a special file, which a release cannot contain.
         """
         config = json.dumps(self._environment.model_dump(mode="json"), sort_keys=True)
         web = self._project / "web"
@@ -103,25 +120,27 @@ class ReleaseStore:
         )
 
     def _packages(self) -> dict[str, Path]:
-        """Find the folders of the Python packages that belong to a release of the checkout, by package."""
+        """Return the folders of the Python packages of a release, by the name of the package."""
         rules = (mode.rules for mode in self._environment.game.modes.values())
         return {GAME_PACKAGE: self._project / GAME_PACKAGE, **rules_packages(rules, self._project)}
 
     def game_dir(self, release: Release) -> Path:
+        """Return the folder with the Python packages of a release, which may not exist yet."""
         return self._folder / "game" / release.game
 
     def web_dir(self, release: Release) -> Path | None:
-        """The folder of the web client; None for a release that has none beside the game server."""
+        """Return the folder of a release's web client, or None if the release has no web client."""
         return self._folder / "web" / release.web / "web" if release.web is not None else None
 
     def source_dir(self, release: Release, stack: str) -> Path:
+        """Return the folder with a release's Terraform code of the given stack, which may not exist yet."""
         return self._code_dir(release) / "terraform" / "stacks" / stack
 
     def keep(self, release: Release) -> None:
-        """Copy the working tree's code into the store, unless it is there.
+        """Copy the code of the working tree into the store, unless the store has it.
 
         Raises:
-            ConflictError: the code is no longer that of `release`.
+            ConflictError: The code has changed since `release` was computed.
         """
         with explained_disk_errors(str(self._folder)):
             self._folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -134,17 +153,18 @@ class ReleaseStore:
             )
 
     def _put(self, release: Release, packages: Callable[[], Mapping[str, Path]], terraform: Path) -> None:
-        """Copy what belongs to a release, and nothing else."""
+        """Copy the files that belong to a release, and no other files, into the store."""
 
         def copy_game(folder: Path) -> None:
             _copy(game_files(packages()), folder, release.game, lambda kept: game_files(_folders(kept)))
-            # Python takes a cache for its own by time and size alone, so the checkout's caches stay there.
+            # Compile here and do not copy the checkout's __pycache__: Python checks a cache by time and size only, so
+            # that a copied cache could belong to other code.
             compileall.compile_dir(folder, quiet=2)
 
         def copy_code(folder: Path) -> None:
             files = terraform_files(terraform)
             _copy(files, folder / "terraform", release.terraform, terraform_files)
-            # Terraform writes more files there: see `share`.
+            # Terraform will write more files to the folder. The list tells `share` which files belong to the release.
             (folder / _FILES).write_text("\n".join(sorted(files)), encoding="utf-8")
             (folder / GAME_PACKAGE).symlink_to(Path("../../game") / release.game / GAME_PACKAGE)
 
@@ -152,31 +172,35 @@ class ReleaseStore:
         _appear(self._code_dir(release), copy_code)
 
     def restored(self, stack: Stack, entry: ReleaseEntry) -> Stack:
-        """The stack with the Terraform code of an earlier release.
+        """Return `stack` with the Terraform code of an earlier release.
+
+        The code is downloaded from the state bucket if this machine does not have it.
 
         Raises:
-            NotFoundError: that code is not kept here any more.
+            NotFoundError: The code is not kept any more.
+            VerificationError: The code in the state bucket is damaged.
         """
         source = self.source_dir(entry.release, stack.name)
         if not self._has(entry.release):
             self._fetch(entry.release)
         if not self._has(entry.release):
             raise NotFoundError(
-                f"the code of revision {entry.revision} is not kept here any more",
+                f"the code of revision {entry.revision} is not kept any more",
                 where=str(self._folder),
-                hint="check out that code and deploy it",
+                hint="check out the code of that revision and deploy it; "
+                f"`mjctl history --env {stack.environment}` shows its commit",
             )
         return replace(stack, source_dir=source)
 
     def share(self, release: Release) -> None:
-        """Let other machines have the code of a release that is kept here; nothing to do for the target `local`.
+        """Upload the code of a release to the state bucket for other machines. Does nothing for the target `local`.
 
         Raises:
-            PermissionDeniedError, UnreachableError: the state bucket does not take it.
+            PermissionDeniedError, UnreachableError: The state bucket refuses the code or does not answer.
         """
         shared = self._shared()
         code = self._code_dir(release)
-        # An earlier version of mjctl, which kept no list of the files, has shared its releases itself.
+        # A folder without a list of files was kept by an earlier version of mjctl, which has shared the release too.
         if shared is None or not (code / _FILES).is_file():
             return
         names = (code / _FILES).read_text(encoding="utf-8").splitlines()
@@ -184,7 +208,7 @@ class ReleaseStore:
         shared.put(code.name, {**files, **game_files(_folders(self.game_dir(release)))})
 
     def _fetch(self, release: Release) -> None:
-        """Bring here what another machine has shared."""
+        """Download the code of a release that another machine has shared into the store, if the bucket has it."""
         shared = self._shared()
         if shared is None:
             return
@@ -204,7 +228,8 @@ class ReleaseStore:
         needed = [self._code_dir(release), self.game_dir(release)]
         web = self.web_dir(release)
         if web is not None and self._environment.target == "local":
-            # Elsewhere a unit does not read it: a deploy publishes the client of the release that it has just kept.
+            # Only local regions serve the web client from the store. On AWS a deploy publishes the client from the
+            # working tree's release, and a rollback does not publish it.
             needed.append(web)
         return all(path.is_dir() for path in needed)
 
@@ -215,119 +240,126 @@ class ReleaseStore:
         return SharedCode(account, f"{self._environment.project}-{self._environment.name}/releases/")
 
     def prune(self) -> None:
-        """Remove code that no region has among its releases."""
+        """Remove the code of releases that no unit lists in its `releases.json`."""
         stacks = [Stack.of_unit(self._workspace, self._environment, unit) for unit in self._environment.units]
         kept = [entry.release for stack in stacks for entry in UnitReleases(stack).entries()]
-        wanted = {self.game_dir(one) for one in kept} | {self._code_dir(one) for one in kept}
-        wanted |= {web.parent for one in kept if (web := self.web_dir(one)) is not None}
+        wanted = {self.game_dir(release) for release in kept} | {self._code_dir(release) for release in kept}
+        wanted |= {web.parent for release in kept if (web := self.web_dir(release)) is not None}
         for folder in [path for part in ("game", "code", "web") for path in self._folder.glob(f"{part}/*")]:
             if folder not in wanted and _age_seconds(folder) > _PLANNING_SECONDS:
                 shutil.rmtree(folder, ignore_errors=True)
         shared = self._shared()
         if shared is not None:
-            shared.prune({self._code_dir(one).name for one in kept})
+            shared.prune({self._code_dir(release).name for release in kept})
 
     def _code_dir(self, release: Release) -> Path:
         return self._folder / "code" / f"{release.terraform}-{release.game}"
 
 
-# Between `keep` and the apply that refers to it no region has the code yet.
+# `prune` keeps code that is younger than this: between `keep` and the apply, no unit lists the release yet.
 _PLANNING_SECONDS = 600.0
 
 
 class UnitReleases:
-    """What one region was given, newest first; the caller holds the region's lock."""
+    """Reads and writes the list of the releases of one unit. The caller of a writing method holds the unit's lock."""
 
     def __init__(self, stack: Stack) -> None:
         self._files = stack.unit_files
         self._where = stack.where
 
     def entries(self) -> list[ReleaseEntry]:
+        """Return the releases of the unit, newest first, or [] if the list is missing or damaged."""
         return _entries(self._files.read(_RELEASES))
 
     def current(self) -> ReleaseEntry | None:
+        """Return the release whose apply was completed last, or None."""
         return next(iter(self.entries()), None)
 
     def mark_started(self, release: Release) -> None:
-        """Note that an apply begins: if it does not go through, the region is half way to this revision."""
+        """Record that an apply of `release` starts. If the record stays, the apply was interrupted or has failed."""
         self._files.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def interrupted_revision(self) -> str | None:
-        """The revision that an apply was cut short on, None when the last one went through."""
+        """Return the revision of the last apply if that apply was interrupted or has failed; else None."""
         try:
             return str(json.loads(self._files.read(_ATTEMPT) or b"{}")["revision"])
         except (ValueError, KeyError):
             return None
 
     def record_applied(self, release: Release, variables: Mapping[str, Any]) -> None:
-        """Note an apply that went through. A revision that comes back keeps what the gate said of it."""
+        """Record a completed apply. A revision that was applied before keeps the gate's verdict on it."""
         entries = self.entries()
         if entries and entries[0].release == release and entries[0].variables == variables:
-            # There was nothing to change: it is no later apply.
+            # The apply has changed nothing, so keep the time of the earlier apply.
             self._files.remove(_ATTEMPT)
             return
-        known = next((one for one in entries if one.revision == release.revision), None)
+        known = next((entry for entry in entries if entry.revision == release.revision), None)
         verdict = known.verdict if known else ReleaseVerdict.APPLIED
-        entry = ReleaseEntry(release, variables, time.strftime("%Y-%m-%dT%H:%M:%S%z"), verdict)
-        self._write([entry, *(one for one in entries if one.revision != release.revision)])
+        newest = ReleaseEntry(release, variables, time.strftime("%Y-%m-%dT%H:%M:%S%z"), verdict)
+        self._write([newest, *(entry for entry in entries if entry.revision != release.revision)])
         self._files.remove(_ATTEMPT)
 
     def record_verdict(self, healthy: bool) -> None:
-        """Note the gate's word on what runs now."""
+        """Record the gate's verdict on the current release."""
         entries = self.entries()
         if entries:
             verdict = ReleaseVerdict.HEALTHY if healthy else ReleaseVerdict.UNHEALTHY
             self._write([replace(entries[0], verdict=verdict), *entries[1:]])
 
     def last_good(self, *, other_than: str | None) -> ReleaseEntry:
-        """The newest release that was wholly applied and never refused by the gate.
+        """Return the newest release whose apply was completed and that the gate has not found unhealthy.
+
+        Args:
+            other_than: A revision that must not be returned, or None.
 
         Raises:
-            NotFoundError: there is none beside `other_than`.
+            NotFoundError: The unit has no such release.
         """
         for entry in self.entries():
             if entry.revision != other_than and entry.verdict is not ReleaseVerdict.UNHEALTHY:
                 return entry
         raise NotFoundError(
-            "there is no earlier good revision of this region to go back to",
+            "this region has no earlier good revision, so it cannot be rolled back",
             where=self._where,
-            hint="mend what is wrong and deploy again; `mjctl history` shows what was deployed",
+            hint="fix the cause of the failure and deploy again; `mjctl history` shows the earlier deploys",
         )
 
     def named(self, revision: str) -> ReleaseEntry:
-        """The release whose revision begins so.
+        """Return the release whose revision starts with `revision`.
 
         Raises:
-            NotFoundError: none or several do.
+            NotFoundError: No revision or more than one revision of the unit starts so.
         """
-        found = [one for one in self.entries() if one.revision.startswith(revision)]
-        if len(found) != 1:
-            known = ", ".join(f"{one.revision} ({one.verdict})" for one in self.entries()) or "none"
+        matching = [entry for entry in self.entries() if entry.revision.startswith(revision)]
+        if len(matching) != 1:
+            known = ", ".join(f"{entry.revision} ({entry.verdict})" for entry in self.entries()) or "none"
             raise NotFoundError(
-                f"no kept revision `{revision}`", where=self._where, hint=f"kept for this region: {known}"
+                f"{len(matching)} kept revisions start with `{revision}`, and a rollback needs exactly one",
+                where=self._where,
+                hint=f"revisions that are kept for this region: {known}",
             )
-        return found[0]
+        return matching[0]
 
     def forget(self) -> None:
-        """The region is gone."""
+        """Remove the list of releases, after the unit was destroyed."""
         self._files.remove(_RELEASES)
         self._files.remove(_ATTEMPT)
 
     def _write(self, entries: list[ReleaseEntry]) -> None:
-        # However many bad ones follow each other, the newest good one is never pushed out.
+        # Always keep the newest good release, even after more than six bad releases in a row.
         kept = entries[:_KEPT]
-        good = next((one for one in entries[1:] if one.verdict is not ReleaseVerdict.UNHEALTHY), None)
+        good = next((entry for entry in entries[1:] if entry.verdict is not ReleaseVerdict.UNHEALTHY), None)
         if good is not None and good not in kept:
             kept = [*kept[:-1], good]
         document = [
             {
-                **asdict(one.release),
-                "revision": one.revision,
-                "variables": dict(one.variables),
-                "applied_at": one.applied_at,
-                "standing": one.verdict,
+                **asdict(entry.release),
+                "revision": entry.revision,
+                "variables": dict(entry.variables),
+                "applied_at": entry.applied_at,
+                "standing": entry.verdict,
             }
-            for one in kept
+            for entry in kept
         ]
         self._files.write(_RELEASES, json.dumps(document, indent=2))
 
@@ -337,12 +369,12 @@ def _entries(note: bytes | None) -> list[ReleaseEntry]:
         values = json.loads(note or b"[]")
         return [
             ReleaseEntry(
-                Release(one["game"], one["terraform"], one["config"], one["commit"], one.get("web")),
-                one["variables"],
-                one["applied_at"],
-                ReleaseVerdict(one["standing"]),
+                Release(value["game"], value["terraform"], value["config"], value["commit"], value.get("web")),
+                value["variables"],
+                value["applied_at"],
+                ReleaseVerdict(value["standing"]),
             )
-            for one in values
+            for value in values
         ]
     except (ValueError, KeyError, TypeError):
         return []
@@ -352,7 +384,7 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
     if folder.is_dir():
         return
     with explained_disk_errors(str(folder)):
-        # One by one: parents made on the way would be open to others.
+        # Create each parent with its own call: `parents=True` would ignore the mode, and other users could read it.
         for parent in (folder.parents[1], folder.parent):
             parent.mkdir(mode=0o700, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
@@ -360,7 +392,7 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(temporary)
             temporary.rename(folder)
         except OSError:
-            # Another run was quicker; what it put there is the same.
+            # Another run has created the folder meanwhile, with the same content.
             if not folder.is_dir():
                 raise
         finally:
@@ -375,20 +407,20 @@ def _copy(files: Files, folder: Path, wanted: str | None, listed: Callable[[Path
     """Copy `files` to their names below `folder`, and check that the copies have the digest `wanted`.
 
     Raises:
-        ConflictError: a file was changed, added or removed since that digest was computed.
+        ConflictError: A file was changed, added or removed since that digest was computed.
     """
     for name, path in files.items():
         copy = folder / name
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy2(path, copy)
-    # Short digests are of an earlier version, whose archive was checked as a whole.
+    # A short digest is from an earlier version of mjctl. SharedCode.verify has checked such a release as a whole.
     if wanted is not None and len(wanted) != short_digests.LENGTH:
         _check(digest_of(listed(folder)), wanted)
 
 
-def _check(found: str, wanted: str | None) -> None:
-    if found != wanted:
-        raise ConflictError("the code was changed while it was being deployed", hint="run the command again")
+def _check(digest: str, wanted: str | None) -> None:
+    if digest != wanted:
+        raise ConflictError("the code has changed during the deploy", hint="run the command again")
 
 
 def _age_seconds(folder: Path) -> float:

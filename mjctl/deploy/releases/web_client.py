@@ -1,4 +1,7 @@
-"""The web client behind CloudFront: the files that `gameserver api` serves, in the edge's bucket."""
+"""Publishes the web client behind CloudFront.
+
+The edge's bucket gets the same files that `gameserver api` serves on a local region.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ _PAGE = "index.html"
 
 @dataclass(frozen=True)
 class Publication:
-    """What publishing changed, by file name. `invalidation_id`: None when nothing was changed."""
+    """Describes the changes of a publication.
+
+    Attributes:
+        uploaded: The names of the uploaded files.
+        removed: The names of the removed files.
+        unchanged: The number of files that were up to date.
+        invalidation_id: The id of CloudFront's invalidation, or None if no file was changed.
+    """
 
     uploaded: tuple[str, ...]
     removed: tuple[str, ...]
@@ -28,20 +38,24 @@ class Publication:
 
 
 def client_files(folder: Path, environment: Environment) -> dict[str, WebFile]:
-    """Return the web client in `folder`, with a `config.json` for a page beside its API."""
+    """Return the files of the web client in `folder` by name, with a `config.json`.
+
+    The `config.json` is for a page that has the same origin as its API.
+    """
     files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
     modes = [Mode(name, mode.seats, mode.duration_seconds, mode.rules) for name, mode in environment.game.modes.items()]
     return {**files, "config.json": WebFile.of("config.json", client_config("", modes))}
 
 
 def publish_at(edge: Stack, environment: Environment, folder: Path) -> Publication | None:
-    """Publish the web client in `folder` where the deployed stack `edge` serves it.
+    """Publish the web client in `folder` to the bucket of the deployed stack `edge`.
 
     Returns:
-        None where the stack has no bucket for it.
+        The changes, or None if the stack has no bucket for a web client.
 
     Raises:
-        UnreachableError, PermissionDeniedError: the bucket or the distribution refuses; publish again once mended.
+        UnreachableError, PermissionDeniedError: The bucket or the distribution refuses a request. The web client may
+            be published in part. Publish again after the cause is fixed.
     """
     contract = edge.outputs().get("contract", {})
     if edge.account is None or "web_bucket" not in contract:
@@ -61,17 +75,25 @@ def publish_at(edge: Stack, environment: Environment, folder: Path) -> Publicati
 def publish(
     files: Mapping[str, WebFile], s3: Any, cloudfront: Any, *, bucket: str, distribution_id: str
 ) -> Publication:
-    """Make `bucket` hold `files` and nothing else, and have the distribution forget what has changed.
+    """Make `files` the only objects of `bucket`, and invalidate the cache of the distribution if an object changes.
 
-    The page itself is uploaded last and nothing is removed before: who loads it meanwhile gets the old client or the
-    new one, whole. Clients are boto3's.
+    The page `index.html` is uploaded after all other new files, and old files are removed after it. A browser that
+    loads the page meanwhile therefore finds every file that the page names.
+
+    Args:
+        files: The files by name.
+        s3: A boto3 client of S3.
+        cloudfront: A boto3 client of CloudFront.
+        bucket: The name of the bucket.
+        distribution_id: The id of the CloudFront distribution that serves the bucket.
 
     Raises:
-        botocore.exceptions.ClientError: the bucket or the distribution refuses; publish again once mended.
+        botocore.exceptions.ClientError: The bucket or the distribution refuses a request. Publish again after the
+            cause is fixed.
     """
-    there = _digests(s3, bucket)
+    stored = _digests(s3, bucket)
     changed = sorted(
-        (name for name, file in files.items() if there.get(name) != file.tag), key=lambda name: (name == _PAGE, name)
+        (name for name, file in files.items() if stored.get(name) != file.tag), key=lambda name: (name == _PAGE, name)
     )
     for name in changed:
         file = files[name]
@@ -80,11 +102,11 @@ def publish(
             Key=name,
             Body=file.body,
             ContentType=file.content_type,
-            # They refer to each other by plain names: a browser has to ask whether they are still the ones it knows.
+            # The files refer to each other by names without a digest, so a browser must revalidate each cached file.
             CacheControl="no-cache",
             Metadata={_DIGEST: file.tag},
         )
-    removed = sorted(set(there) - set(files))
+    removed = sorted(set(stored) - set(files))
     for name in removed:
         s3.delete_object(Bucket=bucket, Key=name)
     invalidation = _invalidate(cloudfront, distribution_id) if changed or removed else None
@@ -92,19 +114,19 @@ def publish(
 
 
 def _digests(s3: Any, bucket: str) -> dict[str, str | None]:
-    """What the bucket holds: digest by name, None for what somebody else has put there."""
-    found: dict[str, str | None] = {}
+    """Return the digest of each object in the bucket, by name; None for an object without a digest of mjctl."""
+    digests: dict[str, str | None] = {}
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
         for entry in page.get("Contents", ()):
             head = s3.head_object(Bucket=bucket, Key=entry["Key"])
-            found[entry["Key"]] = head["Metadata"].get(_DIGEST)
-    return found
+            digests[entry["Key"]] = head["Metadata"].get(_DIGEST)
+    return digests
 
 
 def _invalidate(cloudfront: Any, distribution_id: str) -> str:
     reference = f"mjctl-{time.time_ns()}"
-    made = cloudfront.create_invalidation(
+    answer = cloudfront.create_invalidation(
         DistributionId=distribution_id,
         InvalidationBatch={"CallerReference": reference, "Paths": {"Quantity": 1, "Items": ["/*"]}},
     )
-    return str(made["Invalidation"]["Id"])
+    return str(answer["Invalidation"]["Id"])

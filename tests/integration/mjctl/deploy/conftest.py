@@ -1,4 +1,4 @@
-"""A project with a tiny stack that real Terraform runs: it fails where its release carries a file named BROKEN."""
+"""A project with a tiny stack that real Terraform applies. The apply fails if the release has a file named BROKEN."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ REGIONS = ("us-east-1", "eu-west-1", "ap-northeast-1")
 
 
 @dataclass
-class Said:
-    """A reporter that remembers."""
+class Recorder:
+    """Records the notes and the finished regions of a deployment."""
 
     notes: list[str] = field(default_factory=list)
     finished_regions: list[str] = field(default_factory=list)
@@ -100,10 +100,10 @@ class Said:
 class Project:
     workspace: Workspace
     environment: Environment
-    said: Said = field(default_factory=Said)
-    looks: list[str] = field(default_factory=list)
+    reporter: Recorder = field(default_factory=Recorder)
+    observations: list[str] = field(default_factory=list)
     sick: set[str] = field(default_factory=set)
-    """Words that a region is unhealthy with: see `word`."""
+    """The words of unhealthy code. A region that runs such code (see `word`) fails its gate."""
 
     @property
     def store(self) -> ReleaseStore:
@@ -116,10 +116,10 @@ class Project:
     @property
     def deployment(self) -> Deployment:
         runner = Runner(find_engine(), Cancellation())
-        return Deployment(self.store, runner, self.said, concurrency=self.environment.concurrency)
+        return Deployment(self.store, runner, self.reporter, concurrency=self.environment.concurrency)
 
     def write(self, word: str, *, broken: bool = False) -> str:
-        """New code in the working tree; its revision."""
+        """Write new code to the working tree and return its revision."""
         package = self.workspace.project_dir / "gameserver"
         package.mkdir(exist_ok=True)
         (package / "word").write_text(word)
@@ -129,7 +129,7 @@ class Project:
         return self.store.of_working_tree().revision
 
     def word(self, region: str) -> str:
-        """What runs in the region, as the stack's provisioner left it there."""
+        """Return the word of the code that runs in the region. The stack's provisioner has written it."""
         return (self.workspace.region_dir("test", region) / "word").read_text()
 
     def releases(self, region: str) -> UnitReleases:
@@ -138,21 +138,21 @@ class Project:
     async def plan(self, regions: Sequence[str] = REGIONS, **options: Any) -> list[PlannedUnit]:
         release = self.store.of_working_tree()
         self.store.keep(release)
-        return await self.deployment.plan([self.planner.for_release(one, release) for one in regions], **options)
+        return await self.deployment.plan([self.planner.for_release(name, release) for name in regions], **options)
 
     async def deploy(
         self, plan: RolloutPlan | None = None, regions: Sequence[str] = REGIONS, *, gated: bool = False
     ) -> dict[str, UnitResult]:
         planned = await self.plan(regions)
-        gate = Gate(self._look) if gated else None
+        gate = Gate(self._observe) if gated else None
         try:
             results = await Rollout(self.deployment, self.planner, plan or RolloutPlan(), gate).run(planned)
         finally:
             discard(planned)
-        return {one.unit: one for one in results}
+        return {result.unit: result for result in results}
 
-    async def _look(self, region: str) -> list[CheckResult]:
-        self.looks.append(region)
+    async def _observe(self, region: str) -> list[CheckResult]:
+        self.observations.append(region)
         status = CheckStatus.FAIL if self.word(region) in self.sick else CheckStatus.PASS
         return [CheckResult("login", region, status, f"runs {self.word(region)}", severity=Severity.CRITICAL)]
 
@@ -166,6 +166,6 @@ def project(tmp_path: Path) -> Project:
     configs.mkdir()
     (configs / "test.yaml").write_text(CONFIG)
     workspace = Workspace(tmp_path / "project", tmp_path / "home")
-    made = Project(workspace, load_environment(workspace, "test"))
-    made.write("one")
-    return made
+    project = Project(workspace, load_environment(workspace, "test"))
+    project.write("one")
+    return project

@@ -28,10 +28,10 @@ CANARY = RolloutPlan(Strategy.CANARY, rollback=True)
 
 
 def outcomes(results: dict[str, Any]) -> list[str]:
-    return [str(one.outcome) for one in results.values()]
+    return [str(result.outcome) for result in results.values()]
 
 
-async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_not_touched(project: Any) -> None:
+async def test_an_unhealthy_canary_is_rolled_back_and_no_other_region_is_changed(project: Any) -> None:
     good = project.write("one")
     assert exit_code(list((await project.deploy()).values())) is ExitCode.OK
     bad = project.write("two")
@@ -45,7 +45,7 @@ async def test_a_canary_that_turns_unhealthy_is_rolled_back_and_the_others_are_n
     assert results["us-east-1"].verdict.failing == ("login: runs two",)
     assert project.word("us-east-1") == "one"
     assert {region: project.planner.stack(region).position().serial for region in untouched} == untouched
-    assert project.looks == ["us-east-1"] * 3, "two bad looks, and one at the revision that is back"
+    assert project.observations == ["us-east-1"] * 3, "two bad observations, and one after the rollback"
     assert not list(project.workspace.home.rglob("*.tfplan"))
 
 
@@ -60,10 +60,10 @@ async def test_code_that_cannot_start_is_rolled_back_although_the_working_tree_i
     assert project.word("eu-west-1") == "one"
     assert project.releases("eu-west-1").interrupted_revision() is None
     again = await project.plan(["eu-west-1"])
-    assert again[0].result.changes, "the working tree is still another one"
+    assert again[0].result.changes, "the working tree still has the bad code"
 
 
-async def test_without_rollback_the_region_stays_as_it_is_and_is_marked(project: Any) -> None:
+async def test_without_rollback_an_unhealthy_region_keeps_its_revision_which_is_marked_unhealthy(project: Any) -> None:
     await project.deploy()
     bad = project.write("two")
     project.sick.add("two")
@@ -73,28 +73,28 @@ async def test_without_rollback_the_region_stays_as_it_is_and_is_marked(project:
     current = project.releases("us-east-1").current()
     assert (current.revision, current.verdict) == (bad, ReleaseVerdict.UNHEALTHY)
 
-    # The same code again: nothing to change in the first region, and still it must not pass.
+    # Deploy the same code again. The first region has no changes, and the gate must reject it again.
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["rolled_back", "not_started", "not_started"]
     assert project.word("us-east-1") == "one"
 
 
-async def test_a_healthy_canary_is_followed_by_all_the_others(project: Any) -> None:
+async def test_all_other_regions_follow_a_healthy_canary(project: Any) -> None:
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["applied"] * 3
-    assert project.looks[0] == "us-east-1"
-    assert sorted(project.looks[1:]) == ["ap-northeast-1", "eu-west-1"]
+    assert project.observations[0] == "us-east-1"
+    assert sorted(project.observations[1:]) == ["ap-northeast-1", "eu-west-1"]
     assert project.releases("eu-west-1").current().verdict is ReleaseVerdict.HEALTHY
 
 
-async def test_a_first_revision_that_is_bad_has_nothing_to_go_back_to(project: Any) -> None:
+async def test_a_bad_first_revision_cannot_be_rolled_back(project: Any) -> None:
     project.write("one", broken=True)
     results = await project.deploy(CANARY, regions=["us-east-1"])
     assert outcomes(results) == ["failed"]
     assert "no earlier good revision" in str(results["us-east-1"].error)
 
 
-async def test_a_rollback_that_does_not_help_says_so(project: Any) -> None:
+async def test_a_rollback_that_does_not_make_the_region_healthy_is_reported(project: Any) -> None:
     await project.deploy(regions=["us-east-1"])
     project.write("two")
     project.sick.update({"one", "two"})
@@ -104,7 +104,7 @@ async def test_a_rollback_that_does_not_help_says_so(project: Any) -> None:
     assert project.word("us-east-1") == "one"
 
 
-async def test_what_runs_does_not_depend_on_the_working_tree(project: Any) -> None:
+async def test_a_deployed_region_does_not_depend_on_the_working_tree(project: Any) -> None:
     await project.deploy(regions=["us-east-1"])
     (project.workspace.project_dir / "terraform" / "stacks" / "local" / "main.tf").write_text("broken {")
     shutil.rmtree(project.workspace.project_dir / "gameserver")
@@ -112,15 +112,15 @@ async def test_what_runs_does_not_depend_on_the_working_tree(project: Any) -> No
     assert str(drifted[0].result.outcome) == "unchanged"
 
 
-async def test_code_that_changes_while_it_is_kept_is_refused(project: Any) -> None:
+async def test_code_that_changes_during_a_deploy_is_refused(project: Any) -> None:
     release = project.store.of_working_tree()
     project.write("changed meanwhile")
-    with pytest.raises(ConflictError, match="changed while"):
+    with pytest.raises(ConflictError, match="has changed during the deploy"):
         project.store.keep(release)
     assert not project.store.game_dir(release).exists()
 
 
-async def test_code_that_no_region_has_is_removed_in_the_end(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_code_that_no_region_lists_is_removed(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mjctl.deploy.releases.store._PLANNING_SECONDS", -1.0)
     first = project.store.of_working_tree()
     await project.deploy(regions=["us-east-1"])
@@ -130,18 +130,18 @@ async def test_code_that_no_region_has_is_removed_in_the_end(project: Any, monke
     entries = project.releases("us-east-1").entries()
     assert len(entries) == 6
     assert not project.store.game_dir(first).exists()
-    assert all(project.store.game_dir(one.release).is_dir() for one in entries)
-    with pytest.raises(NotFoundError, match="no kept revision"):
+    assert all(project.store.game_dir(entry.release).is_dir() for entry in entries)
+    with pytest.raises(NotFoundError, match="0 kept revisions start with"):
         project.releases("us-east-1").named(first.revision)
 
 
-async def test_a_region_can_be_scaled_without_new_code_and_stays_so(project: Any) -> None:
+async def test_a_region_is_scaled_without_new_code_and_keeps_its_number_of_servers(project: Any) -> None:
     from mjctl.deploy.planner import inputs
 
     await project.deploy(regions=["us-east-1"])
     project.write("two")
     planned = await project.deployment.plan([project.planner.for_scale("us-east-1", 3)])
-    assert [one.address for one in planned[0].result.changes] == ["terraform_data.size"]
+    assert [change.address for change in planned[0].result.changes] == ["terraform_data.size"]
     await project.deployment.apply(planned)
     inputs.set_servers_per_zone(project.planner.stack("us-east-1"), 3)
     wanted = project.planner.for_release("us-east-1", project.store.of_working_tree())
@@ -149,15 +149,15 @@ async def test_a_region_can_be_scaled_without_new_code_and_stays_so(project: Any
     assert project.word("us-east-1") == "one"
 
 
-async def test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed(project: Any) -> None:
-    lost = (Violation("keeps-data", "aws_rds_cluster.this", "delete: its rows would be lost"),)
+async def test_a_plan_that_loses_data_is_applied_only_with_allow_data_loss(project: Any) -> None:
+    lost = (Violation("keeps-data", "aws_rds_cluster.this", "delete: the rows of the database would be lost"),)
     for allowed in (False, True):
         (planned,) = await project.plan(["us-east-1"])
         planned = replace(planned, result=replace(planned.result, violations=lost))
         deployment = Deployment(
             project.store,
             Runner(find_engine(), Cancellation()),
-            project.said,
+            project.reporter,
             concurrency=1,
             allow_data_loss=allowed,
         )
@@ -167,7 +167,7 @@ async def test_a_plan_that_loses_data_is_applied_only_when_that_is_allowed(proje
         assert project.planner.stack("us-east-1").exists() is allowed
 
 
-async def test_history_of_releases_is_private(project: Any) -> None:
+async def test_the_list_of_releases_and_the_kept_code_are_private(project: Any) -> None:
     await project.deploy(regions=["us-east-1"])
     path = project.workspace.region_dir("test", "us-east-1") / "releases.json"
     assert path.stat().st_mode & 0o077 == 0
@@ -178,7 +178,7 @@ async def test_history_of_releases_is_private(project: Any) -> None:
 
 @pytest.fixture
 def plan_fails_for(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Game digests that no plan can be made of any more, as when AWS throttles or the session has expired."""
+    """Return a set of game digests. A plan of such a digest fails, as if AWS throttled or the session had expired."""
     refused: set[str] = set()
     plan = operations.plan
 
@@ -203,11 +203,11 @@ async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: A
     assert "the rollback did not help: terraform plan failed: throttled" in results["us-east-1"].error.what
     releases = project.releases("us-east-1")
     assert (releases.current().revision, releases.current().verdict) == (bad, ReleaseVerdict.UNHEALTHY)
-    assert project.word("us-east-1") == "two", "what is recorded is what runs"
+    assert project.word("us-east-1") == "two", "the recorded revision is the running revision"
     entry = releases.last_good(other_than=bad)
     assert entry.revision == good
 
-    # The same when a person asks for it: the run fails, and the records stay.
+    # A rollback by an operator fails in the same way and does not change the records.
     (again,) = await restore(project.deployment, [project.planner.for_rollback("us-east-1", entry)])
     assert (again.outcome, exit_code([again])) == (UnitOutcome.FAILED, ExitCode.FAILED)
     assert releases.current().revision == bad
@@ -217,7 +217,7 @@ async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: A
     assert (back.outcome, releases.current().revision, project.word("us-east-1")) == (UnitOutcome.APPLIED, good, "one")
 
 
-async def test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planned(
+async def test_a_failed_apply_stays_recorded_if_its_rollback_cannot_be_planned(
     project: Any, plan_fails_for: set[str]
 ) -> None:
     good = project.write("one")
@@ -231,14 +231,14 @@ async def test_an_apply_cut_short_stays_noted_when_its_rollback_cannot_be_planne
 
 
 @pytest.mark.parametrize("where", ["plan", "apply"])
-async def test_a_fault_of_our_own_in_one_region_does_not_interrupt_the_others(
+async def test_a_bug_of_mjctl_in_the_work_on_one_region_does_not_interrupt_other_regions(
     project: Any, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     work = getattr(operations, where)
 
     async def faulty(runner: Any, stack: Any, *arguments: Any, **options: Any) -> Any:
         if stack.unit == "eu-west-1":
-            raise KeyError("a key that nobody expected to be missing")
+            raise KeyError("an unexpected missing key")
         return await work(runner, stack, *arguments, **options)
 
     monkeypatch.setattr(operations, where, faulty)
@@ -249,22 +249,22 @@ async def test_a_fault_of_our_own_in_one_region_does_not_interrupt_the_others(
     assert (error.exit_code, error.what) == (ExitCode.INTERNAL, "mjctl itself has failed: KeyError")
     log = project.planner.stack("eu-west-1").log_file
     assert str(log) in error.hint
-    assert "a key that nobody expected" in log.read_text()
+    assert "an unexpected missing key" in log.read_text()
     assert log.stat().st_mode & 0o077 == 0
     assert not list(project.workspace.home.rglob("*.tfplan"))
 
 
-async def test_a_fault_in_the_gate_of_one_region_does_not_interrupt_the_others(
+async def test_an_exception_in_the_gate_of_one_region_does_not_interrupt_other_regions(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = type(project)._look
+    observe = type(project)._observe
 
     async def faulty(self: Any, region: str) -> Any:
         if region == "eu-west-1":
             raise OSError("too many open files")
-        return await look(self, region)
+        return await observe(self, region)
 
-    monkeypatch.setattr(type(project), "_look", faulty)
+    monkeypatch.setattr(type(project), "_observe", faulty)
     results = await project.deploy(RolloutPlan(rollback=True), gated=True)
     assert outcomes(results) == ["applied", "failed", "applied"]
     assert results["us-east-1"].verdict.healthy
@@ -279,17 +279,19 @@ async def test_old_code_that_cannot_be_removed_does_not_hide_the_results(
 
     monkeypatch.setattr("mjctl.deploy.releases.store.ReleaseStore.prune", refuse)
     assert outcomes(await project.deploy()) == ["applied"] * 3
-    assert any("not removed: AWS refuses" in note for note in project.said.notes)
+    assert any("not removed: AWS refuses" in note for note in project.reporter.notes)
 
 
-async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_rollout_that_ecs_has_rolled_back_is_reported_as_failed(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     good = project.write("one")
     await project.deploy(regions=["us-east-1"])
 
-    def taken_back(_: Any) -> None:
+    def rolled_back(_: Any) -> None:
         raise VerificationError("the game servers run game:1, not game:2")
 
-    monkeypatch.setattr("mjctl.deploy.executor.verify_ecs_rollout", taken_back)
+    monkeypatch.setattr("mjctl.deploy.executor.verify_ecs_rollout", rolled_back)
     bad = project.write("two")
     results = await project.deploy(regions=["us-east-1"])
     assert outcomes(results) == ["failed"]
@@ -299,7 +301,7 @@ async def test_a_rollout_that_ecs_took_back_is_no_success(project: Any, monkeypa
     assert project.releases("us-east-1").interrupted_revision() == bad
 
 
-async def test_a_rollback_passes_over_a_revision_that_the_gate_refused(project: Any) -> None:
+async def test_a_rollback_skips_a_revision_that_the_gate_found_unhealthy(project: Any) -> None:
     good = project.write("one")
     await project.deploy(regions=["us-east-1"])
     project.write("two")
@@ -310,7 +312,7 @@ async def test_a_rollback_passes_over_a_revision_that_the_gate_refused(project: 
     assert project.releases("us-east-1").last_good(other_than=newest).revision == good
 
 
-async def test_a_resource_that_is_forgotten_is_counted_and_stays(project: Any) -> None:
+async def test_a_resource_that_terraform_forgets_is_counted_and_not_destroyed(project: Any) -> None:
     await project.deploy(regions=["us-east-1"])
     source = project.workspace.project_dir / "terraform" / "stacks" / "local" / "main.tf"
     kept = source.read_text().replace(
@@ -326,7 +328,7 @@ async def test_a_resource_that_is_forgotten_is_counted_and_stays(project: Any) -
     assert result.outcome is UnitOutcome.APPLIED
 
 
-async def test_a_plan_has_the_values_that_change(project: Any) -> None:
+async def test_a_plan_contains_the_old_and_the_new_value_of_each_change(project: Any) -> None:
     await project.deploy(regions=["us-east-1"])
     before = project.store.of_working_tree().game
     project.write("two")

@@ -1,4 +1,4 @@
-"""A program deploys without a console: it approves by a callback, and no signal handler of it is replaced."""
+"""A program deploys without a console: a callback approves, and the program's signal handlers are not replaced."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def never(_: Sequence[UnitResult]) -> bool:
     raise AssertionError("there is nothing to approve")
 
 
-def test_a_deploy_is_approved_applied_and_kept_in_the_history(project: Any, session: DeploySession) -> None:
-    asked: list[UnitResult] = []
+def test_a_deploy_is_approved_applied_and_recorded_in_the_history(project: Any, session: DeploySession) -> None:
+    approved: list[UnitResult] = []
 
     def approve(planned: Sequence[UnitResult]) -> bool:
-        asked.extend(planned)
+        approved.extend(planned)
         return True
 
     result = session.deploy([REGION], approve=approve)
     assert result.exit_code is ExitCode.OK
     assert [unit.outcome for unit in result.results] == [UnitOutcome.APPLIED]
-    assert [(unit.unit, unit.outcome, unit.add > 0) for unit in asked] == [(REGION, UnitOutcome.PLANNED, True)]
+    assert [(unit.unit, unit.outcome, unit.add > 0) for unit in approved] == [(REGION, UnitOutcome.PLANNED, True)]
     assert project.word(REGION) == "one"
     assert list(session.contracts(result)) == [REGION]
     (record,) = History(project.workspace, project.environment).records()
@@ -56,18 +56,18 @@ def test_a_deploy_is_approved_applied_and_kept_in_the_history(project: Any, sess
     assert [unit.outcome for unit in again.results] == [UnitOutcome.UNCHANGED]
 
 
-def test_what_is_not_approved_is_not_applied(project: Any, session: DeploySession) -> None:
+def test_a_plan_without_approval_is_not_applied(project: Any, session: DeploySession) -> None:
     with pytest.raises(RefusedError):
         session.deploy([REGION], approve=lambda _: False)
     stack = project.planner.stack(REGION)
     assert not stack.exists()
-    assert not list(stack.terraform_dir.glob("*.tfplan")), "a plan holds variables in clear"
+    assert not list(stack.terraform_dir.glob("*.tfplan")), "a plan file contains variables in clear text"
     assert not History(project.workspace, project.environment).records()
     with pytest.raises(NotFoundError):
         session.deploy(["mars-north-1"], approve=yes)
 
 
-def test_one_session_plans_deploys_and_goes_back(project: Any, session: DeploySession) -> None:
+def test_a_session_plans_deploys_rolls_back_scales_and_destroys(project: Any, session: DeploySession) -> None:
     planned = session.plan([REGION])
     assert planned.exit_code is ExitCode.CHANGES_PENDING
     first = session.deploy([REGION], approve=yes)
@@ -84,7 +84,7 @@ def test_one_session_plans_deploys_and_goes_back(project: Any, session: DeploySe
 
     with pytest.raises(RefusedError):
         session.scale([REGION], 3, approve=lambda _: False)
-    assert inputs.servers_per_zone(project.planner.stack(REGION)) is None, "the number is kept only once it is applied"
+    assert inputs.servers_per_zone(project.planner.stack(REGION)) is None, "a number that was not applied is not kept"
     scaled = session.scale([REGION, OTHER], 3, approve=yes, named=False)
     assert {unit.unit: unit.outcome for unit in scaled.results} == {
         REGION: UnitOutcome.APPLIED,
@@ -92,21 +92,21 @@ def test_one_session_plans_deploys_and_goes_back(project: Any, session: DeploySe
     }
     assert inputs.servers_per_zone(project.planner.stack(REGION)) == 3
 
-    gone = session.destroy([REGION], approve=lambda going: [unit.unit for unit in going] == [REGION])
-    assert [unit.outcome for unit in gone.results] == [UnitOutcome.DESTROYED]
+    destroyed = session.destroy([REGION], approve=lambda going: [unit.unit for unit in going] == [REGION])
+    assert [unit.outcome for unit in destroyed.results] == [UnitOutcome.DESTROYED]
     commands = [record.command for record in History(project.workspace, project.environment).records()]
     assert commands == ["destroy", "servers scale", "rollback", "deploy", "deploy"]
 
 
-def test_when_one_plan_fails_the_others_are_not_started_and_not_half_done(
+def test_if_the_plan_of_a_unit_fails_no_other_unit_is_changed(
     project: Any, session: DeploySession, plan_fails_for: Callable[[str], None]
 ) -> None:
     plan_fails_for(OTHER)
     result = session.deploy([REGION, OTHER], approve=never)
     good, failed = result.results
     assert (good.outcome, failed.outcome) == (UnitOutcome.NOT_STARTED, UnitOutcome.FAILED)
-    assert (good.add, good.revision) == (0, None), "nothing was added, and what runs is not the new revision"
-    assert result.exit_code is ExitCode.FAILED, "no region is done"
+    assert (good.add, good.revision) == (0, None), "no resource was added, and the region has not the new revision"
+    assert result.exit_code is ExitCode.FAILED, "no region was deployed"
     assert not project.planner.stack(REGION).exists()
 
 
@@ -139,7 +139,7 @@ def test_another_run_finds_the_unit_locked_while_approval_is_pending(project: An
 
 
 class StopAt(NoReporter):
-    """Calls the session's stop from another thread, as soon as a unit is applied."""
+    """Stops the session from another thread when the apply of a unit begins."""
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
@@ -158,26 +158,26 @@ def test_a_session_in_a_thread_is_stopped_and_leaves_signal_handlers_alone(proje
 
     session = DeploySession(project.workspace, project.environment, reporting=reporting)
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-    seen: list[Any] = []
+    collected: list[Any] = []
 
     def work() -> None:
         rollout = RolloutPlan(Strategy.SEQUENTIAL)
-        seen.append(session.deploy([REGION, OTHER], approve=handlers_are_untouched, rollout=rollout))
+        collected.append(session.deploy([REGION, OTHER], approve=handlers_are_untouched, rollout=rollout))
 
     def handlers_are_untouched(_: Sequence[UnitResult]) -> bool:
-        seen.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before)
+        collected.append([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before)
         return True
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    untouched, result = seen
+    untouched, result = collected
     assert untouched
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
     assert [unit.outcome for unit in result.results] == [UnitOutcome.INTERRUPTED, UnitOutcome.NOT_STARTED]
     assert result.exit_code is ExitCode.INTERRUPTED
     later = session.plan([REGION])
-    assert later.exit_code is ExitCode.INTERRUPTED, "a session that was stopped does nothing more"
+    assert later.exit_code is ExitCode.INTERRUPTED, "a stopped session does no further work"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_session_in_a_thread_is_stopped_and_leaves_signal_handlers_alone(proje
     ],
     ids=["fault", "terraform", "ctrl-c"],
 )
-def test_the_history_says_how_every_run_ended(
+def test_the_history_records_the_exit_code_of_every_run(
     project: Any, session: DeploySession, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: ExitCode
 ) -> None:
     async def apply(*_: object) -> list[UnitResult]:

@@ -1,4 +1,4 @@
-"""`status` of a region whose players are sent elsewhere."""
+"""`mjctl status` shows a region whose players are sent to other regions."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def deployed(contract: Contract, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def region_of(ran: Any, name: str) -> dict[str, Any]:
-    (found,) = [one for one in ran.json()["regions"] if one["region"] == name]
-    return dict(found)
+    (region,) = [item for item in ran.json()["regions"] if item["region"] == name]
+    return dict(region)
 
 
-def test_a_failed_over_region_is_shown_and_the_advice_brings_players_back(
+def test_a_failed_over_region_is_shown_with_the_command_that_lets_players_return(
     mjctl: Any, contract: Contract, deployed: None
 ) -> None:
     open_region = region_of(mjctl("status", "-o", "json"), contract.region)
@@ -44,7 +44,7 @@ def test_a_failed_over_region_is_shown_and_the_advice_brings_players_back(
     assert "failed over" not in mjctl("status").out
 
 
-def test_a_redis_that_does_not_answer_leaves_it_open_and_ends_well(
+def test_status_succeeds_without_redis_and_leaves_open_whether_the_region_is_failed_over(
     mjctl: Any, contract: Contract, deployed: None, without_cache: Contract
 ) -> None:
     mjctl.contracts = {contract.region: without_cache}

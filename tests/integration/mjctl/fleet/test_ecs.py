@@ -1,4 +1,4 @@
-"""Servers on ECS: the emulated service's tasks, a real game server for each, the registry through a real Lambda."""
+"""Game servers on an emulated ECS: each task has a real game server, and a real Lambda reads the registry."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
 
 @pytest.fixture
 def region(built: Production, settings: Settings) -> Iterator[Production]:
-    """Three tasks wanted; the ops function reaches the Redis of this test."""
+    """Set the service to three tasks, and let the ops function use the Redis of this test."""
     built.client("ecs").update_service(cluster=NAME, service=built.service, desiredCount=3)
     with ops_lambda(dataclasses.replace(settings, environment=NAME), client=built.client("lambda")):
         yield built
 
 
 class Agent:
-    """What the emulated ECS leaves out: a new task for one that was stopped, and a game server in every task."""
+    """Does the work that the emulated ECS does not do: replaces stopped tasks and runs a game server in every task."""
 
     def __init__(self, region: Production, settings: Settings) -> None:
         self._region = region
@@ -66,9 +66,9 @@ class Agent:
 
     def _tasks(self) -> list[str]:
         ecs, service = self._region.client("ecs"), self._region.service
-        (found,) = ecs.describe_services(cluster=NAME, services=[service])["services"]
-        if found["runningCount"] < found["desiredCount"]:
-            ecs.update_service(cluster=NAME, service=service, desiredCount=found["desiredCount"])
+        (described,) = ecs.describe_services(cluster=NAME, services=[service])["services"]
+        if described["runningCount"] < described["desiredCount"]:
+            ecs.update_service(cluster=NAME, service=service, desiredCount=described["desiredCount"])
         arns: list[str] = ecs.list_tasks(cluster=NAME, serviceName=service)["taskArns"]
         return arns
 
@@ -112,7 +112,7 @@ async def a_match(directory: Directory, server_id: str) -> str:
     )
     await directory.create_match(spec)
     deadline = time.monotonic() + 30
-    # In the registry, which a heartbeat brings up to date twice a second.
+    # Wait until the registry shows the match. A heartbeat updates the registry twice a second.
     while server_id not in {server.id for server in await directory.servers() if server.matches == 1}:
         assert time.monotonic() < deadline, "the server did not take the match"
         await asyncio.sleep(0.05)
@@ -120,7 +120,7 @@ async def a_match(directory: Directory, server_id: str) -> str:
 
 
 async def taken_over(agent: Agent, match_id: str, before: str) -> str:
-    """The task whose server has the match after it was handed over: given up first, it is taken a moment later."""
+    """Wait until another server has the match that `before` hands over, and return the task of that server."""
     async with asyncio.timeout(30):
         while True:
             for task, server in agent.servers.items():
@@ -136,7 +136,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ecs, "_REPLACED_SECONDS", 60.0)
 
 
-async def test_tasks_are_listed_with_what_their_servers_say(region: Production, settings: Settings) -> None:
+async def test_tasks_are_listed_with_the_registry_entries_of_their_servers(
+    region: Production, settings: Settings
+) -> None:
     async with agent_of(region, settings) as agent:
         rows = await ready(region, 3)
         assert {row.task for row in rows} == set(agent.servers)
@@ -146,12 +148,12 @@ async def test_tasks_are_listed_with_what_their_servers_say(region: Production, 
 
 
 async def test_a_restart_moves_the_match_and_replaces_the_task(region: Production, settings: Settings) -> None:
-    said: list[str] = []
+    lines: list[str] = []
     async with agent_of(region, settings) as agent, Redis.from_url(settings.cache_url) as redis:
         old = (await ready(region, 3))[0]
         directory = Directory(redis)
         match_id = await a_match(directory, old.id)
-        (change,) = await control.restart(region.contract, [old.id], said.append)
+        (change,) = await control.restart(region.contract, [old.id], lines.append)
         assert (change.id, change.action, change.matches) == (old.id, "restarted", 1)
         rows = await ready(region, 3)
         assert old.task not in {row.task for row in rows}
@@ -161,30 +163,31 @@ async def test_a_restart_moves_the_match_and_replaces_the_task(region: Productio
     stopped = region.client("ecs").describe_tasks(cluster=NAME, tasks=[str(old.task)])["tasks"][0]
     assert stopped["lastStatus"] == "STOPPED"
     assert stopped["stoppedReason"].startswith("mjctl servers restart by arn:")
-    assert f"{old.id}: handing over 1 match" in said
+    assert f"{old.id}: handing over 1 match" in lines
 
 
-async def test_a_drained_server_keeps_its_task_and_takes_no_match(region: Production, settings: Settings) -> None:
+async def test_a_drained_server_keeps_its_task_and_gets_no_new_match(region: Production, settings: Settings) -> None:
     async with agent_of(region, settings) as agent, Redis.from_url(settings.cache_url) as redis:
-        one, other, _ = await ready(region, 3)
+        server, other, _ = await ready(region, 3)
         directory = Directory(redis)
-        match_id = await a_match(directory, one.id)
-        (change,) = await control.drain(region.contract, [one.id], lambda _: None, message="new kernel")
+        match_id = await a_match(directory, server.id)
+        (change,) = await control.drain(region.contract, [server.id], lambda _: None, message="new kernel")
         assert (change.action, change.matches) == ("drained", 1)
         rows = {row.id: row for row in await list_servers(region.contract)}
-        assert (rows[one.id].state, rows[one.id].matches, rows[one.id].task) == ("draining", 0, one.task)
-        drained = rows[one.id].drained
+        row = rows[server.id]
+        assert (row.state, row.matches, row.task) == ("draining", 0, server.task)
+        drained = row.drained
         assert drained is not None
         assert drained.by.startswith("arn:aws:")
         assert drained.message == "new kernel"
         assert str(drained).startswith(f"drained by {drained.by} ")
         assert rows[other.id].state == "ready"
-        assert await directory.owner(match_id) == f"game-{await taken_over(agent, match_id, str(one.task))}"
+        assert await directory.owner(match_id) == f"game-{await taken_over(agent, match_id, str(server.task))}"
         picked = [await directory.pick_server(1) for _ in range(6)]
-        assert one.id not in {server.id for server in picked if server is not None}
+        assert server.id not in {candidate.id for candidate in picked if candidate is not None}
 
 
-async def test_the_last_ready_server_stays(region: Production, settings: Settings) -> None:
+async def test_the_last_ready_server_cannot_be_drained_or_restarted(region: Production, settings: Settings) -> None:
     region.client("ecs").update_service(cluster=NAME, service=region.service, desiredCount=1)
     async with agent_of(region, settings):
         (only,) = await ready(region, 1)
@@ -194,7 +197,9 @@ async def test_the_last_ready_server_stays(region: Production, settings: Setting
         assert [row.state for row in await list_servers(region.contract)] == ["ready"]
 
 
-async def test_an_unknown_server_is_named_before_anything_is_done(region: Production, settings: Settings) -> None:
+async def test_an_unknown_server_is_refused_before_any_server_is_changed(
+    region: Production, settings: Settings
+) -> None:
     async with agent_of(region, settings):
         await ready(region, 3)
         with pytest.raises(NotFoundError, match="nosuch") as raised:
@@ -202,7 +207,9 @@ async def test_an_unknown_server_is_named_before_anything_is_done(region: Produc
         assert "game-" in (raised.value.hint or "")
 
 
-def test_without_the_ops_function_the_tasks_are_listed_alone(built: Production, mjctl: Any, tmp_path: Path) -> None:
+def test_without_the_ops_function_the_tasks_are_listed_without_registry_entries(
+    built: Production, mjctl: Any, tmp_path: Path
+) -> None:
     mjctl.contracts = {built.contract.region: built.contract}
     ran = mjctl("servers", "list", "-o", "json")
     assert ran.code == ExitCode.OK

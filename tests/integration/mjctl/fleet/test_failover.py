@@ -1,4 +1,4 @@
-"""Players leave a region of the production stacks: the emulated Route 53 no longer names it, and names it again."""
+"""A failover makes the emulated Route 53 exclude a region of the production stacks, and later include it again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def as_deployed(emulators: Emulators, regions: dict[str, Production]) -> None:
         set_alarm(emulators, region, "OK")
 
 
-def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emulators) -> None:
+def test_a_failover_excludes_the_region_from_dns_and_a_restore_includes_it_again(
+    mjctl: Any, emulators: Emulators
+) -> None:
     dry = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
     assert dry.code == ExitCode.OK, dry.err
     assert dry.json()["regions"][0]["elsewhere"] == [OTHER_REGION]
@@ -62,15 +64,15 @@ def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emu
     left = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
     assert left.code == ExitCode.OK, left.err
     assert left.json()["regions"][0]["action"] == "closed"
-    assert {one["region"] for one in left.json()["regions"][0]["probes"]} == {OTHER_REGION}
-    assert {one["region"]: one["named"] for one in left.json()["regions"][0]["dns"]} == {
+    assert {probe["region"] for probe in left.json()["regions"][0]["probes"]} == {OTHER_REGION}
+    assert {entry["region"]: entry["named"] for entry in left.json()["regions"][0]["dns"]} == {
         REGION: False,
         OTHER_REGION: True,
     }
     assert named_by_dns(emulators) == {OTHER_REGION}
 
     both = mjctl("failover", "--region", OTHER_REGION, "--yes")
-    assert both.code == ExitCode.CONFLICT, "the last region that DNS names must not be left"
+    assert both.code == ExitCode.CONFLICT, "players must not leave the last region that DNS includes"
     assert named_by_dns(emulators) == {OTHER_REGION}
 
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
@@ -83,10 +85,10 @@ def test_dns_leaves_the_region_out_and_names_it_again(mjctl: Any, emulators: Emu
 
 @pytest.mark.parametrize("before", ["OK", "ALARM", "INSUFFICIENT_DATA"])
 @pytest.mark.parametrize("old_form", [False, True])
-def test_a_region_that_was_left_stays_out_of_dns_in_every_state_of_its_alarm(
+def test_an_excluded_region_stays_excluded_from_dns_in_every_state_of_its_alarm(
     mjctl: Any, emulators: Emulators, before: str, old_form: bool
 ) -> None:
-    """A sick region's alarm fires before or after an operator leaves the region, and its data stop."""
+    """Set the alarm before and after the failover: a sick region's alarm may fire, and its metrics may stop."""
     set_flags(emulators, REGION, disabled=False, inverted=old_form)
     set_alarm(emulators, REGION, before)
     left = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
@@ -95,10 +97,11 @@ def test_a_region_that_was_left_stays_out_of_dns_in_every_state_of_its_alarm(
         set_alarm(emulators, REGION, state)
         assert named_by_dns(emulators) == {OTHER_REGION}, state
         rehearsed = mjctl("failover", "--region", REGION, "--dry-run", "-o", "json")
-        assert {one["region"]: one["named"] for one in rehearsed.json()["regions"][0]["dns"]}[REGION] is False, state
+        dns = {entry["region"]: entry["named"] for entry in rehearsed.json()["regions"][0]["dns"]}
+        assert dns[REGION] is False, state
 
 
-def test_a_region_that_an_older_mjctl_left_is_restored(mjctl: Any, emulators: Emulators) -> None:
+def test_a_region_that_an_older_mjctl_has_excluded_is_restored(mjctl: Any, emulators: Emulators) -> None:
     set_flags(emulators, REGION, disabled=False, inverted=True)
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert back.code == ExitCode.OK, back.err
@@ -109,35 +112,35 @@ def test_a_region_that_an_older_mjctl_left_is_restored(mjctl: Any, emulators: Em
     assert named_by_dns(emulators) == {OTHER_REGION}, "the alarm decides again"
 
 
-def test_a_restored_region_whose_alarm_fires_is_not_reported_to_take_players(mjctl: Any, emulators: Emulators) -> None:
+def test_a_restored_region_whose_alarm_fires_is_reported_as_excluded(mjctl: Any, emulators: Emulators) -> None:
     set_flags(emulators, REGION, disabled=True, inverted=True)
     set_alarm(emulators, REGION, "ALARM")
     back = mjctl("failover", "--region", REGION, "--restore", "--yes", "-o", "json")
     assert named_by_dns(emulators) == {OTHER_REGION}
     assert back.code == ExitCode.UNHEALTHY, back.err
-    assert [one["summary"] for one in back.json()["regions"][0]["steps"]] == [
+    assert [step["summary"] for step in back.json()["regions"][0]["steps"]] == [
         f"DNS leaves out {REGION}: its alarm is ALARM"
     ]
 
 
-def test_players_are_not_sent_to_a_region_that_dns_leaves_out(mjctl: Any, emulators: Emulators) -> None:
+def test_players_are_not_sent_to_a_region_that_dns_excludes(mjctl: Any, emulators: Emulators) -> None:
     set_alarm(emulators, OTHER_REGION, "ALARM")
     ran = mjctl("failover", "--region", REGION, "--yes")
     assert ran.code == ExitCode.CONFLICT
     assert named_by_dns(emulators) == {REGION}
 
 
-def test_players_are_not_sent_to_a_region_that_is_not_well(mjctl: Any, emulators: Emulators) -> None:
+def test_players_are_not_sent_to_an_unhealthy_region(mjctl: Any, emulators: Emulators) -> None:
     contract = mjctl.contracts[OTHER_REGION]
     without_service = contract.fleet.model_copy(update={"service": "no-such-service"})
     mjctl.contracts = {**mjctl.contracts, OTHER_REGION: contract.model_copy(update={"fleet": without_service})}
     ran = mjctl("failover", "--region", REGION, "--yes")
     assert ran.code == ExitCode.CONFLICT
-    assert "nowhere to go" in ran.err
+    assert f"no other region can take the players of {REGION}" in " ".join(ran.err.split())
     assert named_by_dns(emulators) == {REGION, OTHER_REGION}
 
 
-def test_a_region_that_dns_does_not_know_is_said_to_be_so(mjctl: Any, emulators: Emulators) -> None:
+def test_a_region_that_dns_does_not_know_is_reported_as_not_found(mjctl: Any, emulators: Emulators) -> None:
     with production.without_health_checks(emulators):
         ran = mjctl("failover", "--region", REGION, "--restore", "--yes")
     assert ran.code == ExitCode.NOT_FOUND

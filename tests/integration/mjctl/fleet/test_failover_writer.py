@@ -1,4 +1,4 @@
-"""The writer of an Aurora global database moves with the players: looked at in the emulated RDS and Route 53."""
+"""A failover moves the writer of an Aurora global database with the players, in the emulated RDS and Route 53."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ GLOBAL = f"{NAME}-global"
 
 
 class World:
-    """Two regions on one emulated AWS, whose databases are one global cluster written in REGION."""
+    """Simulates two regions on an emulated AWS. Their databases are a global cluster with its writer in REGION."""
 
     def __init__(self, emulators: Emulators) -> None:
         self.emulators = emulators
         regions = {region: production.build(emulators, region) for region in (REGION, OTHER_REGION)}
-        rds, there = (emulators.client("rds", region) for region in (REGION, OTHER_REGION))
+        rds, other_rds = (emulators.client("rds", region) for region in (REGION, OTHER_REGION))
         name = f"{NAME}-{OTHER_REGION}"
-        for instance in there.describe_db_instances()["DBInstances"]:
-            there.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
-        there.delete_db_cluster(DBClusterIdentifier=name, SkipFinalSnapshot=True)
+        for instance in other_rds.describe_db_instances()["DBInstances"]:
+            other_rds.delete_db_instance(DBInstanceIdentifier=instance["DBInstanceIdentifier"], SkipFinalSnapshot=True)
+        other_rds.delete_db_cluster(DBClusterIdentifier=name, SkipFinalSnapshot=True)
         own = rds.describe_db_clusters(DBClusterIdentifier=f"{NAME}-{REGION}")["DBClusters"][0]["DBClusterArn"]
         rds.create_global_cluster(GlobalClusterIdentifier=GLOBAL, SourceDBClusterIdentifier=own)
-        there.create_db_cluster(
+        other_rds.create_db_cluster(
             DBClusterIdentifier=name,
             Engine="aurora-postgresql",
             EngineVersion="16.8",
             GlobalClusterIdentifier=GLOBAL,
         )
         for number, zone in enumerate("ab", 1):
-            there.create_db_instance(
+            other_rds.create_db_instance(
                 DBInstanceIdentifier=f"{name}-{number}",
                 DBClusterIdentifier=name,
                 DBInstanceClass="db.r7g.large",
@@ -58,7 +58,8 @@ class World:
 
     def writer(self) -> str:
         answer = self.emulators.client("rds", REGION).describe_global_clusters(GlobalClusterIdentifier=GLOBAL)
-        (arn,) = [one["DBClusterArn"] for one in answer["GlobalClusters"][0]["GlobalClusterMembers"] if one["IsWriter"]]
+        members = answer["GlobalClusters"][0]["GlobalClusterMembers"]
+        (arn,) = [member["DBClusterArn"] for member in members if member["IsWriter"]]
         return str(arn.split(":")[3])
 
     def reset(self) -> None:
@@ -96,7 +97,7 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def world(shared_world: World) -> World:
-    """Two regions that DNS names, with the writer in REGION, whatever an earlier test has moved."""
+    """Return two regions that DNS includes, with the writer in REGION, although earlier tests have moved it."""
     shared_world.reset()
     return shared_world
 
@@ -112,7 +113,7 @@ def mjctl(
 
 
 def steps(document: dict[str, Any]) -> list[tuple[str, str]]:
-    return [(one["step"], one["outcome"]) for one in document["steps"]]
+    return [(step["step"], step["outcome"]) for step in document["steps"]]
 
 
 def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: CommandLine, world: World) -> None:
@@ -124,21 +125,21 @@ def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: Comm
     assert (document["writer"]["from"], document["writer"]["to"]) == (REGION, OTHER_REGION)
     assert document["writer"]["copies"] == [{"region": OTHER_REGION, "in_sync": True, "lag_ms": 120.0}]
     assert document["writer"]["data_loss_allowed"] is False
-    assert "cannot write" in document["note"], "what does not work while the writer is elsewhere is said before"
-    told = mjctl("failover", "--region", REGION, "--dry-run")
-    assert f"copy in {OTHER_REGION}: 120 ms behind" in told.out
+    assert "cannot write" in document["note"], "the plan warns of calls that fail while the writer is in another region"
+    shown = mjctl("failover", "--region", REGION, "--dry-run")
+    assert f"copy in {OTHER_REGION}: 120 ms behind" in shown.out
     assert (world.writer(), world.left()) == (REGION, set())
 
 
-def test_players_stay_where_the_writer_cannot_move(
+def test_players_stay_in_their_region_if_the_writer_cannot_move(
     mjctl: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The emulated RDS refuses a target that is no member, as it would one in the wrong state."""
+    """Choose a target outside of the global cluster, which RDS refuses in the same way as a target in a wrong state."""
     choose = failover_writer.choose
 
     def stranger(*given: Any) -> failover_writer.Copy:
-        found = choose(*given)
-        return failover_writer.Copy(found.region, f"{found.arn}-stranger", found.writes, found.in_sync)
+        copy = choose(*given)
+        return failover_writer.Copy(copy.region, f"{copy.arn}-stranger", copy.writes, copy.in_sync)
 
     monkeypatch.setattr(failover_writer, "choose", stranger)
     ran = mjctl("failover", "--region", REGION, "--yes", "-o", "json")
@@ -148,7 +149,7 @@ def test_players_stay_where_the_writer_cannot_move(
     assert (world.writer(), world.left()) == (REGION, set())
 
 
-def test_an_interrupted_wait_says_how_to_look_and_moves_nobody(
+def test_an_interrupted_wait_tells_how_to_follow_the_move_and_moves_no_players(
     mjctl: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def interrupted(*_: object, **__: object) -> None:
@@ -158,10 +159,10 @@ def test_an_interrupted_wait_says_how_to_look_and_moves_nobody(
     ran = mjctl("failover", "--region", REGION, "--yes")
     assert ran.code == ExitCode.INTERRUPTED
     assert f"describe-global-clusters --global-cluster-identifier {GLOBAL}" in " ".join(ran.err.split())
-    assert (world.writer(), world.left()) == (OTHER_REGION, set()), "AWS goes on by itself"
+    assert (world.writer(), world.left()) == (OTHER_REGION, set()), "AWS completes the move without mjctl"
 
 
-def test_writer_and_players_leave_and_come_back(mjctl: CommandLine, world: World) -> None:
+def test_writer_and_players_leave_a_region_and_return(mjctl: CommandLine, world: World) -> None:
     left = mjctl("failover", "--region", REGION, "--to-region", OTHER_REGION, "--yes", "-o", "json")
     assert left.code == ExitCode.OK, left.err
     assert steps(left.json()["regions"][0]) == [("writer", "done"), ("traffic", "done")]
@@ -182,13 +183,13 @@ def test_writer_and_players_leave_and_come_back(mjctl: CommandLine, world: World
     assert (world.writer(), world.left()) == (REGION, set())
 
 
-def test_a_region_that_is_gone_is_left_with_loss_of_data(mjctl: CommandLine, world: World) -> None:
-    """Its fleet does not answer, and players' accounts went with it."""
-    gone = world.contracts[REGION]
-    nowhere = dict.fromkeys((*gone.aws.service_endpoint_urls, "ecs", "rds"), "http://127.0.0.1:1")
-    route53 = {"route_53": gone.aws.service_endpoint_urls.get("route_53", str(gone.aws.endpoint_url))}
-    access = gone.aws.model_copy(update={"service_endpoint_urls": {**nowhere, **route53}})
-    mjctl.add(REGION, gone.model_copy(update={"aws": access}))
+def test_players_leave_a_lost_region_with_allow_data_loss(mjctl: CommandLine, world: World) -> None:
+    """Simulate the loss of the primary region: its fleet does not answer, and the players' accounts are lost."""
+    lost = world.contracts[REGION]
+    nowhere = dict.fromkeys((*lost.aws.service_endpoint_urls, "ecs", "rds"), "http://127.0.0.1:1")
+    route53 = {"route_53": lost.aws.service_endpoint_urls.get("route_53", str(lost.aws.endpoint_url))}
+    access = lost.aws.model_copy(update={"service_endpoint_urls": {**nowhere, **route53}})
+    mjctl.add(REGION, lost.model_copy(update={"aws": access}))
     planned = mjctl("failover", "--region", REGION, "--dry-run", "--yes")
     assert planned.code == ExitCode.UNREACHABLE, "without the flag a silent region is an error"
 
@@ -198,7 +199,7 @@ def test_a_region_that_is_gone_is_left_with_loss_of_data(mjctl: CommandLine, wor
     assert steps(document) == [("writer", "done"), ("traffic", "done")]
     assert document["writer"]["data_loss_allowed"] is True
     assert document["traffic"] is None
-    assert "identity" not in {one["name"] for one in document["probes"]}
+    assert "identity" not in {probe["name"] for probe in document["probes"]}
     assert (world.writer(), world.left()) == (OTHER_REGION, {REGION})
 
 
@@ -211,5 +212,5 @@ def test_a_region_that_is_gone_is_left_with_loss_of_data(mjctl: CommandLine, wor
         ("--restore", "--dry-run"),
     ],
 )
-def test_options_that_exclude_each_other(mjctl: CommandLine, options: tuple[str, ...]) -> None:
+def test_options_that_exclude_each_other_are_a_usage_error(mjctl: CommandLine, options: tuple[str, ...]) -> None:
     assert mjctl("failover", "--region", REGION, *options).code == ExitCode.USAGE

@@ -320,7 +320,7 @@ def test_shared_code_that_is_not_the_deployed_code_is_refused(
     release = Machine(workspace, other.environment).store.of_working_tree()
     (project / name).write_text(text)
     _archive(account, project, release)
-    with pytest.raises(VerificationError, match="is not the code that was deployed"):
+    with pytest.raises(VerificationError, match="differs from the code that was deployed"):
         other.store.restored(other.stack, _deployed(other, release))
 
 

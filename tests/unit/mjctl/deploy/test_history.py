@@ -21,7 +21,7 @@ def history(tmp_path: Path) -> History:
     return History(workspace, load_environment(workspace, "local"))
 
 
-def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
+def test_the_history_records_operator_command_message_and_outcome_of_a_run(
     history: History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTOR", "ada")
@@ -34,7 +34,7 @@ def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
     assert ended.who.startswith("ada@")
     assert (ended.command, ended.message, ended.revision, ended.commit) == ("deploy", "why", "abc", "def+changes")
     assert (ended.exit_code, ended.seconds) == (5, 2.0)
-    assert [(one.region, one.outcome, one.error) for one in ended.regions] == [("us-east-1", "failed", "failed")]
+    assert [(unit.region, unit.outcome, unit.error) for unit in ended.regions] == [("us-east-1", "failed", "failed")]
     assert killed.exit_code is None
     assert killed.names == ("us-east-1", "eu-west-1")
     assert (tmp_path / "local" / "history.jsonl").stat().st_mode & 0o077 == 0
@@ -42,13 +42,13 @@ def test_a_run_is_kept_with_who_what_when_and_how_it_ended(
     assert read_document(text)["runs"][1]["id"] == first.id
 
 
-def test_a_line_that_was_cut_short_takes_no_other_with_it(history: History, tmp_path: Path) -> None:
+def test_an_incomplete_line_does_not_hide_other_runs(history: History, tmp_path: Path) -> None:
     history.start("deploy", ["us-east-1"])
     with (tmp_path / "local" / "history.jsonl").open("a") as log:
         log.write('{"id": "half\n')
     history.start("destroy", ["us-east-1"])
-    assert [one.command for one in history.records()] == ["destroy", "deploy"]
+    assert [record.command for record in history.records()] == ["destroy", "deploy"]
 
 
-def test_there_is_none_before_the_first_run(history: History) -> None:
+def test_the_history_is_empty_before_the_first_run(history: History) -> None:
     assert history.records() == []

@@ -17,5 +17,7 @@ REGIONS = ["a", "b", "c"]
         (RolloutPlan(Strategy.CANARY), ["a"], [["a"]]),
     ],
 )
-def test_waves(plan: RolloutPlan, regions: list[str], waves: list[list[str]]) -> None:
+def test_a_strategy_splits_the_regions_into_waves(
+    plan: RolloutPlan, regions: list[str], waves: list[list[str]]
+) -> None:
     assert plan.waves(regions) == waves

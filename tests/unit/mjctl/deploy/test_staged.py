@@ -21,13 +21,13 @@ REGIONS = ["eu-west-1", "us-east-1", "ap-northeast-1"]
         (["eu-west-1"], None, [["eu-west-1"]]),
     ],
 )
-def test_what_exists_once_comes_first_and_last_and_a_new_primary_region_before_the_others(
+def test_foundation_comes_first_then_a_new_primary_region_then_other_regions_then_edge(
     units: list[str], first: str | None, expected: list[list[str]]
 ) -> None:
     assert stages(units, first=first) == expected
 
 
-def test_a_canary_that_is_not_in_this_stage_leaves_its_order_alone() -> None:
+def test_a_canary_outside_of_a_stage_does_not_change_the_order_of_the_stage() -> None:
     plan = RolloutPlan(Strategy.CANARY, canary="eu-west-1")
     assert plan.waves(["us-east-1"]) == [["us-east-1"]]
     assert plan.waves(REGIONS) == [["eu-west-1"], ["us-east-1", "ap-northeast-1"]]

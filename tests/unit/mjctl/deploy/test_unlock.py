@@ -1,4 +1,4 @@
-"""`mjctl unlock` on this machine: what is removed, what is refused, and what a damaged note means."""
+"""`mjctl unlock` removes the lock note of a dead run on this machine, and keeps the note of a living run."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def environment(workspace: Workspace) -> Environment:
 
 @pytest.fixture
 def stack(workspace: Workspace, environment: Environment) -> Stack:
-    made = Stack.of_unit(workspace, environment, REGION)
-    made.prepare()
-    made.state_file.write_text(json.dumps({"serial": 1, "resources": [{}]}))
-    return made
+    stack = Stack.of_unit(workspace, environment, REGION)
+    stack.prepare()
+    stack.state_file.write_text(json.dumps({"serial": 1, "resources": [{}]}))
+    return stack
 
 
 def note_of(stack: Stack) -> Path:
@@ -47,7 +47,7 @@ def note_of(stack: Stack) -> Path:
 
 @contextmanager
 def held_by_another_process(stack: Stack) -> Iterator[None]:
-    """Terraform locks its state file with fcntl, which does not bind the process that holds the lock itself."""
+    """Lock the state file as Terraform does, in another process: a lock by fcntl does not stop its own process."""
     script = (
         "import fcntl, sys; state = open(sys.argv[1], 'r+b'); fcntl.lockf(state, fcntl.LOCK_EX); "
         "print('held', flush=True); sys.stdin.read()"
@@ -71,7 +71,7 @@ async def test_without_a_lock_there_is_nothing_to_do(workspace: Workspace, envir
 
 async def test_the_note_of_a_dead_run_is_removed(workspace: Workspace, environment: Environment, stack: Stack) -> None:
     note_of(stack).write_text(json.dumps({"ID": "abc"}))
-    assert (await unlock_region(workspace, environment, REGION, None)).startswith("lock abc was a leftover")
+    assert (await unlock_region(workspace, environment, REGION, None)).startswith("removed lock abc")
     assert not note_of(stack).exists()
 
 
@@ -80,8 +80,8 @@ async def test_a_damaged_note_is_removed_too(
     workspace: Workspace, environment: Environment, stack: Stack, content: str
 ) -> None:
     note_of(stack).write_text(content, encoding="latin-1")
-    said = await unlock_region(workspace, environment, REGION, None)
-    assert said.startswith("a damaged lock note was a leftover")
+    message = await unlock_region(workspace, environment, REGION, None)
+    assert message.startswith("removed a damaged lock note")
     assert not note_of(stack).exists()
 
 

@@ -1,4 +1,4 @@
-"""Which regions can take players, and what is said of those that cannot."""
+"""A failover chooses regions that can take players, and names the reasons against every other region."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def contracts(make_contract: Callable[..., Contract]) -> dict[str, Contract]:
     return {name: make_contract(name) for name in (EAST, WEST, NORTH)}
 
 
-def result(region: str, name: str, status: str, summary: str = "it is so") -> CheckResult:
+def result(region: str, name: str, status: str, summary: str = "a summary") -> CheckResult:
     return CheckResult(name, region, CheckStatus(status), summary)
 
 
-def test_a_refusal_names_every_check_that_makes_a_regionunfit_regions(contracts: dict[str, Contract]) -> None:
+def test_a_refusal_names_every_check_that_makes_a_region_unfit(contracts: dict[str, Contract]) -> None:
     unfit = unfit_regions(
         [
             result(WEST, "login", "pass"),
@@ -34,15 +34,15 @@ def test_a_refusal_names_every_check_that_makes_a_regionunfit_regions(contracts:
     )
     with pytest.raises(ConflictError) as refused:
         successors(contracts, EAST, unfit)
-    said = refused.value.what
-    assert "eu-west-1 is not fit: check `match`: no server took the match" in said
-    assert "eu-north-1 is not fit: check `login`: the API does not answer" in said
-    assert "eu-north-1 is not fit: check `match`: the region is closed" in said
-    assert "login`: it is so" not in said
+    message = refused.value.what
+    assert "eu-west-1 cannot take players: check `match`: no server took the match" in message
+    assert "eu-north-1 cannot take players: check `login`: the API does not answer" in message
+    assert "eu-north-1 cannot take players: check `match`: the region is closed" in message
+    assert "login`: a summary" not in message
     assert "--region eu-west-1 --region eu-north-1" in (refused.value.hint or "")
 
 
-def test_a_fit_region_takes_over_although_another_is_unfit(contracts: dict[str, Contract]) -> None:
+def test_a_fit_region_takes_the_players_although_another_region_is_unfit(contracts: dict[str, Contract]) -> None:
     unfit = unfit_regions(
         [result(WEST, "match", "fail"), result(NORTH, "match", "pass"), result(NORTH, "table", "warn")]
     )

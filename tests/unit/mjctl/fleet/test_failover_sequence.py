@@ -1,4 +1,4 @@
-"""A program sends players away and lets them come back without a console: it approves a plan and reads a report."""
+"""A program runs a failover and the return after it without a console: it approves a plan and reads a report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EAST, WEST = "us-east-1", "eu-west-1"
 
 
 class World:
-    """Two regions: which of them is closed, and what each probe finds."""
+    """Simulates two regions, of which each may be closed or sick."""
 
     def __init__(self) -> None:
         self.closed: set[str] = set()
@@ -32,7 +32,7 @@ class World:
     def _result(self, region: str, name: str) -> CheckResult:
         if region in self.closed and name == "match":
             return CheckResult(name, region, CheckStatus.WARN, "closed", evidence={"closed": [WEST]})
-        return CheckResult(name, region, CheckStatus.FAIL if region in self.sick else CheckStatus.PASS, "as it is")
+        return CheckResult(name, region, CheckStatus.FAIL if region in self.sick else CheckStatus.PASS, "a summary")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def failover(world: World, make_contract: Callable[..., Contract]) -> Failover:
     return Failover(contracts[EAST], contracts, world.probe, world.lines.append)
 
 
-def test_players_leave_and_come_back(failover: Failover, world: World) -> None:
+def test_players_leave_a_region_and_return(failover: Failover, world: World) -> None:
     plans: list[FailoverPlan] = []
 
     def approve(plan: FailoverPlan) -> bool:
@@ -92,17 +92,19 @@ def test_a_rehearsal_and_a_refusal_change_nothing(failover: Failover, world: Wor
     assert world.closed == set()
 
 
-def test_no_question_is_asked_when_no_region_can_take_the_players(failover: Failover, world: World) -> None:
+def test_no_approval_is_requested_when_no_region_can_take_the_players(failover: Failover, world: World) -> None:
     def approve(_: FailoverPlan) -> bool:
         raise AssertionError("there is nothing to approve")
 
     world.sick.add(WEST)
-    with pytest.raises(ConflictError, match="nowhere to go"):
+    with pytest.raises(ConflictError, match="no other region can take the players"):
         failover.leave(approve=approve)
     assert world.closed == set()
 
 
-def test_a_region_that_turns_sick_after_it_got_the_players_is_reported(failover: Failover, world: World) -> None:
+def test_a_region_that_becomes_unhealthy_after_it_has_taken_the_players_is_reported(
+    failover: Failover, world: World
+) -> None:
     def approve(_: FailoverPlan) -> bool:
         world.sick.add(WEST)
         return True

@@ -1,4 +1,4 @@
-"""Which copy of the database is to write, from what RDS and CloudWatch say."""
+"""A failover chooses the copy of the database that becomes the writer by the answers of RDS and CloudWatch."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def database(*copies: Copy) -> GlobalDatabase:
     return GlobalDatabase("arena-global", "available", (writer, *copies))
 
 
-def test_the_copy_least_behind_is_taken_and_one_without_a_figure_last() -> None:
+def test_the_copy_with_the_smallest_lag_is_chosen_and_a_copy_with_unknown_lag_last() -> None:
     known = database(copy("ap-south-1", None), copy("eu-west-1", 900), copy("us-west-2", 80))
     assert choose(known, ["ap-south-1", "eu-west-1", "us-west-2"]).region == "us-west-2"
     assert choose(known, ["ap-south-1", "eu-west-1"]).region == "eu-west-1", "us-west-2 is not fit"
     assert choose(known, ["ap-south-1"]).region == "ap-south-1"
-    assert choose(known, ["ap-south-1", "eu-west-1"], "ap-south-1").region == "ap-south-1", "as asked"
+    assert choose(known, ["ap-south-1", "eu-west-1"], "ap-south-1").region == "ap-south-1", "the operator's choice"
 
 
-def test_a_copy_that_is_not_in_step_is_never_taken() -> None:
+def test_a_copy_that_is_not_in_sync_is_never_chosen() -> None:
     known = database(copy("eu-west-1", 10, in_sync=False))
-    with pytest.raises(ConflictError, match="no fit region"):
+    with pytest.raises(ConflictError, match="no region that can take players"):
         choose(known, ["eu-west-1"])
-    with pytest.raises(ConflictError, match="cannot take the writer"):
+    with pytest.raises(ConflictError, match="the writer cannot move to eu-west-1"):
         choose(known, ["eu-west-1"], "eu-west-1")
 
 
@@ -55,6 +55,6 @@ def test_a_move_under_way_names_its_target() -> None:
         ],
         "FailoverState": {"Status": "switching-over", "ToDbClusterArn": arn("eu-west-1")},
     }
-    seen = parse(answer)
-    assert (seen.writer, seen.moving_to, seen.status) == ("us-east-1", "eu-west-1", "switching-over")
-    assert [one.in_sync for one in seen.copies] == [True, False]
+    database = parse(answer)
+    assert (database.writer, database.moving_to, database.status) == ("us-east-1", "eu-west-1", "switching-over")
+    assert [copy.in_sync for copy in database.copies] == [True, False]

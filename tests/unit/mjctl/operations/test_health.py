@@ -11,10 +11,10 @@ from mjctl.models.workspace import Workspace
 from mjctl.operations.health import health_gate
 
 
-async def test_a_gate_uses_the_reader_and_the_runner_that_are_in_force_when_it_checks(
+async def test_a_gate_looks_up_the_contract_reader_and_the_check_runner_at_each_check(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A module that binds either name at its import keeps what a test of another file has put there."""
+    """Replace two functions by name: a module that bound a function at import would keep another test's replacement."""
     workspace = Workspace.discover(Path(__file__))
     environment = load_environment(workspace, "local")
     gate = health_gate(workspace, environment)

@@ -1,5 +1,7 @@
-"""A production environment by mjctl's commands: real Terraform, states in the S3 of an emulated AWS, stacks that only
-remember what they are given."""
+"""The commands of mjctl deploy a production environment of small stacks, which store their variables only.
+
+Terraform is real. The states are in the S3 of an emulated AWS.
+"""
 
 from __future__ import annotations
 
@@ -89,27 +91,31 @@ CONFIG = {
 
 @dataclass
 class Project:
-    """A project of three small stacks, and what the last command has printed."""
+    """Runs commands in a project of three small stacks.
+
+    Attributes:
+        errors: The standard error of the last command.
+    """
 
     workspace: Workspace
     capsys: pytest.CaptureFixture[str]
-    said: str = ""
+    errors: str = ""
 
     def mjctl(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """Run a command on the environment and return its document."""
-        found = run([*arguments, "--env", "sandbox", "--output", "json"])
-        output, self.said = self.capsys.readouterr()
-        assert found == code, f"{found}\n{output}\n{self.said}"
+        exit_code = run([*arguments, "--env", "sandbox", "--output", "json"])
+        output, self.errors = self.capsys.readouterr()
+        assert exit_code == code, f"{exit_code}\n{output}\n{self.errors}"
         document: dict[str, Any] = read_document(output)
         return document
 
     def published(self, unit: str) -> Any:
-        """Return what one unit publishes."""
+        """Return the outputs of one unit."""
         (outputs,) = [entry["outputs"] for entry in self.mjctl("outputs")["regions"] if entry["region"] == unit]
         return outputs
 
     def outcomes(self, *arguments: str, code: int = 0) -> dict[str, str]:
-        return {one["region"]: one["outcome"] for one in self.mjctl(*arguments, code=code)["regions"]}
+        return {unit["region"]: unit["outcome"] for unit in self.mjctl(*arguments, code=code)["regions"]}
 
     def deploy(self, *arguments: str, code: int = 0) -> dict[str, str]:
         return self.outcomes("deploy", "--auto-approve", *arguments, code=code)
@@ -134,13 +140,13 @@ class Project:
         self.configure(aws={**CONFIG["aws"], "domain": {"name": name}})  # type: ignore[dict-item]
 
     def order(self, units: Sequence[str], phase: str = "applying") -> list[str]:
-        """`units` in the order in which the last command has begun `phase` of them."""
-        return sorted(units, key=lambda unit: self.said.index(f"[{unit}] {phase}"))
+        """Sort `units` by the order in which the last command began `phase` of each unit."""
+        return sorted(units, key=lambda unit: self.errors.index(f"[{unit}] {phase}"))
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """A project, its sandbox, and the bucket that `mjctl bootstrap` would make."""
+    """Create a project, its sandbox, and the bucket that `mjctl bootstrap` would create."""
     folder = tmp_path_factory.mktemp("production")
     for name, text in (("foundation", FOUNDATION), ("region", REGION), ("edge", EDGE)):
         stack = folder / "terraform" / "stacks" / name
@@ -169,7 +175,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(workspace.project_dir))
     monkeypatch.setenv("MJCTL_HOME", str(workspace.home))
-    # The real one asks pip for the functions' dependencies; tests/terraform does so.
+    # Use a fake package here. The tests in tests/terraform build the real package, for which pip installs dependencies.
     archive = workspace.home / "functions.zip"
     archive.touch()
     package = Package(str(archive), "digest", "x86_64", "a" * 64)
@@ -193,48 +199,48 @@ def deployed(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("absent")
-def test_a_plan_says_what_waits_for_what(project: Project) -> None:
+def test_a_plan_names_the_units_for_which_a_unit_waits(project: Project) -> None:
     planned = project.mjctl("plan", "--all-regions", code=2)["regions"]
-    assert {one["region"]: one["outcome"] for one in planned} == {
+    assert {unit["region"]: unit["outcome"] for unit in planned} == {
         **dict.fromkeys(UNITS, "waiting"),
         "foundation": "planned",
     }
-    assert [one["waits_for"] for one in planned] == [[], ["foundation"], ["foundation"], ["foundation"]]
+    assert [unit["waits_for"] for unit in planned] == [[], ["foundation"], ["foundation"], ["foundation"]]
 
 
 @pytest.mark.usefixtures("absent")
 def test_plans_that_cannot_be_made_yet_are_not_kept(project: Project, tmp_path: Path) -> None:
     refused = project.mjctl("plan", "--all-regions", "--out", str(tmp_path / "plans"), code=11)
-    assert "no plan can be kept of us-east-1, eu-west-1, edge yet" in refused["error"]["what"]
+    assert "cannot plan us-east-1, eu-west-1, edge yet" in refused["error"]["what"]
 
 
 @pytest.mark.usefixtures("absent")
-def test_another_region_does_not_come_before_the_primary(project: Project) -> None:
+def test_another_region_cannot_be_deployed_before_the_primary_region(project: Project) -> None:
     refused = project.mjctl("deploy", "--region", SECOND, "--auto-approve", code=11)
     assert f"add --region {PRIMARY}" in refused["error"]["next"]
 
 
 @pytest.mark.usefixtures("absent")
-def test_nothing_is_done_without_an_answer(project: Project) -> None:
+def test_a_deploy_without_an_approval_changes_nothing(project: Project) -> None:
     project.mjctl("deploy", "--all-regions", code=12)
-    assert "edge: changes are known once foundation is applied" in project.said
+    assert "edge: changes are known once foundation is applied" in project.errors
     assert set(project.states().values()) == {"absent"}
 
 
 @pytest.mark.usefixtures("absent")
-def test_the_first_deploy_goes_in_order(project: Project) -> None:
+def test_the_first_deploy_applies_the_units_in_order(project: Project) -> None:
     assert project.deploy("--all-regions", "--gate") == dict.fromkeys(UNITS, "applied")
     assert project.order(list(reversed(UNITS))) == UNITS
-    assert f"[{SECOND}] is not watched yet: no player reaches it before the edge" in project.said
+    assert f"[{SECOND}] the health gate skips this region: no player can reach it before `edge`" in project.errors
 
 
 @pytest.mark.usefixtures("deployed")
-def test_the_states_are_in_the_bucket_and_nothing_in_the_project(project: Project) -> None:
+def test_the_states_are_in_the_bucket_and_not_in_the_project(project: Project) -> None:
     states = project.states()
     assert list(states) == UNITS
     assert set(states.values()) == {"deployed"}
     assert not list(project.workspace.project_dir.joinpath("terraform").rglob("*.tfstate*"))
-    # What lies in the data folders says where the state is, and holds none of it.
+    # The state files in the data folders only name the place of the state, and contain no resource.
     for pointer in project.workspace.environment_dir("sandbox").glob("*/terraform/**/*.tfstate"):
         assert json.loads(pointer.read_text())["backend"]["type"] == "s3"
 
@@ -245,7 +251,7 @@ def test_a_second_plan_changes_nothing(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_new_code_goes_to_the_regions_alone(project: Project) -> None:
+def test_new_code_changes_only_the_regions(project: Project) -> None:
     project.code.write_text("RULES = 2\n")
     project.configure(game={"servers_per_zone": 2})
     assert project.deploy("--all-regions", "--strategy", "canary", "--canary", SECOND, "--no-gate") == {
@@ -258,8 +264,8 @@ def test_new_code_goes_to_the_regions_alone(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_region_that_players_reach_is_watched(project: Project) -> None:
-    """Nobody answers for the region here, so its gate finds it unhealthy, and the other one is left alone."""
+def test_the_gate_observes_a_region_that_players_reach(project: Project) -> None:
+    """Deploy regions without a running game: the gate finds the first region unhealthy, and the rollout stops."""
     project.configure(game={"servers_per_zone": 3})
     outcomes = project.deploy("--all-regions", "--strategy", "canary", "--canary", SECOND, code=3)
     assert outcomes == {"foundation": "unchanged", SECOND: "unhealthy", PRIMARY: "not_started", "edge": "not_started"}
@@ -268,7 +274,7 @@ def test_a_region_that_players_reach_is_watched(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_region_goes_back_to_its_last_release(project: Project) -> None:
+def test_a_region_is_rolled_back_to_its_last_release(project: Project) -> None:
     project.configure(game={"servers_per_zone": 2})
     assert project.deploy("--region", SECOND)[SECOND] == "applied"
     assert project.outcomes("rollback", "--region", SECOND, "--auto-approve", "--no-gate") == {SECOND: "rolled_back"}
@@ -277,15 +283,17 @@ def test_a_region_goes_back_to_its_last_release(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_what_foundation_publishes_anew_reaches_every_stack(project: Project) -> None:
-    """The regions' plans were made with what foundation published before, and edge's with what the regions did."""
+def test_a_new_output_of_foundation_reaches_every_stack(project: Project) -> None:
+    """Change an output of foundation, so that the first plans of the regions and of edge are out of date."""
     project.configure_domain("two.example.com")
     assert project.deploy("--all-regions") == dict.fromkeys(UNITS, "applied")
     assert project.outcomes("plan", "--all-regions") == dict.fromkeys(UNITS, "unchanged")
 
 
 @pytest.mark.usefixtures("deployed")
-def test_approved_plans_are_applied_or_refused_never_replaced(project: Project, tmp_path: Path) -> None:
+def test_approved_plans_are_applied_or_refused_and_never_replaced_by_new_plans(
+    project: Project, tmp_path: Path
+) -> None:
     project.configure_domain("three.example.com")
     kept = str(tmp_path / "plans")
     project.mjctl("plan", "--all-regions", "--out", kept, code=2)
@@ -295,40 +303,40 @@ def test_approved_plans_are_applied_or_refused_never_replaced(project: Project, 
         SECOND: "failed",
         "edge": "not_started",
     }
-    assert "the approved plan does not fit any more" in project.said
+    assert "the approved plan does not fit any more" in project.errors
     assert project.deploy("--all-regions")[SECOND] == "applied"
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_region_that_fails_keeps_players_where_they_are(project: Project) -> None:
+def test_a_failed_plan_of_the_primary_region_is_reported_as_failed(project: Project) -> None:
     project.configure(game={"tick_rate_hz": 13})
     assert project.outcomes("plan", "--region", PRIMARY, code=4)[PRIMARY] == "failed"
 
 
 @pytest.mark.usefixtures("deployed")
-def test_the_primary_region_goes_last(project: Project) -> None:
+def test_the_primary_region_cannot_be_destroyed_before_other_regions(project: Project) -> None:
     refused = project.mjctl("destroy", "--region", PRIMARY, "--auto-approve", code=11)
-    assert f"the databases of {SECOND} follow its own" in refused["error"]["what"]
+    assert f"the databases of {SECOND} replicate from" in refused["error"]["what"]
 
 
 @pytest.mark.usefixtures("deployed")
-def test_regions_go_one_after_the_other_and_come_back(project: Project) -> None:
-    # Players leave a region before it goes.
+def test_regions_are_destroyed_one_after_another_and_deployed_again(project: Project) -> None:
+    # Players leave a region before it is destroyed.
     assert project.outcomes("destroy", "--region", SECOND, "--auto-approve") == {"edge": "applied", SECOND: "destroyed"}
-    assert project.said.index("[edge] applying") < project.said.index(f"[{SECOND}] destroying")
+    assert project.errors.index("[edge] applying") < project.errors.index(f"[{SECOND}] destroying")
     assert project.published("edge")["regions"] == [PRIMARY]
 
-    # The last region takes the edge along, and leaves foundation, which holds what players own.
+    # With the last region the edge is destroyed too. Foundation stays, because it has the players' data.
     assert project.outcomes("destroy", "--region", PRIMARY, "--auto-approve") == {
         "edge": "destroyed",
         PRIMARY: "destroyed",
     }
     assert project.states() == {**dict.fromkeys(UNITS, "absent"), "foundation": "deployed"}
 
-    # The primary region comes back first.
+    # The primary region is deployed again first.
     assert project.deploy("--region", PRIMARY) == {"foundation": "unchanged", PRIMARY: "applied", "edge": "applied"}
 
-    # The other region comes back beside it.
+    # The other region is deployed again while the primary region stays.
     planned = project.outcomes("plan", "--region", SECOND, code=2)
     assert planned == {"foundation": "unchanged", SECOND: "planned", "edge": "waiting"}
     assert project.deploy("--region", SECOND) == {"foundation": "unchanged", SECOND: "applied", "edge": "applied"}
@@ -336,7 +344,7 @@ def test_regions_go_one_after_the_other_and_come_back(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
+def test_the_lock_of_a_dead_run_is_removed(project: Project) -> None:
     environment = load_environment(project.workspace, "sandbox")
     place = daemon.running(project.workspace.environment_dir("sandbox"))
     assert place is not None
@@ -347,7 +355,7 @@ def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
     )
     assert project.outcomes("plan", "--region", SECOND, code=4)["foundation"] == "failed"
     refused = project.mjctl("unlock", "--region", "foundation", code=6)
-    assert "locked by somebody@elsewhere" in refused["error"]["what"]
+    assert "somebody@elsewhere has locked the state" in refused["error"]["what"]
     assert "--id 1234" in refused["error"]["next"]
     project.mjctl("unlock", "--region", "foundation", "--id", "other", code=6)
     assert "removed" in project.mjctl("unlock", "--region", "foundation", "--id", "1234")["regions"][0]["result"]
@@ -355,7 +363,7 @@ def test_a_lock_that_a_dead_run_left_is_removed(project: Project) -> None:
 
 
 @pytest.mark.usefixtures("deployed")
-def test_destroy_leaves_nothing(project: Project) -> None:
+def test_destroy_with_all_regions_destroys_every_unit(project: Project) -> None:
     assert project.outcomes("destroy", "--all-regions", "--auto-approve") == dict.fromkeys(UNITS, "destroyed")
     assert project.order(UNITS, "destroying") == list(reversed(UNITS))
     assert set(project.states().values()) == {"absent"}

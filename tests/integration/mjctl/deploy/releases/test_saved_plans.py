@@ -14,37 +14,38 @@ REGION = "us-east-1"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> PlanFolder:
-    made = PlanFolder(tmp_path / "plans")
-    made.prepare()
-    return made
+    folder = PlanFolder(tmp_path / "plans")
+    folder.prepare()
+    return folder
 
 
 def wanted(project: Any, region: str = REGION) -> Any:
     return project.planner.for_release(region, project.store.of_working_tree())
 
 
-async def test_plans_are_private_applied_once_and_gone(project: Any, folder: PlanFolder) -> None:
+async def test_saved_plans_are_private_and_removed_after_they_are_applied(project: Any, folder: PlanFolder) -> None:
     planned = await project.plan([REGION], folder=folder)
     assert folder.path.stat().st_mode & 0o077 == 0
     files = sorted(path.name for path in folder.path.iterdir())
     assert files == [f"test.{REGION}.local.{end}" for end in ("seal.json", "tfplan", "tfvars.json")]
     assert all(path.stat().st_mode & 0o077 == 0 for path in folder.path.iterdir())
 
-    taken = await project.deployment.load_saved([wanted(project)], folder)
-    assert {one.address for one in taken[0].result.changes} == {one.address for one in planned[0].result.changes}
-    assert taken[0].result.add == 2
-    (result,) = await project.deployment.apply(taken)
+    loaded = await project.deployment.load_saved([wanted(project)], folder)
+    addresses = {change.address for change in planned[0].result.changes}
+    assert {change.address for change in loaded[0].result.changes} == addresses
+    assert loaded[0].result.add == 2
+    (result,) = await project.deployment.apply(loaded)
     assert str(result.outcome) == "applied"
-    folder.remove(taken[0].stack)
+    folder.remove(loaded[0].stack)
     assert not folder.path.exists()
     assert project.word(REGION) == "one"
 
 
-async def test_a_plan_of_a_region_without_changes_is_kept_too(project: Any, folder: PlanFolder) -> None:
+async def test_a_plan_without_changes_is_saved_too(project: Any, folder: PlanFolder) -> None:
     await project.deploy(regions=[REGION])
     await project.plan([REGION], folder=folder)
-    taken = await project.deployment.load_saved([wanted(project)], folder)
-    assert str(taken[0].result.outcome) == "unchanged"
+    loaded = await project.deployment.load_saved([wanted(project)], folder)
+    assert str(loaded[0].result.outcome) == "unchanged"
 
 
 async def test_a_plan_of_another_region_is_refused(project: Any, folder: PlanFolder) -> None:
@@ -68,7 +69,7 @@ async def test_a_plan_of_another_region_is_refused(project: Any, folder: PlanFol
         ("revision", "0" * 12),
     ],
 )
-async def test_a_seal_that_names_something_else_is_refused(
+async def test_a_seal_that_names_another_unit_account_or_revision_is_refused(
     project: Any, folder: PlanFolder, field: str, value: str
 ) -> None:
     planned = await project.plan([REGION], folder=folder)
@@ -79,7 +80,9 @@ async def test_a_seal_that_names_something_else_is_refused(
 
 
 @pytest.mark.parametrize("what", ["state", "code", "terraform", "config", "plan", "variables"])
-async def test_a_plan_is_refused_once_anything_has_changed(project: Any, folder: PlanFolder, what: str) -> None:
+async def test_a_plan_is_refused_if_its_state_code_configuration_or_files_have_changed(
+    project: Any, folder: PlanFolder, what: str
+) -> None:
     await project.deploy(regions=[REGION])
     project.write("two")
     planned = await project.plan([REGION], folder=folder)
@@ -107,7 +110,7 @@ async def test_a_plan_is_refused_once_anything_has_changed(project: Any, folder:
     assert project.word(REGION) == "one"
 
 
-def test_a_file_in_place_of_the_folder_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "plans").write_text("")
-    with pytest.raises(PermissionDeniedError, match="this is none"):
+    with pytest.raises(PermissionDeniedError, match="this path is not a folder"):
         PlanFolder(tmp_path / "plans").prepare()

@@ -1,4 +1,4 @@
-"""Releases of a tiny project: what a copy holds, what changes with it, and releases of earlier versions."""
+"""The release store copies the code of a tiny project, computes its digests, and restores releases of old versions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write(path: Path, text: str) -> None:
         "terraform/stacks/local/local.tftest.hcl",
     ],
 )
-async def test_a_style_a_test_or_a_document_replaces_no_server_and_needs_no_init(project: Any, path: str) -> None:
+async def test_a_changed_style_test_or_document_replaces_no_server_and_needs_no_init(project: Any, path: str) -> None:
     await project.deploy(regions=[REGION])
     stamp = project.planner.stack(REGION).terraform_dir / "init.stamp"
     before, written = project.store.of_working_tree(), stamp.stat().st_mtime_ns
@@ -49,7 +49,7 @@ async def test_a_style_a_test_or_a_document_replaces_no_server_and_needs_no_init
 
 
 @pytest.mark.parametrize("name", ["more.tf.json", "more.auto.tfvars.json", "terraform.tfvars.json"])
-async def test_a_file_that_terraform_reads_by_itself_changes_the_revision(project: Any, name: str) -> None:
+async def test_a_file_that_terraform_reads_automatically_changes_the_revision(project: Any, name: str) -> None:
     before = project.store.of_working_tree()
     write(project.workspace.project_dir / "terraform" / "stacks" / "local" / name, "{}")
     after = project.store.of_working_tree()
@@ -63,7 +63,7 @@ async def test_terraform_runs_the_kept_copy(project: Any) -> None:
     assert planned.stack.source_dir == project.store.source_dir(project.store.of_working_tree(), "local")
 
 
-def test_a_copy_holds_what_the_digest_covers_and_caches_of_its_own(project: Any) -> None:
+def test_a_copy_has_only_the_files_that_the_digest_covers_and_new_caches(project: Any) -> None:
     package = project.workspace.project_dir / "gameserver"
     write(package / "good.py", "GOOD = True\n")
     write(package / "__pycache__" / "good.cpython-313.pyc", "of somewhere else")
@@ -82,7 +82,7 @@ def test_a_copy_holds_what_the_digest_covers_and_caches_of_its_own(project: Any)
     assert kept == {"good.py", "linked.py", "word"}
 
 
-def test_rules_of_a_studios_package_lie_beside_the_game_server(project: Any) -> None:
+def test_the_package_with_a_studios_rules_is_a_part_of_the_release(project: Any) -> None:
     root = project.workspace.project_dir
     write(root / "studio" / "chess.py", "rules = None\n")
     before = project.store.of_working_tree()
@@ -101,7 +101,7 @@ def test_rules_of_a_studios_package_lie_beside_the_game_server(project: Any) -> 
 
 
 @pytest.mark.parametrize("part", ["gameserver", "terraform"])
-def test_a_release_without_a_part_that_runs_is_refused(project: Any, part: str) -> None:
+def test_a_release_without_the_game_server_or_terraform_code_is_refused(project: Any, part: str) -> None:
     shutil.rmtree(project.workspace.project_dir / part)
     with pytest.raises(NotFoundError, match="a release needs the"):
         project.store.of_working_tree()
@@ -123,8 +123,8 @@ async def test_a_change_of_the_web_client_is_deployed_and_rolled_back(project: A
     assert (Path(back.variables["web_dir"]) / "style.css").read_text() == "old"
 
 
-async def test_a_release_of_an_earlier_version_is_listed_and_comes_back(project: Any) -> None:
-    """Digests had 16 digits, and the web client was a part of the game server."""
+async def test_a_release_of_an_earlier_version_is_listed_and_can_be_restored(project: Any) -> None:
+    """Restore a release whose digests have 16 digits and whose web client is a part of the game server."""
     await project.deploy(regions=[REGION])
     releases: UnitReleases = project.releases(REGION)
     now = releases.current()
@@ -140,12 +140,12 @@ async def test_a_release_of_an_earlier_version_is_listed_and_comes_back(project:
     variables |= {"revision": old.game, "release_dir": str(folder / "game" / old.game)}
     path = project.workspace.region_dir("test", REGION) / "releases.json"
     entries = json.loads(path.read_text())
-    # As an earlier version wrote it: without a digest of the web client.
+    # An earlier version of mjctl wrote entries without a digest of the web client.
     entry = {"game": old.game, "terraform": old.terraform, "config": old.config, "commit": old.commit}
     entry |= {"revision": "ignored", "variables": variables, "applied_at": now.applied_at, "standing": "applied"}
     path.write_text(json.dumps([*entries, entry]))
 
-    assert [one.release for one in releases.entries()] == [now.release, old]
+    assert [entry.release for entry in releases.entries()] == [now.release, old]
     assert old.revision == digest_revision(old)
     (planned,) = await project.deployment.plan(
         [project.planner.for_rollback(REGION, releases.last_good(other_than=now.revision))]
@@ -159,11 +159,11 @@ async def test_a_release_of_an_earlier_version_is_listed_and_comes_back(project:
 
 
 def digest_revision(release: Release) -> str:
-    """The revision as earlier versions made it."""
+    """Return the revision as earlier versions computed it."""
     return hashlib.sha256("\0".join((release.game, release.terraform, release.config)).encode()).hexdigest()[:12]
 
 
-def test_the_digest_of_a_copy_is_that_of_the_checkout(project: Any) -> None:
+def test_a_copy_has_the_same_digest_as_the_checkout(project: Any) -> None:
     release = project.store.of_working_tree()
     project.store.keep(release)
     kept = project.store.game_dir(release)

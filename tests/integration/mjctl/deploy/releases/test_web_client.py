@@ -1,4 +1,4 @@
-"""The web client is published to a bucket as it is served by the API, and looked at there."""
+"""The files of the web client are published to a bucket of an emulated AWS, as the API serves them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cloudfront(emulators: Emulators) -> Any:
 
 @pytest.fixture(scope="module")
 def distribution(cloudfront: Any) -> str:
-    made = cloudfront.create_distribution(
+    answer = cloudfront.create_distribution(
         DistributionConfig={
             "CallerReference": "test",
             "Comment": "",
@@ -64,10 +64,10 @@ def distribution(cloudfront: Any) -> str:
             },
         }
     )
-    return str(made["Distribution"]["Id"])
+    return str(answer["Distribution"]["Id"])
 
 
-def test_the_bucket_holds_the_client_and_nothing_else(s3: Any, cloudfront: Any, distribution: str) -> None:
+def test_the_bucket_has_the_files_of_the_client_and_no_other_files(s3: Any, cloudfront: Any, distribution: str) -> None:
     files = web_client.client_files(WEB, load_environment(PROJECT, "prod"))
     s3.put_object(Bucket=BUCKET, Key="left-over.js", Body=b"old")
     done = web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)
@@ -85,7 +85,7 @@ def test_the_bucket_holds_the_client_and_nothing_else(s3: Any, cloudfront: Any, 
     assert batch["InvalidationBatch"]["Paths"]["Items"] == ["/*"]
 
 
-def test_only_what_changed_is_published_again(s3: Any, cloudfront: Any, distribution: str, tmp_path: Path) -> None:
+def test_only_changed_files_are_published_again(s3: Any, cloudfront: Any, distribution: str, tmp_path: Path) -> None:
     environment = load_environment(PROJECT, "prod")
     files = web_client.client_files(WEB, environment)
     web_client.publish(files, s3, cloudfront, bucket=BUCKET, distribution_id=distribution)

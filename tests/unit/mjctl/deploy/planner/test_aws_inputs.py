@@ -28,26 +28,26 @@ def contract(environment: Environment) -> dict[str, Any]:
 
 
 def variables(name: str) -> dict[str, dict[str, Any]]:
-    found = environment(name)
+    loaded = environment(name)
     return {
-        "foundation": aws_inputs.foundation(found, STATE),
-        "region": aws_inputs.region(found, list(found.regions)[-1], contract(found), PACKAGE),
-        "edge": aws_inputs.edge(found, contract(found), {}),
+        "foundation": aws_inputs.foundation(loaded, STATE),
+        "region": aws_inputs.region(loaded, list(loaded.regions)[-1], contract(loaded), PACKAGE),
+        "edge": aws_inputs.edge(loaded, contract(loaded), {}),
     }
 
 
 @pytest.mark.parametrize("name", ["dev", "staging", "prod", "sandbox"])
-def test_the_stacks_declare_what_they_are_given_and_are_given_what_they_need(name: str) -> None:
-    """Terraform only warns of a variable that nobody declares: a misspelt one would be a setting without effect."""
+def test_each_stack_declares_every_given_variable_and_gets_every_required_variable(name: str) -> None:
+    """Check names here, because Terraform only warns of a misspelt variable, which then has no effect."""
     for stack, given in variables(name).items():
         text = (WORKSPACE.stack_dir(stack) / "variables.tf").read_text(encoding="utf-8")
         blocks = re.findall(r'^variable "(\w+)" \{\n(.*?)^\}', text, re.MULTILINE | re.DOTALL)
-        declared = {found for found, _ in blocks}
-        needed = {found for found, body in blocks if not re.search(r"^  default\b", body, re.MULTILINE)}
-        assert needed <= given.keys() <= declared, stack
+        declared = {variable for variable, _ in blocks}
+        required = {variable for variable, body in blocks if not re.search(r"^  default\b", body, re.MULTILINE)}
+        assert required <= given.keys() <= declared, stack
 
 
-def test_sizes_that_the_file_leaves_out_are_left_to_the_stack() -> None:
+def test_sizes_that_the_environments_file_omits_keep_the_defaults_of_the_stack() -> None:
     region = variables("prod")["region"]
     assert region["cache"] == {}
     assert region["database"] == {}
@@ -55,7 +55,7 @@ def test_sizes_that_the_file_leaves_out_are_left_to_the_stack() -> None:
     assert "log_retention_days" not in region
 
 
-def test_sizes_of_the_file_are_handed_on() -> None:
+def test_sizes_in_the_environments_file_are_passed_to_the_stack() -> None:
     dev = variables("dev")
     assert dev["region"]["cache"] == {"node_type": "cache.t4g.small", "replicas": 1}
     assert dev["region"]["network"]["nat"] == "single"
@@ -63,17 +63,17 @@ def test_sizes_of_the_file_are_handed_on() -> None:
     assert dev["edge"]["price_class"] == "PriceClass_100"
 
 
-def test_after_a_failover_each_region_is_told_whether_it_has_the_writer() -> None:
-    found = environment("prod")
-    database = found.account.database.model_copy(update={"writer_region": "eu-west-1"})
-    moved = found.model_copy(update={"aws": found.account.model_copy(update={"database": database})})
+def test_after_a_failover_the_variable_writer_is_true_only_in_the_region_with_the_writer() -> None:
+    prod = environment("prod")
+    database = prod.account.database.model_copy(update={"writer_region": "eu-west-1"})
+    moved = prod.model_copy(update={"aws": prod.account.model_copy(update={"database": database})})
     writers = {
         name: aws_inputs.region(moved, name, contract(moved), PACKAGE)["database"]["writer"] for name in moved.regions
     }
     assert writers == {"us-east-1": False, "eu-west-1": True, "ap-northeast-1": False}
 
 
-def test_the_pipeline_gets_roles_only_where_there_is_one() -> None:
+def test_roles_for_a_pipeline_exist_only_if_the_environments_file_names_a_pipeline() -> None:
     assert variables("dev")["foundation"]["ci"] is None
     ci = variables("prod")["foundation"]["ci"]
     assert ci["state_bucket"] == "states"
@@ -82,7 +82,7 @@ def test_the_pipeline_gets_roles_only_where_there_is_one() -> None:
     assert variables("staging")["foundation"]["ci"]["subjects"]["drill"] == ["repo:studio/arena:ref:refs/heads/main"]
 
 
-def test_only_a_real_account_is_protected_by_itself() -> None:
+def test_only_a_real_account_is_protected_by_default() -> None:
     assert variables("prod")["region"]["protect"] is True
     assert variables("sandbox")["region"]["protect"] is False
     assert variables("staging")["foundation"]["protect"] is False
@@ -93,7 +93,7 @@ def test_a_region_pulls_the_image_from_its_own_registry_by_digest() -> None:
     assert image == f"123456789012.dkr.ecr.ap-northeast-1.amazonaws.com/arena/game@sha256:{'ab' * 32}"
 
 
-def test_a_service_can_always_grow() -> None:
+def test_the_maximum_of_tasks_is_always_larger_than_the_minimum() -> None:
     prod = environment("prod")
     assert aws_inputs.tasks(prod, "us-east-1", 4) == {"min_tasks": 12, "max_tasks": 120}
     assert aws_inputs.tasks(prod, "us-east-1", 50) == {"min_tasks": 150, "max_tasks": 153}

@@ -11,7 +11,7 @@ DRIFTED = UnitResult("us-east-1", UnitOutcome.PLANNED, add=2, remove=2, changes=
 
 
 @pytest.mark.parametrize(
-    ("ignore", "left"),
+    ("ignore", "remaining"),
     [
         ([], (API, SERVER)),
         (["module.other.*"], (API, SERVER)),
@@ -21,14 +21,16 @@ DRIFTED = UnitResult("us-east-1", UnitOutcome.PLANNED, add=2, remove=2, changes=
         (["*"], ()),
     ],
 )
-def test_only_what_fits_a_whole_glob_is_overlooked(ignore: list[str], left: tuple[Change, ...]) -> None:
+def test_a_change_is_ignored_only_if_a_glob_matches_the_whole_address(
+    ignore: list[str], remaining: tuple[Change, ...]
+) -> None:
     result = ignore_expected_drift(DRIFTED, ignore)
-    assert result.changes == left
-    assert set(result.ignored) == {API, SERVER} - set(left)
-    assert result.outcome is (UnitOutcome.PLANNED if left else UnitOutcome.UNCHANGED)
-    assert (result.add, result.remove) == (len(left), len(left))
+    assert result.changes == remaining
+    assert set(result.ignored) == {API, SERVER} - set(remaining)
+    assert result.outcome is (UnitOutcome.PLANNED if remaining else UnitOutcome.UNCHANGED)
+    assert (result.add, result.remove) == (len(remaining), len(remaining))
 
 
-def test_a_failure_stays_one() -> None:
+def test_a_failed_unit_stays_failed_although_all_its_changes_are_ignored() -> None:
     failed = UnitResult("us-east-1", UnitOutcome.FAILED, changes=(API,))
     assert ignore_expected_drift(failed, ["*"]).outcome is UnitOutcome.FAILED

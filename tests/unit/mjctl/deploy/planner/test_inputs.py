@@ -1,4 +1,4 @@
-"""Names of a local region's parts: made in Python, passed to the Terraform code, and stable over versions."""
+"""The names of a local region's parts come from Python, reach the Terraform code and stay the same over versions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def code() -> str:
     return "\n".join(path.read_text() for path in sorted(STACK.glob("*.tf")))
 
 
-def test_the_names_of_game_servers_are_those_that_earlier_versions_made() -> None:
-    """Another name would replace the server: earlier Terraform code made `game-${zone}-${number}`."""
+def test_the_names_of_game_servers_are_the_names_of_earlier_versions() -> None:
+    """Check the form `game-${zone}-${number}` of earlier versions, because a new name would replace the server."""
     assert game_servers(["us-east-1b", "us-east-1a"], 2) == {
         "game-us-east-1b-1": "us-east-1b",
         "game-us-east-1b-2": "us-east-1b",
@@ -25,7 +25,7 @@ def test_the_names_of_game_servers_are_those_that_earlier_versions_made() -> Non
     }
 
 
-def test_the_terraform_code_makes_no_name_of_a_game_server_itself() -> None:
+def test_the_terraform_code_contains_no_name_of_a_game_server() -> None:
     assert "game-${" not in code()
     assert "for_each = var.servers" in re.sub(r" +", " ", code())
 

@@ -39,16 +39,16 @@ def test_every_store_of_data_is_protected_by_name(resource_type: str, action: st
     assert violation.what.startswith(f"{action}: ")
 
 
-def test_the_list_of_protected_types_is_the_one_tested_here() -> None:
+def test_every_protected_type_is_tested_here() -> None:
     assert set(policy.PROTECTED) == PROTECTED
 
 
 @pytest.mark.parametrize("action", ["update", "create", "read", "forget", "move", "import"])
-def test_what_keeps_the_data_is_allowed(action: str) -> None:
+def test_an_action_that_keeps_the_data_is_allowed(action: str) -> None:
     assert policy.violations([change("aws_rds_cluster", action)]) == ()
 
 
-def test_other_resources_may_go() -> None:
+def test_a_resource_without_players_data_may_be_deleted() -> None:
     assert policy.violations([change("aws_ecs_service", "delete")]) == ()
 
 
@@ -57,7 +57,7 @@ def test_the_type_does_not_depend_on_the_address(address: str) -> None:
     assert len(policy.violations([Change(address, "delete", resource_type="aws_dynamodb_table")])) == 1
 
 
-def test_an_address_that_only_reads_like_a_store_is_no_store() -> None:
+def test_an_address_that_contains_a_protected_type_does_not_make_a_resource_protected() -> None:
     assert policy.violations([change("aws_kms_alias", "delete", 'aws_kms_alias.this["aws_kms_key.b"]')]) == ()
 
 
@@ -96,13 +96,13 @@ def block(region: str, **more: Any) -> dict[str, Any]:
     ],
 )
 def test_an_update_that_removes_a_replica_loses_its_items(before: list[str], after: list[str], lost: list[str]) -> None:
-    found = policy.violations(table_update([*map(block, before)], [*map(block, after)]))
-    assert [violation.what.split(" in ")[1].split(":")[0] for violation in found] == lost
+    violations = policy.violations(table_update([*map(block, before)], [*map(block, after)]))
+    assert [violation.what.split(" in ")[1].split(":")[0] for violation in violations] == lost
 
 
 def test_replicas_that_are_not_known_yet_count_as_lost() -> None:
     (violation,) = policy.violations(table_update([block("eu-west-1")], [], unknown=True))
-    assert "not known" in violation.what
+    assert "does not say which regions keep" in violation.what
 
 
 def test_a_computed_attribute_of_a_replica_is_no_loss() -> None:
@@ -114,7 +114,7 @@ def test_a_computed_attribute_of_a_replica_is_no_loss() -> None:
     assert policy.violations(changes) == ()
 
 
-def test_every_loss_is_named_with_its_region_and_the_way_on() -> None:
+def test_a_refusal_names_every_loss_with_its_region_and_the_next_step() -> None:
     lost = policy.violations([change("aws_kms_key", "replace", "aws_kms_key.data"), change("aws_s3_bucket", "delete")])
     results = [
         UnitResult("us-east-1", UnitOutcome.PLANNED),
@@ -123,7 +123,8 @@ def test_every_loss_is_named_with_its_region_and_the_way_on() -> None:
     policy.require(results[:1])
     with pytest.raises(RefusedError) as caught:
         policy.require(results)
-    assert "eu-west-1: aws_kms_key.data: replace: what was encrypted with it would be lost" in caught.value.what
+    lost_key = "eu-west-1: aws_kms_key.data: replace: all data that was encrypted with the key would be lost"
+    assert lost_key in caught.value.what
     assert "module.a.aws_s3_bucket.this" in caught.value.what
     assert caught.value.where == "eu-west-1"
     assert "--allow-data-loss" in str(caught.value.hint)
