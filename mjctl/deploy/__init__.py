@@ -5,7 +5,7 @@ names the modules in the order of a deploy, which is also a good order to read t
 
 1. `session` is the entry point. A program creates a `DeploySession` and calls one of its methods: plan, deploy, drift,
    rollback, scale, destroy, bootstrap. The commands of `mjctl.cli` do the same.
-2. `operation` locks all units or none. It runs each piece of work in an event loop, asks for approval, and records
+2. `operation` locks all units or none. An operation runs Terraform in an event loop, asks for approval, and records
    the run in the `history`.
 3. `planner` computes the desired state of a unit. `desired_state` does so for the target `local`, `production` for the
    stacks on AWS. `inputs` and `aws_inputs` compute the Terraform variables. `observation` finds missing parts of a
@@ -28,5 +28,5 @@ names the modules in the order of a deploy, which is also a good order to read t
 
 `mjctl.terraform` runs Terraform on one stack: `operations` (init, plan, apply), `runner` (processes and signals),
 `lock`, and `plan_file` (the seal of a saved plan). This package does not import the health checks. The caller passes
-a gate that runs them, see `mjctl.operations.health`.
+a gate that runs the health checks, see `mjctl.operations.health`.
 """

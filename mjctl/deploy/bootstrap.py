@@ -81,7 +81,7 @@ class Bootstrap:
 
 
 def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
-    """Find out how far earlier runs of `bootstrap` got, and copy the Terraform code for this run.
+    """Read how much work earlier runs of `bootstrap` have finished, and copy the Terraform code for this run.
 
     Raises:
         ConfigError: The credentials belong to another account than the environment's file names.
@@ -105,7 +105,7 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         _lay_out(workspace, code)
         if moved:
             (stack.source_dir / _OVERRIDE).write_text(_IN_THE_BUCKET, encoding="utf-8")
-            # A run that was killed just after it had moved the state left a copy of the state on this machine.
+            # A run that was killed just after the move of the state may have left a copy of the state on this machine.
             _remove_local_state(stack)
         else:
             (stack.source_dir / _IMPORTS).write_text(_imports(environment.project, account), encoding="utf-8")
@@ -154,7 +154,7 @@ async def move_state(runner: Runner, bootstrap: Bootstrap) -> None:
     """Move the state of `bootstrap` from this machine into the new bucket.
 
     Raises:
-        TerraformError, Interrupted: The state is still on this machine. The next run moves it.
+        TerraformError, Interrupted: The state is still on this machine. The next run moves the state.
     """
     unmoved = bootstrap.desired.stack
     if not isinstance(unmoved, _Unmoved):

@@ -101,8 +101,8 @@ def locked(
     """Lock the units of all `stacks`, or none of them.
 
     Args:
-        purpose: The command that needs the locks. Other runs that wait for a lock show it.
-        message: The operator's reason for the run, which waiting runs show too.
+        purpose: The command that needs the locks. Other runs that wait for a lock show the command.
+        message: The operator's reason for the run. Other runs that wait for a lock show the reason too.
         wait_seconds: The time to wait for a unit that another run has locked.
         on_wait: Receives the holder of a lock that this run waits for.
 
@@ -185,7 +185,7 @@ class Deployment:
 
         Raises:
             NotFoundError: The folder has no plan of a unit.
-            ConflictError: A plan does not fit the desired state of its unit. No plan is used then.
+            ConflictError: A plan does not fit the desired state of its unit. In that case no plan of any unit is used.
         """
         await self._init(states)
         saved = [
@@ -207,7 +207,7 @@ class Deployment:
     async def remove_old_code(self, results: Sequence[UnitResult]) -> None:
         """Remove the code of releases that no unit needs.
 
-        A failure is only reported as a note, so that it does not hide the results of the units.
+        A failure of the removal is reported as a note only, because an error would hide the results of the units.
         """
         try:
             await asyncio.to_thread(self.store.prune)

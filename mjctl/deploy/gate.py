@@ -7,9 +7,9 @@ An observation runs every health check of the region once. The results count as 
   emulated AWS.
 - A check that AWS throttled counts neither for nor against the region, because its part may be broken or not.
 
-An observation is good if it is not bad, if at least one critical check ran, and if AWS throttled no critical check.
-An observation that is neither good nor bad proves nothing, so that the gate repeats it. A region is unhealthy if
-several observations in a row prove nothing.
+An observation is good if at most `max_failures` checks failed, at least one critical check ran, and AWS throttled no
+critical check. An observation that is neither good nor bad proves nothing, and the gate observes the region again. A
+region is unhealthy if several observations in a row prove nothing.
 """
 
 from __future__ import annotations

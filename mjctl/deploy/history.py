@@ -1,6 +1,6 @@
 """The history of an environment: the operator, time, reason and outcome of every run.
 
-A run writes one line of JSON when it starts and another line when it ends. A killed run has only the first line.
+A run writes a line of JSON at its start and another line at its end. A killed run has only the first line.
 
 On this machine the lines are in `<home>/<environment>/history.jsonl`. On AWS each run has its own object in the state
 bucket, `<project>-<environment>/history/<UTC>-<id>.jsonl`, so that runs on two machines never write the same object.
@@ -52,20 +52,20 @@ class UnitRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """Describes one run.
+    """Describes one run of a command that changes units.
 
     Attributes:
-        id: Eight hexadecimal digits.
+        id: The id of the run, as eight hexadecimal digits.
         at: The local time at which the run started, in ISO 8601 with its UTC offset.
-        command: The command, e.g. `deploy`.
-        who: The operator, as `user@host`.
+        command: The name of the command, e.g. `deploy`.
+        who: The operator who started the run, as `user@host`.
         message: The operator's reason for the run, or None.
         revision: The revision that the run deployed, or None if the run deployed none.
         commit: The git commit of that revision, or None if it is unknown.
         names: The units of the run.
-        regions: The result of each unit. Empty while the run is active, and if the run was killed.
-        exit_code: The exit code, or None while the run is active or if it was killed.
-        seconds: The wall time, or None while the run is active or if it was killed.
+        regions: The result of each unit, or () for a run that is active or was killed.
+        exit_code: The exit code, or None for a run that is active or was killed.
+        seconds: The wall time, or None for a run that is active or was killed.
     """
 
     id: str
@@ -177,7 +177,7 @@ def _region_record(result: UnitResult) -> UnitRecord:
         revision=result.revision,
         refused=result.refused,
         seconds=round(result.seconds, 2),
-        # Keep the first line only, because Terraform's output can be long. The log of the unit has all of it.
+        # Keep the first line of the error only, because Terraform's output can be long. The unit's log has all lines.
         error=result.error.what.splitlines()[0] if result.error else None,
     )
 

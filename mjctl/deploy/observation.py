@@ -59,8 +59,8 @@ class Observation:
 def missing_parts(stack: Stack) -> frozenset[str]:
     """Return the parts of a local region that the last apply created and that are missing now.
 
-    Certificates that expire soon count as missing. This function reads files and asks the supervisor only. `observe`
-    reads the data stores too.
+    Certificates that expire soon count as missing. `missing_parts` reads only files and the state of the supervisor.
+    `observe` reads the data stores too.
     """
     if not stack.exists():
         return frozenset()
@@ -94,7 +94,7 @@ def observe(stack: Stack) -> Observation:
     notes: list[str] = []
     failure: MjctlError | None = None
     if "aws" in missing:
-        # The emulated AWS does not run, so that its content cannot be compared now. The repair compares it later.
+        # The emulated AWS does not run, so that only the repair can compare its content with the last apply.
         missing.add(DATA_PLANE_REPAIR)
     elif DATA_PLANE not in missing:
         try:

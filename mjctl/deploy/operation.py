@@ -140,8 +140,8 @@ class Operation:
             rollout: The order of the units, and whether to roll back; by default all units at once.
             gate: Checks the health of each changed region. The gate is not used if no unit has changes.
             release: The release that is deployed, or None for another operation than a deploy.
-            kept: The folder of saved plans. They stay there if the changes are not approved. Once the rollout has
-                begun, they are removed.
+            kept: The folder of saved plans, or None. Saved plans stay in the folder if the changes are not approved,
+                and are removed after the rollout.
 
         Returns:
             The result of each unit, in the order of `planned`.
@@ -160,7 +160,7 @@ class Operation:
                 discard(planned)
             raise
         if release is not None:
-            # The operator may have answered after hours. Another run may have removed the unused code meanwhile.
+            # The operator may have approved the plan hours later, and another run may have removed the unused code.
             self.store.keep(release)
         changed = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in results)
 
@@ -214,7 +214,7 @@ class Operation:
         return results
 
     def run(self, work: Callable[[Deployment], Coroutine[Any, Any, _T]]) -> _T:
-        """Run `work` in a new event loop with a reporter, until it ends or the session is stopped."""
+        """Run `work` in a new event loop with a reporter, until the work ends or the session is stopped."""
 
         async def main() -> _T:
             cancellation = Cancellation()

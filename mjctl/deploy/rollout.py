@@ -34,7 +34,7 @@ class RolloutPlan:
     """Describes the order of the regions in a rollout.
 
     Attributes:
-        strategy: The kind of order.
+        strategy: The order of the regions: all at once, one after another, or one region first.
         canary: The region that the strategy `canary` changes first. None means the first region of the rollout.
         rollback: Roll a region back automatically if it fails or is unhealthy.
     """
@@ -71,8 +71,8 @@ class Rollout:
 
         Args:
             planned: The units with their plans.
-            unserved: The regions that no player can reach yet. The gate cannot check these regions, because it logs in
-                and plays as a player does.
+            unserved: The regions that no player can reach yet. The gate cannot check these regions, because some of
+                its health checks log in and play as a player does.
 
         Returns:
             The results in the order of `planned`.
@@ -89,7 +89,7 @@ class Rollout:
     async def _check(self, result: UnitResult, visible: bool) -> UnitResult:
         """Check one region, and roll it back if the plan of the rollout says so.
 
-        An exception becomes the result of this region, so that it does not end the work on other regions.
+        An exception becomes the result of this region and does not end the work on other regions.
         """
         try:
             return await self._check_and_restore(result, visible)
@@ -157,7 +157,7 @@ class Rollout:
         """Check with the gate whether the region is healthy after a rollback to `revision`.
 
         Returns:
-            The error if the region is still unhealthy. None if it is healthy, and None without a gate.
+            The error if the region is still unhealthy. None if the region is healthy, and None without a gate.
         """
         if self._gate is None:
             return None

@@ -1,11 +1,11 @@
-"""Provides the entry point of every operation that runs Terraform. A program can call it without a console.
+"""Provides DeploySession, with which a program runs deploys and other operations without a console.
 
     session = DeploySession(workspace, environment)
     result = session.deploy(["us-east-1"], approve=lambda planned: True)
 
 Each method of DeploySession locks its units, plans, asks for approval, applies, and records the run in the history.
-The methods block. They may be called in any thread, because they install no signal handler. A coroutine calls them
-through `asyncio.to_thread`.
+The methods of DeploySession block. Any thread may call a method, because no method installs a signal handler. A
+coroutine calls a method through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class DeploySession:
     def stop(self) -> None:
         """Stop the session, as Ctrl-C stops a command. Any thread may call this method.
 
-        Terraform finishes the resource on which it works and saves its state. The session applies nothing afterwards,
+        Terraform finishes its current resources and saves its state. The session applies nothing afterwards,
         neither in the current call nor in later calls.
         """
         self._stop.set()
@@ -303,8 +303,8 @@ class DeploySession:
         """Create the state bucket of the environment's account, or correct its settings.
 
         Args:
-            approve: Receives the bucket's description and the plan, and returns True to apply the plan. It is called
-                only if the plan has changes.
+            approve: Receives the bucket's description and the plan, and returns True to apply the plan. A plan without
+                changes needs no approval.
 
         Returns:
             The bucket's description, and the result of the apply.
@@ -318,7 +318,7 @@ class DeploySession:
         name = self.environment.name
         if self.environment.target == "local":
             raise UsageError(
-                f"environment `{name}` needs no state bucket: it keeps its states on this machine",
+                f"environment `{name}` needs no state bucket, because its states are on this machine",
                 where=f"configs/{name}.yaml: target local",
                 hint="name an environment whose target is aws or sandbox with --env",
             )
@@ -377,7 +377,7 @@ class DeploySession:
         """Check that this machine can run a local region, before any work starts.
 
         Raises:
-            DependencyError: A program or a user account is missing. The hint says how to install it.
+            DependencyError: A program or a user account is missing. The error's hint says how to install it.
         """
         if self.environment.target == "local":
             from mjctl.local.layout import Layout

@@ -1,7 +1,7 @@
 """Deploys units that need the outputs of other units, stage by stage.
 
-A unit is planned before the first stage if the outputs that it needs are known. Otherwise it is planned after the
-stage that publishes them.
+A unit is planned before the first stage if all outputs that the unit needs are known. Other units are planned after
+the stage that publishes the missing outputs.
 """
 
 from __future__ import annotations

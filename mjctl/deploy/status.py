@@ -15,7 +15,7 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class UnitStatus:
-    """Describes one unit.
+    """Describes the status of one unit.
 
     Attributes:
         unit: The name of the unit: a region, `foundation` or `edge`.

@@ -106,7 +106,7 @@ class ProductionTeardown:
     def keeps_edge(self) -> bool:
         """Return True if the edge stays, because other regions remain.
 
-        The edge is then changed first, so that it sends no players to the regions `leaving`.
+        An edge that stays is changed before the regions are destroyed, so that no players are sent to these regions.
         """
         return bool(self.remaining)
 

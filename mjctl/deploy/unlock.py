@@ -25,13 +25,14 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
 
     Args:
         unit: The name of the unit.
-        lock_id: The id of the lock. It confirms that a lock of another machine may be removed.
+        lock_id: The id of the lock, or None. A lock of another machine is removed only if its id is given.
 
     Returns:
         A sentence that says which lock was found and removed.
 
     Raises:
-        LockedError: A process of this machine holds the lock, or another machine holds it and `lock_id` is not its id.
+        LockedError: A process of this machine holds the lock, or another machine holds a lock with another id than
+            `lock_id`.
     """
     stack = Stack.of_unit(workspace, environment, unit)
     holder = held_by(stack)
@@ -40,7 +41,7 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
             f"another run works on {unit}: `{holder.get('purpose')}` by {holder.get('user')}@{holder.get('host')}, "
             f"pid {holder.get('pid')}",
             where=stack.where,
-            hint="wait until that run ends, or stop it with Ctrl-C; a run that is stopped so releases its lock",
+            hint="wait until that run ends, or stop that run with Ctrl-C, which releases the lock too",
         )
     if stack.remote is not None:
         return _unlock_remote(stack, stack.remote, lock_id)
@@ -52,7 +53,7 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
     note = remote.lock()
     if note is None:
         return f"nothing to unlock: {stack.unit} has no lock"
-    # A damaged note has no id. The operator confirms the removal with this word instead.
+    # A damaged lock note has no id. The operator confirms its removal with the word `damaged` instead of an id.
     noted_id, holder = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
     if lock_id is None and holder != f"{user_name()}@{socket.gethostname()}":
         raise LockedError(

@@ -24,7 +24,7 @@ from mjctl.models.drained import Drained
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, UnreachableError
 
 _HAND_OVER_SECONDS = 60.0
-# A new task pulls its image, starts, registers and passes the load balancer's health checks in this time.
+# Within ten minutes a new task pulls its image, starts, registers and passes the load balancer's health checks.
 _REPLACED_SECONDS = 600.0
 _POLL_SECONDS = 2.0
 

@@ -136,7 +136,8 @@ async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> Non
 
     Args:
         contract: The contract of the region to close.
-        elsewhere: The regions that the region's API names to players. On AWS they are not used, because DNS decides.
+        elsewhere: The regions that the region's API names to players. On AWS DNS decides, so that the argument is
+            ignored.
 
     Raises:
         UnreachableError: The region's Redis does not answer, so that its API cannot send players away, or AWS does not

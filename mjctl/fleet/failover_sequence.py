@@ -5,7 +5,7 @@ A program can call this module without a console.
 The writer moves before the players. If the writer cannot move, nothing is changed. If the players moved first and the
 writer then failed to move, players would be in regions that cannot write, and DNS caches would delay their return.
 
-The methods block. A coroutine calls them through `asyncio.to_thread`.
+The methods of Failover block. A coroutine calls a method through `asyncio.to_thread`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Moves the writer of the Aurora global database to another region.
 
-A switchover waits until the target has every row, so that it loses no data. It needs the writer's region to answer.
-A failover uses the rows that the target has and may lose the newest rows. It is meant for a region that is lost. AWS
-completes a requested switchover or failover even if mjctl is stopped.
+A switchover waits until the target has every row and loses no data, but the writer's region must answer. A failover is
+for a lost region: the target starts with the rows that it has, and the newest rows may be lost. AWS completes a
+requested switchover or failover even if mjctl is stopped.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None
             raise ConflictError(
                 "the writer cannot move: no region that can take players has a copy of the database that is in sync",
                 where=where,
-                hint="`mjctl health --only database-regions` shows the state of every copy",
+                hint="`mjctl health --env ENV --only database-regions` shows the state of every copy",
             )
         return min(ready, key=lambda copy: (copy.lag_ms is None, copy.lag_ms or 0.0, copy.region))
     if database.copy_in(to_region) is None:
@@ -164,7 +164,7 @@ def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None
         f"the writer cannot move to {to_region}: the region cannot take players, it has the writer already, or its "
         "copy is not in sync",
         where=where,
-        hint=f"`mjctl health --region {to_region}` shows the problem; without --to-region mjctl chooses the copy with "
+        hint=f"`mjctl health --env ENV --region {to_region}` shows the problem; without --to-region mjctl chooses the copy with "
         "the smallest lag",
     )
 
@@ -185,7 +185,7 @@ async def move(
 
     Raises:
         ConflictError: AWS is moving the writer to another region, or refuses the move because of a cluster's state.
-        VerificationError: AWS has accepted the move, and it is not complete after 30 minutes.
+        VerificationError: AWS has accepted the move, and the move is not complete after 30 minutes.
         UnreachableError: RDS does not answer, or refuses a request.
         PermissionDeniedError: The credentials may not move the writer.
     """
@@ -193,7 +193,7 @@ async def move(
         raise ConflictError(
             f"AWS is already moving the writer to {database.moving_to}",
             where=f"global cluster {database.name}",
-            hint="repeat the command after that move; `mjctl health --only database-regions` shows its state",
+            hint="repeat the command after that move; `mjctl health --env ENV --only database-regions` shows its state",
         )
     with RegionClients(target) as clients:
         if database.moving_to is None:
@@ -218,7 +218,7 @@ async def _ask(clients: RegionClients, database: GlobalDatabase, copy: Copy, *, 
         raise ConflictError(
             f"AWS refuses to move the writer to {copy.region}: {response['Error'].get('Message')}",
             where=f"global cluster {database.name}",
-            hint="`mjctl health --only 'database*'` shows the state of every copy",
+            hint="`mjctl health --env ENV --only 'database*'` shows the state of every copy",
         ) from error
 
 

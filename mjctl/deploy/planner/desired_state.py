@@ -50,7 +50,7 @@ class DesiredState:
 class Planner(ABC):
     """Computes the desired state of a unit for a deploy, a rollback, a scale command and a drift check.
 
-    The methods change nothing that is deployed. They may reserve ports and copy code into the release store.
+    The methods do not change deployed units. Some methods reserve ports and copy code into the release store.
     """
 
     def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
@@ -86,7 +86,7 @@ class Planner(ABC):
         """
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """Return the desired state of the last apply. A plan of it shows only the changes that happened since then.
+        """Return the desired state of the last apply. A plan of this state shows the changes since the last apply.
 
         Raises:
             NotFoundError: No deploy of the unit was ever completed, or its code is not kept any more.
@@ -97,7 +97,7 @@ class Planner(ABC):
             raise NotFoundError(
                 f"no deploy of {unit} was ever completed, so that there is no earlier state to use",
                 where=stack.where,
-                hint=f"deploy it first: `mjctl deploy --env {stack.environment} "
+                hint=f"deploy {unit} first: `mjctl deploy --env {stack.environment} "
                 + (f"--region {unit}`" if unit in self._environment.regions else "--all-regions`"),
             )
         entry = UnitReleases(stack).current()
@@ -151,7 +151,7 @@ class LocalPlanner(Planner):
 
         Raises:
             NotFoundError: No deploy of the region was ever completed, or its code is not kept any more.
-            UnreachableError: A data store does not answer, so that it may have drifted unnoticed.
+            UnreachableError: A data store does not answer, so that its drift is unknown.
         """
         desired = super().for_last_apply(unit)
         observation = observe(desired.stack)

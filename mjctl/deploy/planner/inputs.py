@@ -136,17 +136,17 @@ def epochs(stack: Stack, names: list[str], observation: Observation | None = Non
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:
-    """Store the epochs of a completed apply, from which the next plan counts. Only local regions have epochs."""
+    """Store the epochs of a completed apply, to which the next plan adds. Does nothing if `variables` has no epochs."""
     if "epochs" not in variables:
         return
     write_private(stack.folder / _EPOCHS, json.dumps(variables["epochs"]))
 
 
 def remove_remains(stack: Stack) -> None:
-    """Stop the remaining processes of a destroyed region and remove its files on this machine. The logs stay.
+    """Stop the remaining processes of a destroyed region and remove its files on this machine.
 
     Processes can remain because Terraform does not run the destroy provisioner of a resource whose creation was
-    interrupted.
+    interrupted. The logs of the region are kept.
     """
     if stack.remote is None:
         daemon.stop(Layout(stack.folder))

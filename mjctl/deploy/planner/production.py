@@ -133,7 +133,7 @@ class ProductionPlanner(Planner):
         return replace(desired, variables={**desired.variables, "regions": regions})
 
     def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
-        """Return `variables` with an archive of the functions that exists on this machine. Build it if necessary."""
+        """Return `variables` with the path of the functions' archive on this machine. Build a missing archive."""
         package = variables["functions"]["package"]
         if (stack.source_dir / package["path"]).is_file():
             return dict(variables)

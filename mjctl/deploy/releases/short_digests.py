@@ -1,6 +1,6 @@
-"""Computes the digests of earlier versions of mjctl, which have 16 hexadecimal digits.
+"""Computes digests as earlier versions of mjctl did, with 16 hexadecimal digits.
 
-They verify the code that such a version has shared.
+Code that an earlier version has shared is verified with these digests.
 """
 
 from __future__ import annotations

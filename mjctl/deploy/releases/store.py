@@ -16,8 +16,8 @@ release for digests, copies and archives.
 The file `releases.json` of a unit lists its releases, newest first (mjctl.terraform.unit_files). On AWS the code is
 shared through the state bucket too, so that a machine can roll back a deploy of another machine (`shared_code`).
 
-A folder is named by the digest of its content. It is renamed to that name when it is complete, so that an incomplete
-folder never has that name.
+A folder is named by the digest of its content. A new folder has a temporary name until its content is complete, so that
+a folder with a digest as its name is always complete.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class ReleaseStore:
         def copy_code(folder: Path) -> None:
             files = terraform_files(terraform)
             _copy(files, folder / "terraform", release.terraform, terraform_files)
-            # Terraform will write more files to the folder. The list tells `share` which files belong to the release.
+            # Terraform will write more files to the folder. `share` reads from the list which files to upload.
             (folder / _FILES).write_text("\n".join(sorted(files)), encoding="utf-8")
             (folder / GAME_PACKAGE).symlink_to(Path("../../game") / release.game / GAME_PACKAGE)
 
@@ -256,7 +256,7 @@ class ReleaseStore:
         return self._folder / "code" / f"{release.terraform}-{release.game}"
 
 
-# `prune` keeps code that is younger than this: between `keep` and the apply, no unit lists the release yet.
+# `prune` keeps code that is younger than ten minutes, because no unit lists a release between `keep` and the apply.
 _PLANNING_SECONDS = 600.0
 
 
@@ -276,7 +276,7 @@ class UnitReleases:
         return next(iter(self.entries()), None)
 
     def mark_started(self, release: Release) -> None:
-        """Record that an apply of `release` starts. If the record stays, the apply was interrupted or has failed."""
+        """Record that an apply of `release` starts. `record_applied` removes the record after a completed apply."""
         self._files.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def interrupted_revision(self) -> str | None:
