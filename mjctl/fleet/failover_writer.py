@@ -164,8 +164,8 @@ def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None
         f"the writer cannot move to {to_region}: the region cannot take players, it has the writer already, or its "
         "copy is not in sync",
         where=where,
-        hint=f"`mjctl health --env ENV --region {to_region}` shows the problem; without --to-region mjctl chooses the copy with "
-        "the smallest lag",
+        hint=f"`mjctl health --env ENV --region {to_region}` shows the problem; without --to-region mjctl chooses the "
+        "copy with the smallest lag",
     )
 
 
