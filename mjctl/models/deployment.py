@@ -117,8 +117,10 @@ class GateVerdict:
     failing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        looks = f"{self.looks} look{'s' if self.looks != 1 else ''} in {self.seconds:.0f} s"
-        return f"healthy, {looks}" if self.healthy else f"unhealthy after {looks}: {'; '.join(self.failing)}"
+        observations = f"{self.looks} observation{'s' if self.looks != 1 else ''} in {self.seconds:.0f} s"
+        if self.healthy:
+            return f"healthy after {observations}"
+        return f"unhealthy after {observations}: {'; '.join(self.failing)}"
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ async def test_two_bad_observations_in_a_row_make_a_region_unhealthy() -> None:
     assert not verdict.healthy
     assert verdict.looks == 3
     assert verdict.failing == ("check-0: summary",)
-    assert "unhealthy after 3 " in str(verdict)
+    assert "unhealthy after 3 observations" in str(verdict)
 
 
 async def test_the_gate_observes_the_region_for_the_whole_soak_time() -> None:

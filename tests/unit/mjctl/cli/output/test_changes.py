@@ -211,6 +211,6 @@ def test_a_column_without_a_value_in_any_region_is_not_shown() -> None:
     watched = UnitResult("eu-west-1", UnitOutcome.UNHEALTHY, verdict=GateVerdict(False, 2, 5.0, ("login: refused",)))
     text = results_on_terminal(applied, watched)
     assert "HEALTH" in text
-    assert "unhealthy after 2 looks in 5 s: login: refused" in " ".join(text.split())
+    assert "unhealthy after 2 observations in 5 s: login: refused" in " ".join(text.split())
     forgotten = UnitResult("eu-west-1", UnitOutcome.PLANNED, changes=(Change("x", "forget"),))
     assert "FORGET" in results_on_terminal(applied, forgotten)

@@ -103,7 +103,7 @@ def test_columns_without_content_are_left_out() -> None:
         UnitResult("a", UnitOutcome.PLANNED, changes=(Change("x", "forget"),), verdict=GateVerdict(True, 1, 1.0))
     )
     assert "| forget |" in text
-    assert "| healthy, 1 look in 1 s |" in text
+    assert "| healthy after 1 observation in 1 s |" in text
     assert ". x  # continues to exist, but Terraform no longer manages it" in text
 
 
