@@ -1,6 +1,11 @@
-"""Backups: a logical archive of a region's stores, written whole or not at all, and what AWS keeps by itself.
+"""Makes, lists, verifies, restores and prunes the backups of a region.
 
-`create`, `verify`, `restore`, `retention` and `drill` work on the portable archive; `archive` has its format, `keys`
-its cryptography; `tables`, `database` and `cache` read and write one kind of store each. `managed` is AWS Backup,
-DynamoDB, Aurora and ElastiCache. What is in an object store is told by `mjctl.backup.catalog`, which health asks too.
+A portable backup is an encrypted archive of the region's stores. An interrupted run leaves no partial backup behind.
+A managed backup is made and kept by AWS.
+
+- `create`, `verify`, `restore`, `retention` and `drill` work on portable backups.
+- `archive` defines the format of a portable backup, and `keys` its cryptography.
+- `tables`, `database` and `cache` read and write the records of one kind of store each.
+- `catalog` lists the portable backups in an object store. The health checks read the catalog too.
+- `managed` covers AWS Backup and the backups of DynamoDB, Aurora and ElastiCache.
 """

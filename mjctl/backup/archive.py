@@ -1,10 +1,10 @@
-"""The archive's format: records in chunks, each compressed, encrypted and bound to its place.
+"""The format of a portable backup: chunks of records that are compressed, encrypted and bound to their position.
 
     <backup id>/<kind>.<name>.<number>   12 bytes nonce, then AES-256-GCM of zstd of a MessagePack array of records
     <backup id>/manifest.json            SignedManifest: parts with counts, digests and the chunks' hashes
 
-A chunk is authenticated together with backup, part and number, so that none can stand in for another. The manifest is
-stored after all else; a backup without one does not exist.
+The encryption of a chunk authenticates the backup's id, the part and the chunk's number. Therefore no chunk can replace
+another chunk. The manifest is stored after all chunks: a backup without a manifest is incomplete.
 """
 
 from __future__ import annotations
@@ -27,30 +27,45 @@ from mjctl.models.errors import NotFoundError, VerificationError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-# Large enough for zstd to find what repeats and for S3's cost a request, small enough to hold several in memory.
+# A large chunk lets zstd find repetitions and saves S3 requests. A small chunk lets several chunks fit into memory.
 CHUNK_BYTES = 4 * 1024 * 1024
 _ZSTD_LEVEL = 3
 _NONCE_BYTES = 12
-# Chunks of one part that are being sealed, stored or fetched at the same time.
+# Maximum number of chunks of one part that are encrypted, stored or fetched at the same time.
 _CHUNKS_AT_A_TIME = 4
+# Why a part is damaged although each of its chunks is intact.
+OTHER_RECORDS = "its records differ from the records that the manifest counts"
 
 
 class DamagedObject(VerificationError):
-    """One object is not what was written. `name` is its name within the backup."""
+    """Reports that an object of a backup is missing or differs from the object that was written.
 
-    def __init__(self, backup_id: str, name: str, what: str) -> None:
+    Attributes:
+        name: name of the object within the backup.
+        reason: how the object is damaged.
+    """
+
+    def __init__(self, backup_id: str, name: str, reason: str) -> None:
         super().__init__(
-            f"{name}: {what}",
+            f"{name}: {reason}",
             where=backup_id,
-            hint="this backup cannot be restored; `mjctl backup verify` shows all that is wrong with it",
+            hint="this backup cannot be restored; use another backup. `mjctl backup verify` lists all damaged objects",
         )
         self.name = name
-        self.reason = what
+        self.reason = reason
 
 
 @dataclass
 class PartWriter:
-    """Collects the records of one part and stores them chunk by chunk, a few at the same time."""
+    """Collects the records of one part and stores them in chunks, up to four chunks at the same time.
+
+    Attributes:
+        store: the object store that receives the chunks.
+        cipher: encrypts the chunks.
+        backup_id: id of the backup, which is also the folder of its objects.
+        kind: kind of store that the records come from.
+        name: name of the part, unique among the parts of its kind.
+    """
 
     store: ObjectStore
     cipher: AESGCM
@@ -64,6 +79,11 @@ class PartWriter:
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHUNKS_AT_A_TIME))
 
     async def add(self, records: Sequence[bytes]) -> None:
+        """Add records to the part. Each full chunk is stored in the background.
+
+        Raises:
+            MjctlError: an earlier chunk could not be stored.
+        """
         for record in records:
             self._pending.append(record)
             self._pending_bytes += len(record)
@@ -71,7 +91,15 @@ class PartWriter:
                 await self._flush()
 
     async def finish(self, schema: dict[str, Any]) -> Part:
-        """Wait until everything is stored."""
+        """Wait until all chunks are stored, and return the part's description for the manifest.
+
+        Args:
+            schema: what a restore needs to know about the table or relation, as `tables.describe` and
+                `Relation.to_schema` return it.
+
+        Raises:
+            MjctlError: a chunk could not be stored.
+        """
         if self._pending:
             await self._flush()
         chunks = await asyncio.gather(*self._chunks)
@@ -86,6 +114,7 @@ class PartWriter:
         )
 
     async def abort(self) -> None:
+        """Cancel the chunks that are being stored, and wait until their writes have ended."""
         for task in self._chunks:
             task.cancel()
         await asyncio.gather(*self._chunks, return_exceptions=True)
@@ -93,7 +122,8 @@ class PartWriter:
     async def _flush(self) -> None:
         records, self._pending, self._pending_bytes = self._pending, [], 0
         await self._gate.acquire()
-        # A failure ends the part with the next chunk, not only at its end.
+        # A failed chunk stops the part when its next chunk is due. Without this check the failure would appear only in
+        # `finish`, after the whole store has been read.
         for task in self._chunks:
             if task.done():
                 task.result()
@@ -117,23 +147,30 @@ class PartWriter:
         digest.update(records)
         plain = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(msgspec.msgpack.encode(records))
         nonce = os.urandom(_NONCE_BYTES)
-        place = _place(self.backup_id, self.kind, self.name, index)
-        return nonce + self.cipher.encrypt(nonce, plain, place), digest
+        position = _position(self.backup_id, self.kind, self.name, index)
+        return nonce + self.cipher.encrypt(nonce, plain, position), digest
 
 
 @dataclass(frozen=True)
 class ArchiveReader:
-    """Reads parts back; every chunk is checked before its records are handed out."""
+    """Reads the parts of a backup, and checks every chunk before it returns the chunk's records.
+
+    Attributes:
+        store: the object store that contains the backup.
+        cipher: decrypts the chunks.
+        manifest: the backup's manifest, with a verified signature.
+    """
 
     store: ObjectStore
     cipher: AESGCM
     manifest: Manifest
 
     async def read(self, part: Part) -> AsyncGenerator[list[bytes], None]:
-        """Records of `part`, chunk by chunk, a few fetched ahead.
+        """Yield the records of `part`, one list for each chunk. Up to four chunks are fetched in advance.
 
         Raises:
-            DamagedObject: a chunk is missing or altered, or (at the end) the part is not complete.
+            DamagedObject: a chunk is missing or altered. Raised after the last chunk if the records of the part differ
+                from the records that the manifest counts.
         """
         digest = RecordDigest()
         ahead: list[asyncio.Task[list[bytes]]] = []
@@ -149,13 +186,13 @@ class ArchiveReader:
                 task.cancel()
             await asyncio.gather(*ahead, return_exceptions=True)
         if (digest.records, digest.hexdigest()) != (part.records, part.digest):
-            raise DamagedObject(self.manifest.backup_id, part.label, "its records are not those that were counted")
+            raise DamagedObject(self.manifest.backup_id, part.label, OTHER_RECORDS)
 
     async def chunk(self, part: Part, index: int) -> list[bytes]:
-        """Records of one chunk.
+        """Return the records of one chunk.
 
         Raises:
-            DamagedObject: it is missing or altered.
+            DamagedObject: the chunk is missing or altered.
         """
         name = part.object_name(index)
         try:
@@ -170,8 +207,8 @@ class ArchiveReader:
 
         expected, name = part.chunks[index], part.object_name(index)
 
-        def damaged(what: str) -> DamagedObject:
-            return DamagedObject(self.manifest.backup_id, name, what)
+        def damaged(reason: str) -> DamagedObject:
+            return DamagedObject(self.manifest.backup_id, name, reason)
 
         if len(data) != expected.size:
             raise damaged(f"it has {len(data)} bytes, not {expected.size}")
@@ -179,19 +216,21 @@ class ArchiveReader:
             raise damaged("its bytes were changed (SHA-256 differs)")
         nonce, sealed = data[:_NONCE_BYTES], data[_NONCE_BYTES:]
         try:
-            plain = self.cipher.decrypt(nonce, sealed, _place(self.manifest.backup_id, part.kind, part.name, index))
+            plain = self.cipher.decrypt(nonce, sealed, _position(self.manifest.backup_id, part.kind, part.name, index))
             packed = zstandard.ZstdDecompressor().decompress(plain)
             records = msgspec.msgpack.decode(packed, type=list[bytes])
         except InvalidTag:
-            raise damaged("it does not decrypt: it belongs elsewhere, or to another backup") from None
+            raise damaged(
+                "it cannot be decrypted: it was altered, or is a chunk of another position or another backup"
+            ) from None
         except (zstandard.ZstdError, msgspec.DecodeError) as error:
             raise damaged(f"it cannot be unpacked: {error}") from None
         if len(records) != expected.records:
-            raise damaged(f"it holds {len(records)} records, not {expected.records}")
+            raise damaged(f"it contains {len(records)} records, not {expected.records}")
         return records
 
 
-def _place(backup_id: str, kind: Kind, name: str, index: int) -> bytes:
+def _position(backup_id: str, kind: Kind, name: str, index: int) -> bytes:
     parts = (FORMAT.encode(), backup_id.encode(), kind.value.encode(), name.encode(), str(index).encode())
-    # With lengths, or ("ab", "c") would authenticate as ("a", "bc").
+    # Each part is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc") would be the same bytes.
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -1,6 +1,7 @@
-"""Cache namespaces as records: `[key, payload, expiry in ms since the epoch]` in MessagePack.
+"""Reads and writes cache namespaces as records: `[key, payload, expiry in ms since the epoch]` in MessagePack.
 
-A key keeps the moment at which it ends, not the time it had left: what would have expired meanwhile stays gone.
+A record contains the moment at which its key expires, not the remaining time. Therefore a restore does not bring back a
+key that has expired since the backup.
 """
 
 from __future__ import annotations
@@ -17,28 +18,37 @@ _WRITE_BATCH = 1000
 
 
 def select(namespaces: Sequence[str], globs: Sequence[str]) -> list[str]:
-    """Namespaces that the globs choose; one that begins with `!` takes away again, the last that fits decides."""
+    """Return the namespaces that the globs select.
+
+    Args:
+        globs: patterns as in a shell. A pattern that begins with `!` excludes the namespaces that match. The last
+            matching pattern decides.
+    """
     chosen = []
     for name in namespaces:
-        fits = [glob for glob in globs if fnmatchcase(name, glob.removeprefix("!"))]
-        if fits and not fits[-1].startswith("!"):
+        matches = [glob for glob in globs if fnmatchcase(name, glob.removeprefix("!"))]
+        if matches and not matches[-1].startswith("!"):
             chosen.append(name)
     return chosen
 
 
 async def namespaces(redis: RedisClient, globs: Sequence[str]) -> list[str]:
+    """Return the namespaces in the cache that the globs select, as `select` does."""
     return select(await DistributedCache(redis).namespaces(), globs)
 
 
 async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes], None]:
-    """Records of every key of the namespace, in batches. SCAN names a key at least once; here it comes once."""
+    """Yield the records of all keys of the namespace, in batches, each key exactly once.
+
+    Redis' SCAN may return a key more than once: https://redis.io/docs/latest/commands/scan/
+    """
     generation = await redis.execute_command("GET", keys.generation_key(namespace))
     if generation is None:
         return
     prefix = f"{keys.value_prefix(namespace)}{generation.decode()}:".encode()
     seen: set[bytes] = set()
-    async for found in sweep.scan(redis, _literal(prefix.decode()) + "*"):
-        fresh = [physical for physical in dict.fromkeys(found) if physical not in seen]
+    async for batch in sweep.scan(redis, _literal(prefix.decode()) + "*"):
+        fresh = [physical for physical in dict.fromkeys(batch) if physical not in seen]
         seen.update(fresh)
         pipeline = redis.pipeline(transaction=False)
         for physical in fresh:
@@ -46,7 +56,8 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
             pipeline.execute_command("PEXPIRETIME", physical)
         answers = await pipeline.execute(raise_on_error=False)
         for error in answers:
-            # WRONGTYPE: a hash or a list under a value's name. The cache did not write it, and cannot read it.
+            # Redis answers WRONGTYPE for a hash or a list under the name of a value. The cache writes and reads only
+            # strings, so another program wrote that key, and the backup skips it.
             if isinstance(error, Exception) and not str(error).startswith("WRONGTYPE"):
                 raise error
         yield [
@@ -57,11 +68,12 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
 
 
 async def count(redis: RedisClient, namespace: str) -> int:
+    """Return the number of keys in the namespace, by reading all of them."""
     return sum([len(batch) async for batch in scan(redis, namespace)])
 
 
 class NamespaceWriter:
-    """Puts records into a namespace under a new generation: what was there before is unreadable from the start."""
+    """Writes records into a namespace under a new generation, which makes all earlier values unreadable at once."""
 
     def __init__(self, redis: RedisClient, namespace: str) -> None:
         self._redis = redis
@@ -69,11 +81,12 @@ class NamespaceWriter:
         self._prefix = b""
 
     async def begin(self) -> None:
+        """Invalidate the namespace. From now on no server reads the earlier values."""
         generation = await DistributedCache(self._redis).invalidate_namespace(self._namespace)
         self._prefix = f"{keys.value_prefix(self._namespace)}{generation}:".encode()
 
     async def write(self, records: Sequence[bytes]) -> None:
-        """A key that the game has written meanwhile is newer, and stays."""
+        """Write records, except for keys that the game has written since `begin`: their values are newer."""
         for start in range(0, len(records), _WRITE_BATCH):
             pipeline = self._redis.pipeline(transaction=False)
             for record in records[start : start + _WRITE_BATCH]:
@@ -84,7 +97,11 @@ class NamespaceWriter:
 
 
 async def forget(redis: RedisClient, namespace: str) -> int:
-    """Remove a scratch namespace with all that belongs to it; how many values it had."""
+    """Remove a scratch namespace with its values, generation and epoch.
+
+    Returns:
+        The number of values that were removed.
+    """
     cache = DistributedCache(redis)
     await cache.invalidate_namespace(namespace)
     removed = (await cache.reclaim(namespace)).removed
@@ -95,18 +112,28 @@ async def forget(redis: RedisClient, namespace: str) -> int:
 
 
 def encode_record(key: bytes, payload: bytes, ends: int) -> bytes:
-    """`ends` as PEXPIRETIME tells it: -1 for a key without an end."""
+    """Encode one key as a record.
+
+    Args:
+        ends: expiry in milliseconds since the epoch as Redis' PEXPIRETIME returns it; negative for a key that does not
+            expire.
+    """
     return msgspec.msgpack.encode((key, payload, None if ends < 0 else ends))
 
 
 def decode_record(record: bytes) -> tuple[bytes, bytes, int | None]:
+    """Return key, payload and expiry (milliseconds since the epoch; None if the key does not expire)."""
     return msgspec.msgpack.decode(record, type=tuple[bytes, bytes, int | None])
 
 
 def expires_at_ms(record: bytes) -> int | None:
+    """Return the expiry in milliseconds since the epoch, or None if the key does not expire."""
     return decode_record(record)[2]
 
 
 def _literal(text: str) -> str:
-    """Redis reads `[`, `*`, `?` and `\\` as wildcards; braces and colons are plain."""
-    return "".join(f"\\{letter}" if letter in "[]*?\\^" else letter for letter in text)
+    """Escape the characters that have a meaning in a pattern of Redis' SCAN, so that they match themselves.
+
+    Braces and colons have no meaning in such a pattern.
+    """
+    return "".join(f"\\{character}" if character in "[]*?\\^" else character for character in text)

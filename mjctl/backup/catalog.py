@@ -1,4 +1,4 @@
-"""What a look at a backup store shows: whole backups, damaged ones, and what stopped runs have left."""
+"""Lists the backups in an object store: complete backups, damaged backups and the remains of interrupted runs."""
 
 from __future__ import annotations
 
@@ -25,36 +25,41 @@ _READS_AT_A_TIME = 16
 
 
 async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
-    """Every backup in the store, the oldest first. Objects are not read, only manifests; what is no backup is left out.
+    """List all backups in the store, the oldest first. Objects that belong to no backup are ignored.
 
-    Signatures are not checked here: that takes the key, and `verify`.
+    The function reads the manifests, and of all other objects only name and size. It does not check signatures, because
+    that takes the key: see `verify`.
     """
     folders = _folders(await store.list())
     gate = asyncio.Semaphore(_READS_AT_A_TIME)
 
-    async def one(backup_id: str) -> BackupEntry | None:
+    async def read(backup_id: str) -> BackupEntry | None:
         async with gate:
-            return await _look_again(store, backup_id, folders[backup_id])
+            return await _read_entry_unless_pruned(store, backup_id, folders[backup_id])
 
-    entries = await asyncio.gather(*(one(backup_id) for backup_id in sorted(folders)))
+    entries = await asyncio.gather(*(read(backup_id) for backup_id in sorted(folders)))
     return [entry for entry in entries if entry is not None]
 
 
 async def newest_backup(store: ObjectStore) -> BackupEntry | None:
-    """The newest complete backup, found without reading the others' manifests."""
+    """Return the newest complete backup without reading the manifests of older backups; None if there is no backup."""
     folders = _folders(await store.list())
     for backup_id in sorted(folders, reverse=True):
-        entry = await _look_again(store, backup_id, folders[backup_id])
+        entry = await _read_entry_unless_pruned(store, backup_id, folders[backup_id])
         if entry is not None and entry.state is BackupState.COMPLETE:
             return entry
     return None
 
 
 async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False) -> BackupEntry:
-    """The backup with this id, or for `latest` the newest complete one (with `damaged`: the newest of all finished).
+    """Return one backup.
+
+    Args:
+        wanted: the id of the backup, or `latest` for the newest complete backup.
+        damaged: whether `latest` also considers damaged backups.
 
     Raises:
-        NotFoundError: there is none, or it was never finished; says which there are.
+        NotFoundError: the store has no such backup, or the backup is incomplete. The error names the newest backups.
     """
     entries = await read_catalog(store)
     complete = [entry for entry in entries if entry.state is BackupState.COMPLETE]
@@ -64,7 +69,11 @@ async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False)
     for entry in entries:
         if entry.backup_id == wanted:
             if entry.state is BackupState.INCOMPLETE:
-                raise NotFoundError(f"backup {wanted} was never finished", where=store.location)
+                raise NotFoundError(
+                    f"backup {wanted} is incomplete: it has no manifest",
+                    where=store.location,
+                    hint="`mjctl backup list` shows the complete backups, and whether a run still writes this backup",
+                )
             return entry
     known = ", ".join(entry.backup_id for entry in complete[-5:])
     raise NotFoundError(
@@ -83,14 +92,16 @@ def _folders(objects: Sequence[StoredObject]) -> dict[str, list[StoredObject]]:
     return folders
 
 
-async def _look_again(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry | None:
+async def _read_entry_unless_pruned(
+    store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]
+) -> BackupEntry | None:
     try:
-        return await _look(store, backup_id, objects)
+        return await _read_entry(store, backup_id, objects)
     except NotFoundError:
-        return None  # pruned by another since it was listed
+        return None  # Another process has pruned the backup since the objects were listed.
 
 
-async def _look(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry:
+async def _read_entry(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry:
     sizes = {item.name.split("/", 1)[1]: item.size for item in objects}
     signed, problem = None, None
     if MANIFEST_NAME in sizes:
@@ -117,7 +128,7 @@ async def _look(store: ObjectStore, backup_id: str, objects: Sequence[StoredObje
 
 def _first_problem(backup_id: str, signed: SignedManifest, sizes: dict[str, int]) -> str | None:
     if signed.manifest.backup_id != backup_id:
-        return f"{MANIFEST_NAME} is that of another backup"
+        return f"{MANIFEST_NAME} belongs to another backup"
     for name, size in signed.manifest.objects().items():
         if name not in sizes:
             return f"{name} is missing"
@@ -127,19 +138,24 @@ def _first_problem(backup_id: str, signed: SignedManifest, sizes: dict[str, int]
 
 
 def parse_manifest(data: bytes) -> SignedManifest:
-    """Raises ValueError unless `data` is, byte for byte, what `encode_manifest` makes of a manifest."""
+    """Decode a manifest.
+
+    Raises:
+        ValueError: `data` is not exactly the output of `encode_manifest` for a manifest of this version's format.
+    """
     try:
         signed = msgspec.json.decode(data, type=SignedManifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
-        raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this mjctl reads {FORMAT}")
-    # One spelling only: else a changed byte could hide in white space, escapes or the order of keys.
+        raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version reads {FORMAT}")
+    # Only the exact encoding is accepted. The signature covers the decoded values, so that otherwise a changed byte in
+    # white space, escapes or the order of keys would remain undetected.
     if encode_manifest(signed) != data:
-        raise ValueError(f"{MANIFEST_NAME} was altered: it is not spelled as it was written")
+        raise ValueError(f"{MANIFEST_NAME} was altered: its bytes are not as mjctl writes them")
     return signed
 
 
 def encode_manifest(value: object) -> bytes:
-    """JSON with sorted keys, for people to read and for machines to sign."""
+    """Encode a manifest as indented JSON with sorted keys. The same value always has the same bytes, for signing."""
     return json.dumps(msgspec.to_builtins(value), indent=1, sort_keys=True).encode() + b"\n"

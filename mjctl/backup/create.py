@@ -1,4 +1,4 @@
-"""Making a portable backup: all stores of a region read at the same time, and the manifest written last."""
+"""Makes a portable backup: reads all stores of a region at the same time, and writes the manifest last."""
 
 from __future__ import annotations
 
@@ -23,16 +23,23 @@ from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new
 from mjctl.models.contract import Contract
 from mjctl.models.errors import VerificationError
 
-# Told of records as they are read or written: (label of the part, how many more).
+# Receives the progress of a backup or restore: the label of a part, and the number of records read or written since the
+# last call.
 OnProgress = Callable[[str, int], None]
-# Long enough for a page of a large table; a backup that waits a minute is not worth giving up.
+# Time limit of one request. The clients' default of 10 s is too short for a page of a large table.
 TIMEOUT_SECONDS = 30.0
 _ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What goes into a backup. `cache_namespaces`: globs, `!` takes away; what is computed anew need not be kept."""
+    """Selects the stores and the cache namespaces that a backup contains.
+
+    Attributes:
+        kinds: the kinds of stores.
+        cache_namespaces: globs of namespaces. A glob that begins with `!` excludes the namespaces that match, for
+            example those whose values the game can compute again.
+    """
 
     kinds: Collection[Kind] = tuple(Kind)
     cache_namespaces: Sequence[str] = ("*",)
@@ -40,7 +47,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """One part that a backup would have. `records`: counted now."""
+    """Describes a part that a backup would contain.
+
+    Attributes:
+        kind: kind of store.
+        name: name of the relation, table or cache namespace.
+        records: number of rows, items or keys now.
+    """
 
     kind: Kind
     name: str
@@ -49,7 +62,7 @@ class PlannedPart:
 
 @dataclass
 class _Writing:
-    """What is under way, so that it can be undone."""
+    """Holds the state of a backup that is being written, so that an error can undo it."""
 
     contract: Contract
     clients: RegionClients
@@ -72,12 +85,15 @@ class _Writing:
 
 
 def backup_clients(contract: Contract) -> RegionClients:
-    """Clients with the patience that reading whole stores needs."""
+    """Open clients whose time limits and retries are long enough to read whole stores."""
     return RegionClients(contract, timeout_seconds=TIMEOUT_SECONDS, attempts=_ATTEMPTS)
 
 
 async def plan(contract: Contract, clients: RegionClients, selection: Selection) -> list[PlannedPart]:
-    """What a backup would hold now. Reads all of the tables and the cache, and changes nothing."""
+    """List the parts that a backup would contain now, with their sizes.
+
+    The function counts rows, items and keys by reading the stores completely. It changes nothing.
+    """
     planned: list[PlannedPart] = []
     if Kind.DATABASE in selection.kinds:
         rows = await database.counts(contract, clients) or {}
@@ -100,14 +116,16 @@ async def create(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> Manifest:
-    """Back the region up into `store`: whole, or (on an error or a cancellation) with nothing left behind.
+    """Back up the region into `store`. After an error or a cancellation no object of the backup remains in the store.
 
-    PostgreSQL is read as of one moment; every item and key is consistent in itself.
+    All of PostgreSQL is read as of one moment. Items of tables and keys of the cache are each read consistently, but at
+    different moments.
 
     Raises:
-        UnreachableError, PermissionDeniedError: a store, KMS or the object store refuses or does not answer.
-        RefusedError: the cache is private and asked for.
-        VerificationError: the store does not show what was stored in it.
+        UnreachableError: a store, KMS or the object store does not answer.
+        PermissionDeniedError: a store, KMS or the object store denies access.
+        RefusedError: the selection contains the cache, and the cache is private.
+        VerificationError: the object store does not list the objects that were stored.
     """
     backup_id = new_backup_id()
     created_at = _now()
@@ -139,23 +157,23 @@ async def create(
 
 
 async def commit(store: ObjectStore, manifest: Manifest, keys: BackupKeys) -> None:
-    """Store the signed manifest: from here on there is a backup."""
+    """Store the signed manifest, which makes the backup complete."""
     await to_its_end(store.put(f"{manifest.backup_id}/{MANIFEST_NAME}", encode_manifest(keys.sign(manifest))))
 
 
 async def copy(
     manifest: Manifest, keys: BackupKeys, source: ObjectStore, target: ObjectStore, unlocker: Unlocker
 ) -> None:
-    """Copy a backup into the store of another region, whose own KMS key opens the copy too."""
+    """Copy a backup into another region's store, and let the other region's KMS key decrypt the copy too."""
     rewrapped = await keys.wrap_for(unlocker, manifest)
     gate = asyncio.Semaphore(8)
 
-    async def one(name: str) -> None:
+    async def copy_object(name: str) -> None:
         async with gate:
             await target.put(name, await source.get(name))
 
     with target.claim(manifest.backup_id):
-        await first_error([one(f"{manifest.backup_id}/{name}") for name in manifest.objects()])
+        await first_error([copy_object(f"{manifest.backup_id}/{name}") for name in manifest.objects()])
         await commit(target, manifest, rewrapped)
     await _confirm(target, manifest.backup_id)
 
@@ -168,11 +186,11 @@ async def _write_parts(writing: _Writing, selection: Selection) -> tuple[dict[st
         work += [_table(writing, key) for key in writing.contract.tables]
     if Kind.CACHE in selection.kinds:
         work.append(_cache(writing, selection.cache_namespaces))
-    done = await first_error(work)
+    written = await first_error(work)
     facts: dict[str, Any] = {}
-    for found, _ in done:
-        facts |= found
-    return facts, tuple(part for _, parts in done for part in parts)
+    for store_facts, _ in written:
+        facts |= store_facts
+    return facts, tuple(part for _, parts in written for part in parts)
 
 
 async def _database(writing: _Writing) -> tuple[dict[str, Any], list[Part]]:
@@ -207,7 +225,8 @@ async def _undo(writing: _Writing) -> None:
     for writer in writing.writers:
         await writer.abort()
     own = f"{writing.backup_id}/"
-    # The manifest first, should it have been stored: what is half removed must not list as good.
+    # The manifest, if it was stored, is deleted first. Otherwise an interruption here would leave a backup that counts
+    # as finished although objects are missing.
     names = sorted(
         (item.name for item in await writing.store.list() if item.name.startswith(own)),
         key=lambda name: not name.endswith(f"/{MANIFEST_NAME}"),
@@ -218,7 +237,11 @@ async def _undo(writing: _Writing) -> None:
 async def _confirm(store: ObjectStore, backup_id: str) -> None:
     entry = await find_backup(store, backup_id)
     if entry.problem is not None:
-        raise VerificationError(f"the store does not show what was stored: {entry.problem}", where=store.location)
+        raise VerificationError(
+            f"the new backup is damaged in its store: {entry.problem}",
+            where=f"{backup_id} in {store.location}",
+            hint="check the store's disk space or bucket policy, and repeat the backup",
+        )
 
 
 def _now() -> str:

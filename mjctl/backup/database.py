@@ -1,8 +1,8 @@
-"""PostgreSQL as records: the lines of COPY's text format, read in one snapshot and written in one transaction.
+"""Reads PostgreSQL in one snapshot and writes PostgreSQL in one transaction. A record is a line of COPY's text format.
 
-COPY and not pg_dump: it needs no client program of the server's version, streams into chunks of ours, and leaves the
-schema where it is kept under review, in the migrations. A backup therefore restores into a database at the same
-migration, which a scratch copy is brought to first.
+The backup uses COPY and not pg_dump. COPY needs no client program of the server's version, and its output can be
+streamed into the archive's chunks. The schema is not part of a backup, because the migrations define the schema.
+Therefore a backup can be restored only into a database at the same migration. A scratch copy is migrated first.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError
 
 _CONNECT_SECONDS = 5.0
-# One relation may take this long; a backup in CI must end some day.
+# Time limit for the COPY of one relation, so that a backup in CI does not hang forever.
 _COPY_SECONDS = 3600.0
 _LOCK_SECONDS = 10
-# Lines are handed out in batches of about this many bytes.
+# Approximate size of a batch of lines.
 _BATCH_BYTES = 1024 * 1024
-# Makes the text of a value the same whatever the role's or the server's settings; as pg_dump does.
+# With these settings the text of a value does not depend on the settings of the role or the server. pg_dump uses the
+# same settings.
 _SPELLING = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL datestyle = 'ISO, YMD'",
@@ -61,7 +62,13 @@ _SEQUENCES = (
 
 @dataclass(frozen=True)
 class Relation:
-    """One table. `columns` leaves out those that the server computes."""
+    """Describes one table of PostgreSQL.
+
+    Attributes:
+        schema: PostgreSQL's schema of the table, for example `public`.
+        name: name of the table.
+        columns: names of the columns, without the columns that the server computes.
+    """
 
     schema: str
     name: str
@@ -69,35 +76,45 @@ class Relation:
 
     @property
     def label(self) -> str:
+        """Return `SCHEMA.NAME`, which names the table in a manifest and in messages."""
         return f"{self.schema}.{self.name}"
 
     @property
     def quoted(self) -> str:
+        """Return `"SCHEMA"."NAME"` for use in a statement."""
         return f"{quote(self.schema)}.{quote(self.name)}"
 
     @property
     def column_list(self) -> str:
+        """Return the quoted columns, separated by commas, for use in a statement."""
         return ", ".join(quote(column) for column in self.columns)
 
     @classmethod
     def of(cls, schema: dict[str, Any]) -> Relation:
+        """Create a relation from the schema that the manifest contains (see `to_schema`)."""
         return cls(schema["schema"], schema["name"], tuple(schema["columns"]))
 
     def to_schema(self) -> dict[str, Any]:
+        """Return the description of the relation for the manifest."""
         return {"schema": self.schema, "name": self.name, "columns": list(self.columns)}
 
 
 class Snapshot:
-    """One transaction. Relations stand in the order in which they can be filled, those referred to first."""
+    """Reads or writes relations within one transaction.
+
+    Attributes:
+        relations: all relations, in an order in which they can be filled: a relation comes after the relations that its
+            foreign keys refer to.
+        facts: `migration` (alembic's revision or None), `server` (version) and `sequences` (name -> last value).
+    """
 
     def __init__(self, connection: Any, relations: Sequence[Relation], facts: dict[str, Any]) -> None:
         self._connection = connection
         self.relations = tuple(relations)
         self.facts = facts
-        """`migration` (alembic's revision), `server` (version) and `sequences` (name -> last value)."""
 
     def lines(self, relation: Relation) -> AsyncGenerator[list[bytes], None]:
-        """The relation's rows in COPY's text format, without line ends, in batches."""
+        """Yield the relation's rows in batches: one line of COPY's text format for each row, without its line feed."""
         query = f"SELECT {relation.column_list} FROM ONLY {relation.quoted}"  # noqa: S608  names are quoted
 
         async def copy(emit: Callable[[list[bytes]], Awaitable[None]]) -> None:
@@ -108,7 +125,7 @@ class Snapshot:
         return stream(copy)
 
     async def fill(self, relation: Relation, batches: AsyncIterator[list[bytes]]) -> None:
-        """Append rows in COPY's text format."""
+        """Append rows to the relation: one line of COPY's text format for each row, without its line feed."""
 
         async def source() -> AsyncIterator[bytes]:
             async for batch in batches:
@@ -124,14 +141,20 @@ class Snapshot:
         )
 
     async def count(self, relation: Relation) -> int:
+        """Return the number of rows of the relation."""
         return int(await self._connection.fetchval(f"SELECT count(*) FROM ONLY {relation.quoted}"))  # noqa: S608
 
     async def empty(self, relations: Sequence[Relation]) -> None:
-        """Lock these relations against every other writer and remove their rows."""
+        """Remove all rows of these relations, and lock the relations until this transaction ends."""
         if relations:
             await self._connection.execute("TRUNCATE " + ", ".join(relation.quoted for relation in relations))
 
     async def set_sequences(self, sequences: dict[str, int]) -> None:
+        """Set the last value of each sequence, so that new rows get new numbers.
+
+        Args:
+            sequences: `SCHEMA.NAME` of a sequence -> its last value.
+        """
         for name, value in sequences.items():
             schema, _, sequence = name.partition(".")
             await self._connection.execute(
@@ -140,7 +163,7 @@ class Snapshot:
 
 
 class _Lines:
-    """Cuts a stream into lines. In the text format a line feed inside of a value is spelled `\\n`."""
+    """Splits a stream into lines. In COPY's text format a line feed inside a value is written as `\\n`."""
 
     def __init__(self, emit: Callable[[list[bytes]], Awaitable[None]]) -> None:
         self._emit = emit
@@ -165,24 +188,31 @@ class _Lines:
 
 @asynccontextmanager
 async def reading(contract: Contract, clients: RegionClients) -> AsyncIterator[Snapshot]:
-    """One REPEATABLE READ, READ ONLY transaction: all relations as of one moment, without locking the game out."""
+    """Open a REPEATABLE READ, READ ONLY transaction, which shows all relations as of one moment and blocks no writer.
+
+    Raises:
+        NotFoundError: the database does not exist.
+        UnreachableError: PostgreSQL does not answer.
+    """
     async with _transaction(contract, clients, isolation="repeatable_read", readonly=True) as snapshot:
         yield snapshot
 
 
 @asynccontextmanager
 async def writing(contract: Contract, clients: RegionClients) -> AsyncIterator[Snapshot]:
-    """One transaction that commits when the block ends without an exception.
+    """Open a transaction that commits when the block ends without an exception.
 
     Raises:
-        ConflictError: the game holds a lock for longer than 10 s.
+        ConflictError: the game holds a lock for longer than 10 s, or PostgreSQL rejects the rows.
+        NotFoundError: the database does not exist.
+        UnreachableError: PostgreSQL does not answer.
     """
     async with _transaction(contract, clients, isolation="read_committed", readonly=False) as snapshot:
         yield snapshot
 
 
 async def counts(contract: Contract, clients: RegionClients) -> dict[str, int] | None:
-    """Rows of every relation; None where there is no such database."""
+    """Return the number of rows of each relation (label -> count), or None if the database does not exist."""
     try:
         async with reading(contract, clients) as snapshot:
             return {relation.label: await snapshot.count(relation) for relation in snapshot.relations}
@@ -191,10 +221,13 @@ async def counts(contract: Contract, clients: RegionClients) -> dict[str, int] |
 
 
 async def create(contract: Contract, clients: RegionClients, name: str, migration: str | None) -> None:
-    """Make a database beside the contract's own and bring it to `migration`.
+    """Create the database `name` on the region's PostgreSQL server, and migrate the new database to `migration`.
+
+    Args:
+        migration: alembic's revision; None leaves the database empty.
 
     Raises:
-        ConflictError: there is one of this name, or the role may not make one.
+        ConflictError: a database of this name exists, or the role may not create a database.
     """
     import asyncpg
 
@@ -203,21 +236,26 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
             await connection.execute(f"CREATE DATABASE {quote(name)}", timeout=60)
         except asyncpg.DuplicateDatabaseError:
             raise ConflictError(
-                "a database of this name is there already",
+                "a database of this name already exists",
                 where=name,
                 hint="choose another name, or remove that copy: `mjctl backup discard NAME`",
             ) from None
         except asyncpg.InsufficientPrivilegeError as error:
-            raise ConflictError(f"a scratch database cannot be made: {error}", where=name) from None
+            raise ConflictError(
+                f"cannot create a scratch database: {error}",
+                where=name,
+                hint=f"give the role `{contract.database.user}` the right to create databases: "
+                f"`ALTER ROLE {contract.database.user} CREATEDB`",
+            ) from None
     if migration is not None:
         await migrate(beside(contract, name), clients, migration)
 
 
 async def migrate(contract: Contract, clients: RegionClients, revision: str) -> None:
-    """Run the game's migrations up to `revision` (`head`: all).
+    """Run the game's migrations up to `revision` (`head`: all migrations).
 
     Raises:
-        ConflictError: this version of the game does not have that migration, or it fails.
+        ConflictError: this version of the game does not have that migration, or the migration fails.
     """
     import gameserver
 
@@ -235,7 +273,7 @@ async def migrate(contract: Contract, clients: RegionClients, revision: str) -> 
             command.upgrade(config, revision)
         except CommandError as error:
             raise ConflictError(
-                f"the schema cannot be brought to migration {revision}: {error}",
+                f"the schema cannot be migrated to {revision}: {error}",
                 where=f"{contract.region}, database {contract.database.name}",
                 hint="use the version of mjctl and of the game that made the backup",
             ) from None
@@ -244,23 +282,25 @@ async def migrate(contract: Contract, clients: RegionClients, revision: str) -> 
 
 
 async def drop(contract: Contract, clients: RegionClients, name: str) -> None:
-    """Remove a database and whoever is connected to it; one that is gone already is no error."""
+    """Drop a database and close all connections to it. A database that does not exist is no error."""
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         await connection.execute(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)", timeout=60)
 
 
 async def names(contract: Contract, clients: RegionClients, prefix: str) -> list[str]:
+    """Return the names of the databases on the region's server that begin with `prefix`, sorted."""
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         rows = await connection.fetch("SELECT datname FROM pg_database WHERE starts_with(datname, $1)", prefix)
     return sorted(row["datname"] for row in rows)
 
 
 def beside(contract: Contract, name: str) -> Contract:
-    """The same region with another database of the same server."""
+    """Return a copy of the contract that names another database of the same server."""
     return contract.model_copy(update={"database": contract.database.model_copy(update={"name": name})})
 
 
 def quote(name: str) -> str:
+    """Quote a name as an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
@@ -282,20 +322,20 @@ async def _transaction(
             yield Snapshot(connection, await _relations(connection, where), await _facts(connection))
     except asyncpg.LockNotAvailableError:
         raise ConflictError(
-            f"the game holds a lock for more than {_LOCK_SECONDS} s",
+            f"another connection holds a lock on a table for more than {_LOCK_SECONDS} s",
             where=where,
-            hint="repeat the command; if it fails again and another region is deployed, first send the players there: "
+            hint="repeat the command. If that fails and another region is deployed, first move the players to it: "
             f"`mjctl failover --env {contract.environment} --region {contract.region} --wait 300`",
         ) from None
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.SyntaxOrAccessError) as error:
-        raise ConflictError(f"PostgreSQL refuses: {error}", where=where) from error
+        raise ConflictError(f"PostgreSQL rejects a statement or a row: {error}", where=where) from error
     except asyncpg.PostgresError as error:
         raise unreachable(contract, "PostgreSQL", f"{part.host}:{part.port}/{part.name}", error) from error
 
 
 @asynccontextmanager
 async def _known(connecting: Any, where: str) -> AsyncIterator[Any]:
-    """A missing database is told from a server that does not answer."""
+    """Enter `connecting`, and raise NotFoundError if the database does not exist although the server answers."""
     import asyncpg
 
     async with contextlib.AsyncExitStack() as stack:
@@ -309,20 +349,25 @@ async def _known(connecting: Any, where: str) -> AsyncIterator[Any]:
 
 
 async def _relations(connection: Any, where: str) -> list[Relation]:
-    found = {
+    relations = {
         relation.label: relation
         for relation in (
             Relation(row["schema"], row["name"], tuple(row["columns"])) for row in await connection.fetch(_RELATIONS)
         )
         if relation.name != _MIGRATIONS
     }
-    order: TopologicalSorter[str] = TopologicalSorter({label: set() for label in sorted(found)})
+    order: TopologicalSorter[str] = TopologicalSorter({label: set() for label in sorted(relations)})
     for row in await connection.fetch(_REFERENCES):
         order.add(row["child"], row["parent"])
     try:
-        return [found[label] for label in order.static_order() if label in found]
+        return [relations[label] for label in order.static_order() if label in relations]
     except CycleError as error:
-        raise ConflictError(f"foreign keys go in a circle: {' -> '.join(error.args[1])}", where=where) from None
+        raise ConflictError(
+            f"the foreign keys of these tables form a cycle: {' -> '.join(error.args[1])}",
+            where=where,
+            hint="a restore fills a table after the tables that its foreign keys refer to. Remove one of the foreign "
+            "keys by a migration",
+        ) from None
 
 
 async def _facts(connection: Any) -> dict[str, Any]:

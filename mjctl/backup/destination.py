@@ -1,4 +1,4 @@
-"""Where a restore goes: a region's own stores, or a scratch copy beside them."""
+"""Names the target of a restore: the region's live stores, or a scratch copy beside them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}\Z")
 
 @dataclass(frozen=True)
 class Destination:
-    """`scratch`: name of the copy, None for the region's own stores."""
+    """Describes the stores that a restore writes to, and creates and removes scratch copies.
+
+    A scratch copy has a database, tables and cache namespaces in the same region, with names that begin differently
+    from the live stores' names.
+
+    Attributes:
+        contract: the region's contract.
+        clients: the region's clients.
+        scratch: name of the scratch copy, or None for the region's live stores.
+
+    Raises:
+        UsageError: `scratch` is not a valid name.
+    """
 
     contract: Contract
     clients: RegionClients
@@ -28,20 +40,21 @@ class Destination:
     def __post_init__(self) -> None:
         if self.scratch is not None and not _NAME.match(self.scratch):
             raise UsageError(
-                f"`{self.scratch}` cannot name a copy",
-                hint="1 to 15 of a-z, 0-9 and -, beginning with a letter",
+                f"`{self.scratch}` is not a valid name for a scratch copy",
+                hint="use 1 to 15 characters of a-z, 0-9 and -; the first character must be one of a-z",
             )
 
     @property
     def where(self) -> str:
+        """Return environment, region and copy for use in messages."""
         own = f"{self.contract.environment}, {self.contract.region}"
         return own if self.scratch is None else f"{own}, copy {self.scratch}"
 
     def table(self, key: str) -> str:
-        """Physical name of the table that the contract calls `key`.
+        """Return the name in DynamoDB of the table that the contract calls `key`.
 
         Raises:
-            NotFoundError: the region has no such table.
+            NotFoundError: the contract has no such table.
         """
         if self.scratch is not None:
             return f"{_table_prefix(self.contract)}{self.scratch}.{key}"
@@ -51,26 +64,30 @@ class Destination:
             raise NotFoundError(
                 f"the region has no table `{key}`",
                 where=self.where,
-                hint="deploy the version of the game that made the backup, or leave tables out: --only",
+                hint="deploy the version of the game that made the backup, or restore the other stores only: "
+                "`--only database`, `--only cache`",
             ) from None
 
     @property
     def database(self) -> str:
+        """Return the name of the database in PostgreSQL."""
         return self.contract.database.name if self.scratch is None else _database_name(self.scratch)
 
     @property
     def database_contract(self) -> Contract:
+        """Return the region's contract with the database of this destination."""
         return database.beside(self.contract, self.database)
 
     def namespace(self, manifest: Manifest, part: Part) -> str:
+        """Return the cache namespace that `part` is restored into."""
         if self.scratch is None:
             return part.name
-        # By number: a namespace may be as long as Redis' name for it allows.
+        # A namespace of a copy has a number instead of its name: name and prefix together could be too long.
         number = [item.name for item in manifest.parts if item.kind is Kind.CACHE].index(part.name)
         return f"{_namespace_prefix(self.scratch)}{number}"
 
     def target(self, manifest: Manifest, part: Part) -> str:
-        """The physical name of where `part` goes."""
+        """Return the name of the table, relation or namespace that `part` is restored into."""
         match part.kind:
             case Kind.TABLE:
                 return self.table(part.name)
@@ -80,7 +97,7 @@ class Destination:
                 return self.namespace(manifest, part)
 
     def scratch_contract(self, manifest: Manifest) -> Contract:
-        """The region as its health checks see it, with the copy's tables and database in place of its own."""
+        """Return the region's contract with the copy's tables and database, so that health checks check the copy."""
         copied = {part.name for part in manifest.parts if part.kind is Kind.TABLE}
         return self.database_contract.model_copy(
             update={
@@ -93,7 +110,7 @@ class Destination:
         )
 
     async def create(self, manifest: Manifest, kinds: set[Kind]) -> None:
-        """Make the copy's empty database and tables; a cache namespace is there once it is written."""
+        """Create the copy's empty database and tables. A cache namespace needs no creation before its first write."""
         if Kind.DATABASE in kinds and any(part.kind is Kind.DATABASE for part in manifest.parts):
             await database.create(self.contract, self.clients, self.database, manifest.database.get("migration"))
         for part in manifest.parts:
@@ -101,14 +118,18 @@ class Destination:
                 await tables.create(self.clients, self.table(part.name), part.schema)
 
     async def tidy(self) -> None:
-        """Remove the copy, even if the command is interrupted meanwhile: it holds players' data."""
+        """Remove the copy, even if the command is interrupted meanwhile, because the copy contains players' data."""
         name = self.scratch
         await tidy(
             self.remove(), f"removing the scratch copy {name}", leaves=f"`mjctl backup discard {name}` removes the copy"
         )
 
     async def remove(self) -> list[str]:
-        """Remove whatever there is of the copy, made by this run or by one that was stopped; what was removed."""
+        """Remove all parts of the copy, including parts that an interrupted run has created.
+
+        Returns:
+            The removed parts, for example `table NAME`, `database NAME` and `cache namespace NAME`.
+        """
         assert self.scratch is not None, "only a copy can be removed"  # noqa: S101
         removed: list[str] = []
         for name in await tables.names(self.clients, f"{_table_prefix(self.contract)}{self.scratch}."):
@@ -128,17 +149,21 @@ class Destination:
 
 
 async def copies(contract: Contract, clients: RegionClients) -> list[str]:
-    """Names of the scratch copies of which something is there; a private database has none that were made from here."""
-    found: set[str] = set()
+    """Return the names of the scratch copies that have a database or a table.
+
+    A private database cannot be queried from here. mjctl cannot have created a copy in that database either.
+    """
+    scratch_names: set[str] = set()
     if contract.database.access == "direct":
         databases = await database.names(contract, clients, _DATABASE_PREFIX)
-        found = {name.removeprefix(_DATABASE_PREFIX).replace("_", "-") for name in databases}
+        scratch_names = {name.removeprefix(_DATABASE_PREFIX).replace("_", "-") for name in databases}
     prefix = _table_prefix(contract)
-    found |= {name.removeprefix(prefix).split(".", 1)[0] for name in await tables.names(clients, prefix)}
-    return sorted(found)
+    scratch_names |= {name.removeprefix(prefix).split(".", 1)[0] for name in await tables.names(clients, prefix)}
+    return sorted(scratch_names)
 
 
-# Dots and underscores cannot stand in a copy's name: `new` is not a prefix of what belongs to `new-2`.
+# The name of a copy ends with a dot or an underscore in table and namespace names. A copy's name cannot contain these
+# characters. Therefore the prefix of the copy `new` does not match the tables of the copy `new-2`.
 _DATABASE_PREFIX = "scratch_"
 
 

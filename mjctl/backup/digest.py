@@ -1,4 +1,4 @@
-"""A digest of many records that does not depend on their order: stores give them back in another one."""
+"""Computes a digest of many records that does not depend on their order, because stores return records in any order."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ _MODULUS = 1 << 256
 
 
 class RecordDigest:
-    """Number of records, their bytes, and the sum of their SHA-256 modulo 2^256.
+    """Counts records and adds up their SHA-256 values modulo 2^256.
 
-    The sum (AdHash, Bellare and Micciancio 1997) finds any record that was lost, added, doubled or changed by accident.
-    It need not withstand a forger: the archive's MAC does.
+    The sum (AdHash, Bellare and Micciancio 1997) detects a record that was lost, added, duplicated or changed by
+    accident. The sum does not protect against forgery: the manifest's signature and the chunks' encryption do.
+
+    Attributes:
+        records: number of records.
+        bytes: total size of the records in bytes.
     """
 
     def __init__(self) -> None:
@@ -21,6 +25,7 @@ class RecordDigest:
         self._sum = 0
 
     def update(self, records: Iterable[bytes]) -> None:
+        """Add records to the digest."""
         total = 0
         for record in records:
             total += int.from_bytes(hashlib.sha256(record).digest(), "big")
@@ -29,11 +34,13 @@ class RecordDigest:
         self._sum = (self._sum + total) % _MODULUS
 
     def merge(self, other: RecordDigest) -> None:
+        """Add the records of another digest."""
         self.records += other.records
         self.bytes += other.bytes
         self._sum = (self._sum + other._sum) % _MODULUS
 
     def hexdigest(self) -> str:
+        """Return the sum as 64 hexadecimal digits."""
         return f"{self._sum:064x}"
 
     def __eq__(self, other: object) -> bool:

@@ -1,4 +1,4 @@
-"""Proving a backup: restore it into a scratch copy, compare, run checks on that, and remove it, whatever happens."""
+"""Rehearses a restore: restores a backup into a scratch copy, compares and checks the copy, and removes the copy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError
 
-# Health checks over a copy, given as a contract of it. Passed in: services do not know each other.
+# Runs health checks on the copy that the contract names. A caller passes this function, because the packages `backup`
+# and `health` do not import each other.
 RunChecks = Callable[[Contract], Awaitable[Sequence[CheckResult]]]
 
 
@@ -32,12 +33,15 @@ async def drill(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> DrillReport:
-    """Restore `entry` beside the region's own stores and report; the copy is gone afterwards, on an error too.
+    """Restore `entry` into a scratch copy beside the region's live stores, check the copy and remove it.
 
-    A backup that fails the drill is a finding and stands in the report.
+    The copy is removed after an error too. An error of the restore or of the checks is part of the report.
+
+    Returns:
+        The report, with the duration of each step in seconds.
 
     Raises:
-        MjctlError: the drill could not begin, or the copy could not be removed (names it).
+        MjctlError: the copy could not be removed. The error names what remains.
     """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
@@ -73,7 +77,11 @@ async def drill(
 
 
 async def _make_usable(reader: ArchiveReader, copy: Destination) -> None:
-    """After the comparison: expiry on, and the migrations since the backup, which must run over restored rows too."""
+    """Run the migrations that are newer than the backup on the copy, and let its items expire.
+
+    The migrations must succeed on the restored rows. This happens after the comparison, because migrations and expiry
+    change the rows and items that are compared.
+    """
     kinds = {part.kind for part in reader.manifest.parts}
     if Kind.DATABASE in kinds and reader.manifest.database.get("migration") is not None:
         await database.migrate(copy.database_contract, copy.clients, "head")

@@ -1,4 +1,4 @@
-"""The keys of one backup: a root key that only KMS can unwrap, and what is derived from it."""
+"""Handles the keys of a backup: a root key that only KMS can decrypt, and the keys that are derived from it."""
 
 from __future__ import annotations
 
@@ -21,35 +21,53 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unlocker:
-    """A region whose KMS may hold a key that unwraps: the backup's own region, or the one that is restored into."""
+    """Names a region whose KMS key may decrypt a backup: the backup's own region, or the target region of a restore.
+
+    Attributes:
+        contract: the region's contract, with the id of the KMS key.
+        clients: the region's clients.
+    """
 
     contract: Contract
     clients: RegionClients
 
 
 class BackupKeys:
-    """Holds the root key of 32 bytes; its repr and errors never show it."""
+    """Holds the root key of a backup (32 bytes). Neither `repr` nor an error shows the root key.
+
+    Attributes:
+        wrapped: the root key as encrypted by KMS, once for each region that can decrypt it.
+    """
 
     def __init__(self, root: bytes, wrapped: Sequence[WrappedKey]) -> None:
         self._root = root
         self.wrapped = tuple(wrapped)
 
     def cipher(self) -> AESGCM:
-        """AES-256-GCM for the chunks."""
+        """Return the AES-256-GCM cipher of the chunks."""
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         return AESGCM(self._derive(b"mjctl-backup/1 chunks"))
 
     def sign(self, manifest: Manifest) -> SignedManifest:
+        """Return the manifest with the wrapped keys and a signature (HMAC-SHA-256) over both."""
         return SignedManifest(manifest, self.wrapped, self._mac(manifest, self.wrapped))
 
     def check(self, signed: SignedManifest) -> None:
-        """Raises VerificationError unless a holder of the root key signed this manifest."""
+        """Check that the manifest was signed with the root key.
+
+        Raises:
+            VerificationError: the signature is wrong.
+        """
         if not hmac.compare_digest(signed.mac.encode(), self._mac(signed.manifest, signed.keys).encode()):
-            raise _altered(signed, "its signature does not fit")
+            raise _altered(signed, "its signature is wrong")
 
     async def wrap_for(self, unlocker: Unlocker, manifest: Manifest) -> BackupKeys:
-        """The same keys, which the KMS of one more region can unwrap."""
+        """Return the same keys, wrapped for the KMS key of an additional region too.
+
+        Raises:
+            ConfigError: that region publishes no key for backups.
+        """
         contract = unlocker.contract
         answer = await unlocker.clients.call(
             "kms",
@@ -72,10 +90,10 @@ class BackupKeys:
 
 
 async def new_keys(unlocker: Unlocker, backup_id: str) -> BackupKeys:
-    """Have KMS make a root key under the region's data key.
+    """Create the root key of a new backup in KMS, encrypted by the region's data key.
 
     Raises:
-        ConfigError: the region publishes no such key.
+        ConfigError: the region publishes no data key.
     """
     contract = unlocker.contract
     answer = await unlocker.clients.call(
@@ -89,12 +107,13 @@ async def new_keys(unlocker: Unlocker, backup_id: str) -> BackupKeys:
 
 
 async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> BackupKeys:
-    """Unwrap the root key in one of these regions and check the manifest's signature.
+    """Decrypt the root key by the KMS of one of these regions, and check the manifest's signature.
 
     Raises:
         VerificationError: the manifest was altered.
-        NotFoundError: none of the regions has a key that this backup was made for.
-        PermissionDeniedError, UnreachableError: KMS refused or did not answer.
+        NotFoundError: none of the regions has a key that can decrypt this backup.
+        PermissionDeniedError: KMS denied the decryption.
+        UnreachableError: KMS did not answer.
     """
     manifest = signed.manifest
     context = _context(manifest.backup_id, manifest.project, manifest.environment)
@@ -117,7 +136,7 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
                 continue
             except MjctlError as error:
                 invalid = "InvalidCiphertext" in error.what or "IncorrectKey" in error.what
-                failure = _altered(signed, "KMS does not take its wrapped key") if invalid else error
+                failure = _altered(signed, "KMS rejects its wrapped key") if invalid else error
                 continue
             keys = BackupKeys(answer["Plaintext"], signed.keys)
             keys.check(signed)
@@ -126,9 +145,10 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
         raise failure
     made_for = ", ".join(f"{key.key_id} ({key.region})" for key in signed.keys)
     raise NotFoundError(
-        "no region at hand has the key of this backup",
+        "none of the given regions has a key that can decrypt this backup",
         where=f"{manifest.backup_id}: {made_for}",
-        hint="a backup opens where its key is: name that region, or make backups with --copy-to for the other one",
+        hint="name a region that has one of these keys. For a restore into another region, make backups with "
+        "`mjctl backup create --copy-to REGION`",
     )
 
 
@@ -137,9 +157,9 @@ def _key_of(contract: Contract) -> str:
         return contract.keys[DATA_KEY]
     except KeyError:
         raise ConfigError(
-            f"the region publishes no key `{DATA_KEY}`: backups are always encrypted",
+            f"the region publishes no key `{DATA_KEY}`, which backups are encrypted with",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` with this version makes it",
+            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates the key",
         ) from None
 
 
@@ -148,7 +168,11 @@ def _wrapped(contract: Contract, ciphertext: bytes) -> WrappedKey:
 
 
 def _context(backup_id: str, project: str, environment: str) -> dict[str, str]:
-    """KMS authenticates it, and CloudTrail shows it: which backup was opened, and by whom."""
+    """Return the encryption context of a backup's root key.
+
+    KMS decrypts the key only with the same context. CloudTrail logs the context, so that an auditor sees which role
+    opened which backup.
+    """
     return {"purpose": "backup", "backup": backup_id, "project": project, "environment": environment}
 
 

@@ -1,4 +1,4 @@
-"""The backups that a destroy makes unreadable: they stay in their store, and the key that opens them goes."""
+"""Lists the backups that a destroy makes unreadable: they stay in their store, but their key is destroyed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from mjctl.terraform import contracts
 
 
 def lost_with(workspace: Workspace, environment: Environment, units: Sequence[str]) -> dict[str, list[BackupEntry]]:
-    """Return, for each region, the backups that nothing can open any more once `units` are destroyed.
+    """Return for each region the backups that no remaining key can decrypt once `units` are destroyed.
 
     Raises:
         MjctlError: the contracts cannot be read, or a store or KMS does not answer.
     """
     if environment.target != "local" and FOUNDATION not in units:
-        # On AWS the keys belong to the stack `foundation`, which stays.
+        # On AWS the keys belong to the unit `foundation`, which this destroy keeps.
         return {}
     try:
         deployed = contracts.deployed_contracts(workspace, environment)
     except NotFoundError:
-        # Without a region there is no key to lose.
+        # No region is deployed, so that no key can be lost.
         return {}
-    staying = {name: contract for name, contract in deployed.items() if name not in units}
+    remaining = {name: contract for name, contract in deployed.items() if name not in units}
     location = environment.backup.store
-    going = {
+    destroyed = {
         name: contract
         for name, contract in deployed.items()
         if name in units
         and (location is not None or contract.backup.directory is not None or contract.backup.bucket is not None)
     }
-    return asyncio.run(unreadable_without(going, staying, location))
+    return asyncio.run(unreadable_without(destroyed, remaining, location))

@@ -1,9 +1,14 @@
-"""What AWS keeps by itself: on-demand backups and point-in-time windows of tables, snapshots of cluster and cache, and
-recovery points in the vault.
+"""Makes, lists, restores and prunes managed backups, which AWS makes and keeps.
 
-What is made here is called `mjctl-<id>`, the same for all parts of one run; only that is pruned here, everything else
-ends by the retention of its vault, table or cluster. A region without a part (`local` has neither Aurora nor
-ElastiCache) has no backup of it.
+There are three sorts of managed backups:
+
+- on-demand backups and point-in-time recovery windows of tables,
+- snapshots of the database cluster and of the cache,
+- recovery points in the vault of AWS Backup.
+
+All backups of one run of `create` have the name `mjctl-<id>`. `prune` removes only backups with such a name. All other
+backups expire by the retention of their vault, table or cluster. A `local` region has no Aurora cluster and no
+ElastiCache, and therefore no managed backups of database and cache.
 """
 
 from __future__ import annotations
@@ -41,15 +46,22 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
 
 PREFIX = "mjctl-"
-# DynamoDB restores small tables in minutes and large ones in an hour or more.
+# Time limit for the restore of a table. DynamoDB takes minutes for a small table and more than an hour for a large
+# table.
 _RESTORE_SECONDS = 5_400.0
-# Items of a copy that are compared with the live table's.
+# Number of items of a copy that a drill compares with the items of the live table.
 _SAMPLE = 200
 
 
 @dataclass(frozen=True)
 class ManagedRestore:
-    """One restore that AWS was asked for. `source`: a backup's ARN or id, or the moment."""
+    """Describes a restore of one table or cluster by AWS.
+
+    Attributes:
+        service: `dynamodb` or another service name of `mjctl.clients.snapshots`.
+        source: ARN or id of the backup, or the moment in ISO 8601 for a point-in-time recovery.
+        target: name of the new table or cluster.
+    """
 
     service: str
     source: str
@@ -57,7 +69,11 @@ class ManagedRestore:
 
 
 async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBackup]:
-    """Have AWS back up every table, the cluster and the cache now; with `dry_run` only say of what."""
+    """Start AWS's backups of all tables, the database cluster and the cache.
+
+    Args:
+        dry_run: only list the backups that would be made, in the state `planned`.
+    """
     name = PREFIX + new_backup_id().lower()
     with backup_clients(contract) as clients:
         cluster, group = await asyncio.gather(
@@ -66,7 +82,9 @@ async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBa
         if dry_run:
             parts = [(snapshots.TABLES, table.name) for table in contract.tables.values()]
             parts += [
-                (service, found) for service, found in ((snapshots.CLUSTER, cluster), (snapshots.CACHE, group)) if found
+                (service, resource)
+                for service, resource in ((snapshots.CLUSTER, cluster), (snapshots.CACHE, group))
+                if resource
             ]
             return [ManagedBackup(service, resource, name, "planned", None) for service, resource in parts]
         work: list[Awaitable[ManagedBackup]] = [
@@ -84,7 +102,7 @@ async def _back_up_table(clients: RegionClients, table: str, name: str) -> Manag
 
 
 async def list_backups(contract: Contract) -> list[ManagedBackup]:
-    """Everything that AWS keeps of this region's parts, the oldest first; windows for point-in-time recovery last."""
+    """List all managed backups of this region, the oldest first. Backups without a date come last."""
     with backup_clients(contract) as clients:
         cluster, group = await asyncio.gather(
             snapshots.cluster_of(contract, clients), snapshots.cache_of(contract, clients)
@@ -99,21 +117,29 @@ async def list_backups(contract: Contract) -> list[ManagedBackup]:
             work.append(snapshots.cache_snapshots(clients, group))
         if contract.backup.vault_name:
             work.append(snapshots.recovery_points(clients, contract.backup.vault_name))
-        found = [item for items in await first_error(work) for item in items]
+        backups = [item for items in await first_error(work) for item in items]
     last = datetime.max.replace(tzinfo=UTC)
-    return sorted(found, key=lambda item: (item.created_at or last, item.service, item.resource))
+    return sorted(backups, key=lambda item: (item.created_at or last, item.service, item.resource))
 
 
 async def restore(
     contract: Contract, backup: str, into: str, moment: datetime | None, *, dry_run: bool = False
 ) -> list[ManagedRestore]:
-    """Restore tables (and the cluster) into new ones called after `into`: from the backups `backup` of one run
-    (`latest`: the newest), or as of `moment`.
+    """Restore the tables and the database cluster into new tables and a new cluster.
 
-    A cluster is restored without instances; adding one, and pointing the stack at it, is a person's decision.
+    The new cluster has no instances. An operator must add an instance and change the stack before the game can use the
+    new cluster.
+
+    Args:
+        backup: name of a run of `create`, or `latest` for the newest run. Ignored if `moment` is given.
+        into: name that the new tables and the new cluster contain.
+        moment: restore the state of this moment instead, by point-in-time recovery.
+        dry_run: only return the restores that would be started.
 
     Raises:
-        NotFoundError: there is no such backup. UsageError: `into` is no name. ConflictError: the copy is there.
+        NotFoundError: no run has the name `backup`.
+        UsageError: `into` is not a valid name.
+        ConflictError: a table or cluster of this name already exists.
     """
     with backup_clients(contract) as clients:
         copy = Destination(contract, clients, into)
@@ -155,7 +181,10 @@ async def restore(
 
 
 async def entries(contract: Contract) -> list[BackupEntry]:
-    """The runs of `create` as retention looks at them: complete when all parts of the run are available."""
+    """Return the runs of `create` as entries for a retention plan.
+
+    A run is complete when all its backups and snapshots are available.
+    """
     runs: dict[str, list[ManagedBackup]] = defaultdict(list)
     for item in await list_backups(contract):
         if _run_id(item.backup_id) is not None and item.service != snapshots.VAULT:
@@ -164,19 +193,24 @@ async def entries(contract: Contract) -> list[BackupEntry]:
 
 
 async def plan_prune(contract: Contract, policy: RetentionPolicy) -> PrunePlan:
-    """Which of the runs would stay. Reads only."""
+    """Decide which runs of `create` to keep and which to remove. The function changes nothing."""
     return retention.plan(await entries(contract), policy, knows_writers=False)
 
 
 async def prune(contract: Contract, plan: PrunePlan) -> dict[str, Any]:
-    """Do it; `{"removed": [names], "freed_bytes": int}`, of tables only: AWS tells no size of snapshots."""
+    """Remove the runs that the plan removes.
+
+    Returns:
+        `{"removed": [names], "freed_bytes": int}`. The bytes include backups of tables only, because AWS reports no
+        size of snapshots.
+    """
     names = [entry.backup_id for entry in plan.removed]
     await remove(contract, names)
     return {"removed": names, "freed_bytes": sum(entry.size_bytes for entry in plan.removed)}
 
 
 async def remove(contract: Contract, names: Sequence[str]) -> None:
-    """Remove these runs' backups and snapshots."""
+    """Remove the backups and snapshots of the runs `names`."""
     with backup_clients(contract) as clients:
         for item in await list_backups(contract):
             if item.backup_id not in names or _run_id(item.backup_id) is None:
@@ -195,14 +229,20 @@ async def drill(
     run_checks: Callable[[Contract], Awaitable[Sequence[CheckResult]]],
     kinds: Collection[Kind] = tuple(Kind),
 ) -> DrillReport:
-    """Restore the table backups of one run (`latest`: the newest) into a scratch copy, compare, check and remove it.
+    """Restore the table backups of one run into a scratch copy, compare the copy, run checks on it and remove it.
 
-    A table is proven if the copy holds as many items as were counted when the backup was made, and a sample of the
-    copy's items equals the live table's. A snapshot of the cluster or of the cache is not restored: nothing outside the
-    VPC can count what is in it. The report names those as not proven.
+    A table is proven if two conditions are met:
+
+    - The number of items in the copy fits the number that was counted when the backup was made (see `_as_counted`).
+    - At least half of a sample of the copy's items equal the live table's items.
+
+    A snapshot of the database cluster or the cache is not restored, because no program outside the VPC can read the
+    result. The report lists the database and the cache as not proven.
 
     Args:
-        kinds: What the drill has to prove. Other parts of the backup are left out without a word.
+        wanted: name of a run of `create`, or `latest` for the newest run.
+        run_checks: runs health checks on the copy.
+        kinds: the kinds of stores that the drill must prove. The report does not mention other kinds.
 
     Raises:
         NotFoundError: there is no such managed backup.
@@ -221,7 +261,7 @@ async def drill(
         checks: Sequence[CheckResult] = ()
         error: str | None = None
         try:
-            # At the same time: AWS takes minutes for a table, however small it is.
+            # All tables are restored at the same time, because AWS takes minutes even for a small table.
             compared = await first_error([_rehearse(clients, item, by_table[item.resource], copy) for item in chosen])
             scratch = {
                 key: contract.tables[key].model_copy(update={"name": copy.table(key)})
@@ -247,7 +287,7 @@ async def drill(
 def _not_proven(
     run: Sequence[ManagedBackup], chosen: Sequence[ManagedBackup], contract: Contract, kinds: Collection[Kind]
 ) -> tuple[str, ...]:
-    """The parts that the drill was asked to prove and has no means to."""
+    """Return the parts that the drill had to prove and could not prove."""
     services = {item.service for item in run}
     parts: list[str] = []
     if Kind.DATABASE in kinds and (snapshots.CLUSTER in services or contract.database.access == "private"):
@@ -255,12 +295,12 @@ def _not_proven(
     if Kind.TABLE in kinds:
         backed_up = {item.resource for item in chosen}
         parts += [
-            f"table/{key}: the run has no backup of it"
+            f"table/{key}: the run has no backup of this table"
             for key, table in contract.tables.items()
             if table.name not in backed_up
         ]
         parts += [
-            f"{item.resource}: the backup does not say how many items it holds"
+            f"{item.resource}: the backup does not record how many items it contains"
             for item in chosen
             if item.detail.get("items") is None
         ]
@@ -275,13 +315,14 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
     await snapshots.restore_table(clients, snapshots.arn(item), copy.table(key))
     await tables.await_active(clients, copy.table(key), timeout_seconds=_RESTORE_SECONDS)
     schema = await tables.describe(clients, item.resource)
-    found, live, sample = await asyncio.gather(
+    restored, live, sample = await asyncio.gather(
         tables.count(clients, copy.table(key)),
         tables.count(clients, item.resource),
         tables.sample(clients, copy.table(key), _SAMPLE),
     )
     same = await tables.same_as(clients, item.resource, schema, sample)
-    # AWS restores no expiry; it is set again as on the live table, after the count.
+    # AWS does not restore the table's time to live. It is set as on the live table, and only after the count, so that
+    # no item expires before the count.
     await tables.set_expiry(clients, copy.table(key), schema)
     counted = item.detail.get("items")
     expected = counted if isinstance(counted, int) else None
@@ -293,36 +334,45 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
         expired=0,
         expiring=0,
         durable=expected if expected is not None else live or 0,
-        found=found or 0,
-        equal=_as_counted(expected, live or 0, found or 0) and _sample_fits(len(sample), same, found or 0),
+        found=restored or 0,
+        equal=_as_counted(expected, live or 0, restored or 0) and _sample_matches(len(sample), same, restored or 0),
         seconds=time.perf_counter() - started,
         sampled=len(sample),
         same=same,
     )
 
 
-def _as_counted(expected: int | None, live: int, found: int) -> bool:
-    """Whether a copy of `found` items fits a table that held `expected` shortly before its backup, and `live` now.
+def _as_counted(expected: int | None, live: int, restored: int) -> bool:
+    """Return whether the number of restored items is plausible.
 
-    A table that has not changed in number must be restored exactly. One that has held a number in between when AWS took
-    the backup; a hundredth more or less allows for items that came and went meanwhile.
+    If the live table has the same number of items now as before its backup, the copy must have exactly that number.
+    Otherwise the copy must have a number between the two counts. A tolerance of one percent allows for items that were
+    added and removed meanwhile.
+
+    Args:
+        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record it.
+        live: number of items in the live table now.
+        restored: number of items in the copy.
     """
     if expected is None or expected == live:
-        return found == live
+        return restored == live
     slack = max(expected, live) // 100
-    return min(expected, live) - slack <= found <= max(expected, live) + slack
+    return min(expected, live) - slack <= restored <= max(expected, live) + slack
 
 
-def _sample_fits(sampled: int, same: int, found: int) -> bool:
-    """Whether enough of the copy's items equal the live ones. Players change some between the backup and the drill."""
+def _sample_matches(sampled: int, same: int, restored: int) -> bool:
+    """Return whether at least half of the sampled items equal the live items.
+
+    Players change some items between the backup and the drill. An empty sample is right only for an empty copy.
+    """
     if not sampled:
-        return found == 0
+        return restored == 0
     return 2 * same >= sampled
 
 
-def _run_of(found: Sequence[ManagedBackup], wanted: str, contract: Contract) -> list[ManagedBackup]:
-    """The parts of one run of `create`."""
-    runs = [item for item in found if _run_id(item.backup_id) is not None]
+def _run_of(backups: Sequence[ManagedBackup], wanted: str, contract: Contract) -> list[ManagedBackup]:
+    """Return the backups of one run of `create`."""
+    runs = [item for item in backups if _run_id(item.backup_id) is not None]
     names = sorted({item.backup_id for item in runs})
     name = names[-1] if wanted == "latest" and names else wanted
     chosen = [item for item in runs if item.backup_id == name]
@@ -336,19 +386,23 @@ def _run_of(found: Sequence[ManagedBackup], wanted: str, contract: Contract) -> 
 
 
 def _run_id(name: str) -> str | None:
-    """The id in the name of what `create` made; None for a backup of another origin."""
+    """Return the id in the name of a backup that `create` made; None for the name of any other backup."""
     backup_id = name.removeprefix(PREFIX)
     stamp, _, end = backup_id.partition("-")
     backup_id = f"{stamp.upper()}-{end}"
     return backup_id if name.startswith(PREFIX) and is_backup_id(backup_id) else None
 
 
-# While AWS makes a part. DynamoDB: CREATING, RDS and ElastiCache: creating; ElastiCache also exports and copies.
+# The states of a backup that AWS is still making, in lower case. DynamoDB reports CREATING, RDS reports creating, and
+# ElastiCache reports creating, exporting or copying.
 _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 
 
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
-    """One run of `create`. AWS gives a snapshot its date when it is done, so a run may have none yet."""
+    """Return the entry of one run of `create`.
+
+    AWS sets the date of a snapshot only when the snapshot is complete. Until then the date in the run's id is used.
+    """
     begun = created_at_of(str(_run_id(name)))
     dates = [item.created_at for item in items if item.created_at is not None] or [begun]
     states = {item.state.lower() for item in items}

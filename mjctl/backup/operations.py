@@ -1,4 +1,4 @@
-"""The backup commands over one region: clients and store opened, work done, documents for `--output json`."""
+"""Carries out the backup commands in one region: opens clients and store, and returns results for the command line."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ def region_store(contract: Contract, location: str | None) -> Iterator[tuple[Reg
     """Open the clients of a region and its backup store.
 
     Args:
-        location: Where the store is; None for the region's own store.
+        location: folder or URL of the store; None for the store in the region's contract.
     """
     with backup_clients(contract) as clients:
         yield clients, open_store(contract, clients, location)
 
 
 async def plan_create(contract: Contract, selection: Selection) -> list[PlannedPart]:
-    """What a backup of this region would hold now.
+    """List the parts that a backup of this region would contain now.
 
     Raises:
-        RefusedError: a chosen store cannot be reached from here by anybody.
+        RefusedError: the selection contains the cache, and the cache is private.
     """
-    _refuse_what_is_private(contract, selection)
+    _refuse_private_cache(contract, selection)
     with backup_clients(contract) as clients:
         return await creation.plan(contract, clients, selection)
 
@@ -67,12 +67,16 @@ async def create(
     copy_to: Contract | None = None,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> Manifest:
-    """Back the region up; with `copy_to` also into the store of, and for the key of, that region.
+    """Make a portable backup of the region.
+
+    Args:
+        location: folder or URL of the store; None for the store in the region's contract.
+        copy_to: another region whose store receives a copy of the backup, which that region's key can decrypt.
 
     Raises:
-        RefusedError: a chosen store cannot be reached from here by anybody.
+        RefusedError: the selection contains the cache, and the cache is private.
     """
-    _refuse_what_is_private(contract, selection)
+    _refuse_private_cache(contract, selection)
     with region_store(contract, location) as (clients, store):
         manifest = await creation.create(contract, clients, store, selection, on_progress=on_progress)
         if copy_to is not None and copy_to.region != contract.region:
@@ -84,18 +88,18 @@ async def create(
         return manifest
 
 
-def _refuse_what_is_private(contract: Contract, selection: Selection) -> None:
+def _refuse_private_cache(contract: Contract, selection: Selection) -> None:
     if Kind.CACHE in selection.kinds and contract.cache.access != "direct":
         raise RefusedError(
             "the cache is private and cannot be read from here, so a portable backup would lack it",
             where=f"{contract.environment}, {contract.region}",
-            hint="`--kind managed` has AWS back up everything; `--only table` (and, from inside the VPC, `--only"
-            " database`) makes a portable one without the cache",
+            hint="use `--kind managed` to let AWS back up all stores, or make a portable backup without the cache: "
+            "`--only table`, and from inside the VPC also `--only database`",
         )
 
 
 async def catalog(contract: Contract, location: str | None) -> list[BackupEntry]:
-    """Everything in the region's store, the oldest first, and whether the region can open it."""
+    """List all backups in the region's store, the oldest first, and check which of them the region can decrypt."""
     with region_store(contract, location) as (clients, store):
         entries = await read_catalog(store)
         keyring = BackupKeyring(contract, clients)
@@ -108,29 +112,31 @@ async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
     try:
         problem = await keyring.problem(entry.signed.keys)
     except (PermissionDeniedError, UnreachableError):
-        # The listing itself is right without an answer of KMS.
+        # The list is useful without KMS: the field `opens` stays None.
         return entry
     return replace(entry, opens=problem is None, problem=problem)
 
 
 async def unreadable_without(
-    going: Mapping[str, Contract], staying: Mapping[str, Contract], location: str | None
+    destroyed: Mapping[str, Contract], remaining: Mapping[str, Contract], location: str | None
 ) -> dict[str, list[BackupEntry]]:
-    """The complete backups that can be opened now, and no longer once the regions `going` and their keys are gone.
+    """Return the complete backups that can be decrypted now, but not after the destroy of some regions and their keys.
 
     Args:
-        staying: The other deployed regions. A backup that the key of one of them opens stays readable.
+        destroyed: the regions that will be destroyed.
+        remaining: the other deployed regions. A backup that a key of these regions can decrypt stays readable.
+        location: folder or URL of the store; None for the store in each region's contract.
 
     Returns:
-        By the region whose store holds them; each list is the oldest first.
+        For each destroyed region the backups in its store that become unreadable, the oldest first.
     """
-    kept = [contract.keys[DATA_KEY] for contract in staying.values() if DATA_KEY in contract.keys]
-    # `create --copy-to` leaves the same backup in the other region's store, for the other region's key.
+    kept = [contract.keys[DATA_KEY] for contract in remaining.values() if DATA_KEY in contract.keys]
+    # `create --copy-to` stores the same backup in another region, for the other region's key.
     copied = {
-        entry.backup_id for contract in staying.values() for entry in await catalog(contract, location) if entry.opens
+        entry.backup_id for contract in remaining.values() for entry in await catalog(contract, location) if entry.opens
     }
     lost: dict[str, list[BackupEntry]] = {}
-    for region, contract in going.items():
+    for region, contract in destroyed.items():
         for entry in await catalog(contract, location):
             keys = entry.signed.keys if entry.signed is not None else ()
             readable = any(same_key(key.key_id, other) for key in keys for other in kept)
@@ -140,7 +146,11 @@ async def unreadable_without(
 
 
 async def find(contract: Contract, location: str | None, wanted: str) -> BackupEntry:
-    """One backup of the region's store; `latest` is the newest complete one."""
+    """Return one backup of the region's store, by id or as `latest` (the newest complete backup).
+
+    Raises:
+        NotFoundError: the store has no such backup.
+    """
     with region_store(contract, location) as (_, store):
         return await find_backup(store, wanted)
 
@@ -152,16 +162,21 @@ async def verify(
     *,
     on_progress: Callable[[int], None] = lambda _bytes: None,
 ) -> list[VerifyReport]:
-    """Read one backup back, or (`wanted` None) every one that has a manifest.
+    """Read backups completely and check them.
+
+    Args:
+        wanted: id of a backup, or `latest` for the newest finished backup, damaged or not; None for all backups that
+            have a manifest.
+        on_progress: receives the number of bytes read since the last call.
 
     Raises:
-        NotFoundError: there is none.
+        NotFoundError: there is no such backup, or no backup at all.
     """
     with region_store(contract, location) as (clients, store):
         if wanted is None:
             entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
         else:
-            # A damaged newest one is what verifying is for, not one to step over.
+            # `latest` includes a damaged backup, because finding the damage is the purpose of `verify`.
             entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
             raise NotFoundError("there is no backup yet", where=store.location, hint="`mjctl backup create` makes one")
@@ -171,7 +186,16 @@ async def verify(
 
 @dataclass(frozen=True)
 class Restore:
-    """One restore: from `source`'s store into `destination`, or into the copy `into` beside it."""
+    """Plans and executes the restore of one portable backup.
+
+    Attributes:
+        source: the region whose store contains the backup.
+        destination: the region that is restored into.
+        location: folder or URL of the store; None for the store in the source's contract.
+        backup: id of the backup, or `latest`.
+        into: name of a scratch copy in the destination; None to overwrite the destination's live stores.
+        kinds: the kinds of stores to restore.
+    """
 
     source: Contract
     destination: Contract
@@ -181,7 +205,7 @@ class Restore:
     kinds: tuple[Kind, ...] = tuple(Kind)
 
     async def plan(self) -> RestorePlan:
-        """Reads only."""
+        """Return the steps of the restore. The method reads backup and target, and changes nothing."""
         with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
             reader = await self._open(self.backup, ours, theirs)
             return await restoring.plan(reader, Destination(self.destination, theirs, self.into), self.kinds)
@@ -189,8 +213,13 @@ class Restore:
     async def execute(
         self, plan: RestorePlan, *, on_progress: OnProgress = lambda _label, _count: None
     ) -> RestoreReport:
+        """Execute a plan that `plan` returned.
+
+        Raises:
+            VerificationError: the archive is damaged, or the database differs after the restore and was rolled back.
+        """
         with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
-            # By its id: `latest` may be another one by now.
+            # Open the backup by its id: `latest` may have changed since the plan.
             reader = await self._open(plan.backup_id, ours, theirs)
             to = Destination(self.destination, theirs, self.into)
             return await restoring.execute(plan, reader, to, on_progress=on_progress)
@@ -203,14 +232,14 @@ class Restore:
 
 
 async def plan_prune(contract: Contract, location: str | None, policy: RetentionPolicy) -> PrunePlan:
-    """What would stay and what would go. Reads only."""
+    """Decide which backups in the region's store to keep and which to remove. The function changes nothing."""
     with region_store(contract, location) as (_, store):
         knows_writers = store.is_claimed("-") is not None
         return retention.plan(await read_catalog(store), policy, knows_writers=knows_writers)
 
 
 async def prune(contract: Contract, location: str | None, plan: PrunePlan) -> dict[str, Any]:
-    """Do it; `{"removed": [ids], "freed_bytes": int}`."""
+    """Remove the backups that the plan removes. Returns: `{"removed": [ids], "freed_bytes": int}`."""
     with region_store(contract, location) as (_, store):
         freed = await retention.prune(store, plan)
     return {"removed": [entry.backup_id for entry in plan.removed], "freed_bytes": freed}
@@ -224,19 +253,19 @@ async def drill(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> DrillReport:
-    """Rehearse the restore of one backup in its own region."""
+    """Restore one portable backup into a scratch copy in its own region, check the copy and remove it."""
     with region_store(contract, location) as (clients, store):
         entry = await find_backup(store, wanted)
         return await drilling.drill(contract, clients, store, entry, run_checks, on_progress=on_progress)
 
 
 async def copies(contract: Contract) -> list[str]:
-    """Names of the scratch copies in this region."""
+    """Return the names of the scratch copies in this region."""
     with backup_clients(contract) as clients:
         return await copies_of(contract, clients)
 
 
 async def discard(contract: Contract, name: str) -> list[str]:
-    """Remove a scratch copy; what was removed."""
+    """Remove a scratch copy, and return the names of its removed parts."""
     with backup_clients(contract) as clients:
         return await Destination(contract, clients, name).remove()

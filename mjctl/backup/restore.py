@@ -1,7 +1,9 @@
-"""Restoring: a plan that only reads, and its execution, which compares afterwards what it wrote.
+"""Plans a restore without a change, executes the plan, and compares the target with the backup afterwards.
 
-The database is filled in one transaction, comparison included: it is the backup's or untouched. Tables and namespaces
-are written over and then freed of what is not in the backup, so that a restore that was stopped can simply be repeated.
+The database is filled and compared in one transaction. If an error occurs, PostgreSQL keeps its earlier rows.
+
+A table is overwritten, and then items that are not in the backup are removed. A cache namespace is invalidated before
+the restore writes keys. An interrupted restore can be repeated.
 """
 
 from __future__ import annotations
@@ -25,11 +27,16 @@ from mjctl.models.errors import ConflictError, NotFoundError, VerificationError
 
 
 async def plan(reader: ArchiveReader, to: Destination, kinds: Collection[Kind] = tuple(Kind)) -> RestorePlan:
-    """What a restore would do, part by part. Reads the target, changes nothing.
+    """Return a step for each part of the backup that a restore writes. The function reads the target, without a change.
+
+    Args:
+        reader: reads the backup.
+        to: the target.
+        kinds: the kinds of stores to restore.
 
     Raises:
-        NotFoundError: the target lacks a table or relation that the backup has.
-        ConflictError: the target's schema is at another migration.
+        NotFoundError: the target lacks a table or relation that the backup contains.
+        ConflictError: the target's database is at a different migration.
     """
     manifest = reader.manifest
     parts = [part for part in manifest.parts if part.kind in kinds]
@@ -57,11 +64,14 @@ async def execute(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> RestoreReport:
-    """Do what the plan says. A part that is already equal is left alone.
+    """Execute the steps of a plan. A table that already equals the backup is not written.
+
+    Returns:
+        The report, with a comparison for each part. A table or namespace that differs after the restore is no error.
 
     Raises:
-        VerificationError: the archive is damaged (DamagedObject), or the database came out different (and was left as
-            it was). A table or namespace that came out different is in the report.
+        VerificationError: the archive is damaged (DamagedObject), or the database differs from the backup after the
+            restore and was rolled back.
     """
     started = time.perf_counter()
     work = _Work(reader, to, on_progress)
@@ -83,26 +93,29 @@ class _Work:
     clock: RestoreMoment = field(default_factory=RestoreMoment)
 
     async def database(self, steps: Sequence[RestoreStep]) -> list[Comparison]:
-        """All relations in one transaction."""
+        """Restore and compare all relations in one transaction."""
         compared = []
         async with database.writing(self.to.database_contract, self.to.clients) as snapshot:
             relations = [database.Relation.of(step.part.schema) for step in steps]
-            # Also where nothing is there yet: it locks out whoever would write before we compare.
+            # Empty relations are truncated too: TRUNCATE locks them, so that no other connection can write a row before
+            # the comparison.
             await snapshot.empty(relations)
             for step, relation in zip(steps, relations, strict=True):
                 started = time.perf_counter()
-                archive, found = Tally(self.clock, never), Tally(self.clock, never)
+                archive, restored = Tally(self.clock, never), Tally(self.clock, never)
                 async with aclosing(self._counted(step.part, archive)) as batches:
                     await snapshot.fill(relation, batches)
                 async with aclosing(snapshot.lines(relation)) as lines:
                     async for batch in lines:
-                        found.take(batch)
-                comparison = _comparison(step, archive, found, started)
+                        restored.take(batch)
+                comparison = _comparison(step, archive, restored, started)
                 if not comparison.equal:
                     raise VerificationError(
-                        f"{step.part.label} came out different; the database was left as it was",
-                        where=f"{self.to.where}: {found.seen} rows instead of {archive.seen}",
-                        hint="a trigger or rule of the target changes rows; restore into a copy (--into) to compare",
+                        f"{step.part.label} differs from the backup after the restore; the database was rolled back to "
+                        "its earlier rows",
+                        where=f"{self.to.where}: {restored.seen} rows instead of {archive.seen}",
+                        hint="probably a trigger or rule in the target changes rows. Restore into a copy to compare: "
+                        "`--into NAME`",
                     )
                 compared.append(comparison)
             await snapshot.set_sequences(self.reader.manifest.database.get("sequences", {}))
@@ -127,7 +140,7 @@ class _Work:
 
     async def namespace(self, step: RestoreStep) -> Comparison:
         started = time.perf_counter()
-        archive, found = (Tally(self.clock, cache.expires_at_ms) for _ in range(2))
+        archive, restored = (Tally(self.clock, cache.expires_at_ms) for _ in range(2))
         async with open_cache(self.to.contract, self.to.clients, timeout_seconds=TIMEOUT_SECONDS) as redis:
             writer = cache.NamespaceWriter(redis, step.target)
             await writer.begin()
@@ -135,11 +148,11 @@ class _Work:
                 async for records in batches:
                     await writer.write(records)
             async for batch in cache.scan(redis, step.target):
-                found.take(batch)
-        return _comparison(step, archive, found, started)
+                restored.take(batch)
+        return _comparison(step, archive, restored, started)
 
     async def _counted(self, part: Part, tally: Tally) -> AsyncGenerator[list[bytes], None]:
-        """The part's records that have not expired, counted in `tally`."""
+        """Yield the part's records that have not expired, and count all of its records in `tally`."""
         async with aclosing(self.reader.read(part)) as batches:
             async for records in batches:
                 living = await asyncio.to_thread(tally.take, records)
@@ -155,14 +168,14 @@ class _Work:
         return comparison if comparison.equal else None
 
     async def _read_table(self, step: RestoreStep) -> Tally:
-        found = self._table_tally(step)
+        tally = self._table_tally(step)
         async with aclosing(tables.scan(self.to.clients, step.target)) as pages:
             async for items in pages:
-                await asyncio.to_thread(lambda page: found.take(tables.encode_items(page)), items)
-        return found
+                await asyncio.to_thread(lambda page: tally.take(tables.encode_items(page)), items)
+        return tally
 
     async def _delete_others(self, step: RestoreStep, keys: Collection[bytes]) -> None:
-        """Remove the items whose keys the backup does not have; only after everything of it is there."""
+        """Remove items whose keys are not in the backup, after all items of the backup have been written."""
         names = {f"#k{number}": column["AttributeName"] for number, column in enumerate(step.part.schema["key_schema"])}
         narrowed = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
         async with aclosing(tables.scan(self.to.clients, step.target, **narrowed)) as pages:
@@ -184,29 +197,33 @@ async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequenc
             raise ConflictError(
                 f"the backup's schema is at migration {migration}, the target's at {snapshot.facts['migration']}",
                 where=to.where,
-                hint="deploy the version of the game that made the backup, restore, and deploy the new one again; "
-                "or restore into a copy: --into NAME",
+                hint="deploy the version of the game that made the backup, restore, and deploy the new version again; "
+                "or restore into a copy: `--into NAME`",
             )
-        there = {relation.label: relation for relation in snapshot.relations}
-        missing = [part.name for part in parts if part.name not in there]
+        relations = {relation.label: relation for relation in snapshot.relations}
+        missing = [part.name for part in parts if part.name not in relations]
         if missing:
-            raise NotFoundError(f"the database has no relation {', '.join(missing)}", where=to.where)
+            raise NotFoundError(
+                f"the database has no relation {', '.join(missing)}, which the backup contains",
+                where=to.where,
+                hint="restore into a copy, which gets all relations: `--into NAME`",
+            )
         return [
-            RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(there[part.name]))
+            RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(relations[part.name]))
             for part in parts
         ]
 
 
 async def _table_step(to: Destination, part: Part) -> RestoreStep:
     name = to.table(part.name)
-    there = await tables.count(to.clients, name)
-    if there is None:
+    items = await tables.count(to.clients, name)
+    if items is None:
         raise NotFoundError(
             f"the table {name} does not exist",
             where=to.where,
-            hint=f"`mjctl deploy --env {to.contract.environment} --region {to.contract.region}` makes it",
+            hint=f"`mjctl deploy --env {to.contract.environment} --region {to.contract.region}` creates the table",
         )
-    return RestoreStep(part, name, there)
+    return RestoreStep(part, name, items)
 
 
 async def _cache_steps(reader: ArchiveReader, to: Destination, parts: Sequence[Part]) -> list[RestoreStep]:
@@ -220,21 +237,26 @@ async def _cache_steps(reader: ArchiveReader, to: Destination, parts: Sequence[P
 
 def _notes(reader: ArchiveReader, to: Destination) -> tuple[str, ...]:
     manifest, contract = reader.manifest, to.contract
-    notes = ["log-ins are not part of a backup: the user pool keeps the players' identities"]
+    notes = ["accounts and passwords are not part of a backup: they stay in the user pool"]
     if to.scratch is None:
         scope = f"--env {contract.environment} --region {contract.region}"
         notes.append(
-            "players go on writing during a restore, and the comparison reports their writes as differences; where "
-            f"another region is deployed, `mjctl failover {scope} --wait 300` sends the players there first"
+            "the game keeps writing during a restore, and the comparison reports its writes as differences. If another "
+            f"region is deployed, first move the players to it: `mjctl failover {scope} --wait 300`"
         )
     if (manifest.environment, manifest.project) != (contract.environment, contract.project):
-        notes.append("contact fields stay sealed for their own environment: this one cannot open them")
+        notes.append(
+            f"the players' contact fields cannot be decrypted here: environment {manifest.environment} encrypted them"
+        )
     elif manifest.region != contract.region and contract.target == "local":
-        notes.append("contact fields stay sealed by the other region's key: local regions share none")
+        notes.append(
+            "the players' contact fields cannot be decrypted here: each local region has its own key, and region "
+            f"{manifest.region} encrypted them"
+        )
     return tuple(notes)
 
 
-def _comparison(step: RestoreStep, archive: Tally, found: Tally, started: float) -> Comparison:
+def _comparison(step: RestoreStep, archive: Tally, restored: Tally, started: float) -> Comparison:
     return Comparison(
         kind=step.part.kind,
         name=step.part.name,
@@ -243,8 +265,8 @@ def _comparison(step: RestoreStep, archive: Tally, found: Tally, started: float)
         expired=archive.expired,
         expiring=archive.expiring,
         durable=archive.durable.records,
-        found=found.durable.records,
-        equal=found.equals(archive),
+        found=restored.durable.records,
+        equal=restored.equals(archive),
         seconds=time.perf_counter() - started,
     )
 

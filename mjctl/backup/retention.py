@@ -1,4 +1,4 @@
-"""Which backups stay: a plan that only looks, and its execution."""
+"""Decides by a retention policy which backups to keep, and removes the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, BackupState, PruneDecision, PrunePlan, RetentionPolicy
 
-# Where a store cannot tell whether a writer is alive (S3), one that has stored nothing for so long is not.
+# S3 does not show whether the process that writes a backup is still running. After this time without a new object the
+# process counts as stopped.
 ABANDONED_AFTER = timedelta(hours=6)
 
 
@@ -20,10 +21,15 @@ def plan(
     now: datetime | None = None,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> PrunePlan:
-    """Decide about each entry.
+    """Decide for each backup whether to keep or to remove it.
 
-    Only complete backups count for the policy. A damaged one stays, because a person should look at it. What a stopped
-    run has left goes: at once where the store knows that its writer is dead (`knows_writers`), else when it is old.
+    Only complete backups count for the policy. A damaged backup is kept, because an operator should look at it. An
+    incomplete backup is removed if its writer has stopped.
+
+    Args:
+        knows_writers: whether the store knows if a writer is running (`in_use`). If the store does not know this, an
+            incomplete backup is removed when its last object is older than `abandoned_after`.
+        now: the current time; None for the clock of this machine.
     """
     moment = now or datetime.now(UTC)
     complete = sorted(
@@ -39,11 +45,11 @@ def plan(
                 reasons = kept.get(entry.backup_id, ())
                 decisions.append(PruneDecision(entry, bool(reasons), reasons or ("not kept by the policy",)))
             case BackupState.DAMAGED:
-                decisions.append(PruneDecision(entry, True, ("damaged: look at it with `verify`",)))
+                decisions.append(PruneDecision(entry, True, ("damaged: `mjctl backup verify` shows the damage",)))
             case BackupState.INCOMPLETE:
                 dead = not entry.in_use and (knows_writers or moment - entry.last_written_at >= abandoned_after)
                 decisions.append(
-                    PruneDecision(entry, not dead, ("left by a stopped run" if dead else "being written",))
+                    PruneDecision(entry, not dead, ("incomplete: its run was stopped" if dead else "being written",))
                 )
     return PrunePlan(tuple(decisions))
 
@@ -51,7 +57,13 @@ def plan(
 async def prune(
     store: ObjectStore, decided: PrunePlan, *, on_removed: Callable[[BackupEntry], None] = lambda _entry: None
 ) -> int:
-    """Remove what the plan says; bytes freed. A backup loses its manifest first: half removed it is none."""
+    """Remove the backups that the plan removes.
+
+    The manifest of a backup is removed first. After an interruption the backup counts as incomplete, not as complete.
+
+    Returns:
+        The number of bytes that were freed.
+    """
     freed = 0
     for entry in decided.removed:
         names = sorted(entry.objects, key=lambda name: name != MANIFEST_NAME)

@@ -1,4 +1,4 @@
-"""From a producer that pushes to an iterator that pulls, with a bound on what waits in between."""
+"""Provides helpers for asyncio: iterators over pushed items, and awaiting work despite a cancellation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _AHEAD = 4
 
 
 async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[None]]) -> AsyncGenerator[T, None]:
-    """Yield what `produce(emit)` emits; its error is raised here, and it is cancelled when nobody pulls any more."""
+    """Yield the items that `produce(emit)` emits, with up to four items waiting between producer and consumer.
+
+    An error of `produce` is raised by the iterator. `produce` is cancelled when the consumer closes the iterator.
+    """
     queue: asyncio.Queue[T] = asyncio.Queue(_AHEAD)
     producing = asyncio.ensure_future(produce(queue.put))
     try:
@@ -24,7 +27,7 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
                     pulling.cancel()
             if pulling.done() and not pulling.cancelled():
                 yield pulling.result()
-            # A cancelled get leaves its item in the queue.
+            # A cancelled `get` does not lose an item: the item stays in the queue for the next round.
         while not queue.empty():
             yield queue.get_nowait()
         await producing
@@ -34,15 +37,15 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """Await `work`; if the caller is cancelled, wait until `work` has ended before saying so.
+    """Await `work` to its end, even if the caller is cancelled, and raise the cancellation only afterwards.
 
-    A write runs in a thread, which a cancellation does not stop. Whoever then removes what was written must not begin
-    before the thread has ended, or an object appears after its removal.
+    A write runs in a thread, and a cancellation does not stop a thread. Code that removes written objects after a
+    cancellation must wait for that thread. Otherwise the thread would store an object after the removal.
     """
     task = asyncio.ensure_future(work)
     if await was_cancelled_before_the_end_of(task):
         if not task.cancelled():
-            task.exception()  # Looked at, so that asyncio does not report it as lost.
+            task.exception()  # Reading the exception stops asyncio from logging "Task exception was never retrieved".
         raise asyncio.CancelledError
     return task.result()
 
@@ -51,7 +54,7 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
     """Wait until `task` has ended, even if the caller is cancelled meanwhile.
 
     Returns:
-        Whether the caller was cancelled. The caller must raise that cancellation after its own work.
+        True if the caller was cancelled. The caller must raise that cancellation later.
     """
     cancelled = False
     while not task.done():
@@ -63,7 +66,10 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
 
 
 async def first_error(work: Sequence[Awaitable[T]]) -> list[T]:
-    """All results in order; the first error cancels the rest and is raised as it is, not in a group."""
+    """Await all of `work` and return the results in order.
+
+    The first error cancels the remaining work. The error is raised directly, not inside an ExceptionGroup.
+    """
     tasks = [asyncio.ensure_future(item) for item in work]
     try:
         return list(await asyncio.gather(*tasks))

@@ -1,7 +1,7 @@
-"""DynamoDB tables as records: one MessagePack map an item, spelled in one way only.
+"""Reads and writes DynamoDB tables as records. A record is an item as a MessagePack map in a canonical form.
 
-A scan is not a snapshot: each item is read consistently, the table as a whole over the time that the scan takes. Where
-one moment matters, AWS's own point-in-time recovery has it (`--kind managed`).
+A scan is not a snapshot. Each item is read consistently, but different items are read at different moments of the scan.
+AWS's point-in-time recovery (`--kind managed`) restores a table as of one moment.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mjctl.backup.streams import first_error, stream
 from mjctl.clients.boto import RegionClients
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
 
-# Scans and writes of one table at the same time; the region's thread pool holds 16.
+# Parallel scans and parallel writes of one table. The region's thread pool has 16 threads for all tables.
 _SEGMENTS = 4
 _WRITERS = 8
 _BATCH_WRITE_LIMIT = 25
@@ -31,46 +31,61 @@ Item = dict[str, Any]
 
 
 def encode_item(item: Mapping[str, Any]) -> bytes:
-    """An item as boto3's client gives it. Sets and names are sorted, so that equal items are equal bytes."""
+    """Encode an item, in the form of boto3's client, as a record.
+
+    Sets and attribute names are sorted, so that equal items have equal records.
+    """
     return msgspec.msgpack.encode(_sorted_sets(item), order="sorted")
 
 
 def encode_items(items: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    """Encode items as records, in the same order."""
     return [encode_item(item) for item in items]
 
 
 def decode_item(record: bytes) -> Item:
+    """Return the item of a record, in the form of boto3's client."""
     item: Item = msgspec.msgpack.decode(record)
     return item
 
 
 def expires_at_ms(item: Mapping[str, Any], schema: Mapping[str, Any]) -> int | None:
-    """When DynamoDB may remove the item; None for one that stays."""
+    """Return when DynamoDB may remove the item (milliseconds since the epoch), or None if the item does not expire."""
     value = item.get(schema["ttl_attribute"] or "", {}).get("N")
     return None if value is None else int(float(value) * 1000)
 
 
 def key_of(item: Mapping[str, Any], schema: Mapping[str, Any]) -> Item:
+    """Return the attributes of the item that are the table's primary key."""
     return {column["AttributeName"]: item[column["AttributeName"]] for column in schema["key_schema"]}
 
 
 async def describe(clients: RegionClients, table: str) -> dict[str, Any]:
-    """What makes a table like this one: keys, attributes, indexes and the attribute that ends items."""
-    found = (await clients.call("dynamodb", "describe_table", TableName=table))["Table"]
+    """Return the schema of a table, from which `create` can create an equal table.
+
+    Returns:
+        `key_schema`, `attributes`, `global_indexes` (in the form of CreateTable) and `ttl_attribute` (the name of the
+        attribute that sets the expiry of an item, or None).
+    """
+    description = (await clients.call("dynamodb", "describe_table", TableName=table))["Table"]
     ttl = await clients.call("dynamodb", "describe_time_to_live", TableName=table)
     return {
-        "key_schema": found["KeySchema"],
-        "attributes": found["AttributeDefinitions"],
+        "key_schema": description["KeySchema"],
+        "attributes": description["AttributeDefinitions"],
         "global_indexes": [
             {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
-            for index in found.get("GlobalSecondaryIndexes", ())
+            for index in description.get("GlobalSecondaryIndexes", ())
         ],
         "ttl_attribute": ttl["TimeToLiveDescription"].get("AttributeName"),
     }
 
 
 async def count(clients: RegionClients, table: str) -> int | None:
-    """Items in the table, counted (DescribeTable's figure is hours old); None where there is no table."""
+    """Count the items of the table by a scan, because DescribeTable's number is up to six hours old.
+
+    Returns:
+        The number of items, or None if the table does not exist.
+    """
     try:
         totals = await first_error([_count_segment(clients, table, segment) for segment in _segments(clients)])
     except NotFoundError:
@@ -79,10 +94,11 @@ async def count(clients: RegionClients, table: str) -> int | None:
 
 
 async def sample(clients: RegionClients, table: str, size: int) -> list[Item]:
-    """Up to `size` items from all over the table, read without reading the whole table.
+    """Return up to `size` random items, without reading the whole table.
 
-    A parallel scan cuts the table into segments by the hash of the partition key, so a few items of many segments are
-    spread over it: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.ParallelScan
+    A parallel scan divides the table into segments by the hash of the partition key. A few items from each of many
+    segments are therefore spread over the whole table:
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Scan.html#Scan.ParallelScan
     """
     total = 1 if clients.emulated else size
 
@@ -99,12 +115,12 @@ async def sample(clients: RegionClients, table: str, size: int) -> list[Item]:
         return items
 
     pages = await first_error([segment(number) for number in range(total)])
-    found = [item for page in pages for item in page]
-    return random.sample(found, min(size, len(found)))
+    candidates = [item for page in pages for item in page]
+    return random.sample(candidates, min(size, len(candidates)))
 
 
 async def same_as(clients: RegionClients, table: str, schema: Mapping[str, Any], items: Sequence[Item]) -> int:
-    """How many of these items `table` holds with the same content, by the SHA-256 of their one spelling."""
+    """Count how many of these items `table` contains with the same content, by the SHA-256 of their records."""
 
     async def same(item: Item) -> bool:
         answer = await clients.call(
@@ -120,40 +136,53 @@ def _hash(item: Mapping[str, Any]) -> bytes:
 
 
 def scan(clients: RegionClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:
-    """Every item, a page at a time, read consistently over several segments at once."""
+    """Yield all items of the table, one page at a time. Several segments are read in parallel, each item consistently.
+
+    Args:
+        narrowed: further arguments of DynamoDB's Scan, for example a projection.
+    """
 
     async def read(emit: Callable[[list[Item]], Awaitable[None]]) -> None:
-        async def one(segment: int) -> None:
+        async def read_segment(segment: int) -> None:
             async for answer in _pages(clients, table, segment, **narrowed):
                 await emit(answer["Items"])
 
-        await first_error([one(segment) for segment in _segments(clients)])
+        await first_error([read_segment(segment) for segment in _segments(clients)])
 
     return stream(read)
 
 
 async def put(clients: RegionClients, table: str, items: Iterable[Item]) -> None:
-    """Write items, replacing those with the same keys, 25 a request and several requests at once.
+    """Write items and replace existing items with the same keys, by 8 parallel requests of 25 items each.
 
     Raises:
-        UnreachableError: DynamoDB throttles for longer than a minute.
+        UnreachableError: DynamoDB still throttled the writes after 10 attempts (about 43 s).
     """
     await _write(clients, table, [{"PutRequest": {"Item": item}} for item in items])
 
 
 async def delete(clients: RegionClients, table: str, keys: Iterable[Item]) -> None:
+    """Delete the items with these primary keys.
+
+    Raises:
+        UnreachableError: DynamoDB still throttled the writes after 10 attempts (about 43 s).
+    """
     await _write(clients, table, [{"DeleteRequest": {"Key": key}} for key in keys])
 
 
 async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
-    """Make an empty table after `schema`, without expiry, and wait until it takes writes.
+    """Create an empty table with the given schema, and wait until it accepts writes. Its items do not expire yet.
+
+    Args:
+        schema: as `describe` returns it.
 
     Raises:
-        ConflictError: there is a table of this name.
+        ConflictError: a table of this name already exists.
+        UnreachableError: the table was not ready after two minutes.
     """
     if await exists(clients, table):
         raise ConflictError(
-            "a table of this name is there already",
+            "a table of this name already exists",
             where=table,
             hint="choose another name, or remove that copy: `mjctl backup discard NAME`",
         )
@@ -172,17 +201,25 @@ async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) 
 
 
 async def await_active(clients: RegionClients, table: str, *, timeout_seconds: float = _ACTIVE_SECONDS) -> None:
-    """Raises UnreachableError when the table is not ready by then."""
+    """Wait until the table is ready.
+
+    Raises:
+        UnreachableError: the table is not ready after `timeout_seconds`.
+    """
     started, pause = time.monotonic(), 0.2
     while await _status(clients, table) != "ACTIVE":
         if time.monotonic() - started > timeout_seconds:
-            raise UnreachableError(f"the table was not ready after {timeout_seconds:g} s", where=table)
+            raise UnreachableError(
+                f"the table was not ready after {timeout_seconds:g} s",
+                where=table,
+                hint="DynamoDB is still creating or restoring the table: repeat the command later",
+            )
         await asyncio.sleep(pause)
         pause = min(1.5 * pause, _LONGEST_PAUSE_SECONDS)
 
 
 async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
-    """Let DynamoDB remove what has expired; only after a comparison, or it removes items meanwhile."""
+    """Let DynamoDB remove expired items. Call this only after a comparison, or items can disappear during it."""
     if schema["ttl_attribute"]:
         await clients.call(
             "dynamodb",
@@ -193,6 +230,7 @@ async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, An
 
 
 async def exists(clients: RegionClients, table: str) -> bool:
+    """Return whether the table exists, in any state."""
     try:
         await _status(clients, table)
     except NotFoundError:
@@ -201,13 +239,13 @@ async def exists(clients: RegionClients, table: str) -> bool:
 
 
 async def names(clients: RegionClients, prefix: str) -> list[str]:
-    """Tables whose name begins with `prefix`."""
+    """Return the names of the tables that begin with `prefix`."""
     answer = await clients.call_all("dynamodb", "list_tables")
     return [name for name in answer["TableNames"] if name.startswith(prefix)]
 
 
 async def drop(clients: RegionClients, table: str) -> None:
-    """Remove the table; one that is gone already is no error."""
+    """Delete the table. A table that does not exist is no error."""
     try:
         await clients.call("dynamodb", "delete_table", TableName=table)
     except NotFoundError:
@@ -264,12 +302,14 @@ async def _write_batch(clients: RegionClients, table: str, requests: Sequence[di
             return
         await asyncio.sleep(min(10.0, 0.1 * 2**attempt))
     raise UnreachableError(
-        "DynamoDB throttles the writes", where=table, hint="repeat the command later: what is written stays written"
+        "DynamoDB throttles the writes",
+        where=table,
+        hint="repeat the command later. The items that are already written stay in the table",
     )
 
 
 def _sorted_sets(value: Any) -> Any:
-    """Attribute values with their sets in order. Only the outermost maps are attribute names, the rest types."""
+    """Return an item, or the value of a map attribute, with all sets sorted."""
     if not isinstance(value, Mapping):
         return value
     return {name: _attribute(attribute) for name, attribute in value.items()}

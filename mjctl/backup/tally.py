@@ -1,4 +1,4 @@
-"""Counting what is compared after a restore: exactly, although some records end by themselves meanwhile."""
+"""Counts the records that are compared after a restore, without the records that may expire during the restore."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mjctl.backup.digest import RecordDigest
 
-# Longer than a restore and its comparison take; a longer one counts less, and says so.
+# Records that expire within this time are not compared. The time is longer than a restore and its comparison take.
 _HORIZON_MS = 6 * 3600 * 1000
 
 Expiry = Callable[[bytes], int | None]
@@ -16,18 +16,32 @@ Expiry = Callable[[bytes], int | None]
 
 @dataclass(frozen=True)
 class RestoreMoment:
-    """One moment for all of a restore, so that both sides of a comparison sort a record alike. Milliseconds."""
+    """Holds one time for a whole restore, so that archive and target classify a record by the same time.
+
+    Attributes:
+        now_ms: when the restore began, in milliseconds since the epoch.
+    """
 
     now_ms: int = field(default_factory=lambda: int(time.time() * 1000))
 
     @property
     def horizon_ms(self) -> int:
+        """Return the time (milliseconds since the epoch) until which a record counts as `expiring`."""
         return self.now_ms + _HORIZON_MS
 
 
 @dataclass
 class Tally:
-    """Sorts records by when they end: `expired` before we began, `expiring` soon, and `durable`, which are compared."""
+    """Counts records by their expiry.
+
+    Attributes:
+        clock: the time of the restore.
+        expires_at_ms: returns the expiry of a record in milliseconds since the epoch, or None.
+        seen: number of all records.
+        expired: number of records that expired before the restore began.
+        expiring: number of records that may expire during the restore.
+        durable: digest of all other records, which are compared.
+    """
 
     clock: RestoreMoment
     expires_at_ms: Expiry
@@ -37,13 +51,13 @@ class Tally:
     durable: RecordDigest = field(default_factory=RecordDigest)
 
     def take(self, records: Sequence[bytes]) -> list[bytes]:
-        """Count these; the ones that have not expired yet."""
+        """Count records, and return the records that have not expired."""
         living, durable = [], []
         for record in records:
-            ends = self.expires_at_ms(record)
-            if ends is None or ends > self.clock.horizon_ms:
+            expiry_ms = self.expires_at_ms(record)
+            if expiry_ms is None or expiry_ms > self.clock.horizon_ms:
                 durable.append(record)
-            elif ends > self.clock.now_ms:
+            elif expiry_ms > self.clock.now_ms:
                 self.expiring += 1
             else:
                 self.expired += 1
@@ -54,9 +68,9 @@ class Tally:
         return living
 
     def equals(self, archive: Tally) -> bool:
-        """Whether this, read at the target, is what the archive holds."""
+        """Return whether these records, read from the target, equal the archive's records."""
         return self.durable == archive.durable and self.expiring <= archive.expiring
 
 
 def never(_record: bytes) -> None:
-    """The expiry of records that stay."""
+    """Return None: records of this kind do not expire."""

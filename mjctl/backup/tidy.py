@@ -1,4 +1,4 @@
-"""Tidying up that Ctrl-C cannot stop: a scratch copy of players' data, or half a backup, must not stay behind."""
+"""Runs clean-up work that Ctrl-C cannot stop: removing a scratch copy of players' data, or an unfinished backup."""
 
 from __future__ import annotations
 
@@ -18,49 +18,52 @@ Say = Callable[[str], None]
 
 
 def to_stderr(text: str) -> None:
+    """Print a line to stderr."""
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say = to_stderr) -> T:
-    """Run `work` to its end, whatever interrupts the command meanwhile.
+    """Run clean-up work to its end, even if the command is interrupted meanwhile.
 
     `asyncio.shield` is not enough. The second SIGINT during `asyncio.run` raises KeyboardInterrupt inside the event
-    loop, which then cancels every task, shielded or not:
-    https://docs.python.org/3/library/asyncio-runner.html#handling-keyboard-interruption
-    So SIGINT has a handler of ours until `work` has ended. SIGTERM counts as SIGINT (`mjctl.__main__`).
+    loop. The loop then cancels all tasks, also those under a shield
+    (https://docs.python.org/3/library/asyncio-runner.html#handling-keyboard-interruption).
+    Therefore mjctl's own handler receives SIGINT until `work` has ended. SIGTERM counts as SIGINT (`mjctl.__main__`).
 
     Args:
-        work: The tidying up. Its own time limits must bound it.
-        what: What is being done, e.g. "removing the scratch copy drill-1".
-        leaves: What a person who kills the command now must do later, e.g. "`mjctl backup discard drill-1` removes it".
-        say: Shows a line to the user.
+        work: the clean-up. It must have its own time limits.
+        what: describes the clean-up, for example "removing the scratch copy drill-1".
+        leaves: a sentence that says how to finish the clean-up after `kill -9`, for example "`mjctl backup discard
+            drill-1` removes the copy".
+        say: shows a line to the operator.
 
     Raises:
-        asyncio.CancelledError: The command was interrupted meanwhile, and `work` has ended.
-        Exception: What `work` raised.
+        asyncio.CancelledError: the command was interrupted meanwhile, and `work` has ended.
+        Exception: `work` raised this error.
     """
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
 
     def refuse() -> None:
         loop.call_soon_threadsafe(
-            say, f"still {what}; this takes a moment. `kill -9 {os.getpid()}` ends mjctl at once; then {leaves}"
+            say, f"still {what}; please wait. `kill -9 {os.getpid()}` stops mjctl at once; afterwards {leaves}"
         )
 
     with _sigint_goes_to(refuse):
         current = asyncio.current_task()
         if current is not None and current.cancelling():
-            say(f"{what}; this takes a moment")
+            say(f"{what}; please wait")
         interrupted = await was_cancelled_before_the_end_of(task)
     if interrupted:
-        # The error of `work`, if there is one, says more than the interruption.
+        # If `work` failed, its error is more useful to the operator than the interruption.
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
         raise asyncio.CancelledError
     return task.result()
 
 
-# Several regions tidy up at the same time. The first to begin takes SIGINT, the last to end gives it back.
+# Several regions can clean up at the same time. The first clean-up installs the handler of SIGINT, and the last
+# clean-up restores the earlier handler.
 _refusals: list[Callable[[], None]] = []
 _handler_before: list[Any] = []
 
@@ -68,7 +71,7 @@ _handler_before: list[Any] = []
 @contextmanager
 def _sigint_goes_to(refuse: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        # Only the main thread may set a handler, and only there does SIGINT raise anything.
+        # Python allows signal handlers only in the main thread, and SIGINT interrupts only the main thread.
         yield
         return
     if not _refusals:

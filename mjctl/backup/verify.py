@@ -1,4 +1,4 @@
-"""Reading a backup back: every byte of every object, and whether there is nothing else."""
+"""Verifies a backup: reads all bytes of all its objects, and looks for objects that do not belong to the backup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 
-from mjctl.backup.archive import ArchiveReader, DamagedObject
+from mjctl.backup.archive import OTHER_RECORDS, ArchiveReader, DamagedObject
 from mjctl.backup.digest import RecordDigest
 from mjctl.backup.keys import Unlocker, unlock
 from mjctl.backup.streams import first_error
@@ -18,11 +18,14 @@ _CHUNKS_AT_A_TIME = 4
 
 
 async def open_archive(store: ObjectStore, entry: BackupEntry, unlockers: Sequence[Unlocker]) -> ArchiveReader:
-    """Unlock a backup and check its manifest's signature.
+    """Decrypt the backup's root key and check the signature of its manifest.
+
+    Args:
+        unlockers: the regions whose KMS key may decrypt the root key.
 
     Raises:
         VerificationError: the manifest was altered or cannot be read.
-        NotFoundError: no key for it at hand.
+        NotFoundError: none of the regions has a key that can decrypt this backup.
     """
     if entry.signed is None:
         raise VerificationError(entry.problem or "it has no manifest", where=entry.backup_id)
@@ -37,10 +40,18 @@ async def verify(
     *,
     on_progress: Callable[[int], None] = lambda _bytes: None,
 ) -> VerifyReport:
-    """Read everything back; `on_progress` hears of bytes. Every problem found is in the report, each with its object.
+    """Read and check all objects of a backup.
+
+    Args:
+        on_progress: receives the number of bytes read since the last call.
+
+    Returns:
+        The report, which lists each problem with the object that has the problem.
 
     Raises:
-        NotFoundError, PermissionDeniedError, UnreachableError: it could not be looked at.
+        NotFoundError: none of the regions has a key that can decrypt this backup.
+        PermissionDeniedError: KMS or the store denies access.
+        UnreachableError: KMS or the store does not answer.
     """
     started = time.perf_counter()
     try:
@@ -70,10 +81,10 @@ async def verify(
         total = RecordDigest()
         for digest in digests:
             if digest is None:
-                return 0  # already named
+                return 0  # The problem of the damaged chunk is already in `problems`.
             total.merge(digest)
         if (total.records, total.hexdigest()) != (part.records, part.digest):
-            problems.append(Problem(part.label, "its records are not those that were counted"))
+            problems.append(Problem(part.label, OTHER_RECORDS))
         return total.records
 
     records = await first_error([whole(part) for part in reader.manifest.parts])

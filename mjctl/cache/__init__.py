@@ -1,5 +1,6 @@
-"""The distributed cache as operators handle it, over one or several regions.
+"""Inspects and changes the distributed cache of a region, for operators.
 
-`model` has the operations and their results, `access` opens the cache of a region and completes the operations, and
-`remote` reaches a private cache through the ops function.
+- `model` defines the operations on a cache and the types of their results.
+- `access` opens the cache of a region, and implements operations that consist of several calls.
+- `remote` reaches a private cache through the ops function.
 """

@@ -1,4 +1,4 @@
-"""The two ways to one region's cache: straight to Redis, or through the ops function inside its network."""
+"""Opens a region's cache: by a connection to Redis, or through the ops function in the network of a private Redis."""
 
 from __future__ import annotations
 
@@ -21,28 +21,36 @@ T = TypeVar("T")
 
 
 class DirectCache(DistributedCache):
-    """The cache over a connection to its Redis."""
+    """Reads and changes a cache by a connection to its Redis."""
 
     async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
-        found: dict[str, CacheKey] = {}
+        """List the keys that match a pattern.
+
+        Args:
+            pattern: glob over `<namespace>:<key>`.
+            limit: maximum number of keys.
+            sizes: whether to read the size of each value.
+        """
+        keys: dict[str, CacheKey] = {}
         foreign = await self.foreign_namespaces()
         async for key in self.scan(pattern, sizes=sizes):
-            if key.name not in found and len(found) == limit:
-                return KeyListing.by_name(found, truncated=True, foreign_namespaces=foreign)
-            found[key.name] = key
-        return KeyListing.by_name(found, truncated=False, foreign_namespaces=foreign)
+            if key.name not in keys and len(keys) == limit:
+                return KeyListing.by_name(keys, truncated=True, foreign_namespaces=foreign)
+            keys[key.name] = key
+        return KeyListing.by_name(keys, truncated=False, foreign_namespaces=foreign)
 
     async def value(self, namespace: str, key: str) -> CachedValue:
         """Read a value.
 
         Raises:
-            ForeignValue: the key holds another type than text, bytes that are not msgpack, or has no time to live.
+            ForeignValue: the cache did not write this key: its type is not a string, its bytes are not MessagePack, or
+                the key has no time to live.
         """
         name = f"{namespace}:{key}"
         try:
             value = await self.get(namespace, key, default=MISS)
         except (msgspec.DecodeError, RecursionError) as error:
-            raise ForeignValue(name, f"bytes that are not a value ({error})") from error
+            raise ForeignValue(name, f"bytes that are not a value of the cache ({error})") from error
         if value is MISS:
             return CachedValue(name, found=False)
         return CachedValue(name, found=True, value=value, ttl_seconds=await self.ttl(namespace, key))
@@ -56,7 +64,7 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
         UnreachableError: Redis, or the ops function, does not answer.
         PermissionDeniedError: the ops function may not be invoked, or there are no valid credentials.
         UsageError: a name or pattern of the command line is malformed.
-        ConflictError: Redis holds something under the cache's names that the cache did not write.
+        ConflictError: another program has written a key under a name of the cache.
     """
     if contract.cache.access == "ops_function":
         async with ops_function(contract) as function:
@@ -70,27 +78,30 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
                 raise UsageError(str(error)) from error
             except ForeignValue as error:
                 raise ConflictError(
-                    f"the cache holds foreign data: {error}",
+                    f"the cache contains data that another program has written: {error}",
                     where=f"{contract.environment}, {contract.region}",
                     hint=_advice(contract, error.name),
                 ) from error
 
 
 async def with_cache(contract: Contract, work: Callable[[Access], Awaitable[T]]) -> T:
-    """Return the result of `work` on the cache of one region.
+    """Open the cache of one region and return the result of `work` on the cache.
 
     Raises:
-        MjctlError: as `open_cache`.
+        MjctlError: the cache cannot be opened, or `work` fails (see `open_cache`).
     """
     async with open_cache(contract) as cache:
         return await work(cache)
 
 
 async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bool) -> bool:
-    """Remove one key. On return no server answers with the old value.
+    """Remove a key from the cache. After the return no server answers with the old value.
+
+    Args:
+        dry_run: only return whether the key exists.
 
     Returns:
-        Whether the key was there.
+        True if the key existed.
     """
     if not dry_run:
         return await cache.invalidate(namespace, key)
@@ -101,7 +112,11 @@ async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bo
 
 
 async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) -> NamespaceResult:
-    """Make a whole namespace unreadable in one step; its memory comes back as the old keys expire."""
+    """Invalidate all keys of a namespace in one step. Redis frees their memory when the old keys expire.
+
+    Args:
+        dry_run: only count the keys.
+    """
     counted = await cache.invalidate_pattern(f"{namespace}:*", dry_run=True)
     if not counted.namespaces:
         return NamespaceResult(namespace, 0, None, dry_run)
@@ -110,7 +125,12 @@ async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) 
 
 
 async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None = None) -> FlushResult:
-    """Empty the cache, never the game's other keys."""
+    """Remove all keys of the cache. Other keys of the game in Redis, such as matches, stay unchanged.
+
+    Args:
+        dry_run: only count the keys.
+        on_progress: receives the progress of the sweep.
+    """
     if dry_run:
         result = await cache.invalidate_pattern("*", dry_run=True, on_progress=on_progress)
         return FlushResult(result.matched, result.foreign_namespaces)
@@ -118,8 +138,11 @@ async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None 
 
 
 def _advice(contract: Contract, name: str) -> str:
-    """How to remove a foreign value. A control key has no logical name, so that only redis-cli reaches it."""
+    """Return advice on how to remove a foreign value.
+
+    The cache's control keys (`cache-...`) have no logical name, so that only redis-cli can remove them.
+    """
     if name.startswith("cache-"):
         return f"find the program that writes to this Redis; `redis-cli del '{name}'` removes the key"
     scope = f"--env {contract.environment} --region {contract.region}"
-    return f"`mjctl cache invalidate '{name}' {scope}` removes it"
+    return f"`mjctl cache invalidate '{name}' {scope}` removes the key"

@@ -1,4 +1,4 @@
-"""The operations on a cache, and the types of their results. Keys are logical: `<namespace>:<key>`."""
+"""Defines the operations on a cache and the types of their results. A key has the form `<namespace>:<key>`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ OnProgress = Callable[[SweepProgress], None]
 
 @dataclass(frozen=True)
 class KeyListing:
-    """Keys by name.
+    """Lists keys, sorted by their names.
 
     Attributes:
-        truncated: the limit cut the list off.
-        foreign_namespaces: members of the cache's set of namespaces that are none, and were skipped.
+        keys: the keys.
+        truncated: whether the cache has more keys than the limit.
+        foreign_namespaces: number of skipped entries in the cache's set of namespaces: they are no valid namespaces.
     """
 
     keys: tuple[CacheKey, ...]
@@ -28,13 +29,20 @@ class KeyListing:
 
     @classmethod
     def by_name(cls, keys: dict[str, CacheKey], *, truncated: bool, foreign_namespaces: int = 0) -> KeyListing:
-        """Sort keys by their name."""
+        """Create a listing from keys in any order (name -> key)."""
         return cls(tuple(keys[name] for name in sorted(keys)), truncated, foreign_namespaces)
 
 
 @dataclass(frozen=True)
 class CachedValue:
-    """The value of one key. `found` is false if the key is absent; a stored null has `found` true."""
+    """Describes the value of a key.
+
+    Attributes:
+        key: the key.
+        found: whether the key exists. A key whose value is null exists too.
+        value: the decoded value.
+        ttl_seconds: remaining time to live in seconds.
+    """
 
     key: str
     found: bool
@@ -44,7 +52,14 @@ class CachedValue:
 
 @dataclass(frozen=True)
 class NamespaceResult:
-    """A namespace whose `keys` became unreadable at once; `generation` is None for a dry run."""
+    """Describes the invalidation of a namespace.
+
+    Attributes:
+        namespace: the namespace.
+        keys: number of keys that were invalidated, or would be.
+        generation: the new generation of the namespace; None for a dry run and for a namespace that does not exist.
+        dry_run: whether nothing was changed.
+    """
 
     namespace: str
     keys: int
@@ -54,11 +69,11 @@ class NamespaceResult:
 
 @dataclass(frozen=True)
 class FlushResult:
-    """The result of a flush.
+    """Describes the result of a flush.
 
     Attributes:
-        keys: how many keys were removed, or would be.
-        foreign_namespaces: members of the cache's set of namespaces that are none, and were skipped.
+        keys: number of keys that were removed, or would be.
+        foreign_namespaces: number of skipped entries in the cache's set of namespaces: they are no valid namespaces.
     """
 
     keys: int
@@ -66,7 +81,7 @@ class FlushResult:
 
 
 class Access(Protocol):
-    """The operations on a cache. They behave as those of `gameserver.cache.DistributedCache`."""
+    """Defines the operations on a cache. They behave like the methods of `gameserver.cache.DistributedCache`."""
 
     async def stats(self) -> CacheStats: ...
 
@@ -105,12 +120,14 @@ def matches_everything(pattern: str) -> bool:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """`profile:abc` -> (`profile`, `abc`).
+    """Split a name such as `profile:abc` into namespace and key (`profile`, `abc`).
 
     Raises:
-        UsageError: there is no namespace or no key.
+        UsageError: the name has no namespace or no key.
     """
     namespace, colon, key = name.partition(":")
     if not (namespace and colon and key):
-        raise UsageError(f"`{name}` is not a key of the cache", hint="a key is <namespace>:<key>, e.g. profile:3f2a")
+        raise UsageError(
+            f"`{name}` is not a key of the cache", hint="a key has the form <namespace>:<key>, e.g. profile:3f2a"
+        )
     return namespace, key

@@ -1,4 +1,4 @@
-"""A cache behind the ops function: every operation an invocation, and a long sweep one after another."""
+"""Reads and changes a private cache by invocations of the ops function. A long sweep takes several invocations."""
 
 from __future__ import annotations
 
@@ -16,55 +16,78 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import RefusedError, UsageError
 
 _LARGEST_LISTING = 10_000
-"""What fits into the 6 MB of one answer."""
+"""Number of keys that fit into the 6 MB of an answer from Lambda."""
 
 
 class RemoteCache:
-    """One region's cache through its ops function. Raises what `OpsFunction.run` raises."""
+    """Reads and changes the cache of one region by the ops function. Methods raise the errors of `OpsFunction.run`."""
 
     def __init__(self, contract: Contract, function: OpsFunction) -> None:
         self._contract = contract
         self._function = function
 
     async def stats(self) -> CacheStats:
+        """Return keys, memory and hit rates of the cache."""
         return msgspec.convert(await self._function.run("stats"), CacheStats)
 
     async def hot_keys(self, *, seconds: int, limit: int) -> HotKeys:
+        """Watch the cache for `seconds`, and return up to `limit` of the keys that are read most."""
         return msgspec.convert(await self._function.run("hot_keys", seconds=seconds, limit=limit), HotKeys)
 
     async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
-        """Raises UsageError for more keys than one answer can hold."""
+        """List the keys that match a pattern.
+
+        Args:
+            pattern: glob over `<namespace>:<key>`.
+            limit: maximum number of keys.
+            sizes: whether to read the size of each value.
+
+        Raises:
+            UsageError: the limit is larger than the number of keys that an answer of the function can contain.
+        """
         if limit > _LARGEST_LISTING:
             raise UsageError(
-                f"through the ops function, {_LARGEST_LISTING} keys at most are listed",
+                f"cannot list more than {_LARGEST_LISTING} keys of a private cache",
                 hint=f"narrow the pattern, or use --limit {_LARGEST_LISTING}",
             )
         answer = await self._function.run("keys", pattern=pattern, limit=limit, sizes=sizes)
-        found = msgspec.convert(answer["keys"], list[CacheKey])
-        return KeyListing.by_name({key.name: key for key in found}, truncated=not answer["complete"])
+        keys = msgspec.convert(answer["keys"], list[CacheKey])
+        return KeyListing.by_name({key.name: key for key in keys}, truncated=not answer["complete"])
 
     async def foreign_namespaces(self) -> int:
+        """Return the number of entries in the cache's set of namespaces that are no valid namespaces."""
         return (await self.stats()).foreign_namespaces
 
     async def value(self, namespace: str, key: str) -> CachedValue:
+        """Refuse to read a value, because the ops function returns no values.
+
+        Raises:
+            RefusedError: always.
+        """
         raise RefusedError(
-            "values of a private cache are not shown: they are the players', and the ops function reads none",
+            "the values of a private cache cannot be shown: they are players' data, and the ops function does not "
+            "return them",
             where=f"{self._contract.environment}, {self._contract.region}, {namespace}:{key}",
-            hint="`mjctl cache ttl NAMESPACE:KEY` and `mjctl cache keys --sizes` say whether it is there and how large",
+            hint="`mjctl cache ttl NAMESPACE:KEY` shows whether the key exists, and `mjctl cache keys --sizes` shows "
+            "the size of its value",
         )
 
     async def ttl(self, namespace: str, key: str) -> float | None:
+        """Return the remaining time to live of a key in seconds, or None if the key does not exist."""
         left: float | None = (await self._function.run("ttl", namespace=namespace, key=key))["ttl_seconds"]
         return left
 
     async def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
+        """Set the time to live of a key. Returns: whether the key exists."""
         answer = await self._function.run("expire", namespace=namespace, key=key, ttl_seconds=ttl_seconds)
         return bool(answer["found"])
 
     async def invalidate(self, namespace: str, key: str) -> bool:
+        """Remove a key from the cache. Returns: whether the key existed."""
         return bool((await self._function.run("invalidate", namespace=namespace, key=key))["found"])
 
     async def invalidate_namespace(self, namespace: str) -> int:
+        """Invalidate all keys of a namespace. Returns: the new generation of the namespace."""
         return int((await self._function.run("invalidate_namespace", namespace=namespace))["generation"])
 
     async def invalidate_pattern(
@@ -76,17 +99,21 @@ class RemoteCache:
         resume_token: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> PatternResult:
-        """Cancelled, it stops between two invocations; the one under way ends by itself within `SLICE_SECONDS`."""
+        """Remove all keys that match a pattern, by several invocations of the ops function.
+
+        After a cancellation no further invocation starts. The running invocation ends within `SLICE_SECONDS`.
+        """
         arguments = {"pattern": pattern, "dry_run": dry_run, "max_keys_per_second": max_keys_per_second}
         return await self._sweep("invalidate_pattern", arguments, resume_token, on_progress)
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int:
+        """Remove all keys of the cache. Returns: the number of removed keys."""
         return (await self._sweep("flush", {}, None, on_progress)).removed
 
     async def _sweep(
         self, command: str, arguments: dict[str, Any], resume_token: str | None, on_progress: OnProgress | None
     ) -> PatternResult:
-        """Invoke until nothing is left, with what each invocation says of the pace in between."""
+        """Invoke the function until the sweep is complete, and pause between invocations as each answer requests."""
         parts: list[PatternResult] = []
         token = resume_token
         while True:

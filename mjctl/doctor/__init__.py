@@ -1,1 +1,1 @@
-"""Is this machine ready? One look at everything that mjctl needs before it is needed."""
+"""Checks whether this machine has the programs, rights and resources that mjctl needs."""

@@ -1,4 +1,4 @@
-"""The checks of `mjctl doctor`. They read and probe; they change nothing."""
+"""Contains the checks of `mjctl doctor`. The checks change nothing on the machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from mjctl.models.config_file import environment_names, load_environment
 from mjctl.models.errors import MjctlError
 from mjctl.models.workspace import Workspace
 
-# A local region was measured at 0.6 GiB of memory and 0.2 GiB of disk; twice that leaves room to play.
+# Measurements showed that a local region needs 0.6 GiB of memory and 0.2 GiB of disk. The limits are at least twice as
+# large, to leave room for matches and logs.
 _MEMORY_BYTES = 1.2 * 1024**3
 _DISK_BYTES = 0.5 * 1024**3
 _SUPPORTED = ((3, 11), (3, 14))
@@ -27,7 +28,7 @@ _Finding = tuple[CheckStatus, str, str | None]
 
 
 def examine(workspace: Workspace) -> list[CheckResult]:
-    """Run every check; one that fails never hides another."""
+    """Run all checks and return their results. A check that raises an error does not stop the other checks."""
     checks: dict[str, Callable[[], _Finding]] = {
         "python": _python,
         "system": _system,
@@ -37,7 +38,7 @@ def examine(workspace: Workspace) -> list[CheckResult]:
         "redis": _redis,
         "postgresql": _postgresql,
         "supervisor": lambda: _package("supervisor", "runs the local processes"),
-        "emulated-aws": lambda: _package("ministack", "stands in for AWS on this machine"),
+        "emulated-aws": lambda: _package("ministack", "emulates AWS on this machine"),
         "sockets": _sockets,
         "memory": _memory,
     }
@@ -66,7 +67,7 @@ def _system() -> _Finding:
     name = f"{platform.system()} {platform.machine()}"
     if platform.system() in ("Linux", "Darwin"):
         return CheckStatus.PASS, name, None
-    return CheckStatus.WARN, name, "the target `local` runs on Linux and macOS"
+    return CheckStatus.WARN, name, "the target `local` runs only on Linux and macOS: use a machine with one of these"
 
 
 def _project(workspace: Workspace) -> _Finding:
@@ -77,15 +78,15 @@ def _project(workspace: Workspace) -> _Finding:
 
 
 def _home(workspace: Workspace) -> _Finding:
-    """The nearest folder that exists must let this user write, and its disk must have room."""
+    """Check that this user can write to mjctl's home folder, or create it, and that its disk has free space."""
     folder = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        hint = "give this user the right to write there, or set MJCTL_HOME"
-        return CheckStatus.FAIL, f"{workspace.home} cannot be written", hint
+        hint = f"give this user the right to write to {folder}, or set MJCTL_HOME to another folder"
+        return CheckStatus.FAIL, f"cannot write to {workspace.home}", hint
     free = shutil.disk_usage(folder).free
     summary = f"{workspace.home}: {free / 1024**3:.1f} GiB free"
     if free < _DISK_BYTES:
-        return CheckStatus.WARN, summary, "free some space, or set MJCTL_HOME to another disk"
+        return CheckStatus.WARN, summary, "free disk space, or set MJCTL_HOME to a folder on another disk"
     return CheckStatus.PASS, summary, None
 
 
@@ -115,7 +116,8 @@ def _package(name: str, purpose: str) -> _Finding:
     try:
         return CheckStatus.PASS, f"{name} {importlib.metadata.version(name)}", None
     except importlib.metadata.PackageNotFoundError:
-        return CheckStatus.FAIL, f"`{name}` is not installed; it {purpose}", "pip install 'mjctl[local]'"
+        hint = "install it: `pip install 'mjctl[local]'`"
+        return CheckStatus.FAIL, f"the package `{name}`, which {purpose}, is not installed", hint
 
 
 def _sockets() -> _Finding:
@@ -128,5 +130,5 @@ def _memory() -> _Finding:
     free = psutil.virtual_memory().available
     summary = f"{free / 1024**3:.1f} GiB available, temporary files in {Path(tempfile.gettempdir())}"
     if free < _MEMORY_BYTES:
-        return CheckStatus.WARN, summary, "close something: a local region needs about 0.6 GiB"
+        return CheckStatus.WARN, summary, "end other programs: a local region needs about 0.6 GiB of memory"
     return CheckStatus.PASS, summary, None

@@ -1,1 +1,1 @@
-"""One look over every part of every region: small concurrent checks, and deep probes that really log in and play."""
+"""Checks the health of all parts of all regions, by concurrent small checks and by probes that log in and play."""

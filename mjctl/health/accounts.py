@@ -1,4 +1,4 @@
-"""The probe players' accounts: one file each, made on first use, private to this machine."""
+"""Keeps the accounts of the probe players, in a private file on this machine for each account."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from mjctl.models.errors import PermissionDeniedError
 
 @dataclass(frozen=True)
 class ProbeAccount:
-    """`user_pool_id` tells an account of a pool that is gone from one that can still log in.
+    """Describes the account of a probe player.
 
-    `internal`: the pool knows that it is no player's account. A file of an older version lacks this field, so a new
-    account is made.
+    Attributes:
+        user_pool_id: the user pool that has the account. After a pool was replaced, the account is not used any more.
+        email: the log-in name.
+        password: the password.
+        display_name: the name that other players see.
+        internal: whether the user pool lists the account as an internal account. A file of an older version lacks this
+            field, and is then replaced by a new account.
     """
 
     user_pool_id: str
@@ -27,7 +32,11 @@ class ProbeAccount:
 
 
 def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccount | None:
-    """The stored account of probe player `number`, if it belongs to this user pool."""
+    """Return the stored account of probe player `number`, or None if this user pool does not have the account.
+
+    Raises:
+        PermissionDeniedError: the file cannot be read.
+    """
     try:
         account = ProbeAccount(**json.loads(_path(directory, number).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, TypeError):
@@ -38,11 +47,11 @@ def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccoun
 
 
 def new_account(number: int, user_pool_id: str) -> ProbeAccount:
-    """A fresh account; its password satisfies the pool's policy (12 characters, both cases, digits)."""
+    """Return a new account. Its password satisfies the pool's policy (12 characters, upper and lower case, digits)."""
     unique = secrets.token_hex(6)
     return ProbeAccount(
         user_pool_id=user_pool_id,
-        # RFC 2606 reserves this domain: no mail can ever reach a person.
+        # RFC 2606 reserves this domain, so that no mail reaches a person.
         email=f"mjctl-probe-{number}-{unique}@example.com",
         password=f"{secrets.token_urlsafe(24)}aA1",
         display_name=f"probe-{number}",
@@ -51,7 +60,7 @@ def new_account(number: int, user_pool_id: str) -> ProbeAccount:
 
 
 def store_account(directory: Path, number: int, account: ProbeAccount) -> None:
-    """Write it whole or not at all, readable by the owner only.
+    """Write the account to its file in one step. Only the owner can read the file.
 
     Raises:
         PermissionDeniedError: the folder cannot be written.
@@ -70,7 +79,7 @@ def _path(directory: Path, number: int) -> Path:
 
 def _refused(directory: Path) -> PermissionDeniedError:
     return PermissionDeniedError(
-        "the probe player's account cannot be kept",
+        "cannot read or write the account of a probe player",
         where=str(directory),
-        hint="make the folder writable for you, or set MJCTL_HOME to one that is",
+        hint="give your user the right to read and write this folder, or set MJCTL_HOME to a folder of your user",
     )

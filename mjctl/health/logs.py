@@ -1,4 +1,4 @@
-"""Where the log of each part is: advice that says "its log" names the command that shows it."""
+"""Returns the command that shows the log of a part, for the advice of health checks."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def log_command(contract: Contract, part: str) -> str:
     """Return the command, in backquotes, that shows the end of a part's log.
 
     Args:
-        part: On `local` the process: redis, postgres, aws, api, worker or a game server. On AWS the purpose of a
-            function (api, auth, persistence, ops), or anything else for the game servers.
+        part: on `local` the name of a process: redis, postgres, aws, api, worker or a game server. On AWS the purpose
+            of a function (api, auth, persistence, ops). Any other name on AWS means the game servers.
     """
     if contract.fleet.run_dir is not None:
         log = Path(contract.fleet.run_dir).parent / "logs" / f"{part}.log"

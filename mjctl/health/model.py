@@ -1,4 +1,4 @@
-"""What a check is, what it is given, and how far a measurement may go."""
+"""Defines health checks: their context, their findings, the thresholds of measurements and the report."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 AWS_CHECK_SECONDS = 5.0
-"""For a check of some calls, each bounded below that, to an API on another continent."""
+"""Time limit of a check that makes several calls to AWS, perhaps on another continent. A call has a shorter limit."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where a measurement turns from pass to warn, and from warn to fail; `--threshold NAME=VALUE` sets each."""
+    """Holds the values from which on a measurement warns (`..._warn`) or fails (`..._fail`).
+
+    The option `--threshold NAME=VALUE` changes a value. The name of a threshold contains its unit.
+    """
 
     queue_depth_warn: float = 1_000
     queue_depth_fail: float = 10_000
@@ -51,18 +54,25 @@ class Thresholds:
     backup_age_seconds_warn: float = 86_400
     backup_age_seconds_fail: float = 2 * 86_400
     restart_window_seconds: float = 5
-    """A process that restarted unexpectedly within this time fails, so that a kill is seen though it healed at once."""
+    """A process fails its check if it ended unexpectedly within this time, although the supervisor has restarted it."""
 
     @classmethod
     def promising(cls, recovery_point_seconds: float) -> Thresholds:
-        """The defaults with the environment's promise: a backup older than this warns, one twice as old fails."""
+        """Return the default thresholds with the environment's recovery point objective.
+
+        Args:
+            recovery_point_seconds: an older backup warns, and a backup of twice this age fails.
+        """
         return cls(backup_age_seconds_warn=recovery_point_seconds, backup_age_seconds_fail=2 * recovery_point_seconds)
 
     def with_overrides(self, settings: Iterable[str]) -> Thresholds:
-        """Apply `NAME=VALUE` pairs.
+        """Return a copy with other values.
+
+        Args:
+            settings: pairs `NAME=VALUE`.
 
         Raises:
-            UsageError: an unknown name, or a value that is no number.
+            UsageError: no threshold has this name, or the value is not a number.
         """
         names = {item.name for item in fields(self)}
         changes: dict[str, float] = {}
@@ -73,13 +83,23 @@ class Thresholds:
             try:
                 changes[name] = float(value)
             except ValueError:
-                raise UsageError(f"threshold `{name}` needs a number, found `{value}`") from None
+                raise UsageError(
+                    f"`{value}` is not a number: threshold `{name}`", hint=f"write for example `--threshold {name}=10`"
+                ) from None
         return replace(self, **changes)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check saw; the runner adds name, region and duration."""
+    """Describes the outcome of one check. The runner adds the check's name, region and duration.
+
+    Attributes:
+        status: pass, warn, fail or skip.
+        summary: what the check measured, in one line.
+        hint: what an operator should do; None for a check that passed.
+        evidence: the measurements, as values for JSON.
+        throttled: whether AWS throttled the check, so that the check says nothing about the part.
+    """
 
     status: CheckStatus
     summary: str
@@ -89,37 +109,54 @@ class Finding:
 
 
 def passed(summary: str, **evidence: object) -> Finding:
+    """Return a finding for a part that works."""
     return Finding(CheckStatus.PASS, summary, evidence=evidence)
 
 
 def warned(summary: str, hint: str, **evidence: object) -> Finding:
+    """Return a finding for a part that works but needs attention. `hint` says what to do."""
     return Finding(CheckStatus.WARN, summary, hint, evidence)
 
 
 def failed(summary: str, hint: str, **evidence: object) -> Finding:
+    """Return a finding for a part that does not work. `hint` says what to do."""
     return Finding(CheckStatus.FAIL, summary, hint, evidence)
 
 
 def skipped(reason: str, **evidence: object) -> Finding:
-    """Not looked at, and why; never a pass."""
+    """Return a finding for a part that was not checked. A skipped check never counts as passed."""
     return Finding(CheckStatus.SKIP, reason, evidence=evidence)
 
 
 def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
-    """The status of a measurement of which less is better."""
+    """Return the status of a measurement that is worse the larger it is.
+
+    Args:
+        warn: the smallest value that warns.
+        fail: the smallest value that fails.
+    """
     if value >= fail:
         return CheckStatus.FAIL
     return CheckStatus.WARN if value >= warn else CheckStatus.PASS
 
 
 def worst(statuses: Iterable[CheckStatus]) -> CheckStatus:
-    """The gravest of several; PASS when there is none, SKIP when nothing was looked at."""
+    """Return the worst status. FAIL is worse than WARN, PASS and SKIP, in this order; PASS if there are no statuses."""
     order = (CheckStatus.SKIP, CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL)
     return max(statuses, key=order.index, default=CheckStatus.PASS)
 
 
 class RegionContext:
-    """What the checks of one region share. `private_dir` (0700) holds the probe players' accounts (files of 0600)."""
+    """Holds what the checks of one region share.
+
+    Attributes:
+        contract: the region's contract.
+        clients: clients for AWS with short time limits.
+        http: the HTTP session of the checks.
+        thresholds: the limits of measurements.
+        private_dir: folder (mode 0700) with the accounts of the probe players (files of mode 0600).
+        stack: closes at the end of the run what checks have opened, for example the clients of the probe players.
+    """
 
     def __init__(
         self,
@@ -135,22 +172,25 @@ class RegionContext:
         self.thresholds = thresholds
         self.private_dir = private_dir
         self.stack = AsyncExitStack()
-        """What checks open for all of the run, e.g. the probe players' clients."""
         self._shared: dict[str, asyncio.Future[Any]] = {}
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{contract.region}")
 
     async def shared(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """The value of `make()`, computed once a run however many checks ask; no check's timeout stops it."""
+        """Return the value of `make()`, which is computed only once in a run, for all checks that use the same key.
+
+        The time limit of a check does not stop the computation, because other checks may wait for the value.
+        """
         if key not in self._shared:
             self._shared[key] = asyncio.ensure_future(make())
         value: T = await asyncio.shield(self._shared[key])
         return value
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking `work` on this region's own threads, so that a region that hangs cannot starve another."""
+        """Run blocking work on a thread of this region, so that a region that hangs cannot block other regions."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def close(self) -> None:
+        """Cancel shared computations and close what the checks have opened."""
         pending = [future for future in self._shared.values() if not future.done()]
         for future in pending:
             future.cancel()
@@ -164,7 +204,14 @@ CheckFunction = Callable[[RegionContext], Awaitable[Finding]]
 
 @dataclass(frozen=True)
 class Check:
-    """One look at one part. `name` is `<kind>` or `<kind>/<part>`, e.g. `redis`, `table/matches`."""
+    """Describes a check of one part of a region.
+
+    Attributes:
+        name: `<kind>` or `<kind>/<part>`, for example `redis` or `table/matches`.
+        run: performs the check.
+        timeout_seconds: time limit; a check that takes longer fails.
+        severity: what a failure of the check means for players and operators.
+    """
 
     name: str
     run: CheckFunction
@@ -174,7 +221,14 @@ class Check:
 
 @dataclass(frozen=True)
 class HealthReport:
-    """All findings of one run, in the order of the registry within each region."""
+    """Holds the results of one run.
+
+    Attributes:
+        environment: name of the environment.
+        started_at: start of the run, in ISO 8601, UTC.
+        duration_seconds: duration of the run.
+        results: the results by region, within a region in the order of `mjctl.health.registry`.
+    """
 
     environment: str
     started_at: str
@@ -183,22 +237,25 @@ class HealthReport:
 
     @property
     def status(self) -> CheckStatus:
+        """Return the worst status of all results."""
         return worst(result.status for result in self.results)
 
     def count(self, status: CheckStatus, region: str | None = None) -> int:
+        """Return the number of results with this status, in one region or (None) in all regions."""
         return sum(1 for item in self.results if item.status is status and region in (None, item.region))
 
     @property
     def regions(self) -> tuple[str, ...]:
+        """Return the regions that have results, in the order of the results."""
         return tuple(dict.fromkeys(result.region for result in self.results))
 
     @property
     def unobserved(self) -> tuple[str, ...]:
-        """Regions of which no check looked at anything: all were skipped or throttled."""
+        """Return the regions in which all checks were skipped or throttled, so that nothing is known about them."""
         observed = {result.region for result in self.results if result.observed}
         return tuple(region for region in self.regions if region not in observed)
 
     @property
     def healthy(self) -> bool:
-        """Whether nothing failed and every region was observed. Without evidence a region is not healthy."""
+        """Return whether no check failed and all regions were observed. An unobserved region is not healthy."""
         return bool(self.results) and not self.unobserved and self.status is not CheckStatus.FAIL

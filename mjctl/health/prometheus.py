@@ -1,6 +1,7 @@
-"""A health report as Prometheus reads it, through a file (node_exporter's textfile collector) or a push gateway.
+"""Renders a health report for Prometheus, for node_exporter's textfile collector or a push gateway.
 
-An alert needs one line: `mjctl_health_check_status > 1`; `{severity="critical"}` in it is what wakes somebody.
+The alert rule `mjctl_health_check_status > 1` reports each failed check. The label `{severity="critical"}` selects the
+failures that players notice, for which the on-call engineer should be paged.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
 _VALUES = {CheckStatus.SKIP: -1, CheckStatus.PASS: 0, CheckStatus.WARN: 1, CheckStatus.FAIL: 2}
-_MEANING = "-1 not looked at, 0 pass, 1 warn, 2 fail"
+_MEANING = "-1 not checked, 0 pass, 1 warn, 2 fail"
 
 
 def render(report: HealthReport) -> str:
-    """The text exposition format of one report."""
+    """Return a report in Prometheus' text exposition format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     class ReportCollector:
@@ -37,25 +38,27 @@ def _metrics(report: HealthReport) -> Iterator[Metric]:
 
     labels = ["environment", "region", "check"]
     status = GaugeMetricFamily(
-        "mjctl_health_check_status", f"What a check found: {_MEANING}", labels=[*labels, "severity"]
+        "mjctl_health_check_status", f"Status of a check: {_MEANING}", labels=[*labels, "severity"]
     )
-    seconds = GaugeMetricFamily("mjctl_health_check_duration_seconds", "How long a check took", labels=labels)
+    seconds = GaugeMetricFamily("mjctl_health_check_duration_seconds", "Duration of a check", labels=labels)
     figure = GaugeMetricFamily("mjctl_health_figure", "A number that a check measured", labels=[*labels, "figure"])
     for item in report.results:
-        of = [report.environment, item.region, item.name]
-        status.add_metric([*of, item.severity.value], _VALUES[item.status])
-        seconds.add_metric(of, item.duration_seconds)
+        values = [report.environment, item.region, item.name]
+        status.add_metric([*values, item.severity.value], _VALUES[item.status])
+        seconds.add_metric(values, item.duration_seconds)
         for name, value in _figures(item):
-            figure.add_metric([*of, name], value)
+            figure.add_metric([*values, name], value)
     region = GaugeMetricFamily(
-        "mjctl_health_region_status", f"The gravest finding of a region: {_MEANING}", labels=labels[:2]
+        "mjctl_health_region_status", f"Worst status of a region's checks: {_MEANING}", labels=labels[:2]
     )
     for name in report.regions:
-        found = worst(item.status for item in report.results if item.region == name)
-        region.add_metric([report.environment, name], _VALUES[found])
-    started = GaugeMetricFamily("mjctl_health_started_timestamp_seconds", "When the look began", labels=labels[:1])
+        worst_status = worst(item.status for item in report.results if item.region == name)
+        region.add_metric([report.environment, name], _VALUES[worst_status])
+    started = GaugeMetricFamily(
+        "mjctl_health_started_timestamp_seconds", "Start of the health run, Unix time", labels=labels[:1]
+    )
     started.add_metric([report.environment], datetime.fromisoformat(report.started_at).timestamp())
-    duration = GaugeMetricFamily("mjctl_health_duration_seconds", "How long the look took", labels=labels[:1])
+    duration = GaugeMetricFamily("mjctl_health_duration_seconds", "Duration of the health run", labels=labels[:1])
     duration.add_metric([report.environment], report.duration_seconds)
     yield from (status, seconds, figure, region, started, duration)
 

@@ -1,4 +1,4 @@
-"""Counters that only grow, compared with what the last run of `mjctl health` on this machine read."""
+"""Compares growing counters with their values in the last run of `mjctl health` on this machine."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ _FILE = "health-readings.json"
 
 
 def since_last(private_dir: Path, name: str, value: int) -> int | None:
-    """Return how much a counter has grown since the last run, and keep `value` for the next one.
+    """Return how much a counter has grown since the last run, and keep `value` for the next run.
 
-    A counter that has fallen was reset by a restart of its service: all of it is new.
+    A counter that is smaller than in the last run was reset by a restart of its service. Then its growth is `value`.
 
     Args:
-        private_dir: The region's private folder. If it cannot be written, every run is a first run.
+        private_dir: the region's private folder. If the folder cannot be written, every run is a first run.
+        name: name of the counter.
+        value: current value of the counter.
 
     Returns:
-        None on the first run: nobody can say whether the growth is of today or of last year.
+        The growth. None on the first run, because the counter does not show when it has grown.
     """
     path = private_dir / _FILE
     readings = read_json(path)
@@ -32,14 +34,19 @@ def since_last(private_dir: Path, name: str, value: int) -> int | None:
 
 
 def evictions_in_words(total: int, since: int | None) -> str:
-    """Say how many keys Redis has evicted, for people."""
+    """Return a phrase with the number of keys that Redis has evicted.
+
+    Args:
+        total: evicted keys since Redis' start.
+        since: evicted keys since the last run of `mjctl health`; None if that is not known.
+    """
     if since is None:
-        return f"{total} evicted since its start"
-    return f"{since} evicted since the last look"
+        return f"{total} keys evicted since its start"
+    return f"{since} keys evicted since the last health run"
 
 
 def _keep(path: Path, readings: dict[str, object]) -> None:
-    # A check must not fail because its reading cannot be kept for the next run.
+    # A check must not fail because the value cannot be stored for the next run.
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(path) as stream:

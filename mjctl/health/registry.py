@@ -1,4 +1,4 @@
-"""Which checks a region gets: derived from its contract, so that every part that was deployed is looked at."""
+"""Derives a region's checks from its contract, so that each deployed part has a check."""
 
 from __future__ import annotations
 
@@ -36,5 +36,5 @@ FAMILIES: tuple[Callable[[Contract], Iterable[Check]], ...] = (
 
 
 def checks_for(contract: Contract) -> list[Check]:
-    """Every check of one region, in the order in which a report shows them."""
+    """Return all checks of one region, in the order of a report."""
     return [check for family in FAMILIES for check in family(contract)]

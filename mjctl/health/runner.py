@@ -1,4 +1,4 @@
-"""Running the checks of all regions at the same time, each bounded by its own timeout."""
+"""Runs the checks of all regions at the same time, each with its own time limit."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
 
-# An AWS call must give up before the check that made it, so that the report names the API and not just "timeout".
+# A call to AWS must time out before its check does, so that the report names the API and not just "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
-# Of one region. A check's time runs from its start: with more of them at once than the processor can serve they would
-# fail by each other. And a region whose parts hang must not take the others' turns.
+# Maximum number of concurrent checks for each region. The time limit of a check includes the time in which other checks
+# use the processor, so that too many concurrent checks would let each other time out. The limit applies to each region,
+# so that a region that hangs does not delay the checks of other regions.
 _CHECKS_AT_A_TIME = 16
 
 
@@ -37,19 +38,24 @@ async def run_health(
     on_result: Callable[[CheckResult], None] | None = None,
     known: Sequence[CheckResult] = (),
 ) -> HealthReport:
-    """Look at every part of every region.
+    """Run the checks of all regions.
 
     Args:
-        only: globs over check names (`table/*`).
-        on_result: is called with each result as it comes.
-        known: results that the caller has already, e.g. of a region that is half made. They come first.
+        environment: name of the environment.
+        contracts: region -> contract.
+        private_dirs: region -> folder (mode 0700) for the accounts of the probe players.
+        only: globs over names or kinds of checks, for example `table/*`; all checks if empty.
+        thresholds: the limits of measurements; None for the defaults.
+        on_result: receives each result when its check ends.
+        known: results that the caller has already, for example of a partly deployed region. They come first in the
+            report.
 
     Raises:
-        NotFoundError: a glob of `only` fits no check.
+        NotFoundError: no check matches a glob of `only`.
     """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
-    _import_what_checks_use()
+    _import_libraries()
     chosen = {region: select(checks_for(contract), only) for region, contract in contracts.items()}
     known = [result for result in known if fits(result.name, only)]
     if only and not any(chosen.values()) and not known:
@@ -69,8 +75,11 @@ async def run_health(
     )
 
 
-def _import_what_checks_use() -> None:
-    """Import before the first check starts: inside one it would stop the event loop, and count as others' latency."""
+def _import_libraries() -> None:
+    """Import the libraries of the checks before the first check starts.
+
+    An import blocks the event loop. During a check it would count as latency of the other checks.
+    """
     import aiohttp
     import asyncpg
     import boto3
@@ -82,12 +91,12 @@ def _import_what_checks_use() -> None:
 
 
 def select(checks: Sequence[Check], only: Sequence[str]) -> list[Check]:
-    """The checks whose name, or kind (the part before the slash), fits one of the globs; all when there is no glob."""
+    """Return the checks that match a glob, as `fits` decides."""
     return [check for check in checks if fits(check.name, only)]
 
 
 def fits(name: str, only: Sequence[str]) -> bool:
-    """Whether a check's name, or its kind, fits one of the globs; True when there is no glob."""
+    """Return whether a check's name or its kind (the part before the slash) matches a glob; True without globs."""
     kind = name.split("/", 1)[0]
     return not only or any(fnmatchcase(name, glob) or fnmatchcase(kind, glob) for glob in only)
 
@@ -113,23 +122,23 @@ async def _run_region(
         stack.push_async_callback(context.close)
         gate = asyncio.Semaphore(_CHECKS_AT_A_TIME)
 
-        async def one(check: Check) -> CheckResult:
+        async def run(check: Check) -> CheckResult:
             async with gate:
                 result = await run_check(check, context)
             if on_result is not None:
                 on_result(result)
             return result
 
-        return list(await asyncio.gather(*(one(check) for check in checks)))
+        return list(await asyncio.gather(*(run(check) for check in checks)))
 
 
 def _clients(contract: Contract) -> RegionClients:
-    """Clients that give up before a check does, but not because of one connection that was reset."""
+    """Open clients that time out before a check does, and that repeat a call whose connection was closed."""
     return RegionClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1, repeat_closed=True)
 
 
 async def run_check(check: Check, context: RegionContext) -> CheckResult:
-    """Run one check; whatever goes wrong in it becomes a failing result."""
+    """Run one check. Any error of the check becomes a failing result."""
     started = time.perf_counter()
     scope = f"--env {context.contract.environment} --region {context.contract.region}"
     try:
@@ -143,35 +152,39 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
     except MjctlError as error:
         finding = _as_finding(error, context.contract, scope)
     except Exception as error:
-        # One faulty check must not take the other findings with it.
+        # A bug in one check must not hide the findings of the other checks.
         finding = failed(
             f"the check itself failed: {type(error).__name__}: {error}",
-            hint="please report this with the command's output",
+            hint="this is a bug in mjctl: please report it with the output of this command",
             error=type(error).__name__,
         )
     return _result(check, context.contract.region, finding, time.perf_counter() - started)
 
 
 def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
-    """The report already names environment and region; and "see `mjctl health`" is no advice inside of it."""
+    """Turn an error into a finding of the health report.
+
+    The report already names environment and region, so that the finding does not repeat them. Advice to run `mjctl
+    health` is replaced, because the operator is already reading its report.
+    """
     place = (error.where or "").removeprefix(f"{contract.environment}, {contract.region}").removeprefix(", ")
     hint = error.hint
     if isinstance(error, ThrottledError):
-        # Neither well nor broken: it was not looked at.
-        finding = warned(f"not looked at: {error.what}", hint=hint or "look again in a minute")
+        # The check could not observe the part, so that the part is neither healthy nor broken.
+        finding = warned(f"not checked: {error.what}", hint=hint or "look again in a minute")
         return replace(finding, throttled=True)
     if hint is None or "mjctl health" in hint:
-        hint = f"`mjctl deploy {scope}` brings back a part that has stopped; the logs say why it has: {_logs(contract)}"
+        hint = f"`mjctl deploy {scope}` starts a part that has stopped; the logs show why it stopped: {_logs(contract)}"
     return failed(f"{error.what} ({place})" if place else error.what, hint=hint)
 
 
 def _patience(contract: Contract) -> str:
-    """What to do about a part that does not answer in time: it may hang, or the machine may be busy."""
+    """Return advice for a part that does not answer in time: the part may hang, or the machine may be overloaded."""
     if contract.target != "local":
-        return f"it hangs or is overloaded: look again in a minute; logs: {_logs(contract)}"
+        return f"this part hangs or is overloaded: look again in a minute. Logs: {_logs(contract)}"
     return (
-        "it hangs or is overloaded: look again in a minute, as the region's watchdog restarts a process that hangs (a "
-        f"data store after 30 s); logs: {_logs(contract)}"
+        "this part hangs or is overloaded: look again in a minute. The region's watchdog restarts a process that hangs "
+        f"(a data store after 30 s). Logs: {_logs(contract)}"
     )
 
 

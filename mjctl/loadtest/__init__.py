@@ -1,1 +1,1 @@
-"""Bots that really play, and a look at what was kept of their matches."""
+"""Tests a region under load: bots play matches, and afterwards the stored results are compared with the matches."""

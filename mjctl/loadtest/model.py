@@ -1,4 +1,4 @@
-"""What a load test is asked to do, what it counts while it runs, and what it says in the end."""
+"""Defines the plan, the counters and the report of a load test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """`players` bots in groups of `players_per_match` play matches of `mode` back to back for `duration_seconds`."""
+    """Describes a load test. Groups of bots play matches one after another.
+
+    Attributes:
+        run_id: id of the run, part of the bots' names.
+        players: number of bots.
+        duration_seconds: how long the bots play.
+        mode: the mode of the matches.
+        match_seconds: length of a match.
+        players_per_match: number of bots in a match.
+        sign_up_concurrency: number of bots that sign up at the same time.
+        settle_seconds: how long to wait for the results of matches in the stores. After this time a match that is not
+            in the stores counts as missing.
+    """
 
     run_id: str
     players: int
@@ -20,12 +32,16 @@ class LoadPlan:
     players_per_match: int
     sign_up_concurrency: int = 8
     settle_seconds: float = 30.0
-    """How long the queue may take to drain before an ended match that is not found counts as missing."""
 
 
 @dataclass(frozen=True)
 class EndedMatch:
-    """A match as its players saw it end: `scores` by player id."""
+    """Describes the end of a match as its bots saw it.
+
+    Attributes:
+        match_id: id of the match.
+        scores: player id -> score.
+    """
 
     match_id: str
     scores: Mapping[str, int]
@@ -33,17 +49,29 @@ class EndedMatch:
 
 @dataclass
 class LoadTally:
-    """Counted while the bots play; one for each region."""
+    """Counts what happens in one region while its bots play.
+
+    Attributes:
+        signed_up: name of a bot -> player id.
+        started: ids of the matches that were created.
+        ended: id of a match -> its end, for matches whose end a bot saw.
+        input_to_state_ms: latency of each input in milliseconds, from sending the input to the frame that shows it.
+        api_ms: name of an API call -> duration of each call in milliseconds.
+        errors: text of an error -> number of its occurrences.
+        throttled: number of calls that the API rejected because of too many requests, and that the bot repeated.
+        frames: number of frames that the bots received.
+        reconnects: number of times that a bot connected again during a match.
+        playing_seconds: how long the bots played.
+        interrupted: whether a signal ended the test early.
+    """
 
     signed_up: dict[str, str] = field(default_factory=dict)
-    """Player id by bot name."""
     started: set[str] = field(default_factory=set)
     ended: dict[str, EndedMatch] = field(default_factory=dict)
     input_to_state_ms: list[float] = field(default_factory=list)
     api_ms: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     errors: Counter[str] = field(default_factory=Counter)
     throttled: int = 0
-    """Calls that the API put off with 429 and that were made again."""
     frames: int = 0
     reconnects: int = 0
     playing_seconds: float = 0.0
@@ -52,7 +80,7 @@ class LoadTally:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Milliseconds, by nearest rank; all None without samples."""
+    """Holds percentiles of durations in milliseconds, by the nearest-rank method. They are None without samples."""
 
     count: int
     p50: float | None
@@ -62,6 +90,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Percentiles:
+        """Compute the percentiles of samples in milliseconds."""
         ordered = sorted(samples)
 
         def rank(fraction: float) -> float | None:
@@ -72,9 +101,17 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Verification:
-    """What the look at PostgreSQL and DynamoDB found; lists hold match ids, or player ids where they say so.
+    """Describes how the results in PostgreSQL and DynamoDB differ from the matches that the bots played.
 
-    `waited_seconds`: until everything was found, or until the wait was given up.
+    Attributes:
+        matches: number of matches that were checked.
+        waited_seconds: time until all results were in the stores, or until the check stopped waiting.
+        missing_in_database: ids of ended matches that PostgreSQL does not contain as ended.
+        missing_players_in_database: `MATCH/PLAYER` for each score that PostgreSQL does not contain.
+        missing_in_table: ids of ended matches that DynamoDB does not contain as ended.
+        wrong_scores: ids of matches whose scores differ between the stores or from what the bots saw.
+        duplicated: ids of players whose standing counts more matches than they played: an event was applied twice.
+        counted_wrongly: ids of players whose standing differs in another way from the sum of their matches.
     """
 
     matches: int
@@ -84,31 +121,37 @@ class Verification:
     missing_in_table: tuple[str, ...] = ()
     wrong_scores: tuple[str, ...] = ()
     duplicated: tuple[str, ...] = ()
-    """Players for whom more matches were counted than they played: an event was applied twice."""
     counted_wrongly: tuple[str, ...] = ()
-    """Players whose standing is otherwise not the sum of their matches."""
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Matches that are not whole in both stores."""
+        """Return the ids of matches that PostgreSQL or DynamoDB does not contain completely."""
         in_part = {item.split("/", 1)[0] for item in self.missing_players_in_database}
         return tuple(sorted({*self.missing_in_database, *self.missing_in_table, *in_part}))
 
     @property
     def complete(self) -> bool:
+        """Return whether the stores contain all matches with the right scores and standings."""
         return not (self.missing or self.wrong_scores or self.duplicated or self.counted_wrongly)
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """The result of one region."""
+    """Holds the result of a load test in one region.
+
+    Attributes:
+        region: name of the region.
+        plan: the plan of the test.
+        tally: the counters.
+        verification: the comparison with the stores; None if there was no match to compare.
+    """
 
     region: str
     plan: LoadPlan
     tally: LoadTally
     verification: Verification | None
-    """None when the test was interrupted before anything had ended."""
 
     @property
     def verified(self) -> bool:
+        """Return whether the stores were compared with the matches, without a difference."""
         return self.verification is not None and self.verification.complete

@@ -1,4 +1,4 @@
-"""The bots of one region: signing up, and playing match after match until the time is over."""
+"""Runs the bots of one region: they sign up, and play one match after another until the time is over."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALL_TIMEOUT_SECONDS = 10.0
-# What a match may take beyond its own length: players that join, and a hand-over to another server.
+# A match may take this much longer than its own length, because bots join and the match may move to another server.
 _MATCH_GRACE_SECONDS = 15.0
-# Between two attempts, so that a region that is full or limits its callers is not hammered.
+# Pause between two attempts, so that the bots do not overload a region that is full or limits the rate of calls.
 _RETRY_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429
 _BUSY = "busy"
@@ -31,12 +31,19 @@ _ATTEMPTS = 20
 
 
 async def play(contract: Contract, plan: LoadPlan, tally: LoadTally, stop: asyncio.Event) -> None:
-    """Sign up `plan.players` bots, then let groups of them play back to back; counts into `tally` as it goes.
+    """Sign up the bots and let them play in groups, one match after another.
 
-    Returns when the last match has ended, or soon after `stop` is set: matches under way are then left.
+    The function returns when the last match has ended. After `stop` is set, the bots leave their matches and the
+    function returns soon.
+
+    Args:
+        contract: the region's contract.
+        plan: the plan of the test.
+        tally: counters, which are updated while the bots play.
+        stop: ends the test early.
 
     Raises:
-        UnreachableError: not one bot could sign up, or AWS does not answer.
+        UnreachableError: no bot could sign up, or AWS does not answer.
         NotFoundError: the user pool has no group for load-test accounts.
     """
     async with AsyncExitStack() as stack:
@@ -60,7 +67,7 @@ async def _sign_up_all(
     failures: list[Exception] = []
     tls = private_context(contract)
 
-    async def one(number: int) -> GameClient | None:
+    async def sign_up(number: int) -> GameClient | None:
         bot = await stack.enter_async_context(
             GameClient(contract.endpoints.api, timeout_seconds=_CALL_TIMEOUT_SECONDS, ssl_context=tls)
         )
@@ -69,7 +76,7 @@ async def _sign_up_all(
         async with gate:
             try:
                 tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
-                # Before the log-in: the token names the group.
+                # The group must be set before the log-in, because the token of the log-in contains the groups.
                 await mark_internal(contract, clients, tally.signed_up[name])
                 await timed(tally, "login", lambda: bot.log_in(email, password))
             except _play_errors() as error:
@@ -79,14 +86,14 @@ async def _sign_up_all(
                 return None
         return bot
 
-    bots = [bot for bot in await asyncio.gather(*(one(number) for number in range(1, plan.players + 1))) if bot]
+    bots = [bot for bot in await asyncio.gather(*(sign_up(number) for number in range(1, plan.players + 1))) if bot]
     if failures and not bots:
         raise unreachable(contract, "the game's API", contract.endpoints.api, failures[0]) from failures[0]
     return bots
 
 
 async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: LoadTally, deadline: float) -> None:
-    """One group's matches; after the first, for which the plan has room, none is begun that could not end in time."""
+    """Play the matches of one group. After the first match, no match starts that could not end before the deadline."""
     while True:
         try:
             async with asyncio.timeout(plan.match_seconds + _MATCH_GRACE_SECONDS):
@@ -132,11 +139,17 @@ def _take(tally: LoadTally, report: MatchReport) -> None:
 
 
 async def timed(tally: LoadTally, name: str, call: Callable[[], Awaitable[T]]) -> T:
-    """What `call` returns; how long it took goes into the tally. A refusal for asking too often,
-    or together with too many others, is waited out.
+    """Return the result of `call`, and add its duration to the tally.
+
+    If the API rejects the call because of too many requests or a full region, the call is repeated after a pause.
+
+    Args:
+        tally: receives the duration and the number of repeated calls.
+        name: name of the call in the tally.
+        call: makes the call.
 
     Raises:
-        ApiError: any other refusal, or too many in a row.
+        ApiError: the API rejected the call for another reason, or 20 times because of too many requests.
     """
     from gameserver.client import ApiError
 
@@ -157,7 +170,7 @@ async def timed(tally: LoadTally, name: str, call: Callable[[], Awaitable[T]]) -
 
 
 async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """The value of `work`, or None when `stop` came first; the work is then cancelled and awaited."""
+    """Return the result of `work`, or cancel `work` and return None when `stop` is set."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -174,7 +187,7 @@ def _count(tally: LoadTally, where: str, error: Exception) -> None:
 
 
 def _play_errors() -> tuple[type[Exception], ...]:
-    """What may go wrong for one bot without ending the test."""
+    """Return the errors of a bot that do not end the test."""
     from gameserver.client import ApiError, ConnectionLost, JoinRefused
 
     return (ApiError, ConnectionLost, JoinRefused, TimeoutError)

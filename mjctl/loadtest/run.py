@@ -1,4 +1,4 @@
-"""A load test over regions: play, stop cleanly when asked, look, report."""
+"""Runs a load test in several regions: lets bots play, stops at a signal, verifies the results and reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mjctl.loadtest.players import play
 from mjctl.loadtest.verify import verify
 from mjctl.models.contract import Contract
 
-# After Ctrl-C somebody waits for the prompt.
+# After Ctrl-C an operator waits for the prompt, so that the check of the results is short.
 _SETTLE_SECONDS_AFTER_INTERRUPT = 5.0
 _PROGRESS_INTERVAL_SECONDS = 0.5
 
@@ -21,14 +21,23 @@ _PROGRESS_INTERVAL_SECONDS = 0.5
 async def run_loadtest(
     contracts: Mapping[str, Contract], plan: LoadPlan, *, on_progress: Callable[[Mapping[str, LoadTally]], None]
 ) -> list[RegionOutcome[LoadReport]]:
-    """Run `plan` in every region at the same time; `on_progress` hears of the tallies twice a second.
+    """Run a load test in all regions at the same time.
 
-    The first SIGINT or SIGTERM ends the play and goes on to a shortened look; the second cancels at once.
+    The first SIGINT or SIGTERM ends the matches, and the results are verified for a shorter time. The second signal
+    cancels the test at once.
+
+    Args:
+        contracts: region -> contract.
+        plan: the plan of the test.
+        on_progress: receives the counters of all regions twice a second.
+
+    Returns:
+        For each region its report or its error.
     """
     tallies = {region: LoadTally() for region in contracts}
     stop = asyncio.Event()
 
-    async def one(contract: Contract) -> LoadReport:
+    async def run(contract: Contract) -> LoadReport:
         tally = tallies[contract.region]
         await play(contract, plan, tally, stop)
         tally.interrupted = stop.is_set()
@@ -40,7 +49,7 @@ async def run_loadtest(
     with _stopped_by_signals(stop):
         watcher = asyncio.create_task(_report_progress(tallies, on_progress))
         try:
-            return await in_each_region(contracts, one, concurrency=len(contracts))
+            return await in_each_region(contracts, run, concurrency=len(contracts))
         finally:
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
@@ -51,7 +60,7 @@ def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
-    def heard() -> None:
+    def on_signal() -> None:
         if stop.is_set() and task is not None:
             task.cancel()
         stop.set()
@@ -59,7 +68,7 @@ def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     signals = (signal.SIGINT, signal.SIGTERM)
     previous = {number: signal.getsignal(number) for number in signals}
     for number in signals:
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, on_signal)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The look afterwards: was every match kept, once, with every player in it."""
+"""Verifies after a load test that the stores contain each match once, with all of its players."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _LOOK_INTERVAL_SECONDS = 0.25
 
 
 async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float) -> Verification:
-    """Look into PostgreSQL and DynamoDB until every match is found, for `settle_seconds` at most.
+    """Read PostgreSQL and DynamoDB until they contain all matches, for `settle_seconds` at most.
 
-    Every match that was started must be there; after an interruption only those whose end the bots have seen.
-    That nothing was counted twice shows in the players' standings: they are kept apart, and these players are new.
+    The stores must contain each match that was started. After an interruption they must contain each match whose end a
+    bot has seen. The players' standings show whether a match was counted twice, because the bots are new players.
 
     Raises:
         UnreachableError: a store does not answer.
@@ -30,11 +30,11 @@ async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float)
     with RegionClients(contract) as clients:
         while True:
             records = await read_matches(contract, clients, wanted)
-            # Matches that an interruption left under way still end, and then count, some time after this look.
+            # After an interruption the running matches end later, and would then change the standings.
             standings = None if tally.interrupted else await read_standings(contract, clients, players)
-            found = judge(records, standings, tally.ended, waited_seconds=time.monotonic() - began)
-            if found.complete or found.waited_seconds >= settle_seconds:
-                return found
+            verification = judge(records, standings, tally.ended, waited_seconds=time.monotonic() - began)
+            if verification.complete or verification.waited_seconds >= settle_seconds:
+                return verification
             await asyncio.sleep(_LOOK_INTERVAL_SECONDS)
 
 
@@ -45,14 +45,21 @@ def judge(
     *,
     waited_seconds: float,
 ) -> Verification:
-    """Compare what was kept with what players saw, and standings (None: do not) with the sums they should be."""
-    lost_players, wrong = set(), set()
+    """Compare the stored matches with what the bots saw, and the standings with the sums of the stored matches.
+
+    Args:
+        records: match id -> the match in PostgreSQL and DynamoDB.
+        standings: player id -> totals in PostgreSQL; None to skip the comparison of the standings.
+        seen: match id -> the end of the match as a bot saw it.
+        waited_seconds: for the result.
+    """
+    missing_players, wrong = set(), set()
     matches: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     for match_id, record in records.items():
         played = seen[match_id].scores if match_id in seen else record.table_scores
         if record.database_state == "ended":
-            lost_players |= {f"{match_id}/{player}" for player in played if player not in record.database_scores}
+            missing_players |= {f"{match_id}/{player}" for player in played if player not in record.database_scores}
             matches.update(record.database_scores.keys())
             totals.update(record.database_scores)
         if record.ended_everywhere and not dict(record.database_scores) == dict(record.table_scores) == dict(played):
@@ -67,7 +74,7 @@ def judge(
         matches=len(records),
         waited_seconds=round(waited_seconds, 2),
         missing_in_database=_without(records, "database_state"),
-        missing_players_in_database=tuple(sorted(lost_players)),
+        missing_players_in_database=tuple(sorted(missing_players)),
         missing_in_table=_without(records, "table_state"),
         wrong_scores=tuple(sorted(wrong)),
         duplicated=tuple(sorted(player for player in off if counted[player].matches > matches[player])),

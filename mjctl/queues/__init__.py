@@ -1,1 +1,1 @@
-"""The queues of a region and their dead letters."""
+"""Reads the depth of a region's queues, and shows, deletes and redrives the messages that failed."""

@@ -1,4 +1,4 @@
-"""Looking at dead-letter messages without consuming them."""
+"""Reads the messages of a dead-letter queue without removing them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
 _MAX_PEEK = 1000
-# Of an event id or type that is not a string, as much as identifies it.
+# Maximum length of an event id or type in the output if the id or type is not a string.
 _MAX_SHOWN = 60
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """One message that the worker could not handle in `max_receive_count` deliveries.
+    """Describes a message that the worker could not process in `max_receive_count` deliveries.
 
     Attributes:
-        event_id: the id of the first event in the message, and how many more there are; None if the body holds none.
-        event_type: the common type of the message's events, or "several"; None if no event names one.
-        sent_at: Unix time of the original message.
-        deliveries: how often the message was received, a look with `peek` included.
-        last_error: why the worker failed the last time; None where that is not known. The record is in the region's
-            cache, which this machine cannot read on AWS: there the worker's log has it.
+        message_id: SQS's id of the message.
+        event_id: id of the first event in the message, with the number of further events; None if the body contains no
+            event with an id.
+        event_type: the common type of the message's events, or "several"; None if no event has a type.
+        sent_at: Unix time at which the message was sent.
+        deliveries: how often the message was received. Each `peek` counts as a delivery.
+        size_bytes: size of the body in bytes.
+        last_error: why the worker failed the last time; None if the reason is not known. The worker records the reason
+            in the region's cache. On AWS mjctl cannot read that cache, and the reason is in the worker's log.
         failed_at: Unix time of that failure.
-        body: the message as it was sent. It may hold players' names.
+        body: the message as it was sent. It may contain players' names.
     """
 
     message_id: str
@@ -48,7 +51,7 @@ class DeadLetter:
 
 
 async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]:
-    """Look at up to `limit` dead-letter messages and release them; they stay in the dead-letter queue.
+    """Return up to `limit` messages of a dead-letter queue. The messages stay in the queue.
 
     Raises:
         NotFoundError: the region has no such queue.
@@ -62,19 +65,24 @@ async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]
 
 
 async def _causes(contract: Contract, clients: RegionClients, message_ids: list[str]) -> dict[str, Failure]:
-    """Why messages failed, as far as the worker has kept it where this machine can read it."""
+    """Return why messages failed, by message id, if the worker's records in the cache can be read."""
     if not message_ids or contract.cache.access != "direct":
         return {}
     try:
         async with cache(contract, clients) as redis:
             return await look_up(DistributedCache(redis), message_ids)
     except MjctlError:
-        # Without its cause a message is still worth showing.
+        # The messages are useful to the operator even without the reasons.
         return {}
 
 
 def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLetter:
-    """Describe a received message, whatever its body holds: no body is too odd to be shown."""
+    """Describe a received message. The body may be any text, and need not be JSON.
+
+    Args:
+        message: the message as SQS returned it.
+        failure: the worker's record of the last failure, if it is known.
+    """
     body = str(message["Body"])
     labels = read_labels(body)
     ids = [_as_text(label.event_id) for label in labels]
@@ -95,7 +103,7 @@ def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLet
 
 
 def _as_text(value: Any) -> str | None:
-    """A string as it is; any other JSON value as JSON, shortened; None for a value that is absent or null."""
+    """Return a string unchanged, and any other JSON value as shortened JSON. Return None for null."""
     if value is None or isinstance(value, str):
         return value
     try:

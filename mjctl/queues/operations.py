@@ -1,4 +1,4 @@
-"""The depth of queues, and deleting dead-letter messages."""
+"""Reads the depth of queues, and deletes the messages of dead-letter queues."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from mjctl.clients.queues import oldest_message_seconds, queue_depth
 from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import NotFoundError
 
-# How long a received message is hidden from other readers: longer than sending ten messages takes.
+# Seconds for which SQS hides a received message from other readers. Sending ten messages takes less time.
 HOLD_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class QueueRow:
-    """The depth of one queue. `oldest_age_seconds` is None where the service has no figure."""
+    """Describes a queue and its depth.
+
+    Attributes:
+        name: name of the queue in the contract.
+        waiting: number of messages that wait.
+        in_flight: number of messages that a reader has received and not deleted yet.
+        oldest_age_seconds: age of the oldest message; None if SQS and CloudWatch do not report it.
+        dead_letters: number of messages in the dead-letter queue.
+        max_receive_count: number of deliveries after which a message moves to the dead-letter queue.
+        url: URL of the queue.
+    """
 
     name: str
     waiting: int
@@ -28,7 +38,7 @@ class QueueRow:
 
 
 async def list_queues(contract: Contract) -> list[QueueRow]:
-    """Read depth, age and number of dead-letter messages of every queue of one region."""
+    """Return depth, age of the oldest message and number of failed messages, for all queues of one region."""
     with RegionClients(contract) as clients:
 
         async def row(name: str, queue: Queue) -> QueueRow:
@@ -42,9 +52,15 @@ async def list_queues(contract: Contract) -> list[QueueRow]:
 
 
 async def purge(contract: Contract, name: str, *, dry_run: bool) -> int:
-    """Delete every dead-letter message of a queue. Returns: their approximate number before.
+    """Delete all messages of a queue's dead-letter queue. SQS allows one purge in 60 seconds.
 
-    SQS allows one purge of a queue a minute.
+    Args:
+        contract: the region's contract.
+        name: name of the queue in the contract.
+        dry_run: only count the messages.
+
+    Returns:
+        The approximate number of messages before the purge.
 
     Raises:
         NotFoundError: the region has no such queue.
@@ -58,10 +74,10 @@ async def purge(contract: Contract, name: str, *, dry_run: bool) -> int:
 
 
 def find_queue(contract: Contract, name: str) -> Queue:
-    """The queue of that name.
+    """Return the queue that the contract calls `name`.
 
     Raises:
-        NotFoundError: the region has no such queue; the hint lists the queues that it has.
+        NotFoundError: the region has no such queue. The hint lists the region's queues.
     """
     try:
         return contract.queues[name]
@@ -69,5 +85,5 @@ def find_queue(contract: Contract, name: str) -> Queue:
         raise NotFoundError(
             f"no queue `{name}`",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"queues: {', '.join(contract.queues)}",
+            hint=f"the region has these queues: {', '.join(contract.queues)}",
         ) from None

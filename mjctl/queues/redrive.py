@@ -1,4 +1,4 @@
-"""Sending dead-letter messages back to their queue."""
+"""Redrives messages: sends the messages of a dead-letter queue to their original queue again."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
-# SendMessageBatch takes 10 entries and 1 MiB (1,048,576 bytes) in total since August 2025, before that 256 KiB
-# (262,144 bytes), which some partitions and emulators still enforce:
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html
-# A batch stays below the smaller limit. A message that is larger than that travels alone.
+# SendMessageBatch accepts 10 entries and, since August 2025, 1 MiB (1,048,576 bytes) in total.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html has the limits.
+# Some partitions and emulators still enforce the earlier limit of 256 KiB (262,144 bytes). A batch stays below that
+# limit, and a larger message is sent alone.
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 250_000
 _ATTRIBUTE_PARTS = frozenset({"DataType", "StringValue", "BinaryValue"})
@@ -26,16 +26,17 @@ _ATTRIBUTE_PARTS = frozenset({"DataType", "StringValue", "BinaryValue"})
 
 @dataclass(frozen=True)
 class RedriveResult:
-    """What a redrive did.
+    """Describes the result of a redrive.
 
     Attributes:
-        moved: messages that the queue accepted and that the dead-letter queue no longer holds.
-        failed: messages that the queue refused; they are dead-letter messages still, visible again at once.
-        not_deleted: messages that the queue accepted but that could not be deleted from the dead-letter queue. They
-            are in both queues; the persistence function tolerates the second delivery.
-        refusals: the distinct reasons that SQS gave for the refused messages.
-        remaining: SQS's approximate count of dead-letter messages afterwards.
-        dry_run: nothing was moved; `moved` counts the messages that would be sent.
+        moved: number of messages that the queue accepted and that were deleted from the dead-letter queue. For a dry
+            run the number of messages that would be sent.
+        failed: number of messages that the queue rejected. They stay in the dead-letter queue.
+        remaining: SQS's approximate number of messages in the dead-letter queue afterwards.
+        not_deleted: number of messages that the queue accepted but that could not be deleted from the dead-letter
+            queue. They are in both queues. The persistence function tolerates a second delivery.
+        refusals: the distinct reasons that SQS gave for the rejected messages.
+        dry_run: whether nothing was moved.
     """
 
     moved: int
@@ -47,7 +48,7 @@ class RedriveResult:
 
 
 async def count_dead(contract: Contract, name: str) -> int:
-    """SQS's approximate count of a queue's dead-letter messages.
+    """Return SQS's approximate number of messages in a queue's dead-letter queue.
 
     Raises:
         NotFoundError: the region has no such queue.
@@ -65,20 +66,29 @@ async def redrive(
     dry_run: bool = False,
     on_progress: Callable[[int], None] | None = None,
 ) -> RedriveResult:
-    """Send dead-letter messages to their queue again, at most as many as there are now, at `per_second`.
+    """Send the messages of a dead-letter queue to their original queue again.
 
-    A message is deleted only after the queue has accepted it. An interruption in between leaves it in both queues,
-    which the persistence function tolerates; no message is lost. (SQS's own StartMessageMoveTask reports no single
-    failure.)
+    A message is deleted from the dead-letter queue only after the original queue has accepted the message. An
+    interruption between both steps leaves the message in both queues, which the persistence function tolerates. No
+    message is lost. SQS's own StartMessageMoveTask is not used, because it does not report which messages failed.
+
+    Args:
+        contract: the region's contract.
+        name: name of the queue in the contract.
+        limit: maximum number of messages; None for the number of messages in the dead-letter queue at the start.
+        per_second: maximum rate in messages per second.
+        dry_run: only count the messages.
+        on_progress: receives the number of messages that were moved so far.
 
     Raises:
         NotFoundError: the region has no such queue.
-        UnreachableError, PermissionDeniedError: SQS stopped answering; the messages not sent are released.
+        UnreachableError: SQS stopped answering. Messages that were not sent become visible again.
+        PermissionDeniedError: AWS denies access to the queues.
     """
     queue = find_queue(contract, name)
     with RegionClients(contract) as clients:
-        # A message that fails again returns to the dead-letter queue while this runs. Without this bound it would
-        # be sent for ever.
+        # A message that fails again returns to the dead-letter queue during the redrive. Without this bound the redrive
+        # would send the message again and again.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
         goal = dead if limit is None else min(dead, limit)
         if dry_run:
@@ -87,7 +97,7 @@ async def redrive(
         try:
             await run.work(per_second, on_progress)
         finally:
-            # If SQS does not answer, the messages become visible by themselves after HOLD_SECONDS.
+            # If SQS does not answer, the messages become visible automatically after HOLD_SECONDS.
             with suppress(MjctlError):
                 await release(clients, queue.dead_letter.url, list(run.held.values()))
         remaining = (await queue_depth(clients, queue.dead_letter.url)).total
@@ -110,7 +120,7 @@ def batches(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def message_bytes(message: dict[str, Any]) -> int:
-    """The size that SQS counts: the body, and the name, type and value of each attribute."""
+    """Return the size of a message as SQS counts it: body, and name, type and value of each attribute, in bytes."""
     size = len(message["Body"].encode("utf-8", "surrogatepass"))
     for name, attribute in message.get("MessageAttributes", {}).items():
         size += len(name.encode()) + len(attribute.get("DataType", "").encode())
@@ -121,13 +131,16 @@ def message_bytes(message: dict[str, Any]) -> int:
 
 @dataclass
 class _Redrive:
-    """One run over one dead-letter queue.
+    """Holds the state of a redrive of one queue.
 
     Attributes:
+        goal: number of messages to handle.
+        moved: number of messages that were sent and deleted.
         held: messages that this run hides from other readers, by message id.
-        refused: ids of the messages that the queue did not take. They stay hidden until the run ends: released at
-            once, they would be received again and take the turns of the others.
-        not_deleted: ids of the messages that the queue took and the dead-letter queue did not give up.
+        refused: ids of the messages that the queue rejected. They stay hidden until the run ends. Otherwise the run
+            would receive them again, in place of messages that it has not tried yet.
+        not_deleted: ids of the messages that were sent and could not be deleted from the dead-letter queue.
+        refusals: the distinct reasons that SQS gave for the rejected messages.
     """
 
     clients: RegionClients
@@ -141,15 +154,17 @@ class _Redrive:
 
     @property
     def handled(self) -> int:
+        """Return the number of messages that were moved, rejected or not deleted."""
         return self.moved + len(self.refused) + len(self.not_deleted)
 
     async def work(self, per_second: float, on_progress: Callable[[int], None] | None) -> None:
+        """Move messages until the goal is reached or the dead-letter queue returns no new message."""
         started = time.monotonic()
         dead = self.queue.dead_letter.url
         while self.handled < self.goal:
             wanted = min(MAX_BATCH_MESSAGES, self.goal - self.handled)
             received = await receive(self.clients, dead, limit=wanted, hold_seconds=HOLD_SECONDS)
-            # The newest receipt handle is the one that SQS accepts.
+            # SQS accepts only the newest receipt handle of a message.
             self.held.update((message["MessageId"], message) for message in received)
             known = self.refused | self.not_deleted
             fresh = [message for message in received if message["MessageId"] not in known]
@@ -182,14 +197,16 @@ class _Redrive:
         except MjctlError as error:
             if not _concerns_a_message(error):
                 raise
-            # SQS refuses a whole request for one message that is too large: find that message by sending halves.
+            # SQS rejects a whole request because of a single message that is too large. Sending halves of the batch
+            # finds that message.
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return await self._send(batch[:middle]) + await self._send(batch[middle:])
             self.refusals.add(error.what)
             return []
         for item in answer.get("Failed", []):
-            self.refusals.add(": ".join(filter(None, (item.get("Code"), item.get("Message")))) or "no reason given")
+            reason = ": ".join(filter(None, (item.get("Code"), item.get("Message"))))
+            self.refusals.add(reason or "SQS gives no reason")
         return [batch[int(item["Id"])] for item in answer.get("Successful", [])]
 
     async def _delete(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -219,5 +236,5 @@ def _entry(entry_id: str, message: dict[str, Any]) -> dict[str, Any]:
 
 
 def _concerns_a_message(error: MjctlError) -> bool:
-    """Whether SQS refused a request because of a message in it, and not because of the caller or the service."""
+    """Return whether SQS rejected a request because of a message, and not because of the caller or the service."""
     return any(code in error.what for code in ("TooLong", "InvalidMessageContents", "InvalidParameterValue"))

@@ -170,8 +170,8 @@ MUTANTS = (
         "retention-damaged",
         "removes a damaged backup that a person should look at",
         "mjctl/backup/retention.py",
-        'PruneDecision(entry, True, ("damaged: look at it with `verify`",))',
-        'PruneDecision(entry, False, ("damaged: look at it with `verify`",))',
+        'PruneDecision(entry, True, ("damaged: `mjctl backup verify` shows the damage",))',
+        'PruneDecision(entry, False, ("damaged: `mjctl backup verify` shows the damage",))',
         (f"{UNIT}/mjctl/backup/test_retention.py",),
     ),
     Mutant(

@@ -1,1 +1,1 @@
-"""The checks, one module for each family of parts."""
+"""Contains the health checks, in a module for each family of parts."""

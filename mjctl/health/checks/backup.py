@@ -1,4 +1,4 @@
-"""The age of the newest backup that can be restored, against the promise of the environment."""
+"""Checks that each data store has a usable backup that is younger than the environment's recovery point objective."""
 
 from __future__ import annotations
 
@@ -20,31 +20,32 @@ _REGION = "the region"
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the check of the backups, if the contract names a place for backups."""
     if contract.backup.directory or contract.backup.bucket or contract.backup.vault_name:
         yield Check("backup", check_backup, AWS_CHECK_SECONDS)
 
 
 @dataclass(frozen=True, order=True)
 class _Copy:
-    """A backup of `resource` that can be restored."""
+    """Describes a backup of `resource` that can be decrypted and restored. The order is that of `created_at`."""
 
-    made: datetime
+    created_at: datetime
     kind: str
     name: str
     resource: str
 
 
 async def check_backup(context: RegionContext) -> Finding:
-    """Each data store has a backup that is young enough and can be opened.
+    """Check that each data store has a backup that is recent and can be decrypted.
 
-    Portable backups and recovery points of AWS Backup count alike. A portable backup holds every store. A backup whose
-    key cannot be used does not count.
+    Portable backups and recovery points of AWS Backup count equally. A portable backup contains all stores. A backup
+    whose key cannot be used does not count.
     """
     contract = context.contract
-    make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes one"
+    make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes a backup"
     if vault := contract.backup.vault_name:
-        jobs = f"`aws backup list-backup-jobs --by-backup-vault-name {vault}`"
-        make = f"AWS Backup's plan makes them: {jobs} shows why not"
+        jobs = f"`aws backup list-backup-jobs --by-backup-vault-name {vault} --region {contract.region}`"
+        make = f"AWS Backup makes the backups on a schedule: {jobs} shows failed jobs and their reasons"
     keyring = BackupKeyring(contract, context.clients)
     (portable, closed), (points, locked) = await asyncio.gather(
         _newest_portable(context, keyring), _recovery_points(context, keyring)
@@ -67,15 +68,15 @@ async def check_backup(context: RegionContext) -> Finding:
         return await _missing(context, missing, unusable, make, evidence)
     oldest = min(newest.values())
     resource = next(name for name, copy in newest.items() if copy == oldest)
-    age = (datetime.now(UTC) - oldest.made).total_seconds()
+    age = (datetime.now(UTC) - oldest.created_at).total_seconds()
     evidence |= {"kind": oldest.kind, "backup": oldest.name, "age_seconds": round(age)}
     bounds = context.thresholds
     status = graded(age, warn=bounds.backup_age_seconds_warn, fail=bounds.backup_age_seconds_fail)
-    of = f", that of {_short(resource)}," if len(newest) > 1 else ""
-    promised = f"promised is one within {_hours(bounds.backup_age_seconds_warn)}"
+    of = f" of {_short(resource)}" if len(newest) > 1 else ""
     return Finding(
-        _judged(contract, status),
-        f"newest {oldest.kind} backup {oldest.name}{of} is {_hours(age)} old; {promised}",
+        _for_target(contract, status),
+        f"the newest backup{of} is {_hours(age)} old, {_due(bounds.backup_age_seconds_warn)}: {oldest.kind} backup "
+        f"{oldest.name}",
         None if status is CheckStatus.PASS else make,
         evidence,
     )
@@ -84,33 +85,43 @@ async def check_backup(context: RegionContext) -> Finding:
 async def _missing(
     context: RegionContext, missing: list[str], unusable: list[str], make: str, evidence: dict[str, object]
 ) -> Finding:
-    """A failure once the oldest of these stores has existed for longer than the promise, else a warning."""
+    """Return the finding for stores without a usable backup.
+
+    The finding is a warning while all of these stores are younger than the recovery point objective. Afterwards it is a
+    failure.
+    """
     contract = context.contract
-    what = "there is no backup yet" if missing == [_REGION] else f"no backup of {', '.join(map(_short, missing))}"
-    if unusable:
-        what = f"{what} that can be opened: {'; '.join(unusable)}"
-    promise = context.thresholds.backup_age_seconds_warn
+    usable = " that can be decrypted" if unusable else ""
+    reasons = f": {'; '.join(unusable)}" if unusable else ""
+    of = "" if missing == [_REGION] else f" of {', '.join(map(_short, missing))}"
+    objective = context.thresholds.backup_age_seconds_warn
     ages = await asyncio.gather(*(_age_seconds(context, resource) for resource in missing))
-    # A store whose age is not known may be old: it does not get the benefit of the doubt.
-    left = min((promise - age if age is not None else 0.0) for age in ages)
+    # A store of unknown age may be old, so that its backup counts as overdue.
+    left = min((objective - age if age is not None else 0.0) for age in ages)
     evidence["due_in_seconds"] = round(left)
     if left > 0:
-        return warned(f"{what}; the first is due within {_hours(left)}", hint=make, **evidence)
-    late = f"{what}; promised is one within {_hours(promise)}"
-    if _judged(contract, CheckStatus.FAIL) is CheckStatus.FAIL:
+        return warned(
+            f"no backup{of}{usable} yet, the first backup is due within {_hours(left)}{reasons}", hint=make, **evidence
+        )
+    late = f"no backup{of}{usable}, {_due(objective)}{reasons}"
+    if _for_target(contract, CheckStatus.FAIL) is CheckStatus.FAIL:
         return failed(late, hint=make, **evidence)
     return warned(late, hint=make, **evidence)
 
 
-def _judged(contract: Contract, status: CheckStatus) -> CheckStatus:
-    """A region on a laptop carries no promise: what would be a failure is a warning there."""
+def _due(objective_seconds: float) -> str:
+    return f"a backup is due every {_hours(objective_seconds)}"
+
+
+def _for_target(contract: Contract, status: CheckStatus) -> CheckStatus:
+    """Return WARN instead of FAIL for a local region, because no players depend on its backups."""
     if contract.target == "local" and status is CheckStatus.FAIL:
         return CheckStatus.WARN
     return status
 
 
 def _protected(contract: Contract) -> tuple[str, ...]:
-    """ARNs of the stores in the plan of AWS Backup."""
+    """Return the ARNs of the tables and the database cluster in the plan of AWS Backup."""
     if contract.managed is None:
         return ()
     cluster = f"arn:aws:rds:{contract.region}:{contract.aws.account_id}:cluster:{contract.managed.database_cluster}"
@@ -118,32 +129,34 @@ def _protected(contract: Contract) -> tuple[str, ...]:
 
 
 async def _age_seconds(context: RegionContext, resource: str) -> float | None:
-    """How long the store has existed by AWS's own record; for the region, its oldest table. None: not known.
+    """Return the age of a store by AWS's record, or None if AWS does not report it.
+
+    For the whole region it is the age of the oldest table.
 
     CreationDateTime: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
     ClusterCreateTime: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBCluster.html
     """
     contract, clients = context.contract, context.clients
     names = [table.name for table in contract.tables.values() if resource in (_REGION, table.arn)]
-    made: list[datetime | None] = []
+    creation_times: list[datetime | None] = []
     try:
         if names:
             answers = await asyncio.gather(
                 *(clients.call("dynamodb", "describe_table", TableName=name) for name in names)
             )
-            made = [answer["Table"].get("CreationDateTime") for answer in answers]
+            creation_times = [answer["Table"].get("CreationDateTime") for answer in answers]
         else:
             cluster = resource.rsplit(":", 1)[-1]
             answer = await clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=cluster)
-            made = [item.get("ClusterCreateTime") for item in answer["DBClusters"]]
+            creation_times = [item.get("ClusterCreateTime") for item in answer["DBClusters"]]
     except NotFoundError:
         return None
-    known = [moment for moment in made if moment is not None]
+    known = [moment for moment in creation_times if moment is not None]
     return (datetime.now(UTC) - min(known)).total_seconds() if known else None
 
 
 async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
-    """The newest portable backup if it can be opened, else why it cannot."""
+    """Return the newest portable backup if it can be decrypted, and else the reason why not."""
     contract = context.contract
     if not (contract.backup.directory or contract.backup.bucket):
         return [], []
@@ -157,7 +170,7 @@ async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tu
 
 
 async def _recovery_points(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
-    """The recovery points that can be restored from, and why others cannot: a line a key."""
+    """Return the usable recovery points, and for each key that cannot be used a line with the reason."""
     vault = context.contract.backup.vault_name
     points = await recovery_points(context.clients, vault) if vault else []
     ready = [point for point in points if point.state == "completed" and point.created_at is not None]

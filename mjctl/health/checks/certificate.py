@@ -1,4 +1,4 @@
-"""The certificate that players' clients are shown."""
+"""Checks the certificate that a local region with TLS presents to the players' clients."""
 
 from __future__ import annotations
 
@@ -19,13 +19,17 @@ _WARN_DAYS = 30
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    # A public authority's certificates are renewed by who issued them.
+    """Yield the check of the certificate, if a private authority of the region has issued it."""
+    # On AWS, ACM issues and renews the certificates. The module `edge` checks them.
     if contract.ca_file:
         yield Check("certificate", check_certificate, severity=Severity.CRITICAL)
 
 
 async def check_certificate(context: RegionContext) -> Finding:
-    """It is verified, and will still be in a month. One certificate serves all listeners of a local region."""
+    """Check that the certificate is valid and does not expire within 30 days.
+
+    All listeners of a local region use the same certificate, so that the check connects to only one listener.
+    """
     contract = context.contract
     address = urlsplit(contract.endpoints.api)
     try:
@@ -43,5 +47,7 @@ async def check_certificate(context: RegionContext) -> Finding:
     evidence = {"not_after": certificate["notAfter"], "days_left": days, "tls": version}
     if days < _WARN_DAYS:
         scope = f"--env {contract.environment} --region {contract.region}"
-        return warned(f"ends in {days} days", hint=f"`mjctl deploy {scope}` renews it", **evidence)
-    return passed(f"{version}, verified, {days} days left", **evidence)
+        return warned(
+            f"the certificate expires in {days} days", hint=f"`mjctl deploy {scope}` renews the certificate", **evidence
+        )
+    return passed(f"{version}, certificate valid for {days} days", **evidence)

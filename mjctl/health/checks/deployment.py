@@ -1,4 +1,4 @@
-"""Whether a region is wholly deployed: the parts that a cut-short deploy never made have no check that could fail."""
+"""Reports a partly deployed region. Parts that an interrupted deploy did not create have no check that could fail."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ NAME = "deployment"
 
 
 def half_made(environment: str, region: str, holder: Mapping[str, object] | None) -> CheckResult:
-    """The result for a region that is half made.
+    """Return the result for a region that is only partly deployed.
 
     Args:
-        holder: the run that works on the region now; None if the run was cut short.
+        environment: name of the environment.
+        region: name of the region.
+        holder: the record of the run that changes the region now; None if the run was interrupted.
     """
     if holder is not None:
         return CheckResult(
             NAME,
             region,
             CheckStatus.WARN,
-            f"half made: `{holder.get('purpose')}` is at work on it",
-            hint=f"wait for it; `mjctl status --env {environment} --region {region}` names who runs it",
+            f"the region is only partly deployed: `{holder.get('purpose')}` is still running",
+            hint=f"wait until it ends; `mjctl status --env {environment} --region {region}` shows where it runs",
             severity=Severity.MAJOR,
         )
     return CheckResult(
         NAME,
         region,
         CheckStatus.FAIL,
-        "half made: the last deploy was cut short",
-        hint=f"`mjctl deploy --env {environment} --region {region}` finishes it",
+        "the region is only partly deployed: the last deploy was interrupted",
+        hint=f"`mjctl deploy --env {environment} --region {region}` completes the region",
         severity=Severity.MAJOR,
     )

@@ -1,4 +1,4 @@
-"""The game service on ECS: tasks over the zones, a rollout under way or taken back, the load balancer's targets."""
+"""Checks the game service on ECS: its tasks in each zone, its rollouts and the load balancer's targets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the checks of the ECS service, if the region's game servers run on ECS."""
     if contract.fleet.kind != "ecs":
         return
     yield Check("service", check_service, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
@@ -24,7 +25,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_service(context: RegionContext) -> Finding:
-    """As many tasks as wanted, and the rollout has ended, with what was deployed."""
+    """Check that the desired number of tasks runs the deployed task definition, and that no rollout hangs."""
     service = await _service(context)
     primary = service.primary
     evidence: dict[str, object] = {
@@ -32,85 +33,97 @@ async def check_service(context: RegionContext) -> Finding:
         "desired": service.desired,
         "running": service.running,
         "pending": service.pending,
-        "deployments": [f"{one.status} {one.rollout} {one.running}/{one.desired}" for one in service.deployments],
+        "deployments": [
+            f"{deployment.status} {deployment.rollout} {deployment.running}/{deployment.desired}"
+            for deployment in service.deployments
+        ],
         "last_event": service.last_event,
     }
     counts = f"{service.running} of {service.desired} tasks run"
     if service.status != "ACTIVE" or primary is None:
-        return failed(f"the service is {service.status}", hint=_deploy(context.contract), **evidence)
-    broken = _broken(context.contract, service, primary)
-    if broken:
-        return failed(f"{counts}, {broken}", hint=_logs(context.contract), **evidence)
+        return failed(
+            f"the service is {service.status}", hint=f"{_deploy(context.contract)} restores the service", **evidence
+        )
+    problem = _problem(context.contract, service, primary)
+    if problem:
+        return failed(f"{counts}; {problem}", hint=_logs(context.contract), **evidence)
     if primary.rollout == "IN_PROGRESS":
         return _rolling(context, service, primary, evidence)
     if service.running < service.desired:
         return warned(
-            f"{counts}: {service.last_event}", hint="ECS starts the rest; if it does not, see its events", **evidence
+            f"{counts}: {service.last_event}",
+            hint="ECS starts the missing tasks: look again in a minute. If it does not start them, the last event of "
+            "the service shows the cause",
+            **evidence,
         )
     return passed(counts, **evidence)
 
 
-def _broken(contract: Contract, service: Service, primary: EcsDeployment) -> str | None:
-    """What is wrong with what the service was told to run."""
+def _problem(contract: Contract, service: Service, primary: EcsDeployment) -> str | None:
+    """Return the problem of the service's newest rollout, or None."""
     wanted = contract.fleet.task_definition
     if wanted and primary.task_definition != wanted:
         return (
-            f"{_revision(primary.task_definition)} instead of {_revision(wanted)}: the circuit breaker took the "
-            "rollout back, or somebody changed it by hand"
+            f"the service has {_revision(primary.task_definition)} instead of {_revision(wanted)}: the ECS circuit "
+            "breaker rolled back, or the service was changed outside of mjctl"
         )
     if primary.rollout == "FAILED":
         return f"the rollout failed: {primary.reason}"
     if service.running == 0 and service.desired > 0:
-        return service.last_event or "and no event says why"
+        return service.last_event or "ECS reports no event with the cause"
     return None
 
 
 def _rolling(context: RegionContext, service: Service, primary: EcsDeployment, evidence: dict[str, object]) -> Finding:
     since = primary.updated_at
     minutes = (datetime.now(UTC) - since).total_seconds() / 60 if since else 0.0
-    summary = f"a rollout is under way for {minutes:.0f} min: {primary.running} of {primary.desired} tasks are new"
+    summary = f"a rollout has been running for {minutes:.0f} min: {primary.running} of {primary.desired} tasks are new"
     if primary.failed_tasks:
-        return warned(f"{summary}, {primary.failed_tasks} failed", hint=_logs(context.contract), **evidence)
+        return warned(f"{summary}, {primary.failed_tasks} tasks failed", hint=_logs(context.contract), **evidence)
     if minutes * 60 > context.thresholds.rollout_seconds_fail:
-        return failed(f"{summary}: it is stuck", hint=_logs(context.contract), **evidence)
+        return failed(f"the rollout hangs: {summary}", hint=_logs(context.contract), **evidence)
     if service.running < service.desired:
         return warned(summary, hint="look again in a minute", **evidence)
     return passed(summary, **evidence)
 
 
 async def check_zones(context: RegionContext) -> Finding:
-    """Every zone has its share of the tasks, so that losing one leaves enough."""
+    """Check that tasks run in each zone, so that players can still play after the loss of a zone."""
     zones = context.contract.zones
     tasks = await _tasks(context)
     running = Counter(task.zone for task in tasks if task.status == "RUNNING")
-    sick = [task.id for task in tasks if task.health == "UNHEALTHY"]
+    unhealthy = [task.id for task in tasks if task.health == "UNHEALTHY"]
     counted = {zone: running.get(zone, 0) for zone in sorted({*zones, *running})}
     summary = ", ".join(f"{zone} {count}" for zone, count in counted.items())
-    evidence: dict[str, object] = {"tasks": counted, "unhealthy": sick}
+    evidence: dict[str, object] = {"tasks": counted, "unhealthy": unhealthy}
     if not running:
-        return failed("no task runs in any zone", hint="see the check `service`", **evidence)
-    if sick:
+        return failed("no task runs in any zone", hint="follow the advice of the check `service`", **evidence)
+    if unhealthy:
         return warned(
-            f"{summary}; {len(sick)} unhealthy", hint="ECS replaces them by itself; look again in a minute", **evidence
+            f"{summary}; {len(unhealthy)} unhealthy",
+            hint="ECS replaces unhealthy tasks automatically: look again in a minute",
+            **evidence,
         )
     empty = [zone for zone in zones if not running.get(zone)]
     if empty and sum(running.values()) >= len(zones):
         return warned(
-            f"{summary}: nothing runs in {', '.join(empty)}",
-            hint="the zone may be impaired (AWS Health Dashboard), or its subnet has no addresses left; ECS rebalances",
+            f"{summary}: no task runs in {', '.join(empty)}",
+            hint="see in the AWS Health Dashboard whether the zone is impaired, and whether its subnet has free "
+            "addresses; ECS starts tasks there again automatically",
             **evidence,
         )
     if empty:
         return warned(
             f"{summary}: fewer tasks than zones",
-            hint="raise game.servers_per_zone: a zone that is lost may take all of them with it",
+            hint="raise game.servers_per_zone in the environment's file and deploy: the loss of one zone may end all "
+            "tasks",
             **evidence,
         )
     return passed(summary, **evidence)
 
 
 async def check_scaling(context: RegionContext) -> Finding:
-    """Autoscaling exists, and has room above."""
+    """Check that autoscaling is set up and has not reached its maximum number of tasks."""
     fleet = context.contract.fleet
     answer = await context.clients.call_all(
         "application-autoscaling",
@@ -119,27 +132,27 @@ async def check_scaling(context: RegionContext) -> Finding:
         ResourceIds=[f"service/{fleet.cluster}/{fleet.service}"],
     )
     if not answer["ScalableTargets"]:
-        return failed("nothing scales the service", hint=_deploy(context.contract))
+        return failed("the service has no autoscaling", hint=f"{_deploy(context.contract)} restores autoscaling")
     target = answer["ScalableTargets"][0]
     service = await _service(context)
     low, high = target["MinCapacity"], target["MaxCapacity"]
     evidence = {"min": low, "max": high, "desired": service.desired}
-    summary = f"{service.desired} wanted, between {low} and {high}"
+    summary = f"{service.desired} tasks desired, {low} to {high} allowed"
     if service.desired >= high:
         return warned(
-            f"{summary}: no room to grow",
-            hint=f"raise aws.tasks.max_tasks_per_zone; then {_deploy(context.contract)}",
+            f"{summary}: autoscaling has reached its maximum",
+            hint=f"raise aws.tasks.max_tasks_per_zone in the environment's file; then {_deploy(context.contract)}",
             **evidence,
         )
     if service.desired < low:
-        return warned(f"{summary}: below the floor", hint="autoscaling raises it within minutes", **evidence)
+        return warned(f"{summary}: too few tasks", hint="autoscaling adds tasks within minutes: look again", **evidence)
     return passed(summary, **evidence)
 
 
 async def check_targets(context: RegionContext) -> Finding:
-    """What the load balancer's own health checks say."""
+    """Check that the load balancer's health checks pass for all game servers."""
     managed = context.contract.managed
-    assert managed is not None  # noqa: S101 - the registry asks only then
+    assert managed is not None  # noqa: S101 - `checks` yields this check only if the contract has `managed`
     answer = await context.clients.call("elbv2", "describe_target_health", TargetGroupArn=managed.target_group)
     states = Counter(item["TargetHealth"]["State"] for item in answer["TargetHealthDescriptions"])
     reasons = sorted(
@@ -149,17 +162,22 @@ async def check_targets(context: RegionContext) -> Finding:
             if item["TargetHealth"]["State"] == "unhealthy"
         }
     )
-    summary = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no target is registered"
+    summary = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no game server is registered"
     evidence = {"targets": dict(states), "reasons": reasons}
     if not states and not context.contract.endpoints.served:
         return skipped(NOT_SERVED, **evidence)
     if not states.get("healthy"):
         return failed(
-            f"no player can be let in: {summary}", hint="tasks register themselves: see the check `service`", **evidence
+            f"no player can join a match, because no game server is healthy: {summary}",
+            hint="follow the advice of the check `service`: tasks that run register with the load balancer "
+            "automatically",
+            **evidence,
         )
     if states.get("unhealthy"):
         return warned(
-            f"{summary}: {'; '.join(reasons)}", hint="ECS replaces such a task by itself; look again", **evidence
+            f"{summary}: {'; '.join(reasons)}",
+            hint="ECS replaces unhealthy tasks automatically: look again in a minute",
+            **evidence,
         )
     return passed(summary, **evidence)
 
@@ -177,9 +195,11 @@ def _revision(arn: str) -> str:
 
 
 def _deploy(contract: Contract) -> str:
-    return f"`mjctl deploy --env {contract.environment} --region {contract.region}` puts it back"
+    return f"`mjctl deploy --env {contract.environment} --region {contract.region}`"
 
 
 def _logs(contract: Contract) -> str:
     group = contract.fleet.log_group
-    return f"`aws logs tail {group} --region {contract.region}` says why" if group else "the tasks' log says why"
+    if group is None:
+        return f"`aws logs describe-log-groups --region {contract.region}` lists the logs, which show the cause"
+    return f"`aws logs tail {group} --region {contract.region}` shows the cause in the log of the game servers"

@@ -1,4 +1,4 @@
-"""What stands between players and servers: gateway, certificate, firewall, content delivery."""
+"""Checks the parts between players and servers: API gateway, certificate, firewall, DNS and content delivery."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from mjctl.models.errors import ConfigError, NotFoundError
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the checks of gateway, certificate, firewall, DNS and CloudFront, for a region on AWS."""
     if contract.managed is None:
         return
     yield Check("gateway", check_gateway, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
@@ -22,12 +23,12 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     yield Check("dns", check_dns, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.region == contract.managed.primary_region:
-        # One distribution for all regions: one of them answers for it.
+        # All regions share a distribution, so that only the primary region checks it.
         yield Check("cdn", check_cdn, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
 
 
 async def check_gateway(context: RegionContext) -> Finding:
-    """The HTTP API has routes, and a stage on which they are deployed."""
+    """Check that the HTTP API in API Gateway has routes, and a stage on which they are deployed."""
     api = _managed(context).api_id
     stages, routes = await asyncio.gather(
         context.clients.call_all("apigatewayv2", "get_stages", ApiId=api),
@@ -38,12 +39,19 @@ async def check_gateway(context: RegionContext) -> Finding:
     if not deployed or not routes["Items"]:
         scope = f"--env {context.contract.environment} --region {context.contract.region}"
         missing = "no stage is deployed" if not deployed else "it has no routes"
-        return failed(f"the API answers nobody: {missing}", hint=f"`mjctl deploy {scope}` puts it back", **evidence)
+        return failed(
+            f"the HTTP API answers no request: {missing}",
+            hint=f"`mjctl deploy {scope}` restores the HTTP API",
+            **evidence,
+        )
     return passed(f"{len(routes['Items'])} routes on stage {', '.join(deployed)}", **evidence)
 
 
 async def check_certificate(context: RegionContext) -> Finding:
-    """Issued, in use, and not about to end; ACM renews by itself as long as the validation records stand."""
+    """Check that the certificate is issued and does not expire soon.
+
+    ACM renews the certificate automatically while the validation records are in the hosted zone.
+    """
     answer = await context.clients.call("acm", "describe_certificate", CertificateArn=_managed(context).certificate)
     certificate = answer["Certificate"]
     status, ends = certificate.get("Status"), certificate.get("NotAfter")
@@ -55,8 +63,8 @@ async def check_certificate(context: RegionContext) -> Finding:
         "renewal": renewal,
     }
     hint = (
-        "ACM renews it while its validation records are in the hosted zone: "
-        f"`mjctl deploy --env {context.contract.environment} --all-regions` puts them back"
+        "ACM renews the certificate only while its validation records are in the hosted zone: "
+        f"`mjctl deploy --env {context.contract.environment} --all-regions` restores the records"
     )
     if status != "ISSUED" or ends is None:
         return failed(f"the certificate is {status}", hint=hint, **evidence)
@@ -72,62 +80,80 @@ async def check_certificate(context: RegionContext) -> Finding:
 
 
 async def check_firewall(context: RegionContext) -> Finding:
-    """The load balancer stands behind the web ACL of its stack, and that has rules."""
+    """Check that the web ACL of the region's stack protects the load balancer, and that the web ACL has rules."""
     managed = _managed(context)
     answer = await context.clients.call("wafv2", "get_web_acl_for_resource", ResourceArn=managed.load_balancer)
     acl: dict[str, Any] = answer.get("WebACL") or {}
     evidence: dict[str, object] = {"web_acl": acl.get("ARN"), "rules": len(acl.get("Rules", ()))}
-    hint = f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` puts it back"
+    hint = (
+        f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` restores the firewall"
+    )
     if not acl:
-        return failed("the load balancer stands in the open: no web ACL is associated", hint=hint, **evidence)
+        return failed("no firewall protects the load balancer: it has no web ACL", hint=hint, **evidence)
     if acl["ARN"] != managed.web_acl:
-        return failed(f"another web ACL is in its place: {acl.get('Name')}", hint=hint, **evidence)
+        return failed(f"the load balancer has the wrong web ACL: {acl.get('Name')}", hint=hint, **evidence)
     if not acl.get("Rules"):
-        return failed(f"{acl.get('Name')} has no rules", hint=hint, **evidence)
-    return passed(f"{acl.get('Name')} with {len(acl['Rules'])} rules before the load balancer", **evidence)
+        return failed(f"the web ACL {acl.get('Name')} has no rules", hint=hint, **evidence)
+    return passed(f"{acl.get('Name')} protects the load balancer with {len(acl['Rules'])} rules", **evidence)
 
 
 async def check_cdn(context: RegionContext) -> Finding:
-    """The distribution of the game's own name is deployed, enabled and behind a web ACL."""
+    """Check that the game's CloudFront distribution is deployed, enabled and protected by a web ACL."""
     domain = _managed(context).web_domain
-    found = await _distribution(context, domain)
-    deploy = f"`mjctl deploy --env {context.contract.environment} --all-regions` brings up the stack `edge`"
-    if found is None:
-        return failed(f"no distribution serves {domain}", hint=deploy)
+    distribution = await _distribution(context, domain)
+    deploy = (
+        f"`mjctl deploy --env {context.contract.environment} --all-regions` restores the distribution, in the unit "
+        "`edge`"
+    )
+    if distribution is None:
+        return failed(f"no CloudFront distribution serves {domain}", hint=deploy)
     evidence: dict[str, object] = {
-        "distribution": found["Id"],
-        "status": found["Status"],
-        "enabled": found["Enabled"],
-        "web_acl": found.get("WebACLId"),
+        "distribution": distribution["Id"],
+        "status": distribution["Status"],
+        "enabled": distribution["Enabled"],
+        "web_acl": distribution.get("WebACLId"),
     }
-    if not found["Enabled"]:
-        return failed(f"{found['Id']} is disabled: {domain} is not served", hint=deploy, **evidence)
-    if not found.get("WebACLId"):
-        return failed(f"{found['Id']} has no web ACL", hint=deploy, **evidence)
-    if found["Status"] != "Deployed":
-        return warned(f"{found['Id']}: a change is on its way to the edges", hint="it takes minutes", **evidence)
-    return passed(f"{domain} is served by {found['Id']}", **evidence)
+    if not distribution["Enabled"]:
+        return failed(
+            f"the distribution {distribution['Id']} is disabled, so that {domain} does not answer",
+            hint=deploy,
+            **evidence,
+        )
+    if not distribution.get("WebACLId"):
+        return failed(f"the distribution {distribution['Id']} has no web ACL", hint=deploy, **evidence)
+    if distribution["Status"] != "Deployed":
+        return warned(
+            f"CloudFront is still distributing a change of {distribution['Id']} to its edge locations",
+            hint="this takes minutes: look again",
+            **evidence,
+        )
+    return passed(f"{distribution['Id']} serves {domain}", **evidence)
 
 
 async def check_dns(context: RegionContext) -> Finding:
-    """Route 53 names the region to players, and its alarm decides that."""
+    """Check that DNS sends players to the region, and that the region's alarm decides about it."""
     contract = context.contract
     scope = f"--env {contract.environment} --region {contract.region}"
-    restore = f"`mjctl failover {scope} --restore` lets its alarm decide again"
+    restore = f"`mjctl failover {scope} --restore` lets the region's alarm decide again"
     try:
         dns = await region_dns(contract, _managed(context), context.clients)
     except NotFoundError as error:
-        # The stack `edge` comes after the regions, so a new region is checked before it has a health check.
+        # The unit `edge` is deployed after the regions, so that a new region has no health check in Route 53 yet.
         return warned(error.what, hint=error.hint or "", named=None)
     evidence = {name: value for name, value in dns.to_json().items() if name not in ("region", "summary")}
     if dns.inverted and not dns.lasting:
-        again = f"`mjctl failover {scope}` keeps it out whatever its alarm says; {restore}"
-        # An older mjctl, or a person, has inverted the health check: the region comes back when its alarm fires.
+        again = f"`mjctl failover {scope}` keeps the region out of DNS in every state of its alarm; {restore}"
+        # An older version of mjctl, or an operator, has inverted the health check without disabling it. Then DNS
+        # includes the region again as soon as its alarm fires.
         return (failed if dns.named else warned)(dns.summary, hint=again, **evidence)
     if not dns.automatic:
         return warned(dns.summary, hint=restore, **evidence)
     if dns.named is False:
-        return failed(dns.summary, hint="the checks `service` and `targets` say why the alarm fires", **evidence)
+        return failed(
+            dns.summary,
+            hint="follow the advice of the checks `service` and `targets`: they show why the alarm fires",
+            **evidence,
+        )
     return passed(dns.summary, **evidence)
 
 
@@ -142,8 +168,8 @@ async def _distribution(context: RegionContext, domain: str) -> dict[str, Any] |
 def _managed(context: RegionContext) -> Managed:
     if context.contract.managed is None:
         raise ConfigError(
-            "the contract names nothing that AWS runs",
+            "the region's contract lacks the part `managed`, which names the resources on AWS",
             hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` "
-            "publishes it again",
+            "publishes the contract again",
         )
     return context.contract.managed

@@ -1,4 +1,4 @@
-"""The supervisor, its processes, the game servers, the API and the worker."""
+"""Checks the supervisor, its processes, the game servers, the HTTP API and the worker."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ from mjctl.models.errors import UnreachableError
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo
 
-# Less than the checks' own timeout: the thread must end, and the report must name the supervisor.
+# Shorter than the time limit of a check, so that the thread ends and the report names the supervisor.
 _SUPERVISOR_TIMEOUT_SECONDS = 2.5
 
 
-NOT_SERVED = "the contract says that nothing is served at its addresses: an emulated AWS runs no tasks and no Redis"
+NOT_SERVED = "nothing answers at the addresses of this region, because an emulated AWS runs no tasks and no Redis"
+"""Why a check is skipped in a region whose contract has `endpoints.served` false."""
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the checks of the HTTP API, and of the supervisor, processes and game servers that the contract names."""
     if contract.fleet.supervisor_socket:
         yield Check("supervisor", check_supervisor)
         for process in contract.fleet.processes:
@@ -54,11 +56,15 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_supervisor(context: RegionContext) -> Finding:
-    """It answers, and it runs a process for every one of the contract's."""
+    """Check that the supervisor answers and knows all processes of the contract."""
     processes = await _processes(context)
     missing = [item.name for item in context.contract.fleet.processes if item.name not in processes]
     if missing:
-        return failed(f"does not know {', '.join(missing)}", hint=_deploy_hint(context.contract), missing=missing)
+        return failed(
+            f"the supervisor does not know these processes: {', '.join(missing)}",
+            hint=_deploy_hint(context.contract),
+            missing=missing,
+        )
     return passed(f"{len(processes)} processes", processes=len(processes))
 
 
@@ -66,7 +72,7 @@ def _process(process: Process) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
         info = (await _processes(context)).get(process.name)
         if info is None:
-            return failed("not known to the supervisor", hint=_deploy_hint(context.contract))
+            return failed("the supervisor does not know this process", hint=_deploy_hint(context.contract))
         evidence: dict[str, object] = {"state": info.state, "pid": info.pid, "role": process.role}
         drained = (await _drains(context)).get(process.name)
         if drained is not None and info.state in ("STOPPING", "STOPPED"):
@@ -76,14 +82,14 @@ def _process(process: Process) -> CheckFunction:
             evidence |= {"incident": incident.kind, "incident_pid": incident.pid}
             return failed(
                 f"{incident.kind} {_seconds_since(incident.at):.0f} s ago (pid {incident.pid}), now {info.state}",
-                hint="the supervisor has restarted it, and this check passes again in a few seconds; if it "
-                f"happens again, its log says why: {log_command(context.contract, process.name)}",
+                hint="the supervisor has restarted the process, and this check passes again in a few seconds. If the "
+                f"process ends again, its log shows why: {log_command(context.contract, process.name)}",
                 **evidence,
             )
         if info.state == "STARTING":
-            return warned("is starting", hint="look again in a few seconds", **evidence)
+            return warned("the process is starting", hint="look again in a few seconds", **evidence)
         if info.state != "RUNNING":
-            return failed(f"is {info.state}", hint=_deploy_hint(context.contract), **evidence)
+            return failed(f"the process is {info.state}", hint=_deploy_hint(context.contract), **evidence)
         await _probe(context, process)
         return passed(f"running, pid {info.pid}, up {_uptime(info)}", **evidence)
 
@@ -105,7 +111,7 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
         body = status.body if isinstance(status.body, dict) else {}
         if body.get("draining"):
             return warned(
-                "draining: takes no new match",
+                "the server drains and accepts no new match",
                 hint="its matches move to other servers within seconds: look again; "
                 f"{_restart(context.contract, server_id)}",
                 **body,
@@ -113,8 +119,8 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
         if ready.status != 200:
             return failed(
                 f"not ready: {why_not_ready(ready)}",
-                hint="if the check `redis` fails, follow its advice: the server is ready again by itself then; "
-                f"else its log says why: {log_command(context.contract, server_id)}",
+                hint="if the check `redis` fails, follow the advice of that check: the server then becomes ready "
+                f"automatically. Otherwise the server's log shows why: {log_command(context.contract, server_id)}",
                 **body,
             )
         lateness, bounds = float(body.get("tick_lateness_p99_ms") or 0), context.thresholds
@@ -125,7 +131,8 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
             f"tick p99 {lateness:.1f} ms late",
             None
             if grade is CheckStatus.PASS
-            else "it is overloaded: free this machine's CPU, or add servers: `mjctl servers scale N --env "
+            else "the server is overloaded: stop other programs on its machine, or add servers: "
+            "`mjctl servers scale N --env "
             f"{context.contract.environment} --region {context.contract.region}`",
             body,
         )
@@ -134,7 +141,7 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
 
 
 def _out_of_service(contract: Contract, server: str, drained: Drained, evidence: dict[str, object]) -> Finding:
-    """An operator wants the server stopped: no fault, and nothing to forget either."""
+    """Return a warning for a server that an operator has drained, as a reminder to restart the server."""
     return warned(
         str(drained),
         hint=_restart(contract, server),
@@ -147,28 +154,28 @@ def _out_of_service(contract: Contract, server: str, drained: Drained, evidence:
 
 def _restart(contract: Contract, server: str) -> str:
     return (
-        f"`mjctl servers restart {server} --env {contract.environment} --region {contract.region}` brings it back "
-        "into service"
+        f"`mjctl servers restart {server} --env {contract.environment} --region {contract.region}` puts the server "
+        "back into service"
     )
 
 
 async def check_api(context: RegionContext) -> Finding:
-    """The HTTP API is ready to serve players."""
+    """Check that the HTTP API can serve players."""
     contract = context.contract
     if not contract.endpoints.served:
         return skipped(NOT_SERVED, url=contract.endpoints.api)
     if contract.managed is None:
         return await _ready(context, "the HTTP API", "api", contract.endpoints.api)
-    # A gateway has no /readyz; the leaderboard needs no token, and goes through function, cache and database.
+    # API Gateway has no /readyz. A request for the leaderboard needs no token, and uses function, cache and database.
     url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
     started = time.perf_counter()
     answer = await look(context, "the HTTP API", url)
     milliseconds = round((time.perf_counter() - started) * 1000, 1)
     if answer.status != 200:
         return failed(
-            f"answers HTTP {answer.status}",
-            hint="if the check `function/api` or `database` fails, follow its advice; else the function's log "
-            f"says why: {log_command(contract, 'api')}",
+            f"the HTTP API answers with HTTP status {answer.status}",
+            hint="if the check `function/api` or `database` fails, follow the advice of that check. Otherwise the "
+            f"function's log shows why: {log_command(contract, 'api')}",
             url=url,
             answer=answer.body,
         )
@@ -192,8 +199,8 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
     if answer.status != 200:
         return failed(
             f"not ready: {why_not_ready(answer)}",
-            hint=f"if the check of what it misses fails, follow its advice: {part} is ready again by itself then; else "
-            f"its log says why: {log_command(context.contract, name)}",
+            hint=f"if the check of a dependency fails, follow the advice of that check: {part} then becomes ready "
+            f"automatically. Otherwise its log shows why: {log_command(context.contract, name)}",
             url=f"{base_url}/readyz",
             answer=answer.body,
         )
@@ -201,7 +208,11 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
 
 
 async def _probe(context: RegionContext, process: Process) -> None:
-    """What the supervisor's own watchdog asks: HTTP 200, or an open TCP port."""
+    """Check a process as the watchdog does: HTTP status 200, or an open TCP port.
+
+    Raises:
+        UnreachableError: the process does not answer, or is not ready.
+    """
     target = urlsplit(process.health)
     if target.scheme == "tcp":
         try:
@@ -220,15 +231,15 @@ async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:
 
     socket = Path(context.contract.fleet.supervisor_socket or "")
 
-    async def ask() -> dict[str, ProcessInfo]:
+    async def query() -> dict[str, ProcessInfo]:
         client = SupervisorClient(socket, scope=context.contract.scope, timeout_seconds=_SUPERVISOR_TIMEOUT_SECONDS)
         return {item.name: item for item in await context.in_thread(client.processes)}
 
-    return await context.shared("supervisor", ask)
+    return await context.shared("supervisor", query)
 
 
 async def _drains(context: RegionContext) -> dict[str, Drained]:
-    """The servers that an operator has taken out of service; {} where no supervisor runs them."""
+    """Return the servers that an operator has drained, by name; {} if no supervisor runs the servers."""
     from mjctl.local import drains
 
     run_dir = context.contract.fleet.run_dir
@@ -242,7 +253,7 @@ async def _drains(context: RegionContext) -> dict[str, Drained]:
 
 
 async def _recent_incident(context: RegionContext, process: str) -> Incident | None:
-    """The last unexpected end of `process` within the threshold's window."""
+    """Return the last unexpected end of `process` within `restart_window_seconds`, or None."""
     from mjctl.local.supervisor import incidents
 
     run_dir = context.contract.fleet.run_dir
@@ -253,13 +264,13 @@ async def _recent_incident(context: RegionContext, process: str) -> Incident | N
         return await context.in_thread(lambda: incidents(Path(run_dir)))
 
     window = context.thresholds.restart_window_seconds
-    found = await context.shared("incidents", read)
-    recent = [item for item in found if item.process == process and _seconds_since(item.at) <= window]
+    all_incidents = await context.shared("incidents", read)
+    recent = [item for item in all_incidents if item.process == process and _seconds_since(item.at) <= window]
     return recent[-1] if recent else None
 
 
 def _deploy_hint(contract: Contract) -> str:
-    return f"`mjctl deploy {contract.scope}` puts it back"
+    return f"`mjctl deploy {contract.scope}` starts the process again"
 
 
 def _seconds_since(moment: datetime) -> float:

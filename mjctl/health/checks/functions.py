@@ -1,4 +1,4 @@
-"""The functions on Lambda, what feeds and what fails them, and the alarms that watch the region."""
+"""Checks the Lambda functions, their event sources and dead-letter queues, and the region's alarms."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding,
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
-# Players wait for these; the persistence function's work waits in its queue.
+# Players wait for the functions `api` and `auth`. Work of the persistence function waits in its queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the checks of functions, their dead-letter queues and the alarms, for a region on AWS."""
     if contract.managed is None:
         return
     for purpose, name in contract.managed.functions.items():
@@ -28,8 +29,8 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 def _function(name: str) -> CheckFunction:
     async def check(context: RegionContext) -> Finding:
-        found = await context.clients.call("lambda", "get_function_configuration", FunctionName=name)
-        state, update = found.get("State", "Unknown"), found.get("LastUpdateStatus", "Unknown")
+        function = await context.clients.call("lambda", "get_function_configuration", FunctionName=name)
+        state, update = function.get("State", "Unknown"), function.get("LastUpdateStatus", "Unknown")
         mappings = (await context.clients.call_all("lambda", "list_event_source_mappings", FunctionName=name))[
             "EventSourceMappings"
         ]
@@ -38,20 +39,24 @@ def _function(name: str) -> CheckFunction:
             "function": name,
             "state": state,
             "last_update": update,
-            "package": found.get("CodeSha256"),
+            "package": function.get("CodeSha256"),
             "event_sources": feeds,
         }
         scope = f"--env {context.contract.environment} --region {context.contract.region}"
-        deploy = f"`mjctl deploy {scope}` puts it back"
+        deploy = f"`mjctl deploy {scope}` restores the function"
         if state not in ("Active", "Inactive"):
-            reason = found.get("StateReason") or "no reason given"
+            reason = function.get("StateReason") or "AWS gives no reason"
             return (warned if state == "Pending" else failed)(f"{name} is {state}: {reason}", hint=deploy, **evidence)
         if update not in ("Successful", "InProgress"):
-            reason = found.get("LastUpdateStatusReason") or "no reason given"
-            return failed(f"the last update of {name}: {update}: {reason}", hint=deploy, **evidence)
-        stopped = [queue for queue, one in feeds.items() if one in ("Disabled", "Disabling")]
+            reason = function.get("LastUpdateStatusReason") or "AWS gives no reason"
+            return failed(f"the last update of {name} has the status {update}: {reason}", hint=deploy, **evidence)
+        stopped = [queue for queue, mapping_state in feeds.items() if mapping_state in ("Disabled", "Disabling")]
         if stopped:
-            return failed(f"{name} no longer reads {', '.join(stopped)}", hint=deploy, **evidence)
+            return failed(
+                f"{name} no longer reads {', '.join(stopped)}: the event source mapping is disabled",
+                hint=deploy,
+                **evidence,
+            )
         if update == "InProgress":
             return warned(f"{name} is being updated", hint="look again in a few seconds", **evidence)
         reads = f", reads {', '.join(feeds)}" if feeds else ""
@@ -66,10 +71,9 @@ def _dead_letters(purpose: str, queue: str) -> CheckFunction:
         depth = await queue_depth(context.clients, url)
         if depth.total >= context.thresholds.dead_letters_fail:
             return failed(
-                f"{depth.total} invocations failed for good",
-                hint=f"`aws sqs receive-message --queue-url {url} --region {context.contract.region}` shows "
-                "one; the function's "
-                f"log says why: {log_command(context.contract, purpose)}",
+                f"{depth.total} invocations of the function failed after all retries",
+                hint=f"`aws sqs receive-message --queue-url {url} --region {context.contract.region}` shows a failed "
+                f"invocation; the function's log shows why: {log_command(context.contract, purpose)}",
                 messages=depth.total,
             )
         return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)
@@ -78,7 +82,7 @@ def _dead_letters(purpose: str, queue: str) -> CheckFunction:
 
 
 async def check_alarms(context: RegionContext) -> Finding:
-    """No alarm of the region rings."""
+    """Check that the region's alarms exist and that none of them is in the state ALARM."""
     managed = context.contract.managed
     prefix = managed.alarm_prefix if managed else ""
     answer = await context.clients.call_all(
@@ -90,35 +94,39 @@ async def check_alarms(context: RegionContext) -> Finding:
     evidence = {"alarms": len(states), "ringing": ringing, "insufficient_data": silent}
     if not states:
         return failed(
-            f"no alarm named {prefix}* exists: nobody would hear of a fault",
-            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` makes them",
+            f"no alarm named {prefix}* exists, so that no operator would learn of a fault",
+            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` creates the "
+            "alarms",
             **evidence,
         )
     if ringing:
         return failed(
-            f"{len(ringing)} of {len(states)} ring: {', '.join(ringing)}",
-            hint="each alarm's description names its runbook: `aws cloudwatch describe-alarms --state-value ALARM "
+            f"{len(ringing)} of {len(states)} alarms are in the state ALARM: {', '.join(ringing)}",
+            hint="the description of each alarm names its runbook: `aws cloudwatch describe-alarms --state-value ALARM "
             f"--alarm-name-prefix {prefix} --region {context.contract.region}`",
             **evidence,
         )
-    return passed(f"{len(states)} alarms, none rings{f', {silent} without data yet' if silent else ''}", **evidence)
+    return passed(
+        f"{len(states)} alarms, none in the state ALARM{f', {silent} without data yet' if silent else ''}", **evidence
+    )
 
 
 async def check_alarm_topic(context: RegionContext) -> Finding:
-    """Somebody hears the alarms."""
+    """Check that the alarms have a confirmed subscriber."""
     managed = context.contract.managed
     topic = managed.alarm_topic if managed else ""
     answer = await context.clients.call_all("sns", "list_subscriptions_by_topic", TopicArn=topic)
     subscriptions: list[dict[str, str]] = answer["Subscriptions"]
-    pending = [one for one in subscriptions if not one.get("SubscriptionArn", "").startswith("arn:")]
-    heard = len(subscriptions) - len(pending)
+    pending = [item for item in subscriptions if not item.get("SubscriptionArn", "").startswith("arn:")]
+    confirmed = len(subscriptions) - len(pending)
     evidence = {"subscriptions": len(subscriptions), "pending": len(pending)}
-    if not heard:
+    if not confirmed:
         return warned(
-            "nobody hears the alarms" + (f": {len(pending)} not confirmed yet" if pending else ""),
-            hint="set aws.notify_emails and `mjctl deploy --env "
-            f"{context.contract.environment} --region {context.contract.region}`; each address confirms by the link "
-            "that AWS mails to it",
+            "the alarms reach no operator: "
+            + (f"{len(pending)} subscriptions are not confirmed yet" if pending else "their topic has no subscription"),
+            hint="set aws.notify_emails in the environment's file, and run `mjctl deploy --env "
+            f"{context.contract.environment} --region {context.contract.region}`. Each recipient must then open the "
+            "link in the mail from AWS",
             **evidence,
         )
-    return passed(f"{heard} subscriber{'s' if heard != 1 else ''}", **evidence)
+    return passed(f"{confirmed} subscriber{'s' if confirmed != 1 else ''}", **evidence)

@@ -1,4 +1,4 @@
-"""One HTTP look, as every HTTP check needs it."""
+"""Sends the HTTP requests of health checks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,27 @@ from mjctl.health.model import RegionContext
 
 @dataclass(frozen=True)
 class Answer:
+    """Holds the answer to a request.
+
+    Attributes:
+        status: the HTTP status.
+        body: the decoded JSON, or the first 200 characters of a body that is not JSON.
+    """
+
     status: int
     body: Any
-    """The decoded JSON, else the text cut to 200 characters."""
 
 
 async def look(context: RegionContext, part: str, url: str) -> Answer:
-    """GET `url`.
+    """Send a GET request.
+
+    Args:
+        context: the region's context.
+        part: name of the part, for the error.
+        url: address of the request.
 
     Raises:
-        UnreachableError: no connection, or the connection broke.
+        UnreachableError: no connection could be made, or the connection broke.
     """
     import aiohttp
 
@@ -33,14 +44,18 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
                 body = text[:200]
             return Answer(response.status, body)
     except aiohttp.ClientConnectorError as error:
-        # Its own text repeats the address, which `unreachable` names, and speaks of TLS where there is none.
+        # Only the operating system's error is shown. aiohttp's text repeats the address, and mentions TLS even for a
+        # connection without TLS.
         raise unreachable(context.contract, part, url, error.os_error) from error
     except aiohttp.ClientError as error:
         raise unreachable(context.contract, part, url, error) from error
 
 
 def why_not_ready(answer: Answer) -> str:
-    """What a `/readyz` says is missing: `redis: timed out`, else its status, else the HTTP status."""
+    """Return why a `/readyz` reports that a process is not ready, for example `redis: timed out`.
+
+    Without dependencies in the answer the text is the answer's status, or the HTTP status.
+    """
     body = answer.body if isinstance(answer.body, dict) else {}
     missing = [f"{name}: {state}" for name, state in body.get("dependencies", {}).items() if state != "ok"]
     return "; ".join(missing) or str(body.get("status") or f"HTTP {answer.status}")

@@ -1,4 +1,4 @@
-"""The user pool, its published keys, and the encryption keys."""
+"""Checks the user pool, the public keys that verify its tokens, and the encryption keys."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from mjctl.models.errors import UnreachableError
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the check of the user pool, and a check of each encryption key."""
     yield Check("identity", check_identity, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     for key in contract.keys:
         yield Check(f"key/{key}", _key(key), AWS_CHECK_SECONDS, Severity.CRITICAL)
 
 
 async def check_identity(context: RegionContext) -> Finding:
-    """The pool exists, and the keys that verify its tokens can be fetched."""
+    """Check that the user pool exists, and that the keys that verify its tokens can be fetched."""
     part = context.contract.identity
-    # A pool lies in one region, which its id begins with, and serves all.
+    # All regions of an environment use the same user pool. The id of a pool begins with the pool's region.
     home = part.user_pool_id.partition("_")[0]
     pool = await context.clients.call_in(home, "cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
     try:
@@ -40,14 +41,15 @@ async def check_identity(context: RegionContext) -> Finding:
     except UnreachableError:
         if context.contract.endpoints.served:
             raise
-        return skipped(f"user pool {part.user_pool_id} is there; {NOT_SERVED}", user_pool=part.user_pool_id)
+        return skipped(f"user pool {part.user_pool_id} exists; {NOT_SERVED}", user_pool=part.user_pool_id)
     keys = answer.body.get("keys", []) if isinstance(answer.body, dict) else []
     usable = [key.get("kid") for key in keys if key.get("kty") == "RSA"]
     if answer.status != 200 or not usable:
         return failed(
-            f"the key set has no usable key (HTTP {answer.status}): no token can be verified",
-            hint=f"players cannot log in until {part.jwks_url} publishes keys; if the user pool was deleted, "
-            f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` makes a new one",
+            f"the key set has no usable key (HTTP {answer.status}), so that no token can be verified",
+            hint=f"players cannot log in until {part.jwks_url} publishes keys. If the user pool was deleted, "
+            f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` creates a new "
+            "pool",
             http_status=answer.status,
         )
     return passed(
@@ -64,32 +66,40 @@ def _key(key: str) -> CheckFunction:
         state = answer["KeyMetadata"].get("KeyState", "Unknown")
         if state != "Enabled":
             return failed(
-                f"the key is {state}: what it encrypted cannot be read",
+                f"the key is {state}, so that data under this key cannot be read",
                 hint=_usable_again(context.contract, context.contract.keys[key], state),
                 state=state,
             )
-        if context.contract.managed is None or _is_copy(answer["KeyMetadata"]):
-            # A copy rotates with its primary, in another region.
+        if context.contract.managed is None or _is_replica(answer["KeyMetadata"]):
+            # A replica of a multi-region key is rotated together with its primary key in another region.
             return passed("enabled", state=state)
         rotation = await context.clients.call("kms", "get_key_rotation_status", KeyId=context.contract.keys[key])
         if not rotation.get("KeyRotationEnabled"):
             scope = f"--env {context.contract.environment} --region {context.contract.region}"
-            return warned("enabled, but never rotated", hint=f"`mjctl deploy {scope}` turns rotation on", state=state)
+            return warned(
+                "enabled, but never rotated",
+                hint=f"`mjctl deploy {scope}` turns on the rotation of the key",
+                state=state,
+            )
         return passed("enabled, rotated every year", state=state, rotation=True)
 
     return check
 
 
 def _usable_again(contract: Contract, key: str, state: str) -> str:
-    """How to use a key again. On `local` a deploy does it; on AWS the key policy leaves it to administrators."""
+    """Return advice that enables a key again.
+
+    On `local` a deploy enables the key. On AWS the key policy allows only administrators to enable it.
+    """
     if contract.managed is None:
-        return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables it again"
+        return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables the key again"
     enable = f"`aws kms enable-key --key-id {key} --region {contract.region}`"
-    # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html leaves the key disabled.
+    # A key is disabled after its deletion was cancelled:
+    # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html
     if state != "PendingDeletion":
         return enable
     return f"`aws kms cancel-key-deletion --key-id {key} --region {contract.region}`, then {enable}"
 
 
-def _is_copy(key: dict[str, Any]) -> bool:
+def _is_replica(key: dict[str, Any]) -> bool:
     return bool(key.get("MultiRegionConfiguration", {}).get("MultiRegionKeyType") == "REPLICA")

@@ -1,4 +1,4 @@
-"""The stores that AWS runs: ElastiCache, Aurora, the copies of the database's secret, and Redis seen from inside."""
+"""Checks ElastiCache, Aurora and the replicas of the database's secret, and a private Redis by the ops function."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
-# A cold start of a function inside a VPC takes seconds.
+# The time limit allows for the cold start of a function inside a VPC, which takes seconds.
 _INVOKE_SECONDS = 10.0
 _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield the check of a private Redis, and for a region on AWS the checks of ElastiCache, Aurora and the secret."""
     if contract.cache.access == "ops_function":
         yield Check("redis", check_redis, _INVOKE_SECONDS, severity=Severity.CRITICAL)
     if contract.managed is None:
@@ -47,7 +48,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_redis(context: RegionContext) -> Finding:
-    """It answers the ops function; memory and evictions by its own word."""
+    """Check that Redis answers the ops function, and check the memory and evictions that Redis reports."""
     if not context.contract.endpoints.served:
         return skipped(NOT_SERVED)
     async with ops_function(context.contract) as function:
@@ -80,7 +81,7 @@ async def check_redis(context: RegionContext) -> Finding:
 
 
 async def check_cache(context: RegionContext) -> Finding:
-    """ElastiCache: status, replicas and their zones, automatic failover, memory and replication lag of every node."""
+    """Check ElastiCache: its status, replicas, zones, automatic failover, memory and replication lag."""
     managed = _managed(context)
     answer = await context.clients.call_all(
         "elasticache", "describe_replication_groups", ReplicationGroupId=managed.cache_group
@@ -101,7 +102,7 @@ async def check_cache(context: RegionContext) -> Finding:
         return failed(
             f"{managed.cache_group} is {group['Status']}",
             hint="`aws elasticache describe-events --source-type replication-group --source-identifier "
-            f"{managed.cache_group} --region {context.contract.region}` says why",
+            f"{managed.cache_group} --region {context.contract.region}` shows why",
             **evidence,
         )
     figures = await newest(
@@ -120,12 +121,14 @@ async def check_cache(context: RegionContext) -> Finding:
     if problems:
         return warned(
             f"{summary}: {'; '.join(problems)}",
-            hint=f"`mjctl deploy {context.contract.scope}` brings it to what the stack says",
+            hint=f"`mjctl deploy {context.contract.scope}` restores the settings of the environment's file",
             **evidence,
         )
     if memory is None:
         return warned(
-            f"{summary}; CloudWatch has no memory figure", hint="a new group has one after some minutes", **evidence
+            f"{summary}; CloudWatch has no memory metric yet",
+            hint="CloudWatch has metrics of a new cache after some minutes: look again",
+            **evidence,
         )
     bounds = context.thresholds
     status = worst(
@@ -141,16 +144,16 @@ async def check_cache(context: RegionContext) -> Finding:
 def _unsafe(group: dict[str, Any], members: list[str], zones: list[str]) -> list[str]:
     problems = []
     if len(members) < 2:
-        problems.append("no replica: its loss is the loss of all running matches")
+        problems.append("no replica, so that the loss of this node ends all running matches")
     elif len(zones) == 1:
-        problems.append("all nodes in one zone")
+        problems.append("all nodes are in the same zone")
     if group.get("AutomaticFailover") not in ("enabled", "enabling"):
         problems.append("no automatic failover")
     return problems
 
 
 async def check_database(context: RegionContext) -> Finding:
-    """Aurora: cluster and instances, a writer where there has to be one, zones, lag of the readers, connections."""
+    """Check Aurora: the status of cluster and instances, the writer, the zones and the lag of the readers."""
     managed = _managed(context)
     name = managed.database_cluster
     lag_of = Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})
@@ -173,50 +176,56 @@ async def check_database(context: RegionContext) -> Finding:
         "writer": next(iter(writers), None),
     }
     hint = (
-        "Aurora replaces a failed instance by itself; `aws rds describe-events --source-type db-cluster "
-        f"--source-identifier {name} --region {context.contract.region}` says why"
+        "Aurora replaces a failed instance automatically; `aws rds describe-events --source-type db-cluster "
+        f"--source-identifier {name} --region {context.contract.region}` shows why the instance failed"
     )
     if cluster["Status"] not in _WORKING:
         return failed(f"{name} is {cluster['Status']}", hint=hint, **evidence)
     if not any(item["DBInstanceStatus"] in _WORKING for item in instances.values()):
-        return failed(f"no instance of {name} answers: {dict(states) or 'there is none'}", hint=hint, **evidence)
+        counts = ", ".join(f"{count} {state}" for state, count in states.items())
+        return failed(
+            f"no instance of {name} is available: {counts or 'the cluster has no instance'}", hint=hint, **evidence
+        )
     if not writers:
         return failed(
             f"{name} has no writer",
             hint=f"`aws rds failover-db-cluster --db-cluster-identifier {name} --region "
             f"{context.contract.region}` makes a reader the writer; "
-            f"`mjctl deploy {context.contract.scope}` brings back instances that are gone",
+            f"`mjctl deploy {context.contract.scope}` creates missing instances again",
             **evidence,
         )
     lag = figures.get("lag")
     evidence["replica_lag_ms"] = lag
     summary = f"{name}: {len(instances)} instance{'s' if len(instances) != 1 else ''} in {', '.join(zones)}"
-    ailing = [
-        f"{key} {item['DBInstanceStatus']}"
+    unavailable = [
+        f"{key} is {item['DBInstanceStatus']}"
         for key, item in instances.items()
         if item["DBInstanceStatus"] not in _WORKING
     ]
-    if ailing:
-        return warned(f"{summary}; {', '.join(ailing)}", hint=hint, **evidence)
+    if unavailable:
+        return warned(f"{summary}; {', '.join(unavailable)}", hint=hint, **evidence)
     if len(instances) < 2 or len(zones) < 2:
         return warned(
-            f"{summary}: nothing to fail over to in another zone",
-            hint=f"raise aws.database.instances; then `mjctl deploy {context.contract.scope}`",
+            f"{summary}: no instance in another zone to fail over to",
+            hint="raise aws.database.instances in the environment's file; then "
+            f"`mjctl deploy {context.contract.scope}`",
             **evidence,
         )
     bounds = context.thresholds
     status = graded(lag or 0, warn=bounds.replica_lag_ms_warn, fail=bounds.replica_lag_ms_fail)
-    told = "no lag figure yet" if lag is None else f"readers {lag:.0f} ms behind"
+    behind = "no metric of the readers' lag yet" if lag is None else f"readers {lag:.0f} ms behind"
     return Finding(
         status,
-        f"{summary}, writer {writers[0]}, {told}",
-        None if status is CheckStatus.PASS else "the writer or a reader is overloaded: see Performance Insights",
+        f"{summary}, writer {writers[0]}, {behind}",
+        None
+        if status is CheckStatus.PASS
+        else "the writer or a reader is overloaded: RDS Performance Insights shows the statements that cause the load",
         evidence,
     )
 
 
 async def check_database_regions(context: RegionContext) -> Finding:
-    """The global cluster: this region belongs to it, one region writes, and how far the others are behind."""
+    """Check that this region belongs to the global cluster, that only one region writes, and the replication lag."""
     managed = _managed(context)
     answer = await context.clients.call_all(
         "rds", "describe_global_clusters", GlobalClusterIdentifier=managed.database_global_cluster
@@ -231,11 +240,18 @@ async def check_database_regions(context: RegionContext) -> Finding:
         "regions": sorted(arn.split(":")[3] for arn in members),
         "writer": writers,
     }
-    hint = f"after a failover of the database, `mjctl deploy {context.contract.scope}` attaches the cluster again"
+    hint = (
+        f"after a failover of the database, `mjctl deploy {context.contract.scope}` attaches this region's cluster to "
+        "the global cluster again"
+    )
     if not own:
-        return failed("this region's cluster does not belong to the global one: it has no copy", hint=hint, **evidence)
+        return failed(
+            "this region's cluster does not belong to the global cluster, so that this region has no copy of the data",
+            hint=hint,
+            **evidence,
+        )
     if len(writers) != 1:
-        return failed(f"{len(writers)} regions write", hint=hint, **evidence)
+        return failed(f"the global cluster has {len(writers)} regions that write, not 1", hint=hint, **evidence)
     if members[own[0]]:
         others = len(members) - 1
         return passed(f"writes here, replicated to {others} other region{'s' if others != 1 else ''}", **evidence)
@@ -244,8 +260,8 @@ async def check_database_regions(context: RegionContext) -> Finding:
     evidence["region_lag_ms"] = lag
     if lag is None:
         return warned(
-            f"a copy of {writers[0]}; CloudWatch does not say how far behind",
-            hint="without a figure for more than some minutes the replication stands still",
+            f"a copy of {writers[0]}; CloudWatch has no metric of the replication lag",
+            hint="look again in a minute. If the metric is missing for several minutes, the replication has stopped",
             **evidence,
         )
     bounds = context.thresholds
@@ -253,44 +269,49 @@ async def check_database_regions(context: RegionContext) -> Finding:
     return Finding(
         status,
         f"a copy of {writers[0]}, {lag:.0f} ms behind",
-        None if status is CheckStatus.PASS else "losing the writing region now would lose that much",
+        None
+        if status is CheckStatus.PASS
+        else f"a failover now would lose the newest {lag:.0f} ms of writes. Reduce the load of the writer in "
+        f"{writers[0]}, or look again in a minute",
         evidence,
     )
 
 
 async def check_database_secret(context: RegionContext) -> Finding:
-    """The master secret can be read here, and its copies in other regions are in step."""
+    """Check that the database's secret is not marked for deletion, and that its replicas are up to date."""
     answer = await context.clients.call("secretsmanager", "describe_secret", SecretId=context.contract.database.secret)
     if answer.get("DeletedDate"):
         return failed(
             "the secret is marked for deletion",
             hint="`aws secretsmanager restore-secret --secret-id "
-            f"{context.contract.database.secret} --region {context.contract.region}` brings it back",
+            f"{context.contract.database.secret} --region {context.contract.region}` cancels the deletion",
         )
     copies = {item["Region"]: item.get("Status", "Unknown") for item in answer.get("ReplicationStatus", ())}
     late = {region: status for region, status in copies.items() if status != "InSync"}
     evidence = {"copies": copies, "primary_region": answer.get("PrimaryRegion")}
     if "Failed" in late.values():
         return failed(
-            f"not copied: {', '.join(late)}", hint="a secret of that name is there already: remove it", **evidence
+            f"the secret could not be replicated to {', '.join(late)}",
+            hint="these regions probably have another secret of the same name: remove that secret",
+            **evidence,
         )
     if late:
-        return warned(f"copies under way: {', '.join(late)}", hint="look again in a minute", **evidence)
-    return passed(f"in step in {', '.join(copies)}" if copies else "readable", **evidence)
+        return warned(f"the secret is being replicated to {', '.join(late)}", hint="look again in a minute", **evidence)
+    return passed(f"replicas in {', '.join(copies)} are up to date" if copies else "readable", **evidence)
 
 
 def _full(context: RegionContext) -> str:
     return (
-        f"`mjctl cache stats {context.contract.scope}` shows what fills it, "
-        f"`mjctl cache flush {context.contract.scope}` empties the cache and touches no match; "
-        "a larger aws.cache.node_type lasts longer"
+        f"`mjctl cache stats {context.contract.scope}` shows which namespaces fill the cache; "
+        f"`mjctl cache flush {context.contract.scope}` empties the cache and changes no match; "
+        "a larger aws.cache.node_type in the environment's file gives the cache more memory"
     )
 
 
 def _managed(context: RegionContext) -> Managed:
     if context.contract.managed is None:
         raise ConfigError(
-            "the contract names nothing that AWS runs",
-            hint=f"`mjctl deploy {context.contract.scope}` publishes it again",
+            "the region's contract lacks the part `managed`, which names the resources on AWS",
+            hint=f"`mjctl deploy {context.contract.scope}` publishes the contract again",
         )
     return context.contract.managed

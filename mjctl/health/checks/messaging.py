@@ -1,4 +1,4 @@
-"""Queues, their dead-letter queues, and the topics that feed them."""
+"""Checks the queues, their dead-letter queues, and the topics that send events to the queues."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield a check of each queue, of each dead-letter queue and of each topic."""
     for key in contract.queues:
         yield Check(f"queue/{key}", _queue(key))
         yield Check(f"dead-letters/{key}", _dead_letters(key))
@@ -32,11 +33,11 @@ def _queue(key: str) -> CheckFunction:
         oldest = "" if age is None else f", oldest {age:.0f} s"
         return Finding(
             status,
-            f"{depth.waiting} waiting, {depth.in_flight} in flight{oldest}",
+            f"{depth.waiting} messages waiting, {depth.in_flight} in flight{oldest}",
             None
             if status is CheckStatus.PASS
-            else "the worker does not keep up: if the check `worker` fails, follow its advice; else "
-            "wait, and look again",
+            else "the worker is too slow or has stopped: if the check `worker` fails, follow its advice. Otherwise "
+            "wait a minute and look again",
             {
                 "waiting": depth.waiting,
                 "in_flight": depth.in_flight,
@@ -55,12 +56,13 @@ def _dead_letters(key: str) -> CheckFunction:
         scope = f"--env {contract.environment} --region {contract.region}"
         if depth.total >= context.thresholds.dead_letters_fail:
             return failed(
-                f"{depth.total} dead letters",
-                hint=f"`mjctl queue peek {key} {scope}` shows them, `mjctl queue redrive {key} {scope}` sends "
-                "them again; a message that comes back here cannot be processed",
+                f"{depth.total} messages that the worker could not process",
+                hint=f"`mjctl queue peek {key} {scope}` shows the messages and their errors; after the cause is fixed, "
+                f"`mjctl queue redrive {key} {scope}` sends them to the worker again. A message that fails again "
+                "returns to this queue",
                 messages=depth.total,
             )
-        return passed("empty" if depth.total == 0 else f"{depth.total} dead letters", messages=depth.total)
+        return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)
 
     return check
 
@@ -75,10 +77,11 @@ def _topic(key: str) -> CheckFunction:
         fed = [name for name, queue in contract.queues.items() if queue.arn in endpoints]
         if not fed:
             return failed(
-                "no queue is subscribed: events of the game are lost",
-                hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` subscribes it",
+                "no queue is subscribed to this topic, so that events of the game are lost",
+                hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` subscribes the queue "
+                "again",
                 subscriptions=len(subscriptions),
             )
-        return passed(f"feeds {', '.join(fed)}", subscriptions=len(subscriptions), queues=fed)
+        return passed(f"sends to {', '.join(fed)}", subscriptions=len(subscriptions), queues=fed)
 
     return check

@@ -1,4 +1,4 @@
-"""Deep probes: a real log-in and a real short match, by two persistent probe players a region."""
+"""Probes a region by a real log-in and a real short match, with two probe players that each region keeps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# The mode lasts 10 s at most (the configuration holds that); the rest is for log-in, start and the queue.
+# A match of the mode `probe` lasts at most 10 s; the configuration's validation ensures this. The remaining time is for
+# log-in, the start of the match and the queue.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
 _PERSIST_TIMEOUT_SECONDS = 6.0
@@ -32,6 +33,7 @@ _CALL_TIMEOUT_SECONDS = 4.0
 
 
 def checks(_contract: Contract) -> Iterator[Check]:
+    """Yield the checks `login` and `match`."""
     yield Check("login", check_login, timeout_seconds=8, severity=Severity.CRITICAL)
     yield Check("match", check_match, timeout_seconds=_MATCH_TIMEOUT_SECONDS, severity=Severity.CRITICAL)
 
@@ -50,7 +52,8 @@ async def check_login(context: RegionContext) -> Finding:
         done = time.perf_counter()
     if not profile.get("player_id"):
         return failed(
-            "the profile has no player id", hint=f"the API's log says why: {log_command(context.contract, 'api')}"
+            "the API returned a profile without a player id",
+            hint=f"the API's log shows why: {log_command(context.contract, 'api')}",
         )
     return passed(
         f"log-in {_ms(started, logged_in)} ms, refresh {_ms(logged_in, refreshed)} ms, "
@@ -63,9 +66,9 @@ async def check_login(context: RegionContext) -> Finding:
 
 
 async def check_match(context: RegionContext) -> Finding:
-    """Two players play one short match to its end; its result must reach PostgreSQL and DynamoDB.
+    """Let two probe players play a short match, and check that its result reaches PostgreSQL and DynamoDB.
 
-    A private PostgreSQL is read through the API: the player's profile counts the matches that it holds.
+    A private PostgreSQL is checked through the API: the player's profile contains the number of matches in PostgreSQL.
     """
     from gameserver.client import ApiError
 
@@ -96,30 +99,29 @@ async def check_match(context: RegionContext) -> Finding:
     private = context.contract.database.access == "private"
     if not record.ended_in_all(database=not private):
         return failed(
-            f"played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is {record.database_state or 'absent'} in "
-            f"PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
-            hint="the result is on its way or stuck: if the check `worker`, `queue` or `dead-letters` fails, "
-            "follow its "
-            "advice; else look again",
+            f"the match was played, but {_PERSIST_TIMEOUT_SECONDS:g} s later its state is "
+            f"{record.database_state or 'absent'} in PostgreSQL and {record.table_state or 'absent'} in DynamoDB",
+            hint="if the check `worker`, `queue` or `dead-letters` fails, follow the advice of that check. Otherwise "
+            "look again: the result may still be in the queue",
             **evidence,
         )
     if (not private and dict(record.database_scores) != scores) or dict(record.table_scores) != scores:
         return failed(
             "the stored result differs from what the players saw",
-            hint=f"the worker's log says what it stored of match {ticket.match_id}: "
+            hint=f"search for the match {ticket.match_id} in the log of the worker: "
             f"{log_command(context.contract, 'worker')}",
             **evidence,
         )
     if not await _await_profile(context, players[0], more_than=before):
         return failed(
-            "the result is stored, but the player's profile still answers without it",
-            hint="a stale cache: `mjctl cache invalidate --namespace profile "
-            f"--env {context.contract.environment} --region {context.contract.region}` clears it; "
-            f"the worker's log says why it was stale: {log_command(context.contract, 'worker')}",
+            "the result is stored, but the API still returns the player's profile without this match",
+            hint="the cache has an old profile: `mjctl cache invalidate --namespace profile "
+            f"--env {context.contract.environment} --region {context.contract.region}` removes all profiles from the "
+            f"cache; the log of the worker shows why it did not do so: {log_command(context.contract, 'worker')}",
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
-    # Rules without a pilot: the players only watch, and nothing of theirs can be timed.
+    # With rules that have no pilot, the players send no inputs, so that there is no latency to measure.
     latency = "without inputs, "
     if samples:
         evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
@@ -132,17 +134,18 @@ async def check_match(context: RegionContext) -> Finding:
 
 
 def _closed(contract: Contract, error: ApiError) -> Finding:
-    """An operator has moved the traffic away: no fault, and still nothing to forget."""
+    """Return a warning for a region that an operator has failed over, as a reminder to restore the region."""
     return warned(
-        f"takes no new matches since a failover; players are sent to {', '.join(error.regions)}",
-        hint=f"`mjctl failover --env {contract.environment} --region {contract.region} --restore` opens it again",
+        f"the region accepts no new matches since a failover; the API sends players to {', '.join(error.regions)}",
+        hint=f"`mjctl failover --env {contract.environment} --region {contract.region} --restore` opens the region "
+        "again",
         closed=True,
         elsewhere=error.regions,
     )
 
 
 async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
-    """Look until the match has ended in both stores, or the time for that is over."""
+    """Read the match until it has ended in PostgreSQL and DynamoDB, for `_PERSIST_TIMEOUT_SECONDS` at most."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     while True:
         database = context.contract.database.access == "direct"
@@ -154,7 +157,7 @@ async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
 
 
 async def _await_profile(context: RegionContext, player: GameClient, *, more_than: int) -> bool:
-    """Whether the API's profile, which is cached, comes to count the match that was just stored."""
+    """Wait until the API's cached profile counts the match that was just stored. Returns: whether it does in time."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     async with _game_errors(context):
         while int((await player.profile())["matches"]) <= more_than:
@@ -165,7 +168,7 @@ async def _await_profile(context: RegionContext, player: GameClient, *, more_tha
 
 
 async def _player(context: RegionContext, number: int) -> GameClient:
-    """Probe player `number`, logged in; both probes share it."""
+    """Return probe player `number`, logged in. The checks `login` and `match` share the players."""
     return await context.shared(f"player-{number}", lambda: _log_in(context, number))
 
 
@@ -186,7 +189,8 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             await player.log_in(account.email, account.password)
             return player
         except ApiError as error:
-            # 401: the pool no longer knows it (data was reset); anything else is a finding.
+            # Status 401 means that the pool no longer has the account, because the region's data was reset. Any other
+            # error is a finding.
             if error.status != 401:
                 raise
     account = await _sign_up(context, player, number)
@@ -214,20 +218,23 @@ async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:
 
 @asynccontextmanager
 async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
-    """Turn what the game's client raises into an error for people."""
+    """Turn errors of the game's client into errors for operators."""
     from gameserver.client import ApiError, ConnectionLost, JoinRefused, PilotError
 
     try:
         yield
     except PilotError as error:
-        raise ConfigError(str(error), hint="correct the pilot of the rules that the mode `probe` names") from error
+        raise ConfigError(
+            f"the pilot of the probe's rules failed: {error}",
+            hint="correct the pilot in the rules module that the mode `probe` names in the environment's file",
+        ) from error
     except ApiError as error:
         api = context.contract.endpoints.api
         if error.status == 0:
             raise unreachable(context.contract, "the HTTP API", api, error) from error
-        raise UnreachableError(f"the HTTP API refused: {error}", where=api) from error
+        raise UnreachableError(f"the HTTP API rejected a request: {error}", where=api) from error
     except (ConnectionLost, JoinRefused) as error:
-        raise UnreachableError(f"no game server took a player in: {error}") from error
+        raise UnreachableError(f"a probe player could not join or stay in the match: {error}") from error
 
 
 def _ms(start: float, end: float) -> int:

@@ -1,4 +1,4 @@
-"""Redis and PostgreSQL where they can be reached from here, and the DynamoDB tables."""
+"""Checks the DynamoDB tables, and Redis and PostgreSQL if mjctl can connect to them directly."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from mjctl.models.contract import Contract
 
 
 def checks(contract: Contract) -> Iterator[Check]:
+    """Yield a check of each table, and the checks of Redis and PostgreSQL if mjctl can connect to them directly."""
     if contract.cache.access == "direct":
         yield Check("redis", check_redis, severity=Severity.CRITICAL)
     if contract.database.access == "direct":
@@ -36,9 +37,10 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_redis(context: RegionContext) -> Finding:
-    """Round trip, memory against its limit, evictions, and that writes are taken (role master)."""
+    """Check that Redis accepts writes (role master), and measure its round trip, memory and evictions."""
     async with cache(context.contract, context.clients, timeout_seconds=2) as redis:
-        # The best of three: the first opens the connection, and any of them may wait for this process's other checks.
+        # The fastest of three pings counts. The first ping opens the connection, and other checks of this process may
+        # delay any of the pings.
         ping_ms = min([await _milliseconds(redis.ping()) for _ in range(3)])
         info = await redis.info()
     limit = int(info.get("maxmemory", 0))
@@ -55,7 +57,10 @@ async def check_redis(context: RegionContext) -> Finding:
     }
     if info["role"] != "master":
         return failed(
-            f"takes no writes: it is a {info['role']}", hint="point the contract at the primary endpoint", **evidence
+            f"this Redis accepts no writes, because its role is {info['role']}",
+            hint="`redis-cli replicaof no one` makes this Redis the primary. If another Redis is the primary, the "
+            "region's contract must have the address of that Redis",
+            **evidence,
         )
     bounds = context.thresholds
     memory = graded(used_percent, warn=bounds.cache_memory_percent_warn, fail=bounds.cache_memory_percent_fail)
@@ -70,14 +75,14 @@ async def check_redis(context: RegionContext) -> Finding:
         summary,
         None
         if worst((memory, evictions)) is CheckStatus.PASS
-        else f"`mjctl cache stats {context.contract.scope}` shows what fills it, "
-        f"`mjctl cache flush {context.contract.scope}` empties the cache and touches no match",
+        else f"`mjctl cache stats {context.contract.scope}` shows which namespaces fill the cache; "
+        f"`mjctl cache flush {context.contract.scope}` empties the cache and changes no match",
         evidence,
     )
 
 
 async def check_database(context: RegionContext) -> Finding:
-    """Connect, query, migrations, and how many connections are left."""
+    """Check that PostgreSQL answers a query and has the game's schema, and count its connections."""
     import asyncpg
 
     part = context.contract.database
@@ -100,7 +105,8 @@ async def check_database(context: RegionContext) -> Finding:
     if revision is None:
         return failed(
             "the schema is missing: no migration has run",
-            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` runs them",
+            hint=f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` runs the "
+            "migrations",
         )
     bounds = context.thresholds
     share = 100 * used / limit
@@ -108,7 +114,9 @@ async def check_database(context: RegionContext) -> Finding:
     return Finding(
         status,
         f"PostgreSQL {version.split(' ')[0]}, query {query_ms:.1f} ms, schema {revision}, {used}/{limit} connections",
-        None if status is CheckStatus.PASS else f"end what opened them: {holder} holds the most, {held}",
+        None
+        if status is CheckStatus.PASS
+        else f"end the program that opened the connections: {holder} has the most, {held}",
         {"query_ms": round(query_ms, 2), "schema": revision, "connections": used, "max_connections": limit},
     )
 
@@ -127,23 +135,25 @@ def _table(key: str) -> CheckFunction:
         ttl_status = ttl["TimeToLiveDescription"].get("TimeToLiveStatus", "DISABLED")
         evidence = {"table": name, "status": table["TableStatus"], "ttl": ttl_status, "items": table.get("ItemCount")}
         if table["TableStatus"] not in ("ACTIVE", "UPDATING"):
-            return failed(f"{name} is {table['TableStatus']}", hint="wait, then look again", **evidence)
+            return failed(f"{name} is {table['TableStatus']}", hint="wait a minute, then look again", **evidence)
         if ttl_status not in ("ENABLED", "ENABLING"):
             return warned(
-                f"{name}: items never expire, TTL is off",
-                hint=f"`mjctl deploy {context.contract.scope}` turns it on",
+                f"items of {name} never expire, because time to live (TTL) is off",
+                hint=f"`mjctl deploy {context.contract.scope}` turns time to live on",
                 **evidence,
             )
-        told = f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}"
+        summary = f"{name} {table['TableStatus']}, TTL {ttl_status.lower()}"
         if context.contract.managed is None:
-            return passed(told, **evidence)
-        return await _protected(context, table, told, evidence)
+            return passed(summary, **evidence)
+        return await _protected(context, table, summary, evidence)
 
     return check
 
 
-async def _protected(context: RegionContext, table: dict[str, Any], told: str, evidence: dict[str, object]) -> Finding:
-    """What only a table on AWS has: point-in-time recovery, deletion protection, replicas in other regions."""
+async def _protected(
+    context: RegionContext, table: dict[str, Any], summary: str, evidence: dict[str, object]
+) -> Finding:
+    """Check point-in-time recovery and the replicas in other regions, which only a table on AWS has."""
     answer = await context.clients.call("dynamodb", "describe_continuous_backups", TableName=table["TableName"])
     window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     recovery = window.get("PointInTimeRecoveryStatus", "DISABLED")
@@ -153,14 +163,20 @@ async def _protected(context: RegionContext, table: dict[str, Any], told: str, e
         "replicas": replicas,
         "key": table.get("SSEDescription", {}).get("Status"),
     }
-    deploy = f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` turns it on"
+    deploy = (
+        f"`mjctl deploy --env {context.contract.environment} --region {context.contract.region}` turns on "
+        "point-in-time recovery"
+    )
     away = [f"{region} is {state}" for region, state in replicas.items() if state not in ("ACTIVE", "UPDATING")]
     if away:
-        hint = "DynamoDB catches up by itself; a replica whose key is not accessible for 20 hours is given up"
-        return failed(f"{told}, replica in {', '.join(away)}", hint=hint, **evidence)
+        hint = (
+            "DynamoDB updates the replica automatically once it is available: look again in a minute. If the replica's "
+            "KMS key is not accessible for 20 hours, DynamoDB removes the replica"
+        )
+        return failed(f"{summary}, replica in {', '.join(away)}", hint=hint, **evidence)
     if recovery != "ENABLED":
-        return failed(f"{told}: no point-in-time recovery", hint=deploy, **evidence)
+        return failed(f"{summary}: no point-in-time recovery", hint=deploy, **evidence)
     others = sorted(region for region in replicas if region != context.contract.region)
     return passed(
-        f"{told}, recoverable to any second" + (f", also in {', '.join(others)}" if others else ""), **evidence
+        f"{summary}, recoverable to any second" + (f", also in {', '.join(others)}" if others else ""), **evidence
     )

@@ -274,7 +274,7 @@ CASES: dict[str, Case] = {
         _connections_leak,
         ("database",),
         ("database_connections_percent_warn=25",),
-        {"end what opened them: leaking-report holds the most, 30": _end_the_leak},
+        {"end the program that opened the connections: leaking-report has the most, 30": _end_the_leak},
     ),
     "the schema is gone": Case(_schema_gone, ("database",)),
     # The last case, because it replaces every process.

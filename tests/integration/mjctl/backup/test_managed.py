@@ -164,7 +164,7 @@ def test_a_backup_without_a_count_is_not_proven(backup: BackupCommand, filled: R
         filled.dynamodb().create_backup(TableName=table.name, BackupName=name)
     (report,) = backup.json("drill", name, *MANAGED, code=14)["regions"]
     assert len(report["not_proven"]) == len(filled.contract.tables)
-    assert "does not say how many items" in report["not_proven"][0]
+    assert "does not record how many items" in report["not_proven"][0]
 
 
 def as_from_outside_the_vpc(region: Region) -> Contract:
@@ -231,7 +231,7 @@ async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, m
         report = await run_health("x", {contract.region: contract}, {contract.region: tmp_path}, only=["backup"])
         return report.results[0].status.value, report.results[0].summary
 
-    assert await look() == ("warn", "there is no backup yet; the first is due within 24 h")
+    assert await look() == ("warn", "no backup yet, the first backup is due within 24 h")
 
     async def points(*_: object) -> list[ManagedBackup]:
         return [

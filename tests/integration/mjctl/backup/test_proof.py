@@ -294,7 +294,7 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
         return report.results[0].status.value, report.results[0].summary
 
     status, summary = await look(region.contract, Thresholds())
-    assert (status, summary) == ("warn", "there is no backup yet; the first is due within 24 h")
+    assert (status, summary) == ("warn", "no backup yet, the first backup is due within 24 h")
     made = await operations.create(region.contract, Selection([Kind.TABLE]), None)
     status, summary = await look(region.contract, Thresholds())
     assert status == "pass"

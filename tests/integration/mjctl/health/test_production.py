@@ -279,19 +279,24 @@ async def test_health_says_whether_dns_names_the_region(
 @pytest.mark.parametrize(
     ("fault", "check", "status", "said"),
     [
-        (_ring, "alarms", "fail", "1 of 2 ring: server-5xx"),
-        (_no_alarm, "alarms", "fail", "nobody would hear"),
-        (_unheard, "alarm-topic", "warn", "nobody hears the alarms"),
-        (_in_the_open, "firewall", "fail", "stands in the open"),
+        (_ring, "alarms", "fail", "1 of 2 alarms are in the state ALARM: server-5xx"),
+        (_no_alarm, "alarms", "fail", "no operator would learn of a fault"),
+        (_unheard, "alarm-topic", "warn", "the alarms reach no operator"),
+        (_in_the_open, "firewall", "fail", "no firewall protects the load balancer"),
         (_not_recoverable, "table/matches", "fail", "no point-in-time recovery"),
         (_never_rotated, "key/data", "warn", "never rotated"),
-        (_invocation_failed, "dead-letters/function-api", "fail", "1 invocations failed for good"),
+        (
+            _invocation_failed,
+            "dead-letters/function-api",
+            "fail",
+            "1 invocations of the function failed after all retries",
+        ),
         (_function_gone, "function/api", "fail", "does not know"),
         (_secret_to_be_deleted, "database-secret", "fail", "marked for deletion"),
-        (_one_instance, "database", "warn", "nothing to fail over to"),
+        (_one_instance, "database", "warn", "no instance in another zone to fail over to"),
         (_other_task, "service", "fail", "instead of"),
-        (_at_the_limit, "scaling", "warn", "no room to grow"),
-        (_nothing_scales, "scaling", "fail", "nothing scales"),
+        (_at_the_limit, "scaling", "warn", "autoscaling has reached its maximum"),
+        (_nothing_scales, "scaling", "fail", "no autoscaling"),
         (_no_stage, "gateway", "fail", "no stage is deployed"),
         (_distribution_off, "cdn", "fail", "is disabled"),
         (_nothing_runs, "zones", "fail", "no task runs in any zone"),
@@ -324,7 +329,7 @@ async def test_without_targets_no_player_can_be_let_in(region: Production, tmp_p
     served = region.contract.endpoints.model_copy(update={"served": True})
     found = (await look(region.contract.model_copy(update={"endpoints": served}), tmp_path, "targets"))["targets"]
     assert found.status is CheckStatus.FAIL
-    assert "no player can be let in" in found.summary
+    assert "no player can join a match" in found.summary
 
 
 async def test_a_key_set_that_is_away_is_a_fault_only_where_something_is_served(
@@ -390,13 +395,13 @@ async def test_each_table_and_the_database_must_have_a_backup(
         return str(one.status), one.summary
 
     what = f"no backup of {NAME}-{REGION}"
-    assert await found() == ("warn", f"{what}; the first is due within 24 h")
+    assert await found() == ("warn", f"{what} yet, the first backup is due within 24 h")
     # The database is older than this promise.
-    assert await found(backup_age_seconds_warn=0.01) == ("fail", f"{what}; promised is one within 0 min")
+    assert await found(backup_age_seconds_warn=0.01) == ("fail", f"{what}, a backup is due every 0 min")
     held.append((cluster, 30))
     status, summary = await found()
     assert status == "warn"
-    assert f"that of {NAME}-{REGION}, is 30 h old" in summary
+    assert f"the newest backup of {NAME}-{REGION} is 30 h old" in summary
     held.append((cluster, 2))
     assert (await found())[0] == "pass"
 

@@ -73,7 +73,7 @@ async def test_a_chunk_cannot_stand_in_for_another(store: DirectoryStore) -> Non
     second.write_bytes(first_bytes)
     chunks = (part.chunks[1], part.chunks[0], *part.chunks[2:])
     swapped = Part(part.kind, part.name, part.records, part.raw_bytes, part.digest, {}, chunks)
-    with pytest.raises(DamagedObject, match=r"table\.matches\.000000: it does not decrypt"):
+    with pytest.raises(DamagedObject, match=r"table\.matches\.000000: it cannot be decrypted"):
         await read(store, backup_id, swapped)
 
 
@@ -82,14 +82,14 @@ async def test_a_chunk_of_another_backup_is_found(store: DirectoryStore) -> None
     other = new_backup_id()
     for index in range(len(part.chunks)):
         await store.put(f"{other}/{part.object_name(index)}", await store.get(f"{one}/{part.object_name(index)}"))
-    with pytest.raises(DamagedObject, match="does not decrypt"):
+    with pytest.raises(DamagedObject, match="cannot be decrypted"):
         await read(store, other, part)
 
 
 async def test_a_part_that_lost_its_last_chunk_is_found(store: DirectoryStore) -> None:
     backup_id, part = await write(store, RECORDS)
     shorter = Part(part.kind, part.name, part.records, part.raw_bytes, part.digest, {}, part.chunks[:-1])
-    with pytest.raises(DamagedObject, match="not those that were counted"):
+    with pytest.raises(DamagedObject, match="differ from the records that the manifest counts"):
         await read(store, backup_id, shorter)
 
 

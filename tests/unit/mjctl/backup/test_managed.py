@@ -62,4 +62,4 @@ def test_a_copy_holds_as_many_items_as_were_counted(expected: int, live: int, fo
     [(200, 200, 900, True), (200, 120, 900, True), (200, 99, 900, False), (0, 0, 0, True), (0, 0, 5, False)],
 )
 def test_a_sample_of_the_copy_is_in_the_live_table(sampled: int, same: int, found: int, fits: bool) -> None:
-    assert managed._sample_fits(sampled, same, found) is fits
+    assert managed._sample_matches(sampled, same, found) is fits

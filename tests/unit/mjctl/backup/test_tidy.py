@@ -67,7 +67,7 @@ def test_all_regions_are_tidied_and_the_user_sees_why_it_takes_a_moment() -> Non
     assert ran.returncode == 130, ran.stderr
     assert sorted(ran.stdout.splitlines()) == ["removed one", "removed two"]
     said = ran.stderr.splitlines()
-    assert said[:2] == ["removing one; this takes a moment", "removing two; this takes a moment"]
+    assert said[:2] == ["removing one; please wait", "removing two; please wait"]
     assert any(line.startswith("still removing two") and "mjctl backup discard" in line for line in said)
 
 

@@ -223,7 +223,7 @@ async def test_what_was_throttled_was_not_looked_at(context: RegionContext) -> N
         raise ThrottledError("AWS throttles the call", hint="wait")
 
     result = await run_check(Check("queue", check), context)
-    assert (result.status, result.summary) == (CheckStatus.WARN, "not looked at: AWS throttles the call")
+    assert (result.status, result.summary) == (CheckStatus.WARN, "not checked: AWS throttles the call")
 
 
 async def test_a_throttled_check_warns_and_was_not_observed(context: RegionContext) -> None:

@@ -69,7 +69,7 @@ def test_a_region_with_an_interrupted_deploy_is_unhealthy(mjctl: CommandLine, cu
     assert ran.code == ExitCode.UNHEALTHY
     assert {region["region"]: region["status"] for region in ran.json()["regions"]} == {HALF: "fail", WHOLE: "pass"}
     (deployment,) = [check for check in ran.json()["checks"] if check["name"] == "deployment"]
-    assert "cut short" in deployment["summary"]
+    assert "interrupted" in deployment["summary"]
     assert f"mjctl deploy --env local --region {HALF}" in deployment["hint"]
     assert mjctl("health", "--region", WHOLE).code == ExitCode.OK
     assert mjctl("health", "--only", "redis").code == ExitCode.OK

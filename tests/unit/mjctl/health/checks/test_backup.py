@@ -84,13 +84,13 @@ def point(resource: str, age: float = 3_600, key: str | None = KEY) -> ManagedBa
 async def test_no_backup_at_all_is_a_failure_once_the_region_is_older_than_the_promise(look: Any) -> None:
     found = await look([])
     assert found.status == "fail"
-    assert found.summary == "no backup of table/m, table/p, db; promised is one within 24 h"
+    assert found.summary == "no backup of table/m, table/p, db, a backup is due every 24 h"
 
 
 async def test_a_new_region_has_time_until_its_first_backup(look: Any) -> None:
     found = await look([], age=DAY / 4)
     assert found.status == "warn"
-    assert "the first is due within 18 h" in found.summary
+    assert "the first backup is due within 18 h" in found.summary
     assert found.evidence["due_in_seconds"] == pytest.approx(0.75 * DAY, abs=60)
 
 
