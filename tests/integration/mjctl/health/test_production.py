@@ -289,7 +289,7 @@ async def test_health_says_whether_dns_names_the_region(
             _invocation_failed,
             "dead-letters/function-api",
             "fail",
-            "1 invocations of the function failed after all retries",
+            "failed after all retries",
         ),
         (_function_gone, "function/api", "fail", "does not know"),
         (_secret_to_be_deleted, "database-secret", "fail", "marked for deletion"),
