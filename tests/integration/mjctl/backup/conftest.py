@@ -1,4 +1,4 @@
-"""A region of real services with something of everything in it, and ways to look at it afterwards."""
+"""Provides a region of real services with data in all of its stores, and functions that read the stores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,13 @@ DAY = 86_400
 
 @dataclass
 class Region:
-    """One region of the session's services. `store`: its backup directory."""
+    """Reads and fills the stores of a region.
+
+    Attributes:
+        contract: the region's contract.
+        settings: settings of the game for this region.
+        store: the region's backup directory.
+    """
 
     contract: Contract
     settings: Settings
@@ -89,7 +95,7 @@ class Region:
             await redis.aclose()
 
     async def everything(self) -> tuple[Any, ...]:
-        """All that a restore must bring back, as the services tell it."""
+        """Return the contents of all stores, which a restore must reproduce."""
         matches = await self.rows("SELECT * FROM matches ORDER BY match_id")
         players = await self.rows("SELECT * FROM match_players ORDER BY match_id, player_id")
         events = await self.rows("SELECT * FROM match_events ORDER BY match_id, sequence")
@@ -139,7 +145,7 @@ class Region:
 
 
 def _sets_in_order(item: dict[str, Any]) -> dict[str, Any]:
-    """DynamoDB gives the members of a set in any order."""
+    """Return the item with sorted sets, because DynamoDB returns the members of a set in any order."""
     return {name: {"NS": sorted(value["NS"])} if "NS" in value else value for name, value in item.items()}
 
 
@@ -165,7 +171,7 @@ def filled(region: Region) -> Region:
 
 @pytest.fixture
 def other_region(make_settings: Callable[..., Settings], aws: EmulatedAws, region: Region, tmp_path: Path) -> Region:
-    """Another region of the same environment, with tables, database, cache and key of its own."""
+    """Return another region of the same environment, with separate tables, database, cache and key."""
     settings = make_settings()
     endpoint = settings.aws_endpoint_url or ""
     plane = data_plane.create(data_plane.DataPlaneSpec(DEFINITION, settings.environment, endpoint, OTHER, aws.key))
@@ -184,7 +190,7 @@ def other_region(make_settings: Callable[..., Settings], aws: EmulatedAws, regio
 def backup(
     region: Region, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> BackupCommand:
-    """`mjctl backup ...` over `region`, as if Terraform had published it."""
+    """Return a function that runs `mjctl backup ...` as if Terraform had published the contract of `region`."""
     command = BackupCommand({region.contract.region: region.contract}, capsys)
     monkeypatch.setenv("MJCTL_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", command.deployed)
@@ -193,7 +199,13 @@ def backup(
 
 @dataclass
 class BackupCommand:
-    """Runs the command in this process. `elsewhere`: what other environments than `local` have published."""
+    """Runs the command in this process.
+
+    Attributes:
+        contracts: region -> contract, of the environment `local`.
+        capture: captures the output of the command.
+        elsewhere: name of another environment -> its contracts by region.
+    """
 
     contracts: dict[str, Contract]
     capture: pytest.CaptureFixture[str]
@@ -210,7 +222,7 @@ class BackupCommand:
         return ran.json()
 
     def create(self, *arguments: str) -> str:
-        """Make a backup; its id."""
+        """Make a backup and return its id."""
         return str(self.json("create", *arguments)["regions"][0]["backup_id"])
 
     def deployed(self, _: object, environment: Environment, regions: Sequence[str] = ()) -> dict[str, Contract]:

@@ -1,5 +1,7 @@
-"""Backups that AWS keeps, by boto3's real client against the emulated AWS. What it cannot show: a restore of a cluster
-or of a recovery point, and that point-in-time recovery goes back in time (it copies the present)."""
+"""Tests managed backups with boto3's real client against the emulated AWS.
+
+The emulated AWS cannot restore a database cluster or a recovery point. Its point-in-time recovery copies the present.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ def client(region: Region, service: str) -> Any:
 
 @pytest.fixture
 def on_aws(backup: BackupCommand, region: Region) -> Iterator[Region]:
-    """The same region with an Aurora cluster, a replication group and a vault, as the production stack publishes it."""
+    """Yield the region with an Aurora cluster, a replication group and a vault, as on AWS."""
     name = region.settings.environment
     rds, elasticache = client(region, "rds"), client(region, "elasticache")
     cluster = rds.create_db_cluster(
@@ -58,11 +60,11 @@ def on_aws(backup: BackupCommand, region: Region) -> Iterator[Region]:
 def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: Region) -> None:
     planned = backup.json("create", *MANAGED, "--dry-run")["regions"][0]["backups"]
     assert backup.json("list", *MANAGED)["regions"][0]["backups"] == []
-    made = backup.json("create", *MANAGED)["regions"][0]["backups"]
-    parts = [(item["service"], item["resource"]) for item in made]
+    created = backup.json("create", *MANAGED)["regions"][0]["backups"]
+    parts = [(item["service"], item["resource"]) for item in created]
     assert parts == [(item["service"], item["resource"]) for item in planned]
     assert [service for service, _ in parts] == ["dynamodb", "dynamodb", "dynamodb", "rds", "elasticache"]
-    (name,) = {item["backup_id"] for item in made}
+    (name,) = {item["backup_id"] for item in created}
     table = on_aws.contract.tables["matches"].name
     summaries = client(on_aws, "dynamodb").list_backups(TableName=table)["BackupSummaries"]
     assert [item["BackupName"] for item in summaries] == [f"{name}.n0"], "with the number of items"
@@ -71,7 +73,7 @@ def test_every_part_is_backed_up_under_one_name(backup: BackupCommand, on_aws: R
     assert len(client(on_aws, "elasticache").describe_snapshots(SnapshotName=name)["Snapshots"]) == 1
 
 
-def test_prune_keeps_what_others_made(backup: BackupCommand, on_aws: Region) -> None:
+def test_prune_keeps_backups_that_mjctl_did_not_make(backup: BackupCommand, on_aws: Region) -> None:
     table = on_aws.contract.tables["matches"].name
     client(on_aws, "dynamodb").create_backup(TableName=table, BackupName="before-the-migration")
     names = [backup.json("create", *MANAGED)["regions"][0]["backups"][0]["backup_id"] for _ in range(2)]
@@ -126,8 +128,8 @@ def test_a_drill_reads_the_copies_and_removes_them(backup: BackupCommand, filled
     assert filled.dynamodb().list_tables()["TableNames"] == tables
 
 
-@pytest.mark.parametrize("damage", ["all but one item is lost", "one item is lost", "the items are others"])
-def test_a_copy_that_is_not_the_table_is_not_proven(
+@pytest.mark.parametrize("damage", ["all items but 1 are lost", "1 item is lost", "the items differ"])
+def test_a_copy_that_differs_from_the_table_is_not_proven(
     backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     backup.json("create", *MANAGED)
@@ -140,7 +142,7 @@ def test_a_copy_that_is_not_the_table_is_not_proven(
             return
         dynamodb = filled.dynamodb()
         items = dynamodb.scan(TableName=target)["Items"]
-        keep = {"all but one item is lost": 1, "one item is lost": ITEMS - 1}.get(damage, 0)
+        keep = {"all items but 1 are lost": 1, "1 item is lost": ITEMS - 1}.get(damage, 0)
         for item in items[keep:]:
             if keep:
                 dynamodb.delete_item(TableName=target, Key={"match_id": item["match_id"]})
@@ -168,7 +170,7 @@ def test_a_backup_without_a_count_is_not_proven(backup: BackupCommand, filled: R
 
 
 def as_from_outside_the_vpc(region: Region) -> Contract:
-    """The region as the production stacks publish it: neither database nor cache can be reached from here."""
+    """Return the contract as the production stacks publish it: database and cache are private."""
     contract = region.contract
     return contract.model_copy(
         update={
@@ -178,7 +180,7 @@ def as_from_outside_the_vpc(region: Region) -> Contract:
     )
 
 
-def test_a_drill_needs_no_way_into_the_vpc(backup: BackupCommand, filled: Region) -> None:
+def test_a_drill_needs_no_access_to_the_vpc(backup: BackupCommand, filled: Region) -> None:
     first = backup.json("create", *MANAGED)["regions"][0]["backups"][0]["backup_id"]
     backup.json("create", *MANAGED)
     backup.contracts = {filled.contract.region: as_from_outside_the_vpc(filled)}
@@ -194,7 +196,7 @@ def test_a_drill_needs_no_way_into_the_vpc(backup: BackupCommand, filled: Region
     assert filled.dynamodb().list_tables()["TableNames"] == tables
 
 
-def test_a_portable_backup_from_outside_the_vpc_names_the_way_that_works(backup: BackupCommand, region: Region) -> None:
+def test_a_portable_backup_from_outside_the_vpc_is_refused_with_advice(backup: BackupCommand, region: Region) -> None:
     backup.contracts = {region.contract.region: as_from_outside_the_vpc(region)}
     ran = backup("create")
     assert ran.code == 12
@@ -204,7 +206,7 @@ def test_a_portable_backup_from_outside_the_vpc_names_the_way_that_works(backup:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("restore",), 64, "--into"),
         (("restore", "--into", "x"), 13, "mjctl backup create --kind managed"),
@@ -212,14 +214,16 @@ def test_a_portable_backup_from_outside_the_vpc_names_the_way_that_works(backup:
         (("restore", "mjctl-unknown", "--into", "x"), 13, "mjctl-unknown"),
     ],
 )
-def test_what_cannot_be_done_is_said(backup: BackupCommand, arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_the_error_of_a_managed_restore_or_drill_names_the_cause(
+    backup: BackupCommand, arguments: tuple[str, ...], code: int, message: str
+) -> None:
     ran = backup(*arguments, *MANAGED)
     assert ran.code == code
-    assert said in ran.err
+    assert message in ran.err
 
 
 async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The emulated AWS Backup completes jobs without a recovery point; the points themselves are made up here."""
+    # The emulated AWS Backup completes jobs without making a recovery point. Therefore this test invents the points.
     from mjctl.health.checks import backup as check
     from mjctl.health.runner import run_health
 

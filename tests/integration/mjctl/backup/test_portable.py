@@ -1,4 +1,4 @@
-"""`mjctl backup` over real Redis, PostgreSQL and emulated AWS; each test looks at the services afterwards."""
+"""Tests `mjctl backup` with real Redis, PostgreSQL and emulated AWS. Each test reads the stores afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEWEST_MIGRATION = max(path.name[:4] for path in (PROJECT / "gameserver" / "migr
 EVERY_KIND = {"database": ROWS + 100, "table": ITEMS + 1, "cache": KEYS + 1}
 
 
-def test_a_backup_holds_everything_worth_keeping(backup: BackupCommand, filled: Region) -> None:
+def test_a_backup_contains_all_stores_but_not_the_computed_namespaces(backup: BackupCommand, filled: Region) -> None:
     document = backup.json("create")["regions"][0]
     assert document["records"] == EVERY_KIND
     assert document["database"]["migration"] == NEWEST_MIGRATION
@@ -32,7 +32,7 @@ def test_a_backup_holds_everything_worth_keeping(backup: BackupCommand, filled: 
     assert not any(secret in file.read_bytes() for file in filled.files for secret in secrets)
 
 
-def test_what_a_backup_would_hold_is_told_without_making_one(backup: BackupCommand, filled: Region) -> None:
+def test_a_dry_run_lists_the_parts_and_makes_no_backup(backup: BackupCommand, filled: Region) -> None:
     parts = backup.json("create", "--dry-run", "--only", "table", "--only", "cache")["regions"][0]["parts"]
     assert {f"{part['kind']}/{part['name']}": part["records"] for part in parts} == {
         "table/matches": ITEMS,
@@ -44,7 +44,7 @@ def test_what_a_backup_would_hold_is_told_without_making_one(backup: BackupComma
     assert filled.files == []
 
 
-def test_a_restore_brings_everything_back(backup: BackupCommand, filled: Region) -> None:
+def test_a_restore_reproduces_all_stores(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     created = backup.create("--cache-namespace", "*")
     asyncio.run(filled.empty())
@@ -55,7 +55,7 @@ def test_a_restore_brings_everything_back(backup: BackupCommand, filled: Region)
     assert asyncio.run(filled.everything()) == before
 
 
-def test_what_is_there_is_not_overwritten_unasked(backup: BackupCommand, filled: Region) -> None:
+def test_a_restore_asks_before_it_overwrites_records(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create()
     ran = backup("restore")
@@ -64,7 +64,7 @@ def test_what_is_there_is_not_overwritten_unasked(backup: BackupCommand, filled:
     assert asyncio.run(filled.everything()) == before
 
 
-def test_a_restore_over_other_data_replaces_exactly(backup: BackupCommand, filled: Region) -> None:
+def test_a_restore_replaces_changed_added_and_deleted_records(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create("--cache-namespace", "*")
     asyncio.run(filled.execute("UPDATE matches SET mode = 'changed' WHERE match_id < 'm2'"))
@@ -75,12 +75,12 @@ def test_a_restore_over_other_data_replaces_exactly(backup: BackupCommand, fille
     filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m2"}})
     assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
-    # Once more changes nothing, and is equal again.
+    # A second restore changes nothing, and reports equality again.
     assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
 
 
-def test_a_restore_that_was_stopped_is_repeated(backup: BackupCommand, filled: Region) -> None:
+def test_an_interrupted_restore_can_be_repeated(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create("--cache-namespace", "*")
     asyncio.run(filled.empty())
@@ -91,7 +91,7 @@ def test_a_restore_that_was_stopped_is_repeated(backup: BackupCommand, filled: R
     assert asyncio.run(filled.everything()) == before
 
 
-def test_one_kind_alone_is_restored(backup: BackupCommand, filled: Region) -> None:
+def test_only_restores_the_given_kind_of_store(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create()
     asyncio.run(filled.empty())
@@ -101,7 +101,7 @@ def test_one_kind_alone_is_restored(backup: BackupCommand, filled: Region) -> No
     assert after[3:] == ({}, {}, {})
 
 
-def test_a_damaged_backup_leaves_the_database_as_it_was(backup: BackupCommand, filled: Region) -> None:
+def test_the_restore_of_a_damaged_backup_does_not_change_the_database(backup: BackupCommand, filled: Region) -> None:
     backup.create()
     before = asyncio.run(filled.everything())
     _flip(next(file for file in filled.files if "match_players" in file.name), 50)
@@ -111,7 +111,7 @@ def test_a_damaged_backup_leaves_the_database_as_it_was(backup: BackupCommand, f
     assert asyncio.run(filled.everything()) == before
 
 
-def test_another_region_takes_a_backup(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+def test_a_backup_is_restored_into_another_region(backup: BackupCommand, filled: Region, other_region: Region) -> None:
     backup.add(other_region)
     created = backup.create("--region", filled.contract.region)
     report = backup.json("restore", created, "--region", filled.contract.region, "--to-region", OTHER)["regions"][0]
@@ -121,23 +121,27 @@ def test_another_region_takes_a_backup(backup: BackupCommand, filled: Region, ot
     assert {name for name in theirs[4] if not name.startswith("profile")} == set(theirs[4])
 
 
-def test_another_environment_takes_a_backup(backup: BackupCommand, filled: Region, other_region: Region) -> None:
-    """A rehearsal with production's data: what is restored is equal, and production is only read."""
+def test_a_backup_is_restored_into_another_environment(
+    backup: BackupCommand, filled: Region, other_region: Region
+) -> None:
+    # A staging environment receives production's data. The production environment is only read.
     backup.elsewhere["staging"] = {OTHER: other_region.contract.model_copy(update={"environment": "staging"})}
-    there = ("--to-env", "staging", "--to-region", OTHER)
+    target = ("--to-env", "staging", "--to-region", OTHER)
     before = asyncio.run(filled.everything())
     created = backup.create()
-    shown = backup.json("restore", created, *there, "--dry-run")["regions"][0]
+    shown = backup.json("restore", created, *target, "--dry-run")["regions"][0]
     assert "staging" in shown["target"]
     assert asyncio.run(other_region.rows("SELECT * FROM matches")) == []
-    report = backup.json("restore", created, *there)["regions"][0]
+    report = backup.json("restore", created, *target)["regions"][0]
     assert report["equal"] is True
     assert asyncio.run(other_region.everything())[:3] == before[:3]
     assert asyncio.run(filled.everything()) == before
 
 
-def test_a_copy_outlives_its_region(backup: BackupCommand, filled: Region, other_region: Region) -> None:
-    """The other region opens it with its own key: the first region's store and key may be lost."""
+def test_a_copy_can_be_restored_after_the_loss_of_its_region(
+    backup: BackupCommand, filled: Region, other_region: Region
+) -> None:
+    # The other region decrypts the copy with its own key, without the store and the key of the first region.
     backup.add(other_region)
     created = backup.create("--region", filled.contract.region, "--copy-to", OTHER)
     shutil.rmtree(filled.store)
@@ -149,7 +153,9 @@ def test_a_copy_outlives_its_region(backup: BackupCommand, filled: Region, other
     assert len(asyncio.run(other_region.rows("SELECT * FROM matches"))) == ROWS
 
 
-def test_a_backup_does_not_open_without_its_key(backup: BackupCommand, filled: Region, other_region: Region) -> None:
+def test_a_backup_cannot_be_decrypted_without_its_key(
+    backup: BackupCommand, filled: Region, other_region: Region
+) -> None:
     created = backup.create()
     shutil.copytree(filled.store, other_region.store)
     backup.contracts = {OTHER: other_region.contract}
@@ -158,8 +164,8 @@ def test_a_backup_does_not_open_without_its_key(backup: BackupCommand, filled: R
     assert filled.contract.keys["data"] in ran.err
 
 
-def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Region) -> None:
-    """A writer that keeps two rows in step is never seen between its two tables."""
+def test_a_backup_contains_one_moment_of_the_database(backup: BackupCommand, filled: Region) -> None:
+    # A writer inserts a row into each of two tables in every transaction. The backup must contain both rows or none.
     stop, written = False, asyncio.Event()
 
     async def write() -> None:
@@ -197,24 +203,24 @@ def test_one_moment_of_the_database_is_kept(backup: BackupCommand, filled: Regio
     assert matches[0] > 0
 
 
-def test_what_has_expired_meanwhile_stays_gone(
+def test_an_item_that_has_expired_since_the_backup_is_not_restored(
     backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ends_at = int(time.time()) + 3600
-    gone = {"match_id": {"S": "gone"}, "expires_at": {"N": str(ends_at)}}
-    filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=gone)
+    expires_at = int(time.time()) + 3600
+    expired = {"match_id": {"S": "expired"}, "expires_at": {"N": str(expires_at)}}
+    filled.dynamodb().put_item(TableName=filled.contract.tables["matches"].name, Item=expired)
     backup.create()
     asyncio.run(filled.empty())
-    # An hour later.
-    monkeypatch.setattr("mjctl.backup.tally.time", SimpleNamespace(time=lambda: ends_at + 1))
+    # The restore runs an hour after the backup.
+    monkeypatch.setattr("mjctl.backup.tally.time", SimpleNamespace(time=lambda: expires_at + 1))
     report = backup.json("restore")["regions"][0]
     assert report["equal"] is True
     (part,) = [part for part in report["parts"] if part["name"] == "matches"]
     assert (part["archived"], part["expired"], part["found"]) == (ITEMS + 1, 1, ITEMS)
-    assert "gone" not in filled.items()
+    assert "expired" not in filled.items()
 
 
-def test_another_migration_is_refused(backup: BackupCommand, filled: Region) -> None:
+def test_a_restore_into_a_database_at_another_migration_is_refused(backup: BackupCommand, filled: Region) -> None:
     backup.create()
     asyncio.run(filled.execute("UPDATE alembic_version SET version_num = '9999'"))
     ran = backup("restore", "--yes")
@@ -231,7 +237,7 @@ def test_an_unknown_backup_is_not_found(backup: BackupCommand, filled: Region, n
     assert created in ran.err
 
 
-def test_without_a_backup_each_command_says_how_to_make_one(backup: BackupCommand) -> None:
+def test_without_a_backup_each_command_shows_how_to_make_a_backup(backup: BackupCommand) -> None:
     for command in ("show", "verify", "restore", "drill"):
         ran = backup(command)
         assert ran.code == 13
@@ -239,7 +245,7 @@ def test_without_a_backup_each_command_says_how_to_make_one(backup: BackupComman
     assert backup.json("list")["regions"][0]["backups"] == []
 
 
-def test_a_bucket_holds_backups_too(backup: BackupCommand, filled: Region) -> None:
+def test_backups_can_be_stored_in_a_bucket(backup: BackupCommand, filled: Region) -> None:
     s3 = boto3.client("s3", endpoint_url=filled.contract.aws.endpoint_url, region_name=filled.contract.region)
     bucket = f"backups-{filled.settings.environment}"
     s3.create_bucket(Bucket=bucket)
@@ -262,13 +268,13 @@ def test_a_bucket_holds_backups_too(backup: BackupCommand, filled: Region) -> No
     assert "is missing" in backup.json("list", *store)["regions"][0]["backups"][0]["problem"]
 
 
-def test_a_missing_bucket_is_named(backup: BackupCommand) -> None:
+def test_a_missing_bucket_is_an_error(backup: BackupCommand) -> None:
     ran = backup("list", "--store", "s3://no-such-bucket")
     assert ran.code == 13
     assert "list_objects_v2" in ran.err
 
 
-def test_a_copy_is_made_beside_and_discarded(backup: BackupCommand, filled: Region) -> None:
+def test_a_scratch_copy_is_created_and_discarded(backup: BackupCommand, filled: Region) -> None:
     before = asyncio.run(filled.everything())
     backup.create()
     assert backup.json("restore", "--into", "review")["regions"][0]["equal"] is True

@@ -1,4 +1,4 @@
-"""What a backup is worth: flipped bytes are found, killed runs leave none, drills prove, prune keeps what it should."""
+"""Tests damaged backups, killed runs, drills, prune and the health check of backups."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
 from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
 
-# A child that makes a backup, slowly: every object that it stores takes its time, so that a signal meets it half-way.
+# A child process that makes a backup slowly, so that a signal interrupts the backup while it is being written.
 _CHILD = """
 import asyncio, json, sys
 from mjctl.clients.objects import DirectoryStore
@@ -56,7 +56,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 
-# A child that rehearses the newest backup, and removes its scratch copy slowly.
+# A child process that runs a drill of the newest backup, and removes its scratch copy slowly.
 _DRILL_CHILD = """
 import asyncio, json, sys
 from mjctl.backup import operations, restore, tables
@@ -84,7 +84,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_one_flipped_byte_in_any_file_is_found_and_named(
+def test_verify_names_the_file_with_a_changed_byte(
     backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mjctl.backup.archive.CHUNK_BYTES", 60_000)
@@ -105,7 +105,7 @@ def test_one_flipped_byte_in_any_file_is_found_and_named(
 
 
 @pytest.mark.parametrize("damage", ["removed", "truncated", "added", "emptied"])
-def test_verify_names_what_else_is_wrong(backup: BackupCommand, filled: Region, damage: str) -> None:
+def test_verify_names_a_removed_truncated_or_added_file(backup: BackupCommand, filled: Region, damage: str) -> None:
     created = backup.create()
     file = filled.store / created / "table.matches.000000"
     match damage:
@@ -124,18 +124,18 @@ def test_verify_names_what_else_is_wrong(backup: BackupCommand, filled: Region, 
     assert f"{file.name}: " in ran.out
 
 
-def test_verify_looks_at_all(backup: BackupCommand, filled: Region) -> None:
+def test_verify_all_checks_every_backup(backup: BackupCommand, filled: Region) -> None:
     first, second = backup.create("--only", "table"), backup.create("--only", "cache")
     (filled.store / first / "table.matches.000000").write_bytes(b"")
     reports = backup.json("verify", "--all", code=14)["regions"][0]["backups"]
     assert {report["backup_id"]: len(report["problems"]) for report in reports} == {first: 1, second: 0}
 
 
-def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: BackupCommand, filled: Region) -> None:
+def test_a_killed_run_leaves_an_incomplete_backup_that_prune_removes(backup: BackupCommand, filled: Region) -> None:
     whole = backup.create()
     with _child(filled.contract) as child:
         left = _half_way(filled, whole)
-        # While its writer lives it is not touched.
+        # Prune keeps the incomplete backup while its writer is running.
         decisions = backup.json("prune", "--keep-last", "5", "--dry-run")["regions"][0]["decisions"]
         assert [(item["backup_id"], item["keep"]) for item in decisions] == [(whole, True), (left, True)]
         child.kill()
@@ -152,7 +152,9 @@ def test_a_killed_run_leaves_no_backup_and_prune_removes_the_rest(backup: Backup
 
 
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_ctrl_c_does_not_stop_the_removal_of_half_a_backup(filled: Region, second: signal.Signals) -> None:
+def test_a_second_ctrl_c_does_not_stop_the_removal_of_an_unfinished_backup(
+    filled: Region, second: signal.Signals
+) -> None:
     with _child(filled.contract, _CHILD) as child:
         _half_way(filled, "")
         _interrupt_twice(child, second, "removing the unfinished backup")
@@ -166,16 +168,16 @@ def test_a_second_ctrl_c_does_not_stop_the_removal_of_the_scratch_copy(backup: B
     with _child(filled.contract, _DRILL_CHILD) as child:
         end = time.monotonic() + 60
         while _traces(filled) == before:
-            assert time.monotonic() < end, "the drill made no copy"
+            assert time.monotonic() < end, "the drill created no copy"
             time.sleep(0.01)
-        said = _interrupt_twice(child, signal.SIGINT, "removing the scratch copy drill-")
+        output = _interrupt_twice(child, signal.SIGINT, "removing the scratch copy drill-")
         assert child.wait(60) == 130
     assert _traces(filled) == before
-    assert "mjctl backup discard drill-" in said, "the user learns how to remove what a kill would leave"
+    assert "mjctl backup discard drill-" in output, "the message says how to remove the copy after a kill"
 
 
 def _interrupt_twice(child: subprocess.Popen[str], second: signal.Signals, announced: str) -> str:
-    """Send a first SIGINT, wait until the tidying up is announced, send the second signal; what stderr said."""
+    """Send SIGINT, wait for the announced clean-up, and send the second signal. Returns: lines of stderr."""
     child.send_signal(signal.SIGINT)
     assert child.stderr is not None
     first = child.stderr.readline()
@@ -187,7 +189,7 @@ def _interrupt_twice(child: subprocess.Popen[str], second: signal.Signals, annou
     return first + refused
 
 
-def test_ctrl_c_leaves_nothing(filled: Region) -> None:
+def test_ctrl_c_leaves_no_partial_backup(filled: Region) -> None:
     with _child(filled.contract) as child:
         _half_way(filled, "")
         child.send_signal(signal.SIGINT)
@@ -195,7 +197,7 @@ def test_ctrl_c_leaves_nothing(filled: Region) -> None:
     assert list(filled.store.iterdir()) == []
 
 
-def test_a_store_that_fails_half_way_leaves_nothing(
+def test_a_store_that_fails_leaves_no_partial_backup(
     backup: BackupCommand, filled: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mjctl.clients import objects
@@ -215,7 +217,9 @@ def test_a_store_that_fails_half_way_leaves_nothing(
 
 
 @pytest.mark.parametrize("part", ["cache", "database", "aws"])
-def test_a_service_that_is_away_leaves_nothing(backup: BackupCommand, filled: Region, part: str) -> None:
+def test_a_service_that_does_not_answer_leaves_no_partial_backup(
+    backup: BackupCommand, filled: Region, part: str
+) -> None:
     contract = filled.contract
     away = {
         "cache": {"cache": contract.cache.model_copy(update={"url": "redis://127.0.0.1:1/0"})},
@@ -228,7 +232,7 @@ def test_a_service_that_is_away_leaves_nothing(backup: BackupCommand, filled: Re
     assert not filled.store.exists() or list(filled.store.iterdir()) == []
 
 
-def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Region) -> None:
+def test_a_drill_proves_a_backup_and_removes_its_copy(backup: BackupCommand, filled: Region) -> None:
     backup.create()
     before = asyncio.run(filled.everything()), _traces(filled)
     junit = filled.store.parent / "drill.xml"
@@ -253,7 +257,7 @@ def test_a_drill_proves_and_leaves_no_trace(backup: BackupCommand, filled: Regio
     assert (asyncio.run(filled.everything()), _traces(filled)) == before
 
 
-def test_a_drill_of_a_damaged_backup_fails_and_leaves_no_trace(backup: BackupCommand, filled: Region) -> None:
+def test_a_drill_of_a_damaged_backup_fails_and_removes_its_copy(backup: BackupCommand, filled: Region) -> None:
     created = backup.create()
     file = filled.store / created / "cache.sessions.000000"
     data = bytearray(file.read_bytes())
@@ -263,13 +267,13 @@ def test_a_drill_of_a_damaged_backup_fails_and_leaves_no_trace(backup: BackupCom
     (report,) = backup.json("drill", code=14)["regions"]
     assert report["proven"] is False
     assert "cache.sessions.000000" in report["error"]
-    # It had come as far as the tables.
+    # The restore had already created the tables of the copy.
     assert report["removed"] is True
     assert _traces(filled) == before
 
 
-def test_prune_shows_asks_and_removes(backup: BackupCommand, filled: Region) -> None:
-    made = [backup.create("--only", "table") for _ in range(3)]
+def test_prune_asks_before_it_removes_backups(backup: BackupCommand, filled: Region) -> None:
+    created = [backup.create("--only", "table") for _ in range(3)]
     plan = backup.json("prune", "--keep-last", "1", "--dry-run")["regions"][0]["decisions"]
     assert sum(item["keep"] for item in plan) == 1
     ran = backup("prune", "--keep-last", "1")
@@ -278,11 +282,11 @@ def test_prune_shows_asks_and_removes(backup: BackupCommand, filled: Region) -> 
     assert len(list(filled.store.iterdir())) == 3
     assert len(backup.json("prune", "--keep-last", "1", "--yes")["regions"][0]["removed"]) == 2
     (kept,) = filled.store.iterdir()
-    assert kept.name == max(made)
+    assert kept.name == max(created)
     assert backup("prune", "--keep-last", "0", "--yes").code == 64
 
 
-async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path) -> None:
+async def test_the_health_check_reports_the_age_of_the_newest_backup(region: Region, tmp_path: Path) -> None:
     from mjctl.backup import operations
     from mjctl.backup.create import Selection
     from mjctl.health.model import Thresholds
@@ -295,10 +299,10 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
 
     status, summary = await look(region.contract, Thresholds())
     assert (status, summary) == ("warn", "no backup yet, the first backup is due within 24 h")
-    made = await operations.create(region.contract, Selection([Kind.TABLE]), None)
+    created = await operations.create(region.contract, Selection([Kind.TABLE]), None)
     status, summary = await look(region.contract, Thresholds())
     assert status == "pass"
-    assert made.backup_id in summary
+    assert created.backup_id in summary
     late = Thresholds.promising(1e-6)
     assert (await look(region.contract, late))[0] == "warn"
     on_aws = region.contract.model_copy(update={"target": "aws"})
@@ -306,10 +310,10 @@ async def test_health_tells_the_age_of_the_newest(region: Region, tmp_path: Path
     _kms(region).disable_key(KeyId=region.contract.keys["data"])
     status, summary = await look(on_aws, Thresholds.promising(1e-3))
     assert status == "fail"
-    assert f"{made.backup_id}: its key {region.contract.keys['data']} cannot be used: Disabled" in summary
+    assert f"{created.backup_id}: its key {region.contract.keys['data']} cannot be used: Disabled" in summary
 
 
-def test_a_backup_whose_key_is_gone_is_listed_as_such(backup: BackupCommand, filled: Region) -> None:
+def test_the_list_shows_that_a_backup_without_its_key_cannot_be_opened(backup: BackupCommand, filled: Region) -> None:
     created = backup.create()
     assert backup.json("list")["regions"][0]["backups"][0]["opens"] is True
     _kms(filled).schedule_key_deletion(KeyId=filled.contract.keys["data"])
@@ -318,8 +322,10 @@ def test_a_backup_whose_key_is_gone_is_listed_as_such(backup: BackupCommand, fil
     assert "cannot be opened" in backup("list").out
 
 
-async def test_what_a_destroy_makes_unreadable(backup: BackupCommand, filled: Region, other_region: Region) -> None:
-    """A backup with a copy of its key in another region stays readable while that region stays."""
+async def test_a_destroy_lists_the_backups_that_it_makes_unreadable(
+    backup: BackupCommand, filled: Region, other_region: Region
+) -> None:
+    # A backup with a copy in another region stays readable while the other region is deployed.
     backup.add(other_region)
     here = filled.contract.region
 
@@ -330,11 +336,11 @@ async def test_what_a_destroy_makes_unreadable(backup: BackupCommand, filled: Re
     with_copy = await asyncio.to_thread(make, "--copy-to", OTHER)
     regions = {here: filled.contract, OTHER: other_region.contract}
 
-    async def lost(*going: str) -> dict[str, list[str]]:
-        leaving = {name: regions[name] for name in going}
-        staying = {name: contract for name, contract in regions.items() if name not in going}
-        found = await unreadable_without(leaving, staying, None)
-        return {region: [entry.backup_id for entry in entries] for region, entries in found.items()}
+    async def lost(*names: str) -> dict[str, list[str]]:
+        destroyed = {name: regions[name] for name in names}
+        remaining = {name: contract for name, contract in regions.items() if name not in names}
+        unreadable = await unreadable_without(destroyed, remaining, None)
+        return {region: [entry.backup_id for entry in entries] for region, entries in unreadable.items()}
 
     assert await lost(here) == {here: [alone]}
     assert await lost(OTHER) == {}
@@ -372,7 +378,7 @@ def _child(contract: Contract, program: str = _CHILD) -> Iterator[subprocess.Pop
 
 
 def _half_way(region: Region, whole: str) -> str:
-    """Wait until the child has stored some of its objects; its backup's id."""
+    """Wait until the child has stored some objects of its backup, and return the id of that backup."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         folders = [path for path in region.store.glob("*") if path.name != whole]

@@ -1,4 +1,4 @@
-"""Every operation over both ways to a cache: straight to Redis, and through the ops function (a real Lambda)."""
+"""Tests each operation on a cache by a connection to Redis, and through the ops function (an emulated Lambda)."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ async def redis(contract: Contract) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def cache(redis: Redis) -> DistributedCache:
-    """What the game's own servers use: profiles p0..p29, one leaderboard, and a key of the game that is no cache."""
-    made = DistributedCache(redis)
+    """Return a cache with profiles p0 to p29 and a leaderboard. Redis also has the lease of a match."""
+    cache = DistributedCache(redis)
     for number in range(30):
-        await made.set("profile", f"p{number}", {"number": number}, ttl_seconds=100)
-    await made.set("leaderboard", "top", [1, 2, 3])
+        await cache.set("profile", f"p{number}", {"number": number}, ttl_seconds=100)
+    await cache.set("leaderboard", "top", [1, 2, 3])
     await redis.set("{m:1}:lease", "server-1:7")
-    return made
+    return cache
 
 
 async def test_stats_count_each_namespace(contract: Contract, cache: DistributedCache) -> None:
@@ -63,7 +63,7 @@ async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contrac
     assert few.truncated
 
 
-async def test_get_tells_a_stored_null_from_an_absent_key(contract: Contract, cache: DistributedCache) -> None:
+async def test_get_distinguishes_a_stored_null_from_an_absent_key(contract: Contract, cache: DistributedCache) -> None:
     if contract.cache.access != "direct":
         with pytest.raises(RefusedError, match="players"):
             await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
@@ -71,9 +71,9 @@ async def test_get_tells_a_stored_null_from_an_absent_key(contract: Contract, ca
     await cache.set("profile", "null", None)
     assert (await with_cache(contract, lambda opened: opened.value(*split_name("profile:null")))).found
     assert not (await with_cache(contract, lambda opened: opened.value(*split_name("profile:absent")))).found
-    found = await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
-    assert found.value == {"number": 7}
-    assert found.ttl_seconds is not None
+    cached = await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
+    assert cached.value == {"number": 7}
+    assert cached.ttl_seconds is not None
 
 
 async def test_expire_sets_the_time_to_live(contract: Contract, cache: DistributedCache) -> None:
@@ -84,7 +84,7 @@ async def test_expire_sets_the_time_to_live(contract: Contract, cache: Distribut
     assert not await with_cache(contract, lambda opened: opened.expire(*split_name("profile:absent"), 5))
 
 
-async def test_a_pattern_is_counted_first_and_then_gone_for_every_server(
+async def test_the_keys_of_a_pattern_are_counted_and_then_removed_for_all_servers(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
     dry = await with_cache(contract, lambda opened: opened.invalidate_pattern("profile:p1*", dry_run=True))
@@ -97,7 +97,7 @@ async def test_a_pattern_is_counted_first_and_then_gone_for_every_server(
     assert await redis.get("{m:1}:lease") == b"server-1:7"
 
 
-async def test_a_namespace_goes_in_one_step(contract: Contract, cache: DistributedCache) -> None:
+async def test_a_namespace_is_invalidated_in_one_step(contract: Contract, cache: DistributedCache) -> None:
     dry = await with_cache(contract, lambda opened: invalidate_namespace(opened, "profile", dry_run=True))
     assert (dry.keys, dry.generation) == (30, None)
     done = await with_cache(contract, lambda opened: invalidate_namespace(opened, "profile", dry_run=False))
@@ -106,12 +106,14 @@ async def test_a_namespace_goes_in_one_step(contract: Contract, cache: Distribut
     assert await cache.get("leaderboard", "top") == [1, 2, 3]
 
 
-async def test_a_namespace_that_never_was_is_not_created(contract: Contract, cache: DistributedCache) -> None:
+async def test_invalidating_an_unknown_namespace_does_not_create_it(
+    contract: Contract, cache: DistributedCache
+) -> None:
     assert (await with_cache(contract, lambda opened: invalidate_namespace(opened, "nosuch", dry_run=False))).keys == 0
     assert await cache.namespaces() == ["leaderboard", "profile"]
 
 
-async def test_one_key_is_invalidated_and_its_neighbours_stay(contract: Contract, cache: DistributedCache) -> None:
+async def test_invalidating_a_key_leaves_other_keys_unchanged(contract: Contract, cache: DistributedCache) -> None:
     assert await with_cache(contract, lambda opened: invalidate_key(opened, *split_name("profile:p1"), dry_run=True))
     assert await cache.get("profile", "p1") is not None
     assert await with_cache(contract, lambda opened: invalidate_key(opened, *split_name("profile:p1"), dry_run=False))
@@ -121,7 +123,7 @@ async def test_one_key_is_invalidated_and_its_neighbours_stay(contract: Contract
     assert await cache.get("profile", "p2") is not None
 
 
-async def test_flush_empties_the_cache_and_spares_the_game(
+async def test_flush_empties_the_cache_and_keeps_the_leases_of_matches(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
     assert (await with_cache(contract, lambda opened: flush(opened, dry_run=True))).keys == 31
@@ -143,7 +145,7 @@ async def test_a_malformed_pattern_is_refused(contract: Contract, pattern: str) 
         await with_cache(contract, lambda opened: opened.invalidate_pattern(pattern, dry_run=True))
 
 
-async def test_the_largest_keys_are_named(contract: Contract, cache: DistributedCache) -> None:
+async def test_stats_list_the_largest_keys(contract: Contract, cache: DistributedCache) -> None:
     await cache.set("profile", "huge", "x" * 50_000)
     stats = await with_cache(contract, lambda opened: opened.stats())
     assert stats.largest[0].name == "profile:huge"
@@ -152,11 +154,11 @@ async def test_the_largest_keys_are_named(contract: Contract, cache: Distributed
     assert {space.memory_error_bytes for space in stats.namespaces} == {0}
 
 
-async def test_the_key_that_is_read_all_the_time_is_hot(
+async def test_hot_keys_list_a_key_that_is_read_often(
     contract: Contract, cache: DistributedCache, redis: Redis
 ) -> None:
     for key in [key async for key in redis.scan_iter("cache:{profile}*")]:
-        # As if they had not been used for a while.
+        # IDLETIME makes each key look as if no server had read the key for 100 s.
         value, left = await redis.dump(key), await redis.pttl(key)
         await redis.execute_command("RESTORE", key, left, value, "REPLACE", "IDLETIME", 100)
 
@@ -166,16 +168,16 @@ async def test_the_key_that_is_read_all_the_time_is_hot(
             await asyncio.sleep(0.1)
 
     reading = asyncio.create_task(read())
-    found = await with_cache(contract, lambda opened: opened.hot_keys(seconds=2, limit=5))
+    hot = await with_cache(contract, lambda opened: opened.hot_keys(seconds=2, limit=5))
     await end_tasks([reading])
-    assert "profile:p7" in [key.name for key in found.keys]
-    assert "profile:p8" not in [key.name for key in found.keys]
-    assert found.missed_percent == 0
+    assert "profile:p7" in [key.name for key in hot.keys]
+    assert "profile:p8" not in [key.name for key in hot.keys]
+    assert hot.missed_percent == 0
 
 
 @pytest.mark.parametrize(
     ("pattern", "everything"),
     [("*", True), ("*:*", True), ("**:?*", True), ("[a-z]*:*", True), ("profile:*", False), ("*:p*", False)],
 )
-def test_what_matches_everything(pattern: str, everything: bool) -> None:
+def test_a_pattern_of_wildcards_matches_everything(pattern: str, everything: bool) -> None:
     assert matches_everything(pattern) is everything

@@ -1,4 +1,4 @@
-"""A Redis that holds what the cache did not write: it is skipped and counted, or named with its type."""
+"""Tests keys in Redis that another program has written: mjctl skips and counts them, or names them in an error."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def redis(contract: Contract) -> Iterator[Redis]:
 
 @pytest.fixture
 def physical(contract: Contract, redis: Redis) -> Any:
-    """The cache with profile:p0 to p2; the physical name of a key of the namespace `profile`."""
+    """Fill the cache with profile:p0 to p2, and return a function: key of `profile` -> name of that key in Redis."""
     with SyncDistributedCache(contract.cache.url) as cache:
         for number in range(3):
             cache.set("profile", f"p{number}", {"n": number}, ttl_seconds=100)
@@ -37,7 +37,7 @@ def physical(contract: Contract, redis: Redis) -> Any:
 
 @pytest.fixture
 def littered(physical: Any, redis: Redis) -> None:
-    """Foreign keys under the cache's prefix, and members of its set of namespaces that are none."""
+    """Write foreign keys with the cache's prefix, and invalid entries into the cache's set of namespaces."""
     for name in (
         "cache:{weird",
         "cache:{}",
@@ -55,7 +55,7 @@ def regions(ran: Any) -> dict[str, Any]:
     return dict(region)
 
 
-def test_stats_count_what_the_cache_did_not_write(mjctl: Any, littered: None) -> None:
+def test_stats_count_the_keys_that_the_cache_did_not_write(mjctl: Any, littered: None) -> None:
     ran = mjctl("cache", "stats", "-o", "json")
     assert ran.code == ExitCode.OK, ran.err
     stats = regions(ran)
@@ -66,7 +66,7 @@ def test_stats_count_what_the_cache_did_not_write(mjctl: Any, littered: None) ->
     assert "skipped 6 keys and 5 namespaces that the cache did not write" in text.err
 
 
-def test_keys_and_sweeps_skip_them(mjctl: Any, littered: None, redis: Redis) -> None:
+def test_keys_and_sweeps_skip_foreign_keys(mjctl: Any, littered: None, redis: Redis) -> None:
     listed = regions(mjctl("cache", "keys", "-o", "json"))
     assert [key["key"] for key in listed["keys"]] == ["p0", "p1", "p2"]
     assert listed["foreign_namespaces"] == 5
@@ -80,7 +80,7 @@ def test_keys_and_sweeps_skip_them(mjctl: Any, littered: None, redis: Redis) -> 
     assert mjctl("cache", "hot", "--seconds", "1").code == ExitCode.OK
 
 
-def test_a_value_of_another_type_is_named_with_its_type_and_the_advice_removes_it(
+def test_the_error_names_the_type_of_a_foreign_value_and_its_advice_removes_the_value(
     mjctl: Any, contract: Contract, physical: Any, redis: Redis
 ) -> None:
     redis.hset(physical(b"odd"), "field", "1")
@@ -96,7 +96,7 @@ def test_a_value_of_another_type_is_named_with_its_type_and_the_advice_removes_i
 
 
 @pytest.mark.parametrize("value", [b"\xc1", b"\x81\xa1", b"", b"\x91" * 5000], ids=["unused", "cut", "empty", "deep"])
-def test_a_value_that_cannot_be_decoded_is_named(mjctl: Any, physical: Any, redis: Redis, value: bytes) -> None:
+def test_the_error_names_a_value_that_cannot_be_decoded(mjctl: Any, physical: Any, redis: Redis, value: bytes) -> None:
     redis.set(physical(b"odd"), value, ex=60)
     ran = mjctl("cache", "get", "profile:odd", "-o", "json")
     assert ran.code == ExitCode.CONFLICT
@@ -107,7 +107,9 @@ def test_a_value_that_cannot_be_decoded_is_named(mjctl: Any, physical: Any, redi
 @pytest.mark.parametrize(
     ("control", "kind"), [(GENERATION, "list"), ("cache-epoch:{profile}", "list"), ("cache-near:{profile}", "string")]
 )
-def test_an_overwritten_control_key_is_named(mjctl: Any, physical: Any, redis: Redis, control: str, kind: str) -> None:
+def test_the_error_names_an_overwritten_control_key(
+    mjctl: Any, physical: Any, redis: Redis, control: str, kind: str
+) -> None:
     redis.delete(control)
     redis.set(control, "x") if kind == "string" else redis.rpush(control, "x")
     ran = mjctl("cache", "invalidate", "profile:p1", "--all-regions")
@@ -116,7 +118,7 @@ def test_an_overwritten_control_key_is_named(mjctl: Any, physical: Any, redis: R
     assert mjctl("cache", "stats").code == ExitCode.OK
 
 
-def test_a_generation_that_is_no_number_is_named(mjctl: Any, physical: Any, redis: Redis) -> None:
+def test_the_error_names_a_generation_that_is_not_a_number(mjctl: Any, physical: Any, redis: Redis) -> None:
     redis.set(GENERATION, "abc")
     for line in (
         ("flush", "--all-regions", "--yes"),
@@ -129,7 +131,7 @@ def test_a_generation_that_is_no_number_is_named(mjctl: Any, physical: Any, redi
     assert mjctl("cache", "stats").code == ExitCode.OK
 
 
-def test_a_set_of_namespaces_of_another_type_is_named(mjctl: Any, physical: Any, redis: Redis) -> None:
+def test_the_error_names_a_set_of_namespaces_of_another_type(mjctl: Any, physical: Any, redis: Redis) -> None:
     redis.delete("cache-namespaces")
     redis.set("cache-namespaces", "x")
     ran = mjctl("cache", "stats")
@@ -153,17 +155,17 @@ def test_two_binary_keys_are_two_rows(mjctl: Any, physical: Any, redis: Redis) -
 
 
 @pytest.mark.parametrize("negation", ["!", "^"])
-def test_both_spellings_of_a_negated_class_work_in_namespace_and_key(mjctl: Any, physical: Any, negation: str) -> None:
+def test_both_forms_of_a_negated_class_work_in_namespace_and_key(mjctl: Any, physical: Any, negation: str) -> None:
     for pattern, names in {
         f"profile:p[{negation}1]": ["p0", "p2"],
         f"[{negation}x]rofile:p1": ["p1"],
         f"[{negation}p]rofile:p1": [],
     }.items():
-        found = regions(mjctl("cache", "keys", pattern, "-o", "json"))
-        assert [key["key"] for key in found["keys"]] == names, pattern
+        region = regions(mjctl("cache", "keys", pattern, "-o", "json"))
+        assert [key["key"] for key in region["keys"]] == names, pattern
 
 
-def test_a_value_that_never_ends_is_named_and_not_called_absent(mjctl: Any, physical: Any, redis: Redis) -> None:
+def test_the_error_names_a_value_without_a_time_to_live(mjctl: Any, physical: Any, redis: Redis) -> None:
     redis.set(physical(b"odd"), b"\xc0")
     for command in ("ttl", "get"):
         ran = mjctl("cache", command, "profile:odd")
@@ -174,7 +176,7 @@ def test_a_value_that_never_ends_is_named_and_not_called_absent(mjctl: Any, phys
 
 
 @pytest.mark.parametrize("seconds", ["1e9", "1e300", "inf"])
-def test_a_time_to_live_out_of_range_names_the_range(mjctl: Any, physical: Any, seconds: str) -> None:
+def test_the_error_for_a_time_to_live_out_of_range_names_the_range(mjctl: Any, physical: Any, seconds: str) -> None:
     ran = mjctl("cache", "expire", "profile:p1", seconds)
     assert ran.code == ExitCode.USAGE
     assert "less than 1,000,000,000" in ran.err
@@ -185,11 +187,13 @@ def test_a_time_to_live_out_of_range_names_the_range(mjctl: Any, physical: Any, 
     [("get", "BAD NAME:x"), ("get", "nocolon"), ("keys", ":x"), ("invalidate", "--pattern", "a:", "--all-regions")],
     ids=" ".join,
 )
-def test_a_slip_on_the_command_line_is_still_a_usage_error(mjctl: Any, littered: None, line: tuple[str, ...]) -> None:
+def test_a_malformed_argument_is_a_usage_error_despite_foreign_keys(
+    mjctl: Any, littered: None, line: tuple[str, ...]
+) -> None:
     assert mjctl("cache", *line).code == ExitCode.USAGE
 
 
-async def test_a_backup_leaves_out_a_value_of_another_type(contract: Contract, physical: Any, redis: Redis) -> None:
+async def test_a_backup_skips_a_value_of_another_type(contract: Contract, physical: Any, redis: Redis) -> None:
     redis.hset(physical(b"odd"), "field", "1")
     async with AsyncRedis.from_url(contract.cache.url) as client:
         assert await backup_cache.count(client, "profile") == 3

@@ -1,4 +1,7 @@
-"""A cache behind the ops function, a real Lambda with a real Redis: long sweeps, who asked, its rights, faults."""
+"""Tests a private cache through the ops function, with an emulated Lambda and a real Redis.
+
+The tests cover long sweeps, the function's log, the rights of its Redis user, and errors.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ def private(contract: Contract, settings: Settings) -> Iterator[Contract]:
 
 @pytest.fixture
 async def redis(settings: Settings) -> AsyncIterator[Redis]:
-    """3000 keys of `big`."""
+    """Fill the namespace `big` with 3000 keys."""
     async with Redis.from_url(settings.cache_url) as client:
         generation = await DistributedCache(client).invalidate_namespace("big")
         pipeline = client.pipeline(transaction=False)
@@ -60,7 +63,7 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
 
 
 def logged(settings: Settings, event: str) -> list[dict[str, Any]]:
-    """The function's log, as CloudWatch has it."""
+    """Return the lines with this event from the function's log in CloudWatch."""
     logs = boto3.client("logs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     group = f"/aws/lambda/{settings.environment}-ops"
     messages = [item["message"] for item in logs.filter_log_events(logGroupName=group)["events"]]
@@ -68,34 +71,34 @@ def logged(settings: Settings, event: str) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, lines) if line.get("event") == event]
 
 
-async def test_a_sweep_longer_than_an_invocation_is_told_and_counted(
+async def test_a_sweep_of_several_invocations_reports_progress_and_counts_all_keys(
     private: Contract, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "SLICE_SECONDS", 0.3)
-    told: list[SweepProgress] = []
+    reports: list[SweepProgress] = []
     dry = await with_cache(private, lambda opened: opened.invalidate_pattern("big:*", dry_run=True))
     assert (dry.matched, dry.removed) == (KEYS, 0)
     done = await with_cache(
         private,
         lambda opened: opened.invalidate_pattern(
-            "big:*", dry_run=False, max_keys_per_second=2500, on_progress=told.append
+            "big:*", dry_run=False, max_keys_per_second=2500, on_progress=reports.append
         ),
     )
     assert (done.removed, done.resume_token) == (KEYS, None)
     assert await redis.keys("cache:{big}:*") == []
-    assert told
-    assert [one.removed for one in told] == sorted(one.removed for one in told)
+    assert reports
+    assert [report.removed for report in reports] == sorted(report.removed for report in reports)
     assert done.keys_per_second < 4000
 
 
-async def test_interrupted_between_invocations_it_goes_on_from_its_token(
+async def test_an_interrupted_sweep_continues_from_its_token(
     private: Contract, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "SLICE_SECONDS", 0.1)
-    told: list[SweepProgress] = []
+    reports: list[SweepProgress] = []
 
     def stop(progress: SweepProgress) -> None:
-        told.append(progress)
+        reports.append(progress)
         sweep.cancel()
 
     sweep = asyncio.create_task(
@@ -109,30 +112,30 @@ async def test_interrupted_between_invocations_it_goes_on_from_its_token(
     with pytest.raises(asyncio.CancelledError):
         await sweep
     left = len(await redis.keys("cache:{big}:*"))
-    assert left == KEYS - told[-1].removed
+    assert left == KEYS - reports[-1].removed
     rest = await with_cache(
-        private, lambda opened: opened.invalidate_pattern("big:*", dry_run=False, resume_token=told[-1].resume_token)
+        private, lambda opened: opened.invalidate_pattern("big:*", dry_run=False, resume_token=reports[-1].resume_token)
     )
     assert rest.removed == left > 0
 
 
-def test_ctrl_c_says_how_to_go_on(
+def test_ctrl_c_shows_how_to_resume_the_sweep(
     mjctl: Any, private: Contract, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "SLICE_SECONDS", 0.1)
     with SyncDistributedCache(settings.cache_url) as cache:
         for number in range(1500):
             cache.set("big", str(number), 1, ttl_seconds=300)
-    told = _Sweeps.of
+    original = _Sweeps.of
 
     def interrupt_after_the_first(self: Any, region: str) -> Any:
-        heard = told(self, region)
+        on_progress = original(self, region)
 
-        def hear(progress: SweepProgress) -> None:
-            heard(progress)
+        def interrupt(progress: SweepProgress) -> None:
+            on_progress(progress)
             signal.raise_signal(signal.SIGINT)
 
-        return hear
+        return interrupt
 
     mjctl.contracts = {private.region: private}
     sweep = ("cache", "invalidate", "--pattern", "big:*")
@@ -147,25 +150,26 @@ def test_ctrl_c_says_how_to_go_on(
     assert resumed.json()["regions"][0]["removed"] == 1500 - int(stopped[0])
 
 
-async def test_who_asked_for_what_is_in_the_functions_log(private: Contract, settings: Settings) -> None:
+async def test_the_functions_log_names_operator_and_command(private: Contract, settings: Settings) -> None:
     await with_cache(private, lambda opened: opened.ttl(*split_name("profile:p1")))
     sts = boto3.client("sts", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     caller = sts.get_caller_identity()["Arn"]
     for _ in range(20):
-        asked = [line for line in logged(settings, "operation") if line["key"] == "p1"]
-        requests = {line["request_id"] for line in asked}
+        started = [line for line in logged(settings, "operation") if line["key"] == "p1"]
+        requests = {line["request_id"] for line in started}
         ended = [line for line in logged(settings, "operation_ended") if line["request_id"] in requests]
         if ended:
             break
-        # The emulator takes what a function says a moment too late for a part of the next invocation's log.
+        # The emulator adds the last lines of a function to the log of the next invocation, so that the test makes
+        # another invocation.
         await with_cache(private, lambda opened: opened.ttl(*split_name("profile:other")))
-    assert [(one["command"], one["operator"]) for one in asked] == [("ttl", caller)]
-    assert [(one["outcome"], one["operator"]) for one in ended] == [("done", caller)]
+    assert [(line["command"], line["operator"]) for line in started] == [("ttl", caller)]
+    assert [(line["outcome"], line["operator"]) for line in ended] == [("done", caller)]
 
 
 @asynccontextmanager
 async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
-    """Keep `server` in the registry, as the process itself would."""
+    """Keep `server` in the registry of game servers, as a running server does."""
     directory = Directory(redis)
 
     async def beat() -> None:
@@ -185,7 +189,7 @@ async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
 async def test_the_functions_user_reaches_the_cache_and_no_running_match(
     contract: Contract, settings: Settings, redis: Redis
 ) -> None:
-    """With the access string of the stack itself."""
+    # The access string is read from the Terraform stack.
     (access,) = re.findall(r'ops = \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
     user = f"{settings.environment}-ops"
     await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")
@@ -232,7 +236,9 @@ async def error_of(contract: Contract) -> MjctlError:
     return raised.value
 
 
-async def test_a_redis_that_is_down_behind_it_is_said_to_be_down(contract: Contract, settings: Settings) -> None:
+async def test_the_error_says_that_the_redis_behind_the_function_does_not_answer(
+    contract: Contract, settings: Settings
+) -> None:
     with ops_lambda(settings, CACHE_URL="redis://127.0.0.1:1/0") as arn:
         error = await error_of(behind(contract, arn))
     assert error.exit_code is ExitCode.UNREACHABLE
@@ -241,7 +247,7 @@ async def test_a_redis_that_is_down_behind_it_is_said_to_be_down(contract: Contr
 
 
 @pytest.mark.parametrize(
-    ("code", "seconds", "said"),
+    ("code", "seconds", "message"),
     [
         ("def handler(event, context):\n    raise KeyError('x')\n", 60, "the ops function failed: "),
         ("import time\ndef handler(event, context):\n    time.sleep(5)\n", 1, "ran out of time"),
@@ -249,23 +255,23 @@ async def test_a_redis_that_is_down_behind_it_is_said_to_be_down(contract: Contr
         ("import nothing_like_it\n", 60, "the ops function failed"),
     ],
 )
-async def test_what_goes_wrong_in_the_function_is_said(
-    contract: Contract, settings: Settings, code: str, seconds: int, said: str
+async def test_the_error_describes_a_failure_of_the_function(
+    contract: Contract, settings: Settings, code: str, seconds: int, message: str
 ) -> None:
     with ops_lambda(settings, code=code, timeout_seconds=seconds) as arn:
         error = await error_of(behind(contract, arn))
     assert isinstance(error, UnreachableError)
-    assert said in error.what
+    assert message in error.what
 
 
-async def test_a_function_that_is_gone(contract: Contract) -> None:
+async def test_a_missing_function_is_not_found_and_the_advice_is_to_deploy(contract: Contract) -> None:
     arn = f"arn:aws:lambda:{contract.region}:{contract.aws.account_id}:function:nowhere-ops"
     error = await error_of(behind(contract, arn))
     assert isinstance(error, NotFoundError)
     assert "mjctl deploy" in (error.hint or "")
 
 
-async def test_a_function_without_room_is_asked_again_and_then_said_to_be_throttled(
+async def test_a_throttled_function_is_invoked_again_and_then_reported_as_throttled(
     private: Contract, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ops_function, "_THROTTLED_ATTEMPTS", 2)

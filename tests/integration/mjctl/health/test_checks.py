@@ -29,7 +29,7 @@ def status(report: HealthReport) -> dict[str, str]:
     return {item.name: str(item.status) for item in report.results}
 
 
-async def test_a_fresh_data_plane_is_well(contract: Contract, tmp_path: Path) -> None:
+async def test_all_checks_of_a_new_data_plane_pass(contract: Contract, tmp_path: Path) -> None:
     report = await look(contract, tmp_path)
     assert report.status is CheckStatus.PASS, [item for item in report.results if item.status is not CheckStatus.PASS]
     assert status(report).keys() == {
@@ -52,13 +52,15 @@ def test_no_finding_shows_the_databases_password(contract: Contract, tmp_path: P
     assert secret not in json.dumps(health_fields(report))
 
 
-async def test_a_redis_that_is_down_is_named_with_its_address(without_cache: Contract, tmp_path: Path) -> None:
+async def test_the_summary_names_the_address_of_a_redis_that_does_not_answer(
+    without_cache: Contract, tmp_path: Path
+) -> None:
     report = await look(without_cache, tmp_path, "redis", "database")
     assert status(report) == {"redis": "fail", "database": "pass"}
     assert "redis://127.0.0.1:1/0" in report.results[0].summary
 
 
-async def test_what_answers_but_is_no_redis_is_said_not_to_answer(contract: Contract, tmp_path: Path) -> None:
+async def test_a_service_that_is_not_redis_counts_as_not_answering(contract: Contract, tmp_path: Path) -> None:
     elsewhere = contract.cache.model_copy(update={"url": contract.aws.endpoint_url.replace("http:", "redis:")})
     report = await look(contract.model_copy(update={"cache": elsewhere}), tmp_path, "redis")
     assert report.status is CheckStatus.FAIL
@@ -72,7 +74,9 @@ async def test_a_database_without_schema_fails(contract: Contract, tmp_path: Pat
     assert "no migration has run" in report.results[0].summary
 
 
-async def test_a_dead_letter_fails_and_says_what_to_do(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+async def test_a_message_that_could_not_be_processed_fails_with_advice(
+    contract: Contract, settings: Settings, tmp_path: Path
+) -> None:
     sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     sqs.send_message(QueueUrl=contract.queues["persistence"].dead_letter.url, MessageBody="x")
     report = await look(contract, tmp_path, "queue", "dead-letters")
@@ -80,7 +84,9 @@ async def test_a_dead_letter_fails_and_says_what_to_do(contract: Contract, setti
     assert "mjctl queue redrive persistence" in (report.results[1].hint or "")
 
 
-async def test_thresholds_decide_what_is_too_much(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+async def test_thresholds_decide_when_a_queue_warns_or_fails(
+    contract: Contract, settings: Settings, tmp_path: Path
+) -> None:
     sqs = boto3.client("sqs", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     sqs.send_message(QueueUrl=contract.queues["persistence"].url, MessageBody="x")
     assert (await look(contract, tmp_path, "queue")).status is CheckStatus.PASS
@@ -88,7 +94,7 @@ async def test_thresholds_decide_what_is_too_much(contract: Contract, settings: 
     assert (await look(contract, tmp_path, "queue", queue_depth_fail=1)).status is CheckStatus.FAIL
 
 
-async def test_a_topic_that_feeds_no_queue_fails(contract: Contract, settings: Settings, tmp_path: Path) -> None:
+async def test_a_topic_without_a_subscribed_queue_fails(contract: Contract, settings: Settings, tmp_path: Path) -> None:
     sns = boto3.client("sns", endpoint_url=settings.aws_endpoint_url, region_name=settings.region)
     lonely = sns.create_topic(Name=f"{settings.environment}-lonely")["TopicArn"]
     report = await look(contract.model_copy(update={"topics": {"events": lonely}}), tmp_path, "topic")
@@ -96,12 +102,12 @@ async def test_a_topic_that_feeds_no_queue_fails(contract: Contract, settings: S
 
 
 @pytest.mark.parametrize("part", ["table", "key"])
-async def test_what_is_gone_is_named(contract: Contract, tmp_path: Path, part: str) -> None:
-    gone = {
+async def test_a_missing_table_or_key_fails(contract: Contract, tmp_path: Path, part: str) -> None:
+    missing = {
         "table": {"tables": {"matches": contract.tables["matches"].model_copy(update={"name": "no-such-table"})}},
         "key": {"keys": {"data": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"}},
     }[part]
-    report = await look(contract.model_copy(update=gone), tmp_path, part)
+    report = await look(contract.model_copy(update=missing), tmp_path, part)
     assert report.status is CheckStatus.FAIL
     assert report.results[0].hint
 
@@ -114,7 +120,7 @@ async def test_a_disabled_key_fails(contract: Contract, settings: Settings, tmp_
     assert "Disabled" in report.results[0].summary
 
 
-async def test_a_cache_that_is_nearly_full_warns_then_fails(contract: Contract, tmp_path: Path) -> None:
+async def test_a_cache_that_fills_up_warns_and_then_fails(contract: Contract, tmp_path: Path) -> None:
     redis = Redis.from_url(contract.cache.url)
     used = int((await redis.info("memory"))["used_memory"])
     await redis.config_set("maxmemory", used * 10)

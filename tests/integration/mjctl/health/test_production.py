@@ -1,7 +1,11 @@
-"""Health of the production stacks: the parts are made on the emulated AWS and then broken, one by one.
+"""Tests the checks of the production stacks: each test breaks a part on the emulated AWS.
 
-What no emulator shows: tasks in more than one zone, targets that are unhealthy, a rollout that fails, a replica or a
-copy of a secret that falls behind.
+No emulator can show these faults:
+
+- tasks in more than one zone,
+- unhealthy targets,
+- a rollout that fails,
+- a table replica or a secret's replica that is not up to date.
 """
 
 from __future__ import annotations
@@ -37,7 +41,7 @@ def region(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
 
 @pytest.fixture
 def repairs() -> Iterator[ExitStack]:
-    """Callbacks that undo what a test changes in the region, which all tests share."""
+    """Yield a stack of callbacks that undo the changes of a test, because all tests share the region."""
     with ExitStack() as stack:
         yield stack
 
@@ -51,32 +55,32 @@ async def look(contract: Contract, folder: Path, *only: str, **bounds: float) ->
     return {item.name: item for item in report.results}
 
 
-async def test_a_region_that_is_well(region: Production, tmp_path: Path) -> None:
-    found = await look(region.contract, tmp_path)
-    status = {name: str(item.status) for name, item in found.items()}
+async def test_the_checks_of_a_healthy_region_have_these_statuses(region: Production, tmp_path: Path) -> None:
+    results = await look(region.contract, tmp_path)
+    status = {name: str(item.status) for name, item in results.items()}
     assert status == {
-        # Nothing runs behind the emulated addresses, and the contract says so.
+        # The emulated AWS runs no processes behind the addresses of the contract (`endpoints.served` is false).
         **dict.fromkeys(("api", "login", "match", "redis"), "skip"),
-        # The emulator puts every task into the first zone and has no metrics; no backup was made.
+        # The emulator starts all tasks in the first zone and has no metrics. No backup was made.
         **dict.fromkeys(("zones", "cache", "backup"), "warn"),
         **dict.fromkeys(("service", "scaling", "targets", "database", "database-secret", "table/matches"), "pass"),
         **dict.fromkeys(("queue/persistence", "dead-letters/persistence", "topic/events", "identity"), "pass"),
         **dict.fromkeys(("function/api", "dead-letters/function-api", "alarms", "alarm-topic", "key/data"), "pass"),
         **dict.fromkeys(("gateway", "certificate", "firewall", "cdn", "dns"), "pass"),
     }
-    assert all(item.hint for item in found.values() if item.status in ("warn", "fail"))
-    assert f"also in {OTHER_REGION}" in found["table/matches"].summary
-    assert found["database"].evidence["zones"] == [f"{REGION}a", f"{REGION}b"]
+    assert all(item.hint for item in results.values() if item.status in ("warn", "fail"))
+    assert f"also in {OTHER_REGION}" in results["table/matches"].summary
+    assert results["database"].evidence["zones"] == [f"{REGION}a", f"{REGION}b"]
 
 
-async def test_only_the_primary_region_answers_for_the_distribution(region: Production, tmp_path: Path) -> None:
+async def test_only_the_primary_region_checks_the_distribution(region: Production, tmp_path: Path) -> None:
     elsewhere = region.contract.managed.model_copy(update={"primary_region": OTHER_REGION})
-    found = await look(region.contract.model_copy(update={"managed": elsewhere}), tmp_path, "c*")
-    assert "certificate" in found
-    assert "cdn" not in found
+    results = await look(region.contract.model_copy(update={"managed": elsewhere}), tmp_path, "c*")
+    assert "certificate" in results
+    assert "cdn" not in results
 
 
-async def test_redis_is_looked_at_from_inside(
+async def test_a_private_redis_is_checked_through_the_ops_function(
     region: Production, contract: Contract, settings: Settings, tmp_path: Path
 ) -> None:
     with ops_lambda(settings) as arn:
@@ -96,7 +100,7 @@ async def test_redis_is_looked_at_from_inside(
         ({"cache_lag_seconds_warn": 0.1}, "warn"),
     ],
 )
-async def test_the_caches_figures_are_judged(
+async def test_the_status_of_the_cache_follows_from_its_metrics(
     region: Production, tmp_path: Path, repairs: ExitStack, bounds: dict[str, float], status: str
 ) -> None:
     # CloudWatch cannot delete metrics, so the test measures a replication group that no other test checks.
@@ -111,9 +115,9 @@ async def test_the_caches_figures_are_judged(
         region.client("cloudwatch").put_metric_data(
             Namespace="AWS/ElastiCache", MetricData=[{**point, "Timestamp": datetime.now(UTC) - timedelta(minutes=2)}]
         )
-    found = (await look(contract, tmp_path, "cache", **bounds))["cache"]
-    assert found.status == status, found
-    assert "memory 40 %, replication lag 0.2 s" in found.summary
+    result = (await look(contract, tmp_path, "cache", **bounds))["cache"]
+    assert result.status == status, result
+    assert "memory 40 %, replication lag 0.2 s" in result.summary
 
 
 def _ring(region: Production, repairs: ExitStack) -> None:
@@ -269,15 +273,16 @@ async def test_health_says_whether_dns_names_the_region(
     repairs.callback(production.set_alarm, region.emulators, REGION, "OK")
     production.set_flags(region.emulators, REGION, disabled=disabled, inverted=inverted)
     production.set_alarm(region.emulators, REGION, alarm)
-    found = (await look(region.contract, tmp_path, "dns"))["dns"]
-    assert found.status == status, found
+    result = (await look(region.contract, tmp_path, "dns"))["dns"]
+    assert result.status == status, result
     if alarm != "INSUFFICIENT_DATA":
-        # The only region: Route 53 answers with it even if it is unhealthy, so ask the health check itself.
-        assert found.evidence["named"] is ((disabled or alarm == "OK") is not inverted)
+        # Route 53 answers with an unhealthy region if there is no other region. Therefore the test reads the state of
+        # the health check.
+        assert result.evidence["named"] is ((disabled or alarm == "OK") is not inverted)
 
 
 @pytest.mark.parametrize(
-    ("fault", "check", "status", "said"),
+    ("fault", "check", "status", "text"),
     [
         (_ring, "alarms", "fail", "1 of 2 alarms are in the state ALARM: server-5xx"),
         (_no_alarm, "alarms", "fail", "no operator would learn of a fault"),
@@ -303,52 +308,52 @@ async def test_health_says_whether_dns_names_the_region(
         (_nothing_runs, "service", "fail", "has no service"),
     ],
 )
-async def test_a_fault_is_seen(
+async def test_a_check_reports_a_fault_and_passes_after_the_repair(
     region: Production,
     tmp_path: Path,
     repairs: ExitStack,
     fault: Callable[[Production, ExitStack], None],
     check: str,
     status: str,
-    said: str,
+    text: str,
 ) -> None:
     before = (await look(region.contract, tmp_path, check))[check]
     fault(region, repairs)
-    found = (await look(region.contract, tmp_path, check))[check]
-    assert found.status == status, found
-    assert said in found.summary
-    assert found.hint
+    result = (await look(region.contract, tmp_path, check))[check]
+    assert result.status == status, result
+    assert text in result.summary
+    assert result.hint
     repairs.close()
     repaired = (await look(region.contract, tmp_path, check))[check]
     assert (repaired.status, repaired.summary) == (before.status, before.summary)
 
 
-async def test_without_targets_no_player_can_be_let_in(region: Production, tmp_path: Path, repairs: ExitStack) -> None:
+async def test_a_region_without_targets_fails_if_it_is_served(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
     _no_target(region, repairs)
     assert (await look(region.contract, tmp_path, "targets"))["targets"].status is CheckStatus.SKIP
     served = region.contract.endpoints.model_copy(update={"served": True})
-    found = (await look(region.contract.model_copy(update={"endpoints": served}), tmp_path, "targets"))["targets"]
-    assert found.status is CheckStatus.FAIL
-    assert "no player can join a match" in found.summary
+    result = (await look(region.contract.model_copy(update={"endpoints": served}), tmp_path, "targets"))["targets"]
+    assert result.status is CheckStatus.FAIL
+    assert "no player can join a match" in result.summary
 
 
-async def test_a_key_set_that_is_away_is_a_fault_only_where_something_is_served(
-    region: Production, tmp_path: Path
-) -> None:
+async def test_an_unreachable_key_set_is_a_fault_only_in_a_served_region(region: Production, tmp_path: Path) -> None:
     away = region.contract.identity.model_copy(update={"jwks_url": "http://127.0.0.1:1/jwks.json"})
     contract = region.contract.model_copy(update={"identity": away})
     assert (await look(contract, tmp_path, "identity"))["identity"].status is CheckStatus.SKIP
     served = region.contract.endpoints.model_copy(update={"served": True})
-    found = (await look(contract.model_copy(update={"endpoints": served}), tmp_path, "identity"))["identity"]
-    assert found.status is CheckStatus.FAIL
+    result = (await look(contract.model_copy(update={"endpoints": served}), tmp_path, "identity"))["identity"]
+    assert result.status is CheckStatus.FAIL
 
 
-async def test_the_user_pool_of_the_primary_region_is_found_from_another(region: Production, tmp_path: Path) -> None:
+async def test_another_region_checks_the_user_pool_of_the_primary_region(region: Production, tmp_path: Path) -> None:
     contract = region.contract.model_copy(update={"region": OTHER_REGION})
     assert (await look(contract, tmp_path, "identity"))["identity"].status is CheckStatus.PASS
 
 
-async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_path: Path) -> None:
+async def test_a_certificate_warns_and_fails_by_its_remaining_days(region: Production, tmp_path: Path) -> None:
     assert (await look(region.contract, tmp_path, "certificate", certificate_days_warn=400))[
         "certificate"
     ].status is CheckStatus.WARN
@@ -357,7 +362,9 @@ async def test_the_days_of_a_certificate_are_counted(region: Production, tmp_pat
     ].status is CheckStatus.FAIL
 
 
-async def test_a_copy_of_the_database_is_measured(region: Production, tmp_path: Path, repairs: ExitStack) -> None:
+async def test_the_global_database_must_contain_the_regions_cluster(
+    region: Production, tmp_path: Path, repairs: ExitStack
+) -> None:
     rds = region.client("rds")
     cluster = rds.describe_db_clusters(DBClusterIdentifier=f"{NAME}-{REGION}")["DBClusters"][0]["DBClusterArn"]
     copies = f"{NAME}-global"
@@ -366,20 +373,20 @@ async def test_a_copy_of_the_database_is_measured(region: Production, tmp_path: 
     repairs.callback(rds.remove_from_global_cluster, GlobalClusterIdentifier=copies, DbClusterIdentifier=cluster)
     named = region.contract.managed.model_copy(update={"database_global_cluster": copies})
     contract = region.contract.model_copy(update={"managed": named})
-    found = (await look(contract, tmp_path, "database-regions"))["database-regions"]
-    assert (found.status, found.summary) == (CheckStatus.PASS, "writes here, replicated to 0 other regions")
+    result = (await look(contract, tmp_path, "database-regions"))["database-regions"]
+    assert (result.status, result.summary) == (CheckStatus.PASS, "writes here, replicated to 0 other regions")
     alone = named.model_copy(update={"database_cluster": "another"})
-    found = (await look(contract.model_copy(update={"managed": alone}), tmp_path, "database-regions"))[
+    result = (await look(contract.model_copy(update={"managed": alone}), tmp_path, "database-regions"))[
         "database-regions"
     ]
-    assert found.status is CheckStatus.FAIL
-    assert "does not belong" in found.summary
+    assert result.status is CheckStatus.FAIL
+    assert "does not belong" in result.summary
 
 
 async def test_each_table_and_the_database_must_have_a_backup(
     region: Production, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The emulated AWS Backup completes jobs without a recovery point; the points themselves are made up here."""
+    # The emulated AWS Backup completes jobs without making a recovery point. Therefore this test invents the points.
     table = region.contract.tables["matches"].arn
     cluster = f"arn:aws:rds:{REGION}:{region.emulators.account_id}:cluster:{NAME}-{REGION}"
     held: list[tuple[str, float]] = [(table, 1)]
@@ -390,24 +397,26 @@ async def test_each_table_and_the_database_must_have_a_backup(
 
     monkeypatch.setattr(backup_check, "recovery_points", points)
 
-    async def found(**bounds: float) -> tuple[str, str]:
-        one = (await look(region.contract, tmp_path, "backup", **bounds))["backup"]
-        return str(one.status), one.summary
+    async def check(**bounds: float) -> tuple[str, str]:
+        result = (await look(region.contract, tmp_path, "backup", **bounds))["backup"]
+        return str(result.status), result.summary
 
     what = f"no backup of {NAME}-{REGION}"
-    assert await found() == ("warn", f"{what} yet, the first backup is due within 24 h")
-    # The database is older than this promise.
-    assert await found(backup_age_seconds_warn=0.01) == ("fail", f"{what}, a backup is due every 0 min")
+    assert await check() == ("warn", f"{what} yet, the first backup is due within 24 h")
+    # The database is older than this recovery point objective.
+    assert await check(backup_age_seconds_warn=0.01) == ("fail", f"{what}, a backup is due every 0 min")
     held.append((cluster, 30))
-    status, summary = await found()
+    status, summary = await check()
     assert status == "warn"
     assert f"the newest backup of {NAME}-{REGION} is 30 h old" in summary
     held.append((cluster, 2))
-    assert (await found())[0] == "pass"
+    assert (await check())[0] == "pass"
 
 
-async def test_an_account_that_is_not_the_contracts_is_told_nothing(region: Production, tmp_path: Path) -> None:
-    """Names alone could mean a service of the same name in the caller's own account."""
+async def test_a_check_fails_in_an_account_that_is_not_the_contracts_account(
+    region: Production, tmp_path: Path
+) -> None:
+    # The caller's account could have a service of the same name.
     other: Any = region.contract.aws.model_copy(update={"account_id": "999999999999", "secret": None})
-    found = (await look(region.contract.model_copy(update={"aws": other}), tmp_path, "service"))["service"]
-    assert found.status is CheckStatus.FAIL
+    result = (await look(region.contract.model_copy(update={"aws": other}), tmp_path, "service"))["service"]
+    assert result.status is CheckStatus.FAIL

@@ -1,4 +1,4 @@
-"""SQS itself, and a way to make one of its operations fail."""
+"""Provides a client of SQS, and a fixture that replaces an operation of SQS, for example by a failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sqs(settings: Settings) -> Any:
 
 @pytest.fixture
 def intercept(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Call], list[dict[str, Any]]]:
-    """Replace one operation of SQS: `replacement(forward, parameters)`. Returns the list of the calls made."""
+    """Replace an operation of SQS by `replacement(forward, parameters)`. Returns: the parameters of each call."""
     original = RegionClients.call
 
     def install(operation: str, replacement: Call) -> list[dict[str, Any]]:

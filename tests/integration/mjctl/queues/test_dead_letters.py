@@ -1,4 +1,4 @@
-"""Looking at dead-letter messages: every body is shown, and why a message failed where the worker has kept it."""
+"""Tests `queue peek`: it shows every body, and the worker's record of the failure if the cache has this record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Call = Callable[..., Any]
 
 
 async def handle(settings: Settings, message_id: str, body: str) -> None:
-    """What the worker does with one delivery."""
+    """Process one delivery as the worker does."""
     services = Services(settings)
     try:
         answer = await persist({"Records": [{"messageId": message_id, "body": body}]}, services)
@@ -33,7 +33,7 @@ async def handle(settings: Settings, message_id: str, body: str) -> None:
     assert answer == {"batchItemFailures": [{"itemIdentifier": message_id}]}
 
 
-def test_peek_says_why_a_message_died(mjctl: Any, contract: Contract, settings: Settings, sqs: Any) -> None:
+def test_peek_shows_why_a_message_failed(mjctl: Any, contract: Contract, settings: Settings, sqs: Any) -> None:
     event = {
         "event_id": "m:1", "type": "match.exploded", "match_id": "m", "region": "us-east-1", "server_id": "s",
         "sequence": 1, "occurred_at_ms": 1, "payload": {},
@@ -42,14 +42,14 @@ def test_peek_says_why_a_message_died(mjctl: Any, contract: Contract, settings: 
         (message_id,) = bury(sqs, contract, [body])
         if "m:2" not in body:
             asyncio.run(handle(settings, message_id, body))
-    mjctl.capture.readouterr()  # What the worker logs.
+    mjctl.capture.readouterr()  # Discard the log lines of the worker.
     messages = mjctl("queue", "peek", "persistence", "-o", "json").json()["regions"][0]["letters"]
     causes = {message["event_id"]: message["last_error"] for message in messages}
     assert causes["m:1"] == "an event is not valid: unknown event type"
     assert causes[None].startswith("an event is not valid: ")
     assert causes["m:2"] is None
     assert {message["failed_at"] is None for message in messages} == {True, False}
-    # The last column continues on further lines where the line is too short.
+    # The last column is wrapped if it is longer than the line.
     text = " ".join(mjctl("queue", "peek", "persistence").out.split())
     assert "an event is not valid: unknown event type" in text
     assert "not known" in text
@@ -62,9 +62,7 @@ def test_peek_works_without_the_cache(mjctl: Any, contract: Contract, without_ca
     assert message["last_error"] is None
 
 
-def test_a_foreign_record_of_a_failure_is_not_known(
-    mjctl: Any, contract: Contract, settings: Settings, sqs: Any
-) -> None:
+def test_a_damaged_record_of_a_failure_is_ignored(mjctl: Any, contract: Contract, settings: Settings, sqs: Any) -> None:
     (message_id,) = bury(sqs, contract, ["{"])
     asyncio.run(handle(settings, message_id, "{"))
     with Redis.from_url(contract.cache.url) as client:
@@ -98,7 +96,7 @@ ODD_BODIES = [
 ]
 
 
-async def test_peek_shows_every_message_whatever_its_body(mjctl: Any, sqs: Any, contract: Contract) -> None:
+async def test_peek_shows_messages_with_any_body(mjctl: Any, sqs: Any, contract: Contract) -> None:
     bury(sqs, contract, ODD_BODIES)
     for options in ((), ("--bodies",)):
         shown = await asyncio.to_thread(mjctl, "queue", "peek", "persistence", "--limit", "50", *options, "-o", "json")
@@ -109,12 +107,12 @@ async def test_peek_shows_every_message_whatever_its_body(mjctl: Any, sqs: Any, 
         text.out.encode()
 
 
-async def test_peek_names_ids_and_types_that_are_not_strings(sqs: Any, contract: Contract) -> None:
+async def test_peek_shows_ids_and_types_that_are_not_strings(sqs: Any, contract: Contract) -> None:
     (shown,) = await peeked(sqs, contract, '{"event_id": 5, "type": []}')
     assert (shown.event_id, shown.event_type) == ("5", "[]")
 
 
-async def test_nothing_stays_hidden_after_a_peek_whose_second_call_fails(
+async def test_all_messages_are_visible_after_a_peek_whose_second_call_fails(
     contract: Contract, sqs: Any, intercept: Any
 ) -> None:
     from mjctl.queues.dead_letters import peek

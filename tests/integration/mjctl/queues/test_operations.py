@@ -15,7 +15,7 @@ from mjctl.queues.redrive import redrive
 
 @pytest.fixture
 def bury(sqs: Any, contract: Contract) -> Callable[[int], list[str]]:
-    """Put that many dead letters into the queue's dead-letter queue; their bodies."""
+    """Return a function that puts a number of messages into the dead-letter queue, and returns their bodies."""
 
     def put(count: int) -> list[str]:
         bodies = [
@@ -33,7 +33,7 @@ def bury(sqs: Any, contract: Contract) -> Callable[[int], list[str]]:
     return put
 
 
-async def test_list_counts_what_waits_and_what_is_dead(
+async def test_list_counts_waiting_and_failed_messages(
     contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
 ) -> None:
     bury(2)
@@ -43,38 +43,38 @@ async def test_list_counts_what_waits_and_what_is_dead(
     assert row.max_receive_count == contract.queues["persistence"].max_receive_count
 
 
-async def test_the_oldest_age_of_an_empty_queue_is_nought(contract: Contract) -> None:
+async def test_the_age_of_the_oldest_message_of_an_empty_queue_is_zero(contract: Contract) -> None:
     (row,) = await list_queues(contract)
     assert row.oldest_age_seconds == 0.0
 
 
-async def test_peek_names_the_events_of_a_message(contract: Contract, sqs: Any) -> None:
+async def test_peek_shows_the_events_of_a_message(contract: Contract, sqs: Any) -> None:
     event = {"event_id": "m:1", "type": "player.joined"}
     for events in ([event], [event, event, {"event_id": "n:1", "type": "match.started"}], "no event"):
         url = contract.queues["persistence"].dead_letter.url
         sqs.send_message(QueueUrl=url, MessageBody=json.dumps(events))
-    letters = await peek(contract, "persistence", limit=10)
-    found = {(letter.event_id, letter.event_type) for letter in letters}
-    assert found == {("m:1", "player.joined"), ("m:1 +2", "several"), (None, None)}
+    messages = await peek(contract, "persistence", limit=10)
+    labels = {(message.event_id, message.event_type) for message in messages}
+    assert labels == {("m:1", "player.joined"), ("m:1 +2", "several"), (None, None)}
 
 
-async def test_peek_leaves_every_letter_where_it_is(contract: Contract, bury: Callable[[int], list[str]]) -> None:
+async def test_peek_removes_no_message(contract: Contract, bury: Callable[[int], list[str]]) -> None:
     bodies = bury(12)
-    letters = await peek(contract, "persistence", limit=100)
-    assert sorted(letter.body for letter in letters) == sorted(bodies)
-    assert {letter.event_type for letter in letters} == {"player.joined"}
+    messages = await peek(contract, "persistence", limit=100)
+    assert sorted(message.body for message in messages) == sorted(bodies)
+    assert {message.event_type for message in messages} == {"player.joined"}
     assert len(await peek(contract, "persistence", limit=100)) == 12
     assert len(await peek(contract, "persistence", limit=3)) == 3
 
 
-async def test_redrive_moves_every_letter_once_with_its_attributes(
+async def test_redrive_moves_every_message_once_with_its_attributes(
     contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
 ) -> None:
     bodies = bury(12)
-    heard: list[int] = []
-    result = await redrive(contract, "persistence", per_second=1000, on_progress=heard.append)
+    reported: list[int] = []
+    result = await redrive(contract, "persistence", per_second=1000, on_progress=reported.append)
     assert (result.moved, result.failed, result.remaining) == (12, 0, 0)
-    assert heard == sorted(heard)
+    assert reported == sorted(reported)
     arrived: list[Any] = []
     while len(arrived) < 12:
         arrived += sqs.receive_message(
@@ -93,7 +93,7 @@ async def test_redrive_stops_at_its_limit(contract: Contract, bury: Callable[[in
     assert (result.moved, result.remaining) == (2, 3)
 
 
-async def test_purge_counts_first_and_deletes_only_dead_letters(
+async def test_purge_deletes_only_the_messages_of_the_dead_letter_queue(
     contract: Contract, sqs: Any, bury: Callable[[int], list[str]]
 ) -> None:
     bury(3)
@@ -104,7 +104,7 @@ async def test_purge_counts_first_and_deletes_only_dead_letters(
     assert (row.waiting, row.dead_letters) == (1, 0)
 
 
-async def test_an_unknown_queue_is_answered_with_those_there_are(contract: Contract) -> None:
+async def test_the_error_for_an_unknown_queue_lists_the_queues(contract: Contract) -> None:
     with pytest.raises(NotFoundError) as unknown:
         await peek(contract, "nosuch", limit=1)
     assert "persistence" in (unknown.value.hint or "")

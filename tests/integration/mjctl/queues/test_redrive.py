@@ -1,4 +1,4 @@
-"""Redrive when SQS refuses: what happens to each message, and how batches are split."""
+"""Tests redrives in which SQS rejects messages or calls, and the splitting of batches."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Call = Callable[..., Any]
 
 
 def drain(sqs: Any, url: str) -> list[str]:
-    """The bodies of all visible messages of a queue; it deletes none."""
-    found: list[str] = []
+    """Return the bodies of all visible messages of a queue, without deleting them."""
+    bodies: list[str] = []
     while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages"):
-        found += [message["Body"] for message in messages]
-    return sorted(found)
+        bodies += [message["Body"] for message in messages]
+    return sorted(bodies)
 
 
 async def refuse_odd(forward: Call, parameters: dict[str, Any]) -> dict[str, Any]:
-    """SQS takes the entries whose body ends in an even digit and refuses the others, in one answer."""
+    """Accept the entries whose body ends in an even digit and reject the others, in the same answer."""
     entries = parameters["Entries"]
     good = [entry for entry in entries if int(entry["MessageBody"][-1]) % 2 == 0]
     answer = await forward(Entries=good) if good else {}
@@ -47,14 +47,12 @@ async def test_a_message_is_deleted_only_after_the_queue_has_accepted_that_messa
     result = await redrive(contract, "persistence", per_second=1000)
     assert (result.moved, result.failed, result.not_deleted, result.remaining) == (4, 4, 0, 4)
     assert result.refusals == ("InvalidMessageContents: odd",)
-    # Visible at once, not after the hold of a minute.
+    # The rejected messages are visible at once, and not only after the 60 seconds of their visibility timeout.
     assert drain(sqs, queue.dead_letter.url) == ["m1", "m3", "m5", "m7"]
     assert drain(sqs, queue.url) == ["m0", "m2", "m4", "m6"]
 
 
-async def test_refused_messages_do_not_take_the_turns_of_the_others(
-    contract: Contract, sqs: Any, intercept: Any
-) -> None:
+async def test_rejected_messages_do_not_delay_other_messages(contract: Contract, sqs: Any, intercept: Any) -> None:
     bury(sqs, contract, [f"m{number}" for number in (1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 2, 4)])
     intercept("send_message_batch", refuse_odd)
     result = await redrive(contract, "persistence", per_second=1000)
@@ -104,11 +102,13 @@ async def test_a_message_that_cannot_be_deleted_is_sent_once_and_counted(
     calls = intercept("delete_message_batch", refuse)
     result = await redrive(contract, "persistence", per_second=1000)
     assert (result.moved, result.failed, result.not_deleted, result.remaining) == (0, 0, 2, 2)
-    assert len(calls) == 2, "once again"
+    assert len(calls) == 2, "the deletion is repeated once"
     assert drain(sqs, contract.queues["persistence"].url) == ["m0", "m1"]
 
 
-async def test_eight_messages_of_200_kb_go_one_by_one(contract: Contract, sqs: Any, intercept: Any) -> None:
+async def test_eight_messages_of_200_kb_are_sent_in_separate_calls(
+    contract: Contract, sqs: Any, intercept: Any
+) -> None:
     bury(sqs, contract, [f"{number}{'x' * 200_000}" for number in range(8)])
 
     async def send(forward: Call, _parameters: dict[str, Any]) -> Any:
@@ -120,10 +120,10 @@ async def test_eight_messages_of_200_kb_go_one_by_one(contract: Contract, sqs: A
     assert all(sum(len(entry["MessageBody"]) for entry in call["Entries"]) <= MAX_BATCH_BYTES for call in calls)
 
 
-async def test_one_message_that_no_call_can_carry_does_not_hold_up_the_others(
+async def test_a_message_that_is_too_large_does_not_stop_other_messages(
     contract: Contract, sqs: Any, intercept: Any
 ) -> None:
-    """SQS refuses the whole request, not the entry, when a message is too large for its limit."""
+    # SQS rejects the whole request, and not only the entry, if a message is larger than the limit.
     bury(sqs, contract, ["large", *(f"m{number}" for number in range(5))])
 
     async def limited(forward: Call, parameters: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The archive's format over a real directory, with keys made up here instead of by KMS."""
+"""Tests the archive's format with a real directory as store. The keys are constants, and do not come from KMS."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DirectoryStore:
     return DirectoryStore(tmp_path / "store")
 
 
-async def test_what_was_written_is_read_in_order(store: DirectoryStore) -> None:
+async def test_records_are_read_in_the_order_in_which_they_were_written(store: DirectoryStore) -> None:
     backup_id, part = await write(store, RECORDS)
     assert len(part.chunks) > 5
     assert part.records == len(RECORDS)
@@ -54,7 +54,7 @@ async def test_what_was_written_is_read_in_order(store: DirectoryStore) -> None:
     assert await read(store, backup_id, part) == RECORDS
 
 
-async def test_files_are_private_and_hold_nothing_readable(store: DirectoryStore) -> None:
+async def test_files_are_private_and_contain_no_plain_record(store: DirectoryStore) -> None:
     backup_id, _ = await write(store, RECORDS)
     folder = Path(store.location) / backup_id
     assert oct(folder.stat().st_mode & 0o777) == "0o700"
@@ -64,7 +64,7 @@ async def test_files_are_private_and_hold_nothing_readable(store: DirectoryStore
 
 
 async def test_a_chunk_cannot_stand_in_for_another(store: DirectoryStore) -> None:
-    """Also when the manifest is made to agree: the cipher knows a chunk's place."""
+    # The cipher detects the exchange of two chunks even if the manifest lists them in the new order.
     backup_id, part = await write(store, RECORDS)
     folder = Path(store.location) / backup_id
     first, second = (folder / part.object_name(index) for index in (0, 1))
@@ -77,23 +77,24 @@ async def test_a_chunk_cannot_stand_in_for_another(store: DirectoryStore) -> Non
         await read(store, backup_id, swapped)
 
 
-async def test_a_chunk_of_another_backup_is_found(store: DirectoryStore) -> None:
-    one, part = await write(store, RECORDS)
+async def test_a_chunk_of_another_backup_is_detected(store: DirectoryStore) -> None:
+    backup_id, part = await write(store, RECORDS)
     other = new_backup_id()
     for index in range(len(part.chunks)):
-        await store.put(f"{other}/{part.object_name(index)}", await store.get(f"{one}/{part.object_name(index)}"))
+        name = part.object_name(index)
+        await store.put(f"{other}/{name}", await store.get(f"{backup_id}/{name}"))
     with pytest.raises(DamagedObject, match="cannot be decrypted"):
         await read(store, other, part)
 
 
-async def test_a_part_that_lost_its_last_chunk_is_found(store: DirectoryStore) -> None:
+async def test_a_part_without_its_last_chunk_is_detected(store: DirectoryStore) -> None:
     backup_id, part = await write(store, RECORDS)
     shorter = Part(part.kind, part.name, part.records, part.raw_bytes, part.digest, {}, part.chunks[:-1])
     with pytest.raises(DamagedObject, match="differ from the records that the manifest counts"):
         await read(store, backup_id, shorter)
 
 
-async def test_reading_may_stop_early(store: DirectoryStore) -> None:
+async def test_a_reader_that_stops_early_leaves_no_task(store: DirectoryStore) -> None:
     backup_id, part = await write(store, RECORDS)
     reading: AsyncGenerator[list[bytes], None] = ArchiveReader(store, KEYS.cipher(), manifest(backup_id, part)).read(
         part
@@ -104,7 +105,9 @@ async def test_reading_may_stop_early(store: DirectoryStore) -> None:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_store_that_fails_fails_the_part(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_of_the_store_is_an_error_of_the_part(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def full(_name: str, _data: bytes) -> None:
         raise OSError("disk full")
 
@@ -130,7 +133,7 @@ def test_the_signature_covers_every_field() -> None:
         BackupKeys(b"x" * 32, KEYS.wrapped).check(signed)
 
 
-def test_every_changed_byte_of_a_manifest_is_found() -> None:
+def test_every_changed_byte_of_a_manifest_is_detected() -> None:
     data = encode_manifest(KEYS.sign(manifest(new_backup_id())))
     for position in range(len(data)):
         for bit in (0x01, 0x20, 0x80):
@@ -140,17 +143,17 @@ def test_every_changed_byte_of_a_manifest_is_found() -> None:
                 KEYS.check(parse_manifest(bytes(changed)))
 
 
-async def test_without_a_manifest_it_is_no_backup(store: DirectoryStore) -> None:
+async def test_a_backup_without_a_manifest_is_incomplete(store: DirectoryStore) -> None:
     backup_id, part = await write(store, RECORDS)
-    (found,) = await read_catalog(store)
-    assert (found.backup_id, found.state) == (backup_id, BackupState.INCOMPLETE)
+    (entry,) = await read_catalog(store)
+    assert (entry.backup_id, entry.state) == (backup_id, BackupState.INCOMPLETE)
     await store.put(f"{backup_id}/manifest.json", encode_manifest(KEYS.sign(manifest(backup_id, part))))
-    (found,) = await read_catalog(store)
-    assert found.state is BackupState.COMPLETE
+    (entry,) = await read_catalog(store)
+    assert entry.state is BackupState.COMPLETE
 
 
 @pytest.mark.parametrize("damage", ["missing", "shorter", "manifest"])
-async def test_a_look_at_the_listing_finds_what_is_damaged(store: DirectoryStore, damage: str) -> None:
+async def test_the_catalog_shows_a_damaged_backup(store: DirectoryStore, damage: str) -> None:
     backup_id, part = await write(store, RECORDS)
     await store.put(f"{backup_id}/manifest.json", encode_manifest(KEYS.sign(manifest(backup_id, part))))
     file = Path(store.location) / backup_id / (part.object_name(2) if damage != "manifest" else "manifest.json")
@@ -158,22 +161,22 @@ async def test_a_look_at_the_listing_finds_what_is_damaged(store: DirectoryStore
         file.unlink()
     else:
         os.truncate(file, 10)
-    (found,) = await read_catalog(store)
-    assert found.state is BackupState.DAMAGED
-    assert file.name in (found.problem or "")
+    (entry,) = await read_catalog(store)
+    assert entry.state is BackupState.DAMAGED
+    assert file.name in (entry.problem or "")
 
 
 @settings(max_examples=50)
 @given(st.lists(st.binary(max_size=20), max_size=30), st.randoms(use_true_random=False))
-def test_the_digest_ignores_order_and_sees_all_else(records: list[bytes], random: object) -> None:
-    one, other = RecordDigest(), RecordDigest()
-    one.update(records)
+def test_the_digest_depends_on_all_records_but_not_on_their_order(records: list[bytes], random: object) -> None:
+    digest, merged = RecordDigest(), RecordDigest()
+    digest.update(records)
     shuffled = list(records)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for record in shuffled:
         part = RecordDigest()
         part.update([record])
-        other.merge(part)
-    assert one == other
-    other.update([b"one more"])
-    assert one != other
+        merged.merge(part)
+    assert digest == merged
+    merged.update([b"another record"])
+    assert digest != merged

@@ -1,4 +1,4 @@
-"""`destroy` names the backups that lose their key, before it asks."""
+"""Tests that `destroy` lists the backups that it makes unreadable before it asks for approval."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from mjctl.models.errors import UnreachableError
 
 @pytest.fixture
 def lost(make_contract: Callable[..., Contract], monkeypatch: pytest.MonkeyPatch) -> Any:
-    def call(*going: str, target: str = "local") -> str:
-        keeping = {"backup": Backup(directory="/backups")}
-        contracts = {name: make_contract(name).model_copy(update=keeping) for name in ("us-east-1", "eu-west-1")}
+    def call(*units: str, target: str = "local") -> str:
+        store = {"backup": Backup(directory="/backups")}
+        contracts = {name: make_contract(name).model_copy(update=store) for name in ("us-east-1", "eu-west-1")}
 
-        async def unreadable_without(leaving: Any, staying: Any, location: Any) -> dict[str, list[Any]]:
+        async def unreadable_without(destroyed: Any, remaining: Any, location: Any) -> dict[str, list[Any]]:
             assert location is None
-            assert set(leaving) | set(staying) == set(contracts)
-            return {name: [SimpleNamespace(backup_id=f"backup-of-{name}")] for name in leaving}
+            assert set(destroyed) | set(remaining) == set(contracts)
+            return {name: [SimpleNamespace(backup_id=f"backup-of-{name}")] for name in destroyed}
 
         monkeypatch.setattr("mjctl.terraform.contracts.deployed_contracts", lambda *_: contracts)
         monkeypatch.setattr("mjctl.backup.lost.unreadable_without", unreadable_without)
         environment: Any = SimpleNamespace(target=target, backup=SimpleNamespace(store=None))
         workspace: Any = None
-        return "\n".join(lost_backup_lines(lost_with(workspace, environment, going)))
+        return "\n".join(lost_backup_lines(lost_with(workspace, environment, units)))
 
     return call
 
 
-def test_the_backups_of_a_region_that_goes_are_listed(lost: Any) -> None:
+def test_the_backups_of_a_destroyed_region_are_listed(lost: Any) -> None:
     text = lost("us-east-1")
     assert "us-east-1: its key is deleted too, so 1 backup can never be opened again" in text
     assert "backup-of-us-east-1" in text
@@ -45,7 +45,7 @@ def test_the_backups_of_a_region_that_goes_are_listed(lost: Any) -> None:
     assert "--copy-to" in text
 
 
-def test_on_aws_the_keys_go_with_the_foundation_only(lost: Any) -> None:
+def test_on_aws_only_the_destroy_of_the_foundation_makes_backups_unreadable(lost: Any) -> None:
     assert lost("us-east-1", "eu-west-1", target="aws") == ""
     assert "backup-of-eu-west-1" in lost(FOUNDATION, "us-east-1", "eu-west-1", target="aws")
 

@@ -1,4 +1,4 @@
-"""Which backups stay: dates are whole days in November 2026, a Sunday being the 1st."""
+"""Tests which backups a retention policy keeps. The backups have dates in November 2026; the 1st is a Sunday."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ def days(*back: int) -> list[BackupEntry]:
 
 
 def ages(planned: PrunePlan, keep: bool) -> list[int]:
-    found = [(NOW - item.entry.created_at).days for item in planned.decisions if item.keep is keep]
-    return sorted(found)
+    ages_in_days = [(NOW - item.entry.created_at).days for item in planned.decisions if item.keep is keep]
+    return sorted(ages_in_days)
 
 
 def decide(entries: list[BackupEntry], knows_writers: bool = True, **policy: int) -> PrunePlan:
     return plan(entries, RetentionPolicy(**policy), knows_writers=knows_writers, now=NOW)
 
 
-def test_the_newest_of_each_day_week_and_month_stay() -> None:
+def test_the_newest_backups_of_each_day_week_and_month_are_kept() -> None:
     entries = days(*range(70))
     assert ages(decide(entries, last=2), keep=True) == [0, 1]
     assert ages(decide(entries, daily=3), keep=True) == [0, 1, 2]
-    # The 24th is a Tuesday: the newest of earlier weeks are Sundays.
+    # The 24th is a Tuesday, so that the newest backups of earlier weeks are those of Sundays.
     assert ages(decide(entries, weekly=3), keep=True) == [0, 2, 9]
     assert ages(decide(entries, monthly=3), keep=True) == [0, 24, 55]
 
 
-def test_of_several_in_one_day_the_newest_stays() -> None:
+def test_of_several_backups_in_a_day_the_newest_is_kept() -> None:
     entries = [entry(NOW - timedelta(hours=hours)) for hours in (0, 1, 2, 30)]
     kept = [item.entry.created_at for item in decide(entries, daily=2).decisions if item.keep]
     assert kept == [NOW - timedelta(hours=30), NOW]
 
 
-def test_reasons_are_given() -> None:
+def test_a_decision_has_reasons() -> None:
     first, second = decide(days(40, 0), last=1, monthly=1).decisions
     assert (second.keep, second.reasons) == (True, ("last", "monthly"))
     assert (first.keep, first.reasons) == (False, ("not kept by the policy",))
 
 
-def test_damaged_backups_stay_and_take_no_place() -> None:
+def test_damaged_backups_are_kept_and_do_not_count() -> None:
     whole, damaged = entry(NOW - timedelta(days=5)), entry(NOW, BackupState.DAMAGED)
     planned = decide([whole, damaged], last=1)
     assert planned.removed == ()
@@ -69,7 +69,9 @@ def test_damaged_backups_stay_and_take_no_place() -> None:
         (False, False, ABANDONED_AFTER, True),
     ],
 )
-def test_leftovers_go_when_their_writer_is_dead(in_use: bool, knows_writers: bool, age: timedelta, goes: bool) -> None:
+def test_an_incomplete_backup_is_removed_when_its_writer_has_stopped(
+    in_use: bool, knows_writers: bool, age: timedelta, goes: bool
+) -> None:
     left = replace(entry(NOW - age, BackupState.INCOMPLETE), in_use=in_use)
     assert (decide([left], knows_writers, last=1).removed == (left,)) is goes
 
@@ -83,7 +85,9 @@ def test_a_policy_that_keeps_nothing_is_refused() -> None:
     st.lists(st.integers(0, 3000), unique=True, max_size=60),
     st.tuples(*[st.integers(0, 5)] * 4).filter(any),
 )
-def test_the_newest_always_stays_and_no_more_than_the_policy_says(hours: list[int], numbers: tuple[int, ...]) -> None:
+def test_the_newest_backup_is_kept_and_no_more_than_the_policy_allows(
+    hours: list[int], numbers: tuple[int, ...]
+) -> None:
     entries = [entry(NOW - timedelta(hours=number)) for number in hours]
     planned = plan(entries, RetentionPolicy(*numbers), knows_writers=True, now=NOW)
     kept = [item.entry for item in planned.decisions if item.keep]
@@ -94,7 +98,7 @@ def test_the_newest_always_stays_and_no_more_than_the_policy_says(hours: list[in
 
 
 class Deleting:
-    """A store that notes what is deleted, in order."""
+    """Records the names of deleted objects, in order."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
@@ -103,7 +107,7 @@ class Deleting:
         self.names += names
 
 
-async def test_the_manifest_goes_first() -> None:
+async def test_the_manifest_is_deleted_first() -> None:
     old = replace(entry(NOW - timedelta(days=1)), objects=("cache.a.000000", "manifest.json", "table.b.000000"))
     store = Deleting()
     freed = await prune(store, decide([old, entry(NOW)], last=1))  # type: ignore[arg-type]

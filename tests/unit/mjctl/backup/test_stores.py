@@ -1,4 +1,4 @@
-"""What needs no service of the sources and of the target."""
+"""Tests the functions of tables, cache, database and destination that need no running service."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from mjctl.models.errors import ConflictError, UsageError
 from tests.unit.mjctl.conftest import MakeContract
 
 
-def test_equal_items_are_equal_bytes() -> None:
-    one = {"id": {"S": "a"}, "tags": {"SS": ["x", "y"]}, "deep": {"L": [{"M": {"n": {"NS": ["2", "1"]}}}]}}
+def test_equal_items_have_equal_records() -> None:
+    item = {"id": {"S": "a"}, "tags": {"SS": ["x", "y"]}, "deep": {"L": [{"M": {"n": {"NS": ["2", "1"]}}}]}}
     other = {"deep": {"L": [{"M": {"n": {"NS": ["1", "2"]}}}]}, "tags": {"SS": ["y", "x"]}, "id": {"S": "a"}}
-    assert tables.encode_item(one) == tables.encode_item(other)
-    assert tables.decode_item(tables.encode_item(one))["tags"] == {"SS": ["x", "y"]}
+    assert tables.encode_item(item) == tables.encode_item(other)
+    assert tables.decode_item(tables.encode_item(item))["tags"] == {"SS": ["x", "y"]}
     # A list keeps its order.
     assert tables.encode_item({"l": {"L": [{"N": "1"}, {"N": "2"}]}}) != tables.encode_item(
         {"l": {"L": [{"N": "2"}, {"N": "1"}]}}
     )
 
 
-def test_every_type_of_attribute_survives() -> None:
+def test_every_type_of_attribute_survives_encoding_and_decoding() -> None:
     item = {
         "s": {"S": "ä\n"},
         "n": {"N": "1.50"},
@@ -48,7 +48,7 @@ def test_every_type_of_attribute_survives() -> None:
     assert tables.decode_item(tables.encode_item(item)) == item
 
 
-def test_globs_choose_namespaces() -> None:
+def test_globs_select_namespaces() -> None:
     names = ["leaderboard", "lobby", "profile", "sessions"]
     assert cache.select(names, ["*"]) == names
     assert cache.select(names, ["*", "!leaderboard", "!profile"]) == ["lobby", "sessions"]
@@ -57,21 +57,21 @@ def test_globs_choose_namespaces() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 7, 100])
-async def test_lines_are_cut_wherever_the_pieces_end(size: int) -> None:
+async def test_lines_do_not_depend_on_the_size_of_the_pieces(size: int) -> None:
     data = b"a\t1\nbb\t\\N\n\nccc\\nd\t2\n"
     lines: list[bytes] = []
 
-    async def emit(found: list[bytes]) -> None:
-        lines.extend(found)
+    async def emit(batch: list[bytes]) -> None:
+        lines.extend(batch)
 
-    cutter = _Lines(emit)
+    splitter = _Lines(emit)
     for start in range(0, len(data), size):
-        await cutter.feed(data[start : start + size])
-    await cutter.end()
+        await splitter.feed(data[start : start + size])
+    await splitter.end()
     assert lines == [b"a\t1", b"bb\t\\N", b"", b"ccc\\nd\t2"]
 
 
-async def test_a_stream_gives_all_and_then_the_error() -> None:
+async def test_a_stream_yields_all_items_and_then_raises_the_error() -> None:
     async def produce(emit: Callable[[int], Awaitable[None]]) -> None:
         for number in range(20):
             await emit(number)
@@ -88,7 +88,7 @@ async def test_a_stream_gives_all_and_then_the_error() -> None:
     assert seen == list(range(20))
 
 
-async def test_a_stream_nobody_reads_stops_its_producer() -> None:
+async def test_a_closed_stream_stops_its_producer() -> None:
     stopped = asyncio.Event()
 
     async def produce(emit: Callable[[int], Awaitable[None]]) -> None:
@@ -105,32 +105,32 @@ async def test_a_stream_nobody_reads_stops_its_producer() -> None:
     assert stopped.is_set()
 
 
-def test_what_ends_soon_is_counted_and_not_compared() -> None:
+def test_records_that_expire_soon_are_counted_and_not_compared() -> None:
     clock = RestoreMoment(now_ms=1_000)
-    ends: dict[bytes, int | None] = {b"gone": 999, b"soon": 2_000, b"late": 10**12, b"stays": None}
-    archive, found = Tally(clock, ends.__getitem__), Tally(clock, ends.__getitem__)
-    assert archive.take(list(ends)) == [b"soon", b"late", b"stays"]
+    expiry: dict[bytes, int | None] = {b"expired": 999, b"soon": 2_000, b"late": 10**12, b"never": None}
+    archive, restored = Tally(clock, expiry.__getitem__), Tally(clock, expiry.__getitem__)
+    assert archive.take(list(expiry)) == [b"soon", b"late", b"never"]
     assert (archive.seen, archive.expired, archive.expiring, archive.durable.records) == (4, 1, 1, 2)
-    found.take([b"stays", b"late"])
-    assert found.equals(archive)
-    found.take([b"soon", b"soon"])
-    assert not found.equals(archive)
+    restored.take([b"never", b"late"])
+    assert restored.equals(archive)
+    restored.take([b"soon", b"soon"])
+    assert not restored.equals(archive)
 
 
 @pytest.mark.parametrize("name", ["", "Review", "a_b", "-a", "a.b", "x" * 16])
-def test_a_copy_has_a_plain_name(make_contract: MakeContract, name: str) -> None:
+def test_a_scratch_copy_with_an_invalid_name_is_refused(make_contract: MakeContract, name: str) -> None:
     with pytest.raises(UsageError):
         Destination(make_contract(), cast(RegionClients, None), name)
 
 
-def test_a_copy_has_names_of_its_own(make_contract: MakeContract) -> None:
+def test_a_scratch_copy_has_its_own_table_and_database_names(make_contract: MakeContract) -> None:
     copy = Destination(make_contract(), cast(RegionClients, None), "new-2")
     assert copy.table("matches") == "arena-test-scratch.new-2.matches"
     assert copy.database == "scratch_new_2"
 
 
-def test_a_look_at_the_same_moment_does_not_stop_a_writer(tmp_path: Path) -> None:
-    """`is_claimed` of another process holds the folder's lock for a moment, with every listing."""
+def test_a_listing_at_the_same_moment_does_not_stop_a_writer(tmp_path: Path) -> None:
+    # A listing calls `is_claimed`, which holds the lock of the backup's folder for a moment.
     store = DirectoryStore(tmp_path)
     (tmp_path / "b").mkdir()
     probe = os.open(tmp_path / "b", os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Tidying up ends although the user presses Ctrl-C again and again: real signals to a real process."""
+"""Tests with real signals to a real process that repeated Ctrl-C does not stop the clean-up work."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ def _run(how: str, more: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_all_regions_are_tidied_and_the_user_sees_why_it_takes_a_moment() -> None:
+def test_all_regions_are_cleaned_up_and_the_operator_sees_what_is_running() -> None:
     ran = _run("tidy", ', f"removing {name}", leaves="`mjctl backup discard` removes it"')
     assert ran.returncode == 130, ran.stderr
     assert sorted(ran.stdout.splitlines()) == ["removed one", "removed two"]
-    said = ran.stderr.splitlines()
-    assert said[:2] == ["removing one; please wait", "removing two; please wait"]
-    assert any(line.startswith("still removing two") and "mjctl backup discard" in line for line in said)
+    lines = ran.stderr.splitlines()
+    assert lines[:2] == ["removing one; please wait", "removing two; please wait"]
+    assert any(line.startswith("still removing two") and "mjctl backup discard" in line for line in lines)
 
 
-def test_a_shield_alone_would_not_do() -> None:
-    """The reason for `tidy`: if Python changes this, `tidy` can go."""
+def test_a_shield_alone_does_not_protect_the_clean_up() -> None:
+    """Shows why `tidy` exists. If a later Python makes this test fail, `tidy` can be removed."""
     assert _run("asyncio.shield").stdout == ""
 
 
 async def test_a_cancelled_write_has_ended_before_its_object_is_removed() -> None:
-    """A write runs in a thread, which a cancellation does not stop."""
+    # The write runs in a thread, and a cancellation does not stop a thread.
     written: list[str] = []
     begun = asyncio.Event()
     loop = asyncio.get_running_loop()

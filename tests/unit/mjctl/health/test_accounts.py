@@ -11,7 +11,7 @@ from mjctl.health.accounts import load_account, new_account, store_account
 from mjctl.models.errors import PermissionDeniedError
 
 
-def test_an_account_is_kept_privately_and_found_again(tmp_path: Path) -> None:
+def test_an_account_is_stored_in_a_private_file_and_loaded_again(tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     account = new_account(1, "pool-a")
     store_account(folder, 1, account)
@@ -22,12 +22,12 @@ def test_an_account_is_kept_privately_and_found_again(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["probe-1.json"]
 
 
-def test_an_account_of_a_pool_that_is_gone_is_not_used(tmp_path: Path) -> None:
+def test_an_account_of_an_earlier_user_pool_is_not_used(tmp_path: Path) -> None:
     store_account(tmp_path, 1, new_account(1, "pool-a"))
     assert load_account(tmp_path, 1, "pool-b") is None
 
 
-def test_a_damaged_file_counts_as_none(tmp_path: Path) -> None:
+def test_a_damaged_file_counts_as_no_account(tmp_path: Path) -> None:
     (tmp_path / "probe-1.json").write_text('{"email": ')
     assert load_account(tmp_path, 1, "pool-a") is None
 
@@ -40,7 +40,7 @@ def test_the_password_satisfies_the_pools_policy() -> None:
     assert any(c.isdigit() for c in password)
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PermissionDeniedError) as refused:
         store_account(tmp_path / "file", 1, new_account(1, "pool"))
@@ -48,7 +48,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_an_account_from_before_the_internal_group_is_not_used_again(tmp_path: Path) -> None:
-    """It is on the leaderboard. A new account takes its place, and is marked when it is made."""
+    # An older version created this account without the mark, so that it is on the leaderboard. A new account replaces
+    # it.
     old = asdict(new_account(1, "pool-a"))
     del old["internal"]
     (tmp_path / "probe-1.json").write_text(json.dumps(old))

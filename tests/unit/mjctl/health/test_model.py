@@ -12,28 +12,28 @@ from mjctl.models.errors import UsageError
     ("value", "status"),
     [(0, CheckStatus.PASS), (9.9, CheckStatus.PASS), (10, CheckStatus.WARN), (20, CheckStatus.FAIL)],
 )
-def test_a_bound_belongs_to_the_graver_side(value: float, status: CheckStatus) -> None:
+def test_a_value_equal_to_a_threshold_has_the_worse_status(value: float, status: CheckStatus) -> None:
     assert graded(value, warn=10, fail=20) is status
 
 
-def test_worst() -> None:
+def test_the_worst_of_several_statuses_is_returned() -> None:
     assert worst(()) is CheckStatus.PASS
     assert worst((CheckStatus.SKIP, CheckStatus.WARN, CheckStatus.PASS)) is CheckStatus.WARN
 
 
-def test_thresholds_take_overrides_and_leave_the_rest() -> None:
+def test_overrides_change_only_the_named_thresholds() -> None:
     bounds = Thresholds().with_overrides(["queue_depth_warn=5", "restart_window_seconds=2.5"])
     assert (bounds.queue_depth_warn, bounds.restart_window_seconds) == (5, 2.5)
     assert bounds.queue_depth_fail == Thresholds().queue_depth_fail
 
 
 @pytest.mark.parametrize("setting", ["nosuch=1", "queue_depth_warn", "queue_depth_warn=many"])
-def test_a_threshold_that_does_not_fit_is_refused(setting: str) -> None:
+def test_an_unknown_threshold_or_value_is_refused(setting: str) -> None:
     with pytest.raises(UsageError):
         Thresholds().with_overrides([setting])
 
 
-def test_the_document_holds_every_finding_under_its_region() -> None:
+def test_the_document_contains_every_finding_with_its_region() -> None:
     results = (
         CheckResult("redis", "us-east-1", CheckStatus.PASS, "fine", evidence={"role": "master"}),
         CheckResult("redis", "eu-west-1", CheckStatus.FAIL, "down", hint="look"),
@@ -55,7 +55,7 @@ PASS, WARN, FAIL, SKIP = CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL, C
 
 
 @pytest.mark.parametrize(
-    ("found", "healthy", "unobserved"),
+    ("observations", "healthy", "unobserved"),
     [
         ([("a", PASS, False), ("a", SKIP, False)], True, ()),
         ([("a", WARN, False)], True, ()),
@@ -67,10 +67,10 @@ PASS, WARN, FAIL, SKIP = CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL, C
     ],
 )
 def test_a_region_that_was_not_observed_is_not_healthy(
-    found: list[tuple[str, CheckStatus, bool]], healthy: bool, unobserved: tuple[str, ...]
+    observations: list[tuple[str, CheckStatus, bool]], healthy: bool, unobserved: tuple[str, ...]
 ) -> None:
     results = tuple(
-        CheckResult("x", region, status, "said", throttled=throttled) for region, status, throttled in found
+        CheckResult("x", region, status, "said", throttled=throttled) for region, status, throttled in observations
     )
     report = HealthReport("prod", "2026-11-29T12:00:00+00:00", 0.1, results)
     assert (report.healthy, health_fields(report)["healthy"], report.unobserved) == (healthy, healthy, unobserved)

@@ -13,40 +13,40 @@ def result(name: str, status: CheckStatus, region: str = "us-east-1", **evidence
 
 def samples(*results: CheckResult) -> dict[tuple[str, ...], float]:
     report = HealthReport("prod", "2026-11-24T12:00:00+00:00", 1.5, results)
-    found = {}
+    values = {}
     for family in text_string_to_metric_families(render(report)):
         for sample in family.samples:
             labels = [sample.labels[name] for name in ("region", "check", "figure") if name in sample.labels]
             assert sample.labels["environment"] == "prod"
-            found[(sample.name, *labels)] = sample.value
-    return found
+            values[(sample.name, *labels)] = sample.value
+    return values
 
 
 def test_every_status_is_a_number_that_an_alert_can_compare() -> None:
-    found = samples(
+    values = samples(
         result("a", CheckStatus.PASS),
         result("b", CheckStatus.WARN),
         result("c", CheckStatus.FAIL, "eu-west-1"),
         result("d", CheckStatus.SKIP, "eu-west-1"),
     )
-    status = {key[1:]: value for key, value in found.items() if key[0] == "mjctl_health_check_status"}
+    status = {key[1:]: value for key, value in values.items() if key[0] == "mjctl_health_check_status"}
     assert status == {
         ("us-east-1", "a"): 0,
         ("us-east-1", "b"): 1,
         ("eu-west-1", "c"): 2,
         ("eu-west-1", "d"): -1,
     }
-    assert found["mjctl_health_region_status", "us-east-1"] == 1
-    assert found["mjctl_health_region_status", "eu-west-1"] == 2
-    assert found["mjctl_health_check_duration_seconds", "us-east-1", "a"] == 0.25
-    assert found["mjctl_health_started_timestamp_seconds",] == 1795521600
-    assert found["mjctl_health_duration_seconds",] == 1.5
+    assert values["mjctl_health_region_status", "us-east-1"] == 1
+    assert values["mjctl_health_region_status", "eu-west-1"] == 2
+    assert values["mjctl_health_check_duration_seconds", "us-east-1", "a"] == 0.25
+    assert values["mjctl_health_started_timestamp_seconds",] == 1795521600
+    assert values["mjctl_health_duration_seconds",] == 1.5
 
 
 def test_only_numbers_of_the_evidence_are_figures() -> None:
     evidence = {"memory_percent": 42.5, "keys": 7, "healthy": True, "zone": "a", "none": None, "list": [1]}
-    found = samples(result("redis", CheckStatus.PASS, **evidence))
-    figures = {key[3]: value for key, value in found.items() if key[0] == "mjctl_health_figure"}
+    values = samples(result("redis", CheckStatus.PASS, **evidence))
+    figures = {key[3]: value for key, value in values.items() if key[0] == "mjctl_health_figure"}
     assert figures == {"memory_percent": 42.5, "keys": 7}
 
 
@@ -55,11 +55,12 @@ def test_a_name_with_special_characters_survives() -> None:
     assert samples(result(odd, CheckStatus.PASS))["mjctl_health_check_status", "us-east-1", odd] == 0
 
 
-def test_an_alert_can_tell_what_keeps_players_from_playing() -> None:
+def test_an_alert_can_select_the_failures_that_players_notice() -> None:
     login = CheckResult("login", "us-east-1", CheckStatus.FAIL, "refused", severity=Severity.CRITICAL)
     text = render(HealthReport("prod", "2026-11-24T12:00:00+00:00", 1.5, (login, result("backup", CheckStatus.FAIL))))
-    (status,) = [one for one in text_string_to_metric_families(text) if one.name == "mjctl_health_check_status"]
-    assert {one.labels["check"]: one.labels["severity"] for one in status.samples} == {
+    families = text_string_to_metric_families(text)
+    (status,) = [family for family in families if family.name == "mjctl_health_check_status"]
+    assert {sample.labels["check"]: sample.labels["severity"] for sample in status.samples} == {
         "login": "critical",
         "backup": "major",
     }

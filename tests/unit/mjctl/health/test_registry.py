@@ -1,4 +1,4 @@
-"""How grave the failure of each check is."""
+"""Tests the severity of each check."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ MANAGED = {
 }
 
 
-def test_what_keeps_players_from_playing_is_critical_and_a_missing_spare_is_not(make_contract: MakeContract) -> None:
+def test_a_check_is_critical_if_its_failure_stops_players_from_playing(make_contract: MakeContract) -> None:
     contract = make_contract(
         target="aws",
         fleet={"kind": "ecs", "cluster": "arena-test", "service": "arena-test-game"},
         backup={"vault_name": "arena-test-us-east-1"},
         managed=MANAGED,
     )
-    found: dict[Severity, set[str]] = {severity: set() for severity in Severity}
+    names: dict[Severity, set[str]] = {severity: set() for severity in Severity}
     for check in checks_for(contract):
-        found[check.severity].add(check.name)
-    assert found[Severity.CRITICAL] == {
+        names[check.severity].add(check.name)
+    assert names[Severity.CRITICAL] == {
         *("api", "login", "match", "redis", "cache", "database", "table/matches", "identity", "key/data"),
         *("service", "targets", "gateway", "certificate", "cdn", "dns", "function/api"),
     }
-    assert found[Severity.MAJOR] == {
+    assert names[Severity.MAJOR] == {
         *("zones", "scaling", "database-regions", "queue/persistence", "dead-letters/persistence", "topic/events"),
         *("function/persistence", "dead-letters/function-api", "firewall", "backup"),
     }
-    assert found[Severity.MINOR] == {"alarms", "alarm-topic"}
+    assert names[Severity.MINOR] == {"alarms", "alarm-topic"}

@@ -24,9 +24,9 @@ async def context(make_contract: MakeContract, tmp_path: Path) -> AsyncIterator[
     contract = make_contract()
     async with aiohttp.ClientSession() as http:
         with RegionClients(contract, timeout_seconds=1, attempts=1) as clients:
-            made = RegionContext(contract, clients, http, Thresholds(), tmp_path)
-            yield made
-            await made.close()
+            context = RegionContext(contract, clients, http, Thresholds(), tmp_path)
+            yield context
+            await context.close()
 
 
 async def hang(_: RegionContext) -> Finding:
@@ -38,14 +38,14 @@ async def fine(_: RegionContext) -> Finding:
     return passed("fine", value=1)
 
 
-async def test_a_check_that_hangs_fails_by_its_own_timeout(context: RegionContext) -> None:
+async def test_a_check_that_hangs_fails_at_its_time_limit(context: RegionContext) -> None:
     result = await run_check(Check("slow", hang, timeout_seconds=0.01), context)
     assert result.status is CheckStatus.FAIL
     assert "0.01 s" in result.summary
     assert result.hint
 
 
-async def test_an_error_for_people_keeps_its_hint(context: RegionContext) -> None:
+async def test_a_finding_keeps_the_hint_of_an_error(context: RegionContext) -> None:
     async def check(_: RegionContext) -> Finding:
         raise NotFoundError("no such table", hint="look there")
 
@@ -53,7 +53,7 @@ async def test_an_error_for_people_keeps_its_hint(context: RegionContext) -> Non
     assert (result.status, result.summary, result.hint) == (CheckStatus.FAIL, "no such table", "look there")
 
 
-async def test_what_does_not_answer_is_named_with_its_address_only(context: RegionContext) -> None:
+async def test_a_finding_names_the_address_of_a_service_that_does_not_answer(context: RegionContext) -> None:
     async def check(context: RegionContext) -> Finding:
         raise unreachable(context.contract, "Redis", "redis://127.0.0.1:1", OSError("refused"))
 
@@ -63,7 +63,7 @@ async def test_what_does_not_answer_is_named_with_its_address_only(context: Regi
     assert "mjctl health" not in (result.hint or "")
 
 
-async def test_a_faulty_check_is_a_finding_and_not_a_crash(context: RegionContext) -> None:
+async def test_a_bug_in_a_check_becomes_a_finding(context: RegionContext) -> None:
     async def check(_: RegionContext) -> Finding:
         raise ZeroDivisionError("oops")
 
@@ -72,32 +72,32 @@ async def test_a_faulty_check_is_a_finding_and_not_a_crash(context: RegionContex
     assert result.evidence == {"error": "ZeroDivisionError"}
 
 
-async def test_a_hung_check_does_not_hold_back_the_others(
+async def test_a_check_that_hangs_does_not_delay_other_checks(
     make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checks = [Check("hung", hang, timeout_seconds=1), Check("a", fine), Check("b", fine)]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
-    heard: list[str] = []
+    reported: list[str] = []
     contracts = {name: make_contract(name) for name in ("us-east-1", "eu-west-1")}
     report = await run_health(
-        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: heard.append(result.name)
+        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: reported.append(result.name)
     )
-    assert heard[-2:] == ["hung", "hung"]
-    assert sorted(heard[:-2]) == ["a", "a", "b", "b"]
+    assert reported[-2:] == ["hung", "hung"]
+    assert sorted(reported[:-2]) == ["a", "a", "b", "b"]
     assert [item.name for item in report.results] == ["hung", "a", "b"] * 2
     assert report.status is CheckStatus.FAIL
     assert report.count(CheckStatus.PASS, "eu-west-1") == 2
 
 
-async def test_what_checks_share_is_made_once_and_survives_a_timeout(context: RegionContext) -> None:
-    made = 0
+async def test_a_shared_value_is_computed_once_and_survives_a_timeout(context: RegionContext) -> None:
+    calls = 0
     release = asyncio.Event()
 
     async def make() -> int:
-        nonlocal made
-        made += 1
+        nonlocal calls
+        calls += 1
         await release.wait()
-        return made
+        return calls
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -149,7 +149,7 @@ def test_select_takes_globs_over_names_and_kinds() -> None:
     assert select(checks, []) == checks
 
 
-async def test_a_name_that_fits_no_check_is_refused_with_the_names_there_are(
+async def test_an_unknown_check_is_refused_and_the_error_lists_the_checks(
     make_contract: MakeContract, tmp_path: Path
 ) -> None:
     with pytest.raises(NotFoundError) as refused:
@@ -157,9 +157,7 @@ async def test_a_name_that_fits_no_check_is_refused_with_the_names_there_are(
     assert "dead-letters/persistence" in (refused.value.hint or "")
 
 
-async def test_a_region_of_which_nothing_answers_fails_in_every_part(
-    make_contract: MakeContract, tmp_path: Path
-) -> None:
+async def test_every_check_fails_in_a_region_that_does_not_answer(make_contract: MakeContract, tmp_path: Path) -> None:
     (tmp_path / "database.json").touch(mode=0o600)
     (tmp_path / "database.json").write_text('{"password": "x"}')
     report = await run_health("test", {"us-east-1": make_contract()}, {"us-east-1": tmp_path / "private"})
@@ -168,57 +166,57 @@ async def test_a_region_of_which_nothing_answers_fails_in_every_part(
     assert not [item for item in report.results if "check itself failed" in item.summary]
 
 
-async def test_a_dependency_that_hangs_in_one_of_ten_regions_delays_nobody_else(
+async def test_a_dependency_that_hangs_in_one_of_ten_regions_does_not_delay_other_checks(
     make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes the connection and never answers; 20 checks a region, more than run at a time."""
+    # The dependency accepts the connection and never answers. A region has 20 checks, and only 16 run at a time.
     accepted: list[asyncio.StreamWriter] = []
     dependency = await asyncio.start_server(lambda _, writer: accepted.append(writer), "127.0.0.1", 0)
     port = dependency.sockets[0].getsockname()[1]
 
-    async def ask(context: RegionContext) -> Finding:
+    async def query(context: RegionContext) -> Finding:
         if context.contract.region != "region-3":
             return passed("answers")
         async with context.http.get(f"http://127.0.0.1:{port}/") as answer:
             return passed(str(answer.status))
 
-    checks = [Check("hangs", ask, timeout_seconds=2), *(Check(f"part/{number}", fine) for number in range(19))]
+    checks = [Check("hangs", query, timeout_seconds=2), *(Check(f"part/{number}", fine) for number in range(19))]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
-    heard: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     contracts = {f"region-{number}": make_contract(f"region-{number}") for number in range(10)}
     async with dependency:
         report = await run_health(
             "test",
             contracts,
             dict.fromkeys(contracts, tmp_path),
-            on_result=lambda result: heard.append((result.region, result.name)),
+            on_result=lambda result: reported.append((result.region, result.name)),
         )
         for writer in accepted:
             writer.close()
     assert accepted
-    assert len(heard) == 200
-    assert heard[-1] == ("region-3", "hangs")
+    assert len(reported) == 200
+    assert reported[-1] == ("region-3", "hangs")
     failing = [(item.region, item.summary) for item in report.results if item.status is CheckStatus.FAIL]
     assert failing == [("region-3", "no answer within 2 s")]
 
 
-async def test_a_region_whose_parts_all_hang_takes_nobodys_turn(
+async def test_a_region_that_hangs_does_not_delay_the_checks_of_other_regions(
     make_contract: MakeContract, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ask(context: RegionContext) -> Finding:
+    async def query(context: RegionContext) -> Finding:
         return await (hang if context.contract.region == "lost" else fine)(context)
 
-    checks = [Check(f"part/{number}", ask, timeout_seconds=1) for number in range(40)]
+    checks = [Check(f"part/{number}", query, timeout_seconds=1) for number in range(40)]
     monkeypatch.setattr(runner, "checks_for", lambda _contract: checks)
-    heard: list[str] = []
+    reported: list[str] = []
     contracts = {name: make_contract(name) for name in ("lost", "well")}
     await run_health(
-        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: heard.append(result.region)
+        "test", contracts, dict.fromkeys(contracts, tmp_path), on_result=lambda result: reported.append(result.region)
     )
-    assert heard == ["well"] * 40 + ["lost"] * 40
+    assert reported == ["well"] * 40 + ["lost"] * 40
 
 
-async def test_what_was_throttled_was_not_looked_at(context: RegionContext) -> None:
+async def test_a_throttled_check_says_that_the_part_was_not_checked(context: RegionContext) -> None:
     async def check(_: RegionContext) -> Finding:
         raise ThrottledError("AWS throttles the call", hint="wait")
 

@@ -1,4 +1,4 @@
-"""A health check repeats an AWS call that failed at once, and does not wait twice for an API that hangs."""
+"""Tests that a health check repeats an AWS call that failed at once, but not a call that timed out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ MakeContract = Callable[..., Contract]
 
 @asynccontextmanager
 async def api(*behaviours: str) -> AsyncIterator[tuple[str, list[str]]]:
-    """An AWS whose nth connection behaves as the nth of `behaviours`: `reset`, `broken` (500), `hang` or `answer`."""
+    """Serve an emulated AWS whose connections behave in turn as `behaviours` says.
+
+    Args:
+        behaviours: `reset`, `broken` (status 500), `hang` or `answer`, for each connection. The last behaviour repeats.
+
+    Yields:
+        The URL, and the list of the behaviours that connections have met.
+    """
     seen: list[str] = []
     connections: set[asyncio.Task[None] | None] = set()
 
@@ -35,7 +42,7 @@ async def api(*behaviours: str) -> AsyncIterator[tuple[str, list[str]]]:
                 linger = struct.pack("ii", 1, 0)
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             elif behaviour == "hang":
-                await reader.read()  # until the client gives up
+                await reader.read()  # Returns when the client closes the connection.
             else:
                 status = b"500 Oops" if behaviour == "broken" else b"200 OK"
                 writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
@@ -57,21 +64,21 @@ def contract_at(make_contract: MakeContract, url: str) -> Contract:
 
 
 @pytest.mark.parametrize("first", ["reset", "broken"])
-async def test_one_failure_is_repeated(make_contract: MakeContract, first: str) -> None:
+async def test_a_call_is_repeated_after_one_failure(make_contract: MakeContract, first: str) -> None:
     async with api(first, "answer") as (url, seen):
         with runner._clients(contract_at(make_contract, url)) as clients:
             await clients.call("dynamodb", "list_tables")
     assert seen == [first, "answer"]
 
 
-async def test_two_failures_are_an_error(make_contract: MakeContract) -> None:
+async def test_a_call_that_fails_twice_is_an_error(make_contract: MakeContract) -> None:
     async with api("reset") as (url, seen):
         with runner._clients(contract_at(make_contract, url)) as clients, pytest.raises(UnreachableError):
             await clients.call("dynamodb", "list_tables")
     assert seen == ["reset", "reset"]
 
 
-async def test_an_api_that_hangs_is_named_before_the_check_ends(
+async def test_the_error_names_an_api_that_hangs_before_the_check_times_out(
     make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_AWS_TIMEOUT_SECONDS", 0.3)

@@ -14,7 +14,7 @@ def _without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(players, "_RETRY_SECONDS", 0)
 
 
-async def test_a_limit_is_waited_out_and_counted() -> None:
+async def test_a_call_is_repeated_after_too_many_requests_and_counted() -> None:
     answers = iter([ApiError(429, "too_many_requests", ""), ApiError(429, "too_many_requests", ""), "in"])
 
     async def call() -> str:
@@ -29,7 +29,7 @@ async def test_a_limit_is_waited_out_and_counted() -> None:
     assert len(tally.api_ms["login"]) == 1
 
 
-async def test_a_busy_region_is_waited_out() -> None:
+async def test_a_call_is_repeated_while_the_region_is_busy() -> None:
     answers = iter([ApiError(503, "busy", "many"), "ticket"])
 
     async def call() -> str:
@@ -44,7 +44,7 @@ async def test_a_busy_region_is_waited_out() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 401, 503])
-async def test_any_other_refusal_is_raised_at_once(status: int) -> None:
+async def test_any_other_error_is_raised_at_once(status: int) -> None:
     calls = 0
 
     async def call() -> None:
@@ -57,7 +57,7 @@ async def test_any_other_refusal_is_raised_at_once(status: int) -> None:
     assert calls == 1
 
 
-async def test_a_limit_that_never_ends_is_an_error_at_last() -> None:
+async def test_a_call_is_not_repeated_without_end() -> None:
     async def call() -> None:
         raise ApiError(429, "too_many_requests", "")
 

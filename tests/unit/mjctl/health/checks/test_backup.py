@@ -1,4 +1,4 @@
-"""When a missing backup is a failure, and when a backup does not count."""
+"""Tests when a missing backup is a failure, and which backups do not count."""
 
 from __future__ import annotations
 
@@ -23,17 +23,22 @@ KEY = "arn:aws:kms:::key/1"
 
 
 class FakeAws:
-    """Tables and a cluster that were made `age` seconds ago, and keys in a state."""
+    """Answers with the creation times of tables and a cluster, and with the states of keys.
+
+    Attributes:
+        age: name of a table or cluster -> its age in seconds; `*` for all others.
+        keys: ARN of a key -> its state.
+    """
 
     def __init__(self, age: dict[str, float], keys: dict[str, str]) -> None:
         self.age, self.keys = age, keys
 
-    def _made(self, name: str) -> datetime:
+    def _created_at(self, name: str) -> datetime:
         return datetime.now(UTC) - timedelta(seconds=self.age.get(name, self.age["*"]))
 
     async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         if operation == "describe_table":
-            return {"Table": {"CreationDateTime": self._made(parameters["TableName"])}}
+            return {"Table": {"CreationDateTime": self._created_at(parameters["TableName"])}}
         assert operation == "describe_key"
         if parameters["KeyId"] not in self.keys:
             raise NotFoundError("no such key")
@@ -41,7 +46,7 @@ class FakeAws:
 
     async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         assert operation == "describe_db_clusters"
-        return {"DBClusters": [{"ClusterCreateTime": self._made(parameters["DBClusterIdentifier"])}]}
+        return {"DBClusters": [{"ClusterCreateTime": self._created_at(parameters["DBClusterIdentifier"])}]}
 
 
 @pytest.fixture
@@ -77,40 +82,40 @@ def look(make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def point(resource: str, age: float = 3_600, key: str | None = KEY) -> ManagedBackup:
-    made = datetime.now(UTC) - timedelta(seconds=age)
-    return ManagedBackup("backup", resource, f"point-{resource[-1]}", "completed", made, 1, {"key": key})
+    created_at = datetime.now(UTC) - timedelta(seconds=age)
+    return ManagedBackup("backup", resource, f"point-{resource[-1]}", "completed", created_at, 1, {"key": key})
 
 
-async def test_no_backup_at_all_is_a_failure_once_the_region_is_older_than_the_promise(look: Any) -> None:
-    found = await look([])
-    assert found.status == "fail"
-    assert found.summary == "no backup of table/m, table/p, db, a backup is due every 24 h"
+async def test_a_region_without_a_backup_fails_when_it_is_older_than_the_recovery_point_objective(look: Any) -> None:
+    finding = await look([])
+    assert finding.status == "fail"
+    assert finding.summary == "no backup of table/m, table/p, db, a backup is due every 24 h"
 
 
 async def test_a_new_region_has_time_until_its_first_backup(look: Any) -> None:
-    found = await look([], age=DAY / 4)
-    assert found.status == "warn"
-    assert "the first backup is due within 18 h" in found.summary
-    assert found.evidence["due_in_seconds"] == pytest.approx(0.75 * DAY, abs=60)
+    finding = await look([], age=DAY / 4)
+    assert finding.status == "warn"
+    assert "the first backup is due within 18 h" in finding.summary
+    assert finding.evidence["due_in_seconds"] == pytest.approx(0.75 * DAY, abs=60)
 
 
 @pytest.mark.parametrize(("age", "status"), [(10 * DAY, "fail"), (3_600.0, "warn")])
-async def test_one_store_without_a_backup_is_judged_by_its_own_age(look: Any, age: float, status: str) -> None:
-    found = await look([point(STORES[0]), point(CLUSTER)], ages={TABLES["p"]["name"]: age})
-    assert found.status == status
-    assert found.evidence["missing"] == ["table/p"]
+async def test_a_store_without_a_backup_fails_by_the_age_of_that_store(look: Any, age: float, status: str) -> None:
+    finding = await look([point(STORES[0]), point(CLUSTER)], ages={TABLES["p"]["name"]: age})
+    assert finding.status == status
+    assert finding.evidence["missing"] == ["table/p"]
 
 
-async def test_every_store_with_a_young_backup_passes(look: Any) -> None:
+async def test_a_region_passes_if_every_store_has_a_recent_backup(look: Any) -> None:
     assert (await look([point(store) for store in STORES])).status == "pass"
 
 
 @pytest.mark.parametrize("keys", [{}, {KEY: "Disabled"}, {KEY: "PendingDeletion"}])
 async def test_recovery_points_whose_key_cannot_be_used_do_not_count(look: Any, keys: dict[str, str]) -> None:
-    found = await look([point(store) for store in STORES], keys=keys)
-    assert found.status == "fail"
-    assert KEY in found.summary
-    assert found.evidence["cannot_be_opened"]
+    finding = await look([point(store) for store in STORES], keys=keys)
+    assert finding.status == "fail"
+    assert KEY in finding.summary
+    assert finding.evidence["cannot_be_opened"]
 
 
 def portable(key: str) -> Any:
@@ -118,25 +123,25 @@ def portable(key: str) -> Any:
     return SimpleNamespace(backup_id="b1", created_at=datetime.now(UTC), signed=signed)
 
 
-async def test_a_portable_backup_stands_for_every_store(look: Any) -> None:
-    found = await look([], portable=portable(KEY))
-    assert found.status == "pass", found
+async def test_a_portable_backup_counts_for_every_store(look: Any) -> None:
+    finding = await look([], portable=portable(KEY))
+    assert finding.status == "pass", finding
 
 
 @pytest.mark.parametrize(
-    ("key", "keys", "said"),
+    ("key", "keys", "reason"),
     [
         (KEY, {}, f"its key {KEY} is gone"),
         (KEY, {KEY: "PendingDeletion"}, "cannot be used: PendingDeletion"),
         ("arn:aws:kms:::key/of-the-region-before", {KEY: "Enabled"}, "another key than the region has now"),
     ],
 )
-async def test_a_portable_backup_that_cannot_be_opened_is_no_backup(
-    look: Any, key: str, keys: dict[str, str], said: str
+async def test_a_portable_backup_that_cannot_be_decrypted_does_not_count(
+    look: Any, key: str, keys: dict[str, str], reason: str
 ) -> None:
-    found = await look([], portable=portable(key), keys=keys)
-    assert found.status == "fail"
-    assert said in found.summary
+    finding = await look([], portable=portable(key), keys=keys)
+    assert finding.status == "fail"
+    assert reason in finding.summary
     local = await look([], portable=portable(key), keys=keys, target="local")
-    assert local.status == "warn", "a region on a laptop carries no promise"
-    assert said in local.summary
+    assert local.status == "warn", "no players depend on the backups of a local region"
+    assert reason in local.summary
