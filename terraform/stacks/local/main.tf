@@ -70,9 +70,9 @@ resource "terraform_data" "supervisor" {
   }
 }
 
-# The keys and certificates are files in the region's folder `secrets`. The Terraform state contains none of them.
-# They remain when TLS is switched off, so that a client that trusts the authority still trusts it when TLS is
-# switched on again.
+# The keys and certificates are files in the region's folder `secrets`. The Terraform state contains no key and no
+# certificate. The files remain when TLS is switched off. A client that trusts the authority therefore still trusts the
+# authority when TLS is switched on again.
 resource "terraform_data" "certificates" {
   count = var.tls ? 1 : 0
 
