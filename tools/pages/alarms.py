@@ -1,0 +1,105 @@
+"""Generates docs/alarms.md from the alarms that the Terraform code defines.
+
+The module reads the subset of HCL that `terraform/modules/observability/main.tf` and `terraform/stacks/edge/main.tf`
+use. docs/runbooks.md is written by hand and has a heading for each alarm. tests/unit/tools/pages/test_alarms.py
+compares the headings with the alarms.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.pages.markdown import anchor, head, table
+
+_ROOT = Path(__file__).parents[2]
+OBSERVABILITY = _ROOT / "terraform" / "modules" / "observability" / "main.tf"
+EDGE = _ROOT / "terraform" / "stacks" / "edge" / "main.tf"
+_INTRODUCTION = """
+CloudWatch alarms of an environment on AWS. Each region has the alarms of the module `observability`, and the stack
+`edge` has `distribution-5xx`. The name of an alarm is `PROJECT-ENVIRONMENT-` and the name in this table. Words in
+capitals stand for a node, a function, a queue or a table. All alarms go to the SNS topic `PROJECT-ENVIRONMENT-alarms`,
+and from there to the addresses in `aws.notify_emails`. `mjctl health` fails the check `alarms` while an alarm is on.
+
+[Runbooks](runbooks.md) has the steps for each alarm. A local region has no alarms: `mjctl health` checks the same
+parts.
+"""
+_ALARM = re.compile(
+    r'(?:"(?P<quoted>[^"]+)"|(?P<bare>[\w-]+))\s*=>?\s*\{\s*namespace\s*=\s*"(?P<rest>.*?)\}\s*$', re.M | re.S
+)
+_EDGE_ALARM = re.compile(r'^resource "aws_cloudwatch_metric_alarm" "\w+" \{\n(?P<body>.*?)^\}', re.M | re.S)
+_DEFAULTS = {"statistic": "Average", "threshold": "0", "period": "60", "evaluations": "2"}
+# The names in the edge stack, and the names of the same values in the module.
+_EDGE_NAMES = {"metric_name": "metric", "evaluation_periods": "evaluations", "comparison_operator": "comparison"}
+_ABOVE, _BELOW = "GreaterThanThreshold", "LessThanThreshold"
+# The word that stands for a value, by the first word of the alarm's name.
+_PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "table": "TABLE"}
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """Describes one alarm, or a group of alarms with the same condition.
+
+    Attributes:
+        name: the name without the prefix of the environment; a word in capitals stands for a value.
+        metric: namespace and name of the metric.
+        condition: the condition under which the alarm is on, in words.
+        silent: whether missing data turns the alarm on.
+    """
+
+    name: str
+    metric: str
+    condition: str
+    silent: bool
+
+
+def page() -> str:
+    """Return the whole page."""
+    rows = [
+        (
+            f"[`{alarm.name}`](runbooks.md#{anchor(alarm.name)})",
+            f"`{alarm.metric}`",
+            alarm.condition,
+            "on" if alarm.silent else "off",
+        )
+        for alarm in alarms()
+    ]
+    return "\n".join([head("Alarms", _INTRODUCTION), table(("alarm", "metric", "on when", "without data"), rows)])
+
+
+def alarms() -> list[Alarm]:
+    """Return the alarms of the region stack and the edge stack, by name."""
+    return sorted([*_of_regions(), *_of_the_edge()], key=lambda alarm: alarm.name)
+
+
+def _of_regions() -> Iterator[Alarm]:
+    for match in _ALARM.finditer(OBSERVABILITY.read_text(encoding="utf-8")):
+        values = dict(re.findall(r'(\w+)\s*=\s*"?([^",}\n]+)"?', f'namespace = "{match["rest"]}'))
+        yield _alarm(_name(match["quoted"] or match["bare"]), values)
+
+
+def _of_the_edge() -> Iterator[Alarm]:
+    for match in _EDGE_ALARM.finditer(EDGE.read_text(encoding="utf-8")):
+        body: dict[str, str] = dict(re.findall(r'^  (\w+)\s*= "?([^"\n]+)"?$', match["body"], re.M))
+        values = {_EDGE_NAMES.get(name, name): value for name, value in body.items()}
+        yield _alarm(body["alarm_name"].removeprefix("${local.name}-"), values)
+
+
+def _name(key: str) -> str:
+    return re.sub(r"\$\{\w+\}", _PLACEHOLDERS.get(key.split("-", maxsplit=1)[0], ""), key)
+
+
+def _alarm(name: str, values: dict[str, str]) -> Alarm:
+    chosen = {key: values.get(key, default).strip() for key, default in _DEFAULTS.items()}
+    side = "below" if values.get("comparison", _ABOVE) == _BELOW else "above"
+    threshold = "the smallest number of tasks" if "minimum_tasks" in chosen["threshold"] else chosen["threshold"]
+    count = int(chosen["evaluations"])
+    periods = f"in {count} periods of {chosen['period']} s" if count > 1 else f"in {chosen['period']} s"
+    return Alarm(
+        name=name,
+        metric=f"{values['namespace']} {values['metric']}",
+        condition=f"{chosen['statistic'].lower()} {side} {threshold} {periods}",
+        silent=values.get("missing") == "breaching",
+    )
