@@ -59,8 +59,8 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
         (
             "Wait, or repeat the command with `--lock-timeout SECONDS`.",
             "If that run was killed on another machine, its lock expires after two minutes.",
-            "`mjctl unlock --region REGION` removes the lock that Terraform has left in a state. It refuses while a run "
-            "still works on the region.",
+            "`mjctl unlock --region REGION` removes the lock that Terraform has left in a state. It refuses while a "
+            "run still works on the region.",
         ),
     ),
     ExitCode.CONFIG: (
@@ -119,8 +119,8 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     ExitCode.VERIFICATION: (
-        "The command has done its work, but a check of the result failed. For example, a backup could not be proven, SQS "
-        "refused messages, or a load test found wrong results.",
+        "The command has done its work, but a check of the result failed. For example, a backup could not be proven, "
+        "SQS refused messages, or a load test found wrong results.",
         (
             "The report names the part that failed, for example `not proven: database`.",
             "After `mjctl queue redrive`: the refused messages are still in the dead-letter queue. "
