@@ -1,4 +1,4 @@
-"""The outermost function: the only place that turns errors into words and exit codes."""
+"""The entry point of the command `mjctl`, and the only place that converts errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -19,27 +19,28 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Entry point of the console script `mjctl`."""
+    """Run the console script `mjctl` and exit with the command's exit code."""
     signal.signal(signal.SIGTERM, _as_ctrl_c)
     streams = protect_standard_streams()
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        # Before the command had begun (modules were being read), or while it was already ending.
+        # Ctrl-C came while Python imported the modules before the command, or while the command was ending.
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         code = ExitCode.INTERRUPTED
     failure = streams.finish()
     if failure is not None:
-        # After the work: a result that could not be written must not look like a success.
+        # The command succeeded, but its result could not be written. The exit code must not say success.
         print(f"error: cannot write to stdout: {failure.strerror}", file=sys.stderr)  # noqa: T201
         code = code or ExitCode.PERMISSION
     sys.exit(code)
 
 
 def _as_ctrl_c(*_: object) -> None:
-    """SIGTERM, which a pipeline sends to stop a job, ends a command as Ctrl-C does.
+    """Handle SIGTERM, which a pipeline sends to stop a job, as Ctrl-C.
 
-    A shell starts background jobs with SIGINT ignored, and Python then has no handler for it.
+    A shell starts background jobs with SIGINT ignored. Python then has no handler for SIGINT, so install Python's
+    default handler first.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -47,7 +48,11 @@ def _as_ctrl_c(*_: object) -> None:
 
 
 def run(argv: list[str]) -> int:
-    """Run one command line and return its exit code; nothing below this function decides on codes."""
+    """Run a command line and return its exit code.
+
+    Args:
+        argv: The arguments after `mjctl`.
+    """
     from typer import Abort, TyperException
 
     from mjctl.cli.app import tree
@@ -66,7 +71,7 @@ def run(argv: list[str]) -> int:
     begin()
     code: int = ExitCode.OK
     try:
-        # Typer swallows a KeyboardInterrupt and returns the code it would exit with.
+        # Typer catches a KeyboardInterrupt and returns the exit code for it.
         if tree()(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:
@@ -92,7 +97,7 @@ def _report(argv: list[str], error: MjctlError) -> int:
 
 
 def _refuse(argv: list[str], error: TyperException) -> int:
-    """Report what the parser found wrong as every other error. A group without a command shows its help instead."""
+    """Report an error of the command line's parser like every other error. A group without a command shows its help."""
     from mjctl.models.errors import UsageError
 
     context = getattr(error, "ctx", None)
@@ -103,11 +108,12 @@ def _refuse(argv: list[str], error: TyperException) -> int:
         if not _wants_json(argv):
             return ExitCode.USAGE
         message = "no command was given"
-    return _report(argv, UsageError(message.strip().rstrip("."), hint=f"`{command} --help` shows what is possible"))
+    hint = f"`{command} --help` shows the arguments and options"
+    return _report(argv, UsageError(message.strip().rstrip("."), hint=hint))
 
 
 def _internal(argv: list[str], error: Exception) -> int:
-    """A fault of our own: the traceback goes to a private file, the person gets one screen."""
+    """Report a fault of mjctl: the traceback goes to a private file, and the operator sees a short error."""
     import tempfile
     import traceback
 
@@ -120,14 +126,17 @@ def _internal(argv: list[str], error: Exception) -> int:
         ) as log:
             log.write("".join(traceback.format_exception(error)))
             where = log.name
-    except OSError as refused:
-        where = f"no folder for temporary files takes the details: {refused.strerror}"
+    except OSError as failure:
+        where = f"the traceback could not be written to a temporary file: {failure.strerror}"
     what = f"mjctl itself has failed: {type(error).__name__}"
-    return _report(argv, MjctlError(what, where=where, hint="please report it with that file"))
+    return _report(argv, MjctlError(what, where=where, hint="report this error with that file"))
 
 
 def _wants_json(argv: list[str]) -> bool:
-    """Whether the command line, or else MJCTL_OUTPUT, asks for JSON. The parser may have refused the line."""
+    """Return whether the command line, or MJCTL_OUTPUT without such an option, requests JSON.
+
+    The arguments are read here, because the parser may have rejected them.
+    """
     chosen = os.environ.get("MJCTL_OUTPUT", "text")
     words = list(takewhile(lambda word: word != "--", argv))
     for word, following in zip_longest(words, words[1:]):

@@ -1,6 +1,6 @@
-"""Private files of mjctl on this machine: atomic replacement, appending, locks, and disk errors with advice.
+"""Operations on mjctl's private files: atomic replacement, appending, locks, and disk errors with advice.
 
-Every file is created with mode 0600, because most of them hold secrets, variables or the output of Terraform.
+Every file is created with mode 0600, because most files contain secrets, variables or the output of Terraform.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mjctl.models.errors import MjctlError, PermissionDeniedError
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the content of `path` atomically by `text`.
+    """Replace the content of the file `path` atomically by `text`, in UTF-8.
 
     Raises:
         PermissionDeniedError: this user may not write to the folder.
@@ -36,6 +36,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     leaves `path` unchanged.
 
     Args:
+        path: The file to replace or create.
         durable: Flush the file and its folder to the disk, so that a power failure does not undo the replacement.
 
     Raises:
@@ -60,7 +61,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
 def append_private(path: Path) -> TextIO:
     """Open `path` to append text to it, and create it if it is missing.
 
-    Text that UTF-8 cannot encode is written with escapes. Each flush is one write at the end of the file, so that
+    Text that UTF-8 cannot encode is written with escapes. Each flush is a single write at the end of the file, so that
     short lines of several processes do not mix.
 
     Raises:
@@ -71,7 +72,7 @@ def append_private(path: Path) -> TextIO:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`, or {} if the file is missing, damaged or not an object."""
+    """Return the JSON object in the file `path`, or {} if the file is missing or does not contain a JSON object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -81,7 +82,10 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on `path` during the block. The kernel releases it when the process dies."""
+    """Hold an exclusive lock on the file `path` during the block, after waiting for it.
+
+    The file and its folder are created if they are missing. The kernel releases the lock when the process ends.
+    """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -93,7 +97,7 @@ def file_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def explained_disk_errors(where: str) -> Iterator[None]:
-    """Turn an OSError of the block into an error that names the path and a remedy.
+    """Convert an OSError of the block into an error that names the path and a remedy.
 
     Args:
         where: The path to name when the OSError does not contain one.

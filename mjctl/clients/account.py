@@ -1,4 +1,7 @@
-"""The AWS account of an environment, before any contract exists: who acts there, its state bucket, its clients."""
+"""The AWS account of an environment, which is known before a contract exists:
+
+its identity, state bucket and clients.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, UnreachableError
 from mjctl.models.workspace import Workspace
 
-# What goes to an emulator: its own key, which `endpoints` of `account_at` has, and never the operator's.
+# Settings for an emulated AWS, so that the operator's key is never sent to it. `endpoints` of `account_at` replaces the
+# key by the emulators' key.
 _EMULATED_SETTINGS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -24,15 +28,21 @@ _EMULATED_SETTINGS = {
     "AWS_MAX_ATTEMPTS": "5",
 }
 _NOT_MODIFIED = ("304", "NotModified")
-# Making a client is not thread-safe in boto3.
+# boto3 cannot create clients in several threads at the same time.
 _making = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Account:
-    """`region` holds the state bucket. `variables` send an SDK or Terraform to the emulators; () on the real AWS.
+    """Describes the AWS account of an environment.
 
-    `key_file`: the file with the emulators' key; None on the real AWS.
+    Attributes:
+        environment: The name of the environment.
+        account_id: The account, twelve digits.
+        region: The primary region of the environment.
+        bucket: The name of the state bucket.
+        variables: Environment variables with which an SDK or Terraform uses the emulators. () for the real AWS.
+        key_file: The file with the emulators' key. None for the real AWS.
     """
 
     environment: str
@@ -44,74 +54,88 @@ class Account:
 
     @property
     def emulated(self) -> bool:
+        """Return whether the account is an emulated AWS."""
         return bool(self.variables)
 
     @property
     def endpoint_url(self) -> str | None:
-        """Where most of an emulated AWS answers; None on the real one."""
+        """Return the address of the main emulator, or None for the real AWS."""
         return dict(self.variables).get("AWS_ENDPOINT_URL")
 
     @property
     def service_endpoint_urls(self) -> dict[str, str]:
-        """Services that another emulator answers, e.g. {"cloudwatch": ...}; {} on the real AWS."""
+        """Return the addresses of services of the second emulator, e.g. {"cloudwatch": ...}. {} for the real AWS."""
         start = "AWS_ENDPOINT_URL_"
         return {name.removeprefix(start).lower(): url for name, url in self.variables if name.startswith(start)}
 
     @property
     def where(self) -> str:
+        """Return the place for errors: environment and account."""
         return f"environment {self.environment}, account {self.account_id}"
 
     def check_identity(self) -> str:
-        """The account that the credentials belong to, asked once a run.
+        """Return the account of the operator's credentials, after checking that it is the environment's account.
+
+        AWS is asked once in a run.
 
         Raises:
-            ConfigError: it is another one than the environment's.
+            ConfigError: the credentials belong to another account.
             PermissionDeniedError: there are no credentials, or AWS refuses them.
             UnreachableError: AWS does not answer.
         """
-        found = _account_of_credentials(self)
-        if found != self.account_id:
+        account_id = _account_of_credentials(self)
+        if account_id != self.account_id:
             raise ConfigError(
-                f"these credentials belong to account {found}, the environment names {self.account_id}",
+                f"your credentials belong to account {account_id}, and the environment is in account {self.account_id}",
                 where=f"configs/{self.environment}.yaml: aws.account_id",
-                hint="sign in to the other account (AWS_PROFILE), or correct the file",
+                hint=f"use credentials of account {self.account_id} (AWS_PROFILE), or correct aws.account_id in the "
+                f"file",
             )
-        return found
+        return account_id
 
     def state_key_arn(self) -> str:
-        """The KMS key of the state bucket, asked once a run.
+        """Return the ARN of the state bucket's KMS key. AWS is asked once in a run.
 
         Raises:
-            NotFoundError: `mjctl bootstrap` was not run yet.
-            As `check_identity`.
+            NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
+            ConfigError: the state bucket is not encrypted with a KMS key.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         return _key_of_bucket(self)
 
     def state_region(self) -> str:
-        """Where the state bucket lies, asked once a run: environments of a project share it, whatever their primary
-        region is.
+        """Return the region of the state bucket. AWS is asked once in a run.
+
+        All environments of a project share the bucket, so that its region may differ from their primary regions.
 
         Raises:
-            NotFoundError: `mjctl bootstrap` was not run yet.
-            As `check_identity`.
+            NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         return _region_of_bucket(self)
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """A boto3 client, thread-safe, made once."""
+        """Return the boto3 client of `service`, which is created once and may be used by several threads."""
         return _client(self, service, region or self.region)
 
     def read(self, key: str, etag: str | None = None) -> tuple[bytes, str] | None:
-        """An object of the state bucket and its ETag, None when there is none. One that still has `etag` is not sent.
+        """Return the content and the ETag of an object of the state bucket, or None if there is no such object.
+
+        Args:
+            key: The key of the object.
+            etag: A known ETag. If the object still has this ETag, its content is not sent, and b"" is returned for it.
 
         Raises:
             NotFoundError: there is no state bucket.
-            As `check_identity`.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         known = {"IfNoneMatch": etag} if etag else {}
         try:
-            found = self.client("s3").get_object(Bucket=self.bucket, Key=key, **known)
-            return found["Body"].read(), str(found["ETag"])
+            answer = self.client("s3").get_object(Bucket=self.bucket, Key=key, **known)
+            return answer["Body"].read(), str(answer["ETag"])
         except Exception as error:
             code = error_code(error)
             if etag and code in _NOT_MODIFIED:
@@ -121,14 +145,20 @@ class Account:
             raise self.explain(error, f"s3://{self.bucket}/{key}") from error
 
     def no_bucket(self) -> NotFoundError:
+        """Return the error of a missing state bucket."""
         return NotFoundError(
-            f"there is no state bucket yet: {self.bucket}",
+            f"the state bucket {self.bucket} does not exist",
             where=self.where,
-            hint=f"`mjctl bootstrap --env {self.environment}` makes it",
+            hint=f"`mjctl bootstrap --env {self.environment}` creates it",
         )
 
     def explain(self, error: Exception, part: str) -> MjctlError:
-        """What an error of boto3 means to a person. Any other error is raised as it is."""
+        """Return the error for operators that an error of boto3 means. Raise any other exception again.
+
+        Args:
+            error: The exception.
+            part: The resource or the API operation, for the error's place.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         if isinstance(error, MjctlError):
@@ -142,16 +172,17 @@ class Account:
         if isinstance(error, ClientError):
             return UnreachableError(f"AWS answered: {error}", where=where)
         if isinstance(error, BotoCoreError):
-            again = f"`mjctl sandbox status --env {self.environment}`" if self.emulated else "check the network"
-            return UnreachableError(f"AWS does not answer: {error}", where=where, hint=again)
+            sandbox = f"check the sandbox: `mjctl sandbox status --env {self.environment}`"
+            hint = sandbox if self.emulated else "check the network"
+            return UnreachableError(f"AWS does not answer: {error}", where=where, hint=hint)
         raise error
 
 
 def open_account(workspace: Workspace, environment: Environment) -> Account:
-    """The account of a production environment. Only files are read: AWS is asked when something is wanted of it.
+    """Return the account of an environment of target `aws` or `sandbox`. This function sends no request to AWS.
 
     Raises:
-        UnreachableError: the environment's sandbox is not up.
+        UnreachableError: the environment's sandbox does not run.
     """
     variables: Mapping[str, str] = {}
     key_file = None
@@ -161,9 +192,9 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
         sandbox = running(workspace.environment_dir(environment.name))
         if sandbox is None:
             raise UnreachableError(
-                "the sandbox is not up",
+                "the sandbox does not run",
                 where=f"environment {environment.name}",
-                hint=f"`mjctl sandbox up --env {environment.name}`",
+                hint=f"start it with `mjctl sandbox up --env {environment.name}`",
             )
         variables = sandbox.endpoints
         key_file = sandbox.key_file
@@ -171,11 +202,12 @@ def open_account(workspace: Workspace, environment: Environment) -> Account:
 
 
 def account_at(environment: Environment, endpoints: Mapping[str, str], key_file: str | None = None) -> Account:
-    """Return the environment's account at these emulators.
+    """Return the environment's account on the real AWS or on emulators.
 
     Args:
-        endpoints: Variables AWS_ENDPOINT_URL... and the emulators' key; {} is the real AWS.
-        key_file: Where the emulators' key is kept.
+        environment: The environment.
+        endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. {} selects the real AWS.
+        key_file: The file with the emulators' key.
     """
     settings = environment.account
     return Account(
@@ -199,14 +231,14 @@ def _account_of_credentials(account: Account) -> str:
 @cache
 def _key_of_bucket(account: Account) -> str:
     try:
-        found = account.client("s3").get_bucket_encryption(Bucket=account.bucket)
-        rule = found["ServerSideEncryptionConfiguration"]["Rules"][0]
+        answer = account.client("s3").get_bucket_encryption(Bucket=account.bucket)
+        rule = answer["ServerSideEncryptionConfiguration"]["Rules"][0]
         return str(rule["ApplyServerSideEncryptionByDefault"]["KMSMasterKeyID"])
     except (KeyError, IndexError):
         raise ConfigError(
-            f"the state bucket is not encrypted by a key of its own: {account.bucket}",
+            f"the state bucket {account.bucket} is not encrypted with a KMS key",
             where=account.where,
-            hint=f"`mjctl bootstrap --env {account.environment}` puts it right",
+            hint=f"`mjctl bootstrap --env {account.environment}` encrypts it",
         ) from None
     except Exception as error:
         raise account.explain(error, f"s3://{account.bucket}") from error
@@ -215,13 +247,13 @@ def _key_of_bucket(account: Account) -> str:
 @cache
 def _region_of_bucket(account: Account) -> str:
     try:
-        found = account.client("s3").head_bucket(Bucket=account.bucket)
+        answer = account.client("s3").head_bucket(Bucket=account.bucket)
     except Exception as error:
-        # An answer to HEAD has no body that would say which thing is missing.
+        # S3 answers HEAD without a body, and so without the code `NoSuchBucket`.
         if error_code(error) in ("404", "NoSuchBucket"):
             raise account.no_bucket() from None
         raise account.explain(error, f"s3://{account.bucket}") from error
-    return str(found["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or account.region)
+    return str(answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or account.region)
 
 
 @cache

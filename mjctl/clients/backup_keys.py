@@ -1,4 +1,4 @@
-"""Whether the KMS key of a backup can be used: a backup whose key is gone cannot be restored."""
+"""Checks the KMS keys of backups. A backup whose key is deleted or disabled cannot be restored."""
 
 from __future__ import annotations
 
@@ -11,57 +11,62 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import NotFoundError
 
 DATA_KEY = "data"
-"""The contract's name for the key that portable backups are encrypted under."""
+"""The contract's name for the KMS key that encrypts portable backups."""
 
 
-def same_key(one: str, other: str) -> bool:
-    """Whether two key ids or ARNs name the same key, or replicas of one multi-region key (`mrk-...`).
+def same_key(first: str, second: str) -> bool:
+    """Return whether two key ids or ARNs name the same KMS key, or replicas of a multi-region key (`mrk-...`).
 
-    Replicas open each other's ciphertexts:
+    A replica decrypts what another replica of the same key encrypted:
     https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
     """
-    if one == other:
+    if first == second:
         return True
-    key = one.rsplit("/", 1)[-1]
-    return key.startswith("mrk-") and key == other.rsplit("/", 1)[-1]
+    key = first.rsplit("/", 1)[-1]
+    return key.startswith("mrk-") and key == second.rsplit("/", 1)[-1]
 
 
 class BackupKeyring:
-    """The keys of one region, each asked for once."""
+    """Checks the KMS keys of a region, and asks KMS about each key only once."""
 
     def __init__(self, contract: Contract, clients: RegionClients) -> None:
         self._contract = contract
         self._clients = clients
-        self._asked: dict[str, asyncio.Future[str | None]] = {}
+        self._answers: dict[str, asyncio.Future[str | None]] = {}
 
     async def problem(self, wrapped: Sequence[WrappedKey]) -> str | None:
-        """Say why this region cannot open a portable backup; None if it can.
+        """Return why the region cannot open a portable backup, or None if it can.
+
+        Args:
+            wrapped: The backup's root key, encrypted by each of its KMS keys.
 
         Raises:
-            PermissionDeniedError, UnreachableError: KMS refused the question, or did not answer.
+            PermissionDeniedError: AWS refused the request to KMS.
+            UnreachableError: KMS did not answer.
         """
         own = self._contract.keys.get(DATA_KEY)
         if own is None or not any(same_key(key.key_id, own) for key in wrapped):
             made_for = ", ".join(f"{key.key_id} ({key.region})" for key in wrapped) or "no key"
-            return f"it was made for another key than the region has now: {made_for}"
+            return f"the region no longer has the KMS key with which the backup was encrypted: {made_for}"
         return await self.key_problem(own)
 
     async def key_problem(self, key: str) -> str | None:
-        """Say why a key cannot be used; None if it can.
+        """Return why a KMS key cannot be used, or None if it can.
 
         Only an enabled key decrypts: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 
         Raises:
-            As `problem`.
+            PermissionDeniedError: AWS refused the request to KMS.
+            UnreachableError: KMS did not answer.
         """
-        if key not in self._asked:
-            self._asked[key] = asyncio.ensure_future(self._ask(key))
-        return await self._asked[key]
+        if key not in self._answers:
+            self._answers[key] = asyncio.ensure_future(self._ask(key))
+        return await self._answers[key]
 
     async def _ask(self, key: str) -> str | None:
         try:
             answer = await self._clients.call("kms", "describe_key", KeyId=key)
         except NotFoundError:
-            return f"its key {key} is gone"
+            return f"its KMS key {key} does not exist"
         state = answer["KeyMetadata"]["KeyState"]
-        return None if state == "Enabled" else f"its key {key} cannot be used: {state}"
+        return None if state == "Enabled" else f"its KMS key {key} cannot be used: {state}"

@@ -1,4 +1,4 @@
-"""The one place where boto3 clients are made from a contract."""
+"""AWS clients of a deployed region. Only this module creates boto3 clients from a contract."""
 
 from __future__ import annotations
 
@@ -49,35 +49,37 @@ _THROTTLED_CODES = frozenset(
         "EC2ThrottledException",
     }
 )
-# botocore's own texts are long and repeat the address.
+# Short reasons for connection errors, whose texts by botocore are long and repeat the address.
 _SHORTLY = {
     "ConnectTimeoutError": "no connection in time",
     "ReadTimeoutError": "no answer in time",
     "EndpointConnectionError": "connection refused",
-    "ConnectionClosedError": "it closed the connection",
+    "ConnectionClosedError": "the API closed the connection",
 }
-# Making a client is not thread-safe in boto3, and one session reads the service models once for all regions.
+# boto3 cannot create clients in several threads at the same time. All regions share a session, which reads each service
+# model once.
 _session_lock = threading.Lock()
-# By access key id; "" is the real AWS, with whatever credentials the operator's shell has.
+# The sessions by access key id. "" is the session for the real AWS, with the credentials of the operator's shell.
 _sessions: dict[str, boto3.Session] = {}
 
 
 class ThrottledError(UnreachableError):
-    """AWS has taken no note of the call: it may be made again."""
+    """Reports that AWS throttled a call and did not execute it, so that the call may be repeated."""
 
 
 class RegionClients:
-    """boto3 clients of one region, and a thread pool of its own to call them from asyncio.
+    """Calls the AWS APIs of a region from asyncio, with boto3 clients in a pool of threads.
 
-    The pool belongs to the region, so that a region whose API hangs cannot use up the threads of the others.
-    Use it as a context manager.
+    Each region has its own pool, so that a region whose API hangs cannot use up the threads of other regions. Use an
+    object of this class as a context manager.
 
     Args:
-        timeout_seconds: Bounds connecting, and each read.
-        attempts: How often botocore tries a call, the first try included.
-        repeat_closed: Try a call a second time at once if the connection was refused or closed, or AWS answered with a
-            server error. A call that timed out is not repeated. For callers whose own time limit leaves no room for
-            botocore's retries, which wait and repeat timeouts too.
+        contract: The contract of the region.
+        timeout_seconds: The time limit of connecting, and of each read.
+        attempts: The number of times that botocore tries a call, with the first try.
+        repeat_closed: Repeat a call once, at once, if the connection was refused or closed, or if AWS answered with a
+            server error. A call that timed out is not repeated. This is for callers whose time limit is too short for
+            botocore's retries, which wait and also repeat timeouts.
     """
 
     def __init__(
@@ -97,16 +99,21 @@ class RegionClients:
         self.close()
 
     def close(self) -> None:
-        """Drop calls that have not begun; those under way end by their own timeout."""
+        """Cancel calls that have not started. Running calls end by their time limits."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def emulated(self) -> bool:
-        """Whether one process on this machine answers for AWS: what is done in parallel there only gets in the way."""
+        """Return whether the AWS is emulated. A single process answers then, so that parallel calls are not faster."""
         return self._contract.aws.endpoint_url is not None
 
     def client(self, service: str, region: str | None = None) -> Any:
-        """The boto3 client of `service`, made on first use; thread-safe. `region`: another than the contract's."""
+        """Return the boto3 client of `service`, which several threads may use.
+
+        Args:
+            service: The name of the service in boto3.
+            region: The region, by default that of the contract.
+        """
         key = service, region or self._contract.region
         with _session_lock:
             if key not in self._clients:
@@ -114,21 +121,27 @@ class RegionClients:
             return self._clients[key]
 
     async def call(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call one operation, e.g. `call("sqs", "get_queue_attributes", QueueUrl=...)`, off the event loop.
+        """Call an operation in a thread, e.g. `call("sqs", "get_queue_attributes", QueueUrl=...)`.
 
         Raises:
-            NotFoundError, UnreachableError: by what the API answered, or that it did not.
+            NotFoundError: the resource does not exist.
+            PermissionDeniedError: there are no credentials, or AWS refuses the call.
+            ThrottledError: AWS throttled the call.
+            UnreachableError: AWS does not answer, or answers with another error.
         """
         return await self.call_in(self._contract.region, service, operation, **parameters)
 
     async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call a listing operation until its last page, and return the answer as if it had one page.
+        """Call a listing operation until its last page, and return all pages as a single answer.
 
-        Every call of an operation that AWS cuts into pages goes through here, or a region with many resources looks
-        like a region with few. botocore knows how each operation continues.
+        Use this method for every operation whose answers AWS splits into pages. Otherwise only the first page of a
+        region with many resources would be seen. botocore knows how to request the next page of each operation.
 
         Raises:
-            As `call`.
+            NotFoundError: the resource does not exist.
+            PermissionDeniedError: there are no credentials, or AWS refuses the call.
+            ThrottledError: AWS throttled the call.
+            UnreachableError: AWS does not answer, or answers with another error.
         """
         loop = asyncio.get_running_loop()
 
@@ -140,7 +153,10 @@ class RegionClients:
         return await self._explained(loop.run_in_executor(self._pool, self._repeating(invoke)), service, operation)
 
     async def call_in(self, region: str, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """As `call`, of another region: some parts of an environment exist in one region only."""
+        """Call an operation as `call` does, in another region:
+
+        some parts of an environment exist in one region only.
+        """
         loop = asyncio.get_running_loop()
 
         def invoke() -> dict[str, Any]:
@@ -173,7 +189,12 @@ class RegionClients:
             raise translated from error
 
     def explain(self, error: Exception, operation: str) -> MjctlError | None:
-        """What `error` means to a person; None when it is not an AWS error."""
+        """Return the error for operators that an error of boto3 means, or None if `error` is not of boto3.
+
+        Args:
+            error: The exception.
+            operation: The API operation, for the error's place.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         where = f"{self._contract.environment}, {self._contract.region}, {operation}"
@@ -198,20 +219,21 @@ class RegionClients:
         code, message = str(answer.get("Code", "")), str(answer.get("Message", ""))
         if code == "NoSuchBucket":
             return NotFoundError(
-                f"there is no such bucket: {message or code}",
+                f"the bucket does not exist: {message or code}",
                 where=where,
-                hint="correct --store, or backup.store in the environment's file; the bucket of the stack itself comes "
-                f"back by `mjctl deploy --env {self._contract.environment} --region {self._contract.region}`",
+                hint="correct --store, or backup.store in the environment's file; to create the stack's own bucket "
+                "again, "
+                f"run `mjctl deploy --env {self._contract.environment} --region {self._contract.region}`",
             )
         if code in _NOT_FOUND_CODES:
             return NotFoundError(
-                f"AWS does not know what was named: {message or code}",
+                f"the AWS resource does not exist: {message or code}",
                 where=where,
                 hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
-                "puts back what is gone",
+                "creates missing resources again",
             )
         if code in _THROTTLED_CODES:
-            hint = "wait a little, then repeat the command"
+            hint = "wait for some seconds, then repeat the command"
             return ThrottledError(f"AWS throttles the call: {code}: {message}", where=where, hint=hint)
         return UnreachableError(f"AWS answered with {code}: {message}", where=where)
 
@@ -236,7 +258,7 @@ class RegionClients:
         return emulated.sign_everything(client) if self.emulated else client
 
     def _session(self) -> boto3.Session:
-        """The session with the operator's credentials; towards an emulated AWS, one that has its key alone."""
+        """Return the session with the operator's credentials, or for an emulated AWS a session with its key only."""
         import boto3
 
         key = self._emulators_key() if self.emulated else None
@@ -248,7 +270,7 @@ class RegionClients:
     def _emulators_key(self) -> AwsKey:
         access = self._contract.aws
         if access.secret is None:
-            # A region that an earlier version deployed: its emulated AWS takes any key.
+            # An earlier version of mjctl deployed the region. Its emulated AWS accepts any key.
             return AwsKey(access.account_id, "emulated")
         file = Path(access.secret.removeprefix("file:"))
         key = read_aws_key(file)
@@ -256,10 +278,10 @@ class RegionClients:
             raise NotFoundError(
                 "the key of the emulated AWS is missing",
                 where=str(file),
-                hint="`mjctl sandbox up` makes it again"
+                hint="`mjctl sandbox up` creates a new key"
                 if self._contract.target == "sandbox"
                 else f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
-                "makes it again",
+                "creates a new key",
             )
         return key
 
@@ -267,7 +289,7 @@ class RegionClients:
         access = self._contract.aws
         if not access.service_endpoint_urls:
             return access.endpoint_url
-        # The name that AWS's own AWS_ENDPOINT_URL_<SERVICE> has, in lower case.
+        # The lower-case name of the service in AWS's variables AWS_ENDPOINT_URL_<SERVICE>.
         name = session._session.get_service_model(service).service_id.replace(" ", "_").lower()
         return access.service_endpoint_urls.get(name, access.endpoint_url)
 
@@ -281,11 +303,18 @@ def _failed_at_once(error: Exception) -> bool:
 
 
 def unreachable(contract: Contract, part: str, address: str | None, cause: BaseException) -> UnreachableError:
-    """The error for a part that did not answer: names part, region and address, and what to do."""
+    """Return the error for a part of a region that did not answer.
+
+    Args:
+        contract: The contract of the region.
+        part: The part, for people, e.g. `Redis`.
+        address: The address of the part, or None if it has none.
+        cause: The exception whose text is the reason.
+    """
     reason = str(cause) or type(cause).__name__
     scope = f"--env {contract.environment} --region {contract.region}"
     return UnreachableError(
         f"{part} does not answer: {reason}",
         where=", ".join(filter(None, (contract.environment, contract.region, address))),
-        hint=f"`mjctl health {scope}` shows what is down; `mjctl deploy {scope}` puts it back",
+        hint=f"`mjctl health {scope}` shows which parts fail; `mjctl deploy {scope}` starts missing parts again",
     )

@@ -1,8 +1,8 @@
-"""Whether Route 53 names a region to players, and how an operator takes the region out of DNS.
+"""Reads whether Route 53 answers with a region, and excludes a region from DNS or includes it again.
 
-Each region has one health check, which follows the region's alarm `no-healthy-server`. Route 53 leaves a region's
-records out of its answers while the health check is unhealthy. Three things decide that: the health check's flags
-`Disabled` and `Inverted`, and the state of the alarm. `_HEALTHY` is the only place that says how they combine.
+Each region has a health check in Route 53, which follows the region's alarm `no-healthy-server`. Route 53 omits a
+region's records from its answers while the health check is unhealthy. The health check's flags `Disabled` and
+`Inverted` and the state of the alarm decide whether it is healthy. `_HEALTHY` has the result for each combination.
 """
 
 from __future__ import annotations
@@ -21,28 +21,27 @@ _UPDATE_ATTEMPTS = 3
 
 
 class AlarmState(StrEnum):
-    """The states of a CloudWatch alarm."""
+    """Lists the states of a CloudWatch alarm."""
 
     OK = "OK"
     ALARM = "ALARM"
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 
 
-# (Disabled, Inverted, alarm) -> whether Route 53 considers the health check healthy.
+# Whether Route 53 considers a health check healthy, by its flags Disabled and Inverted and the state of its alarm.
 #
-# - "If the state of the alarm is OK, the health check is considered healthy. If the state is ALARM, the health check is
-#   considered unhealthy."
-#   https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html (Type, CLOUDWATCH_METRIC)
-# - "If you invert a health check, Route 53 considers the health check to be unhealthy when the status is healthy and
-#   vice versa."
-#   https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-invert.html
-# - "After you disable a health check, Route 53 considers the status of the health check to always be healthy. If you
-#   configured DNS failover, Route 53 continues to route traffic to the corresponding resources. If you want to stop
-#   routing traffic to a resource, change the value of Inverted."
-#   https://docs.aws.amazon.com/Route53/latest/APIReference/API_UpdateHealthCheck.html (Disabled)
+# With neither flag, the health check is healthy if the alarm's state is OK, and unhealthy if it is ALARM. See the type
+# CLOUDWATCH_METRIC in https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html .
 #
-# So only Disabled with Inverted is unhealthy in every state of the alarm. Inverted alone is healthy while the alarm
-# fires.
+# Inverted exchanges healthy and unhealthy. See
+# https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-invert.html .
+#
+# Disabled makes the health check always healthy, so that Route 53 continues to answer with the region. "If you want to
+# stop routing traffic to a resource, change the value of Inverted." See the field Disabled in
+# https://docs.aws.amazon.com/Route53/latest/APIReference/API_UpdateHealthCheck.html .
+#
+# So a health check with Disabled and Inverted is unhealthy in every state of the alarm. A health check with Inverted
+# alone is healthy while the alarm fires.
 _HEALTHY: Mapping[tuple[bool, bool, AlarmState], bool] = {
     (False, False, AlarmState.OK): True,
     (False, False, AlarmState.ALARM): False,
@@ -56,8 +55,8 @@ _HEALTHY: Mapping[tuple[bool, bool, AlarmState], bool] = {
 _FOLLOWS_ALARM = (False, False)
 _EXCLUDED = (True, True)
 
-# What an alarm without data counts as, by the health check's InsufficientDataHealthStatus. `LastKnownStatus` is not
-# here: Route 53 remembers the alarm's last state, and no API returns it.
+# The alarm state as which an alarm without data counts, by the health check's InsufficientDataHealthStatus. With
+# `LastKnownStatus` it is unknown, because Route 53 uses the alarm's last state, which no API returns.
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html (InsufficientDataHealthStatus)
 _WITHOUT_DATA = {"Healthy": AlarmState.OK, "Unhealthy": AlarmState.ALARM}
 
@@ -65,7 +64,7 @@ _WITHOUT_DATA = {"Healthy": AlarmState.OK, "Unhealthy": AlarmState.ALARM}
 def healthy(
     disabled: bool, inverted: bool, alarm: AlarmState | None, insufficient_data: str = "LastKnownStatus"
 ) -> bool | None:
-    """Say whether Route 53 considers a health check healthy.
+    """Return whether Route 53 considers a health check healthy.
 
     Args:
         disabled: The health check's flag `Disabled`.
@@ -74,7 +73,7 @@ def healthy(
         insufficient_data: The health check's setting `InsufficientDataHealthStatus`.
 
     Returns:
-        None if the answer depends on an alarm state that is not known.
+        True or False, or None if the answer depends on an unknown state of the alarm.
     """
     if alarm is AlarmState.INSUFFICIENT_DATA:
         alarm = _WITHOUT_DATA.get(insufficient_data)
@@ -86,10 +85,15 @@ def healthy(
 
 @dataclass(frozen=True)
 class RegionDns:
-    """What Route 53 does with a region's records.
+    """Describes the health check of a region, and so whether Route 53 answers with the region.
 
     Attributes:
-        alarm: The alarm's state. None if it does not matter to the answer, or if CloudWatch did not give it.
+        region: The region.
+        health_check: The id of the health check.
+        version: The version of the health check, which each change increases.
+        disabled: The health check's flag `Disabled`.
+        inverted: The health check's flag `Inverted`.
+        alarm: The alarm's state. None if the state does not change the answer, or if CloudWatch did not return it.
         insufficient_data: The health check's setting `InsufficientDataHealthStatus`.
     """
 
@@ -103,48 +107,48 @@ class RegionDns:
 
     @property
     def named(self) -> bool | None:
-        """Whether DNS names the region to players. None: it depends on an alarm state that is not known.
+        """Return whether DNS answers players with the region, or None if that depends on an unknown alarm state.
 
-        If no region's health check is healthy, Route 53 answers as if all of them were:
+        If no region's health check is healthy, Route 53 answers as if all health checks were healthy:
         https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-how-route-53-chooses-records.html
         """
         return healthy(self.disabled, self.inverted, self.alarm, self.insufficient_data)
 
     @property
     def excluded(self) -> bool:
-        """Whether an operator has taken the region out of DNS and DNS does leave it out."""
+        """Return whether an operator has excluded the region and DNS does not answer with it."""
         return self.inverted and self.named is not True
 
     @property
     def lasting(self) -> bool:
-        """Whether the region is out of DNS in every state of its alarm."""
+        """Return whether the region is excluded from DNS in every state of its alarm."""
         return (self.disabled, self.inverted) == _EXCLUDED
 
     @property
     def automatic(self) -> bool:
-        """Whether the alarm alone decides, as after a deploy."""
+        """Return whether only the alarm decides about the region, as after a deploy."""
         return (self.disabled, self.inverted) == _FOLLOWS_ALARM
 
     @property
     def summary(self) -> str:
-        """One sentence for people: whether DNS names the region, and why."""
-        state = self.alarm or "not known"
+        """Return a sentence for people that says whether DNS includes the region, and why."""
+        state = self.alarm or "unknown"
         if self.lasting:
-            return f"DNS leaves {self.region} out, whatever its alarm says: `mjctl failover` excluded it"
+            return f"DNS excludes {self.region} in every state of its alarm, because `mjctl failover` excluded it"
         if self.inverted:
-            answer = {True: "names", False: "leaves out", None: "may name"}[self.named]
+            answer = {True: "includes", False: "excludes", None: "may include"}[self.named]
             return (
                 f"DNS {answer} {self.region}: its health check is inverted and its alarm is {state}; "
-                f"it would {'leave it out' if self.named else 'name it'} in the opposite state"
+                f"DNS would {'exclude' if self.named else 'include'} the region in the opposite state"
             )
         if self.disabled:
-            return f"DNS names {self.region} even if its alarm fires: its health check is disabled"
+            return f"DNS includes {self.region} even if its alarm fires, because its health check is disabled"
         if self.named is None:
             return f"DNS follows the alarm of {self.region}, whose state is {state}"
-        return f"DNS {'names' if self.named else 'leaves out'} {self.region}: its alarm is {state}"
+        return f"DNS {'includes' if self.named else 'excludes'} {self.region}: its alarm is {state}"
 
     def to_json(self) -> dict[str, object]:
-        """The state as data, for reports."""
+        """Return the health check's state as JSON values, for reports."""
         return {
             "region": self.region,
             "named": self.named,
@@ -158,11 +162,14 @@ class RegionDns:
 
 
 async def region_dns(contract: Contract, managed: Managed, clients: RegionClients | None = None) -> RegionDns:
-    """Read a region's health check and, where it matters, the alarm that the health check follows.
+    """Read a region's health check, and the alarm that it follows if the alarm's state matters.
+
+    An alarm that cannot be read is no error.
 
     Raises:
-        NotFoundError: No health check follows the region's alarm: the stack `edge` does not know the region.
-        UnreachableError, PermissionDeniedError: Route 53 did not answer. An alarm that cannot be read is not an error.
+        NotFoundError: no health check follows the region's alarm, because the unit `edge` does not contain the region.
+        PermissionDeniedError: AWS refused the request to Route 53.
+        UnreachableError: Route 53 did not answer.
     """
     if clients is not None:
         return await _read(contract, managed, clients)
@@ -171,17 +178,19 @@ async def region_dns(contract: Contract, managed: Managed, clients: RegionClient
 
 
 async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) -> bool:
-    """Exclude the region from DNS whatever its alarm says, or let its alarm decide again.
+    """Exclude the region from DNS in every state of its alarm, or include it again so that its alarm decides.
 
-    Resolvers follow within minutes. A region that an older mjctl excluded (`Inverted` without `Disabled`) is brought to
-    the requested form too.
+    Resolvers follow within minutes. An older version of mjctl excluded a region with `Inverted` alone. This function
+    changes that form too.
 
     Returns:
-        Whether anything was changed.
+        True if anything was changed.
 
     Raises:
-        ConflictError: Someone else keeps changing the health check.
-        As `region_dns`.
+        ConflictError: another program keeps changing the health check.
+        NotFoundError: no health check follows the region's alarm, because the unit `edge` does not contain the region.
+        PermissionDeniedError: AWS refused a request to Route 53.
+        UnreachableError: Route 53 did not answer.
     """
     wanted = _EXCLUDED if excluded else _FOLLOWS_ALARM
     with RegionClients(contract) as clients:
@@ -196,7 +205,7 @@ async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) 
                     "route53",
                     "update_health_check",
                     HealthCheckId=check["Id"],
-                    # Route 53 refuses the change if the health check was changed after it was read.
+                    # With the version, Route 53 refuses this update if the health check has changed since it was read.
                     HealthCheckVersion=check["HealthCheckVersion"],
                     Disabled=disabled,
                     Inverted=inverted,
@@ -207,9 +216,9 @@ async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) 
                 continue
             return True
     raise ConflictError(
-        "the health check of the region changes all the time",
+        f"another program changed the region's health check during each of {_UPDATE_ATTEMPTS} attempts",
         where=f"{contract.environment}, {contract.region}",
-        hint="another run of `mjctl failover` or a deploy of the stack `edge` is under way: repeat the command later",
+        hint="wait until the other `mjctl failover` or the deploy of `edge` has ended, then repeat the command",
     )
 
 
@@ -230,7 +239,7 @@ async def _read(contract: Contract, managed: Managed, clients: RegionClients) ->
 
 
 async def _alarm_state(managed: Managed, clients: RegionClients) -> AlarmState | None:
-    """The region's own CloudWatch is asked, and may be down together with the region."""
+    """Return the alarm's state, or None if the region's CloudWatch does not answer, e.g. because the region is down."""
     try:
         answer = await clients.call_all("cloudwatch", "describe_alarms", AlarmNames=[f"{managed.alarm_prefix}{_ALARM}"])
     except (UnreachableError, NotFoundError, PermissionDeniedError):
@@ -245,7 +254,8 @@ async def _health_check(contract: Contract, managed: Managed, clients: RegionCli
         if item["HealthCheckConfig"].get("AlarmIdentifier") == {"Region": contract.region, "Name": alarm}:
             return dict(item)
     raise NotFoundError(
-        f"no health check of Route 53 follows the alarm {alarm}",
+        f"Route 53 has no health check that follows the alarm {alarm}",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"`mjctl deploy --env {contract.environment} --all-regions` brings up the stack `edge`, which makes it",
+        hint=f"`mjctl deploy --env {contract.environment} --all-regions` deploys `edge`, which creates the health "
+        f"check",
     )

@@ -1,6 +1,7 @@
-"""The game service on ECS, as health and the fleet need it.
+"""Reads the game servers' service on ECS and its tasks.
 
-The cluster is named by its ARN: credentials of another account are then refused, even if it has a cluster of that name.
+Each request names the cluster by its ARN, so that AWS refuses credentials of another account. With the name alone, it
+would answer for a cluster of the same name in that account.
 """
 
 from __future__ import annotations
@@ -19,7 +20,18 @@ _TASKS_PER_CALL = 100
 
 @dataclass(frozen=True)
 class EcsDeployment:
-    """`status`: PRIMARY is what the service moves to. `rollout`: COMPLETED, IN_PROGRESS or FAILED, and why."""
+    """Describes a deployment of the service, as ECS reports it.
+
+    Attributes:
+        status: PRIMARY for the newest deployment, to which the service moves. ACTIVE or INACTIVE for older deployments.
+        rollout: COMPLETED, IN_PROGRESS or FAILED.
+        reason: ECS's reason for the state of the rollout.
+        task_definition: The ARN of the task definition.
+        desired: The desired number of tasks.
+        running: The number of running tasks.
+        failed_tasks: The number of tasks that failed to start.
+        updated_at: The time of the last change, or None.
+    """
 
     status: str
     rollout: str
@@ -33,6 +45,17 @@ class EcsDeployment:
 
 @dataclass(frozen=True)
 class Service:
+    """Describes the service of the game servers, as ECS reports it.
+
+    Attributes:
+        status: ACTIVE, DRAINING or INACTIVE.
+        desired: The desired number of tasks.
+        running: The number of running tasks.
+        pending: The number of tasks that start.
+        deployments: The newest deployment and older deployments that still have tasks.
+        last_event: The newest message of ECS about the service.
+    """
+
     status: str
     desired: int
     running: int
@@ -42,12 +65,24 @@ class Service:
 
     @property
     def primary(self) -> EcsDeployment | None:
-        return next((one for one in self.deployments if one.status == "PRIMARY"), None)
+        """Return the deployment to which the service moves, or None if there is none."""
+        return next((deployment for deployment in self.deployments if deployment.status == "PRIMARY"), None)
 
 
 @dataclass(frozen=True)
 class Task:
-    """`address`: private IPv4 address, once it has one. `health`: of its container, HEALTHY, UNHEALTHY or UNKNOWN."""
+    """Describes a task, that is, a game server on ECS.
+
+    Attributes:
+        id: The last part of the ARN.
+        arn: The ARN of the task.
+        zone: The availability zone.
+        status: The last status that ECS reported, e.g. RUNNING.
+        health: The health of the container: HEALTHY, UNHEALTHY or UNKNOWN.
+        address: The private IPv4 address, or None if the task has none yet.
+        started_at: The time of the start, or None if the task has not started.
+        task_definition: The ARN of the task definition.
+    """
 
     id: str
     arn: str
@@ -60,27 +95,38 @@ class Task:
 
 
 def cluster_arn(contract: Contract) -> str:
-    """Raises ConfigError when the contract names no service on ECS."""
+    """Return the ARN of the region's ECS cluster.
+
+    Raises:
+        ConfigError: the region's game servers do not run on ECS.
+    """
     fleet = contract.fleet
     if fleet.kind != "ecs" or fleet.cluster is None or fleet.service is None:
         raise ConfigError(
-            f"the fleet is on {fleet.kind}, not on ECS", where=f"{contract.environment}, {contract.region}"
+            f"the game servers run on {fleet.kind} and not on ECS", where=f"{contract.environment}, {contract.region}"
         )
     return f"arn:aws:ecs:{contract.region}:{contract.aws.account_id}:cluster/{fleet.cluster}"
 
 
 async def read_service(contract: Contract, clients: RegionClients) -> Service:
-    """Raises NotFoundError when the service is gone."""
+    """Read the region's service.
+
+    Raises:
+        NotFoundError: the service does not exist.
+        ConfigError: the region's game servers do not run on ECS.
+        PermissionDeniedError: AWS refused the request.
+        UnreachableError: ECS did not answer.
+    """
     cluster, name = cluster_arn(contract), str(contract.fleet.service)
     answer = await clients.call("ecs", "describe_services", cluster=cluster, services=[name])
-    found = [item for item in answer["services"] if item.get("status") != "INACTIVE"]
-    if not found:
+    services = [item for item in answer["services"] if item.get("status") != "INACTIVE"]
+    if not services:
         raise NotFoundError(
             f"ECS has no service {name}",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` puts back what is gone",
+            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates the service again",
         )
-    service = found[0]
+    service = services[0]
     events = service.get("events") or [{}]
     return Service(
         status=service["status"],
@@ -93,7 +139,14 @@ async def read_service(contract: Contract, clients: RegionClients) -> Service:
 
 
 async def read_tasks(contract: Contract, clients: RegionClients) -> list[Task]:
-    """The service's tasks that are to run, in the order of their zones."""
+    """List the service's tasks that ECS does not stop, in the order of their zones.
+
+    Raises:
+        NotFoundError: the service does not exist.
+        ConfigError: the region's game servers do not run on ECS.
+        PermissionDeniedError: AWS refused a request.
+        UnreachableError: ECS did not answer.
+    """
     cluster = cluster_arn(contract)
     listed = await clients.call_all("ecs", "list_tasks", cluster=cluster, serviceName=contract.fleet.service)
     arns: list[str] = listed["taskArns"]
@@ -128,7 +181,7 @@ def _task(item: dict[str, Any]) -> Task:
         zone=item.get("availabilityZone", ""),
         status=item["lastStatus"],
         health=item.get("healthStatus", "UNKNOWN"),
-        address=next((one["value"] for one in details if one["name"] == "privateIPv4Address"), None),
+        address=next((detail["value"] for detail in details if detail["name"] == "privateIPv4Address"), None),
         started_at=item.get("startedAt"),
         task_definition=item["taskDefinitionArn"],
     )

@@ -1,4 +1,4 @@
-"""Codes in AWS's answers that mean the same whichever service gives them."""
+"""AWS's error codes for expired credentials and denied access, which all services share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ EXPIRED_CODES = frozenset(
         "ExpiredTokenException",
         "RequestExpired",
         "TokenRefreshRequired",
-        # IAM Identity Center, when it renews a session:
+        # IAM Identity Center answers with these two codes if it cannot renew a session:
         # https://docs.aws.amazon.com/singlesignon/latest/OIDCAPIReference/API_CreateToken.html
         "InvalidGrantException",
         "UnauthorizedException",
@@ -26,7 +26,7 @@ DENIED_CODES = frozenset(
         "InvalidToken",
         "NotAuthorized",
         "OptInRequired",
-        # S3 answers a HEAD request with the bare status.
+        # S3 answers a HEAD request without a body, so that botocore uses the status as the code.
         "401",
         "403",
         "InvalidAccessKeyId",
@@ -41,6 +41,6 @@ DENIED_CODES = frozenset(
 
 
 def error_code(error: Exception) -> str:
-    """The code in AWS's answer, "" for an error of another kind."""
+    """Return the code in AWS's answer, or "" if `error` is not an answer of AWS."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""

@@ -1,4 +1,4 @@
-"""Marks probe and load-test accounts, so that they count in no statistics and appear on no leaderboard."""
+"""Marks the accounts of probes and load tests as internal, so that statistics and leaderboards do not contain them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from mjctl.models.errors import NotFoundError
 
 
 async def mark_internal(contract: Contract, clients: RegionClients, player_id: str) -> None:
-    """Put a player into the group of internal accounts. It takes effect with the next log-in.
+    """Add a player to the group of internal accounts. The change takes effect at the player's next log-in.
 
-    Only this call, with AWS credentials, can do it: the user pool's app client cannot change groups, and the game's
-    servers read the group from the token that the pool has signed.
+    Only this call, with AWS credentials, can mark an account. The user pool's app client cannot change groups, and the
+    game servers read the group from the access token that the pool has signed.
     https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminAddUserToGroup.html
 
     Raises:
-        NotFoundError: the pool has no such group, because it was deployed by an older version.
-        UnreachableError, CredentialsError: AWS does not answer, or refuses.
+        NotFoundError: the pool has no group of internal accounts, because an older version of mjctl deployed it.
+        PermissionDeniedError: there are no credentials, or AWS refuses the call.
+        UnreachableError: AWS does not answer.
     """
     pool = contract.identity.user_pool_id
-    # A pool lies in one region, which its id begins with, and serves all.
+    # All regions share a user pool. The pool's id begins with the name of its region.
     home = pool.partition("_")[0]
     try:
         await clients.call_in(
@@ -35,5 +36,5 @@ async def mark_internal(contract: Contract, clients: RegionClients, player_id: s
         raise NotFoundError(
             f"the user pool has no group `{INTERNAL_GROUP}` for probe and load-test accounts",
             where=pool,
-            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` makes it",
+            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates the group",
         ) from error

@@ -1,4 +1,4 @@
-"""The newest figures of CloudWatch."""
+"""Reads the newest values of CloudWatch metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOK_BACK = timedelta(minutes=15)
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric of one thing, e.g. Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "q"})."""
+    """Names a CloudWatch metric, e.g. Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "q"})."""
 
     namespace: str
     name: str
@@ -26,7 +26,19 @@ class Metric:
 
 
 async def newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[str, float]:
-    """Return each metric's newest value of the last 15 minutes, by the caller's name. One without data is absent."""
+    """Return each metric's newest value of the last 15 minutes.
+
+    Args:
+        clients: The clients of the region.
+        metrics: The metrics by a name that the caller chooses.
+
+    Returns:
+        The values by the caller's names. A metric without data is absent.
+
+    Raises:
+        PermissionDeniedError: AWS refused the request to CloudWatch.
+        UnreachableError: CloudWatch did not answer.
+    """
     names = list(metrics)
     parts = [names[start : start + _METRICS_PER_CALL] for start in range(0, len(names), _METRICS_PER_CALL)]
     answers = await asyncio.gather(*(_newest(clients, {name: metrics[name] for name in part}) for part in parts))
@@ -56,13 +68,13 @@ async def _newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict
         "get_metric_data",
         MetricDataQueries=queries,
         StartTime=now - _LOOK_BACK,
-        # Past the end of this minute: figures that came within this second count too.
+        # The end of the range is after the present minute, so that the newest values are inside of it.
         EndTime=now + timedelta(seconds=_PERIOD_SECONDS),
         ScanBy="TimestampDescending",
     )
-    found: dict[str, float] = {}
+    values: dict[str, float] = {}
     for result in answer["MetricDataResults"]:
         if result.get("Values"):
-            # The values of one metric may be spread over pages, the newest first.
-            found.setdefault(names[int(result["Id"].removeprefix("m"))], float(result["Values"][0]))
-    return found
+            # The values of a metric may be spread over several results. The first result has the newest value.
+            values.setdefault(names[int(result["Id"].removeprefix("m"))], float(result["Values"][0]))
+    return values

@@ -1,4 +1,4 @@
-"""Object stores: a directory on this machine, or a prefix of an S3 bucket. An object is there whole or not at all."""
+"""Object stores of backups: a folder on this machine, or a prefix of an S3 bucket. Objects are written atomically."""
 
 from __future__ import annotations
 
@@ -21,15 +21,21 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
 
 T = TypeVar("T")
-# How long a look of another process may hold a folder's lock. It holds it for microseconds.
+# `is_claimed` of another process locks a folder for microseconds. A claim waits this long for that lock.
 _PROBE_SECONDS = 2.0
-# What S3 takes in one DeleteObjects.
+# The largest number of objects that S3 deletes by a single DeleteObjects.
 _DELETE_BATCH = 1000
 
 
 @dataclass(frozen=True)
 class StoredObject:
-    """`name` is relative to the store, with `/` between folders."""
+    """Describes an object of a store.
+
+    Attributes:
+        name: The name relative to the store, with `/` between folders.
+        size: The size in bytes.
+        modified_at: The time of the last write.
+    """
 
     name: str
     size: int
@@ -37,37 +43,51 @@ class StoredObject:
 
 
 class ObjectStore(Protocol):
-    """All methods raise NotFoundError, PermissionDeniedError or UnreachableError."""
+    """Stores objects by name.
+
+    Every method raises NotFoundError for a missing object or bucket, PermissionDeniedError if the store refuses access,
+    and UnreachableError if the store does not answer.
+    """
 
     @property
     def location(self) -> str:
-        """The store's address, for people."""
+        """Return the store's address, for people."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Store durably, replacing what was there in one step."""
+        """Write the object `name` durably, and replace an existing object atomically."""
 
-    async def get(self, name: str) -> bytes: ...
+    async def get(self, name: str) -> bytes:
+        """Return the content of the object `name`."""
 
     async def list(self) -> list[StoredObject]:
-        """Every object, in the order of names; empty where nothing was ever stored."""
+        """List all objects in the order of their names. A store that does not exist yet has none."""
 
     async def delete(self, names: Iterable[str]) -> None:
-        """Remove in this order; what is gone already is no error."""
+        """Delete the objects in the given order. A missing object is no error."""
 
     def claim(self, folder: str) -> AbstractContextManager[None]:
-        """Tell others that this process writes into `folder`; a claim ends with its process, however that ends."""
+        """Mark `folder` as written by this process during the block.
+
+        The claim ends when the process ends in any way.
+        """
 
     def is_claimed(self, folder: str) -> bool | None:
-        """Whether a living process has claimed `folder`; None where the store cannot know."""
+        """Return whether a running process has claimed `folder`, or None if the store cannot know."""
 
 
 def open_store(contract: Contract, clients: RegionClients, location: str | None = None) -> ObjectStore:
-    """The store of a region's backups: `location` (`s3://bucket/prefix` or a directory), else what the contract says.
+    """Return the store of a region's portable backups.
 
-    Below a bucket everything lies under `<environment>/<region>/`, so that one bucket serves all.
+    The objects are below `<environment>/<region>/` in the store, so that all regions can share a bucket.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region.
+        location: `s3://BUCKET/PREFIX` or a folder. By default the folder or the bucket that the contract names.
 
     Raises:
-        ConfigError: neither names one. UsageError: `location` is no such address.
+        ConfigError: `location` is None, and the contract names no store.
+        UsageError: `location` is not the address of a store.
     """
     part = contract.backup
     if location is None and part.directory is not None:
@@ -76,7 +96,7 @@ def open_store(contract: Contract, clients: RegionClients, location: str | None 
         location = f"s3://{part.bucket}"
     if location is None:
         raise ConfigError(
-            "nothing says where portable backups go",
+            "no store for portable backups is configured",
             where=f"{contract.environment}, {contract.region}",
             hint="set backup.store in the environment's file, or give --store s3://BUCKET/PREFIX",
         )
@@ -86,11 +106,14 @@ def open_store(contract: Contract, clients: RegionClients, location: str | None 
         return S3Store(clients, parts.netloc, str(PurePosixPath(parts.path.strip("/")) / own))
     if parts.scheme in ("", "file") and parts.path:
         return DirectoryStore(expanded(parts.path).absolute() / own)
-    raise UsageError(f"`{location}` is no backup store", hint="give s3://BUCKET/PREFIX or a directory")
+    raise UsageError(f"`{location}` is not the address of a backup store", hint="write s3://BUCKET/PREFIX or a folder")
 
 
-class DirectoryStore:
-    """A private directory: folders 0700, files 0600, each fsynced before its name appears."""
+class DirectoryStore(ObjectStore):
+    """Stores objects as files below a folder, with modes 0700 and 0600.
+
+    A file gets its name after its flush to the disk.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._root = directory
@@ -126,7 +149,7 @@ class DirectoryStore:
             yield
         finally:
             os.close(descriptor)
-            # Nothing was written: nothing is left behind.
+            # Remove the folder if nothing was written into it.
             with contextlib.suppress(OSError):
                 path.rmdir()
 
@@ -147,7 +170,7 @@ class DirectoryStore:
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # The folder goes with the last object; another's object in it keeps it.
+        # Remove the folder with its last object. rmdir fails while the folder contains another object.
         with contextlib.suppress(OSError):
             if path.parent != self._root:
                 path.parent.rmdir()
@@ -162,12 +185,15 @@ class DirectoryStore:
     def _path(self, name: str) -> Path:
         pure = PurePosixPath(name)
         if pure.is_absolute() or ".." in pure.parts:
-            raise ValueError(f"object name {name!r} leads out of the store")
+            raise ValueError(f"the object name {name!r} leads out of the store")
         return self._root / pure
 
 
-class S3Store:
-    """A prefix of a bucket. The objects are encrypted before they come here; the bucket may encrypt them once more."""
+class S3Store(ObjectStore):
+    """Stores objects below a prefix of an S3 bucket.
+
+    Callers encrypt the objects, and the bucket may encrypt them again.
+    """
 
     def __init__(self, clients: RegionClients, bucket: str, prefix: str) -> None:
         self._clients = clients
@@ -209,7 +235,7 @@ class S3Store:
                 raise PermissionDeniedError(
                     f"S3 did not delete {len(answer['Errors'])} objects: {first.get('Code')}",
                     where=f"s3://{self._bucket}/{first.get('Key')}",
-                    hint="an object lock or the bucket's policy keeps them; see the bucket's settings",
+                    hint="check the bucket's object lock and policy, which may forbid the deletion",
                 )
 
     def claim(self, folder: str) -> AbstractContextManager[None]:
@@ -222,7 +248,11 @@ class S3Store:
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Take the lock of a folder. `is_claimed` of another process holds it for a moment, a writer for much longer."""
+    """Lock a folder, and wait for `is_claimed` of another process, which locks the folder for a moment.
+
+    Raises:
+        ConflictError: another process writes into the folder.
+    """
     import fcntl
 
     end = time.monotonic() + _PROBE_SECONDS
@@ -232,9 +262,9 @@ def _lock(descriptor: int, path: Path) -> None:
         except BlockingIOError:
             if time.monotonic() >= end:
                 raise ConflictError(
-                    "another process writes this backup at this moment",
+                    "another process writes or deletes this backup now",
                     where=str(path),
-                    hint="wait until it has ended, then repeat the command",
+                    hint="wait until that process has ended, then repeat the command",
                 ) from None
             time.sleep(0.01)
         else:
@@ -248,23 +278,23 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _walk(root: Path) -> list[StoredObject]:
-    found = []
+    objects = []
     for folder, _, files in os.walk(root):
         for file in files:
             path = Path(folder, file)
-            # Another process may be removing what we list.
+            # Another process may delete the file at this moment.
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)
-                found.append(StoredObject(path.relative_to(root).as_posix(), status.st_size, modified))
-    return sorted(found, key=lambda item: item.name)
+                objects.append(StoredObject(path.relative_to(root).as_posix(), status.st_size, modified))
+    return sorted(objects, key=lambda item: item.name)
 
 
 def _refused(path: Path, error: OSError) -> MjctlError:
     if isinstance(error, FileNotFoundError):
-        return NotFoundError("the file is not in the backup store", where=str(path))
+        return NotFoundError("the backup store does not contain the file", where=str(path))
     return PermissionDeniedError(
-        f"the backup store refuses: {error.strerror or error}",
+        f"cannot read or write the backup store: {error.strerror or error}",
         where=str(path),
-        hint="make the folder writable for you, or look whether the disk is full",
+        hint="give this user access to the folder, and check that the disk is not full",
     )

@@ -1,7 +1,7 @@
-"""The ops function: the way to a cache that can be reached from inside its network only.
+"""A client of the ops function, a Lambda function through which operators reach a cache inside of the VPC.
 
-It is invoked with the caller's own IAM credentials. The function logs each command with the name that the caller gives
-here; CloudTrail, which nobody can write to, has the same request by its id.
+The client invokes the function with the operator's IAM credentials. The function logs each command with the operator
+that this client names. CloudTrail, which operators cannot change, records the same request by its id.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, UnreachableError, UsageError
 
 SLICE_SECONDS = 10.0
-"""How long one invocation of a sweep works: Ctrl-C and the progress display are this late at most."""
+"""The seconds that an invocation of a sweep works. Ctrl-C and the progress display are delayed by this time at most."""
 
-# The longest that is asked for (hot keys, 30 s), a cold start inside the VPC, and the way there and back.
+# The sum of the longest command (hot keys, 30 s), a cold start inside of the VPC, and the transfer.
 _ANSWER_SECONDS = 60.0
 _THROTTLED_ATTEMPTS = 6
 
 
 class OpsFunction:
-    """One region's function, and on whose behalf it is asked. `operator`: ARN of the caller."""
+    """Invokes the ops function of a region.
+
+    Attributes:
+        operator: The ARN of the caller, which the function logs.
+    """
 
     def __init__(self, contract: Contract, clients: RegionClients, operator: str) -> None:
         self._contract = contract
@@ -34,13 +38,19 @@ class OpsFunction:
         self.operator = operator
 
     async def run(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """The answer to one command of `gameserver.functions.operations`.
+        """Run a command of `gameserver.functions.operations` and return its answer.
+
+        Args:
+            command: The name of the command.
+            arguments: The arguments of the command, as JSON values.
 
         Raises:
-            PermissionDeniedError: no or expired credentials, or they may not invoke the function.
+            PermissionDeniedError: there are no valid credentials, or they may not invoke the function.
             NotFoundError: the function does not exist.
-            UsageError: the function says that an argument is malformed.
-            UnreachableError: it is throttled, ran out of time or failed, or Lambda does not answer.
+            ConfigError: the contract names no ops function.
+            UsageError: the function refuses an argument.
+            ConflictError: the cache contains a value that the game did not write.
+            UnreachableError: the function was throttled, timed out or failed, or Lambda did not answer.
         """
         event = {"command": command, "operator": self.operator, **arguments}
         answer = await self._invoke(json.dumps(event).encode())
@@ -52,14 +62,14 @@ class OpsFunction:
         if answer.get("FunctionError"):
             raise self._failure(result if isinstance(result, dict) else {})
         if not isinstance(result, dict):
-            raise self._failure({"errorMessage": "its answer is no JSON object"})
+            raise self._failure({"errorMessage": "its answer is not a JSON object"})
         error = result.get("error")
         if isinstance(error, Mapping):
             if error.get("code") == "invalid_request":
-                raise UsageError(f"the ops function does not take the command: {error.get('message')}")
+                raise UsageError(f"the ops function refused the command: {error.get('message')}")
             if error.get("code") == "foreign_value":
                 raise ConflictError(
-                    f"the cache holds foreign data: {error.get('message')}",
+                    f"the cache contains data of another program: {error.get('message')}",
                     where=f"{self._contract.environment}, {self._contract.region}",
                     hint="find the program that writes to this Redis, and delete the key",
                 )
@@ -67,15 +77,17 @@ class OpsFunction:
         return result
 
     async def _invoke(self, payload: bytes) -> dict[str, Any]:
-        """Lambda's own refusals for lack of room are waited out; anything else may have been carried out, and is not
-        sent again."""
+        """Invoke the function, and repeat a throttled call.
+
+        Any other failed call is not repeated, because the function may have executed the command.
+        """
         arn = self._contract.cache.ops_function_arn
         if arn is None:
             raise ConfigError(
                 "the contract names no ops function",
                 where=f"{self._contract.environment}, {self._contract.region}",
                 hint=f"`mjctl deploy --env {self._contract.environment} --region {self._contract.region}` "
-                "publishes it again",
+                "publishes a contract with the ops function",
             )
         for attempt in range(1, _THROTTLED_ATTEMPTS + 1):
             try:
@@ -88,12 +100,12 @@ class OpsFunction:
 
     def _failure(self, result: Mapping[str, Any], what: str | None = None) -> MjctlError:
         kind, message = str(result.get("errorType", "")), str(result.get("errorMessage", "no reason given"))
-        said = f"{kind}: {message}" if kind and kind not in message else message
+        reason = f"{kind}: {message}" if kind and kind not in message else message
         arn = self._contract.cache.ops_function_arn or ""
         log_group = f"/aws/lambda/{arn.rsplit(':', 1)[-1]}"
-        what = what or ("the ops function ran out of time" if "timed out" in message else "the ops function failed")
+        what = what or ("the ops function timed out" if "timed out" in message else "the ops function failed")
         return UnreachableError(
-            f"{what}: {said}",
+            f"{what}: {reason}",
             where=f"{self._contract.environment}, {self._contract.region}, {arn}",
             hint=f"`aws logs tail {log_group} --region {self._contract.region}` shows its log",
         )
@@ -101,7 +113,7 @@ class OpsFunction:
 
 @asynccontextmanager
 async def ops_function(contract: Contract) -> AsyncIterator[OpsFunction]:
-    """The region's function, used in the name of whoever the credentials belong to.
+    """Open the ops function of a region for the operator to whom the credentials belong.
 
     Raises:
         PermissionDeniedError: there are no credentials, or they have expired.

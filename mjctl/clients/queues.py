@@ -1,4 +1,4 @@
-"""SQS as health and the queue commands need it: depth, age, and looking into a dead-letter queue."""
+"""Reads the depth of SQS queues and the age of their messages, and receives messages without deleting them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,13 @@ _ATTRIBUTES = [
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """Messages waiting, in flight, delayed: approximate, as SQS counts them."""
+    """Counts the messages of a queue. SQS counts approximately.
+
+    Attributes:
+        waiting: The number of messages that a reader can receive.
+        in_flight: The number of received messages that were neither deleted nor released.
+        delayed: The number of messages that SQS delivers later.
+    """
 
     waiting: int
     in_flight: int
@@ -28,20 +34,24 @@ class QueueDepth:
 
     @property
     def total(self) -> int:
+        """Return the number of all messages of the queue."""
         return self.waiting + self.in_flight + self.delayed
 
 
 async def queue_depth(clients: RegionClients, url: str) -> QueueDepth:
-    """Ask SQS for the three counts of one queue."""
+    """Return the three counts of the queue `url`."""
     answer = await clients.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=_ATTRIBUTES)
     waiting, in_flight, delayed = (int(answer["Attributes"].get(name, 0)) for name in _ATTRIBUTES)
     return QueueDepth(waiting, in_flight, delayed)
 
 
 async def oldest_message_seconds(clients: RegionClients, arn: str, depth: QueueDepth) -> float | None:
-    """Age of the oldest message: 0 for an empty queue, None where CloudWatch has no figure (an emulated AWS).
+    """Return the age of a queue's oldest message in seconds, by CloudWatch.
 
-    SQS itself does not tell; reading a message to learn its age would count as a delivery.
+    SQS does not return the age. To receive a message for its age would count as a delivery of the message.
+
+    Returns:
+        0 for an empty queue. None if CloudWatch has no value, as on an emulated AWS.
     """
     if depth.total == 0:
         return 0.0
@@ -67,7 +77,10 @@ async def oldest_message_seconds(clients: RegionClients, arn: str, depth: QueueD
 async def receive(clients: RegionClients, url: str, *, limit: int, hold_seconds: int) -> list[dict[str, Any]]:
     """Receive up to `limit` messages and hide them from other readers for `hold_seconds`.
 
-    Returns: fewer messages when the queue runs dry. When a call fails, the messages received before are released.
+    If a call fails, the messages received before are released.
+
+    Returns:
+        The messages as SQS returns them. There are fewer than `limit` if the queue has no more.
     """
     messages: list[dict[str, Any]] = []
     try:
@@ -89,7 +102,7 @@ async def _receive_into(
             QueueUrl=url,
             MaxNumberOfMessages=min(10, limit - len(messages)),
             VisibilityTimeout=hold_seconds,
-            # Long polling asks every SQS host; a short poll may miss messages that are there.
+            # Long polling reads all SQS hosts. A short poll reads some hosts only, and may miss messages.
             WaitTimeSeconds=1,
             MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
             MessageAttributeNames=["All"],

@@ -1,4 +1,4 @@
-"""What was kept of matches: rows in PostgreSQL and items in DynamoDB, read as an auditor would."""
+"""Reads the records of matches in PostgreSQL and DynamoDB, for checks that the game has stored them correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,15 @@ _BATCH_GET_LIMIT = 100
 
 @dataclass(frozen=True)
 class MatchInStores:
-    """One match in both stores; a state is None where the match is not there. Scores are by player id."""
+    """Describes the records of a match in PostgreSQL and DynamoDB.
+
+    Attributes:
+        match_id: The id of the match.
+        database_state: The state in PostgreSQL, or None if PostgreSQL does not contain the match.
+        database_scores: The scores in PostgreSQL by player id.
+        table_state: The state in DynamoDB, or None if DynamoDB does not contain the match.
+        table_scores: The scores in DynamoDB by player id.
+    """
 
     match_id: str
     database_state: str | None = None
@@ -27,16 +35,17 @@ class MatchInStores:
 
     @property
     def ended_everywhere(self) -> bool:
+        """Return whether the match has ended in PostgreSQL and in DynamoDB."""
         return self.ended_in_all(database=True)
 
     def ended_in_all(self, *, database: bool) -> bool:
-        """Whether the match has ended in the table, and in PostgreSQL where that could be looked at."""
+        """Return whether the match has ended in DynamoDB and, with `database`, in PostgreSQL."""
         return self.table_state == "ended" and (not database or self.database_state == "ended")
 
 
 @dataclass(frozen=True)
 class PlayerTotals:
-    """A player's sums over all matches, which PostgreSQL keeps apart from the matches themselves."""
+    """Holds a player's totals over all matches. PostgreSQL stores them in a separate table."""
 
     matches: int
     total_score: int
@@ -45,10 +54,16 @@ class PlayerTotals:
 async def read_matches(
     contract: Contract, clients: RegionClients, match_ids: Sequence[str], *, database: bool = True
 ) -> dict[str, MatchInStores]:
-    """The records of these matches, by id; consistent reads. Without `database` PostgreSQL is left out.
+    """Return the records of matches by match id, by consistent reads.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region.
+        match_ids: The ids of the matches.
+        database: Read PostgreSQL too. Without it, the matches have no state and scores of PostgreSQL.
 
     Raises:
-        UnreachableError: a store does not answer, or its schema is missing.
+        UnreachableError: PostgreSQL or DynamoDB does not answer, or the schema is missing.
     """
     (states, scores), items = await asyncio.gather(
         _database_rows(contract, clients, match_ids if database else ()), _table_items(contract, clients, match_ids)
@@ -68,7 +83,9 @@ async def read_matches(
 async def read_standings(
     contract: Contract, clients: RegionClients, player_ids: Sequence[str]
 ) -> dict[str, PlayerTotals]:
-    """Standings of those probe and load-test accounts that have any.
+    """Return the totals of internal accounts (probes and load tests) by player id.
+
+    A player without finished matches is absent.
 
     Raises:
         UnreachableError: PostgreSQL does not answer, or its schema is missing.
@@ -134,7 +151,11 @@ async def _table_items(
                 break
             await asyncio.sleep(0.05 * 2**attempt)
         else:
-            raise UnreachableError("DynamoDB throttles the read", where=f"{contract.region}, table {table}")
+            raise UnreachableError(
+                "DynamoDB throttled six attempts to read the matches",
+                where=f"{contract.region}, table {table}",
+                hint="wait for some seconds, then repeat the command",
+            )
     return items
 
 

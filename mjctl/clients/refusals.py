@@ -1,6 +1,6 @@
-"""Missing, expired, broken and denied credentials: the one place that recognises them and says what to do.
+"""Recognises errors of missing, expired, broken and denied AWS credentials, and gives the operator's next step.
 
-Every caller of boto3 asks here first, so that such an error is never taken for a network that is down.
+Every caller of boto3 uses this module first, so that an error of credentials is never reported as a network failure.
 """
 
 from __future__ import annotations
@@ -14,62 +14,69 @@ from mjctl.models.errors import PermissionDeniedError
 
 _SIGN_IN = "sign in (`aws sso login`), or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 _SSO = "sign in again: `aws sso login` (with `--profile NAME` if you use another profile than `default`)"
-_SETTINGS = "correct it; `aws configure list` shows which values are in use and where they come from"
-# What botocore raises before a request leaves: https://github.com/boto/botocore/blob/develop/botocore/exceptions.py
+_SETTINGS = "correct this setting; `aws configure list` shows the values in use and where they come from"
+# The advice for errors that botocore raises before it sends a request, by the class of the error:
+# https://github.com/boto/botocore/blob/develop/botocore/exceptions.py
 _ADVICE = {
     "ConfigNotFound": _SETTINGS,
     "ConfigParseError": _SETTINGS,
-    "CredentialRetrievalError": "run the command that `credential_process` names in ~/.aws/config, and correct it",
+    "CredentialRetrievalError": "run the command in `credential_process` of ~/.aws/config by hand, and correct it",
     "InfiniteLoopConfigError": _SETTINGS,
     "InvalidConfigError": _SETTINGS,
     "InvalidIMDSEndpointError": _SETTINGS,
     "LoginError": "sign in again: `aws login`",
     "MetadataRetrievalError": "give the instance or the task a role, or sign in (`aws sso login`)",
-    "MissingDependencyException": "install the package that is named, or use another kind of credentials",
+    "MissingDependencyException": "install the package in the message, or use another kind of credentials",
     "NoAuthTokenError": _SSO,
     "NoCredentialsError": _SIGN_IN,
-    "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY both, or neither",
+    "PartialCredentialsError": "set both AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or unset both",
     "ProfileNotFound": "set AWS_PROFILE to a profile that `aws configure list-profiles` lists, or unset it",
     "RefreshWithMFAUnsupportedError": _SIGN_IN,
     "SSOError": _SSO,
     "TokenRetrievalError": _SSO,
     "UnknownCredentialError": _SETTINGS,
 }
-# Errors of a connection. They can occur while credentials are fetched, and are none of them.
+# Errors of a connection. They can occur while botocore fetches credentials, but the credentials are not their cause.
 _CONNECTION = frozenset({"ConnectionError", "HTTPClientError"})
-# Any other exception that leaves these modules comes from broken credentials: botocore lets through what, for example,
-# a `credential_process` causes that does not exist or prints no JSON.
+# Any other exception that passes through these modules is caused by broken credentials. For example, botocore does not
+# convert the exception of a `credential_process` that does not exist or prints no JSON.
 _CREDENTIAL_MODULES = frozenset({"botocore.credentials", "botocore.tokens", "botocore.configloader"})
 _LONGEST_REASON = 300
 
 
 def refusal(error: Exception, where: str) -> PermissionDeniedError | None:
-    """Return what `error` means if AWS does not accept, or does not get, the caller's credentials; None otherwise."""
+    """Return the error for operators if `error` is caused by the caller's AWS credentials, else None.
+
+    Args:
+        error: The exception of boto3.
+        where: The place for the error: environment, region and operation.
+    """
     return _by_code(error, where) if error_code(error) else _by_kind(error, where)
 
 
 def _by_code(error: Exception, where: str) -> PermissionDeniedError | None:
-    """AWS answered, and refused."""
+    """Return the error for operators if AWS refused the credentials in its answer, else None."""
     code, text = error_code(error), _reason(error)
-    renew = "get a fresh one (`aws sso login`, or the pipeline's log-in step), then repeat the command"
+    renew = "start a new session (`aws sso login`, or the pipeline's log-in step), then repeat the command"
     if code in EXPIRED_CODES:
         return PermissionDeniedError(f"the AWS session has expired: {text}", where=where, hint=renew)
     if code == "400":
-        # S3 answers HEAD without a body, so the code is lost. An expired token is a 400, see "ExpiredToken" in
+        # S3 answers HEAD without a body, so that only the status is known. The status of `ExpiredToken` is 400:
         # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         what = f"AWS refused the call, most likely because the session has expired: {text}"
         return PermissionDeniedError(what, where=where, hint=renew)
     what = f"AWS refused the call: {text}"
     if code == "RequestTimeTooSkewed":
-        return PermissionDeniedError(what, where=where, hint="set this machine's clock: AWS allows a few minutes")
+        hint = "set this machine's clock, which may differ from AWS's by a few minutes only"
+        return PermissionDeniedError(what, where=where, hint=hint)
     if code in DENIED_CODES:
-        advice = "check which identity you use (`aws sts get-caller-identity`) and what it may do"
+        advice = "check your identity (`aws sts get-caller-identity`) and its permissions"
         return PermissionDeniedError(what, where=where, hint=advice)
     return None
 
 
 def _by_kind(error: Exception, where: str) -> PermissionDeniedError | None:
-    """The request did not leave this machine."""
+    """Return the error for operators if botocore found no usable credentials and sent no request, else None."""
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "botocore.exceptions"]
     advice = next((_ADVICE[name] for name in names if name in _ADVICE), None)
     if advice is not None:
@@ -77,7 +84,7 @@ def _by_kind(error: Exception, where: str) -> PermissionDeniedError | None:
         return PermissionDeniedError(what, where=where, hint=advice)
     if not _CONNECTION & set(names) and _passed_through_credentials(error.__traceback__):
         return PermissionDeniedError(
-            f"no AWS credentials can be used: {type(error).__name__} while they were read",
+            f"no AWS credentials can be used: reading them failed with {type(error).__name__}",
             where=f"{where}, profile {os.environ.get('AWS_PROFILE', 'default')}",
             hint="check `credential_process` and the profile in ~/.aws/config: `aws sts get-caller-identity` must work",
         )
@@ -85,7 +92,7 @@ def _by_kind(error: Exception, where: str) -> PermissionDeniedError | None:
 
 
 def _reason(error: Exception) -> str:
-    """The first lines of an error, bounded: a `credential_process` may write anything to its stderr."""
+    """Return at most 300 characters of an error's text, because a `credential_process` may write a lot to stderr."""
     text = " ".join(str(error).split())
     return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
@@ -98,7 +105,7 @@ def _passed_through_credentials(traceback: TracebackType | None) -> bool:
     return False
 
 
-# As Terraform's AWS provider and S3 backend word them; the codes are AWS's own.
+# Errors of credentials in the words of Terraform's AWS provider and S3 backend, and AWS's codes in them.
 _TERRAFORM_EXPIRED = re.compile(
     r"ExpiredToken|RequestExpired|session has expired|token has expired|refresh cached (SSO )?(token|credentials)"
 )
@@ -110,11 +117,15 @@ _TERRAFORM_DENIED = re.compile(r"AccessDenied|UnauthorizedOperation|is not autho
 
 
 def terraform_advice(text: str) -> str | None:
-    """Return what to do if Terraform failed because of credentials; None if it failed for another reason."""
+    """Return the operator's next step if Terraform failed because of AWS credentials, else None.
+
+    Args:
+        text: The errors that Terraform printed.
+    """
     if _TERRAFORM_EXPIRED.search(text):
-        return "the AWS session has expired: get a fresh one (`aws sso login`), then repeat the command"
+        return "the AWS session has expired: start a new session (`aws sso login`), then repeat the command"
     if _TERRAFORM_MISSING.search(text):
         return f"no AWS credentials can be used: {_SIGN_IN}"
     if _TERRAFORM_DENIED.search(text):
-        return "check which identity you use (`aws sts get-caller-identity`) and what it may do"
+        return "check your identity (`aws sts get-caller-identity`) and its permissions"
     return None

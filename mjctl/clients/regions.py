@@ -1,4 +1,4 @@
-"""Doing one thing in several regions at the same time."""
+"""Runs the same work for several regions at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RegionOutcome(Generic[T]):
-    """What came of one region: a value, or the error that stopped it there."""
+    """Holds the result of a region's work.
+
+    Attributes:
+        region: The region.
+        value: The value that the work returned, or None after an error.
+        error: The error that stopped the work, or None.
+    """
 
     region: str
     value: T | None = None
@@ -25,19 +31,23 @@ class RegionOutcome(Generic[T]):
 async def in_each_region(
     contracts: Mapping[str, Contract], work: Callable[[Contract], Awaitable[T]], *, concurrency: int = 8
 ) -> list[RegionOutcome[T]]:
-    """Run `work` for every contract, at most `concurrency` at a time; outcomes stand in the order of `contracts`.
+    """Run `work` for every contract, for at most `concurrency` regions at a time.
 
-    A region's MjctlError does not stop the others. Any other exception is a fault of the program and cancels all.
+    An MjctlError of a region does not stop the work on other regions. Any other exception is a fault of mjctl, and
+    cancels the work on all regions.
+
+    Returns:
+        The results in the order of `contracts`.
     """
-    gate = asyncio.Semaphore(concurrency)
+    limit = asyncio.Semaphore(concurrency)
 
-    async def one(contract: Contract) -> RegionOutcome[T]:
-        async with gate:
+    async def in_region(contract: Contract) -> RegionOutcome[T]:
+        async with limit:
             try:
                 return RegionOutcome(contract.region, value=await work(contract))
             except MjctlError as error:
                 return RegionOutcome(contract.region, error=error)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(contract)) for contract in contracts.values()]
+        tasks = [group.create_task(in_region(contract)) for contract in contracts.values()]
     return [task.result() for task in tasks]

@@ -1,4 +1,4 @@
-"""Secrets by reference: the contract says where one lies, never what it is."""
+"""Reads secrets by their references. The contract contains only references and no secrets."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from mjctl.models.errors import ConfigError, NotFoundError, PermissionDeniedErro
 
 
 async def read_secret(reference: str, clients: RegionClients) -> dict[str, Any]:
-    """The JSON object behind `file:/path/to.json` or a Secrets Manager ARN.
+    """Return the JSON object to which a reference leads.
+
+    Args:
+        reference: `file:/path/to.json`, or the ARN of a secret in Secrets Manager.
+        clients: The AWS clients of the region.
 
     Raises:
-        NotFoundError: nothing lies there.
-        PermissionDeniedError: the file is readable by others (it must be 0600), or the reader is refused.
-        ConfigError: it is no JSON object.
+        NotFoundError: the file or the secret does not exist.
+        PermissionDeniedError: other users can read the file (its mode must be 0600), or access is denied.
+        ConfigError: the secret is not a JSON object.
+        UnreachableError: Secrets Manager does not answer.
     """
     if reference.startswith("file:"):
         text = _read_private(Path(reference.removeprefix("file:")))
@@ -38,16 +43,23 @@ def _read_private(path: Path) -> str:
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise PermissionDeniedError(
-                f"the secret can be read by others (mode {mode:04o})", where=str(path), hint=f"chmod 600 {path}"
+                f"other users can read the secret's file (mode {mode:04o})",
+                where=str(path),
+                hint=f"run `chmod 600 {path}`",
             )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise NotFoundError(
-            "the secret's file is gone",
+            "the secret's file does not exist",
             where=str(path),
-            # <home>/<environment>/<region>/secrets/<file>
-            hint=f"`mjctl deploy --env {path.parents[2].name} --region {path.parents[1].name}` makes it again, "
-            "with the part that it opens",
+            # The path is <home>/<environment>/<region>/secrets/<file>.
+            hint=f"`mjctl deploy --env {path.parents[2].name} --region {path.parents[1].name}` creates the secret "
+            f"again, "
+            "with the part of the region that it protects",
         ) from None
     except PermissionError:
-        raise PermissionDeniedError("the secret's file cannot be read", where=str(path)) from None
+        raise PermissionDeniedError(
+            "cannot read the secret's file: permission denied",
+            where=str(path),
+            hint="run mjctl as the user that deployed the region",
+        ) from None

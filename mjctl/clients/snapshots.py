@@ -1,4 +1,4 @@
-"""Backups that AWS keeps: of tables, of the Aurora cluster, of ElastiCache, and recovery points in a vault."""
+"""Managed backups: creates, lists and restores AWS's backups of tables, Aurora and ElastiCache, and recovery points."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from mjctl.models.backup import ManagedBackup
 from mjctl.models.contract import Contract
 from mjctl.models.errors import UnreachableError
 
-_BACKUP_LOOKS, _BACKUP_PAUSE_SECONDS = 150, 2.0
+_BACKUP_POLLS, _BACKUP_PAUSE_SECONDS = 150, 2.0
 
 TABLES, CLUSTER, CACHE, VAULT = "dynamodb", "rds", "elasticache", "backup"
 
 
 def arn(item: ManagedBackup) -> str:
+    """Return the ARN of a managed backup."""
     return str(item.detail["arn"])
 
 
 async def cluster_of(contract: Contract, clients: RegionClients) -> str | None:
-    """Identifier of the Aurora cluster that the contract's host belongs to; a local PostgreSQL is none."""
+    """Return the identifier of the region's Aurora cluster, or None if the region has none, as on target `local`."""
     if contract.target == "local":
         return None
     answer = await clients.call_all("rds", "describe_db_clusters")
@@ -33,7 +34,7 @@ async def cluster_of(contract: Contract, clients: RegionClients) -> str | None:
 
 
 async def cache_of(contract: Contract, clients: RegionClients) -> str | None:
-    """Id of the replication group that the contract's cache belongs to; a local Redis is none."""
+    """Return the id of the region's ElastiCache replication group, or None if the region has none."""
     if contract.target == "local":
         return None
     host = urlsplit(contract.cache.url).hostname
@@ -47,11 +48,14 @@ async def cache_of(contract: Contract, clients: RegionClients) -> str | None:
 
 
 async def back_up_table(clients: RegionClients, table: str, name: str, items: int) -> ManagedBackup:
-    """Have DynamoDB back up a table.
+    """Request a DynamoDB backup of a table. DynamoDB makes the backup after this call.
 
     Args:
-        items: How many items the table holds. It becomes part of the backup's name, because DynamoDB keeps no count
-            that a drill could compare: `ItemCount` is an approximation, updated every six hours.
+        clients: The AWS clients of the region.
+        table: The name of the table.
+        name: The name of the backup.
+        items: The number of items in the table. It becomes a part of the backup's name, because DynamoDB keeps no exact
+            count that a drill could compare: `ItemCount` is an approximation, updated every six hours.
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SourceTableDetails.html
     """
     answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=f"{name}.n{items}")
@@ -59,18 +63,25 @@ async def back_up_table(clients: RegionClients, table: str, name: str, items: in
 
 
 async def await_table_backup(clients: RegionClients, backup_arn: str) -> None:
-    """Raises UnreachableError when the backup cannot be restored from after five minutes."""
-    for _ in range(_BACKUP_LOOKS):
+    """Wait until a table's backup can be restored.
+
+    Raises:
+        UnreachableError: the backup is not available after five minutes.
+    """
+    for _ in range(_BACKUP_POLLS):
         answer = await clients.call("dynamodb", "describe_backup", BackupArn=backup_arn)
         if answer["BackupDescription"]["BackupDetails"]["BackupStatus"] == "AVAILABLE":
             return
         await asyncio.sleep(_BACKUP_PAUSE_SECONDS)
     raise UnreachableError(
-        f"the backup was not available after {_BACKUP_LOOKS * _BACKUP_PAUSE_SECONDS:g} s", where=backup_arn
+        f"the backup was not available after {_BACKUP_POLLS * _BACKUP_PAUSE_SECONDS:g} s",
+        where=backup_arn,
+        hint="wait until DynamoDB has finished the backup, then repeat the command",
     )
 
 
 async def table_backups(clients: RegionClients, table: str) -> list[ManagedBackup]:
+    """List the DynamoDB backups of a table."""
     answer = await clients.call_all("dynamodb", "list_backups", TableName=table)
     return [_table_entry(table, item) for item in answer["BackupSummaries"]]
 
@@ -91,6 +102,7 @@ def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
 
 
 async def table_window(clients: RegionClients, table: str) -> list[ManagedBackup]:
+    """Return the table's window of point-in-time recovery, in a list that is empty if the recovery is disabled."""
     answer = await clients.call("dynamodb", "describe_continuous_backups", TableName=table)
     window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if window.get("PointInTimeRecoveryStatus") != "ENABLED":
@@ -103,6 +115,7 @@ async def table_window(clients: RegionClients, table: str) -> list[ManagedBackup
 
 
 async def snapshot_cluster(clients: RegionClients, cluster: str, name: str) -> ManagedBackup:
+    """Request a snapshot of an Aurora cluster. RDS makes the snapshot after this call."""
     answer = await clients.call(
         "rds", "create_db_cluster_snapshot", DBClusterIdentifier=cluster, DBClusterSnapshotIdentifier=name
     )
@@ -110,6 +123,7 @@ async def snapshot_cluster(clients: RegionClients, cluster: str, name: str) -> M
 
 
 async def cluster_snapshots(clients: RegionClients, cluster: str) -> list[ManagedBackup]:
+    """List the snapshots of an Aurora cluster."""
     answer = await clients.call_all("rds", "describe_db_cluster_snapshots", DBClusterIdentifier=cluster)
     return [_cluster_entry(item) for item in answer["DBClusterSnapshots"]]
 
@@ -127,24 +141,27 @@ def _cluster_entry(item: dict[str, Any]) -> ManagedBackup:
 
 
 async def snapshot_cache(clients: RegionClients, group: str, name: str) -> ManagedBackup:
+    """Request a snapshot of an ElastiCache replication group. ElastiCache makes the snapshot after this call."""
     answer = await clients.call("elasticache", "create_snapshot", ReplicationGroupId=group, SnapshotName=name)
     return _cache_entry(group, answer["Snapshot"])
 
 
 async def cache_snapshots(clients: RegionClients, group: str) -> list[ManagedBackup]:
+    """List the snapshots of an ElastiCache replication group."""
     answer = await clients.call_all("elasticache", "describe_snapshots", ReplicationGroupId=group)
     return [_cache_entry(group, item) for item in answer["Snapshots"]]
 
 
 def _cache_entry(group: str, item: dict[str, Any]) -> ManagedBackup:
-    made = [node.get("SnapshotCreateTime") for node in item.get("NodeSnapshots", ()) if node.get("SnapshotCreateTime")]
+    times = [node.get("SnapshotCreateTime") for node in item.get("NodeSnapshots", ()) if node.get("SnapshotCreateTime")]
     detail = {"arn": item.get("ARN"), "source": item.get("SnapshotSource")}
     return ManagedBackup(
-        CACHE, group, item["SnapshotName"], item["SnapshotStatus"], min(made, default=None), None, detail
+        CACHE, group, item["SnapshotName"], item["SnapshotStatus"], min(times, default=None), None, detail
     )
 
 
 async def recovery_points(clients: RegionClients, vault: str) -> list[ManagedBackup]:
+    """List the recovery points of AWS Backup in a vault."""
     answer = await clients.call_all("backup", "list_recovery_points_by_backup_vault", BackupVaultName=vault)
     return [
         ManagedBackup(
@@ -161,10 +178,12 @@ async def recovery_points(clients: RegionClients, vault: str) -> list[ManagedBac
 
 
 async def restore_table(clients: RegionClients, backup_arn: str, target: str) -> None:
+    """Request the restore of a DynamoDB backup into the new table `target`."""
     await clients.call("dynamodb", "restore_table_from_backup", TargetTableName=target, BackupArn=backup_arn)
 
 
 async def restore_table_to(clients: RegionClients, source: str, target: str, moment: datetime) -> None:
+    """Request the restore of the table `source`, as it was at `moment`, into the new table `target`."""
     await clients.call(
         "dynamodb",
         "restore_table_to_point_in_time",
@@ -175,6 +194,7 @@ async def restore_table_to(clients: RegionClients, source: str, target: str, mom
 
 
 async def restore_cluster_to(clients: RegionClients, source: str, target: str, moment: datetime) -> None:
+    """Request the restore of the Aurora cluster `source`, as it was at `moment`, into the new cluster `target`."""
     await clients.call(
         "rds",
         "restore_db_cluster_to_point_in_time",
@@ -185,6 +205,7 @@ async def restore_cluster_to(clients: RegionClients, source: str, target: str, m
 
 
 async def restore_cluster(clients: RegionClients, item: ManagedBackup, target: str) -> None:
+    """Request the restore of a cluster's snapshot into the new Aurora cluster `target`."""
     await clients.call(
         "rds",
         "restore_db_cluster_from_snapshot",

@@ -1,4 +1,4 @@
-"""Connections to the database and the cache of one region."""
+"""Opens connections to the PostgreSQL and the Redis of a region."""
 
 from __future__ import annotations
 
@@ -19,10 +19,17 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def database(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Any]:
-    """An asyncpg connection, closed at the end.
+    """Open an asyncpg connection to the region's PostgreSQL, and close it at the end of the block.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region, which read the password.
+        timeout_seconds: The time limit of connecting, and of each statement.
 
     Raises:
-        UnreachableError: PostgreSQL does not answer, refuses the user, or breaks off.
+        UnreachableError: PostgreSQL does not answer, refuses the user, or closes the connection.
+        NotFoundError: the secret or the authority's certificate does not exist.
+        PermissionDeniedError: the secret cannot be read.
     """
     import asyncpg
 
@@ -60,11 +67,20 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
 
 @asynccontextmanager
 async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Redis]:
-    """A Redis client that answers with bytes, closed at the end; it retries a lost connection once, a timeout never.
+    """Open a client of the region's Redis, which returns bytes, and close it at the end of the block.
+
+    The client retries a lost connection once. It does not retry a command that timed out.
+
+    Args:
+        contract: The contract of the region.
+        clients: The AWS clients of the region, which read the password.
+        timeout_seconds: The time limit of connecting, and of each command.
 
     Raises:
-        UnreachableError: Redis does not answer, or with an error, or what answers is no Redis.
-        RefusedError: the cache is reachable only from inside its network.
+        UnreachableError: Redis does not answer or answers with an error, or another program answers.
+        RefusedError: the cache is private, so that only programs in its VPC can connect to it.
+        NotFoundError: the secret does not exist.
+        PermissionDeniedError: the secret cannot be read.
     """
     from redis.asyncio import Redis
     from redis.asyncio.retry import Retry
@@ -75,9 +91,9 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
     part = contract.cache
     if part.access != "direct":
         raise RefusedError(
-            "the cache is private and has no way in from this machine",
+            "this command needs a direct connection to the cache, which only programs in its VPC have",
             where=f"{contract.environment}, {contract.region}, {cache_address(contract)}",
-            hint="`mjctl cache` and `mjctl servers` go through the ops function; this command would need a direct way",
+            hint="use `mjctl cache` and `mjctl servers`, which reach the cache through the ops function",
         )
     secret = await read_secret(part.secret, clients) if part.secret else {}
     authority: dict[str, Any] = {"ssl_ca_certs": contract.ca_file} if contract.ca_file else {}
@@ -88,7 +104,7 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
         password=secret.get("password"),
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
-        # A long command that is sent again after a timeout doubles the load that made it slow.
+        # Do not retry after a timeout: a repeated long command would double the load that made the command slow.
         retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         retry_on_timeout=False,
         client_name="mjctl",
@@ -102,7 +118,7 @@ async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: 
 
 
 def cache_address(contract: Contract) -> str:
-    """The cache's address for messages: without user or password, should the URL carry one."""
+    """Return the cache's address for messages, without a user and a password that the URL may contain."""
     parts = urlsplit(contract.cache.url)
     host = parts.hostname or "?"
     netloc = f"{host}:{parts.port}" if parts.port else host

@@ -1,4 +1,4 @@
-"""How the parts of a region are verified: by its own authority where it has one, else by what the system trusts."""
+"""TLS contexts that verify a region's servers by the region's private authority or by the system's authorities."""
 
 from __future__ import annotations
 
@@ -9,25 +9,29 @@ from mjctl.models.errors import NotFoundError
 
 
 def ssl_context(contract: Contract) -> ssl.SSLContext:
-    """Verifies the chain and the host's name, for every client but boto3's, which are given the file.
+    """Return a context that verifies the certificate chain and the host name of a region's servers.
+
+    All clients use it, except boto3's clients, which read the authority's file themselves.
 
     Raises:
-        NotFoundError: the authority's certificate is gone.
+        NotFoundError: the file of the authority's certificate does not exist or cannot be read.
     """
     try:
         return ssl.create_default_context(cafile=contract.ca_file)
     except OSError as error:
         raise NotFoundError(
-            f"the certificate of the region's authority cannot be read: {error.strerror or error}",
+            f"cannot read the certificate of the region's authority: {error.strerror or error}",
             where=contract.ca_file,
-            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` makes it anew",
+            hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates a new authority",
         ) from error
 
 
 def private_context(contract: Contract) -> ssl.SSLContext | None:
-    """`ssl_context` of a region with an authority of its own; None leaves it to a client's defaults, which verify too.
+    """Return the context of `ssl_context` for a region with a private authority, else None.
+
+    With None, a client uses its default context, which verifies by the system's authorities.
 
     Raises:
-        NotFoundError: the authority's certificate is gone.
+        NotFoundError: the file of the authority's certificate does not exist or cannot be read.
     """
     return ssl_context(contract) if contract.ca_file else None

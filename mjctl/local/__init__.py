@@ -1,1 +1,4 @@
-"""The local target: the processes of a region under one supervisor, and what Terraform's provisioners call."""
+"""The target `local`:
+
+the processes of a region under a supervisor, and the program that Terraform's provisioners run.
+"""

@@ -1,7 +1,8 @@
-"""What the provisioners of terraform/stacks/local call: `python -m mjctl.local VERB`, the input in MJCTL_INPUT.
+"""The program that the provisioners of terraform/stacks/local run: `python -m mjctl.local VERB`.
 
-Every verb can be repeated: it brings about a state and is content when that is so already. One line on stdout says
-what was done; an error is told on stderr, and the exit code is that of `mjctl`.
+The variable MJCTL_INPUT contains the input as JSON. Every verb can be repeated: it establishes a state, and does
+nothing if the region is in that state already. The program writes a line about its work to stdout. It writes errors to
+stderr, and its exit codes are those of `mjctl`.
 """
 
 from __future__ import annotations
@@ -105,10 +106,10 @@ def _migrate(values: Mapping[str, Any]) -> str:
     if result.returncode != 0:
         lines = log.read_text(errors="replace").splitlines()[-_SHOWN_LOG_LINES:]
         raise UnreachableError(
-            f"the database's schema was not migrated (exit code {result.returncode}); the last lines:"
+            f"the migration of the database's schema failed (exit code {result.returncode}); the last lines of its log:"
             + "".join(f"\n  | {line}" for line in lines),
             where=str(log),
-            hint=f"repair the cause, then `mjctl deploy {Layout(Path(values['region_dir'])).scope}` again",
+            hint=f"fix the cause, then run `mjctl deploy {Layout(Path(values['region_dir'])).scope}` again",
         )
     return f"schema: up to date after {time.monotonic() - began:.1f} s"
 
@@ -118,12 +119,12 @@ def _web_client(values: Mapping[str, Any]) -> str:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder)
-    # A rename: at no time does the API find no folder.
+    # The rename replaces the link atomically, so that the API finds a folder at any time.
     temporary.replace(link)
     return f"web client: {folder}"
 
 
-# Each with the fields that it needs; `start` has a type of its own for them.
+# The function of each verb, and the fields that its input must have. `start` checks its input by `ProcessSpec`.
 _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
     "certificates": (_certificates, ("region_dir",)),
     "data-plane": (_data_plane, ("definition", "endpoint", "prefix", "region", "region_dir")),
@@ -143,19 +144,19 @@ def _read_input(text: str, fields: tuple[str, ...]) -> dict[str, Any]:
         raise ConfigError(f"MJCTL_INPUT is not JSON: {error}") from None
     missing = [field for field in fields if not isinstance(values, dict) or field not in values]
     if missing or not isinstance(values, dict):
-        raise ConfigError(f"MJCTL_INPUT lacks {', '.join(missing) or 'an object'}")
+        raise ConfigError(f"MJCTL_INPUT has no {', '.join(missing) or 'JSON object'}")
     return values
 
 
 def main(arguments: list[str], environment: Mapping[str, str]) -> int:
-    """Run one verb and return the exit code."""
+    """Run the verb in `arguments` with the input in `environment`, and return the exit code."""
     try:
         if len(arguments) != 1 or arguments[0] not in _VERBS:
             raise UsageError(f"usage: python -m mjctl.local {{{','.join(_VERBS)}}}, with its input in MJCTL_INPUT")
         function, fields = _VERBS[arguments[0]]
         line = function(_read_input(environment.get("MJCTL_INPUT", ""), fields))
     except subprocess.TimeoutExpired as error:
-        sys.stderr.write(f"{Path(error.cmd[0]).name} was given up after {error.timeout:g} s\n")
+        sys.stderr.write(f"{Path(error.cmd[0]).name} was stopped, because it had not ended after {error.timeout:g} s\n")
         return int(ExitCode.UNREACHABLE)
     except MjctlError as error:
         sys.stderr.write(f"{error}\n")

@@ -1,8 +1,8 @@
-"""The private certificate authority of one local region, and the certificate that all of its listeners present.
+"""The private certificate authority of a local region, and the certificate that all servers of the region present.
 
-The authority is made once and kept for as long as the region exists, so that a browser that trusts it goes on doing
-so. It can vouch for this machine's loopback names and nothing else (RFC 5280, name constraints): trusting it gives
-nobody, not even a thief of its key, power over another site.
+The authority is created once and kept while the region exists, so that a browser that trusts it continues to trust it.
+Name constraints (RFC 5280) limit the authority to this machine's loopback names. So a person who steals its key cannot
+impersonate any other site to a browser that trusts the authority.
 """
 
 from __future__ import annotations
@@ -24,16 +24,19 @@ from mjctl.local.layout import Layout
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 365
-# Renewed by the first deploy within this time before its end; `mjctl health` warns in the last third of it.
+# The first deploy in the last 90 days of the certificate renews it. `mjctl health` warns in the last 30 days.
 _RENEWAL_DAYS = 90
-# Clocks differ: that of a virtual machine that slept may be behind.
+# A certificate is valid from an hour before its creation, because the clock of a virtual machine may be slow.
 _BACKDATED = timedelta(hours=1)
 
 
 def issue(layout: Layout) -> str:
-    """Make what is missing, damaged or near its end: the authority, and the certificate of the region's listeners.
+    """Create the authority and the servers' certificate if they are missing, damaged or near the end of their validity.
 
-    Both keys are on the curve P-256, unencrypted, in files of mode 0600. Returns one line about what was done.
+    The keys of the authority and the certificate are on the curve P-256, unencrypted, in files of mode 0600.
+
+    Returns:
+        A line for people about the work.
     """
     layout.tls.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = _load_authority(layout)
@@ -43,11 +46,11 @@ def issue(layout: Layout) -> str:
         return f"certificates: kept, valid until {_end_of(layout.tls_certificate):%Y-%m-%d}"
     _make_server(layout, key, certificate)
     end = _end_of(layout.tls_certificate)
-    return f"certificates: {'renewed' if kept else 'made, with an authority of their own'}, valid until {end:%Y-%m-%d}"
+    return f"certificates: {'renewed' if kept else 'created, with a new authority'}, valid until {end:%Y-%m-%d}"
 
 
 def is_current(layout: Layout) -> bool:
-    """Whether the listeners' certificate is there, of this authority, and not near its end."""
+    """Return whether the servers' certificate exists, was issued by the region's authority, and needs no renewal."""
     try:
         authority = x509.load_pem_x509_certificate(layout.tls_authority.read_bytes())
         server = x509.load_pem_x509_certificate(layout.tls_certificate.read_bytes())
@@ -71,7 +74,7 @@ def _load_authority(layout: Layout) -> tuple[EllipticCurvePrivateKey, x509.Certi
 
 def _make_authority(layout: Layout) -> tuple[EllipticCurvePrivateKey, x509.Certificate]:
     key = ec.generate_private_key(ec.SECP256R1())
-    # Browsers list authorities by name: this one must tell which region of which home it belongs to.
+    # Browsers list authorities by name, so the name says which environment and region the authority belongs to.
     region, environment = layout.region_dir.name, layout.region_dir.parent.name
     name = _name(f"mjctl {environment} {region} {secrets.token_hex(4)}"[:60])
     constraints = x509.NameConstraints(
@@ -157,7 +160,7 @@ def _key_usage(
 def _load_key(path: Path) -> EllipticCurvePrivateKey:
     key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise TypeError(f"{path} holds no elliptic-curve key")
+        raise TypeError(f"{path} contains no elliptic-curve key")
     return key
 
 

@@ -1,7 +1,7 @@
-"""The random secrets that the services of a region, or of a sandbox, ask for: made once, kept in private files.
+"""The random secrets of a local region or of a sandbox. They are created once and kept in private files.
 
-A secret stands in a file of mode 0600 below a folder of mode 0700, and nowhere else: not on a command line, not in
-Terraform's state, not in a log. What refers to a secret names its file.
+A secret exists only in a file of mode 0600 below a folder of mode 0700. It is never on a command line, in Terraform's
+state or in a log. Every reference to a secret is the name of its file.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ _ALPHABET = string.ascii_uppercase + "234567"
 
 @dataclass(frozen=True)
 class AwsKey:
-    """Credentials of one emulated AWS. The id is random too, because the emulator's guard recognises callers by it."""
+    """Holds the credentials of an emulated AWS.
+
+    The id is random too, because the guard recognises callers by the id.
+    """
 
     access_key_id: str
     secret_access_key: str = field(repr=False)
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment variables by which an AWS SDK or the Terraform provider uses this key."""
+        """Return the environment variables with which an AWS SDK or the Terraform provider uses this key."""
         return {"AWS_ACCESS_KEY_ID": self.access_key_id, "AWS_SECRET_ACCESS_KEY": self.secret_access_key}
 
 
 def ensure_aws_key(file: Path) -> AwsKey:
-    """Return the key that `file` keeps; make a new one if the file is missing or damaged."""
+    """Return the key in `file`. Create a new key if the file is missing or damaged."""
     key = read_aws_key(file)
     if key is None:
-        # Not twelve digits: ministack would take them for the id of an account.
+        # The id must not be twelve digits, because ministack would read them as the id of an account.
         access_key_id = "MJ" + "".join(secrets.choice(_ALPHABET) for _ in range(30))
         key = AwsKey(access_key_id, secrets.token_urlsafe(30))
         values = {"access_key_id": key.access_key_id, "secret_access_key": key.secret_access_key}
@@ -47,16 +50,17 @@ def ensure_aws_key(file: Path) -> AwsKey:
 
 
 def read_aws_key(file: Path) -> AwsKey | None:
-    """Return the key that `file` keeps; None if there is none."""
+    """Return the key in `file`, or None if the file is missing or damaged."""
     values = read_json(file)
     access_key_id, secret = values.get("access_key_id"), values.get("secret_access_key")
     return AwsKey(access_key_id, secret) if isinstance(access_key_id, str) and isinstance(secret, str) else None
 
 
 def ensure_profile(layout: Layout) -> AwsKey:
-    """As `ensure_aws_key` for a region, which also writes the key as a credentials file for the AWS SDKs.
+    """Return the key of a region's emulated AWS, and write it as a credentials file for the AWS SDKs.
 
-    The region's processes read it by AWS_SHARED_CREDENTIALS_FILE, so that their environment holds no secret.
+    A missing key is created. The region's processes find the file by AWS_SHARED_CREDENTIALS_FILE, so that their
+    environment contains no secret.
     """
     key = ensure_aws_key(layout.aws_key)
     lines = (
@@ -69,21 +73,22 @@ def ensure_profile(layout: Layout) -> AwsKey:
 
 
 def ensure_redis_user(layout: Layout) -> Path:
-    """Write the configuration file by which Redis asks for the region's password, and return its path.
+    """Write the configuration file that makes Redis require the region's password, and return its path.
 
-    The file has the password's digest only. The password is kept in `secrets/cache.json`.
+    The file contains only a digest of the password. The password itself is in `secrets/cache.json`.
     """
     password = redis_password(layout)
     if password is None:
         password = secrets.token_urlsafe(24)
         write_private(layout.cache_secret, json.dumps({"username": REDIS_USER, "password": password}))
     digest = hashlib.sha256(password.encode()).hexdigest()
-    # https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/ : `#` precedes a SHA-256 digest.
+    # In an ACL, `#` precedes a SHA-256 digest:
+    # https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
     write_private(layout.redis_config, f"user {REDIS_USER} on #{digest} ~* &* +@all\n")
     return layout.redis_config
 
 
 def redis_password(layout: Layout) -> str | None:
-    """Return the password of the region's Redis; None if no Redis was started yet."""
+    """Return the password of the region's Redis, or None if the region has never started Redis."""
     password = read_json(layout.cache_secret).get("password")
     return password if isinstance(password, str) else None

@@ -1,4 +1,4 @@
-"""Starting and ending the supervisor of one region."""
+"""Starts and stops the supervisor of a local region."""
 
 from __future__ import annotations
 
@@ -19,23 +19,27 @@ from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 60.0
-# More than the longest that any program is given to stop.
+# The supervisor stops its programs before it ends. This time is longer than the stop time of any program.
 _STOP_SECONDS = 40.0
-# macOS says that there is no hard limit and then refuses more than this (OPEN_MAX).
+# macOS reports no hard limit of open files, and then refuses a limit above OPEN_MAX, which is 10240.
 _OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536
-# What the programs inherit from the shell. Nothing else: credentials and AWS profiles of the user stay out.
+# The programs inherit only these variables from the shell, so that they never use the user's AWS credentials or
+# profiles.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
 def connect(layout: Layout, *, timeout_seconds: float = 60.0) -> SupervisorClient:
-    """A client for the region's supervisor, wherever it was started to listen; it may not be alive."""
+    """Return a client for the region's supervisor, at the socket that the supervisor recorded.
+
+    It may not be running.
+    """
     recorded = read_json(layout.supervisor_record).get("socket")
     path = Path(recorded) if isinstance(recorded, str) else socket_path(layout.region_dir)
     return SupervisorClient(path, scope=layout.scope, timeout_seconds=timeout_seconds)
 
 
 def living(layout: Layout) -> SupervisorClient | None:
-    """The client if the supervisor answers within two seconds, else None."""
+    """Return a client for the region's supervisor, or None if the supervisor does not answer within two seconds."""
     client = connect(layout, timeout_seconds=2.0)
     try:
         client.pid()
@@ -45,21 +49,28 @@ def living(layout: Layout) -> SupervisorClient | None:
 
 
 def base_environment() -> dict[str, str]:
-    """The environment that every process of the region starts from."""
+    """Return the environment variables that every process of a region receives."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     return {**inherited, "PYTHONUNBUFFERED": "1"}
 
 
 def start(layout: Layout, owner: str) -> str:
-    """Make the region's supervisor run for `owner`. Returns one line about what was done.
+    """Start the region's supervisor, or adopt a running supervisor with its programs.
 
-    One that is alive is adopted with the programs it has. Otherwise what an earlier one left behind is ended first,
-    and the new one begins with no program but the watchdog.
+    Before a new supervisor starts, the processes that an earlier supervisor left are stopped. A new supervisor runs no
+    program except the watchdog.
+
+    Args:
+        layout: The folders of the region.
+        owner: The id of the Terraform resource to which the supervisor belongs from now on.
+
+    Returns:
+        A line for people about the work.
 
     Raises:
         DependencyError: the package `supervisor` is not installed.
-        PermissionDeniedError: a folder cannot be made.
-        UnreachableError: it did not come up.
+        PermissionDeniedError: a folder cannot be created.
+        UnreachableError: the supervisor did not start.
     """
     layout.create()
     client = living(layout)
@@ -69,7 +80,7 @@ def start(layout: Layout, owner: str) -> str:
             client.restart(WATCHDOG)
         done = "supervisor: already running"
     else:
-        # One that lost its configuration cannot take up programs any more and is among those ended.
+        # A running supervisor without configuration file cannot add programs any more. It is stopped here, too.
         ended = leftovers.end(layout.region_dir)
         for folder in (layout.program_configs, layout.programs):
             shutil.rmtree(folder, ignore_errors=True)
@@ -79,16 +90,27 @@ def start(layout: Layout, owner: str) -> str:
         client = SupervisorClient(socket, scope=layout.scope)
         done = "supervisor: running"
         if ended:
-            done += f", after ending what was left of an earlier one: {', '.join(ended)}"
+            done += f", after stopping processes of an earlier supervisor: {', '.join(ended)}"
     record = {"owner": owner, "socket": str(socket), "pid": client.pid()}
     write_private(layout.supervisor_record, json.dumps(record))
     return done
 
 
 def stop(layout: Layout, owner: str | None = None) -> str:
-    """End the supervisor with every program, and remove the region's data, secrets and run-time files; logs stay.
+    """Stop the supervisor and its programs, and remove the region's data, secrets and run-time files. Logs are kept.
 
-    Nothing happens when `owner` is given and another resource owns it by now. One that is dead is no error.
+    A supervisor that is not running is no error.
+
+    Args:
+        layout: The folders of the region.
+        owner: The id of a Terraform resource. If the supervisor belongs to another resource, nothing is stopped or
+            removed. None stops the supervisor of any owner.
+
+    Returns:
+        A line for people about the work.
+
+    Raises:
+        PermissionDeniedError: a folder cannot be removed.
     """
     if owner is not None and read_json(layout.supervisor_record).get("owner", owner) != owner:
         return "supervisor: kept, it belongs to its replacement"
@@ -101,7 +123,7 @@ def stop(layout: Layout, owner: str | None = None) -> str:
     leftovers.end(layout.region_dir)
     for folder in (layout.run, layout.data, layout.secrets):
         _remove(folder)
-    return "supervisor: ended, data removed"
+    return "supervisor: stopped, data removed"
 
 
 def _spawn(layout: Layout, socket: Path) -> None:
@@ -114,7 +136,7 @@ def _spawn(layout: Layout, socket: Path) -> None:
     socket.unlink(missing_ok=True)
     write_private(layout.supervisor_base_config, supervisor_config(layout, socket, _open_files()))
     write_config(layout)
-    # It opens its socket, leaves for a session of its own (Ctrl-C at the terminal must not reach it) and then returns.
+    # supervisord opens its socket, continues in its own session, which Ctrl-C does not reach, and then returns here.
     result = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
         stdin=subprocess.DEVNULL,
@@ -129,14 +151,14 @@ def _spawn(layout: Layout, socket: Path) -> None:
     if result.returncode != 0:
         last = result.stdout.strip().splitlines()[-3:]
         raise UnreachableError(
-            "the region's supervisor did not come up" + "".join(f"\n  | {line}" for line in last),
+            "the region's supervisor did not start" + "".join(f"\n  | {line}" for line in last),
             where=str(layout.supervisor_config),
             hint=f"see {layout.log('supervisord')}",
         )
 
 
 def _open_files() -> int:
-    """As many as the hard limit grants, for thousands of players per server."""
+    """Return the limit of open files for the programs: up to 65536, because a server has thousands of players."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -144,7 +166,7 @@ def _open_files() -> int:
 
 
 def _await_end(pid: int) -> None:
-    """Wait until the supervisor has ended, which is after its programs have, but not for ever."""
+    """Wait until the supervisor has ended, for 40 seconds at most. It ends after all of its programs."""
     deadline = time.monotonic() + _STOP_SECONDS
     while leftovers.is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -1,9 +1,9 @@
-"""Tables, queues, topics, identities and keys of one region, from the one definition, in the emulated AWS.
+"""Creates the data plane of a local region (tables, queues, topics, identity, keys) in the region's emulated AWS.
 
-One walk over the definition serves both purposes. `create` makes what is missing, sets what differs and adopts what
-fits, so it can be repeated at any time. `differences` makes the same comparisons and changes nothing: it reports
-exactly what `create` would repair. `create` publishes the result in `run/data-plane.json`: names, URLs, ARNs and ids,
-no secret.
+`create` creates missing parts, corrects different settings and keeps parts that match the definition, so that it can be
+repeated at any time. Its result, the manifest of names, URLs, ARNs and ids, contains no secret and is published in
+`run/data-plane.json`. `differences` makes the same comparisons and changes nothing. It reports exactly the differences
+that `create` would repair.
 """
 
 from __future__ import annotations
@@ -33,20 +33,26 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# The one account of the emulated AWS, whichever key signs.
+# The account of the emulated AWS. It does not depend on the key that signs a request.
 ACCOUNT_ID = "000000000000"
 
-_READ_SECONDS = 30.0
-_LOOK_SECONDS = 10.0
+_REPAIR_READ_SECONDS = 30.0
+_COMPARE_READ_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
 class DataPlaneSpec:
-    """`definition`: path of data-plane.yaml; `prefix`: `<project>-<environment>`, before every physical name.
+    """Describes the data plane to create.
 
-    `key`: what the emulated AWS asks for. `ca_file`: the authority that vouches for an `https` endpoint. `published`:
-    the manifest of the last `create`, or {}. A key in it that lost its alias is still the key of the data, and a
-    dead-letter queue in it keeps its name.
+    Attributes:
+        definition: The path of data-plane.yaml.
+        prefix: `PROJECT-ENVIRONMENT`, with which the name of every table, queue, topic and key begins.
+        endpoint: The address of the emulated AWS.
+        region: The name of the region.
+        key: The access key of the emulated AWS.
+        ca_file: The certificate of the authority that issued the certificate of an `https` endpoint, or None.
+        published: The manifest of the last `create`, or {}. A KMS key in the manifest stays the key of the data, even
+            if it lost its alias. A dead-letter queue in the manifest keeps its name.
     """
 
     definition: Path
@@ -60,39 +66,48 @@ class DataPlaneSpec:
 
 @dataclass(frozen=True)
 class Difference:
-    """One part of the data plane that is not as defined. `new_id`: its repair gives the part another id."""
+    """Describes a part of the data plane that does not match the definition.
+
+    Attributes:
+        part: The kind and the name of the part, e.g. `table arena-local-matches`.
+        state: What is wrong, e.g. `is missing`.
+        repair: The effect of a deploy, e.g. `creates it again, empty`.
+        new_id: True if the repair gives the part another id.
+    """
 
     part: str
-    found: str
+    state: str
     repair: str
     new_id: bool = False
 
     def __str__(self) -> str:
-        return f"{self.part} {self.found}: a deploy {self.repair}"
+        return f"{self.part} {self.state}: a deploy {self.repair}"
 
 
 def create(spec: DataPlaneSpec) -> dict[str, Any]:
-    """Bring the emulated AWS in line with the definition and return the manifest.
+    """Make the emulated AWS match the definition and return the manifest.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: the emulated AWS refused or did not answer.
+        botocore.exceptions.ClientError: the emulated AWS refused a request.
+        botocore.exceptions.BotoCoreError: the emulated AWS did not answer.
     """
     return _Walk(spec, repair=True).run()
 
 
 def differences(spec: DataPlaneSpec) -> tuple[Difference, ...]:
-    """Compare the emulated AWS with the definition. Nothing is changed.
+    """Compare the emulated AWS with the definition without any change.
 
     Raises:
-        botocore.exceptions.ClientError, BotoCoreError: the emulated AWS refused or did not answer.
+        botocore.exceptions.ClientError: the emulated AWS refused a request.
+        botocore.exceptions.BotoCoreError: the emulated AWS did not answer.
     """
     walk = _Walk(spec, repair=False)
     walk.run()
-    return tuple(walk.found)
+    return tuple(walk.differences)
 
 
 class _Clients:
-    """One client per service, made without boto3's resources and with the emulator's own settings only."""
+    """Holds a client for each AWS service. The clients ignore the shell's AWS settings."""
 
     def __init__(self, spec: DataPlaneSpec, read_seconds: float) -> None:
         session = emulated.session(spec.key)
@@ -116,16 +131,19 @@ class _Clients:
 
 
 class _Walk:
-    """One pass over the definition. `found` are the differences; with `repair` each is repaired at once."""
+    """Compares each part of the definition with the emulated AWS. With `repair`, it repairs each difference at once."""
 
     def __init__(self, spec: DataPlaneSpec, *, repair: bool) -> None:
-        self.found: list[Difference] = []
+        self.differences: list[Difference] = []
         self._spec = spec
         self._repair = repair
-        self._clients = _Clients(spec, _READ_SECONDS if repair else _LOOK_SECONDS)
+        self._clients = _Clients(spec, _REPAIR_READ_SECONDS if repair else _COMPARE_READ_SECONDS)
 
     def run(self) -> dict[str, Any]:
-        """Look at every part, and return the manifest; without `repair`, parts that are missing have empty ids."""
+        """Compare every part and return the manifest.
+
+        Without `repair`, missing parts have empty ids in the manifest.
+        """
         import yaml
 
         definition = yaml.safe_load(self._spec.definition.read_text())
@@ -139,9 +157,9 @@ class _Walk:
             "keys": {key: self._key(key, values) for key, values in definition["keys"].items()},
         }
 
-    def _differs(self, part: str, found: str, repair: str, *, new_id: bool = False) -> bool:
-        """Note a difference; whether it is to be repaired now."""
-        self.found.append(Difference(part, found, repair, new_id))
+    def _differs(self, part: str, state: str, repair: str, *, new_id: bool = False) -> bool:
+        """Record a difference, and return whether the caller must repair it now."""
+        self.differences.append(Difference(part, state, repair, new_id))
         return self._repair
 
     def _table(self, key: str, values: Mapping[str, Any]) -> dict[str, str]:
@@ -162,11 +180,12 @@ class _Walk:
                 **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
             }
             table = dynamodb.create_table(**request)["TableDescription"]
-        there = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", ())}
+        existing = {index["IndexName"] for index in table.get("GlobalSecondaryIndexes", ())}
         for index in indexes:
-            missing = index["IndexName"] not in there
-            if missing and self._differs(f"table {name}", f"has no index {index['IndexName']}", "makes the index"):
-                # One index a call: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
+            missing = index["IndexName"] not in existing
+            if missing and self._differs(f"table {name}", f"has no index {index['IndexName']}", "creates the index"):
+                # UpdateTable accepts a single new index:
+                # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
                 dynamodb.update_table(
                     TableName=name,
                     AttributeDefinitions=attributes,  # type: ignore[arg-type]
@@ -201,9 +220,9 @@ class _Walk:
     def _dead_letter_name(self, key: str, name: str) -> str:
         """Return the name of a queue's dead-letter queue: `<name>-dlq`, as terraform/modules/events names it.
 
-        Earlier versions named it `<name>-dead-letter` in a local region. Such a region keeps that name until it is
-        destroyed: SQS cannot rename a queue, and a message that is sent to another queue gets another id, by which
-        `queue peek` would not find why it failed.
+        Earlier versions named it `<name>-dead-letter` in a local region. A region of an earlier version keeps that name
+        until the region is destroyed. SQS cannot rename a queue, and a message that is sent to another queue gets
+        another id. With that id, `queue peek` would not find the reason of the message's failure.
         """
         current, earlier = f"{name}-dlq", f"{name}-dead-letter"
         published = self._spec.published.get("queues", {}).get(key, {}).get("dead_letter", {}).get("arn", "")
@@ -223,17 +242,17 @@ class _Walk:
         url = self._queue_url(name)
         if url is None:
             url = f"{self._spec.endpoint}/{ACCOUNT_ID}/{name}"
-            if self._differs(f"queue {name}", "is missing", "makes it again, empty"):
+            if self._differs(f"queue {name}", "is missing", "creates it again, empty"):
                 url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]
         else:
             current = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
             for attribute, wanted in attributes.items():
-                found = current.get(attribute)  # type: ignore[call-overload]
-                if same_attribute(found, wanted):
+                actual = current.get(attribute)  # type: ignore[call-overload]
+                if same_attribute(actual, wanted):
                     continue
-                if self._differs(f"queue {name}", f"has {attribute} {found or 'unset'}", f"sets it to {wanted}"):
+                if self._differs(f"queue {name}", f"has {attribute} {actual or 'unset'}", f"sets it to {wanted}"):
                     sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: wanted})  # type: ignore[dict-item]
-        # A queue that was made when the emulator had another port still names that port.
+        # The emulator returns a queue's URL with the port that the emulator had when the queue was created.
         return {
             "url": f"{self._spec.endpoint}{urlsplit(url).path}",
             "arn": f"arn:aws:sqs:{self._spec.region}:{ACCOUNT_ID}:{name}",
@@ -245,29 +264,29 @@ class _Walk:
         try:
             sns.get_topic_attributes(TopicArn=arn)
         except sns.exceptions.NotFoundException:
-            if not self._differs(f"topic {name}", "is missing", "makes it again, with its subscriptions"):
+            if not self._differs(f"topic {name}", "is missing", "creates it again, with its subscriptions"):
                 return arn
             sns.create_topic(Name=name)
         pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=arn)
-        there = {item.get("Endpoint"): item["SubscriptionArn"] for page in pages for item in page["Subscriptions"]}
+        existing = {item.get("Endpoint"): item["SubscriptionArn"] for page in pages for item in page["Subscriptions"]}
         for subscription in values["subscriptions"]:
             queue = queues[subscription["queue"]]["arn"]
             raw = str(bool(subscription.get("raw_message_delivery", False))).lower()
-            self._subscription(name, arn, queue, raw, there.get(queue))
+            self._subscription(name, arn, queue, raw, existing.get(queue))
         return arn
 
     def _subscription(self, name: str, topic: str, queue: str, raw: str, subscription: str | None) -> None:
         sns, target = self._clients.sns, queue.rsplit(":", 1)[-1]
         if subscription is None:
-            if self._differs(f"topic {name}", f"does not feed {target}", "subscribes the queue again"):
+            if self._differs(f"topic {name}", f"does not deliver to {target}", "subscribes the queue again"):
                 sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=queue, Attributes={"RawMessageDelivery": raw})
             return
         current = sns.get_subscription_attributes(SubscriptionArn=subscription)["Attributes"]
-        found = str(current.get("RawMessageDelivery", "false")).lower()
-        if found != raw and self._differs(
-            f"subscription of {target} to {name}", f"has RawMessageDelivery {found}", f"sets it to {raw}"
+        actual = str(current.get("RawMessageDelivery", "false")).lower()
+        if actual != raw and self._differs(
+            f"subscription of {target} to {name}", f"has RawMessageDelivery {actual}", f"sets it to {raw}"
         ):
-            # Subscribe returns a subscription that exists as it is: only this call changes its attributes.
+            # Subscribe does not change the attributes of an existing subscription. Only SetSubscriptionAttributes does.
             # https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
             sns.set_subscription_attributes(
                 SubscriptionArn=subscription, AttributeName="RawMessageDelivery", AttributeValue=raw
@@ -278,8 +297,8 @@ class _Walk:
         settings = pool_settings(values)
         pool_id = next((pool["Id"] for pool in self._pools() if pool.get("Name") == pool_name), "")
         if not pool_id:
-            lost = "makes a new one; the players' accounts are lost, and players sign up again"
-            if not self._differs(f"user pool {pool_name}", "is missing", lost, new_id=True):
+            repair = "creates a new pool; the players' accounts are lost, and players must sign up again"
+            if not self._differs(f"user pool {pool_name}", "is missing", repair, new_id=True):
                 return {}
             created = cognito.create_user_pool(
                 PoolName=pool_name, UsernameAttributes=values["username_attributes"], **settings
@@ -287,24 +306,24 @@ class _Walk:
             pool_id = created["UserPool"]["Id"]
         pool: Mapping[str, Any] = cognito.describe_user_pool(UserPoolId=pool_id)["UserPool"]
         if not covers(pool, settings) and self._differs(
-            f"user pool {pool_name}", "has other rules for passwords", "sets them as defined"
+            f"user pool {pool_name}", "has other rules for passwords", "sets the defined rules"
         ):
-            # It resets what is not named, so everything that the definition sets is named.
+            # UpdateUserPool resets every setting that the request omits, so the request has all defined settings.
             # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPool.html
             cognito.update_user_pool(UserPoolId=pool_id, **settings)
         self._group(pool_id, values["internal_group"])
         return {
             "user_pool_id": pool_id,
             "client_id": self._app_client(pool_id, values),
-            # What stands in the tokens. The keys to check them are served by the emulator.
+            # The emulator writes AWS's address as the issuer into its tokens, but serves the key set itself.
             "issuer": f"https://cognito-idp.{self._spec.region}.amazonaws.com/{pool_id}",
             "jwks_url": f"{self._spec.endpoint}/{pool_id}/.well-known/jwks.json",
         }
 
     def _group(self, pool_id: str, name: str) -> None:
         pages = self._clients.cognito.get_paginator("list_groups").paginate(UserPoolId=pool_id)
-        there = {group.get("GroupName") for page in pages for group in page["Groups"]}
-        if name not in there and self._differs(f"group {name} of the user pool", "is missing", "makes it"):
+        existing = {group.get("GroupName") for page in pages for group in page["Groups"]}
+        if name not in existing and self._differs(f"group {name} of the user pool", "is missing", "creates it"):
             self._clients.cognito.create_group(UserPoolId=pool_id, GroupName=name)
 
     def _pools(self) -> Iterator[Mapping[str, Any]]:
@@ -318,60 +337,64 @@ class _Walk:
             UserPoolId=pool_id, PaginationConfig={"PageSize": 60}
         )
         clients = [client for page in pages for client in page["UserPoolClients"]]
-        found = next((client["ClientId"] for client in clients if client.get("ClientName") == name), None)
-        if found is None:
-            lost = "makes a new one; players log in again"
-            if not self._differs(f"app client {name}", "is missing", lost, new_id=True):
+        client_id = next((client["ClientId"] for client in clients if client.get("ClientName") == name), None)
+        if client_id is None:
+            repair = "creates a new app client; players must log in again"
+            if not self._differs(f"app client {name}", "is missing", repair, new_id=True):
                 return ""
             created = cognito.create_user_pool_client(
                 UserPoolId=pool_id, ClientName=name, GenerateSecret=False, **settings
             )
             return created["UserPoolClient"]["ClientId"]
-        current = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=found)["UserPoolClient"]
+        current = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=client_id)["UserPoolClient"]
         if not covers(current, settings) and self._differs(
-            f"app client {name}", "has other settings", "sets them as defined"
+            f"app client {name}", "has other settings", "sets the defined settings"
         ):
-            # As with the pool, what is not named is reset.
+            # UpdateUserPoolClient resets every setting that the request omits, so the request has all defined settings.
             # https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_UpdateUserPoolClient.html
-            cognito.update_user_pool_client(UserPoolId=pool_id, ClientId=found, ClientName=name, **settings)
-        return found
+            cognito.update_user_pool_client(UserPoolId=pool_id, ClientId=client_id, ClientName=name, **settings)
+        return client_id
 
     def _key(self, key: str, values: Mapping[str, Any]) -> str:
-        """ARN of the key: the one that was made earlier, else the one behind the alias `<prefix>-<key>`."""
+        """Return the ARN of a KMS key:
+
+        the key of the published manifest, or else the key of the alias `<prefix>-<key>`.
+        """
         kms, name = self._clients.kms, f"{self._spec.prefix}-{key}"
         alias = f"alias/{name}"
-        behind_alias = self._described_key(alias)
-        found = self._described_key(self._spec.published.get("keys", {}).get(key)) or behind_alias
-        if found is None:
-            lost = (
-                "makes a new key for new data; the old key's material cannot be recovered, so backups and sealed "
+        key_of_alias = self._described_key(alias)
+        metadata = self._described_key(self._spec.published.get("keys", {}).get(key)) or key_of_alias
+        if metadata is None:
+            repair = (
+                "creates a new key for new data; the old key's material cannot be recovered, so backups and sealed "
                 "fields that were encrypted with it can no longer be read"
             )
-            if not self._differs(f"KMS key {name}", "is gone", lost, new_id=True):
+            if not self._differs(f"KMS key {name}", "is missing", repair, new_id=True):
                 return ""
-            found = kms.create_key(Description=values["description"])["KeyMetadata"]
-        arn = str(found["Arn"])
-        self._usable(name, arn, str(found.get("KeyState", "Enabled")))
-        if behind_alias is None or behind_alias["Arn"] != arn:
-            # A key that was just made has no alias either, and is reported once.
-            is_new = any(item.part == f"KMS key {name}" and item.new_id for item in self.found)
-            if is_new or self._differs(f"KMS key {name}", f"is not behind {alias}", "sets the alias again"):
-                if behind_alias is not None:
+            metadata = kms.create_key(Description=values["description"])["KeyMetadata"]
+        arn = str(metadata["Arn"])
+        self._make_usable(name, arn, str(metadata.get("KeyState", "Enabled")))
+        if key_of_alias is None or key_of_alias["Arn"] != arn:
+            # A new key has no alias either. The walk has reported that key already and must not report it twice.
+            is_new = any(item.part == f"KMS key {name}" and item.new_id for item in self.differences)
+            if is_new or self._differs(f"KMS key {name}", f"does not have {alias}", "sets the alias again"):
+                if key_of_alias is not None:
                     kms.update_alias(AliasName=alias, TargetKeyId=arn)
                 else:
                     kms.create_alias(AliasName=alias, TargetKeyId=arn)
         return arn
 
-    def _usable(self, name: str, arn: str, state: str) -> None:
-        """The key can be used, and is rotated. A key whose deletion is scheduled is still whole."""
+    def _make_usable(self, name: str, arn: str, state: str) -> None:
+        """Enable the key and its rotation. A key whose deletion is scheduled still has its material."""
         kms = self._clients.kms
         if state != "Enabled" and self._differs(f"KMS key {name}", f"is {state}", "enables it again"):
-            # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html leaves the key disabled.
+            # CancelKeyDeletion leaves the key disabled:
+            # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html
             if state == "PendingDeletion":
                 kms.cancel_key_deletion(KeyId=arn)
             kms.enable_key(KeyId=arn)
         if state != "Enabled" and not self._repair:
-            # AWS answers for the rotation of an enabled key only.
+            # AWS returns the rotation status of enabled keys only.
             return
         rotated = kms.get_key_rotation_status(KeyId=arn).get("KeyRotationEnabled")
         if not rotated and self._differs(f"KMS key {name}", "is never rotated", "turns rotation on"):

@@ -1,4 +1,4 @@
-"""What the data plane's definition means in the words of each AWS API, and when an answer fits it."""
+"""Translates the data plane's definition into requests of the AWS APIs, and compares their answers with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def key_schema(columns: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def index_request(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what DynamoDB is asked for to make a global secondary index."""
+    """Return DynamoDB's request for a global secondary index."""
     return {
         "IndexName": name,
         "KeySchema": key_schema(columns),
@@ -25,7 +25,7 @@ def index_request(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pool_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the user pool that can be changed later."""
+    """Return the settings of the user pool that an update can change."""
     policy = values["password_policy"]
     return {
         "AutoVerifiedAttributes": values["username_attributes"],
@@ -42,7 +42,7 @@ def pool_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def app_client_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the app client that can be changed later."""
+    """Return the settings of the app client that an update can change."""
     return {
         "ExplicitAuthFlows": ["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
         "PreventUserExistenceErrors": "ENABLED",
@@ -53,21 +53,24 @@ def app_client_settings(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def covers(found: Any, wanted: Any) -> bool:
-    """Tell whether `found` has everything that `wanted` has; it may have more, and lists in another order."""
+def covers(actual: Any, wanted: Any) -> bool:
+    """Return whether `actual` contains every setting of `wanted`.
+
+    It may have more settings and lists in another order.
+    """
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(covers(found.get(name), value) for name, value in wanted.items())
+        return isinstance(actual, Mapping) and all(covers(actual.get(name), value) for name, value in wanted.items())
     if isinstance(wanted, list):
-        return isinstance(found, list) and sorted(found) == sorted(wanted)
-    return bool(found == wanted)
+        return isinstance(actual, list) and sorted(actual) == sorted(wanted)
+    return bool(actual == wanted)
 
 
-def same_attribute(found: str | None, wanted: str) -> bool:
-    """Tell whether two attribute values of SQS mean the same. JSON may be written in many ways, numbers as text."""
-    if not found or not wanted.startswith("{"):
-        return found == wanted
+def same_attribute(actual: str | None, wanted: str) -> bool:
+    """Return whether two values of an SQS attribute mean the same. Spaces, order and types of JSON may differ."""
+    if not actual or not wanted.startswith("{"):
+        return actual == wanted
     try:
-        return _as_text(json.loads(found)) == _as_text(json.loads(wanted))
+        return _as_text(json.loads(actual)) == _as_text(json.loads(wanted))
     except ValueError:
         return False
 

@@ -1,4 +1,4 @@
-"""Which game servers of a local region an operator has taken out of service: one private file for each in `run/`."""
+"""The records of drained game servers of a local region: a private file for each drained server, in `run/drained`."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _FOLDER = "drained"
 
 
 def mark(run_dir: Path, server: str, drained: Drained) -> None:
-    """Record that `server` stays stopped because an operator wants it so."""
+    """Record that an operator has drained `server`, so that it stays stopped."""
     folder = run_dir / _FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(folder / f"{server}.json", json.dumps(asdict(drained)))
 
 
 def clear(run_dir: Path, server: str) -> None:
-    """Forget the drain of a server that is started, or removed; no effect where there is none."""
+    """Remove the record of a server that is started or removed. A server without a record is no error."""
     (run_dir / _FOLDER / f"{server}.json").unlink(missing_ok=True)
 
 
 def marks(run_dir: Path) -> dict[str, Drained]:
-    """Return the drained servers by name."""
-    found = {path.stem: Drained.parse(read_json(path)) for path in sorted((run_dir / _FOLDER).glob("[!.]*.json"))}
-    return {name: drained for name, drained in found.items() if drained is not None}
+    """Return the records of drained servers, by the server's name."""
+    records = {path.stem: Drained.parse(read_json(path)) for path in sorted((run_dir / _FOLDER).glob("[!.]*.json"))}
+    return {name: drained for name, drained in records.items() if drained is not None}

@@ -1,4 +1,4 @@
-"""AWS sessions towards an emulated AWS: with its key, and with nothing of the shell's own AWS settings or proxies."""
+"""AWS sessions for an emulated AWS. They use its key, and ignore the shell's AWS settings and proxies."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from mjctl.local.credentials import AwsKey
 
-# botocore's name of each setting that a shell can change by a variable, with the value that holds here:
+# A fixed value for each botocore setting that a variable of the shell can change:
 # https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
 _SETTINGS: dict[str, Any] = {
     "profile": None,
@@ -18,26 +18,29 @@ _SETTINGS: dict[str, Any] = {
 
 
 def session(key: AwsKey) -> Any:
-    """Return a botocore session that uses `key` and ignores profiles and files. It is not safe for threads."""
+    """Return a botocore session that uses `key` and ignores profiles and files. Only one thread may use it."""
     import botocore.session
 
     variables = {name: (None, None, value, None) for name, value in _SETTINGS.items()}
-    made = botocore.session.Session(session_vars=variables)
-    made.set_credentials(key.access_key_id, key.secret_access_key)
-    return made
+    session = botocore.session.Session(session_vars=variables)
+    session.set_credentials(key.access_key_id, key.secret_access_key)
+    return session
 
 
 def client_config(**options: Any) -> Any:
-    """Return a botocore configuration that asks through no proxy: an emulator is on this machine."""
+    """Return a botocore configuration that uses no proxy, because an emulator runs on this machine."""
     from botocore.config import Config
 
     return Config(proxies={}, **options)
 
 
 def sign_everything(client: Any) -> Any:
-    """Make `client` sign the operations too that AWS takes unsigned, such as Cognito's sign-up. Returns the client.
+    """Make `client` sign every operation, also those that AWS accepts unsigned, e.g. Cognito's sign-up.
 
-    The emulator's guard recognises a caller by the signature's access key.
+    The emulator's guard recognises a caller by the access key id in the signature.
+
+    Returns:
+        The same client.
     """
     client.meta.events.register_first("choose-signer", _sign)
     return client

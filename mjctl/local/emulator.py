@@ -1,7 +1,7 @@
-"""The emulated AWS of one region: ministack in this process, with its state saved while it runs.
+"""The emulated AWS of a local region: runs ministack in this process and saves its state about every second.
 
-By itself it saves on an orderly end only; a region must come back from SIGKILL with its players and tables. The
-environment (see `programs.py`) must be set before ministack is imported.
+ministack saves its state only at an orderly end, but a region must keep its players and tables after SIGKILL. The
+environment variables of `programs.py` must be set before ministack is imported.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SAVE_SECONDS = 1.0
-# Saving copies the state on the event loop; it may take this share of the time.
+# The event loop copies the state of all services except the tables. Copying may take this share of the loop's time.
 _SAVE_SHARE = 0.05
-# Saving the tables does so in a process of its own, which may use this share of a core.
+# A child process copies and saves the tables. It may use this share of a core.
 _CHILD_SHARE = 0.25
 _LARGE = "dynamodb"
 _LARGE_TARGET = b"DynamoDB_"
@@ -51,7 +51,12 @@ logger = logging.getLogger("mjctl.local.emulator")
 
 
 class ChangeTracker:
-    """ASGI wrapper that notes which state a request can have changed: the tables', or that of all other services."""
+    """Wraps an ASGI application and records which state its requests can have changed.
+
+    Attributes:
+        tables_changed: True if a request since the last save can have changed the tables of DynamoDB.
+        others_changed: True if a request since the last save can have changed another service's state.
+    """
 
     def __init__(self, application: Application) -> None:
         self._application = application
@@ -74,7 +79,10 @@ class ChangeTracker:
 
 
 async def save_changes(tracker: ChangeTracker) -> None:
-    """Save what has changed, about every second, for ever; cancelled, it leaves no process behind."""
+    """Save the changed state about every second until the task is cancelled.
+
+    A cancelled task leaves no child process.
+    """
     from ministack.app import _build_persistence_save_dict
     from ministack.core.persistence import save_state
 
@@ -103,8 +111,10 @@ def _save(name: str, get_state: Callable[[], Any]) -> None:
 
 
 async def in_snapshot(work: Callable[[], None]) -> None:
-    """Run `work` over the memory as it is now, in a forked child: copying 100,000 items takes seconds, in which nothing
-    here would be answered and the watchdog would take this process for hung. Cancelled, it ends the child.
+    """Run `work` in a forked child process, with a snapshot of this process's memory.
+
+    To copy 100,000 items takes seconds. If this process did it, it would answer no request meanwhile, and the watchdog
+    would kill it as hung. A cancelled call kills the child.
 
     Raises:
         RuntimeError: the child failed.
@@ -113,7 +123,7 @@ async def in_snapshot(work: Callable[[], None]) -> None:
     sys.stderr.flush()
     parent = os.getpid()
     with warnings.catch_warnings():
-        # Python 3.12 warns of threads: none of their locks is taken below, and the child executes nothing else.
+        # Python 3.12 warns of a fork in a process with threads. The child takes none of the locks of other threads.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -122,7 +132,7 @@ async def in_snapshot(work: Callable[[], None]) -> None:
     try:
         _, status = await asyncio.shield(waiting)
     except asyncio.CancelledError:
-        # It must not replace, a moment later, what an orderly end has saved.
+        # The child must not finish later, because it would replace the newer state that an orderly end saves.
         os.kill(child, signal.SIGKILL)
         await waiting
         raise
@@ -141,7 +151,7 @@ def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        # The parent's sockets: held open here, a restarted emulator could not bind its port.
+        # Close the parent's sockets: while the child held them open, a restarted emulator could not bind its port.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         threading.Thread(target=end_with_parent, daemon=True).start()
         work()
@@ -151,9 +161,10 @@ def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
 
 
 def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], set[str]]:
-    """The states that could be copied, and the names of those that could not this time.
+    """Return the copied states, and the names of the services whose state could not be copied this time.
 
-    ministack's worker threads change them meanwhile, which ends a copy with `dictionary changed size during iteration`.
+    A worker thread of ministack may change a state during the copy. The copy then fails with `dictionary changed size
+    during iteration`.
     """
     states, missed = {}, set()
     for name, get_state in wanted.items():
@@ -168,7 +179,7 @@ def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], se
 
 
 def use_for_functions(key: AwsKey) -> None:
-    """Have the Lambda functions that ministack runs sign with `key`, instead of with their account's id."""
+    """Make the Lambda functions that ministack runs sign requests with `key` instead of the account's id."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -179,11 +190,13 @@ def use_for_functions(key: AwsKey) -> None:
 
 
 async def serve(port: int, key: AwsKey, application: Application | None = None, *, persistent: bool = True) -> None:
-    """Serve on 127.0.0.1:`port` until SIGTERM or SIGINT, for callers that have `key`.
+    """Serve the emulated AWS on 127.0.0.1 until SIGTERM or SIGINT.
 
     Args:
-        application: ministack's own, unless another one wraps it.
-        persistent: Whether to save the state while it runs.
+        port: The TCP port.
+        key: The access key that callers must use.
+        application: An ASGI application that wraps ministack's. By default ministack's application.
+        persistent: Whether to save the state about every second.
     """
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
@@ -206,7 +219,7 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
     async def until_stopped() -> None:
         await stopping.wait()
-        # Before the server shuts down, which is when ministack saves everything for the last time.
+        # Saving must end before the server shuts down, because ministack saves its whole state at the shutdown.
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
 
@@ -215,13 +228,14 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
-    """Without saving the emulator must not go on: end, and be started again."""
+    """Stop the emulator if saving failed, so that the supervisor restarts it. Without saving it would lose data."""
     if not task.cancelled() and task.exception() is not None:
         logger.error("saving the state failed", exc_info=task.exception())
         stopping.set()
 
 
 def main() -> int:
+    """Run the emulated AWS with the port and the key file that the environment names."""
     key = ensure_aws_key(Path(os.environ["MJCTL_AWS_KEY_FILE"]))
     asyncio.run(serve(int(os.environ["GATEWAY_PORT"]), key))
     return 0

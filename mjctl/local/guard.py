@@ -1,9 +1,9 @@
-"""Who may ask an emulated AWS: programs that have its key. Web pages and other users of this machine may not.
+"""Access control of an emulated AWS: only programs that have its access key may send requests.
 
-An emulator checks no signature and answers every origin, so without this guard any web page in a browser on this
-machine, and any other user, could read the players' data and run code as the developer. The guard refuses
+An emulator checks no signature and answers every origin. Without this guard, any web page in a browser on this machine
+and any other user could read the players' data and run code as the developer. The guard refuses
 
-- a `Host` other than this machine's own names, which is how DNS rebinding shows;
+- a `Host` that is not a name of this machine, by which an attack by DNS rebinding is recognised;
 - every request that a browser sends for a page (`Origin`, `Sec-Fetch-Site`), preflights included;
 - every request without the emulator's access key id, which is random and as long as a password.
 
@@ -39,11 +39,15 @@ logger = logging.getLogger("mjctl.local.guard")
 
 
 def refusal(access_key_id: str, method: str, path: str, query: str, headers: Mapping[str, str]) -> str | None:
-    """Return why the request is refused; None if it may pass.
+    """Return the reason to refuse a request, or None if the request is allowed.
 
     Args:
-        access_key_id: The id that callers must name.
-        headers: By lower-case name. A repeated header must have been joined, so that no copy goes unseen.
+        access_key_id: The access key id that the request must contain.
+        method: The HTTP method.
+        path: The path of the URL.
+        query: The query string of the URL.
+        headers: The headers by lower-case name. The values of a repeated header must be joined, so that each is
+        checked.
     """
     host = headers.get("host", "")
     name = re.sub(r":\d+$", "", host).lower()
@@ -54,8 +58,8 @@ def refusal(access_key_id: str, method: str, path: str, query: str, headers: Map
         return "it comes from a web page"
     if method == "GET" and (path == LIVENESS_PATH or _KEY_SET.fullmatch(path)):
         return None
-    found = _CREDENTIAL.search(headers.get("authorization", ""))
-    named = found[1] if found else ""
+    credential = _CREDENTIAL.search(headers.get("authorization", ""))
+    named = credential[1] if credential else ""
     if not named and "X-Amz-Credential" in query:
         named = parse_qs(query).get("X-Amz-Credential", [""])[0].partition("/")[0]
     if not hmac.compare_digest(named.encode(), access_key_id.encode()):
@@ -64,7 +68,7 @@ def refusal(access_key_id: str, method: str, path: str, query: str, headers: Map
 
 
 class AsgiGuard:
-    """Lets only requests that may pass reach `application`, and takes every CORS header out of its answers."""
+    """Wraps an ASGI application: refuses requests by `refusal`, and removes CORS headers from the responses."""
 
     def __init__(self, application: AsgiApplication, access_key_id: str) -> None:
         self._application = application
@@ -72,7 +76,7 @@ class AsgiGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # No service in use has one.
+            # None of the emulated services uses WebSockets.
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -93,7 +97,7 @@ class AsgiGuard:
 
 
 class WsgiGuard:
-    """The same for an application of the older interface."""
+    """Wraps a WSGI application: refuses requests by `refusal`, and removes CORS headers from the responses."""
 
     def __init__(self, application: WsgiApplication, access_key_id: str) -> None:
         self._application = application
@@ -132,7 +136,7 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _answer(method: str, path: str, reason: str, headers: Mapping[str, str]) -> tuple[str, bytes]:
-    """The refusal in the form that the caller's SDK reads: content type and body."""
+    """Return the content type and the body of a refusal, in the format that the caller's SDK reads."""
     logger.warning("refused %s %r: %s", method, path[:200], reason)
     message = f"The request was refused: {reason}."
     if "json" in headers.get("content-type", ""):

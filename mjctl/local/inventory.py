@@ -1,4 +1,7 @@
-"""What of a local region is really there, for planning: Terraform's state only says what was."""
+"""The inventory of a local region:
+
+the parts that exist now. Terraform's state only knows the parts that existed once.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,12 @@ _ANSWER_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Inventory:
-    """`processes`: the supervisor's programs without the watchdog; empty when it is dead.
+    """Lists the parts of a local region that exist.
 
-    `data_plane_present`: the manifest and the emulated AWS's data exist.
+    Attributes:
+        supervisor_alive: True if the supervisor answers.
+        processes: The supervisor's programs without the watchdog. Empty if the supervisor does not answer.
+        data_plane_present: True if the manifest of the data plane and the emulated AWS's data exist.
     """
 
     supervisor_alive: bool
@@ -26,16 +32,17 @@ class Inventory:
     data_plane_present: bool
 
     def process(self, name: str) -> ProcessInfo | None:
+        """Return the program `name`, or None if the supervisor does not have it."""
         return next((info for info in self.processes if info.name == name), None)
 
     def exists(self, name: str) -> bool:
-        """Whether the supervisor has the program and does not consider it stopped for good."""
+        """Return whether the supervisor has the program and keeps it running."""
         info = self.process(name)
         return info is not None and info.state not in {"STOPPED", "FATAL"}
 
 
 def observe(region_dir: Path) -> Inventory:
-    """Look once. A supervisor that is dead, or a region that never was, is an empty inventory and no error."""
+    """Return the inventory of a region. It is empty if the supervisor does not run or the region does not exist."""
     layout = Layout(region_dir)
     data_plane = bool(read_json(layout.data_plane)) and (layout.data / "aws").is_dir()
     if not layout.supervisor_record.exists():

@@ -1,4 +1,4 @@
-"""Where the files of one local region lie, and who may read them."""
+"""The paths of a local region's files. Only the user of mjctl can read them."""
 
 from __future__ import annotations
 
@@ -11,130 +11,150 @@ from pathlib import Path
 
 from mjctl.models.errors import PermissionDeniedError
 
-# sun_path holds 104 bytes on macOS and 108 on Linux; supervisord adds a dot and a pid while it binds.
+# The path of a Unix socket may have 104 bytes on macOS and 108 on Linux. supervisord appends a dot and a pid at the
+# start.
 _LONGEST_SOCKET_PATH = 90
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Paths of one region below its directory, see `Workspace.region_dir`."""
+    """Names the files of a local region.
+
+    Attributes:
+        region_dir: The folder of the region (`Workspace.region_dir`).
+    """
 
     region_dir: Path
 
     @property
     def scope(self) -> str:
-        """The options that name the region to a command; its folder lies in its environment's."""
+        """Return the command-line options that select the region: `--env ENV --region REGION`."""
         return f"--env {self.region_dir.parent.name} --region {self.region_dir.name}"
 
     @property
     def run(self) -> Path:
+        """Return the folder of the files that the running processes need."""
         return self.region_dir / "run"
 
     @property
     def data(self) -> Path:
+        """Return the folder of the data of Redis, PostgreSQL and the emulated AWS."""
         return self.region_dir / "data"
 
     @property
     def logs(self) -> Path:
+        """Return the folder of the processes' logs."""
         return self.region_dir / "logs"
 
     @property
     def secrets(self) -> Path:
+        """Return the folder of passwords, access keys, certificates and private keys."""
         return self.region_dir / "secrets"
 
     @property
     def supervisor_record(self) -> Path:
+        """Return the file with the supervisor's owner, socket and pid, in JSON."""
         return self.run / "supervisor.json"
 
     @property
     def supervisor_config(self) -> Path:
+        """Return the supervisor's configuration file: the base configuration and all programs."""
         return self.run / "supervisord.conf"
 
     @property
     def supervisor_base_config(self) -> Path:
-        """What `supervisor_config` begins with; the rest are the files of `program_configs`."""
+        """Return the file with the first part of `supervisor_config`, which contains no program but the watchdog."""
         return self.run / "supervisord.base.conf"
 
     @property
     def program_configs(self) -> Path:
-        """Folder with one file per program, in the form of supervisord's configuration."""
+        """Return the folder of the programs' parts of `supervisor_config`: a file for each program."""
         return self.run / "conf.d"
 
     @property
     def programs(self) -> Path:
-        """Folder of the definitions that the programs run with: one JSON file each."""
+        """Return the folder of the `ProcessSpec` of each running program, in JSON."""
         return self.run / "programs"
 
     @property
     def incidents(self) -> Path:
+        """Return the file to which the watchdog appends incidents, a JSON object on each line."""
         return self.run / "incidents.jsonl"
 
     @property
     def data_plane(self) -> Path:
+        """Return the file with the manifest of the data plane, in JSON."""
         return self.run / "data-plane.json"
 
     @property
     def web_client(self) -> Path:
-        """Link to the folder of the web client that the API serves."""
+        """Return the link to the folder of the web client that the API serves."""
         return self.run / "web"
 
     @property
     def database_secret(self) -> Path:
+        """Return the file with the user and the password of PostgreSQL, in JSON."""
         return self.secrets / "database.json"
 
     @property
     def cache_secret(self) -> Path:
+        """Return the file with the user and the password of Redis, in JSON."""
         return self.secrets / "cache.json"
 
     @property
     def redis_config(self) -> Path:
+        """Return the configuration file of Redis, which contains the password's digest."""
         return self.secrets / "redis.conf"
 
     @property
     def aws_key(self) -> Path:
-        """The key that the emulated AWS asks for."""
+        """Return the file with the access key of the emulated AWS, in JSON."""
         return self.secrets / "aws.json"
 
     @property
     def aws_profile(self) -> Path:
-        """The same key as a credentials file of the AWS SDKs."""
+        """Return the credentials file of the AWS SDKs with the access key of the emulated AWS."""
         return self.secrets / "aws-credentials"
 
     @property
     def tls(self) -> Path:
-        """Folder of the region's certificates and their keys."""
+        """Return the folder of the region's certificates and their keys."""
         return self.secrets / "tls"
 
     @property
     def tls_authority(self) -> Path:
-        """The private authority's certificate: public, what clients verify with."""
+        """Return the certificate of the private authority, with which clients verify the servers. It is public."""
         return self.tls / "authority.pem"
 
     @property
     def tls_authority_key(self) -> Path:
+        """Return the private key of the authority."""
         return self.tls / "authority.key"
 
     @property
     def tls_certificate(self) -> Path:
-        """What every listener of the region presents."""
+        """Return the certificate that every server of the region presents."""
         return self.tls / "server.pem"
 
     @property
     def tls_key(self) -> Path:
+        """Return the private key of the servers' certificate."""
         return self.tls / "server.key"
 
     @property
     def ports(self) -> Path:
+        """Return the file with the port of each process, in JSON."""
         return self.region_dir / "ports.json"
 
     def log(self, name: str) -> Path:
+        """Return the log file of the program `name`."""
         return self.logs / f"{name}.log"
 
     def create(self) -> None:
-        """Make every folder, private to this user.
+        """Create every folder, private to this user.
 
         Raises:
-            PermissionDeniedError: a folder cannot be made.
+            PermissionDeniedError: a folder cannot be created.
         """
         folders = (self.run, self.data, self.logs, self.secrets, self.program_configs, self.programs)
         for folder in (self.region_dir, *folders):
@@ -142,17 +162,17 @@ class Layout:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise PermissionDeniedError(
-                    f"the folder cannot be made: {error.strerror}",
+                    f"cannot create the folder: {error.strerror}",
                     where=str(folder),
-                    hint="make its parent writable, or set MJCTL_HOME to a folder of yours",
+                    hint="make the parent folder writable, or set MJCTL_HOME to a folder that you own",
                 ) from None
 
 
 def private_runtime_dir() -> Path:
-    """A short folder of this user's for sockets and locks of the whole machine.
+    """Return a private folder with a short path, for this user's sockets and locks of all checkouts.
 
     Raises:
-        PermissionDeniedError: a folder of that name exists and is another user's, or open to others.
+        PermissionDeniedError: the folder exists, but belongs to another user or is accessible to other users.
     """
     name = f"mjctl-{os.getuid()}"
     folder = Path(tempfile.gettempdir()) / name
@@ -164,12 +184,12 @@ def private_runtime_dir() -> Path:
         raise PermissionDeniedError(
             "the folder for sockets is not private to this user",
             where=str(folder),
-            hint="remove it, or set TMPDIR to a folder of yours",
+            hint="remove this folder, or set TMPDIR to a folder that you own",
         )
     return folder
 
 
 def socket_path(region_dir: Path) -> Path:
-    """Where the supervisor of `region_dir` listens; distinct for every checkout and region."""
+    """Return the path of the socket of the region's supervisor, which differs for every checkout and region."""
     digest = hashlib.sha256(os.fsencode(region_dir.resolve())).hexdigest()[:16]
     return private_runtime_dir() / f"{digest}.sock"

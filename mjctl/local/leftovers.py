@@ -1,6 +1,7 @@
-"""Processes of a region that outlived their supervisor: found by a mark in their environment, and ended.
+"""Finds and stops processes of a region that run although their supervisor has ended.
 
-The mark needs no file that could be out of date or lost, and no other process can carry it by accident.
+A variable in the environment of each process marks it as a process of the region. A list in a file could be lost or out
+of date. No foreign process has the variable by accident.
 """
 
 from __future__ import annotations
@@ -22,36 +23,48 @@ _PATIENCE_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Leftover:
-    """`name` is the program's name, or SUPERVISOR."""
+    """Names a process of a region.
+
+    Attributes:
+        name: The program's name in the supervisor, or `SUPERVISOR` for the supervisor itself.
+        process: The process.
+    """
 
     name: str
     process: psutil.Process
 
 
 def mark(region_dir: Path) -> dict[str, str]:
-    """Variables for the supervisor of a region; all it starts inherits them."""
+    """Return the variables that mark the supervisor of a region. All programs of the supervisor inherit them."""
     return {_MARK: str(region_dir.resolve())}
 
 
 def find(region_dir: Path) -> list[Leftover]:
-    """Every process of the region that runs now, the supervisor's own included. Costs about 0.1 ms a process."""
+    """List the running processes of the region, with the supervisor.
+
+    It takes about 0.1 ms per process of the machine.
+    """
     import psutil
 
     wanted = str(region_dir.resolve())
-    found = []
+    leftovers = []
     for process in psutil.process_iter():
-        # Another user's environment cannot be read, nor that of a process that ends meanwhile; a zombie has none.
+        # The environment of another user's process cannot be read, and a process that ends now or a zombie has none.
         with suppress(psutil.Error, OSError):
             environment = process.environ()
             if environment.get(_MARK) == wanted:
-                found.append(Leftover(environment.get("SUPERVISOR_PROCESS_NAME", SUPERVISOR), process))
-    return found
+                leftovers.append(Leftover(environment.get("SUPERVISOR_PROCESS_NAME", SUPERVISOR), process))
+    return leftovers
 
 
 def end(region_dir: Path, name: str | None = None) -> list[str]:
-    """End the region's processes (all, or those of one program), orderly if they can, and return their names.
+    """Stop the region's processes and return their names. A process that does not end within 5 seconds is killed.
 
-    For use when the supervisor is dead, or no longer answers: while it lives it would start them again.
+    Use this function only if the supervisor has ended or does not answer. A running supervisor would restart them.
+
+    Args:
+        region_dir: The folder of the region.
+        name: The program whose processes are stopped. None stops all programs and the supervisor.
     """
     import psutil
 
@@ -61,9 +74,9 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
             if leftover.name == SUPERVISOR:
                 leftover.process.kill()
             else:
-                # PostgreSQL takes SIGTERM as a wish to end once every client has left.
+                # After SIGTERM, PostgreSQL waits until every client has left. After SIGINT it ends at once, cleanly.
                 leftover.process.send_signal(signal.SIGINT if leftover.name == "postgres" else signal.SIGTERM)
-                # One that is stopped handles the signal only once it goes on.
+                # A process that SIGSTOP has stopped handles the signal only after SIGCONT.
                 leftover.process.send_signal(signal.SIGCONT)
     _, stubborn = psutil.wait_procs([leftover.process for leftover in left], timeout=_PATIENCE_SECONDS)
     for process in stubborn:
@@ -74,7 +87,7 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
 
 
 def is_running(pid: int) -> bool:
-    """Whether `pid` runs; one that has ended and was not yet collected does not."""
+    """Return whether the process `pid` runs. A zombie does not run."""
     import psutil
 
     try:

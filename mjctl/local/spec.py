@@ -1,4 +1,4 @@
-"""What Terraform says about one process."""
+"""The definition of a supervised process, as Terraform passes it to mjctl."""
 
 from __future__ import annotations
 
@@ -17,13 +17,23 @@ Kind = Literal["redis", "postgres", "aws", "gameserver"]
 
 @dataclass(frozen=True)
 class ProcessSpec:
-    """One supervised process as `terraform/modules/local_process` defines it.
+    """Describes a supervised process, as `terraform/modules/local_process` defines it.
 
-    `owner` is the id of the Terraform resource it belongs to: a resource that has been replaced no longer owns the
-    process, so destroying that resource must leave the process alone.
-    `ready` and `live` are probe addresses (see `mjctl.local.probe`): ready ends the start, live feeds the watchdog.
-    `tls`: it takes connections with TLS only, and presents the region's certificate.
-    `rolling`: replaced one after another within the region, never two at a time.
+    Attributes:
+        name: The program's name in the supervisor.
+        kind: The kind of program.
+        owner: The id of the Terraform resource to which the process belongs. The destruction of a replaced resource
+            must not stop the process, which belongs to the new resource then.
+        region_dir: The folder of the region.
+        port: The TCP port on 127.0.0.1.
+        ready: The probe address (see `mjctl.local.probe`) that answers when the process has started.
+        live: The probe address that the watchdog checks.
+        arguments: The arguments of a game server's program.
+        environment: The variables of the process.
+        start_seconds: The longest time that a start may take.
+        stop_seconds: The time after which the supervisor kills a process that does not stop.
+        rolling: True if the processes of the region with this flag are replaced one after another.
+        tls: True if the process accepts only TLS and presents the region's certificate.
     """
 
     name: str
@@ -42,11 +52,12 @@ class ProcessSpec:
 
     @property
     def layout(self) -> Layout:
+        """Return the paths of the region's files."""
         return Layout(self.region_dir)
 
     @classmethod
     def parse(cls, text: str) -> ProcessSpec:
-        """Read the JSON of one specification.
+        """Return the specification that the JSON object `text` describes.
 
         Raises:
             ConfigError: a field is missing or unknown.
@@ -61,24 +72,25 @@ class ProcessSpec:
                 }
             )
         except (KeyError, TypeError) as error:
-            raise ConfigError(f"the process specification does not fit: {error}") from None
+            raise ConfigError(f"the specification of a process is invalid: {error}") from None
 
     def serialise(self) -> str:
+        """Return the specification as JSON that `parse` reads."""
         values = {**self.__dict__, "region_dir": str(self.region_dir)}
         return json.dumps(values, indent=2, sort_keys=True)
 
     def record(self) -> None:
-        """Remember that the supervisor runs this."""
+        """Write to the region's files that the supervisor runs this specification."""
         write_private(self.layout.programs / f"{self.name}.json", self.serialise())
 
 
 def recorded(layout: Layout, name: str) -> ProcessSpec | None:
-    """What `name` was last started with; None when it never was or its record is damaged."""
+    """Return the specification with which `name` was last started, or None if its record is missing or damaged."""
     return _load(layout.programs / f"{name}.json")
 
 
 def all_recorded(layout: Layout) -> list[ProcessSpec]:
-    """What every program of the region was last started with, by name."""
+    """Return the specifications with which the region's programs were last started, in the order of their names."""
     return [spec for path in sorted(layout.programs.glob("[!.]*.json")) if (spec := _load(path)) is not None]
 
 

@@ -1,4 +1,4 @@
-"""The supervisor of one region (supervisord): a client for it, and the incidents its watchdog has recorded."""
+"""A client of a local region's supervisor (supervisord), and a reader of the incidents that the watchdog recorded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mjctl.models.errors import NotFoundError, UnreachableError
 
 WATCHDOG = "watchdog"
 
-# supervisor.xmlrpc.Faults; importing that module costs 0.1 s of CPU in every provisioner.
+# Copies of values of supervisor.xmlrpc.Faults, because an import of that module takes 0.1 s of CPU in each provisioner.
 _BAD_NAME = 10
 _ALREADY_STARTED = 60
 _NOT_RUNNING = 70
@@ -25,10 +25,17 @@ _ALREADY_ADDED = 90
 
 @dataclass(frozen=True)
 class ProcessInfo:
-    """One program as supervisord sees it.
+    """Describes a program as supervisord reports it.
 
-    `state` is supervisord's: STOPPED, STARTING, RUNNING, BACKOFF (ended too soon, will be tried again), STOPPING,
-    EXITED, FATAL (given up). `pid` and `started_at` are None unless it runs; `ended_at` is when it last did.
+    Attributes:
+        name: The program's name.
+        state: STOPPED, STARTING, RUNNING, BACKOFF (ended too early, will be started again), STOPPING, EXITED or FATAL
+            (will not be started again).
+        pid: The process id, or None if the program does not run.
+        started_at: The time of the start, or None if the program does not run.
+        ended_at: The time of the last end, or None if the program has never ended.
+        exit_status: The exit status of the last end.
+        detail: supervisord's explanation of the state.
     """
 
     name: str
@@ -41,12 +48,21 @@ class ProcessInfo:
 
     @property
     def running(self) -> bool:
+        """Return whether the program has run for longer than its start takes."""
         return self.state == "RUNNING"
 
 
 @dataclass(frozen=True)
 class Incident:
-    """What the watchdog saw: a process that ended by itself, or one that no longer answered and was killed."""
+    """Describes an incident that the watchdog recorded.
+
+    Attributes:
+        at: The time.
+        process: The program's name.
+        kind: `exited` if the process ended unexpectedly, `hung` if it did not answer and the watchdog killed it.
+        pid: The process id, or None if it is unknown.
+        detail: A sentence for people.
+    """
 
     at: datetime
     process: str
@@ -56,13 +72,18 @@ class Incident:
 
 
 class SupervisorClient:
-    """XML-RPC over the supervisor's private socket. Every method raises UnreachableError when it does not answer."""
+    """Calls the supervisor by XML-RPC over its private socket.
+
+    Every method raises UnreachableError if the supervisor does not answer, and NotFoundError for an unknown program.
+    """
 
     def __init__(self, socket_path: Path, *, scope: str, timeout_seconds: float = 60.0) -> None:
-        """Connect at the first call.
+        """Create a client, which connects for each call.
 
         Args:
-            scope: The options that name the region to a command, for advice in errors.
+            socket_path: The supervisor's socket.
+            scope: The command-line options that select the region, for advice in errors.
+            timeout_seconds: The longest time that a call waits for an answer.
         """
         self.socket_path = socket_path
         self._scope = scope
@@ -71,49 +92,54 @@ class SupervisorClient:
         )
 
     def pid(self) -> int:
+        """Return the supervisor's process id."""
         return int(self._call("getPID"))
 
     def processes(self) -> list[ProcessInfo]:
-        """Every program, the watchdog included."""
+        """List all programs, with the watchdog."""
         return [_process_info(values) for values in self._call("getAllProcessInfo")]
 
     def process(self, name: str) -> ProcessInfo | None:
-        """One program; None when the supervisor does not know it."""
+        """Return the program `name`, or None if the supervisor does not have it."""
         try:
             return _process_info(self._call("getProcessInfo", name))
         except NotFoundError:
             return None
 
     def start(self, name: str) -> None:
-        """Start a stopped program and return at once; no effect on one that runs."""
+        """Start a stopped program and return at once. Do nothing if the program runs."""
         self._call("startProcess", name, False, ignore=_ALREADY_STARTED)
 
     def stop(self, name: str) -> None:
-        """Stop a program and wait for its end (SIGTERM, then SIGKILL after its own limit)."""
+        """Stop a program and wait for its end. The supervisor sends SIGKILL after the program's stop time."""
         self._call("stopProcess", name, True, ignore=_NOT_RUNNING)
 
     def restart(self, name: str) -> None:
+        """Stop a program, wait for its end and start it."""
         self.stop(name)
         self.start(name)
 
     def kill(self, name: str) -> None:
-        """SIGKILL, by the supervisor itself, so that the pid cannot meanwhile be another's; it is then restarted."""
+        """Make the supervisor send SIGKILL to a program and restart it.
+
+        The supervisor is the parent of the process, so that the process id cannot belong to another process by then.
+        """
         self._call("signalProcess", name, "KILL", ignore=_NOT_RUNNING)
 
     def add(self, name: str) -> None:
-        """Read the configuration again and start the program `name` that stands there now."""
+        """Make the supervisor read its configuration again and start the new program `name`."""
         self._call("reloadConfig")
         self._call("addProcessGroup", name, ignore=_ALREADY_ADDED)
 
     def remove(self, name: str) -> None:
-        """Stop the program and forget it; no effect when it is not there."""
+        """Stop a program and remove it from the supervisor. Do nothing if the supervisor does not have it."""
         if self.process(name) is None:
             return
         self.stop(name)
         self._call("removeProcessGroup", name, ignore=_BAD_NAME)
 
     def shutdown(self) -> None:
-        """Ask the supervisor to stop its programs and end; it may still be alive on return."""
+        """Request that the supervisor stops its programs and ends. The call does not wait for the end."""
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: Any, ignore: int | None = None) -> Any:
@@ -128,7 +154,7 @@ class SupervisorClient:
                     f"the supervisor has no process `{arguments[0]}`",
                     where=str(self.socket_path),
                     hint="`mjctl health --only 'process/*'` lists the processes; "
-                    f"`mjctl deploy {self._scope}` brings back one that is missing",
+                    f"`mjctl deploy {self._scope}` starts a missing process again",
                 ) from None
             raise UnreachableError(
                 f"the supervisor refused {method}: {fault.faultString}", where=str(self.socket_path)
@@ -144,7 +170,7 @@ class SupervisorClient:
 
 
 def incidents(run_dir: Path) -> list[Incident]:
-    """What the watchdog recorded, oldest first; empty when there is nothing."""
+    """List the incidents that the watchdog recorded, the oldest first. The list is empty if the file is missing."""
     try:
         lines = (run_dir / "incidents.jsonl").read_text().splitlines()
     except OSError:
@@ -153,7 +179,7 @@ def incidents(run_dir: Path) -> list[Incident]:
 
 
 def _incident(line: str) -> Incident | None:
-    # A line can be cut short when the machine went down while it was written.
+    # A line can be incomplete if the machine went down while the watchdog wrote it.
     try:
         values = json.loads(line)
         return Incident(**{**values, "at": datetime.fromisoformat(values["at"])})
@@ -185,7 +211,7 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             self.sock.connect(str(self._socket_path))
         except OSError:
-            # xmlrpc forgets a connection that never came about, and with it the socket.
+            # xmlrpc drops a connection that failed and does not close its socket, so close the socket here.
             self.close()
             raise
 
@@ -198,6 +224,6 @@ class _UnixTransport(Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._socket_path, self._timeout_seconds)
-        # Where `close` looks for it.
+        # `Transport.close` closes the connection in this attribute.
         self._connection = host, connection
         return connection

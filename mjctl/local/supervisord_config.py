@@ -1,4 +1,4 @@
-"""The text of supervisord's configuration files."""
+"""Writes supervisord's configuration files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 
 _LOG_BYTES = "10MB"
-# A process that cannot start is tried again with a growing pause, for as long as the region exists.
+# supervisord retries a process that cannot start, after growing pauses. This number of retries never ends in practice.
 _START_RETRIES = 100_000
 
 
 def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
-    """Return what every `supervisord.conf` of the region begins with: no program but the watchdog.
+    """Return the first part of the region's `supervisord.conf`. It contains no program except the watchdog.
 
-    `open_files`: the limit that every program inherits.
+    Args:
+        layout: The folders of the region.
+        socket: The path of the supervisor's socket.
+        open_files: The limit of open files that every program inherits.
     """
     watchdog = shlex.join([sys.executable, "-m", "mjctl.local.watchdog", str(layout.region_dir), str(socket)])
     sections = {
@@ -56,17 +59,17 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
 
 
 def write_config(layout: Layout) -> None:
-    """Write `supervisord.conf`: the beginning that the supervisor was started with, then every program of `conf.d`.
+    """Write `supervisord.conf`: the first part that the supervisor was started with, then every program in `conf.d`.
 
-    supervisord could include the folder, but it splits the folder's path at blanks and reads `[` as a glob pattern.
+    supervisord could include the folder `conf.d`. But it splits an included path at spaces and reads `[` as a pattern.
     """
     if not layout.supervisor_base_config.exists():
-        # A supervisor that an earlier version started does include the folder.
+        # An earlier version of mjctl started the supervisor. The configuration of that version includes the folder.
         return
     with file_lock(layout.run / "locks" / ".config"):
         texts = [layout.supervisor_base_config.read_text()]
         for path in sorted(layout.program_configs.glob("[!.]*.conf")):
-            # A program that is removed at this moment takes its file with it.
+            # Another process may remove a program and its file at this moment.
             with suppress(FileNotFoundError):
                 texts.append(path.read_text())
         write_private(layout.supervisor_config, "\n".join(texts))
@@ -81,7 +84,21 @@ def program_config(
     stop_signal: str,
     stop_seconds: float,
 ) -> str:
-    """`conf.d/<name>.conf`: always brought back when it ends, its whole process group stopped with it."""
+    """Return the content of `conf.d/<name>.conf`.
+
+    The supervisor restarts the program whenever it ends, and stops the whole process group of the program.
+
+    Args:
+        layout: The folders of the region.
+        name: The program's name.
+        command: The program and its arguments.
+        environment: The variables of the program.
+        stop_signal: The signal that stops the program, without `SIG`.
+        stop_seconds: The time after which the supervisor kills a program that does not stop.
+
+    Raises:
+        ConfigError: supervisord's format cannot represent a value.
+    """
     return _section(
         f"program:{name}",
         {
@@ -109,14 +126,17 @@ def _section(name: str, values: Mapping[str, str]) -> str:
 
 
 def _literal(key: str, value: str) -> str:
-    """Keep supervisord from reading `%` as an expansion; refuse what its format cannot hold."""
+    """Escape `%`, which supervisord would expand, and reject a value that supervisord's format cannot represent."""
     if "\n" in value or "\r" in value or re.search(r"\s[;#]", value):
-        raise ConfigError(f"supervisord's `{key}` cannot hold line breaks or a blank before `;` or `#`: {value!r}")
+        raise ConfigError(f"supervisord's `{key}` cannot contain line breaks or a space before `;` or `#`: {value!r}")
     return value.replace("%", "%%")
 
 
 def _quoted(key: str, value: str) -> str:
-    """supervisord knows no escapes inside quotes and strips quotes of both kinds from the ends."""
+    """Quote the value of a variable, and reject a value with quotes that supervisord cannot read.
+
+    supervisord has no escapes inside quotes, and removes single and double quotes from both ends.
+    """
     if "'" in value or value.strip("\"'") != value:
-        raise ConfigError(f"the variable {key} cannot hold single quotes, nor begin or end with a quote: {value!r}")
+        raise ConfigError(f"the variable {key} cannot contain single quotes, or begin or end with a quote: {value!r}")
     return f"'{value}'"

@@ -1,8 +1,9 @@
-"""TLS in front of a server that was built without it, as the wheels of Valkey and PostgreSQL are.
+"""Terminates TLS in front of a server that was built without TLS, as the servers in the Valkey and PostgreSQL wheels
+are.
 
-The server then listens on a Unix socket in a folder that only this user may enter, and on no port. This program binds
-the port, leaves a child there that ends TLS and passes the bytes on, and becomes the server itself: so its supervisor
-stops, kills and counts the server as it would without TLS, and the child ends with it.
+The server listens on no port, but on a Unix socket in a folder that only this user may enter. This program binds the
+port and forks a child, which terminates TLS and forwards the bytes. Then this program replaces itself by the server. So
+the supervisor controls the server as it would without TLS. The child ends when the server ends.
 
 Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
 """
@@ -34,17 +35,25 @@ _BACKLOG = 512
 
 
 class Terminator:
-    """Ends TLS for one listening socket. `postgres`: a connection begins in clear, with a request for TLS."""
+    """Terminates TLS for the connections of a listening socket, and forwards their bytes to a server."""
 
     def __init__(self, context: ssl.SSLContext, backend: Path, *, postgres: bool) -> None:
+        """Create a terminator that does not accept connections yet.
+
+        Args:
+            context: The TLS context with the region's certificate.
+            backend: The Unix socket of the server.
+            postgres: True if clients speak PostgreSQL's protocol, in which an unencrypted request for TLS comes first.
+        """
         self._context = context
         self._backend = backend
         self._postgres = postgres
 
     async def serve_while_child_of(self, listener: socket.socket, parent: int) -> None:
+        """Accept connections at `listener` until the process `parent` is no longer the parent of this process."""
         handshake = {} if self._postgres else {"ssl": self._context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
         await asyncio.start_server(self._handle, sock=listener, backlog=_BACKLOG, **handshake)  # type: ignore[arg-type]
-        # Nothing tells a child portably that its parent has ended.
+        # No portable event informs a child process that its parent has ended.
         while os.getppid() == parent:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -58,7 +67,8 @@ class Terminator:
             finally:
                 behind_writer.close()
         except (OSError, EOFError, TimeoutError):
-            # A client that speaks no TLS, or that left; or the server is not up yet: the client hears that by itself.
+            # The client does not speak TLS, the client left, or the server does not listen yet. Closing the connection
+            # informs the client.
             return
         finally:
             writer.close()
@@ -78,7 +88,7 @@ class Terminator:
 
 
 async def _exchange(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-    """Pass bytes on in both directions until one side closes."""
+    """Forward bytes in both directions until either side closes its connection."""
     tasks = [asyncio.create_task(_pass_on(source, target)) for source, target in ways]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -95,7 +105,7 @@ async def _pass_on(source: asyncio.StreamReader, target: asyncio.StreamWriter) -
 
 
 def _listen(port: int) -> socket.socket:
-    """Bind the port. The child of a server that was killed lets go of it only a moment later."""
+    """Bind the port, and retry for 5 seconds: the child of a killed server releases the port a moment later."""
     deadline = time.monotonic() + _BIND_SECONDS
     while True:
         try:
@@ -109,7 +119,7 @@ def _listen(port: int) -> socket.socket:
 def _terminate_tls(listener: socket.socket, terminator: Terminator, parent: int) -> NoReturn:
     import uvloop
 
-    # The supervisor signals all of the group: the server ends in its own time, and its connections with it.
+    # The supervisor signals the whole process group. The child must not end before the server has finished its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -118,6 +128,7 @@ def _terminate_tls(listener: socket.socket, terminator: Terminator, parent: int)
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
+    """Bind the port, fork the child that terminates TLS, and replace this process by the server."""
     parser = argparse.ArgumentParser(prog="python -m mjctl.local.terminator")
     parser.add_argument("--port", type=int, required=True)
     for name in ("socket", "certificate", "key"):
@@ -131,7 +142,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parent = os.getpid()
     if os.fork() == 0:
         _terminate_tls(listener, Terminator(context, options.socket, postgres=options.postgres), parent)
-    os.execv(options.server[0], options.server)  # noqa: S606 - a shell is what is not wanted
+    os.execv(options.server[0], options.server)  # noqa: S606 - the server must not run in a shell
 
 
 if __name__ == "__main__":

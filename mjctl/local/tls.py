@@ -1,4 +1,4 @@
-"""Which servers can end TLS by themselves, and the command of one that needs a terminator before it."""
+"""Detects whether a server was built with TLS, and returns the command that runs a server behind a TLS terminator."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from mjctl.local.layout import Layout, private_runtime_dir
 
 
 def has_tls(binary: Path) -> bool:
-    """Whether a server's program was linked with OpenSSL, and so can end TLS by itself."""
+    """Return whether a server's program was linked with OpenSSL, so that it can terminate TLS."""
     with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"SSL_CTX_new") >= 0
 
 
 def backend_socket(name: str, port: int) -> Path:
-    """Where the server behind `port` listens; the folder is private to this user, and its path short."""
+    """Return the path of the Unix socket of the server behind `port`, in a folder that only this user may enter."""
     return private_runtime_dir() / f"{name}{port}"
 
 
 def terminated(layout: Layout, port: int, backend: Path, server: Sequence[str], *, postgres: bool) -> tuple[str, ...]:
-    """The command that runs `server`, which listens on `backend`, behind TLS on 127.0.0.1:`port`."""
+    """Return the command that runs a server behind TLS on 127.0.0.1:`port`.
+
+    Args:
+        layout: The folders of the region, with its certificate.
+        port: The TCP port.
+        backend: The Unix socket on which the server listens.
+        server: The server's program and arguments.
+        postgres: True if clients speak PostgreSQL's protocol.
+    """
     options = {"port": port, "socket": backend, "certificate": layout.tls_certificate, "key": layout.tls_key}
     return (
         *(sys.executable, "-m", "mjctl.local.terminator"),

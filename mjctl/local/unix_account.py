@@ -1,6 +1,7 @@
-"""A user id without a passwd entry, as containers have: PostgreSQL's initdb refuses it, unless nss_wrapper names it.
+"""Support for a user id without passwd entry, as in containers.
 
-https://cwrap.org/nss_wrapper.html: a preloaded library that answers the look-ups of users from a file.
+PostgreSQL's initdb refuses a user without passwd entry. The preloaded library nss_wrapper answers look-ups of users
+from a file instead: https://cwrap.org/nss_wrapper.html
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _FOLDERS = ("/usr/local/lib", "/usr/lib", "/usr/lib64", "/lib", "/lib64")
 
 
 def has_entry() -> bool:
-    """Whether the system knows the user that runs this process."""
+    """Return whether the user of this process has a passwd entry."""
     try:
         pwd.getpwuid(os.geteuid())
     except KeyError:
@@ -28,19 +29,19 @@ def has_entry() -> bool:
 
 
 def wrapper_library() -> Path | None:
-    """Return the file of nss_wrapper; None if it is not installed."""
+    """Return the library nss_wrapper, or None if it is not installed."""
     for folder in _FOLDERS:
         for pattern in (_LIBRARY, f"*/{_LIBRARY}", f"{_LIBRARY}.*", f"*/{_LIBRARY}.*"):
-            for found in sorted(Path(folder).glob(pattern)):
-                return found
+            for library in sorted(Path(folder).glob(pattern)):
+                return library
     return None
 
 
 def check_database_user(regions: Iterable[Layout]) -> None:
-    """Check that PostgreSQL can make the data of these regions as this user; a region that has data needs nothing.
+    """Check that PostgreSQL can create the data of these regions as this user. Regions that have data need no check.
 
     Raises:
-        DependencyError: The user has no passwd entry, and nss_wrapper is not installed.
+        DependencyError: the user has no passwd entry, and nss_wrapper is not installed.
     """
     if has_entry() or wrapper_library() is not None:
         return
@@ -49,15 +50,15 @@ def check_database_user(regions: Iterable[Layout]) -> None:
     raise DependencyError(
         f"PostgreSQL cannot run as user id {os.geteuid()}, which has no passwd entry",
         hint="install libnss_wrapper (Debian: apt-get install libnss-wrapper; Fedora: dnf install nss_wrapper), "
-        "or run mjctl as a user that /etc/passwd names",
+        "or run mjctl as a user with an entry in /etc/passwd",
     )
 
 
 def lookup_variables() -> dict[str, str]:
-    """Return the variables by which a program finds a name for this user; {} where the system has one.
+    """Return the variables with which a program finds a name for this user, or {} if the user has a passwd entry.
 
     Raises:
-        DependencyError: As `check_database_user`.
+        DependencyError: the user has no passwd entry, and nss_wrapper is not installed.
     """
     if has_entry():
         return {}

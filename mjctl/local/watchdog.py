@@ -1,7 +1,8 @@
-"""What keeps a region's processes well: an event listener of supervisord that also asks each of them every second.
+"""The watchdog of a local region: probes every process each second, kills processes that hang, and records incidents.
 
-supervisord brings back what has ended. A process that hangs does not end: after three unanswered questions in a row
-(a data store: thirty) the watchdog kills it, and supervisord starts it anew. Both are recorded as incidents.
+supervisord restarts a process that has ended, but it does not notice a process that hangs. The watchdog kills a process
+after three consecutive probes without an answer, and a data store after thirty. Then supervisord restarts the process.
+The watchdog also receives supervisord's events, and records unexpected ends as incidents.
 
 Usage: python -m mjctl.local.watchdog REGION_DIR SOCKET   (run by supervisord only)
 """
@@ -29,16 +30,23 @@ from mjctl.models.errors import UnreachableError
 _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _FAILURES = 3
-# A data store can be silent for seconds while it works: Redis runs a script (it refuses other commands only after
-# `busy-reply-threshold`, 5 s), PostgreSQL writes a checkpoint, the emulated AWS scans a table. To kill it loses what it
-# has not saved. At one question a second, 30 failures are 30 seconds without an answer.
+# A data store may not answer for seconds while it works: Redis runs a script, PostgreSQL writes a checkpoint, or the
+# emulated AWS scans a table. While a script runs, Redis refuses other commands only after `busy-reply-threshold`, 5 s.
+# A kill would lose unsaved data. With a probe each second, 30 failures are 30 seconds without an answer.
 _DATA_STORE_FAILURES = 30
 _FAILURES_OF = dict.fromkeys(("redis", "postgres", "aws"), _DATA_STORE_FAILURES)
 
 
 @dataclass
 class _Health:
-    """What is known about one life of one process."""
+    """Holds the results of the probes of a process since its start.
+
+    Attributes:
+        pid: The process id.
+        since: The time of the first probe, by the monotonic clock.
+        answered: True if a probe has ever been answered.
+        failures: The number of consecutive probes without an answer.
+    """
 
     pid: int
     since: float = field(default_factory=time.monotonic)
@@ -46,14 +54,14 @@ class _Health:
     failures: int = 0
 
     def hangs(self, spec: ProcessSpec) -> bool:
-        """One that has not answered yet may still be starting: a database recovers, a machine is busy."""
+        """Return whether the process hangs. A process that has never answered has its start time to begin to answer."""
         if self.answered:
             return self.failures >= _FAILURES_OF.get(spec.kind, _FAILURES)
         return time.monotonic() - self.since > spec.start_seconds
 
 
 class Watchdog:
-    """The polling half. `check` is one round and is called every second."""
+    """Probes the processes of a region, kills processes that hang, and records incidents."""
 
     def __init__(self, layout: Layout, client: SupervisorClient) -> None:
         self._layout = layout
@@ -62,16 +70,16 @@ class Watchdog:
         self._killed: set[int] = set()
 
     def check(self) -> None:
-        """Ask every running process once, at the same time; kill those that hang."""
+        """Probe every running process once, all at the same time, and kill the processes that hang."""
         running = {info.name: info for info in self._client.processes() if info.pid is not None}
         specs = {spec.name: spec for spec in all_recorded(self._layout) if spec.name in running}
         live = {name: spec.live for name, spec in specs.items()}
         answers = probe_all(live, _ANSWER_SECONDS, self._layout.tls_authority)
         for name, reason in answers.items():
-            self._judge(specs[name], running[name], reason)
+            self._evaluate(specs[name], running[name], reason)
         self._health = {name: health for name, health in self._health.items() if name in running}
 
-    def _judge(self, spec: ProcessSpec, info: ProcessInfo, reason: str | None) -> None:
+    def _evaluate(self, spec: ProcessSpec, info: ProcessInfo, reason: str | None) -> None:
         pid = info.pid or 0
         health = self._health.get(spec.name)
         if health is None or health.pid != pid:
@@ -87,18 +95,23 @@ class Watchdog:
             del self._health[spec.name]
 
     def handle_event(self, event: str, values: dict[str, str]) -> None:
-        """Record an end that nobody asked for."""
+        """Record the unexpected end of a process.
+
+        Args:
+            event: The name of supervisord's event.
+            values: The payload of the event.
+        """
         pid = int(values.get("pid", 0)) or None
         if event == "PROCESS_STATE_EXITED" and pid in self._killed:
             self._killed.discard(pid)
         elif event == "PROCESS_STATE_EXITED":
             expected = values.get("expected") == "1"
-            self.record(values["processname"], "exited", pid, "ended by itself" if expected else "ended unexpectedly")
+            self.record(values["processname"], "exited", pid, "ended normally" if expected else "ended unexpectedly")
         elif event == "PROCESS_STATE_BACKOFF":
             self.record(values["processname"], "exited", pid, f"ended while it started, try {values.get('tries')}")
 
     def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
-        """Append an incident to the file. Its line is a single write, so that lines of two threads never mix."""
+        """Append an incident to the file. Each line is a single write, so that the lines of two threads never mix."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
         with append_private(self._layout.incidents) as stream:
@@ -106,7 +119,10 @@ class Watchdog:
 
 
 def poll_for_ever(watchdog: Watchdog) -> None:
-    """Check once a second. Any failure ends the process: supervisord starts a fresh watchdog, if it is there at all."""
+    """Check the processes each second.
+
+    After any failure, end this process, so that supervisord starts a new watchdog.
+    """
     try:
         while True:
             began = time.monotonic()
@@ -120,7 +136,7 @@ def poll_for_ever(watchdog: Watchdog) -> None:
 
 
 def listen(watchdog: Watchdog, events: TextIO, answers: TextIO) -> None:
-    """Speak supervisord's event protocol until it closes the stream."""
+    """Receive supervisord's events, by its protocol of event listeners, until supervisord closes the stream."""
     while True:
         answers.write("READY\n")
         answers.flush()
@@ -139,6 +155,7 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
+    """Run the watchdog for the region's folder and the supervisor's socket in `arguments`."""
     region_dir, socket = map(Path, arguments)
     layout = Layout(region_dir)
     watchdog = Watchdog(layout, SupervisorClient(socket, scope=layout.scope, timeout_seconds=10.0))

@@ -1,4 +1,4 @@
-"""The user that runs this process, also where the system has no entry for it, as in many containers."""
+"""The name and home folder of the user that runs this process, who may have no passwd entry, as in many containers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def user_name() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # KeyError up to Python 3.12, OSError from 3.13.
+        # getpass.getuser raises KeyError up to Python 3.12, and OSError from Python 3.13 on.
         return f"uid-{os.getuid()}"
 
 
@@ -25,7 +25,7 @@ def home_folder() -> Path | None:
 
 
 def expanded(path: str | Path) -> Path:
-    """Replace a leading `~` by the user's home folder, where there is one; otherwise return the path as it is."""
+    """Replace a leading `~` by the user's home folder. A user without home folder gets the path unchanged."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,6 +1,6 @@
-"""The part of an environment that only the production stacks read: targets `aws` and `sandbox`.
+"""The section `aws` of an environment's file, which only the targets `aws` and `sandbox` read.
 
-Sizes left out are those of the stacks' own variables, so that a default stands in one place.
+A size that the file omits has the default of the stack's Terraform variable. The default is written only there.
 """
 
 from __future__ import annotations
@@ -20,97 +20,181 @@ _RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-
 
 class _AwsSection(Section):
     def given(self) -> dict[str, Any]:
-        """Only what the file says, for a Terraform variable whose other attributes have defaults."""
+        """Return the fields that are set, for a Terraform variable whose other attributes have their own defaults."""
         return self.model_dump(mode="json", exclude_none=True)
 
 
 class Domain(_AwsSection):
-    name: DomainName
-    zone_id: str | None = Field(default=None, description="public hosted zone, if it exists already; else one is made")
+    """Describes the environment's domain."""
+
+    name: DomainName = Field(description="The DNS name under which players reach the game, e.g. `arena.example.com`.")
+    zone_id: str | None = Field(
+        default=None,
+        description="The id of the domain's public hosted zone in Route 53, if the zone exists already. By default the "
+        "foundation creates a zone.",
+    )
 
 
 class Subjects(_AwsSection):
-    """Who may take the pipeline's roles: values of the OIDC token's `sub`, e.g. repo:studio/arena:pull_request."""
+    """Lists the jobs that may assume the pipeline's roles, by the claim `sub` of their OIDC tokens."""
 
-    deploy: tuple[str, ...] = Field(min_length=1)
-    drill: tuple[str, ...] = Field(default=(), description="none: the pipeline rehearses no restores")
-    plan: tuple[str, ...] = Field(min_length=1)
+    deploy: tuple[str, ...] = Field(
+        min_length=1,
+        description="The values of `sub` that may assume the role for deploys, e.g. "
+        "`repo:studio/arena:environment:prod`.",
+    )
+    drill: tuple[str, ...] = Field(
+        default=(),
+        description="The values of `sub` that may assume the role for backup drills. By default the pipeline runs no "
+        "drills.",
+    )
+    plan: tuple[str, ...] = Field(
+        min_length=1,
+        description="The values of `sub` that may assume the role for plans, which only reads, e.g. "
+        "`repo:studio/arena:pull_request`.",
+    )
 
 
 class Pipeline(_AwsSection):
-    """The pipeline that logs in by OIDC."""
+    """Describes the CI pipeline, which logs in to AWS by OIDC and needs no stored credentials."""
 
-    issuer: str = "token.actions.githubusercontent.com"
-    subjects: Subjects
+    issuer: str = Field(
+        default="token.actions.githubusercontent.com",
+        description="The host name of the OIDC issuer, without `https://`. The default is that of GitHub Actions.",
+    )
+    subjects: Subjects = Field(description="The jobs that may assume each role.")
 
 
 class BackupCopies(_AwsSection):
-    """Copies that AWS Backup keeps in another region."""
+    """Describes the copies that AWS Backup keeps in another region."""
 
     copy_region: _RegionName | None = Field(
-        default=None, description="by default the environment's next region; needed where it has only one"
+        default=None,
+        description="The region that keeps the copies of the managed backups. By default it is the environment's next "
+        "region. An environment of one region must name another region here.",
     )
-    lock: bool = Field(default=True, description="nobody deletes a recovery point early; not emulated, see docs")
+    lock: bool = Field(
+        default=True,
+        description="Lock the backup vaults, so that no user can delete a recovery point before its time. The sandbox "
+        "does not emulate the lock (docs/emulated-aws.md).",
+    )
 
 
 class CacheSize(_AwsSection):
-    node_type: str | None = None
-    replicas: int | None = Field(default=None, ge=1, le=5)
-    snapshot_retention_days: int | None = Field(default=None, ge=1, le=35)
+    """Describes the size of a region's Redis."""
+
+    node_type: str | None = Field(default=None, description="The ElastiCache node type. By default `cache.r7g.large`.")
+    replicas: int | None = Field(
+        default=None, ge=1, le=5, description="The number of replicas beside the primary node. By default 2."
+    )
+    snapshot_retention_days: int | None = Field(
+        default=None, ge=1, le=35, description="The number of days for which AWS keeps Redis snapshots. By default 7."
+    )
 
 
 class Capacity(_AwsSection):
-    """Aurora capacity units, with instance_class db.serverless."""
+    """Describes the limits of Aurora Serverless, in Aurora capacity units (ACU, about 2 GiB of memory each)."""
 
-    min: float = Field(ge=0.5)
-    max: float = Field(ge=1)
+    min: float = Field(ge=0.5, description="The smallest capacity in ACU.")
+    max: float = Field(ge=1, description="The largest capacity in ACU.")
 
 
 class DatabaseSize(_AwsSection):
-    backup_retention_days: int | None = Field(default=None, ge=7, le=35)
-    capacity: Capacity | None = None
-    instance_class: str | None = None
-    instances: int | None = Field(default=None, ge=2, le=15)
+    """Describes the size of a region's Aurora cluster and the place of the writer."""
+
+    backup_retention_days: int | None = Field(
+        default=None, ge=7, le=35, description="The number of days for which Aurora keeps its backups. By default 14."
+    )
+    capacity: Capacity | None = Field(
+        default=None, description="The limits of Aurora Serverless. Set them only with `instance_class: db.serverless`."
+    )
+    instance_class: str | None = Field(
+        default=None, description="The class of the Aurora instances. By default `db.r7g.large`."
+    )
+    instances: int | None = Field(
+        default=None, ge=2, le=15, description="The number of Aurora instances in each region. By default 2."
+    )
     writer_region: _RegionName | None = Field(
-        default=None, description="where `mjctl failover` has put the writer; by default primary_region"
+        default=None,
+        description="The region that contains the database's writer. Set it after `mjctl failover` moved the writer, "
+        "so that the next deploy leaves the writer there. By default it is the primary region.",
     )
 
 
 class TaskSize(_AwsSection):
-    """A game server's task, and how far the service may grow."""
+    """Describes the size of a game server's Fargate task and the limit of the service's growth."""
 
-    cpu: int | None = None
-    memory: int | None = Field(default=None, description="MiB")
-    max_tasks_per_zone: int | None = Field(default=None, ge=1, description="by default ten times game.servers_per_zone")
+    cpu: int | None = Field(default=None, description="The CPU units of a task; 1024 are one vCPU. By default 1024.")
+    memory: int | None = Field(default=None, description="The memory of a task in MiB. By default 2048.")
+    max_tasks_per_zone: int | None = Field(
+        default=None,
+        ge=1,
+        description="The largest number of tasks in each zone to which the service may scale. By default it is ten "
+        "times `game.servers_per_zone`.",
+    )
 
 
 class NetworkShape(_AwsSection):
-    nat: Literal["per_zone", "single"] | None = None
+    """Describes a region's way to the internet."""
+
+    nat: Literal["per_zone", "single"] | None = Field(
+        default=None,
+        description="The number of NAT gateways: `per_zone` (default) survives the loss of a zone, `single` costs "
+        "less.",
+    )
 
 
 class AwsSettings(_AwsSection):
-    """One account's share of an environment."""
+    """Describes the AWS account of an environment and the sizes of its resources."""
 
-    account_id: AccountId = Field(description="credentials of another account are refused")
-    domain: Domain
-    primary_region: _RegionName | None = Field(
-        default=None, description="takes the database's writes and holds what exists once; by default the first region"
+    account_id: AccountId = Field(
+        description="The AWS account of the environment, twelve digits in quotes. mjctl refuses credentials of another "
+        "account."
     )
-    state_bucket: str | None = Field(default=None, description="by default <project>-terraform-state-<account>")
+    domain: Domain = Field(description="The domain of the environment.")
+    primary_region: _RegionName | None = Field(
+        default=None,
+        description="The region that contains the foundation and the database's writer. By default it is the first "
+        "region.",
+    )
+    state_bucket: str | None = Field(
+        default=None,
+        description="The S3 bucket of the Terraform states, releases and locks. By default it is "
+        "`<project>-terraform-state-<account>`.",
+    )
     protect: bool | None = Field(
-        default=None, description="refuse to delete what holds players' data; by default only on target aws"
+        default=None,
+        description="Make AWS refuse the deletion of data stores and buckets that hold objects. By default it is true "
+        "for the target aws and false for sandbox.",
     )
     routing: Literal["accelerator", "latency"] = Field(
-        default="accelerator", description="how players reach the nearest healthy region"
+        default="accelerator",
+        description="How players reach the nearest healthy region: `accelerator` by a Global Accelerator, `latency` by "
+        "latency records in Route 53.",
     )
-    shield_advanced: bool = False
-    price_class: str | None = Field(default=None, description="where CloudFront serves from, e.g. PriceClass_100")
-    operators: tuple[Arn, ...] = Field(default=(), description="roles or users that may use the ops function")
-    notify_emails: tuple[Email, ...] = Field(default=(), description="who receives alarms")
-    log_retention_days: int | None = None
-    pipeline: Pipeline | None = None
-    backup: BackupCopies = BackupCopies()
-    cache: CacheSize = CacheSize()
-    database: DatabaseSize = DatabaseSize()
-    network: NetworkShape = NetworkShape()
-    task: TaskSize = TaskSize()
+    shield_advanced: bool = Field(
+        default=False,
+        description="Protect the public endpoints with AWS Shield Advanced. The account must have subscribed to it "
+        "(3,000 USD a month, for a year).",
+    )
+    price_class: str | None = Field(
+        default=None,
+        description="The locations from which CloudFront serves: `PriceClass_100`, `PriceClass_200` or "
+        "`PriceClass_All` (default).",
+    )
+    operators: tuple[Arn, ...] = Field(
+        default=(),
+        description="The ARNs of the IAM roles or users that may invoke the ops function, with a second factor.",
+    )
+    notify_emails: tuple[Email, ...] = Field(default=(), description="The e-mail addresses that receive the alarms.")
+    log_retention_days: int | None = Field(
+        default=None, description="The number of days for which CloudWatch keeps logs. By default 90."
+    )
+    pipeline: Pipeline | None = Field(
+        default=None, description="The CI pipeline that deploys. By default there are no roles for a pipeline."
+    )
+    backup: BackupCopies = Field(default=BackupCopies(), description="The copies of the managed backups.")
+    cache: CacheSize = Field(default=CacheSize(), description="The size of each region's Redis.")
+    database: DatabaseSize = Field(default=DatabaseSize(), description="The size of each region's database.")
+    network: NetworkShape = Field(default=NetworkShape(), description="The network of each region.")
+    task: TaskSize = Field(default=TaskSize(), description="The size of the game servers' tasks.")

@@ -1,4 +1,4 @@
-"""What a backup is: the manifest that makes it whole, what a look at a store finds, and what a command will do."""
+"""The models of backups: the manifest, the entries of a store's listing, and the plans and results of commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ID = re.compile(r"\d{8}T\d{9}Z-[0-9a-f]{8}\Z")
 
 
 class Kind(StrEnum):
-    """Which of a region's stores a part comes from. In this order they are restored."""
+    """Lists the data stores of a region, in the order in which a restore writes them."""
 
     DATABASE = "database"
     TABLE = "table"
@@ -30,7 +30,13 @@ class Kind(StrEnum):
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One object of a part. `size` and `sha256` are those of the stored, encrypted bytes."""
+    """Describes an object of the store that contains some of a part's records.
+
+    Attributes:
+        records: The number of records in the object.
+        size: The number of stored, encrypted bytes.
+        sha256: The digest of the stored, encrypted bytes.
+    """
 
     records: int
     size: int
@@ -38,10 +44,16 @@ class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One table, relation or cache namespace.
+    """Describes a table of DynamoDB, a relation of PostgreSQL or a namespace of the cache inside of a backup.
 
-    `name` is logical (a key of the contract's tables, `schema.relation`, a namespace); `digest` does not depend on the
-    order of records (`mjctl.backup.digest`); `schema` is what a scratch copy needs, by kind.
+    Attributes:
+        kind: The data store.
+        name: A key of the contract's tables, `schema.relation`, or the namespace.
+        records: The number of records.
+        raw_bytes: The number of bytes before compression and encryption.
+        digest: A digest of all records that does not depend on their order (`mjctl.backup.digest`).
+        schema: The definition that a scratch copy of the part needs. Its keys depend on the kind.
+        chunks: The objects that contain the records.
     """
 
     kind: Kind
@@ -54,15 +66,22 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def label(self) -> str:
+        """Return the part's name for people, e.g. `table/matches`."""
         return f"{self.kind}/{self.name}"
 
     def object_name(self, index: int) -> str:
-        """Name of chunk `index` below the backup's own prefix."""
+        """Return the name of chunk `index` below the backup's prefix."""
         return object_name(self.kind, self.name, index)
 
 
 class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The backup's root key, encrypted by one KMS key; `ciphertext` is base64."""
+    """Holds the root key of a backup, encrypted by a KMS key.
+
+    Attributes:
+        region: The region of the KMS key.
+        key_id: The id of the KMS key.
+        ciphertext: The encrypted root key in base64.
+    """
 
     region: str
     key_id: str
@@ -70,7 +89,20 @@ class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a backup holds. Times in ISO 8601, UTC. Written last: without it there is no backup."""
+    """Describes the content of a backup. It is written last, so that a backup without a manifest is incomplete.
+
+    Attributes:
+        format: The version of the format, `FORMAT`.
+        backup_id: The id of the backup.
+        project: The project of the environment.
+        environment: The environment of the region.
+        region: The region whose data the backup contains.
+        created_at: The start of the backup in ISO 8601, UTC.
+        completed_at: The end of the backup in ISO 8601, UTC.
+        created_by: The operator, `user@host`.
+        database: Facts about the database, e.g. its version.
+        parts: The tables, relations and namespaces.
+    """
 
     format: str
     backup_id: str
@@ -85,27 +117,36 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def records(self) -> int:
+        """Return the number of records of all parts."""
         return sum(part.records for part in self.parts)
 
     @property
     def stored_bytes(self) -> int:
+        """Return the number of encrypted bytes of all parts in the store."""
         return sum(chunk.size for part in self.parts for chunk in part.chunks)
 
     @property
     def raw_bytes(self) -> int:
+        """Return the number of bytes of all parts before compression and encryption."""
         return sum(part.raw_bytes for part in self.parts)
 
     def counts(self) -> dict[str, int]:
-        """Records by kind."""
+        """Count the records of each data store, by its name."""
         return {kind.value: sum(part.records for part in self.parts if part.kind is kind) for kind in Kind}
 
     def objects(self) -> dict[str, int]:
-        """Name and size of every chunk."""
+        """Return the size in bytes of every chunk, by the name of its object below the backup's prefix."""
         return {part.object_name(index): chunk.size for part in self.parts for index, chunk in enumerate(part.chunks)}
 
 
 class SignedManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `manifest.json` holds. `mac` covers manifest and keys."""
+    """Describes the content of `manifest.json`.
+
+    Attributes:
+        manifest: The manifest.
+        keys: The backup's root key, encrypted by each of the KMS keys that can open the backup.
+        mac: A message authentication code over the manifest and the keys, by the backup's root key.
+    """
 
     manifest: Manifest
     keys: tuple[WrappedKey, ...]
@@ -113,18 +154,34 @@ class SignedManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BackupState(StrEnum):
+    """Lists the states of a backup that a listing of its store shows, without reading its chunks."""
+
     COMPLETE = "complete"
     DAMAGED = "damaged"
-    """A manifest that cannot be read, or an object missing or of another size: seen without reading the objects."""
+    """The manifest cannot be read, or an object is missing or has another size than the manifest says."""
     IN_PROGRESS = "in progress"
-    """Managed backups only: AWS is still making a part of it."""
+    """AWS has not finished a part of this managed backup."""
     INCOMPLETE = "incomplete"
-    """No manifest: its writer was stopped, or is still at work (`in_use`)."""
+    """The backup has no manifest, because its writer was stopped or is still at work (`BackupEntry.in_use`)."""
 
 
 @dataclass(frozen=True)
 class BackupEntry:
-    """One backup, or what is left of one, as a look at the store's listing and the manifest shows it."""
+    """Describes a backup, or the objects that an interrupted backup left, by the store's listing and the manifest.
+
+    Attributes:
+        backup_id: The id of the backup.
+        state: The state of the backup.
+        size_bytes: The sum of the sizes of its objects.
+        objects: The names of its objects below the backup's prefix.
+        created_at: The start of the backup.
+        last_written_at: The time of the newest object.
+        in_use: True if a running process writes the backup.
+        problem: The reason why the backup is damaged or cannot be opened, or None.
+        signed: The manifest, or None if there is none or it cannot be read.
+        opens: Whether the region's key opens the backup. `problem` says why it does not. None if this was not tested
+            or KMS gave no answer.
+    """
 
     backup_id: str
     state: BackupState
@@ -136,12 +193,16 @@ class BackupEntry:
     problem: str | None = None
     signed: SignedManifest | None = None
     opens: bool | None = None
-    """Whether the region's key opens it; then `problem` says why not. None: not asked, or KMS did not say."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with a backup. `object` names the file, or the part where no single file is to blame."""
+    """Describes a fault of a backup.
+
+    Attributes:
+        object: The name of the damaged object, or the part's label if no single object causes the fault.
+        what: A sentence about the fault.
+    """
 
     object: str
     what: str
@@ -149,7 +210,18 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What reading a backup back found. No problem means: every byte is as it was written, by whoever holds the key."""
+    """Holds the result of reading a whole backup.
+
+    Without a problem, every byte is the byte that a holder of the backup's key wrote.
+
+    Attributes:
+        backup_id: The id of the backup.
+        objects: The number of objects.
+        bytes: The number of stored bytes.
+        records: The number of records.
+        seconds: The duration.
+        problems: The faults.
+    """
 
     backup_id: str
     objects: int
@@ -161,7 +233,13 @@ class VerifyReport:
 
 @dataclass(frozen=True)
 class RestoreStep:
-    """What a restore does with one part. `there`: records now at the target; None where the target does not exist."""
+    """Describes what a restore does with a part.
+
+    Attributes:
+        part: The part of the backup.
+        target: The table, relation or namespace into which the part is written.
+        there: The number of records that the target contains now. None if the target does not exist.
+    """
 
     part: Part
     target: str
@@ -169,6 +247,7 @@ class RestoreStep:
 
     @property
     def action(self) -> str:
+        """Return `create`, `replace` or `fill`, for a target that is missing, contains records or is empty."""
         if self.there is None:
             return "create"
         return "replace" if self.there else "fill"
@@ -176,7 +255,15 @@ class RestoreStep:
 
 @dataclass(frozen=True)
 class RestorePlan:
-    """A restore before it is done. `notes` are what a person should know before confirming."""
+    """Describes a restore before it starts.
+
+    Attributes:
+        backup_id: The id of the backup.
+        source: The region from which the backup comes, for people.
+        target: The region or scratch copy into which it is written, for people.
+        steps: What the restore does with each part.
+        notes: Lines that an operator should read before confirming.
+    """
 
     backup_id: str
     source: str
@@ -186,15 +273,27 @@ class RestorePlan:
 
     @property
     def overwrites(self) -> tuple[RestoreStep, ...]:
+        """Return the steps that replace existing records."""
         return tuple(step for step in self.steps if step.there)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One part after a restore against the archive.
+    """Compares a restored part with the archive.
 
-    `expired` had passed its time to live before it was written; `expiring` may leave by itself while we work, so it is
-    counted but stands in neither digest.
+    Attributes:
+        kind: The data store of the part.
+        name: The name of the part.
+        target: The table, relation or namespace into which the part was written.
+        archived: The number of records in the backup.
+        expired: The records whose time to live had ended before the restore wrote them.
+        expiring: The records whose time to live may end during the comparison. They are counted and not compared.
+        durable: The other records of the backup, whose digest is compared.
+        found: The number of durable records at the target.
+        equal: True if the target's durable records equal those of the backup.
+        seconds: The duration of the comparison.
+        sampled: The number of items that a drill of a managed backup compared with the live table, else 0.
+        same: The number of sampled items that equal those of the live table, else 0.
     """
 
     kind: Kind
@@ -208,14 +307,19 @@ class Comparison:
     equal: bool
     seconds: float
     sampled: int = 0
-    """Managed drills: items of the copy that were compared with the live table's."""
     same: int = 0
-    """Managed drills: how many of them are equal to the live table's."""
 
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """A restore that was done, and what it compared afterwards."""
+    """Holds the result of a restore.
+
+    Attributes:
+        backup_id: The id of the backup.
+        target: The region or scratch copy that was written, for people.
+        comparisons: The comparison of each restored part with the backup.
+        seconds: The duration.
+    """
 
     backup_id: str
     target: str
@@ -224,12 +328,24 @@ class RestoreReport:
 
     @property
     def equal(self) -> bool:
+        """Return whether every part at the target equals the backup."""
         return all(item.equal for item in self.comparisons)
 
 
 @dataclass(frozen=True)
 class DrillReport:
-    """A backup proven, or not: restored into a scratch copy, compared, checked, and the copy removed."""
+    """Holds the result of a drill: a restore into a scratch copy, the comparisons, the checks and the clean-up.
+
+    Attributes:
+        backup_id: The id of the backup.
+        scratch: The name of the scratch copy.
+        comparisons: The comparison of each restored part with the backup.
+        checks: The results of the checks of the scratch copy.
+        removed: True if the scratch copy was removed completely.
+        error: The reason why the drill stopped early, or None.
+        seconds: The duration of each phase, by its name.
+        not_proven: The parts that the drill did not compare: `database`, `cache`, `table/matches: REASON`.
+    """
 
     backup_id: str
     scratch: str
@@ -239,16 +355,16 @@ class DrillReport:
     error: str | None
     seconds: Mapping[str, float]
     not_proven: tuple[str, ...] = ()
-    """Parts of the backup that the drill did not compare: `database`, `cache`, `table/matches: <why>`."""
 
     @property
     def proven(self) -> bool:
+        """Return whether the drill has shown that the whole backup can be restored."""
         equal = bool(self.comparisons) and all(item.equal for item in self.comparisons)
         whole = self.error is None and self.removed and not self.not_proven
         return whole and equal and all(check.status != "fail" for check in self.checks)
 
     def results(self, region: str) -> tuple[CheckResult, ...]:
-        """The drill as findings, one a part and one for the whole, as CI reports show them."""
+        """Return the drill as check results for reports of CI: a result for each part, and a result for the drill."""
         parts = tuple(
             CheckResult(
                 f"restore/{item.kind}/{item.name}",
@@ -267,7 +383,17 @@ class DrillReport:
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """How many backups to keep: the newest, and the newest of each of so many days, ISO weeks and months (UTC)."""
+    """Describes which backups to keep. A backup stays if any of the four numbers keeps it.
+
+    Attributes:
+        last: The number of newest backups to keep.
+        daily: The number of days (UTC) of which the newest backup is kept.
+        weekly: The number of ISO weeks (UTC) of which the newest backup is kept.
+        monthly: The number of months (UTC) of which the newest backup is kept.
+
+    Raises:
+        UsageError: all four numbers are 0.
+    """
 
     last: int = 0
     daily: int = 0
@@ -277,13 +403,20 @@ class RetentionPolicy:
     def __post_init__(self) -> None:
         if not any((self.last, self.daily, self.weekly, self.monthly)):
             raise UsageError(
-                "this policy keeps nothing", hint="give at least one of --keep-last, -daily, -weekly, -monthly"
+                "this retention policy keeps no backup",
+                hint="set --keep-last, --keep-daily, --keep-weekly or --keep-monthly to at least 1",
             )
 
 
 @dataclass(frozen=True)
 class PruneDecision:
-    """`reasons`: why a backup stays (`last`, `daily`, ...) or goes (`not kept by the policy`, ...)."""
+    """Says whether a backup is kept or removed, and why.
+
+    Attributes:
+        entry: The backup.
+        keep: True if the backup is kept.
+        reasons: The reasons to keep it (`last`, `daily`, ...) or to remove it (`not kept by the policy`, ...).
+    """
 
     entry: BackupEntry
     keep: bool
@@ -292,16 +425,29 @@ class PruneDecision:
 
 @dataclass(frozen=True)
 class PrunePlan:
+    """Holds the decision about each backup of a store before any backup is removed."""
+
     decisions: tuple[PruneDecision, ...]
 
     @property
     def removed(self) -> tuple[BackupEntry, ...]:
+        """Return the backups to remove."""
         return tuple(item.entry for item in self.decisions if not item.keep)
 
 
 @dataclass(frozen=True)
 class ManagedBackup:
-    """One backup that AWS keeps: a table's on-demand backup or PITR window, a cluster snapshot, a recovery point."""
+    """Describes a backup by AWS: a table's backup or point-in-time window, a cluster's snapshot, a recovery point.
+
+    Attributes:
+        service: The AWS service.
+        resource: The table or cluster.
+        backup_id: The id or ARN of the backup.
+        state: The state in AWS's words.
+        created_at: The time of the backup, or None if AWS does not say.
+        size_bytes: The size, or None if AWS does not say.
+        detail: Further facts by name, for JSON.
+    """
 
     service: str
     resource: str
@@ -313,20 +459,21 @@ class ManagedBackup:
 
 
 def new_backup_id(now: datetime | None = None) -> str:
-    """Ids sort by time, to the millisecond; the random end keeps two of one moment apart."""
+    """Return a new id, which sorts by its time in milliseconds. Random digits distinguish ids of the same time."""
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{secrets.token_hex(4)}"
 
 
 def is_backup_id(text: str) -> bool:
+    """Return whether `text` has the form of an id of `new_backup_id`."""
     return _ID.match(text) is not None
 
 
 def created_at_of(backup_id: str) -> datetime:
-    """The moment that an id of `new_backup_id` names."""
+    """Return the time (UTC) that an id of `new_backup_id` contains."""
     return datetime.strptime(backup_id[:18], "%Y%m%dT%H%M%S%f").replace(tzinfo=UTC)
 
 
 def object_name(kind: Kind, name: str, index: int) -> str:
-    """A name that is safe as a file's: relations may be called anything."""
+    """Return the name of a chunk's object. Characters of `name` that a file's name cannot have are percent-encoded."""
     return f"{kind}.{quote(name, safe='')}.{index:06d}"

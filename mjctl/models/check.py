@@ -1,4 +1,4 @@
-"""What a health check found."""
+"""The result of a health check."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ from enum import StrEnum
 
 
 class CheckStatus(StrEnum):
-    PASS = "pass"  # noqa: S105 - a verdict, not a password
+    """Lists the outcomes of a health check."""
+
+    PASS = "pass"  # noqa: S105 - the word is a check's outcome and no password
     WARN = "warn"
     FAIL = "fail"
     SKIP = "skip"
 
 
 class Severity(StrEnum):
-    """What the failure of a check means, whatever was measured."""
+    """Lists the effects that the failure of a check can have."""
 
     CRITICAL = "critical"
-    """Players of the region cannot log in, start a match or play on."""
+    """Players of the region cannot log in, start a match or continue to play."""
     MAJOR = "major"
-    """Play goes on, but something is late, unprotected or without its spare: the next failure may be critical."""
+    """Players can play, but a part is late, unprotected or without a spare. The next failure may be critical."""
     MINOR = "minor"
-    """Those who operate the region see or hear less."""
+    """Operators of the region receive less information, e.g. an alarm has no recipient."""
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One finding about one part of one region. `evidence` is what was measured, JSON-serialisable, without secrets."""
+    """Holds the result of a check of a part of a region.
+
+    Attributes:
+        name: The check, with slashes between groups.
+        region: The region of the checked part.
+        status: The outcome.
+        summary: A sentence for operators.
+        hint: The operator's next step, or None.
+        duration_seconds: The time that the check took.
+        evidence: The measured values, which JSON can represent, without secrets.
+        severity: The effect of a failure.
+        throttled: True if AWS refused the request for now. The check then warns and says nothing about the part.
+    """
 
     name: str
     region: str
@@ -38,9 +52,8 @@ class CheckResult:
     evidence: Mapping[str, object] = field(default_factory=dict)
     severity: Severity = Severity.MAJOR
     throttled: bool = False
-    """AWS refused the question for now: the check warns, and says nothing of its part."""
 
     @property
     def observed(self) -> bool:
-        """Whether the part was looked at. A skipped or throttled check is no evidence that the part is well."""
+        """Return whether the part was checked. A skipped or throttled check does not show that the part is healthy."""
         return self.status is not CheckStatus.SKIP and not self.throttled

@@ -1,4 +1,4 @@
-"""Reading `configs/<name>.yaml`, with errors that name file, line and field."""
+"""Reads `configs/<name>.yaml`. An error names the file, the line and the field."""
 
 from __future__ import annotations
 
@@ -16,21 +16,28 @@ from mjctl.models.yaml_document import Document, read_document
 _MAX_BYTES = 1_000_000
 _MAX_PROBLEMS = 20
 _SCHEMA_HINT = "`mjctl config schema` describes every field"
-# A rule over several fields names the field in its message: `regions.us-east-1.zones: ...`.
+# The message of a rule over several fields begins with the field's path: `regions.us-east-1.zones: ...`.
 _FIELD = re.compile(r"([\w./-]+): ")
+# Plainer messages than Pydantic's, by Pydantic's type of the error.
+_MESSAGES = {
+    "missing": "this field is required",
+    "extra_forbidden": "there is no such field; correct its name or remove it",
+}
 
 
 def environment_names(workspace: Workspace) -> list[str]:
-    """Names of the environments that have a file, in alphabetical order."""
+    """List the names of the environments that have a file, in alphabetical order."""
     return sorted(path.stem for path in workspace.configs_dir.glob("*.yaml"))
 
 
 def load_environment(workspace: Workspace, name: str) -> Environment:
-    """Read and check one environment.
+    """Read and check the file of the environment `name`.
 
     Raises:
-        NotFoundError: there is no such file.
-        ConfigError: it is not YAML, or a field does not fit; the message has file:line and the field's path.
+        NotFoundError: the environment has no file.
+        PermissionDeniedError: this user may not read the file.
+        ConfigError: the file is not YAML, or a field is invalid. The message has a line for each of the first 20
+            problems, with file, line number and the field's path.
     """
     path = workspace.configs_dir / f"{name}.yaml"
     if "/" in name or not _is_file(path):
@@ -39,14 +46,20 @@ def load_environment(workspace: Workspace, name: str) -> Environment:
         raise NotFoundError(
             f"no environment `{shown}`",
             where=str(workspace.configs_dir / f"{shown}.yaml"),
-            hint=f"environments here: {known}; choose one with --env or MJCTL_ENV",
+            hint=f"the environments of this project are: {known}; choose an environment with --env or MJCTL_ENV",
         )
     document = read_document(path, _read(path))
     if not isinstance(document.value, dict):
-        raise ConfigError("an environment must be a YAML mapping", where=f"{path}:1", hint=_SCHEMA_HINT)
+        raise ConfigError(
+            "the file must be a YAML mapping (lines of `field: value`)", where=f"{path}:1", hint=_SCHEMA_HINT
+        )
     if "name" in document.value:
         line = document.line_of(("name",))
-        raise ConfigError("`name` is the file's own name and must not stand in it", where=f"{path}:{line}")
+        raise ConfigError(
+            "the field `name` is not allowed: the name of the environment is the name of its file",
+            where=f"{path}:{line}",
+            hint="remove this line; rename the file to rename the environment",
+        )
     try:
         return Environment.model_validate({"name": name, **document.value})
     except ValidationError as error:
@@ -61,29 +74,41 @@ def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:
-        # The name is longer than a file's name can be.
+        # The operating system raises an error for a name that is longer than any file name may be.
         return False
 
 
 def _read(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"the file is larger than {_MAX_BYTES} bytes", where=str(path))
+            raise ConfigError(
+                f"the environment's file is larger than {_MAX_BYTES} bytes",
+                where=str(path),
+                hint="check that the path names an environment's file, and remove what is not configuration",
+            )
         content = path.read_bytes()
     except PermissionError:
-        raise PermissionDeniedError("the environment's file cannot be read", where=str(path)) from None
+        raise PermissionDeniedError(
+            "cannot read the environment's file: permission denied",
+            where=str(path),
+            hint="give this user the right to read the file (`chmod u+r`)",
+        ) from None
     except OSError as error:
-        raise ConfigError(f"the environment's file cannot be read: {error.strerror}", where=str(path)) from None
+        raise ConfigError(f"cannot read the environment's file: {error.strerror}", where=str(path)) from None
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise ConfigError(f"the file is not UTF-8 (byte {error.start})", where=f"{path}:{line}") from None
+        raise ConfigError(
+            f"the file is not text in UTF-8: byte {error.start} is invalid",
+            where=f"{path}:{line}",
+            hint="save the file in the encoding UTF-8",
+        ) from None
 
 
 def _describe(document: Document, problem: Any) -> str:
     location = tuple(part for part in problem["loc"] if part != "[key]")
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
     if not location and (named := _FIELD.match(message)):
         location, message = tuple(named[1].split(".")), message[named.end() :]
     place = f"{document.path}:{document.line_of(location)}"

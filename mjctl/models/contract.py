@@ -1,7 +1,8 @@
-"""The contract: the one typed output of every stack, and all that mjctl knows of what was deployed.
+"""The contract: the typed output of a region's stack, and the only knowledge that mjctl has of the deployed region.
 
-The target (`local`, `sandbox`, `aws`) never shows through it: a part says how it is reached, not how it came to be.
-A secret never stands in it; a `*_secret` field is a reference (`file:/path/to.json` or a Secrets Manager ARN).
+The contract says how each part is reached and not how the part was created, so that commands work alike for each
+target. It contains no secrets. A field `secret` is a reference: `file:/path/to.json` or the ARN of a secret in Secrets
+Manager.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ class _Part(BaseModel):
 
 
 class AwsAccess(_Part):
-    """How the AWS APIs of this region are reached.
+    """Describes how the AWS APIs of a region are reached.
 
-    Only for an emulated AWS: `endpoint_url`, and `service_endpoint_urls` of services that another emulator answers, by
-    AWS's own names in lower case, e.g. `cloudwatch` or `application_auto_scaling`. `secret` refers to JSON with the key
-    that the emulated AWS asks for: `access_key_id` and `secret_access_key`.
+    Attributes:
+        endpoint_url: The address of an emulated AWS; None for the real AWS.
+        secret: A reference to JSON with the emulated AWS's key, `access_key_id` and `secret_access_key`; None for the
+            real AWS.
+        service_endpoint_urls: The addresses of services that a second emulator answers, by the service's name in lower
+            case, e.g. `cloudwatch` or `application_auto_scaling`.
+        account_id: The AWS account, twelve digits.
     """
 
     endpoint_url: str | None = None
@@ -32,9 +37,12 @@ class AwsAccess(_Part):
 
 
 class Endpoints(_Part):
-    """Base addresses for players, with no trailing slash. `api`: HTTP API; `web`: the game's page, if it is served.
+    """Holds the base addresses for players, without a trailing slash.
 
-    `served`: false where the addresses are names only, as on an emulated AWS that runs no tasks.
+    Attributes:
+        api: The address of the HTTP API.
+        web: The address of the web client; None if the region does not serve it.
+        served: False if no process answers at the addresses, as on an emulated AWS, which runs no tasks.
     """
 
     api: str
@@ -43,7 +51,14 @@ class Endpoints(_Part):
 
 
 class Cache(_Part):
-    """Redis. `access`: `direct` from this machine, or through the ops function inside the VPC."""
+    """Describes how Redis is reached.
+
+    Attributes:
+        url: The address, `redis://...` or `rediss://...`.
+        secret: A reference to JSON with the password, or None.
+        access: `direct` if this machine can connect to Redis, `ops_function` if a function in the VPC must do it.
+        ops_function_arn: The ARN of the ops function; None with direct access.
+    """
 
     url: str
     secret: str | None = None
@@ -52,7 +67,17 @@ class Cache(_Part):
 
 
 class DatabaseAccess(_Part):
-    """PostgreSQL. `secret` refers to JSON with `password`. `access`: `direct` from this machine, or `private`."""
+    """Describes how PostgreSQL is reached.
+
+    Attributes:
+        host: The host name or address.
+        port: The TCP port.
+        name: The name of the database.
+        user: The name of the user.
+        secret: A reference to JSON with `password`.
+        tls: True if the connection is encrypted.
+        access: `direct` if this machine can connect to the database, `private` if only the VPC can.
+    """
 
     host: str
     port: int
@@ -64,16 +89,29 @@ class DatabaseAccess(_Part):
 
 
 class Table(_Part):
+    """Names a table of DynamoDB."""
+
     name: str
     arn: str
 
 
 class DeadLetterQueue(_Part):
+    """Names the dead-letter queue of a queue."""
+
     url: str
     arn: str
 
 
 class Queue(_Part):
+    """Names a queue of SQS and its dead-letter queue.
+
+    Attributes:
+        url: The queue's URL, with which SQS identifies it.
+        arn: The queue's ARN.
+        dead_letter: The queue of messages that the worker could not process.
+        max_receive_count: The number of attempts after which SQS moves a message to the dead-letter queue.
+    """
+
     url: str
     arn: str
     dead_letter: DeadLetterQueue
@@ -81,6 +119,15 @@ class Queue(_Part):
 
 
 class IdentityProvider(_Part):
+    """Describes the user pool of the players.
+
+    Attributes:
+        user_pool_id: The id of the Cognito user pool.
+        client_id: The id of the app client that the game uses.
+        issuer: The claim `iss` of the pool's tokens.
+        jwks_url: The address of the public keys that verify the pool's tokens.
+    """
+
     user_pool_id: str
     client_id: str
     issuer: str
@@ -88,7 +135,14 @@ class IdentityProvider(_Part):
 
 
 class Server(_Part):
-    """One game server. `play_url`: WebSocket address for players; `ops_url`: /healthz, /readyz and /metrics."""
+    """Describes a game server.
+
+    Attributes:
+        id: The server's id.
+        zone: The server's availability zone.
+        play_url: The WebSocket address for players.
+        ops_url: The base address of /healthz, /readyz and /metrics.
+    """
 
     id: str
     zone: str
@@ -97,16 +151,37 @@ class Server(_Part):
 
 
 class Process(_Part):
-    """One supervised local process: its program name there, and what health asks of it."""
+    """Describes a supervised process of a local region.
+
+    Attributes:
+        name: The name of the process's program in the supervisor.
+        role: The part that the process plays in the region.
+        zone: The zone of a game server, else None.
+        health: The address by which the process's health is tested.
+    """
 
     name: str
     role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
     zone: str | None = None
-    health: str = Field(description="http(s)://... expecting 200, or tcp://host:port")
+    health: str = Field(
+        description="An HTTP address that answers a healthy process's status 200, or a tcp:// address to connect to."
+    )
 
 
 class Fleet(_Part):
-    """Where the game servers run. `servers` is fixed on `local`; on ECS and EKS they are looked up."""
+    """Describes where the game servers run.
+
+    Attributes:
+        kind: The system that runs the game servers.
+        supervisor_socket: The path of the supervisor's socket of a local region, else None.
+        run_dir: The folder for the runtime files of a local region, else None.
+        processes: The processes of a local region, else empty.
+        servers: The game servers of a local region. On ECS and EKS they change, so mjctl lists them by the API.
+        cluster: The name of the ECS cluster, else None.
+        service: The name of the ECS service, else None.
+        task_definition: The ARN of the ECS task definition, else None.
+        log_group: The CloudWatch log group of the game servers, else None.
+    """
 
     kind: Literal["supervisor", "ecs", "eks"]
     supervisor_socket: str | None = None
@@ -115,12 +190,20 @@ class Fleet(_Part):
     servers: tuple[Server, ...] = ()
     cluster: str | None = None
     service: str | None = None
-    task_definition: str | None = Field(default=None, description="what the service was told to run")
+    task_definition: str | None = Field(
+        default=None, description="The task definition that Terraform set for the ECS service."
+    )
     log_group: str | None = None
 
 
 class Backup(_Part):
-    """Where backups go: portable ones to `directory` on `local`, else to `bucket`; those of AWS Backup to the vault."""
+    """Describes where the backups of a region are stored.
+
+    Attributes:
+        directory: The folder of portable backups of a local region, else None.
+        bucket: The S3 bucket of portable backups, or None in a local region.
+        vault_name: The vault of AWS Backup, or None in a local region.
+    """
 
     directory: str | None = None
     bucket: str | None = None
@@ -128,7 +211,24 @@ class Backup(_Part):
 
 
 class Managed(_Part):
-    """What AWS runs for this region, by the names its APIs know; `functions` and `dead_letter_queues` by purpose."""
+    """Names the resources that AWS operates for a region, as the AWS APIs identify them.
+
+    Attributes:
+        alarm_prefix: The common prefix of the names of the region's alarms.
+        alarm_topic: The ARN of the topic that receives alarms.
+        api_id: The id of the API Gateway API.
+        cache_group: The id of the Redis replication group.
+        certificate: The ARN of the certificate.
+        database_cluster: The id of the Aurora cluster.
+        database_global_cluster: The id of the Aurora global cluster; None if there is none.
+        dead_letter_queues: The URLs of the functions' dead-letter queues, by purpose.
+        functions: The names of the Lambda functions, by purpose, e.g. `api`.
+        load_balancer: The ARN of the load balancer.
+        primary_region: The primary region of the environment.
+        target_group: The ARN of the game servers' target group.
+        web_acl: The ARN of the web ACL.
+        web_domain: The domain of the web client.
+    """
 
     alarm_prefix: str
     alarm_topic: str
@@ -147,7 +247,29 @@ class Managed(_Part):
 
 
 class Contract(_Part):
-    """What a stack of one region published. Keys of `tables`, `queues`, `topics` are those of the data-plane file."""
+    """Describes a deployed region to every command.
+
+    Attributes:
+        version: The version of the contract's form.
+        project: The project of the environment.
+        environment: The name of the environment.
+        target: The target of the environment.
+        region: The name of the region.
+        zones: The availability zones of the region.
+        ca_file: The path of the private authority's certificate, or None.
+        aws: How the AWS APIs are reached.
+        endpoints: The addresses for players.
+        cache: How Redis is reached.
+        database: How PostgreSQL is reached.
+        tables: The tables, by their names in data-plane.yaml.
+        topics: The ARNs of the topics, by their names in data-plane.yaml.
+        queues: The queues, by their names in data-plane.yaml.
+        identity: The user pool of the players.
+        keys: The ARNs of the KMS keys, by purpose.
+        fleet: Where the game servers run.
+        backup: Where backups are stored.
+        managed: The resources that AWS operates, or None.
+    """
 
     version: Literal[1]
     project: str
@@ -156,7 +278,9 @@ class Contract(_Part):
     region: str
     zones: tuple[str, ...]
     ca_file: str | None = Field(
-        default=None, description="certificate of the private authority that every TLS address here is verified with"
+        default=None,
+        description="The certificate of the private authority. Clients verify every TLS address of this contract with "
+        "it.",
     )
     aws: AwsAccess
     endpoints: Endpoints
@@ -169,19 +293,21 @@ class Contract(_Part):
     keys: dict[str, str]
     fleet: Fleet
     backup: Backup
-    managed: Managed | None = Field(default=None, description="absent on `local`, where processes do all of it")
+    managed: Managed | None = Field(
+        default=None, description="The resources that AWS operates. Absent on `local`, where processes replace them."
+    )
 
     @property
     def scope(self) -> str:
-        """The options that name the region to a command, for advice."""
+        """Return the command-line options that select the region, for advice: `--env ENV --region REGION`."""
         return f"--env {self.environment} --region {self.region}"
 
     @classmethod
     def parse(cls, value: Any) -> Contract:
-        """Check a decoded `terraform output` value.
+        """Validate the decoded output `contract` of a stack.
 
         Raises:
-            ConfigError: the stack published something else than this version of mjctl reads.
+            ConfigError: the output does not have the form that this version of mjctl reads.
         """
         from pydantic import ValidationError
 
@@ -199,6 +325,6 @@ class Contract(_Part):
 
 
 def _scope_of(value: Any) -> str:
-    """The options that name the region of a contract that may be of any shape."""
+    """Return the command-line options that select the region of an invalid contract, as far as it names the region."""
     fields = value if isinstance(value, dict) else {}
     return f"--env {fields.get('environment', 'ENV')} --region {fields.get('region', 'REGION')}"

@@ -1,4 +1,4 @@
-"""What a deploy, destroy, plan, drift or rollback did to one region."""
+"""The results of a deploy, destroy, plan, drift or rollback, for each unit and for the run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mjctl.models.release import Release
 
 
 class Phase(StrEnum):
-    """Where a region is in its run; shown live."""
+    """Lists the phases of a unit during a run, as the progress display names them."""
 
     WAITING = "waiting"
     INIT = "initialising"
@@ -26,30 +26,29 @@ class Phase(StrEnum):
 
 
 class UnitOutcome(StrEnum):
-    """How a region ended.
-
-    `planned`: changes are known and were not applied. `waiting`: what it needs is published by a stack that must be
-    applied first, so its changes are not known yet. `not_started`: an earlier region stopped the rollout.
-    `not_deployed`: the command was meant for every region, and this region has nothing to work on.
-    `unhealthy`: applied, and refused by the health gate. `rolled_back`: brought back to its last good revision after
-    it had failed or turned unhealthy, or because a person asked for it.
-    """
+    """Lists the outcomes of a unit in a run."""
 
     UNCHANGED = "unchanged"
     PLANNED = "planned"
+    """Terraform has planned changes, and the run did not apply them."""
     WAITING = "waiting"
+    """The unit cannot be planned yet: it reads outputs of a stack that must be applied first."""
     APPLIED = "applied"
     DESTROYED = "destroyed"
     NOT_STARTED = "not_started"
+    """An earlier region stopped the rollout before this unit."""
     NOT_DEPLOYED = "not_deployed"
+    """The command selected every region, and this region is not deployed."""
     UNHEALTHY = "unhealthy"
+    """The changes were applied, and the region failed its health gate."""
     ROLLED_BACK = "rolled_back"
+    """The unit has its last good revision again, after a failure or because an operator requested it."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
 
 class Hidden(Enum):
-    """Stands in a plan for a value that is not shown. It equals no string, so a value cannot be mistaken for it."""
+    """Replaces a plan's value that is not shown. It equals no string, so that no value can be confused with it."""
 
     SENSITIVE = "(sensitive)"
     UNKNOWN = "(known after apply)"
@@ -61,11 +60,12 @@ class Hidden(Enum):
 
 @dataclass(frozen=True)
 class AttributeChange:
-    """One attribute's old and new value.
+    """Describes the change of an attribute.
 
     Attributes:
-        path: `a.b[0]`; a key that is no plain word is quoted: `tags["a b"]`.
-        before, after: A JSON value, None where there is no value, or `Hidden`.
+        path: The attribute, e.g. `a.b[0]`. A key that is not a plain word is quoted: `tags["a b"]`.
+        before: The old JSON value, None if there was no value, or `Hidden`.
+        after: The new JSON value, None if there is no value, or `Hidden`.
     """
 
     path: str
@@ -75,16 +75,17 @@ class AttributeChange:
 
 @dataclass(frozen=True)
 class Change:
-    """One resource's planned change.
+    """Describes the planned change of a resource.
 
     Attributes:
+        address: The resource's address in Terraform.
         action: create, update, replace, delete, forget, read, move or import; in Terraform's stream also noop.
-            `forget`: the resource stays in the world and Terraform no longer manages it.
-        reason: Terraform's own word for why, e.g. `cannot_update`.
-        resource_type: Terraform's own word, e.g. `aws_kms_key`. An address is not parsed for it: a key of `for_each`
-            may hold any character.
-        attributes: What changes in the resource, secrets masked.
-        forced_by: Paths of the attributes that cannot be changed in place.
+            `forget` means that the resource continues to exist and Terraform no longer manages it.
+        reason: Terraform's reason for the action, e.g. `cannot_update`, or None.
+        resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. It is not parsed from the address, because
+            a key of `for_each` in an address may contain any character.
+        attributes: The changed attributes, with secrets masked.
+        forced_by: The paths of the attributes that cannot be changed in place.
     """
 
     address: str
@@ -97,7 +98,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Violation:
-    """A planned change that a rule forbids. `what`: the action, and what would be lost."""
+    """Describes a planned change that a rule forbids.
+
+    Attributes:
+        rule: The name of the rule.
+        address: The resource's address in Terraform.
+        what: The action, and the data that would be lost.
+    """
 
     rule: str
     address: str
@@ -109,7 +116,14 @@ class Violation:
 
 @dataclass(frozen=True)
 class GateVerdict:
-    """What the health gate says of a region. `failing`: `<check>: <summary>` of the last look that failed."""
+    """Holds the decision of the health gate about a region.
+
+    Attributes:
+        healthy: True if the rollout may continue.
+        looks: The number of times that the gate ran the health checks.
+        seconds: The time for which the gate observed the region.
+        failing: `CHECK: SUMMARY` for each check that failed in the last unsuccessful round of checks.
+    """
 
     healthy: bool
     looks: int
@@ -125,13 +139,24 @@ class GateVerdict:
 
 @dataclass(frozen=True)
 class UnitResult:
-    """`unit` is a region or a stack that exists once: `foundation`, `edge`.
+    """Holds the result of a run for a unit.
 
-    `add`, `change`, `remove` count resources; `seconds` is wall time; `error` is set when it failed.
-    `revision` is what runs in the region afterwards, as far as that is known; `refused` the revision that was tried
-    and given up. `ignored` are drifted resources that the environment's file says to overlook. `waits_for`: what must
-    be applied before this can be planned. `violations`: planned changes that are not made unasked. `notes`: lines for
-    people on what was found in the world and what repairing it means.
+    Attributes:
+        unit: A region, `foundation` or `edge`.
+        outcome: How the run ended for the unit.
+        add: The number of resources to create or created.
+        change: The number of resources to update or updated.
+        remove: The number of resources to delete or deleted.
+        changes: The planned changes of resources.
+        seconds: The duration in wall time.
+        error: The reason of a failure, else None.
+        revision: The revision that runs in the unit after the run, or None if it is unknown.
+        refused: The revision that was applied and rolled back, or None.
+        verdict: The decision of the health gate, or None if the gate did not check the unit.
+        ignored: The drift that the environment's file says to ignore.
+        waits_for: The units that must be applied before this unit can be planned.
+        violations: The planned changes that need the operator's explicit permission.
+        notes: Lines for people about differences from the recorded state and the effect of repairing them.
     """
 
     unit: str
@@ -152,11 +177,12 @@ class UnitResult:
 
     @property
     def forget(self) -> int:
-        """How many resources stay in the world and are no longer managed. Terraform's own summary omits them."""
+        """Return the number of resources that exist and are no longer managed. Terraform's summary omits them."""
         return sum(change.action == "forget" for change in self.changes)
 
     @property
     def ok(self) -> bool:
+        """Return whether the unit is in the state that the command was to reach. A rollback after a failure is not."""
         if self.outcome is UnitOutcome.ROLLED_BACK:
             return self.refused is None
         return self.outcome in _GOOD
@@ -169,12 +195,13 @@ _GOOD = frozenset(
 
 @dataclass(frozen=True)
 class RunResult:
-    """The results of one run, by unit.
+    """Holds the results of a run.
 
     Attributes:
         command: `deploy`, `plan`, `drift`, `destroy`, `rollback` or `servers scale`.
-        release: The code that the run planned or applied; None if it has no code of its own, e.g. a drift.
-        only_planned: Changes were planned and were not meant to be applied.
+        results: The result of each unit.
+        release: The release that the run planned or applied. None if the run has no release, e.g. `drift`.
+        only_planned: True if the command plans changes and does not apply them.
     """
 
     command: str
@@ -184,7 +211,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> ExitCode:
-        """As `exit_code`; CHANGES_PENDING if a run that only plans has found changes."""
+        """Return the exit code of the run: CHANGES_PENDING if a run that only plans found changes, else `exit_code`."""
         code = exit_code(self.results)
         pending = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in self.results)
         return ExitCode.CHANGES_PENDING if self.only_planned and pending and code is ExitCode.OK else code
@@ -193,8 +220,14 @@ class RunResult:
 def exit_code(results: Sequence[UnitResult]) -> ExitCode:
     """Return the exit code of a run.
 
-    INTERRUPTED if a unit was stopped; UNHEALTHY if the health gate refused a region; PARTIAL if only some units
-    failed. If all failed with the same code, that code; otherwise FAILED.
+    The first rule that applies decides:
+
+    - INTERRUPTED if a unit was interrupted.
+    - UNHEALTHY if a region failed its health gate.
+    - OK if no unit failed.
+    - PARTIAL if some units failed and others succeeded.
+    - The code of the error if all units failed with the same code.
+    - FAILED otherwise.
     """
     if any(result.outcome is UnitOutcome.INTERRUPTED for result in results):
         return ExitCode.INTERRUPTED

@@ -1,4 +1,4 @@
-"""Who took a game server out of service, when and why."""
+"""The record of a drain: the operator, the time and the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from mjctl.models.account import user_name
 
 @dataclass(frozen=True)
 class Drained:
-    """One server's drain. `by`: `user@host`, or the caller's ARN on AWS; `at`: ISO 8601; `message`: the reason."""
+    """Describes the drain of a game server.
+
+    Attributes:
+        by: The operator: `user@host`, or on AWS the caller's ARN.
+        at: The time in ISO 8601.
+        message: The reason, or None.
+    """
 
     by: str
     at: str
@@ -21,12 +27,12 @@ class Drained:
 
     @classmethod
     def now(cls, message: str | None) -> Drained:
-        """Return a drain by this user, at this moment."""
+        """Return the record of a drain that this user starts now, for the reason `message`."""
         return cls(operator(), datetime.now(UTC).isoformat(timespec="seconds"), message)
 
     @classmethod
     def parse(cls, values: Mapping[str, object]) -> Drained | None:
-        """Return the drain that a record describes; None where the record is damaged."""
+        """Return the drain that the stored `values` describe, or None if they are damaged."""
         by, at, message = values.get("by"), values.get("at"), values.get("message")
         if not isinstance(by, str) or not isinstance(at, str):
             return None
@@ -37,14 +43,14 @@ class Drained:
         return cls(by, at, message if isinstance(message, str) else None)
 
     def __str__(self) -> str:
-        """`drained by root@vm 4 min ago: new kernel`."""
+        """Return a line for people, e.g. `drained by root@vm 4 min ago: new kernel`."""
         at = datetime.fromisoformat(self.at)
         seconds = max(0.0, (datetime.now(UTC) - (at if at.tzinfo else at.replace(tzinfo=UTC))).total_seconds())
         return f"drained by {self.by} {_age(seconds)} ago" + (f": {self.message}" if self.message else "")
 
 
 def operator() -> str:
-    """Return `user@host` of who runs this command; in CI the user whose push or click started the job."""
+    """Return `user@host` for the user of this command. In CI it is the user whose push or click started the job."""
     actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
     return f"{actor or user_name()}@{socket.gethostname()}"
 

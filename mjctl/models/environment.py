@@ -1,4 +1,4 @@
-"""The environment: what `configs/<name>.yaml` says, validated and frozen."""
+"""The model of an environment: the content of `configs/<name>.yaml`, validated and immutable."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from mjctl.models.aws_settings import AwsSettings
 from mjctl.models.section import Section
 
-# Physical names such as `<project>-<environment>-<region>-...` must stay within the 32 characters of a target group.
+# AWS allows 32 characters in the name of a target group, and that name begins with `<project>-<environment>`.
 ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$")]
 RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
 ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
 
 
-# The stacks of the production targets that exist once; every other unit is a region.
+# The two stacks that exist once in an environment of target `aws` or `sandbox`. Every other unit is a region.
 FOUNDATION = "foundation"
 EDGE = "edge"
 
-# Each region of the target `local` has one of these, besides its game servers.
+# Each region of the target `local` has one process of each of these names, and its game servers.
 LOCAL_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 MAX_SERVERS_PER_ZONE = 50
-# The production stacks spread every part over three zones, so that the loss of one leaves a majority.
+# The production stacks spread every part over three zones, so that a majority remains when a zone fails.
 _ZONES_ON_AWS = 3
 
 
 def game_servers(zones: Sequence[str], servers_per_zone: int) -> dict[str, str]:
     """Return the zone of each game server of a local region, by the server's name.
 
-    The name identifies the server's process, ports and Terraform address: another name replaces the server.
+    The name identifies the server's process, its ports and its Terraform address. Terraform replaces a server whose
+    name changes.
     """
     return {f"game-{zone}-{number}": zone for zone in zones for number in range(1, servers_per_zone + 1)}
 
@@ -40,7 +41,7 @@ def game_servers(zones: Sequence[str], servers_per_zone: int) -> dict[str, str]:
 def _range_of_a_vpc(text: str) -> str:
     network = IPv4Network(text)
     if not 16 <= network.prefixlen <= 20:
-        raise ValueError(f"{text}: a VPC of three zones takes a /16 to a /20")
+        raise ValueError(f"{text}: the range of a VPC must be from /16 to /20, to have room for three zones")
     return str(network)
 
 
@@ -48,149 +49,226 @@ Cidr = Annotated[str, AfterValidator(_range_of_a_vpc)]
 
 
 class ModeSettings(Section):
-    """One way to play."""
+    """Describes one mode, that is, one kind of match."""
 
-    seats: int = Field(ge=1, le=100, description="players at most in one match")
-    duration_seconds: float = Field(ge=1, le=3600)
-    rules: str = "arena"
+    seats: int = Field(ge=1, le=100, description="The largest number of players in one match of the mode.")
+    duration_seconds: float = Field(
+        ge=1, le=3600, description="The length of a match in seconds. The game server ends the match after this time."
+    )
+    rules: str = Field(
+        default="arena",
+        description="The rules module of the mode: the name of a module in `gameserver/rules/`, or the dotted path of "
+        "another module. Each release contains a copy of that module's package.",
+    )
 
 
 class Game(Section):
-    """The game servers of one region."""
+    """Describes the game servers of each region."""
 
-    servers_per_zone: int = Field(default=1, ge=1, le=MAX_SERVERS_PER_ZONE)
-    tick_rate_hz: int = Field(default=20, ge=1, le=60)
-    max_players_per_server: int = Field(default=2000, ge=1, le=20000)
+    servers_per_zone: int = Field(
+        default=1,
+        ge=1,
+        le=MAX_SERVERS_PER_ZONE,
+        description="The number of game servers in each zone. On AWS this is the smallest number, and `task` sets the "
+        "largest. `mjctl servers scale` overrides this number until the override is removed.",
+    )
+    tick_rate_hz: int = Field(
+        default=20, ge=1, le=60, description="The number of ticks in a second. Each tick sends a frame to every player."
+    )
+    max_players_per_server: int = Field(
+        default=2000,
+        ge=1,
+        le=20000,
+        description="The largest number of players on one game server. A full server refuses further players.",
+    )
     modes: dict[str, ModeSettings] = Field(
         default_factory=lambda: {
             "arena": ModeSettings(seats=10, duration_seconds=180),
             "sprint": ModeSettings(seats=10, duration_seconds=8),
             "probe": ModeSettings(seats=2, duration_seconds=2),
         },
-        description="`probe` is what `mjctl health` plays; it must seat two and be short",
+        description="The modes that players can choose, by name. The mode `probe` is required, because `mjctl health` "
+        "plays a match of it: it needs at least 2 seats and takes at most 10 seconds.",
     )
 
     @model_validator(mode="after")
     def _probe_is_short(self) -> Game:
         probe = self.modes.get("probe")
         if probe is None or probe.seats < 2 or probe.duration_seconds > 10:
-            raise ValueError("modes must hold `probe` with at least 2 seats and at most 10 seconds: health plays it")
+            raise ValueError(
+                "the mode `probe`, of which `mjctl health` plays a match, is missing, has fewer than 2 seats or takes "
+                "longer than 10 seconds. Write `probe: {seats: 2, duration_seconds: 2}`"
+            )
         return self
 
 
 class LocalSettings(Section):
-    """Only for the target `local`."""
+    """Describes what only an environment of target `local` can choose."""
 
     ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = Field(
         default_factory=dict,
-        description="pins `<region>/<process>` to a port, e.g. us-east-1/api: 8080; every other port is chosen free. "
-        "Processes: redis, postgres, aws, api, worker, game-<zone>-<number> and game-<zone>-<number>-ops",
+        description="Fixed TCP ports, by `<region>/<process>`, e.g. `us-east-1/api: 8080`. mjctl chooses a free port "
+        "for every process that is not named. The processes are redis, postgres, aws, api, worker, "
+        "game-<zone>-<number> and game-<zone>-<number>-ops.",
     )
     tls: bool = Field(
         default=False,
-        description="TLS on every hop, by a private authority of each region; connections in clear are refused then",
+        description="Encrypt every connection of a region with TLS. Each region gets its own private certificate "
+        "authority, and its processes refuse unencrypted connections.",
     )
 
 
 class Drift(Section):
-    """What `mjctl drift` overlooks."""
+    """Describes the drift that `mjctl drift` does not report as a problem."""
 
     ignore: tuple[str, ...] = Field(
         default=(),
-        description="globs (* and ?) over resource addresses whose drift is expected, e.g. module.api.*",
+        description="Patterns of resource addresses whose drift is expected, e.g. `module.api.*`. `*` stands for any "
+        "text and `?` for one character.",
     )
 
 
 class Retention(Section):
-    """How many backups `mjctl backup prune` keeps: the newest, and the newest of so many days, weeks and months."""
+    """Describes which backups `mjctl backup prune` keeps. It removes a backup that none of the four numbers keeps."""
 
-    last: int = Field(default=3, ge=0)
-    daily: int = Field(default=7, ge=0)
-    weekly: int = Field(default=5, ge=0)
-    monthly: int = Field(default=12, ge=0)
+    last: int = Field(default=3, ge=0, description="The number of newest backups to keep.")
+    daily: int = Field(
+        default=7,
+        ge=0,
+        description="The number of days (UTC) of which the newest backup is kept. A day without a backup does not "
+        "count, and neither does a week or a month.",
+    )
+    weekly: int = Field(
+        default=5, ge=0, description="The number of ISO weeks (UTC) of which the newest backup is kept."
+    )
+    monthly: int = Field(default=12, ge=0, description="The number of months (UTC) of which the newest backup is kept.")
 
 
 class BackupSettings(Section):
-    """Portable backups."""
+    """Describes the place, the content and the retention of portable backups."""
 
     store: str | None = Field(
-        default=None, description="s3://BUCKET/PREFIX or a directory; by default what the stack provides"
+        default=None,
+        description="The place of the portable backups: `s3://BUCKET/PREFIX` or a folder. By default it is the bucket "
+        "or the folder that the region's stack created.",
     )
     recovery_point_seconds: int = Field(
-        default=86_400, ge=60, description="promised: no more than this is ever lost; health warns of older backups"
+        default=86_400,
+        ge=60,
+        description="The greatest age in seconds that the newest backup may have. `mjctl health` warns when the newest "
+        "backup is older, because a loss of the region would then lose more data than planned.",
     )
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
-        description="globs over cache namespaces worth keeping; `!` takes away, the last that fits decides. "
-        "Leaderboard and profiles are computed anew from the database.",
+        description="Patterns (`*` and `?`) of the cache's namespaces that a backup contains. A pattern with `!` in "
+        "front excludes namespaces. If several patterns match a namespace, the last of them decides. The default "
+        "excludes the leaderboard and the profiles, which the servers compute again from the database.",
     )
-    keep: Retention = Retention()
+    keep: Retention = Field(default=Retention(), description="The backups that `mjctl backup prune` keeps.")
 
 
 class Region(Section):
+    """Describes one region."""
+
     zones: tuple[ZoneName, ...] = Field(
-        min_length=1, max_length=6, description="at least three on the targets aws and sandbox"
+        min_length=1,
+        max_length=6,
+        description="The availability zones in which the region runs. The targets aws and sandbox need at least three.",
     )
     cidr: Cidr | None = Field(
-        default=None, description="range of the VPC on AWS; by default 10.10.0.0/16, 10.20.0.0/16 and so on"
+        default=None,
+        description="The range of addresses of the region's VPC, from /16 to /20. The ranges of two regions must not "
+        "overlap. By default the first region has 10.10.0.0/16, the second 10.20.0.0/16, and so on. Target local "
+        "ignores it.",
     )
 
     @model_validator(mode="after")
     def _zones_are_distinct(self) -> Region:
         if len(set(self.zones)) != len(self.zones):
-            raise ValueError("zones must be distinct")
+            raise ValueError("a zone is listed twice: list each zone of the region once")
         return self
 
 
 class Environment(Section):
-    """One environment; `name` is the file's name and stands nowhere in the file."""
+    """Describes one environment. `name` comes from the name of the file and must not be written inside of the file."""
 
-    name: ShortName
-    project: ShortName
-    target: Literal["local", "sandbox", "aws"]
-    regions: dict[RegionName, Region] = Field(min_length=1)
-    concurrency: int = Field(default=4, ge=1, le=32, description="regions worked on at the same time")
-    game: Game = Game()
-    backup: BackupSettings = BackupSettings()
-    local: LocalSettings = LocalSettings()
-    drift: Drift = Drift()
+    name: ShortName = Field(description="The name of the environment: the file's name without `.yaml`.")
+    project: ShortName = Field(
+        description="The name of the project, the first part of the name of each resource. It has 2 to 16 lower-case "
+        "characters a-z, digits and hyphens. `<project>-<environment>` may have 22 characters on the targets aws and "
+        "sandbox."
+    )
+    target: Literal["local", "sandbox", "aws"] = Field(
+        description="Where the environment runs: `local` as processes on this machine, `sandbox` on an emulated AWS "
+        "on this machine, `aws` in an AWS account."
+    )
+    regions: dict[RegionName, Region] = Field(
+        min_length=1,
+        description="The regions by their AWS names, e.g. `eu-west-1`. The first is the primary region, unless "
+        "`aws.primary_region` names another.",
+    )
+    concurrency: int = Field(
+        default=4, ge=1, le=32, description="The number of regions on which a command works at the same time."
+    )
+    game: Game = Field(default=Game(), description="The game servers of each region and the modes of play.")
+    backup: BackupSettings = Field(default=BackupSettings(), description="The portable backups (`mjctl backup`).")
+    local: LocalSettings = Field(default=LocalSettings(), description="Settings that only the target local has.")
+    drift: Drift = Field(default=Drift(), description="The drift that `mjctl drift` expects.")
     players_data: bool | None = Field(
         default=None,
-        description="the environment stores data of real players, so that `destroy` and `cache flush` ask for its "
-        "name and not only for `yes`; by default true for the target aws and false for the others",
+        description="Whether the environment stores data of real players. If true, `destroy` and `cache flush` ask "
+        "for the environment's name instead of `yes`. By default it is true for the target aws and false for the "
+        "others.",
     )
-    aws: AwsSettings | None = Field(default=None, description="needed by the targets aws and sandbox")
+    aws: AwsSettings | None = Field(
+        default=None,
+        description="The AWS account and the sizes of its resources. The targets aws and sandbox require this section.",
+    )
 
     @property
     def account(self) -> AwsSettings:
-        """The section `aws`, which every environment of target `aws` or `sandbox` has."""
+        """Return the section `aws`, which every environment of target `aws` or `sandbox` has.
+
+        Raises:
+            ValueError: the environment has no section `aws`.
+        """
         if self.aws is None:
             raise ValueError(f"environment {self.name} has no section `aws`")
         return self.aws
 
     @property
     def stores_players_data(self) -> bool:
-        """Whether the environment stores data of real players: the file's `players_data`, else target aws does."""
+        """Return whether the environment stores data of real players, with the default of `players_data` applied."""
         return self.target == "aws" if self.players_data is None else self.players_data
 
     @property
     def primary_region(self) -> str:
-        """Where the database is written, and what exists once lies."""
+        """Return the primary region: `aws.primary_region` or the first region of the file.
+
+        It contains the foundation, and the database's writer unless a failover moved the writer.
+        """
         named = self.aws.primary_region if self.aws else None
         return named or next(iter(self.regions))
 
     @property
     def units(self) -> tuple[str, ...]:
-        """All that has a state of its own: the regions and, on AWS, what exists once before and after them."""
+        """Return the names of all units in the order of a deploy:
+
+        foundation, regions and edge; locally only regions.
+        """
         return tuple(self.regions) if self.target == "local" else (FOUNDATION, *self.regions, EDGE)
 
     def cidr(self, region: str) -> str:
-        """Range of the region's VPC."""
+        """Return the range of addresses of the region's VPC, e.g. `10.10.0.0/16`."""
         given = self.regions[region].cidr
         return given or f"10.{10 * (1 + list(self.regions).index(region))}.0.0/16"
 
     def backup_copy_region(self, region: str) -> str:
-        """The other region that keeps copies of `region`'s backups: the next one, or the one that the file names."""
+        """Return the region that keeps the copies of `region`'s managed backups.
+
+        It is `aws.backup.copy_region` if the file names a region other than `region`, and otherwise the environment's
+        next region. An environment of one region without that setting gets `region` back.
+        """
         named = self.account.backup.copy_region
         if named and named != region:
             return named
@@ -202,19 +280,31 @@ class Environment(Section):
         if self.target == "local":
             return self
         if self.local.tls:
-            raise ValueError("local.tls: the target local alone has this switch")
+            raise ValueError(f"local.tls: only target local has this setting; remove it for target {self.target}")
         if self.aws is None:
-            raise ValueError(f"aws: target {self.target} needs it: account_id and domain at least")
+            raise ValueError(f"aws: target {self.target} needs this section, with account_id and domain at least")
         if self.primary_region not in self.regions:
-            raise ValueError(f"aws.primary_region: {self.primary_region} is not among regions")
+            raise ValueError(
+                f"aws.primary_region: {self.primary_region} is not a region of this file; choose one of "
+                f"{', '.join(self.regions)}"
+            )
         writer = self.aws.database.writer_region
         if writer is not None and writer not in self.regions:
-            raise ValueError(f"aws.database.writer_region: {writer} is not among regions")
+            raise ValueError(
+                f"aws.database.writer_region: {writer} is not a region of this file; choose one of "
+                f"{', '.join(self.regions)}"
+            )
         if len(f"{self.project}-{self.name}") > 22:
-            raise ValueError("project and the file's name are too long together: 22 characters with the hyphen between")
+            raise ValueError(
+                f"project: `{self.project}-{self.name}`, the project's and the file's name, may have 22 characters "
+                f"and has {len(self.project) + 1 + len(self.name)}; shorten one of the two names"
+            )
         for region in self.regions:
             if self.backup_copy_region(region) == region:
-                raise ValueError("aws.backup.copy_region: the only region needs another to copy its backups to")
+                raise ValueError(
+                    f"aws.backup.copy_region: backups of {region}, the only region, are copied to another region; name "
+                    "that region here"
+                )
         return self
 
     @model_validator(mode="after")
@@ -222,7 +312,10 @@ class Environment(Section):
         ranges = {region: ip_network(self.cidr(region)) for region in self.regions}
         for first, second in combinations(ranges, 2):
             if ranges[first].version == ranges[second].version and ranges[first].overlaps(ranges[second]):
-                raise ValueError(f"regions.{second}.cidr: {ranges[second]} overlaps that of {first}, {ranges[first]}")
+                raise ValueError(
+                    f"regions.{second}.cidr: {ranges[second]} overlaps {ranges[first]}, the range of {first}; choose "
+                    "another range"
+                )
         return self
 
     @model_validator(mode="after")
@@ -230,10 +323,14 @@ class Environment(Section):
         for name, region in self.regions.items():
             for zone in region.zones:
                 if not zone.startswith(name):
-                    raise ValueError(f"regions.{name}.zones: {zone} is not a zone of {name}")
+                    raise ValueError(
+                        f"regions.{name}.zones: {zone} is not a zone of {name}; a zone's name is the region's name "
+                        f"and a letter, e.g. {name}a"
+                    )
             if self.target != "local" and len(region.zones) < _ZONES_ON_AWS:
                 raise ValueError(
-                    f"regions.{name}.zones: the target {self.target} needs {_ZONES_ON_AWS} zones or more in each region"
+                    f"regions.{name}.zones: target {self.target} needs at least {_ZONES_ON_AWS} zones in each region, "
+                    f"and this region has {len(region.zones)}"
                 )
         return self
 
@@ -243,19 +340,23 @@ class Environment(Section):
         for pin, port in self.local.ports.items():
             region, slash, process = pin.partition("/")
             if not slash or region not in self.regions:
-                raise ValueError(f"local.ports.{pin}: expected <region>/<process> with one of this file's regions")
+                raise ValueError(
+                    f"local.ports.{pin}: write <region>/<process>, e.g. {next(iter(self.regions))}/api, with a region "
+                    f"of "
+                    "this file"
+                )
             if not self._is_process(region, process):
                 raise ValueError(
-                    f"local.ports.{pin}: {region} has no process `{process}`; it has "
+                    f"local.ports.{pin}: {region} has no process `{process}`; its processes are "
                     f"{', '.join(LOCAL_PROCESSES)}, game-<zone>-<number> and game-<zone>-<number>-ops"
                 )
             if port in owners:
-                raise ValueError(f"local.ports.{pin}: port {port} is pinned for {owners[port]} too")
+                raise ValueError(f"local.ports.{pin}: {owners[port]} has port {port} too; choose another port")
             owners[port] = pin
         return self
 
     def _is_process(self, region: str, process: str) -> bool:
         if process in LOCAL_PROCESSES:
             return True
-        # `servers scale` may raise the number above the file's game.servers_per_zone.
+        # A server may have a number above game.servers_per_zone, because `mjctl servers scale` can add servers.
         return process.removesuffix("-ops") in game_servers(self.regions[region].zones, MAX_SERVERS_PER_ZONE)

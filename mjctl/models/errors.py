@@ -1,4 +1,4 @@
-"""Errors for people: what happened, where, and what to do next.
+"""The errors that mjctl reports. Each says what happened, where, and what to do next, and has an exit code.
 
 MjctlError
 ├── UsageError            64
@@ -24,10 +24,13 @@ from mjctl.models.exit_codes import ExitCode
 
 
 class MjctlError(Exception):
-    """An error whose text a person can act on.
+    """Reports a failure to an operator. No attribute may contain a secret.
 
-    `what` is one sentence; `where` names environment, region, file or resource; `hint` is the next step.
-    None of the three may hold a secret.
+    Attributes:
+        what: A sentence that says what happened.
+        where: The environment, region, file or resource; None if `what` names it.
+        hint: The operator's next step, or None.
+        exit_code: The code with which a command ends after this error.
     """
 
     exit_code = ExitCode.INTERNAL
@@ -45,54 +48,78 @@ class MjctlError(Exception):
 
 
 class UsageError(MjctlError):
+    """Reports a command line or an argument that is wrong."""
+
     exit_code = ExitCode.USAGE
 
 
 class ConfigError(MjctlError):
+    """Reports an environment's file, or another input of the operator, that is invalid."""
+
     exit_code = ExitCode.CONFIG
 
 
 class DependencyError(MjctlError):
+    """Reports a program or a Python package that is missing or unusable."""
+
     exit_code = ExitCode.DEPENDENCY
 
 
 class LockedError(MjctlError):
+    """Reports that another run holds the lock of a unit."""
+
     exit_code = ExitCode.LOCKED
 
 
 class TerraformError(MjctlError):
+    """Reports that Terraform failed."""
+
     exit_code = ExitCode.FAILED
 
 
 class UnreachableError(MjctlError):
+    """Reports a service that did not answer."""
+
     exit_code = ExitCode.UNREACHABLE
 
 
 class PermissionDeniedError(MjctlError):
+    """Reports that the file system or AWS refused access."""
+
     exit_code = ExitCode.PERMISSION
 
 
 class ConflictError(MjctlError):
+    """Reports that the actual state contradicts the request, e.g. a stale plan or a port in use."""
+
     exit_code = ExitCode.CONFLICT
 
 
 class RefusedError(MjctlError):
+    """Reports that mjctl did not do the work, because the operator did not confirm it."""
+
     exit_code = ExitCode.REFUSED
 
 
 class NotFoundError(MjctlError):
+    """Reports that a named environment, region, backup or other object does not exist."""
+
     exit_code = ExitCode.NOT_FOUND
 
 
 class VerificationError(MjctlError):
+    """Reports that the work was done and that a check of its result failed."""
+
     exit_code = ExitCode.VERIFICATION
 
 
 class InternalError(MjctlError):
-    """A fault in mjctl itself that concerned one region only: the others went on."""
+    """Reports a fault in mjctl that stopped the work on one region only."""
 
     exit_code = ExitCode.INTERNAL
 
 
 class Interrupted(MjctlError):
+    """Reports that Ctrl-C or SIGTERM stopped the command."""
+
     exit_code = ExitCode.INTERRUPTED

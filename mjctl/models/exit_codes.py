@@ -1,4 +1,4 @@
-"""The one table of exit codes; docs/cli.md shows it and tests/unit/mjctl/models hold it."""
+"""The exit codes of mjctl. docs/cli.md shows this table, and tests/unit/mjctl/models/test_errors.py pins the values."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process tells the shell. A value, once published, never changes its meaning."""
+    """Lists the exit codes. A published code never changes its meaning.
+
+    Attributes:
+        meaning: What the code says, for the documentation.
+    """
 
     OK = 0, "done; for plan and drift: nothing to change"
     INTERNAL = 1, "a fault in mjctl itself; the log file has the traceback"
     CHANGES_PENDING = 2, "plan or drift found changes"
     UNHEALTHY = 3, "health found a failing check"
     PARTIAL = 4, "some regions are done, others failed"
-    FAILED = 5, "Terraform failed in every region asked for"
+    FAILED = 5, "Terraform failed in every selected region"
     LOCKED = 6, "another run holds the lock of the state"
     CONFIG = 7, "the environment's configuration is invalid"
-    DEPENDENCY = 8, "a program or package that is needed is missing"
+    DEPENDENCY = 8, "a required program or package is missing"
     UNREACHABLE = 9, "a service did not answer"
     PERMISSION = 10, "the file system or the cloud refused access"
-    CONFLICT = 11, "the world is not as the plan assumes: stale plan, port in use"
-    REFUSED = 12, "not done, because it was not confirmed"
-    NOT_FOUND = 13, "what was named does not exist"
-    VERIFICATION = 14, "the work was done, but a look at the result found it wrong"
+    CONFLICT = 11, "the actual state contradicts the request: stale plan, port in use"
+    REFUSED = 12, "nothing was done, because the operator did not confirm"
+    NOT_FOUND = 13, "the named environment, region, backup or other object does not exist"
+    VERIFICATION = 14, "the work was done, but a check of its result failed"
     USAGE = 64, "the command line is wrong"
     INTERRUPTED = 130, "stopped by Ctrl-C or SIGTERM, cleanly"
 

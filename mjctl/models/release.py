@@ -1,4 +1,4 @@
-"""What was deployed: code and configuration, named by their digests."""
+"""The identity of a release: the digests of its code and configuration."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Release:
-    """Names the parts of a release by digests.
+    """Identifies a release by the digests of its parts.
 
     Attributes:
-        game: of the game server.
-        terraform: of the Terraform code.
-        config: of the environment.
-        web: of the web client; None where there is none, and in an earlier release, whose game server contains it.
-        commit: git's, with `+changes` when the working tree differs from it; None outside of a repository.
+        game: The digest of the game server's files.
+        terraform: The digest of the Terraform code.
+        config: The digest of the environment.
+        web: The digest of the web client. None if the release has no web client, and in releases of earlier versions
+            of mjctl, where the game server contained it.
+        commit: The git commit, with `+changes` if the working tree differed from it. None outside of a repository.
     """
 
     game: str
@@ -26,11 +27,11 @@ class Release:
 
     @property
     def is_short(self) -> bool:
-        """Tell whether an earlier version of mjctl made the release: its digests have 16 hexadecimal digits."""
+        """Return whether an earlier version of mjctl made the release: its digests have 16 hexadecimal digits."""
         return len(self.game) < hashlib.sha256().digest_size * 2
 
     @property
     def revision(self) -> str:
-        """Twelve hexadecimal digits that change with any digest; the commit is only a hint for people."""
+        """Return twelve hexadecimal digits that change with each of the digests. They do not depend on the commit."""
         digests = [digest for digest in (self.game, self.terraform, self.config, self.web) if digest is not None]
         return hashlib.sha256("\0".join(digests).encode()).hexdigest()[:12]

@@ -1,8 +1,9 @@
-"""Decide which files a release consists of. The digests, the kept copies and the shared archives all use these lists.
+"""Decides which files a release consists of. The digests, the kept copies and the shared archives all use these lists.
 
-A part of a release is every regular file below its folder, except for files that neither Terraform nor Python reads:
-tests, documents, caches, hidden files, states and plans. An excluded file is not copied into the release either, so
-that nothing can read it there. Permissions and empty folders do not count.
+A part of a release (game server, Terraform code, web client) is every regular file below the part's folder. Files that
+neither Terraform nor Python reads are excluded: tests, documents, caches, hidden files, states and plans. mjctl does
+not copy an excluded file into the release, so that no code of the release can depend on it. Permissions and empty
+folders do not change a digest.
 """
 
 from __future__ import annotations
@@ -20,22 +21,29 @@ from mjctl.models.errors import ConfigError, NotFoundError
 
 GAME_PACKAGE = "gameserver"
 LOCK_FILE = ".terraform.lock.hcl"
-"""Terraform's record of the providers that it chose. A project may commit it."""
+"""The file in which Terraform records the providers that it chose. A project may commit this file."""
 
 
 @dataclass(frozen=True)
 class Exclusions:
-    """Patterns of names. Hidden files and folders, and an editor's backups, are always excluded."""
+    """Lists the files that do not belong to a part. Hidden files and folders, and editors' backups, never belong to it.
+
+    Attributes:
+        folders: Patterns of the names of excluded folders.
+        files: Patterns of the names of excluded files.
+        hidden: The names of hidden files that belong to the part nevertheless.
+    """
 
     folders: tuple[str, ...]
     files: tuple[str, ...]
     hidden: tuple[str, ...] = ()
-    """Hidden files that belong to the part all the same."""
 
     def skips_folder(self, name: str) -> bool:
+        """Return whether a folder of this name is excluded, with everything below it."""
         return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in self.folders)
 
     def skips_file(self, name: str) -> bool:
+        """Return whether a file of this name is excluded."""
         if name in self.hidden:
             return False
         return name.startswith(".") or any(fnmatchcase(name, pattern) for pattern in (*_EDITOR_FILES, *self.files))
@@ -48,19 +56,19 @@ TERRAFORM = Exclusions(
     (*_DOCUMENTS, "*.tftest.hcl", "*.tftest.json", "*.tfmock.hcl", "*.tfstate", "*.tfstate.*", "*.tfplan", "*.log"),
     (LOCK_FILE,),
 )
-# The image is compiled with the .pxd files and installs what requirements.txt names: both belong to the game server.
+# The .pxd files and requirements.txt belong to the game server, because the build of its image reads them.
 GAME = Exclusions(("__pycache__", "tests"), (*_DOCUMENTS, "requirements.in", "compile-requirements.in"))
 WEB = Exclusions(("tests",), _DOCUMENTS)
 
 Files = Mapping[str, Path]
-"""Paths by their names in the release, with `/` between folders."""
+"""The paths of files, by their names in the release. The names have `/` between folders."""
 
 
 def terraform_files(folder: Path) -> dict[str, Path]:
     """List the Terraform code below `folder`.
 
     Raises:
-        ConfigError: a link or a special file lies there, see `files_below`.
+        ConfigError: `folder` contains a special file, or a link that `files_below` rejects.
     """
     return dict(files_below(folder, TERRAFORM))
 
@@ -69,17 +77,20 @@ def web_files(folder: Path) -> dict[str, Path]:
     """List the web client's files below `folder`.
 
     Raises:
-        ConfigError: a link or a special file lies there, see `files_below`.
+        ConfigError: `folder` contains a special file, or a link that `files_below` rejects.
     """
     return dict(files_below(folder, WEB))
 
 
 def game_files(packages: Mapping[str, Path]) -> dict[str, Path]:
-    """List the files of Python packages, given by name: the game server, and the packages with a studio's own rules.
+    """List the files of the game server and of the packages with a studio's own rules.
+
+    Args:
+        packages: The folder of each Python package, by the package's name.
 
     Raises:
         NotFoundError: the game server has no files.
-        ConfigError: a link or a special file lies there, see `files_below`.
+        ConfigError: a package contains a special file, or a link that `files_below` rejects.
     """
     files = {
         f"{package}/{name}": path
@@ -89,7 +100,7 @@ def game_files(packages: Mapping[str, Path]) -> dict[str, Path]:
     }
     if not any(name.startswith(f"{GAME_PACKAGE}/") for name in files):
         raise NotFoundError(
-            "a release needs the game server, and there are no files of it",
+            "a release needs the game server, and its folder has no files",
             where=str(packages[GAME_PACKAGE]),
             hint=f"check out the folder {GAME_PACKAGE}/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
         )
@@ -97,13 +108,13 @@ def game_files(packages: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def files_below(folder: Path, exclusions: Exclusions) -> Iterator[tuple[str, Path]]:
-    """Walk the files below `folder` that `exclusions` leaves.
+    """Walk the files below `folder` that `exclusions` does not exclude.
 
     Yields:
         The name relative to `folder`, and the path. A link to a file inside of `folder` counts as that file.
 
     Raises:
-        ConfigError: a link leads to a folder, to nothing or out of `folder`, or a file is no regular file.
+        ConfigError: a link leads to a folder, to a missing file or out of `folder`, or a file is not a regular file.
     """
     root = folder.resolve()
     pending = [folder]
@@ -116,14 +127,17 @@ def files_below(folder: Path, exclusions: Exclusions) -> Iterator[tuple[str, Pat
                 elif not exclusions.skips_file(entry.name):
                     path = Path(entry.path)
                     if not path.is_file():
-                        raise _refused(path, "is no regular file")
+                        raise _refused(path, "is not a regular file")
                     if entry.is_symlink() and not path.resolve().is_relative_to(root):
                         raise _refused(path, f"is a link that leads out of {folder}")
                     yield path.relative_to(folder).as_posix(), path
 
 
 def digest_of(files: Files) -> str:
-    """Return the SHA-256 of names and contents, each after its length in eight bytes, in the order of the names."""
+    """Return the SHA-256, in hexadecimal digits, of the names and contents of `files`, in the order of the names.
+
+    The length of each name and content, in eight bytes, is hashed before it, so that no two lists of files are alike.
+    """
     hashed = hashlib.sha256()
     for name in sorted(files):
         for value in (name.encode(), files[name].read_bytes()):
@@ -133,21 +147,22 @@ def digest_of(files: Files) -> str:
 
 
 def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | None = None) -> dict[str, Path]:
-    """Find the packages of rules that lie outside of the game server.
+    """Find the packages of rules modules that are not part of the game server.
 
     An environment names rules by a module in `gameserver/rules`, or by the dotted path of a studio's own module. The
-    whole top-level package of such a module becomes a part of the release, because the module may import from it.
+    whole top-level package of a studio's module becomes a part of the release, because the module may import from it.
 
     Args:
-        rules: The names in the environment's modes.
+        rules: The names of the rules in the environment's modes.
         project: The checkout, which is searched first.
-        path: The folders that are searched then; by default those of this Python, which also runs a local region.
+        path: The folders that are searched after the checkout, by default those of this Python's `sys.path`. The same
+            Python runs a local region.
 
     Returns:
-        The folders by the names of the packages.
+        The folder of each package, by the package's name.
 
     Raises:
-        NotFoundError: a module is in none of the folders.
+        NotFoundError: a rules module is in none of the folders.
     """
     searched = [project, *(Path(entry) for entry in (sys.path if path is None else path) if entry)]
     packages: dict[str, Path] = {}
@@ -158,7 +173,7 @@ def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | No
         folder = next((entry / top for entry in searched if _has_module(entry, name)), None)
         if folder is None:
             raise NotFoundError(
-                f"a mode names the rules {name!r}, and there is no such module to put into the release",
+                f"a mode names the rules {name!r}, and no folder contains this module for the release",
                 where=f"{project} and the path of {sys.executable}",
                 hint=f"put the package {top}/ into {project}, install it into this Python as plain files, or put the "
                 f"module into {GAME_PACKAGE}/rules/",
@@ -175,7 +190,7 @@ def _has_module(folder: Path, name: str) -> bool:
 
 def _refused(path: Path, reason: str) -> ConfigError:
     return ConfigError(
-        f"a release holds regular files, and this {reason}",
+        f"a release consists of regular files, and this file {reason}",
         where=str(path),
-        hint="put the file itself there, or remove it",
+        hint="replace it by a regular file, or remove it",
     )

@@ -1,4 +1,4 @@
-"""The base of every part of an environment's file."""
+"""The base class of the models of an environment's file."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 
 class Section(BaseModel):
-    """A part of the file: frozen, without unknown fields, and without true or false in place of a number."""
+    """Describes a part of an environment's file.
+
+    A section is immutable. It rejects unknown fields, and true or false in place of a number.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_boolean_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Pydantic takes true for 1, and YAML 1.1 takes `yes` for true."""
+        """Reject true and false for a number: Pydantic would read true as 1, and YAML 1.1 reads `yes` as true."""
         annotation = cls.model_fields[info.field_name or ""].annotation
         booleans = [value] if isinstance(value, bool) else list(value.values()) if isinstance(value, dict) else []
         if any(isinstance(item, bool) for item in booleans) and _allows(annotation, int, float):
-            raise ValueError("a number is needed, and YAML reads yes, no, on and off as true and false")
+            raise ValueError("this field needs a number, and YAML reads yes, no, on and off as true and false")
         return value
 
 
 def _allows(annotation: Any, *kinds: type) -> bool:
-    """Whether a type, or a part of it, is one of `kinds`."""
+    """Return whether a type, or a part of a composed type, is one of `kinds`."""
     parts = get_args(annotation)
     return annotation in kinds or any(_allows(part, *kinds) for part in parts)

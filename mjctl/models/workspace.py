@@ -1,4 +1,4 @@
-"""Where things lie: the project's files and what mjctl keeps beside them."""
+"""The paths of the project's files, and of the files that mjctl keeps."""
 
 from __future__ import annotations
 
@@ -14,17 +14,28 @@ _MARKS = ("configs", "terraform/stacks")
 
 @dataclass(frozen=True)
 class Workspace:
-    """`project_dir` holds configs/ and terraform/; `home` (private) holds state, data, logs and secrets."""
+    """Names the folders of a project.
+
+    Attributes:
+        project_dir: The checkout, which contains configs/ and terraform/.
+        home: The private folder of states, data, logs and secrets: $MJCTL_HOME, or `.mjctl` in the checkout.
+    """
 
     project_dir: Path
     home: Path
 
     @classmethod
     def discover(cls, start: Path | None = None) -> Workspace:
-        """Find the project: $MJCTL_PROJECT_DIR, else the nearest folder upwards from `start`, else this checkout.
+        """Find the project's folder.
+
+        It is $MJCTL_PROJECT_DIR if that variable is set. Otherwise it is the nearest folder with configs/ and
+        terraform/stacks/, upwards from `start`, and at last the checkout that contains this module.
+
+        Args:
+            start: The folder to start from, by default the current one.
 
         Raises:
-            ConfigError: no folder with configs/ and terraform/stacks/ was found.
+            ConfigError: none of these folders contains configs/ and terraform/stacks/.
         """
         named = os.environ.get("MJCTL_PROJECT_DIR")
         if named:
@@ -45,14 +56,17 @@ class Workspace:
 
     @property
     def configs_dir(self) -> Path:
+        """Return the folder of the environments' files."""
         return self.project_dir / "configs"
 
     def stack_dir(self, stack: str) -> Path:
+        """Return the folder of the Terraform code of `stack`, e.g. `region`."""
         return self.project_dir / "terraform" / "stacks" / stack
 
     def environment_dir(self, environment: str) -> Path:
+        """Return the private folder in which mjctl keeps the files of `environment`."""
         return self.home / environment
 
     def region_dir(self, environment: str, region: str) -> Path:
-        """What belongs to one region: terraform/ (data and state), run/, data/, logs/, secrets/."""
+        """Return the private folder of a region: terraform/ (data and state), run/, data/, logs/, secrets/."""
         return self.home / environment / region

@@ -1,7 +1,8 @@
-"""Reading YAML written by people: what cannot be used, or means something else in YAML 1.1, is refused with its line.
+"""Reads YAML files that people write, and rejects values that YAML 1.1 reads differently from what a person expects.
 
 PyYAML follows YAML 1.1, in which `010` is 8, `1:30` is 90 and `on` is true (https://yaml.org/type/). People who write
-these spellings rarely mean that. So they are errors, and the message has the spelling to write.
+these spellings rarely mean these values. So each of these spellings is an error, and the error names the line and the
+spelling to write instead.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import yaml
 from mjctl.models.errors import ConfigError
 
 _MAX_DEPTH = 20
-# Aliases let a few lines stand for billions of values; no environment needs this many.
+# A few lines with YAML aliases can expand to billions of values. No environment needs more values than this.
 _MAX_VALUES = 20_000
 _MAX_DIGITS = 18
 _PREFIX = "tag:yaml.org,2002:"
@@ -28,14 +29,24 @@ _DECIMAL_FRACTION = re.compile(r"[-+]?[0-9]*\.?[0-9]*([eE][-+][0-9]+)?\Z")
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file's value, and the lines of its parts."""
+    """Holds the value of a YAML file and finds the line of each of its parts.
+
+    Attributes:
+        path: The file.
+        value: The file's content as Python values.
+        root: The file's tree of YAML nodes, which know their lines. None if the file is empty.
+    """
 
     path: Path
     value: Any
     root: yaml.Node | None
 
     def line_of(self, location: Sequence[Any]) -> int:
-        """The line of the deepest part of `location`, keys and list positions, that the file contains."""
+        """Return the line, counted from 1, of the deepest part of `location` that the file contains.
+
+        Args:
+            location: The keys and list positions that lead from the root to a value.
+        """
         node, line = self.root, self.root.start_mark.line + 1 if self.root is not None else 1
         for part in location:
             step = _step_into(node, part)
@@ -45,7 +56,7 @@ class Document:
         return line
 
     def text_at(self, location: Sequence[Any]) -> str | None:
-        """The scalar at `location` as the file spells it, without quotes; None if there is no scalar."""
+        """Return the scalar at `location` as the file spells it, without quotes; None if `location` has no scalar."""
         node = self.root
         for part in location:
             step = _step_into(node, part)
@@ -58,8 +69,12 @@ class Document:
 def read_document(path: Path, text: str) -> Document:
     """Read a document of plain values: mappings, lists, texts, numbers, true, false and null.
 
+    Args:
+        path: The file's name for error messages.
+        text: The file's content.
+
     Raises:
-        ConfigError: the text is not YAML, or holds a value that cannot be used; `where` has file and line.
+        ConfigError: the text is not YAML, or contains a value that is not allowed. `where` has file and line.
     """
     try:
         _refuse_shapes(path, text)
@@ -74,16 +89,20 @@ def read_document(path: Path, text: str) -> Document:
         raise ConfigError(f"not valid YAML: {error.problem or error}", where=place) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        # PyYAML gives the character's number.
+        # PyYAML reports the character as its number in Unicode.
         shown = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
-        raise ConfigError(f"not valid YAML: the character {shown} is not allowed", where=f"{path}:{line}") from None
+        raise ConfigError(
+            f"not valid YAML: the character {shown} is not allowed",
+            where=f"{path}:{line}",
+            hint="delete this character",
+        ) from None
     return Document(path, value, root)
 
 
 def _refuse_shapes(path: Path, text: str) -> None:
-    """Refuse nesting, self-reference and expansion while they are still a flat stream of events.
+    """Reject deep nesting, values that contain themselves and huge expansions, in the parser's flat stream of events.
 
-    Building the tree first would exhaust Python's stack, without a line to name.
+    Building the tree first would exhaust Python's stack, and the error would not name a line.
     """
     sizes: dict[str, int] = {}
     open_anchors: list[tuple[str | None, int]] = []
@@ -93,7 +112,7 @@ def _refuse_shapes(path: Path, text: str) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             open_anchors.append((event.anchor, total))
             if len(open_anchors) > _MAX_DEPTH:
-                raise ConfigError(f"nested more than {_MAX_DEPTH} deep", where=f"{path}:{line}")
+                raise ConfigError(f"values are nested more than {_MAX_DEPTH} deep", where=f"{path}:{line}")
             total += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_anchors.pop()
@@ -101,12 +120,16 @@ def _refuse_shapes(path: Path, text: str) -> None:
                 sizes[anchor] = total - before
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_anchors):
-                raise ConfigError(f"`*{event.anchor}` refers to the value that it is part of", where=f"{path}:{line}")
+                raise ConfigError(
+                    f"the alias `*{event.anchor}` refers to the value that it is part of",
+                    where=f"{path}:{line}",
+                    hint="replace the alias by the value that you mean",
+                )
             total += sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.ScalarEvent):
             total += 1
         if total > _MAX_VALUES:
-            raise ConfigError(f"more than {_MAX_VALUES} values", where=f"{path}:{line}")
+            raise ConfigError(f"the file has more than {_MAX_VALUES} values", where=f"{path}:{line}")
 
 
 def _events(path: Path, text: str) -> Iterator[yaml.Event]:
@@ -117,14 +140,14 @@ def _events(path: Path, text: str) -> Iterator[yaml.Event]:
                 return
             event = loader.get_event()  # type: ignore[no-untyped-call]
         except (ValueError, OverflowError) as error:
-            # An escape above the last character of Unicode, such as \\UFFFFFFFF.
+            # The value contains an escape above the last character of Unicode, such as \\UFFFFFFFF.
             line = loader.get_mark().line + 1
             raise ConfigError(f"a value cannot be read: {error}", where=f"{path}:{line}") from None
         yield event
 
 
 def _check(path: Path, node: yaml.Node, seen: set[int]) -> None:
-    """Check a tree of nodes, each once: an alias leads to a node that was checked at its anchor."""
+    """Check each node of a tree once. `seen` has the ids of the nodes that were checked before an alias led to them."""
     if id(node) in seen:
         return
     seen.add(id(node))
@@ -142,7 +165,9 @@ def _check(path: Path, node: yaml.Node, seen: set[int]) -> None:
             _check_key(path, key)
             if key.value in lines:
                 raise ConfigError(
-                    f"`{key.value}` stands twice (first on line {lines[key.value]})", where=f"{path}:{line}"
+                    f"the key `{key.value}` is written twice (first on line {lines[key.value]})",
+                    where=f"{path}:{line}",
+                    hint="keep one of the two lines",
                 )
             lines[key.value] = line
             _check(path, value, seen)
@@ -152,9 +177,9 @@ def _check_key(path: Path, key: yaml.Node) -> None:
     place = f"{path}:{key.start_mark.line + 1}"
     if not isinstance(key, yaml.ScalarNode):
         raise ConfigError(
-            "a key must be text, and this is a list or a mapping",
+            "a key must be text, and this key is a list or a mapping",
             where=place,
-            hint="put text that begins with [ or { in quotes; YAML has no templates",
+            hint="put a text that begins with [ or { in quotes; templates such as {{ name }} do not exist in YAML",
         )
     _refuse_tag(path, key, ("str", "merge", "bool", "int", "float", "null", "timestamp", "value"))
     kind = key.tag.removeprefix(_PREFIX)
@@ -172,16 +197,14 @@ def _check_scalar(path: Path, node: yaml.ScalarNode) -> None:
     place = f"{path}:{node.start_mark.line + 1}"
     text = node.value
     if kind == "int" and len(text.lstrip("+-")) > _MAX_DIGITS:
-        hint = f'write "{_short(text)}" in quotes if it is text'
+        hint = f'if it is text, write it in quotes: "{_short(text)}"'
         raise ConfigError(f"the number {_short(text)} has more than {_MAX_DIGITS} digits", where=place, hint=hint)
     if kind == "int" and not _DECIMAL.match(text):
         value = _value(node)
         if value is None:
             raise ConfigError(f"`{_short(text)}` is not a whole number", where=place)
         hint = f'write {_written(text, value)}, or "{text}" in quotes if it is text'
-        raise ConfigError(
-            f"`{_short(text)}` is read by YAML as the number {_short(str(value))}", where=place, hint=hint
-        )
+        raise ConfigError(f"YAML reads `{_short(text)}` as the number {_short(str(value))}", where=place, hint=hint)
     if kind == "float":
         number = _value(node)
         if number is None:
@@ -190,10 +213,10 @@ def _check_scalar(path: Path, node: yaml.ScalarNode) -> None:
             raise ConfigError(f"`{_short(text)}` is not a finite number", where=place)
         if not _DECIMAL_FRACTION.match(text):
             hint = f'write {number:g}, or "{text}" in quotes if it is text'
-            raise ConfigError(f"`{_short(text)}` is read by YAML as the number {number:g}", where=place, hint=hint)
+            raise ConfigError(f"YAML reads `{_short(text)}` as the number {number:g}", where=place, hint=hint)
     if kind == "timestamp":
         raise ConfigError(
-            f"`{text}` is read by YAML as a date, and no setting is a date",
+            f"YAML reads `{text}` as a date, and no field of an environment is a date",
             where=place,
             hint=f'write it in quotes: "{text}"',
         )
@@ -205,7 +228,7 @@ _BAD = object()
 
 
 def _value(node: yaml.ScalarNode, missing: Any = None) -> Any:
-    """The value that YAML 1.1 gives a scalar; `missing` if the text does not fit its tag."""
+    """Return the value that YAML 1.1 gives a scalar, or `missing` if the scalar's text does not fit its tag."""
     if node.tag == _PREFIX + "null":
         return None if node.value in ("", "~", "null", "Null", "NULL") else missing
     constructor = yaml.constructor.SafeConstructor()
@@ -216,10 +239,10 @@ def _value(node: yaml.ScalarNode, missing: Any = None) -> Any:
 
 
 def _written(text: str, value: int) -> str:
-    """The spellings that say which number is meant: as YAML reads it, and as a person may."""
+    """Return the unambiguous spelling of a number: of YAML's reading, and of the decimal reading if that differs."""
     plain = text.replace("_", "").lstrip("0") or "0"
     if plain.isdecimal() and plain != str(value):
-        return f"{value} or {plain}, whichever is meant"
+        return f"{value} or {plain}"
     return str(value)
 
 
@@ -237,9 +260,9 @@ def _refuse_tag(path: Path, node: yaml.Node, kinds: Sequence[str]) -> None:
         return
     shown = node.tag.replace(_PREFIX, "!!")
     raise ConfigError(
-        f"the tag `{_short(shown)}` is not supported here: only plain values are",
+        f"the tag `{_short(shown)}` is not supported: an environment's file contains plain values only",
         where=f"{path}:{node.start_mark.line + 1}",
-        hint="write the value itself; text that begins with ! needs quotes",
+        hint="write the value itself, or put a text that begins with ! in quotes",
     )
 
 

@@ -1,1 +1,4 @@
-"""What a region of the production stacks runs, made from the code: the functions' archive and the game's image."""
+"""Builds the programs of a region on AWS from the code:
+
+the archive of the functions and the image of the game server.
+"""

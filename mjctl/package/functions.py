@@ -1,4 +1,7 @@
-"""The functions' archive: the package `gameserver` with what it needs, as a zip that is the same for the same code."""
+"""Builds the archive of the functions: a zip of the package `gameserver` and its dependencies.
+
+The same code always gives the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -19,30 +22,37 @@ from typing import IO
 from mjctl.files import file_lock, replacing
 from mjctl.models.errors import ConfigError, DependencyError, NotFoundError, UnreachableError
 
-# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html: unzipped with layers, and uploaded directly.
+# Lambda's limits: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
 MAX_ZIPPED_BYTES = 50 * 1024 * 1024
 
-# Changes with whatever below changes the bytes of an archive.
+# A developer increases this number with every change of this module that changes the bytes of an archive.
 _FORMAT = "2"
 _PIP_SECONDS = 600
 _KEPT_ARCHIVES = 6
 _KEPT_DEPENDENCIES = 2
-# The earliest time that a zip can hold.
+# The time of all members: the earliest time that a zip can contain.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# Caches, programs and their lists (with paths of this machine), types and tests.
+# The archive does not contain caches, programs, types, tests, and pip's lists, which contain paths of this machine.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
-# Of the dependencies, those that only `gameserver serve` uses.
+# The dependencies that only `gameserver serve` uses. The archive does not contain them.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
-# botocore describes 400 services in 15 MB; these are asked by gameserver/runtime/aws.py, or for credentials.
+# botocore contains descriptions of 400 services in 15 MB. The archive contains only those of the services that
+# gameserver/runtime/aws.py calls or that provide credentials.
 AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Where the functions run. `platforms`: pip's names of what it can install; () is this machine as it is."""
+    """Describes the system on which the functions run.
+
+    Attributes:
+        python: The version of Python, e.g. `3.13`.
+        architecture: `x86_64` or `arm64`.
+        platforms: The platforms for which pip may install wheels, by pip's names. () means this machine.
+    """
 
     python: str
     architecture: str
@@ -50,21 +60,35 @@ class Runtime:
 
 
 def lambda_runtime(architecture: str = "x86_64") -> Runtime:
-    """AWS Lambda with Python 3.13 on Amazon Linux 2023 (glibc 2.34); `architecture` is x86_64 or arm64."""
+    """Return the runtime of AWS Lambda: Python 3.13 on Amazon Linux 2023 (glibc 2.34).
+
+    Args:
+        architecture: `x86_64` or `arm64`.
+    """
     machine = {"x86_64": "x86_64", "arm64": "aarch64"}[architecture]
     tags = ("manylinux2014", "manylinux_2_17", "manylinux_2_28", "manylinux_2_34")
     return Runtime("3.13", architecture, tuple(f"{tag}_{machine}" for tag in tags))
 
 
 def local_runtime() -> Runtime:
-    """The interpreter that runs this: an emulated Lambda starts functions with it."""
+    """Return the runtime of this Python, with which an emulated Lambda runs functions."""
     machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     return Runtime(f"{sys.version_info.major}.{sys.version_info.minor}", machine)
 
 
 @dataclass(frozen=True)
 class FunctionPackage:
-    """`sha256_base64` is what Terraform's `source_code_hash` wants. `made`: it was not there yet."""
+    """Describes an archive of the functions.
+
+    Attributes:
+        path: The archive.
+        sha256_base64: The digest in the form of Terraform's `source_code_hash`.
+        architecture: `x86_64` or `arm64`.
+        python: The version of Python.
+        zipped_bytes: The size of the archive.
+        unzipped_bytes: The sum of the sizes of its members.
+        built: True if this call built the archive, False if the cache already had it.
+    """
 
     path: Path
     sha256_base64: str
@@ -72,40 +96,49 @@ class FunctionPackage:
     python: str
     zipped_bytes: int
     unzipped_bytes: int
-    made: bool
+    built: bool
 
 
 def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -> FunctionPackage:
-    """The archive of `source`/gameserver, made unless `cache` has it. What is in the cache is whole.
+    """Return the archive of `source`/gameserver, and build it if the cache does not have it.
+
+    Args:
+        source: The folder that contains gameserver/.
+        cache: The folder of the last archives and dependencies. It contains complete files only.
+        runtime: The system on which the functions run, by default AWS Lambda on x86_64.
 
     Raises:
-        NotFoundError: there is no game server in `source`.
+        NotFoundError: `source` contains no game server.
         DependencyError: this Python has no pip.
-        UnreachableError: pip could not get a dependency.
-        ConfigError: the archive is larger than Lambda takes.
+        UnreachableError: pip could not install the dependencies.
+        ConfigError: the archive is larger than Lambda's limit.
     """
     runtime = runtime or lambda_runtime()
     game = source / "gameserver"
     requirements = game / "requirements.txt"
     if not requirements.is_file():
-        raise NotFoundError("there is no game server to package", where=str(requirements))
+        raise NotFoundError(
+            "the game server's requirements.txt does not exist, so there is nothing to package",
+            where=str(requirements),
+            hint="check out the folder gameserver/ again",
+        )
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     with file_lock(cache / "lock"):
         archive = cache / f"functions-{_digest(game, runtime)}.zip"
-        made = not archive.is_file()
-        if made:
+        missing = not archive.is_file()
+        if missing:
             _make(archive, game, _dependencies(requirements, cache, runtime))
             for old in _by_age(cache, "functions-*.zip")[_KEPT_ARCHIVES:]:
                 old.unlink()
         else:
-            # Kept by when it was last wanted.
+            # The cache keeps the archives that were used last, by their modification times.
             archive.touch()
     with zipfile.ZipFile(archive) as opened:
         unzipped = sum(entry.file_size for entry in opened.infolist())
     _check_size(archive, unzipped)
     digest = base64.b64encode(_sha256_of(archive)).decode()
     return FunctionPackage(
-        archive, digest, runtime.architecture, runtime.python, archive.stat().st_size, unzipped, made
+        archive, digest, runtime.architecture, runtime.python, archive.stat().st_size, unzipped, missing
     )
 
 
@@ -118,7 +151,7 @@ def _digest(game: Path, runtime: Runtime) -> str:
 
 
 def _dependencies(requirements: Path, cache: Path, runtime: Runtime) -> Path:
-    """The folder with what `requirements` names, installed unless it is there."""
+    """Return the folder of the dependencies in `requirements`, and install them if the cache does not have them."""
     key = hashlib.sha256(repr((_FORMAT, runtime)).encode() + requirements.read_bytes()).hexdigest()[:32]
     folder = cache / f"dependencies-{key}"
     if folder.is_dir():
@@ -160,7 +193,7 @@ def _install(requirements: Path, folder: Path, runtime: Runtime) -> None:
     if done.returncode != 0:
         last = "\n".join(f"  | {line}" for line in done.stderr.strip().splitlines()[-5:])
         raise UnreachableError(
-            f"pip could not install what the functions need\n{last}",
+            f"pip could not install the dependencies of the functions\n{last}",
             where=str(requirements),
             hint="check the network and pip's index (`pip config list`), then run the command again",
         )
@@ -176,14 +209,15 @@ def _write_zip(stream: IO[bytes], members: list[tuple[str, Path]]) -> None:
         for name, path in sorted(members):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.create_system = 3  # Unix, whatever packs it: the mode below is read by its rules.
-            # Lambda runs it as another user than the one who packed it.
+            # 3 is Unix, on every system, so that the mode below is read as a Unix mode.
+            entry.create_system = 3
+            # All users may read the file, because Lambda runs the functions as another user.
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, path.read_bytes())
 
 
 def _members(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """Files of `folder` that belong in an archive, with their names there, sorted."""
+    """Yield the files of `folder` that belong into an archive, each with its name in the archive, in sorted order."""
     for path in sorted(folder.rglob("*")):
         member = (Path(name) / path.relative_to(folder)).as_posix()
         if _belongs(member) and path.is_file():
@@ -205,14 +239,15 @@ def _check_size(archive: Path, unzipped: int) -> None:
     for size, most, what in ((unzipped, MAX_UNZIPPED_BYTES, "unzipped"), (zipped, MAX_ZIPPED_BYTES, "zipped")):
         if size > most:
             raise ConfigError(
-                f"the functions' archive has {size / 2**20:.0f} MiB {what}, Lambda takes {most / 2**20:.0f} MiB",
+                f"the functions' archive has {size / 2**20:.0f} MiB {what}, and Lambda's limit is {most / 2**20:.0f} "
+                f"MiB",
                 where=str(archive),
                 hint="remove a dependency from gameserver/requirements.in",
             )
 
 
 def _by_age(cache: Path, pattern: str) -> list[Path]:
-    """What fits `pattern`, the newest first."""
+    """List the files and folders of the cache that match `pattern`, the newest first."""
     return sorted(cache.glob(pattern), key=lambda path: path.stat().st_mtime, reverse=True)
 
 

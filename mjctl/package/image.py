@@ -1,4 +1,4 @@
-"""The game server's image: built and pushed by Docker's buildx, found again in the registry by the code's digest."""
+"""Builds the game server's image with Docker's buildx and pushes it. The image's tag is the digest of the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mjctl.clients.error_codes import error_code
 from mjctl.files import write_private
 from mjctl.models.errors import DependencyError, MjctlError
 
-# What terraform/modules/game_service runs.
+# The platform of the tasks in terraform/modules/game_service.
 PLATFORM = "linux/amd64"
 
 _BUILD_SECONDS = 3600
@@ -27,7 +27,14 @@ _SHORT_SECONDS = 60
 
 @dataclass(frozen=True)
 class Registry:
-    """A repository of the account's own registry, as the stack foundation publishes it."""
+    """Describes the image repository in the account's registry (ECR), which the foundation creates.
+
+    Attributes:
+        account: The AWS account.
+        region: The region of the registry.
+        repository: The name of the repository.
+        url: The address of the repository, without `https://`.
+    """
 
     account: Account
     region: str
@@ -36,31 +43,40 @@ class Registry:
 
     @classmethod
     def of(cls, account: Account, foundation: Mapping[str, Any]) -> Registry:
-        """`foundation` is that stack's contract."""
+        """Return the repository that the contract `foundation` of the foundation names."""
         published = foundation["registry"]
         return cls(account, foundation["primary_region"], published["repository_name"], published["repository_url"])
 
     @property
     def host(self) -> str:
+        """Return the host name of the registry."""
         return self.url.split("/", 1)[0]
 
     def digest(self, revision: str) -> str | None:
-        """`sha256:...` of the image that was pushed for `revision`; tags cannot be moved.
+        """Return the digest `sha256:...` of the image for `revision`, or None if it was not pushed yet.
+
+        The registry does not allow that a tag moves to another image.
 
         Raises:
-            PermissionDeniedError, UnreachableError: the registry.
+            PermissionDeniedError: AWS refused access to the registry.
+            UnreachableError: the registry did not answer.
         """
         client = self.account.client("ecr", self.region)
         try:
-            found = client.describe_images(repositoryName=self.repository, imageIds=[{"imageTag": revision}])
+            answer = client.describe_images(repositoryName=self.repository, imageIds=[{"imageTag": revision}])
         except Exception as error:
             if error_code(error) in ("ImageNotFoundException", "RepositoryNotFoundException"):
                 return None
             raise self.account.explain(error, f"image {self.url}:{revision}") from error
-        return str(found["imageDetails"][0]["imageDigest"])
+        return str(answer["imageDetails"][0]["imageDigest"])
 
     def log_in(self) -> tuple[str, str]:
-        """User and password for `docker login`, good for twelve hours."""
+        """Return a user and a password for `docker login`, which are valid for twelve hours.
+
+        Raises:
+            PermissionDeniedError: AWS refused access to the registry.
+            UnreachableError: the registry did not answer.
+        """
         try:
             answer = self.account.client("ecr", self.region).get_authorization_token()
         except Exception as error:
@@ -73,58 +89,73 @@ class Registry:
 
 @dataclass(frozen=True)
 class Image:
-    """`revision` is the digest of the game's code, `digest` the image's own. `made`: it was not in the registry yet."""
+    """Describes an image in the registry.
+
+    Attributes:
+        repository: The address of the repository.
+        revision: The digest of the game server's code.
+        digest: The digest of the image.
+        pushed: True if this run pushed the image, False if the registry already had it.
+    """
 
     repository: str
     revision: str
     digest: str
-    made: bool
+    pushed: bool
 
     @property
     def reference(self) -> str:
+        """Return the image's address with its digest, as an ECS task definition names it."""
         return f"{self.repository}@{self.digest}"
 
 
 def push_image(
     registry: Registry, dockerfile: Path, source: Path, revision: str, log: IO[str], python_image: str | None
 ) -> Image:
-    """Build the image of `source`/gameserver and push it, unless `revision` is in the registry.
+    """Build the image of `source`/gameserver and push it, unless the registry has the image for `revision`.
 
-    `log` takes what Docker says. `python_image` is another base than the Dockerfile's, best by digest.
+    Args:
+        registry: The repository.
+        dockerfile: The Dockerfile.
+        source: The folder that contains gameserver/.
+        revision: The digest of the game server's code.
+        log: The file that receives Docker's output.
+        python_image: The base image instead of the Dockerfile's, best with a digest. None for the Dockerfile's.
 
     Raises:
-        DependencyError: there is no Docker with buildx.
-        MjctlError: Docker failed; what it said is in `log`.
-        PermissionDeniedError, UnreachableError: the registry.
+        DependencyError: Docker or its plugin buildx is missing, or its engine does not run.
+        MjctlError: Docker failed. Its output is in `log`.
+        PermissionDeniedError: AWS refused access to the registry.
+        UnreachableError: the registry did not answer.
     """
     digest = registry.digest(revision)
     if digest is not None:
-        return Image(registry.url, revision, digest, made=False)
+        return Image(registry.url, revision, digest, pushed=False)
     docker = find_docker()
     user, password = registry.log_in()
-    _run([docker, "login", "--username", user, "--password-stdin", registry.host], log, _SHORT_SECONDS, said=password)
+    _run([docker, "login", "--username", user, "--password-stdin", registry.host], log, _SHORT_SECONDS, stdin=password)
     try:
         digest = _build(docker, f"{registry.url}:{revision}", dockerfile, source, log, python_image)
     finally:
         _run([docker, "logout", registry.host], log, _SHORT_SECONDS)
-    return Image(registry.url, revision, digest, made=True)
+    return Image(registry.url, revision, digest, pushed=True)
 
 
 def find_docker() -> str:
-    """The Docker on PATH.
+    """Return the path of Docker, after checking its plugin buildx and its engine.
 
     Raises:
-        DependencyError: there is none, it has no buildx, or its engine does not run.
+        DependencyError: Docker is not on PATH, it has no buildx, or its engine does not run.
     """
     docker = shutil.which("docker")
     if docker is None:
         raise DependencyError(
-            "building the image needs Docker, and there is no `docker` on PATH",
-            hint="install Docker with buildx, or run this in the pipeline, which has it",
+            "the build of the image needs Docker, and `docker` is not on PATH",
+            hint="install Docker with buildx, or run this command in a pipeline that has Docker",
         )
     for command, what, hint in (
-        (["buildx", "version"], "this Docker has no buildx", "install its package docker-buildx-plugin"),
-        (["info"], "Docker's engine does not answer", "start it, or name another by DOCKER_HOST"),
+        (["buildx", "version"], "this Docker has no plugin buildx", "install the package docker-buildx-plugin"),
+        (["info"], "Docker's engine does not answer", "start the engine, or set DOCKER_HOST to another engine"),
     ):
         done = subprocess.run([docker, *command], capture_output=True, timeout=_SHORT_SECONDS, check=False)
         if done.returncode != 0:
@@ -133,7 +164,7 @@ def find_docker() -> str:
 
 
 def record(folder: Path, image: Image) -> None:
-    """Keep what was pushed last in `folder`/image.json, for other tools."""
+    """Write the repository, the digest and the revision of the last image to `folder`/image.json, for other tools."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {"repository": image.repository, "digest": image.digest, "revision": image.revision}
     write_private(folder / "image.json", json.dumps(document, indent=2))
@@ -144,17 +175,18 @@ def _build(docker: str, tag: str, dockerfile: Path, source: Path, log: IO[str], 
         metadata = Path(folder) / "metadata.json"
         what = [f"--build-arg=PYTHON_IMAGE={python_image}"] if python_image else []
         what += [f"--file={dockerfile}", f"--tag={tag}", str(source)]
-        # One manifest and no index around it: its digest is that of what runs.
+        # Without provenance, buildx pushes a single manifest and no index. So the digest is that of the image that
+        # runs.
         options = [f"--platform={PLATFORM}", "--provenance=false", "--pull", "--push", f"--metadata-file={metadata}"]
         _run([docker, "buildx", "build", *options, *what], log, _BUILD_SECONDS)
         return str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])
 
 
-def _run(command: Sequence[str], log: IO[str], seconds: float, *, said: str = "") -> None:
+def _run(command: Sequence[str], log: IO[str], seconds: float, *, stdin: str = "") -> None:
     log.flush()
     done = subprocess.run(
         command,
-        input=said,
+        input=stdin,
         stdout=log,
         stderr=subprocess.STDOUT,
         text=True,
@@ -165,5 +197,7 @@ def _run(command: Sequence[str], log: IO[str], seconds: float, *, said: str = ""
     if done.returncode != 0:
         what = " ".join(command[1:3] if command[1] == "buildx" else command[1:2])
         raise MjctlError(
-            f"docker {what} failed with exit code {done.returncode}", where=log.name, hint="its output is in that file"
+            f"docker {what} failed with exit code {done.returncode}",
+            where=log.name,
+            hint="read Docker's output in that file",
         )

@@ -1,1 +1,1 @@
-"""An emulated AWS for the production stacks: two emulators behind one set of endpoints, with their gaps corrected."""
+"""The sandbox: an emulated AWS for the production stacks, made of two emulators with corrections."""

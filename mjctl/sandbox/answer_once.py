@@ -1,7 +1,7 @@
-"""Answer a request that was sent twice by the answer it got the first time.
+"""Answers a repeated request with the answer to its first copy, instead of executing the request again.
 
 An AWS SDK that loses a response sends the request again, with the same `amz-sdk-invocation-id`. An emulator would
-create or delete a second time, and answer with an error ("already exists", "not found") for work that was done.
+execute the create or delete a second time, and answer with an error ("already exists", "not found").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIRST_ERROR_STATUS = 400
 
 
 class AnswerOnce:
-    """ASGI middleware. Only successful answers are kept: what failed may rightly be tried again."""
+    """Wraps an ASGI application and keeps its last 4096 successful answers. A failed request may be executed again."""
 
     def __init__(self, app: App) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""What mjctl has noted down of the deployments in a sandbox: of no use once the sandbox has forgotten them."""
+"""Lists and removes mjctl's files about the units in a sandbox, which are useless without the sandbox's state."""
 
 from __future__ import annotations
 
@@ -9,12 +9,19 @@ from mjctl.sandbox import daemon
 
 
 def units(folder: Path) -> tuple[str, ...]:
-    """Names of what was ever deployed in the environment whose folder this is: regions, `foundation`, ..."""
+    """Return the names of the units that were ever deployed in an environment, e.g. `foundation`.
+
+    Args:
+        folder: The environment's folder (`Workspace.environment_dir`).
+    """
     return tuple(sorted(path.parent.name for path in folder.glob("*/terraform") if path.is_dir()))
 
 
 def forget(folder: Path) -> None:
-    """Remove states and notes, so that the next deploy begins with nothing. The history of runs stays."""
+    """Remove the sandbox's state and the files of all units, so that the next deploy starts without resources.
+
+    The history of runs is kept.
+    """
     daemon.forget(folder)
     for unit in units(folder):
         shutil.rmtree(folder / unit)

@@ -1,4 +1,7 @@
-"""A correction of an emulator: what of AWS it does differently, and the change, made in the process that runs it."""
+"""Corrections of an emulator:
+
+changes of its behaviour to AWS's behaviour, made in the process that runs the emulator.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Correction:
-    """`name` is what docs/emulated-aws.md and the tests call it; `version` is the newest release known to need it."""
+    """Describes a correction of an emulator.
+
+    Attributes:
+        name: The name of the correction in docs/emulated-aws.md and in the tests.
+        emulator: `ministack` or `moto`.
+        version: The newest release of the emulator that needs the correction.
+        difference: The difference between the emulator and AWS, for the documentation.
+        apply: Makes the change in this process.
+    """
 
     name: str
     emulator: str
@@ -20,10 +31,11 @@ class Correction:
 
 
 def wrap(module: ModuleType, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    """Replace function `name` by `make(original)`, also in the module's tables of handlers.
+    """Replace the function `name` of a module by `make(original)`, also in the module's tables of handlers.
 
     Raises:
-        AttributeError: the emulator has no such function any more; its corrections have to be looked through.
+        AttributeError: the module has no such function. A developer must check the corrections of the emulator's
+        release.
     """
     original = getattr(module, name)
     replacement = make(original)

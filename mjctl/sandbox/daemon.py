@@ -1,6 +1,6 @@
-"""The sandbox of one environment: two emulators that go on when the command that started them has ended.
+"""Starts and stops the sandbox of an environment: two emulators that run after the command that started them has ended.
 
-What they hold is saved while they run, so that it is there again after a stop, a kill or a restart of the machine.
+The emulators save their states while they run, so that a stop, a kill or a restart of the machine loses no state.
 """
 
 from __future__ import annotations
@@ -34,18 +34,29 @@ if TYPE_CHECKING:
 
 NAMES = ("ministack", "moto")
 
-# Stands in the environment of each emulator: by it one is known, whatever the record says and whoever has its pid now.
+# This variable in an emulator's environment identifies the process. A recorded pid may belong to another process by
+# now.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
-# ministack saves everything once more before it ends.
+# ministack saves its whole state before it ends, which takes time.
 _STOP_SECONDS = 60.0
-# What the emulators inherit from the shell. Nothing else: credentials and AWS profiles of the user stay out.
+# The emulators inherit only these variables from the shell, so that they never use the user's AWS credentials or
+# profiles.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
 @dataclass(frozen=True)
 class EmulatorProcess:
-    """`started_at` is seconds since the epoch."""
+    """Describes a running emulator.
+
+    Attributes:
+        name: `ministack` or `moto`.
+        version: The release of the emulator.
+        pid: The process id.
+        port: The TCP port on 127.0.0.1.
+        started_at: The time of the start, in seconds since 1970.
+        log: The path of the log file.
+    """
 
     name: str
     version: str
@@ -56,12 +67,19 @@ class EmulatorProcess:
 
     @property
     def url(self) -> str:
+        """Return the emulator's address."""
         return f"http://127.0.0.1:{self.port}"
 
 
 @dataclass(frozen=True)
 class RunningSandbox:
-    """`emulators` holds one of each of NAMES, in that order."""
+    """Describes a running sandbox.
+
+    Attributes:
+        account_id: The AWS account that the emulators emulate.
+        emulators: The emulators, in the order of `NAMES`.
+        key_file: The path of the file with the emulators' access key.
+    """
 
     account_id: str
     emulators: tuple[EmulatorProcess, ...]
@@ -69,19 +87,24 @@ class RunningSandbox:
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        """Environment variables by which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        """Return the variables with which an SDK or the Terraform provider uses the emulators: addresses and key."""
         urls = {emulator.name: emulator.url for emulator in self.emulators}
         return {**endpoint_variables(urls), **ensure_aws_key(Path(self.key_file)).variables}
 
     def url(self, emulator: str) -> str:
-        """Endpoint of `ministack` or `moto`."""
-        return next(found.url for found in self.emulators if found.name == emulator)
+        """Return the address of the emulator `ministack` or `moto`."""
+        return next(process.url for process in self.emulators if process.name == emulator)
 
 
 @dataclass(frozen=True)
 class Started:
-    """`began`: the emulators that were started; the others ran already. `kept`: whether there was a state to go on
-    with. `unread`: the release of moto that saved a state which the present one cannot read.
+    """Holds the result of a start of the sandbox.
+
+    Attributes:
+        sandbox: The running sandbox.
+        began: The names of the emulators that this start started. The others ran already.
+        kept: True if the started emulators loaded a saved state.
+        unread: The release of moto whose saved state the present release cannot read, or None.
     """
 
     sandbox: RunningSandbox
@@ -91,7 +114,11 @@ class Started:
 
 
 def running(folder: Path) -> RunningSandbox | None:
-    """The sandbox of the environment whose folder this is (`Workspace.environment_dir`); None unless all of it runs."""
+    """Return the running sandbox of an environment, or None if an emulator does not run.
+
+    Args:
+        folder: The environment's folder (`Workspace.environment_dir`).
+    """
     alive = alive_emulators(folder)
     if len(alive) < len(NAMES) or not _asks_for_key(folder):
         return None
@@ -100,7 +127,7 @@ def running(folder: Path) -> RunningSandbox | None:
 
 
 def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
-    """Those of the recorded emulators whose process runs, by name."""
+    """Return the recorded emulators whose processes run, by name."""
     alive = {}
     for name, entry in _record(folder).get("emulators", {}).items():
         with suppress(TypeError, KeyError):
@@ -111,32 +138,38 @@ def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
 
 
 def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
-    """Make the sandbox run, with the state that it had; what runs already is left alone.
+    """Start the emulators that do not run, with their saved states.
+
+    Args:
+        folder: The environment's folder (`Workspace.environment_dir`).
+        account_id: The AWS account to emulate.
 
     Raises:
         DependencyError: an emulator is not installed.
-        ConflictError: it runs for another account, or no port is free.
+        ConflictError: the sandbox runs for another account, or no port is free.
         PermissionDeniedError: the folder cannot be written.
-        UnreachableError: an emulator did not come up; its log is named.
+        UnreachableError: an emulator did not start. The error names its log.
     """
     _check_installed()
     with _locked(folder):
         if not _asks_for_key(folder):
-            # Emulators that an earlier version started answer every caller. They save their states as they end.
+            # An earlier version of mjctl started the emulators, which answer every caller. They save their states at
+            # the end.
             _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))
         if alive and runs_for != account_id:
             raise ConflictError(
-                f"the sandbox runs for account {runs_for}, the environment names {account_id} now",
+                f"the sandbox emulates account {runs_for}, and the environment's file now has account {account_id}",
                 where=str(folder),
-                hint="`mjctl sandbox down --forget`, then `mjctl sandbox up`",
+                hint="run `mjctl sandbox down --forget`, which deletes the sandbox's state, and then `mjctl sandbox "
+                "up`",
             )
         missing = [name for name in NAMES if name not in alive]
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
-        # Of a start that was killed before it had made its record.
+        # Stop emulators of an earlier start that was killed before it wrote its record.
         _end(process for name, process in _marked(folder) if name in missing)
         try:
             for name in missing:
@@ -152,22 +185,23 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
 
 
 def stop(folder: Path) -> tuple[str, ...]:
-    """End the emulators after they have saved their states. Returns the names of those that ran."""
+    """Stop the emulators, which save their states first, and return the names of the emulators that ran."""
     if not folder.is_dir():
         return ()
     with _locked(folder):
-        found = _marked(folder)
-        _end(process for _, process in found)
+        processes = _marked(folder)
+        _end(process for _, process in processes)
         _record_file(folder).unlink(missing_ok=True)
-    return tuple(sorted({name for name, _ in found}))
+    return tuple(sorted({name for name, _ in processes}))
 
 
 def forget(folder: Path) -> None:
-    """Remove the states of a sandbox that is stopped; ports and logs stay."""
+    """Remove the saved states of a stopped sandbox. Ports and logs are kept."""
     shutil.rmtree(folder / "sandbox" / "state", ignore_errors=True)
 
 
 def log_file(folder: Path, emulator: str) -> Path:
+    """Return the log file of the emulator `ministack` or `moto`."""
     return folder / "sandbox" / f"{emulator}.log"
 
 
@@ -175,7 +209,7 @@ def _check_installed() -> None:
     missing = [name for name in NAMES if find_spec(name) is None]
     if missing:
         raise DependencyError(
-            f"{' and '.join(missing)} of the sandbox {'is' if len(missing) == 1 else 'are'} not installed",
+            f"the sandbox needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             where=sys.executable,
             hint="pip install 'mjctl[sandbox]'",
         )
@@ -183,14 +217,14 @@ def _check_installed() -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One command at a time: two would start two emulators of a kind on one state."""
+    """Lock the sandbox's folder, so that two commands never start two emulators with the same state."""
     try:
         (folder / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise PermissionDeniedError(
-            f"the folder cannot be made: {error.strerror}",
+            f"cannot create the folder: {error.strerror}",
             where=str(folder / "sandbox"),
-            hint="make its parent writable, or set MJCTL_HOME to a folder of yours",
+            hint="make the parent folder writable, or set MJCTL_HOME to a folder that you own",
         ) from None
     with file_lock(folder / "sandbox" / "lock"):
         yield
@@ -226,7 +260,11 @@ def _spawn(folder: Path, name: str, account_id: str) -> EmulatorProcess:
     try:
         started_at = psutil.Process(pid).create_time()
     except psutil.NoSuchProcess:
-        raise UnreachableError(f"{name} ended while starting", where=str(log)) from None
+        raise UnreachableError(
+            f"{name} ended while it started",
+            where=str(log),
+            hint="`mjctl sandbox logs` shows its log; `mjctl sandbox down --forget` deletes the saved state",
+        ) from None
     return EmulatorProcess(name, version(name), pid, port, started_at, str(log))
 
 
@@ -241,23 +279,31 @@ def _wait_until_up(emulator: EmulatorProcess) -> None:
                 return
         if not psutil.pid_exists(emulator.pid):
             raise UnreachableError(
-                f"{emulator.name} ended while starting",
+                f"{emulator.name} ended while it started",
                 where=emulator.log,
-                hint="`mjctl sandbox logs` says why; `mjctl sandbox down --forget` begins with nothing",
+                hint="`mjctl sandbox logs` shows its log; `mjctl sandbox down --forget` deletes the saved state",
             )
         time.sleep(0.05)
-    raise UnreachableError(f"{emulator.name} did not answer within {_START_SECONDS:.0f} s", where=emulator.log)
+    raise UnreachableError(
+        f"{emulator.name} did not answer within {_START_SECONDS:.0f} s",
+        where=emulator.log,
+        hint="`mjctl sandbox logs` shows its log",
+    )
 
 
 def _port(folder: Path, name: str) -> int:
-    """The same as last time wherever that is still free."""
+    """Return the emulator's port: the port of the last start, or another port if that port is in use."""
     file = folder / "sandbox" / "ports.json"
     ports = read_json(file)
     port = ports.get(name)
     if not isinstance(port, int) or not is_free(port):
         port = next((port for port in candidates(folder) if port not in ports.values() and is_free(port)), None)
     if port is None:
-        raise ConflictError(f"no free port is left for {name}", where=str(folder))
+        raise ConflictError(
+            f"no free port is left for {name}",
+            where=str(folder),
+            hint="destroy environments that you no longer use, and stop other sandboxes",
+        )
     write_private(file, json.dumps({**ports, name: port}))
     return port
 
@@ -285,7 +331,7 @@ def _key_file(folder: Path) -> Path:
 
 
 def _asks_for_key(folder: Path) -> bool:
-    """Whether the recorded emulators were started with a key."""
+    """Return whether the recorded emulators require an access key."""
     return bool(_record(folder).get("asks_for_key")) and read_aws_key(_key_file(folder)) is not None
 
 
@@ -300,9 +346,10 @@ def _mark(folder: Path, name: str) -> str:
 
 
 def _name_of(process: psutil.Process, folder: Path) -> str | None:
-    """Which of this sandbox's emulators a process is. Another user's environment cannot be read; a zombie has none."""
+    """Return the name of the emulator that a process runs, or None if the process does not belong to this sandbox."""
     import psutil
 
+    # The environment of another user's process cannot be read, and a zombie has none.
     with suppress(psutil.Error, OSError):
         mark = process.environ().get(_MARK)
         return next((name for name in NAMES if mark == _mark(folder, name)), None)
@@ -318,7 +365,7 @@ def _is_ours(pid: int, folder: Path) -> bool:
 
 
 def _marked(folder: Path) -> list[tuple[str, psutil.Process]]:
-    """Every process of the sandbox that runs, recorded or not."""
+    """List the running processes of the sandbox with their emulators' names, also those that are not recorded."""
     import psutil
 
     named = ((_name_of(process, folder), process) for process in psutil.process_iter())
@@ -332,7 +379,7 @@ def _end(processes: Iterator[psutil.Process]) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
-            # One that is stopped handles the signal only once it goes on.
+            # A process that SIGSTOP has stopped handles SIGTERM only after SIGCONT.
             process.send_signal(signal.SIGCONT)
     _, stubborn = psutil.wait_procs(left, timeout=_STOP_SECONDS)
     for process in stubborn:

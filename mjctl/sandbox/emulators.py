@@ -1,4 +1,4 @@
-"""Start and stop the two emulators, and say which AWS service is asked of which."""
+"""Starts and stops the two emulators as child processes, and decides which emulator answers for each AWS service."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.serve import ACCOUNT_ID
 
-# What moto does better, by the service names of AWS_ENDPOINT_URL_<SERVICE>; all else is asked of ministack.
+# moto answers for these services, which it emulates better, and ministack answers for all others. The names are those
+# of the variables AWS_ENDPOINT_URL_<SERVICE>.
 MOTO_SERVICES = ("APPLICATION_AUTO_SCALING", "CLOUDWATCH", "ECR", "SHIELD", "WAFV2")
 
-# Where boto3's name of a service is not the one that stands in the variable.
+# The names of services in the variables AWS_ENDPOINT_URL_<SERVICE>, if they differ from boto3's names.
 _ENDPOINT_NAMES = {"application-autoscaling": "APPLICATION_AUTO_SCALING"}
 
 _START_SECONDS = 60.0
@@ -28,23 +29,30 @@ _STOP_SECONDS = 15.0
 
 
 def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
-    """Environment variables that send an SDK or the Terraform provider to the emulators at `urls`, by their names."""
+    """Return the variables with which an SDK or the Terraform provider uses the emulators.
+
+    Args:
+        urls: The address of each emulator, by its name. Without moto, ministack answers for all services.
+    """
     services = {f"AWS_ENDPOINT_URL_{service}": urls["moto"] for service in MOTO_SERVICES if "moto" in urls}
     return {"AWS_ENDPOINT_URL": urls["ministack"], **services}
 
 
 class Emulators:
-    """The emulators as child processes on free ports of 127.0.0.1; a context manager.
+    """Runs the emulators as child processes on free ports of 127.0.0.1, during the block of a context manager.
 
-    `names`: which to start; without moto, its services are asked of ministack. Logs go to `folder`. States are kept in
-    memory: stopping loses them.
-
-    Raises:
-        DependencyError: ministack or moto is not installed.
-        UnreachableError: one did not answer in time; its log is named.
+    The emulators keep their states in memory and lose them at the end. To enter the block raises DependencyError if
+    an emulator is not installed, and UnreachableError, which names the log, if an emulator does not answer in time.
     """
 
     def __init__(self, folder: Path, *, names: Sequence[str] = ("ministack", "moto"), corrected: bool = True) -> None:
+        """Create the object without starting a process.
+
+        Args:
+            folder: The folder of the logs and of the access key.
+            names: The emulators to start. Without moto, ministack answers for all services.
+            corrected: Apply the corrections of mjctl.
+        """
         self._folder = folder
         self._names = names
         self._corrected = corrected
@@ -70,27 +78,29 @@ class Emulators:
 
     @property
     def account_id(self) -> str:
+        """Return the emulated AWS account."""
         return ACCOUNT_ID
 
     def url(self, emulator: str) -> str:
-        """Endpoint of `ministack` or `moto`."""
+        """Return the address of the emulator `ministack` or `moto`."""
         return f"http://127.0.0.1:{self._ports[emulator]}"
 
     def endpoints(self) -> Mapping[str, str]:
-        """Environment variables by which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        """Return the variables with which an SDK or the Terraform provider uses the emulators: addresses and key."""
         return {**endpoint_variables({name: self.url(name) for name in self._ports}), **self.key.variables}
 
     @property
     def key_file(self) -> Path:
+        """Return the file of the emulators' access key."""
         return self._folder / "key.json"
 
     @property
     def key(self) -> AwsKey:
-        """What the emulators ask their callers for."""
+        """Return the access key that callers of the emulators must use."""
         return ensure_aws_key(self.key_file)
 
     def client(self, service: str, region: str) -> Any:
-        """A boto3 client of one service that asks the emulator the provider would ask."""
+        """Return a boto3 client of a service. It uses the same emulator as the Terraform provider."""
         import boto3
 
         if self._session is None:
@@ -105,7 +115,7 @@ class Emulators:
         return emulated.sign_everything(client)
 
     def stop(self) -> None:
-        """Stop what was started; again does nothing."""
+        """Stop the emulators. A second call does nothing."""
         for process in self._processes.values():
             process.terminate()
         for process in self._processes.values():
@@ -138,9 +148,9 @@ class Emulators:
                 log = self._log(emulator).read_text(encoding="utf-8", errors="replace")
                 if "ModuleNotFoundError" in log:
                     raise DependencyError(
-                        f"{emulator} is not installed", hint="install the extras `local` and `sandbox` of mjctl"
+                        f"{emulator} is not installed", hint="run `pip install 'mjctl[local,sandbox]'`"
                     )
-                raise UnreachableError(f"{emulator} ended while starting", where=str(self._log(emulator)))
+                raise UnreachableError(f"{emulator} ended while it started", where=str(self._log(emulator)))
             with socket.socket() as probe:
                 probe.settimeout(1)
                 if probe.connect_ex(("127.0.0.1", self._ports[emulator])) == 0:

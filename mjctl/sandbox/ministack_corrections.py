@@ -1,7 +1,8 @@
-"""What ministack does differently from AWS and the Terraform provider notices.
+"""Corrections of ministack, where it differs from AWS in a way that the Terraform provider notices.
 
-Each correction is the smallest one that gives a clean second plan; a test shows of each that it is still needed.
-Imported only in the process that runs ministack: its modules read their settings when they are imported.
+Each correction is the smallest change after which a second plan has no changes. For each correction, a test shows that
+the emulator still needs it. Import this module only in the process that runs ministack, because ministack's modules
+read their settings when they are imported.
 """
 
 from __future__ import annotations
@@ -244,10 +245,10 @@ def _cache_user_log_in() -> None:
 def _managed_keys() -> None:
     def make(original: Handler) -> Handler:
         def resolve(reference: str) -> Any:
-            found = original(reference)
+            key = original(reference)
             alias = reference.rsplit(":", 1)[-1] if reference else ""
-            if found is not None or not alias.startswith("alias/aws/"):
-                return found
+            if key is not None or not alias.startswith("alias/aws/"):
+                return key
             _, _, body = kms._create_key({"Description": f"Default key of {alias.removeprefix('alias/aws/')}"})
             kms._aliases[kms._alias_arn(alias)] = json.loads(body)["KeyMetadata"]["KeyId"]
             return original(reference)
@@ -316,10 +317,10 @@ def _secret_replicas_removed() -> None:
                 return await original(method, path, headers, body, query)
             data = json.loads(body)
             _, secret = secretsmanager._resolve(data["SecretId"])
-            gone = set(data["RemoveReplicaRegions"])
-            for region in gone:
+            removed = set(data["RemoveReplicaRegions"])
+            for region in removed:
                 secretsmanager._secrets.pop_scoped(secretsmanager.get_account_id(), region, secret["Name"], None)
-            kept = [status for status in secret["ReplicationStatus"] if status["Region"] not in gone]
+            kept = [status for status in secret["ReplicationStatus"] if status["Region"] not in removed]
             secret["ReplicationStatus"] = kept
             return secretsmanager.json_response({"ARN": secret["ARN"], "ReplicationStatus": kept})
 
@@ -365,17 +366,17 @@ def _of(name: str, difference: str, apply: Callable[[], None]) -> Correction:
 CORRECTIONS = (
     _of(
         "authorizer-payload-version",
-        "API Gateway gives a JWT authorizer a payload format version, which only Lambda ones have",
+        "API Gateway returns a payload format version for JWT authorizers, which only Lambda authorizers have",
         _authorizer_without_payload_version,
     ),
     _of(
         "cache-key-and-upgrades",
-        "ElastiCache forgets the key of a replication group, and does not tell the automatic upgrades of its nodes",
+        "ElastiCache does not return a replication group's KMS key and its nodes' AutoMinorVersionUpgrade",
         _cache_key_and_upgrades,
     ),
     _of(
         "cache-parameters-by-source",
-        "ElastiCache DescribeCacheParameters ignores Source and returns defaults as if set",
+        "ElastiCache DescribeCacheParameters ignores Source and returns default values as user settings",
         _cache_parameters_by_source,
     ),
     _of(
@@ -383,27 +384,27 @@ CORRECTIONS = (
         "ElastiCache CreateUser does not escape the access string: `&*` breaks the XML",
         _cache_user_escaped,
     ),
-    _of("cache-user-log-in", "ElastiCache forgets that a user logs in by IAM", _cache_user_log_in),
+    _of("cache-user-log-in", "ElastiCache does not return that a user logs in by IAM", _cache_user_log_in),
     _of(
         "db-cluster-endpoints",
-        "RDS replaces a cluster's endpoints by 127.0.0.1 once it has an instance",
+        "RDS replaces a cluster's endpoints by 127.0.0.1 when the cluster gets an instance",
         _cluster_endpoints_stay,
     ),
-    _of("db-cluster-log-exports", "RDS forgets which logs a cluster exports", _cluster_log_exports),
+    _of("db-cluster-log-exports", "RDS does not return the logs that a cluster exports", _cluster_log_exports),
     _of(
         "db-instance-filter",
-        "RDS DescribeDBInstances ignores the filter dbi-resource-id: the wait for a deletion never ends",
+        "RDS DescribeDBInstances ignores the filter dbi-resource-id, so that a wait for a deletion never ends",
         _instance_by_resource_id,
     ),
-    _of("db-performance-insights-key", "RDS forgets the key of Performance Insights", _performance_insights_key),
-    _of("dynamodb-replica-key", "DynamoDB gives a replica the primary region's key instead of its own", _replica_keys),
-    _of("ecs-zone-rebalancing", "ECS forgets availabilityZoneRebalancing", _service_zone_rebalancing),
+    _of("db-performance-insights-key", "RDS does not return Performance Insights' KMS key", _performance_insights_key),
+    _of("dynamodb-replica-key", "DynamoDB gives a replica the primary region's KMS key", _replica_keys),
+    _of("ecs-zone-rebalancing", "ECS does not return availabilityZoneRebalancing", _service_zone_rebalancing),
     _of(
         "endpoint-groups",
-        "EC2 forgets security groups and private DNS of an interface endpoint",
+        "EC2 does not return the security groups and the private DNS of an interface endpoint",
         _endpoint_groups_and_dns,
     ),
-    _of("flow-log-attributes", "EC2 forgets role, interval and tags of a flow log", _flow_log_attributes),
+    _of("flow-log-attributes", "EC2 does not return a flow log's role, interval and tags", _flow_log_attributes),
     _of(
         "health-check-booleans",
         "Route 53 writes the booleans of a health check as `True`, which the SDK reads as false",
@@ -412,5 +413,5 @@ CORRECTIONS = (
     _of("managed-keys", "KMS has no AWS managed keys (alias/aws/...)", _managed_keys),
     _of("secret-replicas", "Secrets Manager CreateSecret ignores AddReplicaRegions", _secret_replicas_at_creation),
     _of("secret-replicas-removed", "Secrets Manager has no RemoveRegionsFromReplication", _secret_replicas_removed),
-    _of("zone-dnssec", "Route 53 has no GetDNSSEC, which deleting a zone asks", _zone_without_dnssec),
+    _of("zone-dnssec", "Route 53 has no GetDNSSEC, which the deletion of a zone calls", _zone_without_dnssec),
 )

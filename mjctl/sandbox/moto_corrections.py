@@ -1,4 +1,7 @@
-"""What moto does differently from AWS and the Terraform provider notices; see ministack_corrections for the rules."""
+"""Corrections of moto, where it differs from AWS in a way that the Terraform provider notices.
+
+The rules for corrections are in `ministack_corrections`.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +53,14 @@ def _services_elsewhere() -> None:
 _VERSION = "5.2.5"
 
 CORRECTIONS = (
-    Correction("scaling-target-tags", "moto", _VERSION, "Application Auto Scaling keeps no tags", _scaling_target_tags),
+    Correction(
+        "scaling-target-tags", "moto", _VERSION, "Application Auto Scaling does not store tags", _scaling_target_tags
+    ),
     Correction(
         "services-elsewhere",
         "moto",
         _VERSION,
-        "Application Auto Scaling wants the ECS service in moto, but it lives in ministack",
+        "Application Auto Scaling requires the ECS service in moto, but the service is in ministack",
         _services_elsewhere,
     ),
 )

@@ -1,6 +1,6 @@
-"""moto's state over restarts, which it does not keep itself: its objects of the services asked of it, pickled.
+"""Saves and loads the state of moto, which keeps its state in memory only. The file contains moto's pickled objects.
 
-Only this user can write the file (a private folder), and only the same release of moto reads it.
+The file is in a private folder, so that only this user can write it. Only the same release of moto reads it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,36 @@ from moto.core.base_backend import BaseBackend
 from mjctl.files import replacing
 from mjctl.sandbox import moto_corrections
 
-# By moto's own names; the same as emulators.MOTO_SERVICES.
+# The services of emulators.MOTO_SERVICES, by moto's names.
 SERVICES = ("applicationautoscaling", "cloudwatch", "ecr", "shield", "wafv2")
 
 logger = logging.getLogger("mjctl.sandbox.moto")
 
 
 class MotoState:
-    """`folder` holds one file, replaced as a whole at each save."""
+    """Saves and loads moto's state."""
 
     def __init__(self, folder: Path) -> None:
+        """Create the object without reading the file.
+
+        Args:
+            folder: The private folder of the file, which each save replaces atomically.
+        """
         self._file = folder / "moto.pickle"
         self._saved: bytes | None = None
 
     def load(self) -> bool:
-        """Put back what was saved, before the first request. Returns whether there was something to put back."""
+        """Load the saved state. Call this method before moto receives its first request.
+
+        Returns:
+            True if there was a state of the same release of moto.
+        """
         try:
             with self._file.open("rb") as stream:
-                # The version comes first, by itself: another release's objects may not even be read.
-                version = pickle.load(stream)  # noqa: S301 - see _Unpickler
+                # The version is pickled before the state, because reading the objects of another release may fail.
+                version = pickle.load(stream)  # noqa: S301 - only this user can write the file
                 if version != __version__:
-                    logger.warning("the state is moto %s's, this is %s: begun without it", version, __version__)
+                    logger.warning("the state was saved by moto %s, and moto %s cannot read it", version, __version__)
                     return False
                 kept: dict[str, Any] = _Unpickler(stream).load()
         except FileNotFoundError:
@@ -52,16 +61,17 @@ class MotoState:
         return True
 
     def save_if_changed(self) -> None:
-        """Save unless the state is the one that was saved last, or requests change it all the time just now."""
+        """Save the state if it has changed since the last save. Do nothing if a request changes it at this moment."""
         try:
             state = self._pickled()
         except RuntimeError:
-            # `changed size during iteration`: there will be a next time.
+            # A request changed a dictionary (`changed size during iteration`). The next call will save the state.
             return
         if state != self._saved:
             self._write(state)
 
     def save(self) -> None:
+        """Save the state."""
         self._write(self._pickled())
 
     def _write(self, state: bytes) -> None:
@@ -79,7 +89,10 @@ class MotoState:
 
 
 class _Pickler(pickle.Pickler):
-    """A lock becomes a new one; a backend of a service that is not kept, the one that the next process has."""
+    """Pickles a lock as a new lock.
+
+    A backend of another service is pickled as a reference to the next process's backend.
+    """
 
     def reducer_override(self, value: Any) -> Any:
         return (threading.RLock, ()) if isinstance(value, _RLOCK) else NotImplemented
@@ -91,7 +104,7 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    # Written by this module into a folder that no other user can write to.
+    # Unpickling is safe here: only this module writes the file, and no other user can write to its folder.
     def persistent_load(self, name: tuple[str, str, str]) -> Any:
         service, account, region = name
         return _backends(service)[account][region]
@@ -115,7 +128,7 @@ def _backends(service: Any) -> Any:
 
 
 def _by_account(service: str) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    backends: dict[str, dict[str, Any]] = {}
     for account, region, backend in list(_backends(service).iter_backends()):
-        found.setdefault(account, {})[region] = backend
-    return found
+        backends.setdefault(account, {})[region] = backend
+    return backends

@@ -1,6 +1,6 @@
-"""Run one emulator, corrected: `python -m mjctl.sandbox.serve ministack|moto PORT`.
+"""Runs an emulator with its corrections: `python -m mjctl.sandbox.serve ministack|moto PORT`.
 
-Settings are set before the emulator is imported, which is when it reads them.
+The settings are set before the emulator is imported, because the emulator reads them during the import.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
     )
     if state is not None:
         os.environ.update(
-            # It would remove containers of the user's Docker that it takes for its own.
+            # With access to Docker, ministack would remove containers of the user that look like its own.
             DOCKER_HOST=f"unix://{state / 'no-docker.sock'}",
             PERSIST_STATE="1",
             S3_DATA_DIR=str(state / "s3"),
@@ -52,7 +52,7 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
         app.app = AnswerOnce(app.app)
     from mjctl.local import emulator
 
-    # It would report every save, each second.
+    # Below WARNING, this logger writes a line for every save, that is, each second.
     logging.getLogger("persistence").setLevel(logging.WARNING)
     asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None))
 
@@ -89,13 +89,13 @@ def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, 
 
 
 def _detach(log: Path) -> None:
-    """Go on as a daemon that writes to `log`; the process that was started prints the daemon's pid and ends.
+    """Continue as a daemon that writes to `log`. The original process prints the daemon's pid and ends.
 
-    Whoever starts one need not collect it, and a Ctrl-C at their terminal does not reach it.
+    The process that started this program need not wait for the daemon, and Ctrl-C does not reach the daemon.
     """
     pid = os.fork()
     if pid:
-        print(pid, flush=True)  # noqa: T201 - read by mjctl.sandbox.daemon
+        print(pid, flush=True)  # noqa: T201 - mjctl.sandbox.daemon reads the pid
         os._exit(0)
     os.setsid()
     os.umask(0o077)
@@ -106,14 +106,15 @@ def _detach(log: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
+    """Run the emulator that `arguments` names until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="python -m mjctl.sandbox.serve")
     parser.add_argument("emulator", choices=("ministack", "moto"))
     parser.add_argument("port", type=int)
-    parser.add_argument("--account", default=ACCOUNT_ID, help="twelve digits")
-    parser.add_argument("--detach", type=Path, metavar="LOG", help="go on as a daemon that writes to this file")
-    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the key that callers must have")
-    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state here over restarts")
-    parser.add_argument("--uncorrected", action="store_true", help="as released; the tests compare the two")
+    parser.add_argument("--account", default=ACCOUNT_ID, help="the AWS account, twelve digits")
+    parser.add_argument("--detach", type=Path, metavar="LOG", help="run as a daemon that writes to this file")
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE", help="the access key that callers must use")
+    parser.add_argument("--state", type=Path, metavar="FOLDER", help="keep the state in this folder")
+    parser.add_argument("--uncorrected", action="store_true", help="run without corrections, for their tests")
     chosen = parser.parse_args(arguments)
     if chosen.detach:
         _detach(chosen.detach)

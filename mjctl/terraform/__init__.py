@@ -1,1 +1,1 @@
-"""Driving Terraform: the binary, its streams, signals, locks, saved plans and outputs."""
+"""Runs Terraform, and reads its streams, plans, states and outputs. Locks units and verifies saved plans."""

@@ -1,4 +1,4 @@
-"""What made Terraform fail, in one line: the first thing that a person has to read."""
+"""Finds the cause of a Terraform failure and describes it in a line, which an operator reads first."""
 
 from __future__ import annotations
 
@@ -8,42 +8,42 @@ from collections.abc import Iterable
 from mjctl.terraform.events import Diagnostic
 
 _LONGEST = 300
-# Provisioners show log lines behind a bar: `  | Traceback (most recent call last):`.
+# Provisioners print the lines of a log after a bar: `  | Traceback (most recent call last):`.
 _BAR = re.compile(r"^\s*(?:\|\s?)?")
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*(?:\|\s?)?\s+File "(?P<file>[^"]+)", line \d+')
-# The interpreter's own frames, and those of installed packages, do not say where the game's code went wrong.
+# Frames of the interpreter and of installed packages do not show where the game's code failed.
 _FOREIGN = re.compile(r"<frozen |/lib/python\d|/site-packages/")
 # `ValueError: text`, `game.errors.Broken: text`, or the class alone. A line of a frame is indented further.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?::\s.*)?$")
 _STARTED = re.compile(r"(?P<name>[\w-]+) did not start: [^;]+")
-# A local error ends with the place of the log that its last line is from.
+# An error of `python -m mjctl.local` ends with the path of the log, in parentheses.
 _LOG_PLACE = re.compile(r" \(/[^()]*\.log\)$")
 _PROVISIONER = "local-exec provisioner error"
 
 
 def cause(diagnostics: Iterable[Diagnostic]) -> str:
-    """Return the cause of a failure in one line; "" if nothing says more than the messages themselves.
+    """Return the cause of a failure in one line, or "" if the diagnostics have no better line than their messages.
 
-    A process that died has its exception in its log, and the log's end stands in the message of a provisioner. Its
-    exception is the cause; that the provisioner ended with an error is only what follows from it.
+    If a local process ended with an exception, the provisioner's message contains the end of the process's log. Then
+    the cause is that exception. The failure of the provisioner is only its consequence.
     """
-    errors = [found for found in diagnostics if found.severity == "error"]
-    for found in errors:
-        exception = _exception(found.detail)
+    errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
+    for error in errors:
+        exception = _exception(error.detail)
         if exception:
-            name = _started_name(found.detail)
+            name = _started_name(error.detail)
             return _bounded(f"{name}: {exception}" if name else exception)
-    for found in errors:
-        started = _STARTED.search(found.detail)
+    for error in errors:
+        started = _STARTED.search(error.detail)
         if started:
             return _bounded(started[0])
-    first = next((found for found in errors if _PROVISIONER not in found.summary), None)
+    first = next((error for error in errors if _PROVISIONER not in error.summary), None)
     return _bounded(first.summary) if first else ""
 
 
 def condensed(text: str) -> str:
-    """Leave out the frames of a traceback that are not the game's own code: the log has them."""
+    """Return the text without those frames of tracebacks that are not of the game's code. The log has all frames."""
     kept: list[str] = []
     skipping = False
     for line in text.splitlines():
@@ -58,28 +58,28 @@ def condensed(text: str) -> str:
 
 
 def _is_source_line(line: str) -> bool:
-    """A frame is followed by its source line, indented by four, and by a line of carets."""
+    """Return whether a line of a traceback is a source line, which is indented by four, or a line of carets."""
     return bool(re.match(r"^\s*(?:\|\s?)?    \S", line)) or bool(re.match(r"^\s*(?:\|\s?)?\s*[\^~]+\s*$", line))
 
 
 def _exception(text: str) -> str:
-    """Return the last exception of the last traceback in a text; "" where there is no traceback.
+    """Return the last exception of the last traceback in a text, or "" if the text has no traceback.
 
-    The text may begin within a traceback, for only the end of a log is shown.
+    The text may begin inside of a traceback, because it contains only the end of a log.
     """
-    inside, found = False, ""
+    inside, exception = False, ""
     for line in text.splitlines():
         bare = _BAR.sub("", line, count=1) if line.lstrip().startswith("|") else line
         if _TRACEBACK in bare or _FRAME.match(line):
             inside = True
         elif inside and bare[:1] not in ("", " ", "\t") and _EXCEPTION.match(bare.strip()):
-            inside, found = False, _LOG_PLACE.sub("", bare.strip())
-    return found
+            inside, exception = False, _LOG_PLACE.sub("", bare.strip())
+    return exception
 
 
 def _started_name(text: str) -> str:
-    found = _STARTED.search(text)
-    return found["name"] if found else ""
+    started = _STARTED.search(text)
+    return started["name"] if started else ""
 
 
 def _bounded(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading what the stacks published."""
+"""Reads the contracts that the deployed stacks published."""
 
 from __future__ import annotations
 
@@ -16,42 +16,49 @@ from mjctl.terraform.stack import Stack
 def deployed_contracts(
     workspace: Workspace, environment: Environment, regions: Sequence[str] = ()
 ) -> dict[str, Contract]:
-    """The contract of each region asked for, in that order; `regions=()` means every deployed region.
+    """Return the contract of each selected region, in the given order.
+
+    Args:
+        workspace: The project.
+        environment: The environment.
+        regions: The selected regions. () selects every deployed region.
 
     Raises:
-        NotFoundError: a region that was named is not deployed, or none is.
-        UnreachableError, PermissionDeniedError: the states are remote, and were not answered for.
+        NotFoundError: a selected region is not deployed, or no region is deployed.
+        UnreachableError: the state bucket did not answer.
+        PermissionDeniedError: AWS refused access to the state bucket.
     """
     stacks = [Stack.of_unit(workspace, environment, name) for name in regions or environment.regions]
     with ThreadPoolExecutor(max_workers=environment.concurrency) as pool:
         exists = list(pool.map(Stack.exists, stacks))
-    there = [stack for stack, found in zip(stacks, exists, strict=True) if found]
-    missing = [stack.unit for stack in stacks if stack not in there]
-    if not there or (regions and missing):
+    deployed = [stack for stack, is_deployed in zip(stacks, exists, strict=True) if is_deployed]
+    missing = [stack.unit for stack in stacks if stack not in deployed]
+    if not deployed or (regions and missing):
         names = ", ".join(missing if regions else environment.regions)
         flags = " ".join(f"--region {name}" for name in (missing if regions else list(environment.regions)[:1]))
         raise NotFoundError(
             f"not deployed: {names}",
             where=f"environment {environment.name}",
-            hint=f"`mjctl deploy --env {environment.name} {flags}` brings it up",
+            hint=f"run `mjctl deploy --env {environment.name} {flags}`",
         )
-    published = {stack.unit: stack.outputs().get("contract") for stack in there}
-    found = {region: Contract.parse(contract) for region, contract in published.items() if contract is not None}
-    unpublished = [stack.unit for stack in there if stack.unit not in found]
-    if unpublished and (regions or not found):
+    published = {stack.unit: stack.outputs().get("contract") for stack in deployed}
+    contracts = {region: Contract.parse(contract) for region, contract in published.items() if contract is not None}
+    unpublished = [stack.unit for stack in deployed if stack.unit not in contracts]
+    if unpublished and (regions or not contracts):
         raise NotFoundError(
-            f"half deployed, without a contract yet: {', '.join(unpublished)}",
+            f"not completely deployed, so that no contract exists: {', '.join(unpublished)}",
             where=f"environment {environment.name}",
-            hint=f"finish it: `mjctl deploy --env {environment.name} --region {unpublished[0]}`",
+            hint=f"complete the deploy: `mjctl deploy --env {environment.name} --region {unpublished[0]}`",
         )
-    return found
+    return contracts
 
 
 def shared_contracts(workspace: Workspace, environment: Environment) -> dict[str, Any]:
-    """What the stacks publish that exist once: of `foundation` and `edge`, those that are deployed; {} on `local`.
+    """Return the outputs `contract` of the deployed units `foundation` and `edge`, by unit. {} for target `local`.
 
     Raises:
-        UnreachableError, PermissionDeniedError: as deployed_contracts.
+        UnreachableError: the state bucket did not answer.
+        PermissionDeniedError: AWS refused access to the state bucket.
     """
     if environment.target == "local":
         return {}

@@ -1,4 +1,4 @@
-"""What a saved plan would change, attribute by attribute, with every secret masked."""
+"""Reads the changed attributes of each resource from Terraform's plan JSON, and masks every secret."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ _ACTIONS = {
     ("forget",): "forget",
     ("delete", "create"): "replace",
     ("create", "delete"): "replace",
-    # A new object is made and the old one stays in the world.
+    # Terraform creates a new object, and no longer manages the old object, which continues to exist.
     ("create", "forget"): "forget",
 }
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-# What is longer is shown as one text: nothing in a plan that a person reads nests deeper.
+# A JSON text that nests deeper is shown as a whole and not part by part.
 _DEEPEST_JSON = 12
 
 
 def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
     """Return the changes in Terraform's plan JSON, without the resources that need no change.
 
-    A value is masked on both sides where the provider or a variable marks either as sensitive: a value that was a
-    secret before the change may still be one.
+    If the provider or a variable marks the old or the new value as sensitive, both values are masked. A value that was
+    a secret before the change may still be a secret.
     """
     return [
-        _change(found, action)
-        for found in shown.get("resource_changes", ())
-        if (action := _ACTIONS.get(tuple(found["change"]["actions"]))) is not None
+        _change(resource, action)
+        for resource in shown.get("resource_changes", ())
+        if (action := _ACTIONS.get(tuple(resource["change"]["actions"]))) is not None
     ]
 
 
 def with_details(changes: Sequence[Change], shown: Mapping[str, Any]) -> tuple[Change, ...]:
-    """Add to each change of Terraform's stream the attributes that plan JSON has of it.
+    """Add the attributes in the plan JSON `shown` to the changes that Terraform's stream reported.
 
-    The stream alone has moves and imports; plan JSON alone has attributes.
+    Only the stream reports moves and imports, and only the plan JSON has attributes.
     """
     known = {(change.address, change.action): change for change in planned_changes(shown)}
     return tuple(
@@ -54,20 +54,20 @@ def with_details(changes: Sequence[Change], shown: Mapping[str, Any]) -> tuple[C
     )
 
 
-def _change(found: Mapping[str, Any], action: str) -> Change:
+def _change(resource: Mapping[str, Any], action: str) -> Change:
     return Change(
-        found["address"],
+        resource["address"],
         action,
-        found.get("action_reason"),
-        found["type"],
-        _attributes(found["change"]),
-        tuple(map(_path, found["change"].get("replace_paths", ()))),
+        resource.get("action_reason"),
+        resource["type"],
+        _attributes(resource["change"]),
+        tuple(map(_path, resource["change"].get("replace_paths", ()))),
     )
 
 
 @dataclass(frozen=True)
 class _Secret:
-    """A value that must not be shown. It is kept only to see whether it changes."""
+    """Holds a value that must not be shown. The value is kept only to detect whether it changes."""
 
     value: Any = field(repr=False)
 
@@ -77,7 +77,8 @@ def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
     before = dict(_leaves(_masked(change.get("before"), marks)))
     after = dict(_leaves(_masked(change.get("after"), marks)))
     for path in _unknown(change.get("after_unknown")):
-        # While a whole value is unknown, its parts are too: they are one change, and not as many removals.
+        # The parts of an unknown value are unknown too. Report a change of the whole value, and no removal of each
+        # part.
         parts = [known for known in before if known.startswith((f"{path}.", f"{path}["))]
         for part in parts:
             del before[part]
@@ -93,7 +94,7 @@ def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
 
 
 def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
-    """Split a change of one JSON text into another, e.g. of a policy, into the parts that differ."""
+    """Split the change of a JSON text, e.g. of a policy, into the parts that differ."""
     old, new = _decoded(before), _decoded(after)
     if old is None or new is None or type(old) is not type(new):
         yield AttributeChange(path, _hidden(before), _hidden(after))
@@ -103,12 +104,12 @@ def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
     for part in differing:
         yield AttributeChange(part, olds.get(part), news.get(part))
     if not differing:
-        # The same document in another spelling.
+        # The two texts are the same JSON document and differ only in spaces or order.
         yield AttributeChange(path, before, after)
 
 
 def _decoded(value: Any) -> Any:
-    """A JSON object or list that stands in a text; None for anything else."""
+    """Return the JSON object or list that a text contains, or None for any other value."""
     if not isinstance(value, str) or not value.startswith(("{", "[")):
         return None
     try:
@@ -136,7 +137,7 @@ def _masked(value: Any, marks: Sequence[Any]) -> Any:
 
 
 def _masked_by(value: Any, sensitive: Any) -> Any:
-    """Mask `value` by `sensitive`, which has the same shape with True in the place of each secret."""
+    """Mask `value` by `sensitive`, which has the same shape as `value`, and True for each secret."""
     if value is None or isinstance(value, _Secret) or not _any_true(sensitive):
         return value
     if isinstance(value, dict) and isinstance(sensitive, dict):
@@ -144,7 +145,7 @@ def _masked_by(value: Any, sensitive: Any) -> Any:
     if isinstance(value, list) and isinstance(sensitive, list):
         marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
         return [_masked_by(inner, mark) for inner, mark in zip(value, marks, strict=False)]
-    # The whole is secret, or the value had another shape before the change: no part of it can be told apart.
+    # The whole value is secret, or its shape changed, so that no part of it is known to be public.
     return _Secret(value)
 
 
@@ -161,7 +162,7 @@ def _unknown(marks: Any) -> Iterator[str]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """`{"a": {"b": [1]}}` gives `("a.b[0]", 1)`; None gives nothing."""
+    """Yield the path and the value of each leaf: `{"a": {"b": [1]}}` yields `("a.b[0]", 1)`. None yields nothing."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, _joined(path, key))
@@ -176,7 +177,7 @@ def _joined(path: str, key: object) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     if not _PLAIN_KEY.fullmatch(str(key)):
-        # As JSON, so that no key can break a line or hide what follows it.
+        # JSON escapes line breaks and quotes, so that a key cannot hide the rest of the path.
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else str(key)
 

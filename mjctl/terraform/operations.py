@@ -1,4 +1,4 @@
-"""What is done to a stack: init, plan, apply, destroy, output, unlock."""
+"""The operations on a stack: init, plan, apply, show and unlock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,14 @@ _CHANGES = 2
 
 @dataclass(frozen=True)
 class PlanResult:
-    """`changes` is empty when the world is as wanted; `saved` is the sealed file to apply."""
+    """Holds the result of a plan.
+
+    Attributes:
+        changes: The planned changes. Empty if the actual state is the desired state.
+        summary: The number of resources to create, update and delete.
+        saved: The sealed plan file to apply.
+        pending: True if Terraform reports anything to apply, e.g. a changed output.
+    """
 
     changes: tuple[Change, ...]
     summary: ChangeSummary
@@ -30,20 +37,25 @@ class PlanResult:
 
 
 def own_plan(stack: Stack) -> SavedPlan:
-    """Return the plan file that is used unless the caller names another."""
+    """Return the stack's default plan file."""
     return SavedPlan(stack.terraform_dir / "plan.tfplan")
 
 
 async def init(runner: Runner, stack: Stack) -> bool:
-    """Initialise the stack's data folder unless that was done already for this code, backend and engine.
+    """Initialise the stack's data folder, unless it was initialised for the same code, backend and engine.
 
-    Returns whether Terraform was run.
+    Returns:
+        True if Terraform was run.
+
+    Raises:
+        TerraformError: `terraform init` failed.
+        Interrupted: the run was cancelled.
     """
     stamp = stack.terraform_dir / "init.stamp"
     wanted = hashlib.sha256(
         "\0".join([stack.source_digest(), json.dumps(stack.backend_config), runner.engine.version]).encode()
     ).hexdigest()
-    # The note of the chosen providers lies with the code, and every release has a copy of its own.
+    # .terraform.lock.hcl is next to the code, and each release has its own copy of the code, which may lack that file.
     chosen = stack.lock_file.is_file() or not (stack.data_dir / "providers").is_dir()
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and stack.data_dir.is_dir() and chosen:
         return False
@@ -57,7 +69,7 @@ async def init(runner: Runner, stack: Stack) -> bool:
 
 
 async def move_state(runner: Runner, stack: Stack) -> None:
-    """Initialise the stack and copy the state from the backend that its data folder knows into the present one."""
+    """Initialise the stack for its present backend, and copy the state from the backend of its data folder."""
     options = {"input": False, "no_color": _flag(), "migrate_state": _flag(), "force_copy": _flag()}
     await runner.run(stack, "init", options={**options, "backend_config": stack.backend_config})
 
@@ -71,10 +83,21 @@ async def plan(
     destroy: bool = False,
     saved: SavedPlan | None = None,
 ) -> PlanResult:
-    """Plan the stack with `variables` and seal the plan file; `saved` names another one than the stack's own.
+    """Plan the stack and seal the plan file.
+
+    Args:
+        runner: Runs Terraform.
+        stack: The stack.
+        variables: The values of the stack's variables.
+        on_event: Called with each message of Terraform.
+        destroy: Plan to destroy all resources.
+        saved: The plan file to write, by default `own_plan`.
 
     Raises:
-        TerraformError, LockedError, Interrupted: see Runner.run.
+        TerraformError: Terraform failed.
+        LockedError: another run holds the state's lock.
+        PermissionDeniedError: AWS refused Terraform's credentials.
+        Interrupted: the run was cancelled.
     """
     write_private(stack.variables_file, json.dumps(variables, indent=2, sort_keys=True))
     saved = saved or own_plan(stack)
@@ -107,11 +130,14 @@ async def plan(
 
 
 async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEvent) -> ChangeSummary:
-    """Verify the saved plan, apply it, remove it.
+    """Verify a saved plan, apply it and remove its file.
 
     Raises:
-        ConflictError: the plan does not fit any more; nothing was changed.
-        TerraformError, LockedError, Interrupted: see Runner.run.
+        ConflictError: the plan is stale or belongs to something else. Nothing was changed.
+        TerraformError: Terraform failed.
+        LockedError: another run holds the state's lock.
+        PermissionDeniedError: AWS refused Terraform's credentials.
+        Interrupted: the run was cancelled.
     """
     saved.verify(stack)
     try:
@@ -125,9 +151,9 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
     except TerraformError as error:
         if "Saved plan is stale" in error.what:
             raise ConflictError(
-                "the saved plan is stale: the state has moved since",
+                "the saved plan is stale: the state has changed since the plan was made",
                 where=stack.where,
-                hint="make a new plan: `mjctl plan --region REGION --out DIR`, or deploy without a saved one",
+                hint="make a new plan (`mjctl plan --region REGION --out DIR`), or deploy without a saved plan",
             ) from None
         raise
     finally:
@@ -137,22 +163,25 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
 
 
 async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]:
-    """A saved plan as Terraform's plan JSON. It holds secrets in clear: see mjctl.terraform.details."""
+    """Return a saved plan as Terraform's plan JSON.
+
+    It contains unmasked secrets, which mjctl.terraform.details masks.
+    """
     outcome = await runner.run(stack, "show", str(saved.path), options={"json": _flag()})
     shown: dict[str, Any] = json.loads(outcome.stdout)
     return shown
 
 
 async def force_unlock(runner: Runner, stack: Stack, lock_id: str) -> None:
-    """Remove a state lock whose holder is gone.
+    """Remove the lock of the state, which an ended run has left.
 
     Raises:
-        LockedError: the holder is alive, or the id is another one.
+        LockedError: the run that holds the lock still works, or the lock has another id.
     """
     try:
         await runner.run(stack, "force-unlock", lock_id, options={"force": _flag()})
     except TerraformError as error:
-        raise LockedError("the lock was not removed", where=stack.where, hint=error.what) from None
+        raise LockedError("Terraform did not remove the state's lock", where=stack.where, hint=error.what) from None
 
 
 def _flag() -> Any:

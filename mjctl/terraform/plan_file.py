@@ -1,8 +1,9 @@
-"""Saved plans, bound to what they were made for.
+"""Saved plans and their seals.
 
-Terraform's own plan file knows its state but not its region: applied under another region's data folder it changes the
-first region's state. So each plan has a seal beside it, checked before apply. A plan holds variables in clear, so it
-lies in a private folder and is removed once used.
+A plan file of Terraform contains its state's identity, but not its region. Applied in the data folder of another
+region, it would change the state of the first region. So mjctl writes a seal next to each plan file and checks the seal
+before the apply. A plan file contains unencrypted variables, so it is in a private folder and is removed after the
+apply.
 """
 
 from __future__ import annotations
@@ -20,14 +21,32 @@ from mjctl.terraform.stack import Stack
 
 @dataclass(frozen=True)
 class Binding:
-    """What a plan is bound to beside its stack and its account: the release."""
+    """Names the release to which a plan is bound, in addition to its stack and account.
+
+    Attributes:
+        revision: The revision of the release; "" for a plan without a release.
+    """
 
     revision: str = ""
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What a plan was made for. `serial` is the state's; `source` digests HCL and YAML, `plan` the plan file."""
+    """Records what a plan was made for.
+
+    Attributes:
+        environment: The environment.
+        stack: The stack.
+        region: The unit.
+        account: The AWS account, or `local`.
+        revision: The revision of the release.
+        lineage: The lineage of the state, or None if there was no state.
+        serial: The serial of the state, or None if there was no state.
+        source: The digest of the Terraform code.
+        variables: The digest of the file of variables.
+        plan: The digest of the plan file.
+        made_at: The time of the plan in seconds since 1970.
+    """
 
     environment: str
     stack: str
@@ -44,43 +63,50 @@ class Seal:
 
 @dataclass(frozen=True)
 class SavedPlan:
-    """A plan file and its seal beside it."""
+    """Names a plan file, and writes and checks its seal.
+
+    Attributes:
+        path: The plan file.
+        binding: The release to which the plan is bound.
+    """
 
     path: Path
     binding: Binding = Binding()
 
     @property
     def seal_path(self) -> Path:
+        """Return the file of the seal, next to the plan file."""
         return self.path.with_suffix(".seal.json")
 
     def seal(self, stack: Stack) -> None:
-        """Bind the file just written to its stack and to the state as it is now."""
+        """Write the seal of a new plan file, with the stack and the present state."""
         self.path.chmod(0o600)
         write_private(self.seal_path, json.dumps(asdict(self._seal_of(stack, time.time()))))
 
     def verify(self, stack: Stack) -> None:
-        """Check that the plan still fits.
+        """Check that the plan can be applied to `stack` now.
 
         Raises:
-            ConflictError: it was made for something else, or state, code or file have changed since.
+            ConflictError: the plan was made for something else, or the state, the code or the file have changed since.
         """
         try:
-            made = Seal(**json.loads(self.seal_path.read_text(encoding="utf-8")))
-            now = self._seal_of(stack, made.made_at)
+            sealed = Seal(**json.loads(self.seal_path.read_text(encoding="utf-8")))
+            now = self._seal_of(stack, sealed.made_at)
         except (OSError, ValueError, TypeError) as error:
             raise ConflictError(
                 f"the saved plan cannot be verified: {type(error).__name__}", where=str(self.path), hint=_AGAIN
             ) from None
         for name, reason in _REASONS.items():
-            if getattr(made, name) != getattr(now, name):
+            if getattr(sealed, name) != getattr(now, name):
                 raise ConflictError(
-                    f"the saved plan does not fit: {reason} "
-                    f"(made for {_short(getattr(made, name))}, now {_short(getattr(now, name))})",
+                    f"the saved plan cannot be applied: {reason} "
+                    f"(planned with {_short(getattr(sealed, name))}, now {_short(getattr(now, name))})",
                     where=f"{stack.where}, {self.path}",
                     hint=_AGAIN,
                 )
 
     def remove(self) -> None:
+        """Remove the plan file and its seal, if they exist."""
         self.path.unlink(missing_ok=True)
         self.seal_path.unlink(missing_ok=True)
 
@@ -101,23 +127,23 @@ class SavedPlan:
         )
 
 
-_AGAIN = "make a new plan: `mjctl plan --region REGION --out DIR`, or deploy without a saved one"
+_AGAIN = "make a new plan (`mjctl plan --region REGION --out DIR`), or deploy without a saved plan"
 _REASONS = {
-    "environment": "it is of another environment",
-    "stack": "it is of another stack",
-    "region": "it is of another region",
-    "account": "it is of another account",
-    "revision": "the game's code, the Terraform code or the environment's file has changed since",
-    "lineage": "the state was replaced by another one",
-    "serial": "the state has moved since",
-    "source": "the Terraform code has changed since",
-    "variables": "the variables have changed since",
-    "plan": "the file has changed since",
+    "environment": "it was made for another environment",
+    "stack": "it was made for another stack",
+    "region": "it was made for another region",
+    "account": "it was made for another account",
+    "revision": "game code, Terraform code or the environment's file has changed since the plan",
+    "lineage": "another state has replaced the state since the plan",
+    "serial": "the state has changed since the plan",
+    "source": "the Terraform code has changed since the plan",
+    "variables": "the variables have changed since the plan",
+    "plan": "the plan file has changed since the plan was made",
 }
 
 
 def _digest(path: Path) -> str:
-    """SHA-256 of a file; a missing one has none, so it equals no digest that was ever made."""
+    """Return the SHA-256 of a file, or `missing`, which equals no digest, if the file does not exist."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
 
 

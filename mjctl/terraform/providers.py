@@ -1,6 +1,6 @@
-"""Where Terraform gets its providers: a mirror on this machine where there is one, else the registry.
+"""Chooses the source of Terraform's providers: a mirror on this machine if there is a mirror, else the registry.
 
-A person's own settings always win: TF_CLI_CONFIG_FILE, ~/.terraformrc, TF_PLUGIN_CACHE_DIR.
+The user's own settings take precedence: TF_CLI_CONFIG_FILE, ~/.terraformrc, TF_PLUGIN_CACHE_DIR.
 """
 
 from __future__ import annotations
@@ -14,26 +14,29 @@ from mjctl.models.account import expanded
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _OWN_FILE = Path("~/.terraformrc")
-# Places in which machine images keep a mirror, beside those that Terraform itself looks into.
+# Machine images keep a provider mirror in folders below these. Terraform itself does not search them.
 _PREFIXES = ("/opt", "/usr/local/share", "/usr/share", "~/.terraform.d", "~/.local/share")
 
 
 def find_mirror() -> Path | None:
-    """Root of a file system mirror that holds the AWS provider: $TF_PLUGIN_MIRROR, else well-known places."""
+    """Return the root of a file-system mirror with the AWS provider: $TF_PLUGIN_MIRROR, or else a well-known folder.
+
+    Return None if there is no mirror.
+    """
     named = os.environ.get("TF_PLUGIN_MIRROR")
     if named:
         return Path(named)
     for prefix in _PREFIXES:
         for pattern in (_PROVIDER, f"*/{_PROVIDER}", f"*/*/{_PROVIDER}"):
-            for found in sorted(expanded(prefix).glob(pattern)):
-                return found.parents[len(Path(_PROVIDER).parts) - 1]
+            for provider in sorted(expanded(prefix).glob(pattern)):
+                return provider.parents[len(Path(_PROVIDER).parts) - 1]
     return None
 
 
 def cli_configuration(mirror: Path | None) -> str:
-    """Text of a Terraform CLI configuration that installs the AWS provider from `mirror` alone, or from the registry.
+    """Return a Terraform CLI configuration that installs the AWS provider only from `mirror`, or from the registry.
 
-    Terraform asks a mirror and the registry alike; where a mirror is kept there is often no way to the registry.
+    Terraform would ask the registry too. But a machine with a mirror often has no access to the registry.
     """
     if mirror is None:
         return "provider_installation {\n  direct {}\n}\n"
@@ -45,7 +48,12 @@ def cli_configuration(mirror: Path | None) -> str:
 
 
 def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Variables that a Terraform process needs beside `environment`; a provider is kept once, in `home`."""
+    """Return the variables that a Terraform process needs in addition to `environment`.
+
+    Args:
+        environment: The variables that the process receives from the shell.
+        home: The folder in which a single copy of each provider is kept for all units.
+    """
     variables = {}
     own = "TF_CLI_CONFIG_FILE" in environment or expanded(_OWN_FILE).is_file()
     if not own and (mirror := find_mirror()) is not None:
@@ -57,6 +65,6 @@ def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, 
     if not own and "TF_PLUGIN_CACHE_DIR" not in environment:
         cache = home / "providers"
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without the second, Terraform uses the cache only for providers that the code's lock file names.
+        # Without the second variable, Terraform uses the cache only for providers in the code's lock file.
         variables |= {"TF_PLUGIN_CACHE_DIR": str(cache), "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1"}
     return variables

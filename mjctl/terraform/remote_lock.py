@@ -1,7 +1,8 @@
-"""A unit's lock in the state bucket: one run at a time, on whichever machine it is.
+"""The lock of a unit in the state bucket, which excludes runs on all machines.
 
-An object that only one can create. Its holder renews it; one that was not renewed for two minutes belongs to a run that
-died, and the next takes it over. Terraform's own lock of the state is another, held while Terraform runs.
+The lock is an object, which S3 lets only a single run create. The holder renews the object every 30 seconds. If the
+object was not renewed for two minutes, the holder has died, and the next run takes the lock over. Terraform's own lock
+of the state is another object, which exists only while Terraform runs.
 """
 
 from __future__ import annotations
@@ -20,12 +21,16 @@ from mjctl.models.errors import MjctlError
 
 RENEWED_EVERY_SECONDS = 30.0
 DEAD_AFTER_SECONDS = 120.0
-# Somebody else was quicker; ConditionalRequestConflict: at the same moment.
+# S3's answers to a conditional write if another run wrote the object before, or at the same moment.
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
 class HeldElsewhere(Exception):
-    """Somebody holds the lock; `holder` is what they said of themselves."""
+    """Reports that another run holds the lock.
+
+    Attributes:
+        holder: The note of that run: purpose, user, host and others.
+    """
 
     def __init__(self, holder: dict[str, Any]) -> None:
         super().__init__()
@@ -33,25 +38,32 @@ class HeldElsewhere(Exception):
 
 
 class RemoteLock:
-    """`key` is the object's.
+    """Holds the lock of a unit in the state bucket.
 
-    Raises:
-        As Account.explain, where the bucket does not answer or refuses.
+    Every method raises UnreachableError if the bucket does not answer, PermissionDeniedError if AWS refuses access, and
+    NotFoundError if the bucket does not exist.
     """
 
     def __init__(self, account: Account, key: str) -> None:
+        """Create the lock without a request to AWS.
+
+        Args:
+            account: The account with the state bucket.
+            key: The key of the lock's object.
+        """
         self._account = account
         self._key = key
 
     @contextmanager
     def held(self, note: Mapping[str, object], on_lost: Callable[[], None] | None = None) -> Iterator[None]:
-        """Hold the lock, with `note` for others to read.
+        """Hold the lock during the block.
 
         Args:
-            on_lost: Called, in another thread, once another run has taken the lock over.
+            note: Facts about this run that other runs report.
+            on_lost: Called in another thread if another run has taken the lock over.
 
         Raises:
-            HeldElsewhere: somebody else does.
+            HeldElsewhere: another run holds the lock.
         """
         body = json.dumps({**note, "lock": secrets.token_hex(8)}).encode()
         etag = self._take(body)
@@ -64,12 +76,20 @@ class RemoteLock:
             self._release(body)
 
     def holder(self) -> dict[str, Any] | None:
-        """Who holds the lock now; None when nobody does, or one that has died."""
-        found = self._read()
-        return None if found is None or found.age_seconds > DEAD_AFTER_SECONDS else found.note
+        """Return the note of the run that holds the lock, or None if the lock is free or its holder has died."""
+        stored = self._read()
+        return None if stored is None or stored.age_seconds > DEAD_AFTER_SECONDS else stored.note
 
     def write(self, body: bytes, **condition: str) -> str | None:
-        """Write the object if `condition` (IfMatch or IfNoneMatch) holds; its ETag, None when it does not."""
+        """Write the lock's object if a condition is true.
+
+        Args:
+            body: The content of the object.
+            condition: `IfMatch` or `IfNoneMatch`, as S3 defines them.
+
+        Returns:
+            The new ETag of the object, or None if the condition is false.
+        """
         try:
             done = self._account.client("s3").put_object(
                 Bucket=self._account.bucket, Key=self._key, Body=body, **condition
@@ -84,38 +104,49 @@ class RemoteLock:
         etag = self.write(body, IfNoneMatch="*")
         if etag is not None:
             return etag
-        found = self._read()
-        if found is None:
+        stored = self._read()
+        if stored is None:
             etag = self.write(body, IfNoneMatch="*")
-        elif found.content == body:
-            # The answer to the first write was lost, and the client has sent it again.
-            etag = found.etag
-        elif found.age_seconds > DEAD_AFTER_SECONDS:
-            etag = self.write(body, IfMatch=found.etag)
+        elif stored.content == body:
+            # The object is this run's: S3's answer to the first write was lost, and the client repeated the write.
+            etag = stored.etag
+        elif stored.age_seconds > DEAD_AFTER_SECONDS:
+            etag = self.write(body, IfMatch=stored.etag)
         if etag is None:
-            raise HeldElsewhere(found.note if found else {})
+            raise HeldElsewhere(stored.note if stored else {})
         return etag
 
     def _release(self, body: bytes) -> None:
-        """Remove the lock if it is still this run's; what the bucket refuses now expires by itself."""
+        """Remove the lock if this run still holds it.
+
+        If the bucket does not answer, the lock expires in two minutes.
+        """
         try:
-            found = self._account.read(self._key)
-            if found is not None and found[0] == body:
+            stored = self._account.read(self._key)
+            if stored is not None and stored[0] == body:
                 self._account.client("s3").delete_object(Bucket=self._account.bucket, Key=self._key)
         except Exception as error:
-            # A network that is down now must not hide how the run ended. Any other fault is raised.
+            # A failed network must not hide the result of the run. `explain` raises any error that is not of AWS.
             self._account.explain(error, self._where)
 
     def renewed(self, body: bytes, etag: str) -> str | None:
-        """Write the lock again. Returns: its ETag; None if another run holds it."""
+        """Write the lock's object again, with a new time.
+
+        Args:
+            body: The content of the object.
+            etag: The ETag of this run's last write.
+
+        Returns:
+            The new ETag, or None if another run holds the lock.
+        """
         now = self.write(body, IfMatch=etag)
         if now is not None:
             return now
-        # The answer to a renewal can be lost. The client then sends it again, and is refused for its own first write.
-        found = self._read()
-        return found.etag if found is not None and found.content == body else None
+        # S3's answer to a renewal can be lost. The client then repeats it, and S3 refuses because of the first write.
+        stored = self._read()
+        return stored.etag if stored is not None and stored.content == body else None
 
-    def _read(self) -> _Found | None:
+    def _read(self) -> _StoredLock | None:
         try:
             answer = self._account.client("s3").get_object(Bucket=self._account.bucket, Key=self._key)
             content = answer["Body"].read()
@@ -123,15 +154,15 @@ class RemoteLock:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise self._account.explain(error, self._where) from error
-        return _Found(content, answer)
+        return _StoredLock(content, answer)
 
     @property
     def _where(self) -> str:
         return f"s3://{self._account.bucket}/{self._key}"
 
 
-class _Found:
-    """The lock as it lies there. Its age is told by the bucket's clock alone."""
+class _StoredLock:
+    """Describes the lock's object in the bucket. Its age is computed with S3's clock only."""
 
     def __init__(self, content: bytes, answer: Mapping[str, Any]) -> None:
         self.content = content
@@ -146,7 +177,10 @@ class _Found:
 
 
 class _Renewal(threading.Thread):
-    """Renews a lock until it is stopped. A lost one is not taken back: Terraform's own still guards the state."""
+    """Renews a lock until it is stopped.
+
+    It does not recover a lost lock, but Terraform's lock still protects the state.
+    """
 
     def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:
         super().__init__(name="lock-renewal", daemon=True)
@@ -161,11 +195,12 @@ class _Renewal(threading.Thread):
             try:
                 self._etag = self._lock.renewed(self._body, self._etag)
             except MjctlError:
-                # The network may come back before the lock counts as dead.
+                # The network may work again before the lock expires.
                 continue
         if self._etag is None and self._on_lost is not None:
             self._on_lost()
 
     def stop(self) -> None:
+        """Stop the renewals and wait for the end of the thread."""
         self._stopped.set()
         self.join()

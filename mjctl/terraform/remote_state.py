@@ -1,4 +1,4 @@
-"""A state in the account's state bucket, read without Terraform: no init, no provider, one request."""
+"""Reads a Terraform state from the state bucket with a single request, without running Terraform."""
 
 from __future__ import annotations
 
@@ -8,23 +8,29 @@ from typing import Any
 
 from mjctl.clients.account import Account
 
-# What was read last, by account and key, with its ETag: a state that has not changed is not sent again.
+# The last content of each state with its ETag. S3 does not send a state again if its ETag has not changed.
 _seen: dict[RemoteState, tuple[str, bytes]] = {}
 
 
 @dataclass(frozen=True)
 class RemoteState:
-    """`key` is the object's; a lock is an object beside it."""
+    """Names a state in the state bucket.
+
+    Attributes:
+        account: The account with the state bucket.
+        key: The key of the state's object. Terraform's lock of the state is the object `KEY.tflock`.
+    """
 
     account: Account
     key: str
 
     def backend_config(self) -> dict[str, str]:
-        """Settings of the S3 backend that the stacks leave open.
+        """Return the settings of the S3 backend that the Terraform code does not contain.
 
         Raises:
-            NotFoundError: there is no state bucket yet.
-            As Account.check_identity.
+            NotFoundError: there is no state bucket.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         settings = {
             "bucket": self.account.bucket,
@@ -35,38 +41,42 @@ class RemoteState:
         return {**settings, "use_path_style": "true"} if self.account.emulated else settings
 
     def read(self) -> bytes:
-        """The state as it is now, b"" where there is none.
+        """Return the present state as JSON, or b"" if there is no state.
 
         Raises:
-            As Account.read.
+            NotFoundError: there is no state bucket.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         etag, before = _seen.get(self, (None, b""))
-        found = self.account.read(self.key, etag)
-        if found is None:
+        stored = self.account.read(self.key, etag)
+        if stored is None:
             _seen.pop(self, None)
             return b""
-        content, now = found
+        content, now = stored
         if now == etag:
             return before
         _seen[self] = (now, content)
         return content
 
     def lock(self) -> dict[str, Any] | None:
-        """Terraform's note of who holds the state (ID, Who, Operation, Created); None when nobody does."""
-        found = self.account.read(self._lock_key)
-        if found is None:
+        """Return Terraform's note about its lock's holder (ID, Who, Operation, Created), or None without a lock."""
+        stored = self.account.read(self._lock_key)
+        if stored is None:
             return None
         try:
-            note = json.loads(found[0])
+            note = json.loads(stored[0])
         except ValueError:
             return {}
         return note if isinstance(note, dict) else {}
 
     def remove_lock(self) -> None:
-        """Remove Terraform's lock, whoever holds it.
+        """Remove Terraform's lock of the state, also if a run holds it.
 
         Raises:
-            As Account.read.
+            NotFoundError: there is no state bucket.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
         """
         try:
             self.account.client("s3").delete_object(Bucket=self.account.bucket, Key=self._lock_key)

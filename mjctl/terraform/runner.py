@@ -1,7 +1,7 @@
-"""Running Terraform: command lines from python-terraform; streams, signals and exit codes are handled here.
+"""Runs Terraform, reads its streams, forwards interrupts and interprets its exit codes.
 
-python-terraform's own way of running buffers all output, cannot be interrupted cleanly and logs what it is given, so
-only its command building is used.
+Only the command lines come from python-terraform. Its function that runs a command buffers all output, cannot be
+interrupted cleanly and logs its arguments.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, 
 from mjctl.terraform.providers import provider_variables
 from mjctl.terraform.stack import Stack
 
-# A message with a whole plan's outputs is far larger than asyncio's own limit of 64 KiB.
+# A message with the outputs of a whole plan is far larger than asyncio's default limit of 64 KiB.
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
-# A caller's own settings would change what a command line says, so they are not passed on.
+# Terraform does not receive these variables of the shell, because they would change the meaning of a command line.
 _DROPPED = (
     "TF_CLI_ARGS",
     "TF_VAR_",
@@ -39,7 +39,7 @@ _DROPPED = (
     "TF_STATE",
     "TF_REATTACH_PROVIDERS",
 )
-# What says where providers come from.
+# These variables choose the source of the providers.
 _OF_PROVIDERS = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_", "TF_REGISTRY_")
 
 OnEvent = Callable[[Event], None]
@@ -47,7 +47,15 @@ OnEvent = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class TerraformRun:
-    """How one Terraform command ended. `code` is Terraform's own exit code."""
+    """Holds the result of a Terraform command.
+
+    Attributes:
+        code: Terraform's exit code.
+        stdout: The output that is not part of the JSON stream.
+        diagnostics: The errors and warnings.
+        summaries: The counts of resources.
+        seconds: The duration.
+    """
 
     code: int
     stdout: str = ""
@@ -56,23 +64,33 @@ class TerraformRun:
     seconds: float = 0.0
 
     def summary(self, operation: str) -> ChangeSummary | None:
-        return next((found for found in self.summaries if found.operation == operation), None)
+        """Return the counts of `operation`, or None if Terraform did not send them."""
+        return next((summary for summary in self.summaries if summary.operation == operation), None)
 
 
 @dataclass
 class Cancellation:
-    """Set once, when the person (or CI) asks to stop; every running Terraform is then told, once."""
+    """Holds the request to stop the run, by Ctrl-C or by CI.
+
+    Each running Terraform then receives a single interrupt.
+    """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def requested(self) -> bool:
+        """Return whether the run must stop."""
         return self.event.is_set()
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs commands of one engine on stacks; each call is one process in a session of its own."""
+    """Runs Terraform commands on stacks. Each call starts a process in its own session.
+
+    Attributes:
+        engine: The Terraform to run.
+        cancellation: The request to stop, which all calls share.
+    """
 
     engine: Engine
     cancellation: Cancellation
@@ -88,17 +106,22 @@ class Runner:
     ) -> TerraformRun:
         """Run `terraform <command>` in the stack's source folder.
 
-        `options` are python-terraform's: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
-        With `on_event` stdout is read as the JSON view, line by line; without, it is returned whole.
+        Args:
+            stack: The stack.
+            command: The subcommand, e.g. `plan`.
+            arguments: The positional arguments.
+            options: Options in python-terraform's form: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
+            on_event: Called with each message of the JSON stream. Without it, the whole output is in `stdout`.
+            good_codes: The exit codes of success.
 
         Raises:
             LockedError: another run holds the state's lock.
-            PermissionDeniedError: AWS did not accept Terraform's credentials.
-            TerraformError: any other code than `good_codes`.
-            Interrupted: the run was cancelled; Terraform has saved its state and released its lock.
+            PermissionDeniedError: AWS refused Terraform's credentials.
+            TerraformError: Terraform ended with a code that is not in `good_codes`.
+            Interrupted: the run was cancelled. Terraform has saved its state and released its lock.
         """
         if self.cancellation.requested:
-            raise Interrupted("stopped before it began", where=stack.where)
+            raise Interrupted("stopped before the start of Terraform", where=stack.where)
         argv = self.command_line(stack, command, *arguments, options=options or {})
         started = time.monotonic()
         with explained_disk_errors(str(stack.log_file)), append_private(stack.log_file) as log:
@@ -112,6 +135,7 @@ class Runner:
         raise _failure(stack, command, outcome, self.cancellation.requested)
 
     def command_line(self, stack: Stack, command: str, *arguments: str, options: Mapping[str, Any]) -> list[str]:
+        """Return the program and all arguments of a Terraform command. The parameters are those of `run`."""
         from python_terraform import Terraform
 
         builder = Terraform(working_dir=str(stack.source_dir), terraform_bin_path="terraform")
@@ -129,7 +153,7 @@ class Runner:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT_BYTES,
-            # Ctrl-C goes to the whole foreground group: Terraform must hear of it once, from here, not twice.
+            # Ctrl-C sends SIGINT to the whole foreground group. Terraform must receive it once, from this process.
             start_new_session=True,
             umask=0o077,
         )
@@ -158,16 +182,19 @@ class Runner:
 
 
 def _interrupt(process: asyncio.subprocess.Process) -> None:
-    """One SIGINT: finish what runs, save the state, release the lock. A second would make Terraform drop all that."""
+    """Send SIGINT, so that Terraform finishes its operations, saves the state and releases the lock.
+
+    A second SIGINT would make Terraform stop at once, without these steps.
+    """
     if process.returncode is None:
         process.send_signal(signal.SIGINT)
 
 
 def child_environment(stack: Stack) -> dict[str, str]:
-    """The environment of a Terraform process: the caller's, less what would change the meaning of a command.
+    """Return the environment of a Terraform process: the shell's, without variables that change a command's meaning.
 
-    A local region uses nothing of the shell's own settings for Terraform and AWS, and no proxy. An emulated account
-    keeps only the settings by which Terraform gets the AWS provider, and the proxies.
+    For a local region, Terraform does not receive the shell's settings of Terraform, AWS and proxies. For an emulated
+    account, it receives the proxies and the settings that choose the source of the AWS provider.
     """
     account = stack.account
     kept = {name: value for name, value in os.environ.items() if _is_kept(name, account)}
@@ -188,7 +215,7 @@ def child_environment(stack: Stack) -> dict[str, str]:
 
 
 def _is_kept(name: str, account: Account | None) -> bool:
-    """Whether Terraform gets a variable of the shell. `account` is None for a local region."""
+    """Return whether Terraform receives the shell's variable `name`. `account` is None for a local region."""
     if account is None:
         return not (name.startswith(("AWS_", "TF_")) or name.upper().endswith("_PROXY"))
     if account.emulated:
@@ -197,7 +224,7 @@ def _is_kept(name: str, account: Account | None) -> bool:
 
 
 class _Collected:
-    """What one process has said so far, copied to the log as it comes."""
+    """Collects the output of a Terraform process, and copies it to the log at once."""
 
     def __init__(self, log: IO[str], on_event: OnEvent | None) -> None:
         self._log = log
@@ -207,6 +234,7 @@ class _Collected:
         self.summaries: list[ChangeSummary] = []
 
     def stdout(self, line: str) -> None:
+        """Process a line of the standard output."""
         if self._on_event is None:
             self.lines.append(line)
             return
@@ -216,6 +244,7 @@ class _Collected:
             self._take(event)
 
     def stderr(self, line: str) -> None:
+        """Process a line of the standard error."""
         self._log.write(line)
         if line.strip():
             self._take(PlainText(line.rstrip()))
@@ -232,7 +261,7 @@ class _Collected:
 
 
 async def _drain(stream: asyncio.StreamReader | None, take: Callable[[str], None]) -> None:
-    assert stream is not None  # noqa: S101 - both are pipes
+    assert stream is not None  # noqa: S101 - stdout and stderr are pipes
     while line := await stream.readline():
         take(line.decode(errors="replace"))
 
@@ -240,19 +269,19 @@ async def _drain(stream: asyncio.StreamReader | None, take: Callable[[str], None
 def _failure(
     stack: Stack, command: str, outcome: TerraformRun, cancelled: bool
 ) -> Interrupted | LockedError | PermissionDeniedError | TerraformError:
-    errors = [found for found in outcome.diagnostics if found.severity == "error"]
-    text = condensed("\n".join(str(found) for found in errors)) or outcome.stdout.strip()[-4000:]
+    errors = [diagnostic for diagnostic in outcome.diagnostics if diagnostic.severity == "error"]
+    text = condensed("\n".join(map(str, errors))) or outcome.stdout.strip()[-4000:]
     if "Error acquiring the state lock" in text:
         return LockedError(
             f"another run holds the lock of the state\n{_lock_holder(text)}",
             where=stack.where,
-            hint="wait for it, or, when that process is gone, run `mjctl unlock --region " + stack.unit + "`",
+            hint=f"wait until that run ends; if it has died, run `mjctl unlock --region {stack.unit}`",
         )
     if cancelled:
-        return Interrupted(f"terraform {command} was stopped; its state is saved", where=stack.where)
+        return Interrupted(f"terraform {command} was stopped, and the state is saved", where=stack.where)
     if outcome.code < 0:
         name = signal.Signals(-outcome.code).name
-        text = f"terraform was killed by {name}: its state may be older than the world\n{text}"
+        text = f"terraform was killed by {name}: the state may lack its last changes\n{text}"
     reason = cause(errors)
     failed = f"terraform {command} failed: {reason}" if reason else f"terraform {command} failed"
     advice = terraform_advice(text) if stack.account is not None and not stack.account.emulated else None
@@ -270,7 +299,7 @@ def _failure(
 
 
 def _lock_holder(text: str) -> str:
-    """Who holds the lock, from Terraform's `Lock Info` block."""
+    """Return the lines about the holder of the lock in Terraform's `Lock Info` block."""
     wanted = ("ID:", "Who:", "Operation:", "Created:")
     lines = [" ".join(line.split()) for line in text.splitlines() if line.strip().startswith(wanted)]
     return "\n".join(f"  {line}" for line in lines)

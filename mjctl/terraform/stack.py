@@ -1,4 +1,4 @@
-"""One stack: a Terraform root, the state it writes, and the private folder in which both are worked on."""
+"""A stack of a unit: its Terraform code, its state, and its private folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ _APPLIED = "terraform/applied.tfvars.json"
 
 @dataclass(frozen=True)
 class StatePosition:
-    """`lineage` names a state, `serial` counts its writes; both None where there is no state."""
+    """Identifies a version of a state.
+
+    Attributes:
+        lineage: The id of the state, or None if there is no state.
+        serial: The number of writes of the state, or None if there is no state.
+    """
 
     lineage: str | None
     serial: int | None
@@ -29,10 +34,17 @@ class StatePosition:
 
 @dataclass(frozen=True)
 class Stack:
-    """`folder` is the unit's own, private one; TF_DATA_DIR, variables and plans lie in folder/terraform.
+    """Describes the stack of a unit.
 
-    `unit`: a region's name, or `foundation` and `edge` for what exists once. The state lies in
-    folder/terraform too, unless there is a `remote` one. `digest` is that of the code, where it is known already.
+    Attributes:
+        environment: The environment.
+        name: The name of the Terraform root in `terraform/stacks/`.
+        unit: A region, `foundation` or `edge`.
+        source_dir: The folder of the Terraform root.
+        folder: The private folder of the unit. `folder/terraform` contains TF_DATA_DIR, the variables, the plans and,
+            for target `local`, the state.
+        remote: The state in the state bucket; None for target `local`.
+        digest: The digest of the Terraform code, or None if it was not computed yet.
     """
 
     environment: str
@@ -45,10 +57,10 @@ class Stack:
 
     @classmethod
     def of_unit(cls, workspace: Workspace, environment: Environment, unit: str) -> Stack:
-        """The stack of one unit, with the code of the working tree.
+        """Return the stack of a unit, with the code of the working tree.
 
         Raises:
-            UnreachableError: the environment's sandbox is not up.
+            UnreachableError: the environment's sandbox does not run.
         """
         remote = None
         name = "local"
@@ -67,82 +79,95 @@ class Stack:
 
     @property
     def where(self) -> str:
+        """Return the place for errors: environment, region and stack."""
         if self.name in (FOUNDATION, EDGE):
             return f"environment {self.environment}, stack {self.name}"
         return f"environment {self.environment}, region {self.unit}, stack {self.name}"
 
     @property
     def account(self) -> Account | None:
-        """Where the stack's resources are; None for the local target."""
+        """Return the account of the stack's resources, or None for target `local`."""
         return self.remote.account if self.remote else None
 
     @property
     def account_id(self) -> str:
-        """What a plan of this stack may change: an account, or `local`."""
+        """Return the AWS account that a plan of this stack may change, or `local`."""
         return self.account.account_id if self.account else "local"
 
     @property
     def parallelism(self) -> int:
-        """Operations at the same time; an emulator throttles nobody."""
+        """Return the number of Terraform's concurrent operations.
+
+        It is higher for an emulator, which does not throttle.
+        """
         return 30 if self.account and self.account.emulated else 20
 
     @property
     def terraform_dir(self) -> Path:
+        """Return the folder of Terraform's files for this unit."""
         return self.folder / "terraform"
 
     @property
     def data_dir(self) -> Path:
+        """Return Terraform's data folder, TF_DATA_DIR."""
         return self.terraform_dir / "data"
 
     @property
     def state_file(self) -> Path:
-        """Where the state lies, unless it is remote."""
+        """Return the file of the state of a local unit."""
         return self.terraform_dir / "terraform.tfstate"
 
     @property
     def variables_file(self) -> Path:
-        """What the next plan reads."""
+        """Return the file of the variables that the next plan reads."""
         return self.terraform_dir / "variables.tfvars.json"
 
     @property
     def unit_files(self) -> UnitFiles:
-        """Notes on this unit, kept where its state is."""
+        """Return the store of mjctl's files about this unit: the private folder, or the state bucket."""
         if self.remote is None:
             return UnitFiles(self.folder)
         return UnitFiles(self.folder, self.remote.account, f"{self.remote.key.removesuffix('.tfstate')}/")
 
     def applied_variables(self) -> dict[str, Any] | None:
-        """What the last apply was given; None where the unit was never wholly applied."""
+        """Return the variables of the last complete apply, or None if the unit was never applied completely."""
         try:
-            found = json.loads(self.unit_files.read(_APPLIED) or b"null")
+            variables = json.loads(self.unit_files.read(_APPLIED) or b"null")
         except ValueError:
             return None
-        return found if isinstance(found, dict) else None
+        return variables if isinstance(variables, dict) else None
 
     def remember_applied(self) -> None:
-        """Keep what the plan that was just applied was made with."""
+        """Record the variables of the plan that was just applied."""
         self.unit_files.write(_APPLIED, self.variables_file.read_text(encoding="utf-8"))
 
     def forget_applied(self) -> None:
-        """The unit is gone."""
+        """Remove the record of the applied variables, after the unit was destroyed."""
         self.unit_files.remove(_APPLIED)
 
     @property
     def log_file(self) -> Path:
+        """Return the log of all Terraform commands of this unit."""
         return self.folder / "logs" / "terraform.log"
 
     @property
     def lock_file(self) -> Path:
-        """Terraform's record of the providers that it chose for this code; init writes it."""
+        """Return the file in which `terraform init` records the providers that it chose for the code."""
         return self.source_dir / ".terraform.lock.hcl"
 
     @property
     def backend_config(self) -> dict[str, str]:
-        """Raises: as RemoteState.backend_config."""
+        """Return the settings of the backend that the Terraform code does not contain.
+
+        Raises:
+            NotFoundError: there is no state bucket.
+            PermissionDeniedError: there are no credentials, or AWS refuses them.
+            UnreachableError: AWS does not answer.
+        """
         return self.remote.backend_config() if self.remote else {"path": str(self.state_file)}
 
     def prepare(self) -> None:
-        """Make the private folders.
+        """Create the private folders of the unit.
 
         Raises:
             PermissionDeniedError: this user may not create them.
@@ -152,19 +177,19 @@ class Stack:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def exists(self) -> bool:
-        """Whether an apply has ever left a state that holds something."""
+        """Return whether the unit is deployed: its state contains resources."""
         state = self._state()
         return state.get("serial") is not None and bool(state.get("resources"))
 
     def position(self) -> StatePosition:
-        """Which state it is now, and how often it was written."""
+        """Return the lineage and the serial of the present state."""
         state = self._state()
         serial, lineage = state.get("serial"), state.get("lineage")
         return StatePosition(str(lineage) if lineage else None, int(serial) if serial is not None else None)
 
     def outputs(self) -> dict[str, Any]:
-        """What the last apply published; {} where nothing was."""
-        return {name: found["value"] for name, found in self._state().get("outputs", {}).items()}
+        """Return the outputs of the last apply by name, or {} if there are none."""
+        return {name: output["value"] for name, output in self._state().get("outputs", {}).items()}
 
     def _state(self) -> dict[str, Any]:
         try:
@@ -174,15 +199,15 @@ class Stack:
         return state if isinstance(state, dict) else {}
 
     def source_digest(self) -> str:
-        """Return the digest of the code below terraform/: what `init` and the plan depend on."""
+        """Return the digest of the whole code below terraform/, on which `init` and the plan depend."""
         return self.digest or source_digest(self.source_dir.parents[1])
 
 
 def environment_files(workspace: Workspace, environment: Environment) -> UnitFiles:
-    """Notes on the whole environment, kept where its states are.
+    """Return the store of mjctl's files about the whole environment: its private folder, or the state bucket.
 
     Raises:
-        UnreachableError: the environment's sandbox is not up.
+        UnreachableError: the environment's sandbox does not run.
     """
     folder = workspace.environment_dir(environment.name)
     if environment.target == "local":
@@ -191,16 +216,16 @@ def environment_files(workspace: Workspace, environment: Environment) -> UnitFil
 
 
 def source_digest(root: Path) -> str:
-    """Return the digest of the Terraform code below `root`, as it stands in a release.
+    """Return the digest of the Terraform code below `root`, as a release contains it.
 
     Raises:
-        NotFoundError: there is no Terraform code.
-        ConfigError: a link or a special file lies there, see release_files.files_below.
+        NotFoundError: `root` contains no Terraform code.
+        ConfigError: `root` contains a special file, or a link that release_files.files_below rejects.
     """
     files = terraform_files(root) if root.is_dir() else {}
     if not files:
         raise NotFoundError(
-            "a release needs the Terraform code, and there are no files of it",
+            "a release needs the Terraform code, and its folder has no files",
             where=str(root),
             hint="check out the folder terraform/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
         )

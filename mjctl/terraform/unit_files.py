@@ -1,4 +1,4 @@
-"""Where mjctl keeps its notes on a unit: on this machine for target `local`, else beside the state, for everyone."""
+"""Stores mjctl's small files about a unit: on this machine for target `local`, else in the state bucket."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from mjctl.files import explained_disk_errors, write_private
 
 @dataclass(frozen=True)
 class UnitFiles:
-    """Small files by name. `folder` is private; with an `account` they are objects below `prefix` in its state bucket.
+    """Stores small files by name.
 
-    Every method raises what Account.explain makes of a refusal, or MjctlError for a disk error.
+    Every method raises MjctlError for an error of the disk. With an account, the errors are UnreachableError,
+    PermissionDeniedError and NotFoundError, for a bucket that does not answer, refuses access or does not exist.
+
+    Attributes:
+        folder: The private folder of the files, if there is no account.
+        account: The account whose state bucket contains the files, or None.
+        prefix: The prefix of the objects in the state bucket.
     """
 
     folder: Path
@@ -21,17 +27,17 @@ class UnitFiles:
     prefix: str = ""
 
     def read(self, name: str) -> bytes | None:
-        """None when there is no such note."""
+        """Return the content of the file `name`, or None if there is no such file."""
         if self.account is not None:
-            found = self.account.read(self._key(name))
-            return found[0] if found else None
+            stored = self.account.read(self._key(name))
+            return stored[0] if stored else None
         try:
             return (self.folder / name).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write(self, name: str, text: str) -> None:
-        """Whole or not at all."""
+        """Write the file `name` atomically."""
         if self.account is not None:
             self._put(name, text)
             return
@@ -41,7 +47,7 @@ class UnitFiles:
         write_private(path, text)
 
     def remove(self, name: str) -> None:
-        """No effect where there is none."""
+        """Remove the file `name`. A missing file is no error."""
         if self.account is None:
             (self.folder / name).unlink(missing_ok=True)
             return
@@ -51,10 +57,10 @@ class UnitFiles:
             raise self.account.explain(error, f"s3://{self.account.bucket}/{self._key(name)}") from error
 
     def names(self, start: str = "") -> list[str]:
-        """Notes whose name begins so, in order."""
+        """List the names of the files that begin with `start`, in alphabetical order."""
         if self.account is None:
-            found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
-            return sorted(name for name in found if name.startswith(start))
+            files = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
+            return sorted(name for name in files if name.startswith(start))
         try:
             pages = self.account.client("s3").get_paginator("list_objects_v2")
             listed = pages.paginate(Bucket=self.account.bucket, Prefix=self._key(start))
@@ -64,7 +70,7 @@ class UnitFiles:
 
     def _put(self, name: str, text: str) -> None:
         account = self.account
-        assert account is not None  # noqa: S101 - the caller has looked
+        assert account is not None  # noqa: S101 - the caller has checked
         try:
             account.client("s3").put_object(Bucket=account.bucket, Key=self._key(name), Body=text.encode())
         except Exception as error:

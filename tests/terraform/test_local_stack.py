@@ -190,7 +190,7 @@ def test_an_apply_fails_if_a_process_cannot_start_and_the_next_apply_starts_it(s
         done = stack.with_variables("apply", stack.variables(), "-auto-approve")
     assert done.returncode == 1
     message = " ".join(re.sub(r"[│\n]", " ", done.stdout + done.stderr).split())
-    assert f"worker cannot have port {stack.ports['worker']}" in message
+    assert f"worker cannot use port {stack.ports['worker']}" in message
     running = {info.name: info.pid for info in observe(stack.layout.region_dir).processes}
     assert "worker" not in running
     stack.apply()

@@ -99,10 +99,10 @@ def _emit(run: Run, release: Release, functions: FunctionPackage, image: Image |
         Column("WHERE", folds=True),
     )
     size = human_bytes(functions.zipped_bytes)
-    table.add_row("functions", _state(functions.made), size, functions.sha256_base64, str(functions.path))
+    table.add_row("functions", _state(functions.built), size, functions.sha256_base64, str(functions.path))
     pushed = None
     if image is not None:
-        table.add_row("image", _state(image.made), "", image.digest, image.repository)
+        table.add_row("image", _state(image.pushed), "", image.digest, image.repository)
         pushed = {**asdict(image), "reference": image.reference}
     archive = {**asdict(functions), "path": str(functions.path)}
     run.session.emit(table, revision=release.game, functions=archive, image=pushed)

@@ -33,8 +33,8 @@ def test_the_data_plane_is_compared_and_repaired_and_players_notice_nothing(oper
     prefix = f"{contract.project}-{contract.environment}"
     expected = {
         f"queue {prefix}-persistence has VisibilityTimeout 7: a deploy sets it to 60",
-        f"table {prefix}-processed_events is missing: a deploy makes it again, empty",
-        f"topic {prefix}-events is missing: a deploy makes it again, with its subscriptions",
+        f"table {prefix}-processed_events is missing: a deploy creates it again, empty",
+        f"topic {prefix}-events is missing: a deploy creates it again, with its subscriptions",
     }
     for command in ("drift", "plan"):
         ran = operator.run(command, "--region", REGION, "--output", "json")

@@ -236,7 +236,7 @@ async def test_the_operators_clients_refuse_another_authority(secure: Secure, tm
             await clients.call("sqs", "list_queues")
     assert {row.state for row in await list_servers(contract)} == {"no answer"}
     other.tls_authority.unlink()
-    with pytest.raises(NotFoundError, match="authority cannot be read"):
+    with pytest.raises(NotFoundError, match="cannot read the certificate of the region's authority"):
         await list_servers(contract)
 
 

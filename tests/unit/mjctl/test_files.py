@@ -1,4 +1,4 @@
-"""Private files: atomic replacement, modes, clean-up after a failure, locks, and errors of the disk."""
+"""Tests of private files: atomic replacement, modes, clean-up after a failure, locks, and errors of the disk."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_a_file_where_a_folder_is_expected_is_explained(tmp_path: Path) -> None:
     assert "MJCTL_HOME" in (caught.value.hint or "")
 
 
-def test_appending_keeps_earlier_lines_and_escapes_what_utf_8_cannot_encode(tmp_path: Path) -> None:
+def test_appending_keeps_earlier_lines_and_escapes_invalid_characters(tmp_path: Path) -> None:
     path = tmp_path / "log"
     for text in ("first\n", "\udcff\n"):
         with append_private(path) as stream:
@@ -154,7 +154,7 @@ def test_a_lock_excludes_another_holder_until_the_block_ends(tmp_path: Path) -> 
 
 
 def test_only_this_module_creates_private_files() -> None:
-    """A copy of these functions elsewhere would have other guarantees.
+    """Check that no other module creates files with O_CREAT or mkstemp, because its files would have other guarantees.
 
     `serve.py` needs a descriptor for the output of a daemon, before any Python stream exists.
     """

@@ -310,7 +310,7 @@ async def test_the_health_check_reports_the_age_of_the_newest_backup(region: Reg
     _kms(region).disable_key(KeyId=region.contract.keys["data"])
     status, summary = await look(on_aws, Thresholds.promising(1e-3))
     assert status == "fail"
-    assert f"{created.backup_id}: its key {region.contract.keys['data']} cannot be used: Disabled" in summary
+    assert f"{created.backup_id}: its KMS key {region.contract.keys['data']} cannot be used: Disabled" in summary
 
 
 def test_the_list_shows_that_a_backup_without_its_key_cannot_be_opened(backup: BackupCommand, filled: Region) -> None:

@@ -119,7 +119,7 @@ def test_a_restored_region_whose_alarm_fires_is_reported_as_excluded(mjctl: Any,
     assert named_by_dns(emulators) == {OTHER_REGION}
     assert back.code == ExitCode.UNHEALTHY, back.err
     assert [step["summary"] for step in back.json()["regions"][0]["steps"]] == [
-        f"DNS leaves out {REGION}: its alarm is ALARM"
+        f"DNS excludes {REGION}: its alarm is ALARM"
     ]
 
 

@@ -144,27 +144,27 @@ def _alias_elsewhere(plane: Plane) -> None:
 # Faults that do not hide each other, in one plane, to spend one walk on many.
 FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
     {
-        _queue_gone: "queue persistence is missing: a deploy makes it again, empty",
+        _queue_gone: "queue persistence is missing: a deploy creates it again, empty",
         _set("MessageRetentionPeriod", "60", "persistence-dlq"): (
             "queue persistence-dlq has MessageRetentionPeriod 60: a deploy sets it to 1209600"
         ),
-        _table_gone: "table matches is missing: a deploy makes it again, empty",
+        _table_gone: "table matches is missing: a deploy creates it again, empty",
         _ttl_off: "table players does not expire items by expires_at: a deploy turns TTL on",
-        _topic_gone: "topic events is missing: a deploy makes it again, with its subscriptions",
-        _weak_passwords: "user pool players has other rules for passwords: a deploy sets them as defined",
+        _topic_gone: "topic events is missing: a deploy creates it again, with its subscriptions",
+        _weak_passwords: "user pool players has other rules for passwords: a deploy sets the defined rules",
         _key_disabled: "KMS key data is Disabled: a deploy enables it again",
     },
     {
         _set("VisibilityTimeout", "7"): "queue persistence has VisibilityTimeout 7: a deploy sets it to 60",
-        _index_gone: "table matches has no index by_state: a deploy makes the index",
-        _unsubscribed: "topic events does not feed persistence: a deploy subscribes the queue again",
-        _long_tokens: "app client game has other settings: a deploy sets them as defined",
+        _index_gone: "table matches has no index by_state: a deploy creates the index",
+        _unsubscribed: "topic events does not deliver to persistence: a deploy subscribes the queue again",
+        _long_tokens: "app client game has other settings: a deploy sets the defined settings",
         _key_never_rotated: "KMS key data is never rotated: a deploy turns rotation on",
-        _alias_gone: "KMS key data is not behind alias/data: a deploy sets the alias again",
+        _alias_gone: "KMS key data does not have alias/data: a deploy sets the alias again",
     },
     {
         _not_raw: "subscription of persistence to events has RawMessageDelivery false: a deploy sets it to true",
-        _alias_elsewhere: "KMS key data is not behind alias/data: a deploy sets the alias again",
+        _alias_elsewhere: "KMS key data does not have alias/data: a deploy sets the alias again",
     },
     {_key_to_be_deleted: "KMS key data is PendingDeletion: a deploy enables it again"},
 )
@@ -200,7 +200,7 @@ def test_a_lost_identity_is_made_anew_and_says_what_is_lost(
 ) -> None:
     fault(plane)
     (difference,) = plane.found()
-    assert (difference.part.startswith(part), difference.found, difference.new_id) == (True, "is missing", True)
+    assert (difference.part.startswith(part), difference.state, difference.new_id) == (True, "is missing", True)
     assert lost in difference.repair
     repaired = data_plane.create(plane.known)
     assert repaired["identity"][field] not in ("", plane.manifest["identity"][field])
@@ -227,7 +227,7 @@ def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
         DEFINITION.read_text().replace("visibility_timeout_seconds: 60", "visibility_timeout_seconds: 90")
     )
     found = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
-    assert [(item.found, item.repair) for item in found] == [("has VisibilityTimeout 60", "sets it to 90")]
+    assert [(item.state, item.repair) for item in found] == [("has VisibilityTimeout 60", "sets it to 90")]
 
 
 def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_messages(aws: EmulatedAws) -> None:

@@ -210,7 +210,7 @@ def test_a_process_that_cannot_start_shows_its_last_words(region: Region) -> Non
 def test_a_port_in_use_names_its_holder(region: Region) -> None:
     with (
         socket.create_server(("127.0.0.1", region.ports["redis"])),
-        pytest.raises(ConflictError, match=rf"cannot have port {region.ports['redis']}: .* \(pid {os.getpid()}\)"),
+        pytest.raises(ConflictError, match=rf"cannot use port {region.ports['redis']}: .* \(pid {os.getpid()}\)"),
     ):
         lifecycle.start(region.spec("redis"))
     assert region.client.process("redis") is None
@@ -240,7 +240,9 @@ def test_a_replacement_that_fails_keeps_the_others_running(region: Region, monke
     with pytest.raises(UnreachableError, match="not ready after 1 s: no answer"):
         lifecycle.start(region.spec("redis", "owner-2", rolling=True, ready=_silent(region), start_seconds=1))
     pid = region.pid("other")
-    with pytest.raises(ConflictError, match="other keeps running as it was: redis did not come up"):
+    with pytest.raises(
+        ConflictError, match="other was not replaced and keeps running: the replacement of redis did not start"
+    ):
         lifecycle.start(region.spec("other", "owner-2", rolling=True))
     assert region.pid("other") == pid
     # The next Terraform run tries again.

@@ -78,7 +78,7 @@ def test_its_digest_and_sizes(package: FunctionPackage) -> None:
     content = package.path.read_bytes()
     assert package.sha256_base64 == base64.b64encode(hashlib.sha256(content).digest()).decode()
     assert package.zipped_bytes == len(content) < 30 * 2**20
-    assert package.made
+    assert package.built
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
@@ -127,7 +127,7 @@ def test_an_emulated_lambda_runs_it(package: FunctionPackage, tmp_path: Path) ->
 
 def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Path, tmp_path: Path) -> None:
     again = build_functions(PROJECT, cache, local_runtime())
-    assert not again.made
+    assert not again.built
     # Another checkout, on another day, with caches and dependencies installed elsewhere.
     shutil.copytree(PROJECT / "gameserver", tmp_path / "gameserver", copy_function=shutil.copy)
     caches = tmp_path / "gameserver" / "__pycache__"
@@ -136,14 +136,14 @@ def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Pat
     (dependencies,) = cache.glob("dependencies-*")
     shutil.copytree(dependencies, tmp_path / "cache" / dependencies.name, copy_function=shutil.copy)
     other = build_functions(tmp_path, tmp_path / "cache", local_runtime())
-    assert other.made
+    assert other.built
     assert other.path.name == package.path.name
     assert other.sha256_base64 == package.sha256_base64
 
     with (tmp_path / "gameserver" / "cluster" / "closure.py").open("a") as source:
         source.write("\n")
     changed = build_functions(tmp_path, tmp_path / "cache", local_runtime())
-    assert changed.made
+    assert changed.built
     assert changed.sha256_base64 != package.sha256_base64
 
 

@@ -199,7 +199,7 @@ def push(registry: Registry, folder: Path, python_image: str | None = None) -> I
 
 def test_an_image_is_built_and_pushed(registry: Registry, docker: Path, tmp_path: Path) -> None:
     image = push(registry, tmp_path, "python:3.13-slim@sha256:00")
-    assert image == Image(registry.url, REVISION, DIGEST, made=True)
+    assert image == Image(registry.url, REVISION, DIGEST, pushed=True)
     assert image.reference == f"{registry.url}@{DIGEST}"
     calls: list[Any] = [json.loads(line) for line in docker.read_text().splitlines()]
     log_in = next(call for call in calls if call[0][0] == "login")
@@ -229,7 +229,7 @@ def test_an_image_that_is_there_is_not_built_again(
         repositoryName=registry.repository, imageManifest=manifest, imageTag=REVISION
     )
     image = push(registry, tmp_path)
-    assert not image.made
+    assert not image.pushed
     assert image.digest == registry.digest(REVISION)
     assert image.digest.startswith("sha256:")
     assert not docker.exists()
@@ -253,7 +253,7 @@ def test_a_repository_that_does_not_exist_has_no_image(registry: Registry) -> No
 
 def test_no_docker_no_buildx_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DependencyError, match="no `docker` on PATH"):
+    with pytest.raises(DependencyError, match="`docker` is not on PATH"):
         find_docker()
     program = tmp_path / "docker"
     for failing, said in (("buildx", "no buildx"), ("info", "engine does not answer")):

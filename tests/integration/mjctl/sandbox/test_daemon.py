@@ -196,7 +196,7 @@ def test_a_damaged_record_or_state_is_named_or_begun_anew(folder: Path) -> None:
     state = folder / "sandbox" / "state" / "moto"
     state.mkdir(parents=True)
     (state / "moto.pickle").write_bytes(b"not a pickle")
-    with pytest.raises(UnreachableError, match="moto ended while starting") as failed:
+    with pytest.raises(UnreachableError, match="moto ended while it started") as failed:
         daemon.start(folder)
     assert failed.value.where == str(daemon.log_file(folder, "moto"))
     assert daemon.alive_emulators(folder) == {}

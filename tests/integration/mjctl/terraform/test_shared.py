@@ -89,7 +89,7 @@ def test_a_unit_is_held_for_every_machine(machines: tuple[Machine, Machine]) -> 
         assert holder is not None
         assert holder["message"] == "the Friday release"
         with (
-            pytest.raises(LockedError, match=r"us-east-1 is being worked on: `deploy` by .*the Friday release"),
+            pytest.raises(LockedError, match=r"another run works on us-east-1: `deploy` by .*the Friday release"),
             unit_lock(other.stack, "destroy", wait_seconds=1, on_wait=said.append),
         ):
             pytest.fail("two runs hold the same unit")

@@ -1,4 +1,4 @@
-"""Ways to break the identity of whoever runs mjctl, made of files and variables. None needs a network."""
+"""Breaks the AWS credentials of the user in several ways, by files and variables, without a network."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _process(command: str) -> str:
 
 
 BROKEN_IDENTITIES = {
-    # name: (text of ~/.aws/config, AWS_PROFILE, a part of the advice)
+    # The text of ~/.aws/config, AWS_PROFILE and a part of the expected advice, by the name of the case.
     "no credentials at all": ("", None, "aws sso login"),
-    "half a key": ("[default]\naws_access_key_id = AKIAHALF\n", None, "both, or neither"),
+    "half a key": ("[default]\naws_access_key_id = AKIAHALF\n", None, "set both AWS_ACCESS_KEY_ID and"),
     "unknown profile": ("", "nosuch", "aws configure list-profiles"),
     "never signed in": (_SSO, "broken", "aws sso login"),
     "sign-in expired": (_SSO, "broken", "aws sso login"),
@@ -47,7 +47,7 @@ BROKEN_IDENTITIES = {
 
 
 def break_identity(kind: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make the process' AWS identity unusable in this way. Returns: a part of the advice that cures it."""
+    """Make the AWS credentials of this process unusable by the case `kind`. Return a part of the expected advice."""
     config, profile, advice = BROKEN_IDENTITIES[kind]
     folder = home / ".aws"
     (folder / "sso" / "cache").mkdir(parents=True)
@@ -55,7 +55,7 @@ def break_identity(kind: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> st
     if "expired" in kind:
         name = sha1(b"s", usedforsecurity=False).hexdigest()
         (folder / "sso" / "cache" / f"{name}.json").write_text(json.dumps(_EXPIRED))
-    # botocore finds the folder when it is imported.
+    # botocore computes the folder of the SSO cache during its import, so that a new HOME does not change it.
     for provider in ("botocore.tokens.SSOTokenProvider", "botocore.credentials.SSOProvider"):
         monkeypatch.setattr(f"{provider}._SSO_TOKEN_CACHE_DIR", str(folder / "sso" / "cache"))
     for name in (

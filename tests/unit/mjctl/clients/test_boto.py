@@ -15,7 +15,7 @@ from mjctl.models.exit_codes import ExitCode
 MakeContract = Callable[..., Contract]
 
 
-async def test_an_api_that_is_down_is_named_with_its_address(make_contract: MakeContract) -> None:
+async def test_the_error_of_an_api_that_is_down_has_its_address(make_contract: MakeContract) -> None:
     with (
         RegionClients(make_contract(), timeout_seconds=1, attempts=1) as clients,
         pytest.raises(UnreachableError) as down,
@@ -35,7 +35,7 @@ async def test_an_api_that_is_down_is_named_with_its_address(make_contract: Make
         ("InternalError", UnreachableError),
     ],
 )
-def test_what_aws_answers_becomes_the_error_that_fits(
+def test_an_error_code_of_aws_becomes_the_matching_error(
     make_contract: MakeContract, code: str, kind: type[MjctlError]
 ) -> None:
     answer = ClientError({"Error": {"Code": code, "Message": "said"}}, "DescribeTable")
@@ -44,7 +44,7 @@ def test_what_aws_answers_becomes_the_error_that_fits(
     assert "us-east-1" in str(explained)
 
 
-def test_an_emulated_aws_never_sees_real_credentials(
+def test_an_emulated_aws_never_receives_real_credentials(
     make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAREAL")
@@ -56,7 +56,7 @@ def test_an_emulated_aws_never_sees_real_credentials(
     assert "real" not in (credentials.secret_key, credentials.token)
 
 
-def test_an_emulated_aws_is_asked_with_its_own_key_whatever_the_shell_says(
+def test_a_client_of_an_emulated_aws_uses_its_key_and_ignores_the_shell(
     make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     key = ensure_aws_key(tmp_path / "aws.json")
@@ -72,15 +72,17 @@ def test_an_emulated_aws_is_asked_with_its_own_key_whatever_the_shell_says(
     assert client._endpoint.http_session._proxy_config.proxy_url_for("http://127.0.0.1:1") is None
 
 
-def test_a_lost_key_of_the_emulated_aws_is_named(make_contract: MakeContract, tmp_path: Path) -> None:
+def test_the_error_of_a_lost_key_of_the_emulated_aws_names_its_file(
+    make_contract: MakeContract, tmp_path: Path
+) -> None:
     access = {"endpoint_url": "http://127.0.0.1:1", "account_id": "0" * 12, "secret": f"file:{tmp_path}/aws.json"}
     with pytest.raises(NotFoundError) as failed:
         RegionClients(make_contract(aws=access)).client("sqs")
     assert failed.value.where == str(tmp_path / "aws.json")
-    assert failed.value.hint == "`mjctl deploy --env test --region us-east-1` makes it again"
+    assert failed.value.hint == "`mjctl deploy --env test --region us-east-1` creates a new key"
 
 
-def test_the_real_aws_gets_the_callers_own_credentials(
+def test_the_real_aws_receives_the_callers_credentials(
     make_contract: MakeContract, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from mjctl.clients import boto as module

@@ -1,4 +1,4 @@
-"""Whether Route 53 names a region: every combination of the health check's flags and the alarm's state."""
+"""Tests of Route 53's answer for every combination of the health check's flags and the alarm's state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mjctl.models.errors import ConflictError, UnreachableError
 
 
 def documented(disabled: bool, inverted: bool, alarm_is_ok: bool) -> bool:
-    """AWS's text as a formula: a disabled check counts as healthy, and inverting swaps the outcome."""
+    """Compute AWS's documented rule: a disabled health check is healthy, and `Inverted` exchanges the two results."""
     status = True if disabled else alarm_is_ok
     return status is not inverted
 
@@ -26,17 +26,17 @@ def documented(disabled: bool, inverted: bool, alarm_is_ok: bool) -> bool:
 @pytest.mark.parametrize(
     ("disabled", "inverted", "alarm"), list(product((False, True), (False, True), ("OK", "ALARM")))
 )
-def test_the_table_is_what_aws_documents(disabled: bool, inverted: bool, alarm: str) -> None:
+def test_the_table_of_results_matches_the_documents_of_aws(disabled: bool, inverted: bool, alarm: str) -> None:
     assert healthy(disabled, inverted, AlarmState(alarm)) is documented(disabled, inverted, alarm == "OK")
 
 
 @pytest.mark.parametrize(("disabled", "inverted"), list(product((False, True), (False, True))))
 @pytest.mark.parametrize(("setting", "as_if_ok"), [("Healthy", True), ("Unhealthy", False)])
-def test_an_alarm_without_data_counts_as_the_health_check_says(
+def test_the_setting_of_the_health_check_decides_about_an_alarm_without_data(
     disabled: bool, inverted: bool, setting: str, as_if_ok: bool
 ) -> None:
-    found = healthy(disabled, inverted, AlarmState.INSUFFICIENT_DATA, setting)
-    assert found is documented(disabled, inverted, as_if_ok)
+    result = healthy(disabled, inverted, AlarmState.INSUFFICIENT_DATA, setting)
+    assert result is documented(disabled, inverted, as_if_ok)
 
 
 @pytest.mark.parametrize("alarm", [AlarmState.INSUFFICIENT_DATA, None])
@@ -44,7 +44,7 @@ def test_an_alarm_without_data_counts_as_the_health_check_says(
     ("disabled", "inverted", "expected"),
     [(False, False, None), (False, True, None), (True, False, True), (True, True, False)],
 )
-def test_an_unknown_alarm_state_leaves_open_only_what_depends_on_it(
+def test_an_unknown_alarm_state_gives_an_unknown_result_only_if_the_result_depends_on_it(
     alarm: AlarmState | None, disabled: bool, inverted: bool, expected: bool | None
 ) -> None:
     assert healthy(disabled, inverted, alarm, "LastKnownStatus") is expected
@@ -52,19 +52,19 @@ def test_an_unknown_alarm_state_leaves_open_only_what_depends_on_it(
 
 @pytest.mark.parametrize("alarm", [*AlarmState, None])
 @pytest.mark.parametrize("insufficient", ["Healthy", "Unhealthy", "LastKnownStatus"])
-def test_only_disabled_with_inverted_lasts(alarm: AlarmState | None, insufficient: str) -> None:
+def test_only_disabled_with_inverted_excludes_a_region_permanently(alarm: AlarmState | None, insufficient: str) -> None:
     def state(disabled: bool, inverted: bool) -> RegionDns:
         return RegionDns("eu-west-1", "id", 1, disabled, inverted, alarm, insufficient)
 
     assert state(True, True).named is False
     assert state(True, True).excluded
     assert not state(True, False).excluded
-    assert not state(False, False).excluded, "a region that its alarm keeps out was not excluded by an operator"
+    assert not state(False, False).excluded, "the alarm excluded the region, and no operator did"
     assert not state(False, True).lasting
 
 
 class FakeClients(RegionClients):
-    """Route 53 with one health check, which changes `conflicts` times between a read and a write."""
+    """Simulates Route 53 with a health check that another program changes `conflicts` times between read and write."""
 
     def __init__(self, contract: Contract, conflicts: int, code: str = "HealthCheckVersionMismatch") -> None:
         super().__init__(contract)
@@ -99,7 +99,7 @@ def managed() -> Any:
     return SimpleNamespace(alarm_prefix="arena-it-")
 
 
-async def test_a_health_check_that_changed_meanwhile_is_read_again(
+async def test_a_health_check_that_another_program_changed_is_read_again(
     contract: Contract, managed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clients = FakeClients(contract, conflicts=2)
@@ -108,7 +108,7 @@ async def test_a_health_check_that_changed_meanwhile_is_read_again(
     assert (await dns.region_dns(contract, managed)).lasting
 
 
-async def test_a_health_check_that_never_holds_still_is_a_conflict(
+async def test_a_health_check_that_changes_during_every_attempt_is_a_conflict(
     contract: Contract, managed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "RegionClients", lambda _: FakeClients(contract, conflicts=99))
@@ -116,7 +116,7 @@ async def test_a_health_check_that_never_holds_still_is_a_conflict(
         await dns.set_excluded(contract, managed, excluded=True)
 
 
-async def test_another_refusal_is_not_taken_for_a_change(
+async def test_another_error_of_the_update_is_not_retried(
     contract: Contract, managed: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dns, "RegionClients", lambda _: FakeClients(contract, conflicts=99, code="InvalidInput"))

@@ -1,4 +1,4 @@
-"""The directory store, and where a region's backups go."""
+"""Tests of the store in a folder, and of the choice of a region's backup store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> DirectoryStore:
     return DirectoryStore(tmp_path / "store")
 
 
-async def test_objects_come_and_go(store: DirectoryStore, tmp_path: Path) -> None:
+async def test_objects_are_written_replaced_listed_and_deleted(store: DirectoryStore, tmp_path: Path) -> None:
     assert await store.list() == []
     await store.put("b/2", b"two")
     await store.put("a/1", b"one")
@@ -32,12 +32,12 @@ async def test_objects_come_and_go(store: DirectoryStore, tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["b"]
 
 
-async def test_what_is_not_there_is_not_found(store: DirectoryStore) -> None:
+async def test_a_missing_object_is_not_found(store: DirectoryStore) -> None:
     with pytest.raises(NotFoundError):
         await store.get("a/1")
 
 
-async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+async def test_the_error_of_a_folder_that_cannot_be_created_names_the_folder(tmp_path: Path) -> None:
     (tmp_path / "store").write_text("a file")
     with pytest.raises(PermissionDeniedError) as caught:
         await DirectoryStore(tmp_path / "store").put("a/1", b"")
@@ -45,7 +45,7 @@ async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../../b"])
-async def test_names_do_not_lead_out(store: DirectoryStore, name: str) -> None:
+async def test_a_name_that_leads_out_of_the_store_is_rejected(store: DirectoryStore, name: str) -> None:
     with pytest.raises(ValueError, match="leads out"):
         await store.put(name, b"")
 
@@ -77,7 +77,9 @@ def test_an_empty_claim_leaves_no_folder(store: DirectoryStore) -> None:
     assert not (Path(store.location) / "a").exists()
 
 
-def test_where_backups_go(make_contract: MakeContract, tmp_path: Path) -> None:
+def test_the_store_is_chosen_by_the_location_or_else_by_the_contract(
+    make_contract: MakeContract, tmp_path: Path
+) -> None:
     none = cast(RegionClients, None)
     local = make_contract(backup={"directory": str(tmp_path)})
     assert open_store(local, none).location == str(tmp_path)

@@ -1,4 +1,4 @@
-"""Listings read every page. botocore says which operations AWS cuts into pages."""
+"""Tests that listings read every page. botocore knows which operations have pages."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _METHODS = ("call", "call_all", "call_in")
 
 
 def _calls() -> list[tuple[str, str, str, str]]:
-    """Every AWS call of the product: where, method, service, operation."""
+    """List every AWS call in mjctl: its place, the method of RegionClients, the service and the operation."""
     root = Path(mjctl.__file__).parent
     services = set(boto3.Session().get_available_services())
-    found = []
+    calls = []
     for path in sorted(root.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             words = [item.value for item in node.args if isinstance(item, ast.Constant) and isinstance(item.value, str)]
             if node.func.attr in _METHODS and len(words) >= 2 and words[-2] in services:
-                found.append((f"{path.relative_to(root)}:{node.lineno}", node.func.attr, words[-2], words[-1]))
-    return found
+                calls.append((f"{path.relative_to(root)}:{node.lineno}", node.func.attr, words[-2], words[-1]))
+    return calls
 
 
-def test_an_operation_with_pages_is_never_called_for_its_first_page_only() -> None:
+def test_every_operation_with_pages_is_called_for_all_pages() -> None:
     session = boto3.Session(region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x")
     clients: dict[str, Any] = {}
     calls = _calls()
@@ -87,13 +87,13 @@ async def test_snapshots_of_every_page_are_listed(clients: RegionClients) -> Non
     with Stubber(clients.client("rds")) as stub:
         for page, marker in enumerate(["a", "b", None]):
             answer = {"DBClusterSnapshots": [snapshot(2 * page), snapshot(2 * page + 1)]}
-            asked = {"DBClusterIdentifier": "c"} | ({"Marker": "ab"[page - 1]} if page else {})
-            stub.add_response("describe_db_cluster_snapshots", answer | ({"Marker": marker} if marker else {}), asked)
-        found = await snapshots.cluster_snapshots(clients, "c")
-    assert [item.backup_id for item in found] == [f"s{number}" for number in range(6)]
+            request = {"DBClusterIdentifier": "c"} | ({"Marker": "ab"[page - 1]} if page else {})
+            stub.add_response("describe_db_cluster_snapshots", answer | ({"Marker": marker} if marker else {}), request)
+        listed = await snapshots.cluster_snapshots(clients, "c")
+    assert [item.backup_id for item in listed] == [f"s{number}" for number in range(6)]
 
 
-async def test_a_figure_on_the_second_page_counts_and_the_newest_value_wins(clients: RegionClients) -> None:
+async def test_a_metric_of_the_second_page_is_returned_with_its_newest_value(clients: RegionClients) -> None:
     metrics = {name: Metric("N", name, {}) for name in ("first", "second")}
     with Stubber(clients.client("cloudwatch")) as stub:
         for token, results in (
@@ -106,18 +106,18 @@ async def test_a_figure_on_the_second_page_counts_and_the_newest_value_wins(clie
         assert await newest(clients, metrics) == {"first": 3.0, "second": 7.0}
 
 
-async def test_more_metrics_than_one_call_takes_are_asked_for_in_several(
+async def test_more_than_500_metrics_are_requested_by_several_calls(
     clients: RegionClients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
+    counts: list[int] = []
 
     async def call_all(service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         queries = parameters["MetricDataQueries"]
-        asked.append(len(queries))
+        counts.append(len(queries))
         json.dumps((service, operation))
         return {"MetricDataResults": [{"Id": query["Id"], "Values": [1.0]} for query in queries]}
 
     monkeypatch.setattr(clients, "call_all", call_all)
     metrics = {f"metric {number}": Metric("N", str(number), {}) for number in range(1_100)}
     assert await newest(clients, metrics) == dict.fromkeys(metrics, 1.0)
-    assert asked == [500, 500, 100]
+    assert counts == [500, 500, 100]

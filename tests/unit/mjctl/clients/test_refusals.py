@@ -1,4 +1,4 @@
-"""Each way in which credentials can be missing, expired, broken or denied, as botocore itself reports it."""
+"""Tests of missing, expired, broken and denied credentials, with the errors that botocore raises for them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Explain = Callable[[Exception], MjctlError | None]
 
 @pytest.fixture(params=["account", "clients"])
 def explain(request: pytest.FixtureRequest, make_contract: Callable[..., Contract]) -> Explain:
-    """Both places that explain errors of boto3 must say the same of credentials."""
+    """Return each of the two functions that explain errors of boto3. Both must report credentials alike."""
     if request.param == "account":
         return lambda error: ACCOUNT.explain(error, "sts:GetCallerIdentity")
     clients = RegionClients(make_contract(aws={"account_id": "123456789012"}))
@@ -34,11 +34,11 @@ def explain(request: pytest.FixtureRequest, make_contract: Callable[..., Contrac
 
 
 @pytest.mark.parametrize("kind", BROKEN_IDENTITIES)
-def test_a_broken_identity_is_named_with_the_advice_that_cures_it(
+def test_the_error_of_broken_credentials_has_the_advice_that_repairs_them(
     kind: str, explain: Explain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = break_identity(kind, tmp_path, monkeypatch)
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - what botocore raises is the point
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - botocore raises many classes of exceptions here
         boto3.Session().client(
             "sts", "us-east-1", config=Config(retries={"total_max_attempts": 1})
         ).get_caller_identity()
@@ -50,7 +50,7 @@ def test_a_broken_identity_is_named_with_the_advice_that_cures_it(
 
 
 @pytest.mark.parametrize("code", sorted(EXPIRED_CODES | DENIED_CODES | {"400", "RequestTimeTooSkewed"}))
-def test_every_code_of_a_refusal_is_one(code: str, explain: Explain) -> None:
+def test_every_code_of_a_refusal_becomes_an_error_of_credentials(code: str, explain: Explain) -> None:
     explained = explain(ClientError({"Error": {"Code": code, "Message": "said"}}, "HeadBucket"))
     assert isinstance(explained, PermissionDeniedError)
     expired = "expired" in explained.what
@@ -66,23 +66,23 @@ def test_every_code_of_a_refusal_is_one(code: str, explain: Explain) -> None:
         ClientError({"Error": {"Code": "InternalError", "Message": "x"}}, "x"),
     ],
 )
-def test_a_service_that_does_not_answer_is_no_refusal(error: Exception, explain: Explain) -> None:
+def test_a_service_that_does_not_answer_is_no_error_of_credentials(error: Exception, explain: Explain) -> None:
     assert isinstance(explain(error), UnreachableError)
 
 
-def test_an_error_for_people_is_not_explained_again() -> None:
-    error = NotFoundError("there is no state bucket yet")
+def test_an_error_of_mjctl_is_returned_unchanged() -> None:
+    error = NotFoundError("the state bucket does not exist")
     assert ACCOUNT.explain(error, "s3") is error
 
 
-def test_every_class_named_in_the_advice_exists_in_botocore() -> None:
+def test_every_class_of_the_advice_exists_in_botocore() -> None:
     from mjctl.clients.refusals import _ADVICE
 
     missing = [name for name in _ADVICE if not hasattr(botocore.exceptions, name)]
     assert missing in ([], ["LoginError"]), "renamed in this version of botocore"
 
 
-def test_a_fault_of_our_own_is_no_refusal() -> None:
+def test_a_fault_of_mjctl_is_no_error_of_credentials() -> None:
     with pytest.raises(ValueError, match="Expecting") as caught:
         json.loads("{")
     assert refusal(caught.value, "x") is None
@@ -95,11 +95,11 @@ def test_a_fault_of_our_own_is_no_refusal() -> None:
         ("api error ExpiredToken: The security token included in the request is expired", "has expired"),
         ("failed to refresh cached credentials, the SSO session has expired or is invalid", "has expired"),
         ("failed to get shared config profile, nosuch", "AWS_PROFILE"),
-        ("api error AccessDenied: User is not authorized to perform: sns:CreateTopic", "what it may do"),
+        ("api error AccessDenied: User is not authorized to perform: sns:CreateTopic", "its permissions"),
         ("api error InvalidParameter: Invalid parameter: Topic Name", None),
         ("Error: Invalid value for variable", None),
     ],
 )
-def test_terraform_that_fails_for_its_credentials_is_recognised(text: str, advice: str | None) -> None:
-    found = terraform_advice(text)
-    assert (found is None) if advice is None else (advice in (found or ""))
+def test_a_failure_of_terraform_by_its_credentials_is_recognised(text: str, advice: str | None) -> None:
+    result = terraform_advice(text)
+    assert (result is None) if advice is None else (advice in (result or ""))

@@ -12,7 +12,7 @@ from mjctl.models.errors import UnreachableError
 MakeContract = Callable[..., Contract]
 
 
-async def test_one_regions_error_leaves_the_others_and_the_order(make_contract: MakeContract) -> None:
+async def test_an_error_of_a_region_does_not_affect_other_regions_and_the_order(make_contract: MakeContract) -> None:
     async def work(contract: Contract) -> str:
         if contract.region == "eu-west-1":
             raise UnreachableError("down")
@@ -25,7 +25,7 @@ async def test_one_regions_error_leaves_the_others_and_the_order(make_contract: 
     assert isinstance(outcomes[1].error, UnreachableError)
 
 
-async def test_no_more_regions_at_a_time_than_allowed(make_contract: MakeContract) -> None:
+async def test_the_work_runs_for_at_most_as_many_regions_at_a_time_as_allowed(make_contract: MakeContract) -> None:
     running = peak = 0
 
     async def work(_: Contract) -> None:
@@ -40,7 +40,7 @@ async def test_no_more_regions_at_a_time_than_allowed(make_contract: MakeContrac
     assert peak == 2
 
 
-async def test_a_fault_of_the_program_is_not_hidden(make_contract: MakeContract) -> None:
+async def test_an_exception_other_than_a_mjctl_error_is_raised(make_contract: MakeContract) -> None:
     async def work(_: Contract) -> None:
         raise ZeroDivisionError
 

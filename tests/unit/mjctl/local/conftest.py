@@ -1,4 +1,4 @@
-"""A temporary folder whose path is short enough for sockets, in place of the machine's own."""
+"""A fixture with a temporary folder whose path is short enough for sockets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """What `tempfile` uses during the test: sockets and the registry of ports are kept away from real regions."""
+    """Make `tempfile` use a new folder, so that sockets and the registry of ports are separate from real regions."""
     with tempfile.TemporaryDirectory(prefix="mj") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)

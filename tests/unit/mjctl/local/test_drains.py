@@ -16,11 +16,11 @@ from mjctl.models.drained import Drained, operator
         (timedelta(minutes=4), "new kernel", "drained by root@vm 4 min ago: new kernel"),
         (timedelta(hours=5), None, "drained by root@vm 5 h ago"),
         (timedelta(days=3), None, "drained by root@vm 3 days ago"),
-        # A clock that is behind.
+        # The time is in the future, because the clock of this machine is slow.
         (timedelta(seconds=-30), None, "drained by root@vm 0 s ago"),
     ],
 )
-def test_a_drain_says_who_when_and_why(age: timedelta, message: str | None, words: str) -> None:
+def test_the_text_of_a_drain_has_operator_age_and_reason(age: timedelta, message: str | None, words: str) -> None:
     assert str(Drained("root@vm", (datetime.now(UTC) - age).isoformat(), message)) == words
 
 

@@ -1,4 +1,4 @@
-"""Which requests make the emulator save its state."""
+"""Tests which requests make the emulator save its state."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mjctl.local.emulator import ChangeTracker
 
 
 async def _application(scope: Any, receive: Any, send: Any) -> None:
-    """Answers nothing."""
+    """Accept a request and send no answer."""
 
 
 async def changed(method: str, target: bytes) -> tuple[bool, bool]:
@@ -33,5 +33,7 @@ async def changed(method: str, target: bytes) -> tuple[bool, bool]:
         ("GET", b"", (False, False)),
     ],
 )
-async def test_only_changes_count(method: str, target: bytes, expected: tuple[bool, bool]) -> None:
+async def test_only_requests_that_can_change_the_state_cause_a_save(
+    method: str, target: bytes, expected: tuple[bool, bool]
+) -> None:
     assert await changed(method, target) == expected

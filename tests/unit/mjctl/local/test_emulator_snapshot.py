@@ -1,4 +1,4 @@
-"""Work over a snapshot of this process' memory, in a child."""
+"""Tests of work in a forked child, with a snapshot of this process's memory."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ import pytest
 from mjctl.local.emulator import in_snapshot
 
 
-async def test_the_child_sees_the_memory_as_it_was(tmp_path: Path) -> None:
+async def test_the_child_has_the_memory_of_the_moment_of_the_fork(tmp_path: Path) -> None:
     values = [1]
 
     def write() -> None:
         time.sleep(0.2)
-        (tmp_path / "found").write_text(f"{values} {os.getpid()}")
+        (tmp_path / "seen").write_text(f"{values} {os.getpid()}")
 
     saving = asyncio.create_task(in_snapshot(write))
     await asyncio.sleep(0.05)
     values.append(2)
     await saving
-    found, pid = (tmp_path / "found").read_text().rsplit(" ", 1)
-    assert found == "[1]"
+    seen, pid = (tmp_path / "seen").read_text().rsplit(" ", 1)
+    assert seen == "[1]"
     assert int(pid) != os.getpid()
 
 
-async def test_a_child_that_fails_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_the_failure_of_the_child_is_raised(capfd: pytest.CaptureFixture[str]) -> None:
     def fail() -> None:
         os._exit(3)
 
@@ -37,7 +37,7 @@ async def test_a_child_that_fails_is_told(capfd: pytest.CaptureFixture[str]) -> 
         await in_snapshot(fail)
 
 
-async def test_cancelled_it_ends_the_child(tmp_path: Path) -> None:
+async def test_a_cancelled_snapshot_kills_the_child(tmp_path: Path) -> None:
     before = psutil.Process().children()
     saving = asyncio.create_task(in_snapshot(lambda: time.sleep(60)))
     await asyncio.sleep(0.2)
@@ -53,12 +53,12 @@ async def test_sockets_of_the_parent_are_closed_in_the_child(tmp_path: Path) -> 
     server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
     descriptor = server.sockets[0].fileno()
 
-    def look() -> None:
+    def check() -> None:
         try:
             os.fstat(descriptor)
         except OSError:
             (tmp_path / "closed").touch()
 
     async with server:
-        await in_snapshot(look)
+        await in_snapshot(check)
     assert (tmp_path / "closed").exists()

@@ -1,4 +1,4 @@
-"""The guard before an emulated AWS: who is refused, and why."""
+"""Tests of the guard of an emulated AWS: the refused requests and the reasons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def reason(method: str = "POST", path: str = "/", query: str = "", **headers: st
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:20001", "localhost:20001", "LOCALHOST", "[::1]:20001", "a.localhost:1"])
-def test_a_signed_request_to_a_name_of_this_machine_passes(host: str) -> None:
+def test_a_signed_request_to_a_name_of_this_machine_is_allowed(host: str) -> None:
     assert reason(host=host) is None
 
 
@@ -47,7 +47,7 @@ def test_another_host_is_refused_although_the_request_is_signed(host: str) -> No
     ],
 )
 @pytest.mark.parametrize(("method", "path"), [("POST", "/"), ("OPTIONS", "/"), ("GET", KEY_SET), ("GET", "/healthz")])
-def test_what_a_browser_sends_for_a_page_is_refused(method: str, path: str, headers: dict[str, str]) -> None:
+def test_a_request_of_a_web_page_is_refused(method: str, path: str, headers: dict[str, str]) -> None:
     assert "web page" in str(reason(method, path, **headers))
 
 
@@ -66,7 +66,7 @@ def test_what_a_browser_sends_for_a_page_is_refused(method: str, path: str, head
         SIGNED["authorization"].replace(KEY, "other") + f", Credential={KEY}/x",
     ],
 )
-def test_without_the_key_nothing_but_the_public_documents_is_served(authorization: str | None) -> None:
+def test_without_the_key_only_the_public_documents_are_served(authorization: str | None) -> None:
     assert "access key" in str(reason(authorization=authorization))
     assert "access key" in str(reason("GET", "/", authorization=authorization))
     assert reason("GET", KEY_SET, authorization=authorization) is None
@@ -75,13 +75,13 @@ def test_without_the_key_nothing_but_the_public_documents_is_served(authorizatio
     assert "access key" in str(reason("GET", f"/x{KEY_SET}", authorization=authorization))
 
 
-def test_a_presigned_request_names_the_key_in_its_query() -> None:
+def test_the_key_of_a_presigned_request_is_read_from_its_query() -> None:
     assert reason("GET", "/", f"X-Amz-Credential={KEY}%2F20260101%2Fa", authorization=None) is None
     assert reason("GET", "/", "X-Amz-Credential=test%2F20260101%2Fa", authorization=None) is not None
 
 
 async def answered(headers: dict[str, str], kind: str = "http") -> tuple[list[Any], list[Any]]:
-    """What a caller of the ASGI guard gets, and what reached the emulator behind it."""
+    """Return the messages that a caller of the ASGI guard receives, and the requests that reached the emulator."""
     sent: list[Any] = []
     reached: list[Any] = []
 
@@ -103,7 +103,7 @@ async def answered(headers: dict[str, str], kind: str = "http") -> tuple[list[An
     return sent, reached
 
 
-async def test_the_emulators_own_cors_headers_never_get_out() -> None:
+async def test_the_cors_headers_of_the_emulator_are_removed() -> None:
     sent, reached = await answered(SIGNED)
     assert len(reached) == 1
     assert sent[0]["headers"] == [(b"x-kept", b"1")]
@@ -125,7 +125,7 @@ async def test_a_second_copy_of_a_header_does_not_hide_the_first() -> None:
     assert sent[0]["status"] == 403
 
 
-async def test_a_refusal_reaches_no_emulator_and_is_an_error_that_the_sdks_read() -> None:
+async def test_a_refused_request_does_not_reach_the_emulator_and_sdks_can_read_the_error() -> None:
     sent, reached = await answered({**SIGNED, "authorization": "", "content-type": "application/x-amz-json-1.1"})
     assert reached == []
     assert sent[0]["status"] == 403
@@ -135,12 +135,12 @@ async def test_a_refusal_reaches_no_emulator_and_is_an_error_that_the_sdks_read(
     assert b"<Code>UnrecognizedClientException</Code>" in sent[1]["body"]
 
 
-async def test_no_websocket_is_opened() -> None:
+async def test_a_websocket_is_refused() -> None:
     sent, reached = await answered(SIGNED, "websocket")
     assert (sent, reached) == ([{"type": "websocket.close", "code": 1008}], [])
 
 
-def test_the_older_interface_is_guarded_alike() -> None:
+def test_the_guard_of_a_wsgi_application_behaves_alike() -> None:
     statuses: list[tuple[str, list[tuple[str, str]]]] = []
 
     def emulator(_: Any, start_response: Any) -> list[bytes]:

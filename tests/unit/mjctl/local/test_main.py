@@ -1,4 +1,4 @@
-"""The provisioners' entry point: one line on stdout, errors on stderr with mjctl's exit codes."""
+"""Tests of the provisioners' program: it writes a line to stdout, errors to stderr, and has mjctl's exit codes."""
 
 from __future__ import annotations
 
@@ -25,24 +25,26 @@ def test_an_unknown_verb_is_a_usage_error(arguments: list[str], capsys: pytest.C
     ("verb", "text", "reason"),
     [
         ("stop", "", "MJCTL_INPUT is not JSON"),
-        ("stop", '{"name": "redis"}', "MJCTL_INPUT lacks owner, region_dir"),
-        ("stop", "[]", "MJCTL_INPUT lacks name, owner, region_dir"),
-        ("start", "[]", "MJCTL_INPUT lacks an object"),
-        ("start", '{"name": "redis"}', "does not fit"),
+        ("stop", '{"name": "redis"}', "MJCTL_INPUT has no owner, region_dir"),
+        ("stop", "[]", "MJCTL_INPUT has no name, owner, region_dir"),
+        ("start", "[]", "MJCTL_INPUT has no JSON object"),
+        ("start", '{"name": "redis"}', "the specification of a process is invalid"),
     ],
 )
-def test_input_that_does_not_fit_is_told(verb: str, text: str, reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_invalid_input_has_its_reason(
+    verb: str, text: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([verb], {"MJCTL_INPUT": text}) == ExitCode.CONFIG
     assert reason in capsys.readouterr().err
 
 
-def test_stopping_what_never_was_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stopping_a_missing_process_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = {"region_dir": str(tmp_path), "name": "redis", "owner": "one"}
     assert main(["stop"], {"MJCTL_INPUT": json.dumps(values)}) == ExitCode.OK
-    assert capsys.readouterr().out == "redis: not there\n"
+    assert capsys.readouterr().out == "redis: does not exist\n"
 
 
-def test_starting_without_a_supervisor_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_of_a_start_without_supervisor_has_advice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     address = "redis://127.0.0.1:1"
     values = {
         "name": "redis",
@@ -58,8 +60,8 @@ def test_starting_without_a_supervisor_says_what_to_do(tmp_path: Path, capsys: p
     assert f"hint: `mjctl deploy --env {tmp_path.parent.name} --region {tmp_path.name}`" in error
 
 
-def test_verbs_stay_light() -> None:
-    """A deploy runs a dozen of them on few cores: nothing heavy may creep into their imports."""
+def test_the_verbs_import_no_heavy_module() -> None:
+    """Check the imports, because a deploy runs the program a dozen times on few cores."""
     heavy = ("pydantic", "boto3", "botocore", "rich", "typer", "yaml", "asyncio", "psutil", "supervisor", "aiohttp")
     program = "import sys, mjctl.local.__main__, mjctl.local.lifecycle, mjctl.local.daemon; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

@@ -1,4 +1,4 @@
-"""The password of the game's role: made here, kept in one private file, known to PostgreSQL as a verifier only."""
+"""Tests of the password of the game's role. It is in a private file, and PostgreSQL stores only its verifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mjctl.local.layout import Layout
 from mjctl.models.errors import DependencyError
 
 
-def test_the_verifier_is_that_of_the_password(tmp_path: Path) -> None:
+def test_the_verifier_matches_the_password(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.create()
     mechanism, parameters, keys = postgres._new_password(layout).split("$")
@@ -30,7 +30,7 @@ def test_the_verifier_is_that_of_the_password(tmp_path: Path) -> None:
     assert server == hmac.digest(salted, b"Server Key", "sha256")
 
 
-def test_a_cluster_of_a_version_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_cluster_of_a_version_that_is_not_installed_is_an_error(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.create()
     (layout.data / "postgres").mkdir()

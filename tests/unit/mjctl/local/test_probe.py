@@ -1,4 +1,4 @@
-"""Probes against real sockets: only an answer of the right kind counts."""
+"""Tests of probes with real sockets: only the expected answer shows that a process is healthy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Serve = Callable[[bytes | None], int]
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start a server that answers every connection with the bytes given, or never when they are None."""
+    """Return a function that starts a server and returns its port.
+
+    The server answers with the given bytes, or never.
+    """
     listeners: list[socket.socket] = []
 
     def start(answer: bytes | None) -> int:
@@ -49,7 +52,7 @@ def _answer(listener: socket.socket, answer: bytes) -> None:
     ("scheme", "answer"),
     [("http", b"HTTP/1.1 200 OK\r\n\r\n"), ("redis", b"+PONG\r\n"), ("postgres", b"N"), ("postgres", b"S")],
 )
-def test_the_right_answer_is_well(serve: Serve, scheme: str, answer: bytes) -> None:
+def test_a_process_with_the_expected_answer_is_healthy(serve: Serve, scheme: str, answer: bytes) -> None:
     assert probe(f"{scheme}://127.0.0.1:{serve(answer)}", 10) is None
 
 
@@ -67,7 +70,7 @@ def test_a_database_that_is_starting_is_alive_but_not_ready(serve: Serve, answer
         ("http", b"HTTP", "closed the connection without an answer"),
     ],
 )
-def test_any_other_answer_is_not(serve: Serve, scheme: str, answer: bytes, reason: str) -> None:
+def test_a_process_with_another_answer_is_not_healthy(serve: Serve, scheme: str, answer: bytes, reason: str) -> None:
     assert probe(f"{scheme}://127.0.0.1:{serve(answer)}", 10) == reason
 
 
@@ -79,7 +82,7 @@ def test_any_other_answer_is_not(serve: Serve, scheme: str, answer: bytes, reaso
         (b"-WRONGPASS invalid\r\n-NOAUTH required\r\n", "answered '-WRONGPASS invalid'"),
     ],
 )
-def test_a_redis_that_accepts_the_password_and_refuses_the_command_says_why(
+def test_the_verdict_of_a_redis_that_refuses_the_command_has_its_reason(
     serve: Serve, answer: bytes, reason: str | None
 ) -> None:
     verdict = probe(f"redis://127.0.0.1:{serve(answer)}/0", 10, redis_password="x")
@@ -87,15 +90,15 @@ def test_a_redis_that_accepts_the_password_and_refuses_the_command_says_why(
     assert answered(verdict)
 
 
-def test_a_connection_alone_is_not_enough(serve: Serve) -> None:
+def test_a_process_that_accepts_the_connection_and_sends_nothing_is_not_healthy(serve: Serve) -> None:
     assert probe(f"http://127.0.0.1:{serve(None)}", 0.1) == "no answer within 0.1 s"
 
 
-def test_nobody_listening(unused_port: int) -> None:
+def test_a_port_without_a_process_is_refused(unused_port: int) -> None:
     assert probe(f"redis://127.0.0.1:{unused_port}") == "connection refused"
 
 
-def test_one_that_is_silent_does_not_hide_the_others(serve: Serve, unused_port: int) -> None:
+def test_a_silent_process_does_not_delay_the_verdicts_of_other_processes(serve: Serve, unused_port: int) -> None:
     answers = probe_all(
         {
             "silent": f"redis://127.0.0.1:{serve(None)}",
@@ -128,12 +131,15 @@ def authority(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def serve_tls(authority: Layout) -> Iterator[Callable[..., int]]:
-    """Start a server with the authority's certificate; `granted` is its answer in clear to a request for TLS."""
+    """Return a function that starts a server with the region's certificate and returns its port.
+
+    `granted` is the server's unencrypted answer to a request for TLS.
+    """
     listeners: list[socket.socket] = []
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(authority.tls_certificate, authority.tls_key)
 
-    def answer(listener: socket.socket, said: bytes, granted: bytes) -> None:
+    def answer(listener: socket.socket, reply: bytes, granted: bytes) -> None:
         with suppress(OSError):
             while True:
                 connection, _ = listener.accept()
@@ -143,12 +149,12 @@ def serve_tls(authority: Layout) -> Iterator[Callable[..., int]]:
                         connection.sendall(granted)
                     with context.wrap_socket(connection, server_side=True) as encrypted:
                         encrypted.recv(4096)
-                        encrypted.sendall(said)
+                        encrypted.sendall(reply)
 
-    def start(said: bytes, granted: bytes = b"") -> int:
+    def start(reply: bytes, granted: bytes = b"") -> int:
         listener = socket.create_server(("127.0.0.1", 0))
         listeners.append(listener)
-        threading.Thread(target=answer, args=(listener, said, granted), daemon=True).start()
+        threading.Thread(target=answer, args=(listener, reply, granted), daemon=True).start()
         port: int = listener.getsockname()[1]
         return port
 
@@ -167,7 +173,7 @@ def serve_tls(authority: Layout) -> Iterator[Callable[..., int]]:
         ("postgres+tls://game@127.0.0.1:{}", b"ESFATAL", b"S"),
     ],
 )
-def test_with_tls_the_right_answer_is_well(
+def test_a_process_with_tls_and_the_expected_answer_is_healthy(
     serve_tls: Callable[..., int], authority: Layout, address: str, answer: bytes, granted: bytes
 ) -> None:
     assert probe(address.format(serve_tls(answer, granted)), 10, authority.tls_authority) is None
@@ -182,7 +188,7 @@ def test_with_tls_the_right_answer_is_well(
         ("postgres+tls://127.0.0.1:{}/game", b"R\0\0\0", b"N", "answered 'N'"),
     ],
 )
-def test_with_tls_any_other_answer_is_not(
+def test_a_process_with_tls_and_another_answer_is_not_healthy(
     serve_tls: Callable[..., int], authority: Layout, address: str, answer: bytes, granted: bytes, reason: str
 ) -> None:
     assert probe(address.format(serve_tls(answer, granted)), 10, authority.tls_authority) == reason
@@ -194,21 +200,21 @@ def test_a_certificate_of_another_authority_is_refused(serve_tls: Callable[..., 
     reason = probe(f"rediss://127.0.0.1:{serve_tls(b'+PONG')}", 10, other.tls_authority)
     assert reason is not None
     assert reason.startswith("certificate refused: ")
-    assert answered(reason), "it is no reason to restart the process"
+    assert answered(reason), "a refused certificate must not cause a restart of the process"
 
 
-def test_one_that_does_not_answer_the_handshake_is_silent(serve: Serve, authority: Layout) -> None:
+def test_a_process_that_does_not_answer_the_handshake_is_silent(serve: Serve, authority: Layout) -> None:
     answers = probe_all({"silent": f"https://127.0.0.1:{serve(None)}/"}, 0.3, authority.tls_authority)
     assert answers == {"silent": "no answer within 0.3 s"}
 
 
-def test_one_that_answers_in_clear_is_not_well(serve: Serve, authority: Layout) -> None:
+def test_a_process_that_answers_without_tls_is_not_healthy(serve: Serve, authority: Layout) -> None:
     reason = probe(f"https://127.0.0.1:{serve(b'HTTP/1.1 200 OK')}/", 10, authority.tls_authority)
     assert reason is not None
     assert "wrong version number" in reason
 
 
-def test_an_authority_that_is_gone_is_a_reason_and_no_crash(
+def test_a_missing_authority_is_a_reason_and_does_not_stop_the_probes(
     serve: Serve, serve_tls: Callable[..., int], tmp_path: Path
 ) -> None:
     answers = probe_all(

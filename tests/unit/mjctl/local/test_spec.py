@@ -1,4 +1,4 @@
-"""The specification of a process survives its file, and refuses what it does not know."""
+"""Tests that the specification of a process is written and read unchanged, and that an invalid one is rejected."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def spec(region_dir: Path, name: str = "api") -> ProcessSpec:
     )
 
 
-def test_what_was_recorded_is_read_back(tmp_path: Path) -> None:
+def test_a_recorded_specification_is_read_unchanged(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.create()
     spec(tmp_path).record()
     spec(tmp_path, "worker").record()
     assert recorded(layout, "api") == spec(tmp_path)
-    assert [one.name for one in all_recorded(layout)] == ["api", "worker"]
+    assert [item.name for item in all_recorded(layout)] == ["api", "worker"]
 
 
-def test_a_damaged_record_is_as_good_as_none(tmp_path: Path) -> None:
+def test_a_damaged_record_counts_as_no_record(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.create()
     (layout.programs / "api.json").write_text('{"name": "api"}')
@@ -44,7 +44,7 @@ def test_a_damaged_record_is_as_good_as_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [{"colour": "red"}, {"region_dir": None}, {"arguments": 7}])
-def test_a_specification_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str, object]) -> None:
+def test_an_invalid_specification_is_rejected(tmp_path: Path, change: dict[str, object]) -> None:
     values = {**json.loads(spec(tmp_path).serialise()), **change}
-    with pytest.raises(ConfigError, match="does not fit"):
+    with pytest.raises(ConfigError, match="the specification of a process is invalid"):
         ProcessSpec.parse(json.dumps(values))

@@ -1,4 +1,4 @@
-"""supervisord reads back exactly what was meant, whatever stands in a variable."""
+"""Tests that supervisord reads every command and variable unchanged from its configuration files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mjctl.models.errors import ConfigError
 
 LAYOUT = Layout(Path("/somewhere/us-east-1"))
 
-# As supervisord's own parser: no interpolation, `;` and `#` after a blank begin a comment.
+# The settings of supervisord's parser: no interpolation, and `;` and `#` after a space begin a comment.
 PARSER = {"inline_comment_prefixes": (";", "#"), "strict": False}
 
 
@@ -33,7 +33,7 @@ printable = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size
 
 
 @given(printable)
-def test_a_variable_is_read_back_or_refused(value: str) -> None:
+def test_a_variable_is_read_unchanged_or_rejected(value: str) -> None:
     try:
         parser = render(["python"], {"A": "1", "VALUE": value, "Z": "2"})
     except ConfigError:
@@ -43,7 +43,7 @@ def test_a_variable_is_read_back_or_refused(value: str) -> None:
 
 
 @given(st.lists(printable, min_size=1, max_size=4))
-def test_a_command_is_read_back_or_refused(command: list[str]) -> None:
+def test_a_command_is_read_unchanged_or_rejected(command: list[str]) -> None:
     try:
         parser = render(command, {})
     except ConfigError:
@@ -51,20 +51,20 @@ def test_a_command_is_read_back_or_refused(command: list[str]) -> None:
     assert shlex.split(parser["program:api"]["command"] % {}) == command
 
 
-def test_json_in_a_variable_is_not_refused() -> None:
+def test_json_in_a_variable_is_not_rejected() -> None:
     value = '{"probe": {"seats": 2, "rules": "a%b"}}'
     expanded = render(["python"], {"MODES": value})["program:api"]["environment"] % {}
     assert dict_of_key_value_pairs(expanded) == {"MODES": value}
 
 
 @pytest.mark.parametrize("value", ["it's", '"quoted"', "two\nlines", "a ;comment", "a #comment"])
-def test_what_the_format_cannot_hold_is_refused(value: str) -> None:
-    with pytest.raises(ConfigError, match="cannot hold"):
+def test_a_value_that_the_format_cannot_represent_is_rejected(value: str) -> None:
+    with pytest.raises(ConfigError, match="cannot contain"):
         render(["python"], {"VALUE": value})
 
 
 @pytest.mark.parametrize("folder", ["plain", "My Games (1)", "a [b] c", "a*?b", "été"])
-def test_supervisord_itself_accepts_both_files(tmp_path: Path, folder: str) -> None:
+def test_supervisord_accepts_the_written_configuration(tmp_path: Path, folder: str) -> None:
     layout = Layout(tmp_path / folder)
     layout.create()
     layout.supervisor_base_config.write_text(supervisor_config(layout, tmp_path / "a.sock", 1024))

@@ -1,4 +1,4 @@
-"""A user id without a passwd entry: helped by nss_wrapper, or stopped before anything starts."""
+"""Tests of a user id without passwd entry, with and without nss_wrapper."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mjctl.models.exit_codes import ExitCode
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """No passwd entry. Returns the one folder in which libraries are looked for."""
+    """Simulate a user without passwd entry. Return the only folder in which libraries are searched."""
 
     def missing(uid: int) -> None:
         raise KeyError(uid)
@@ -28,12 +28,12 @@ def unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "lib"
 
 
-def test_a_known_user_needs_nothing() -> None:
+def test_a_user_with_a_passwd_entry_needs_no_library() -> None:
     assert unix_account.has_entry()
     assert unix_account.lookup_variables() == {}
 
 
-def test_without_the_library_the_advice_names_it(unknown: Path, tmp_path: Path) -> None:
+def test_the_error_without_the_library_names_its_package(unknown: Path, tmp_path: Path) -> None:
     with pytest.raises(DependencyError, match="has no passwd entry") as failed:
         unix_account.check_database_user([Layout(tmp_path / "us-east-1")])
     assert failed.value.exit_code is ExitCode.DEPENDENCY
@@ -43,16 +43,16 @@ def test_without_the_library_the_advice_names_it(unknown: Path, tmp_path: Path) 
 
 
 def test_a_region_that_has_its_data_needs_no_library(unknown: Path, tmp_path: Path) -> None:
-    made, new = Layout(tmp_path / "made"), Layout(tmp_path / "new")
-    (made.data / "postgres").mkdir(parents=True)
-    (made.data / "postgres" / "PG_VERSION").write_text("18\n")
-    unix_account.check_database_user([made])
+    existing, new = Layout(tmp_path / "existing"), Layout(tmp_path / "new")
+    (existing.data / "postgres").mkdir(parents=True)
+    (existing.data / "postgres" / "PG_VERSION").write_text("18\n")
+    unix_account.check_database_user([existing])
     with pytest.raises(DependencyError):
-        unix_account.check_database_user([made, new])
+        unix_account.check_database_user([existing, new])
 
 
 @pytest.mark.parametrize("name", ["libnss_wrapper.so", "x86_64-linux-gnu/libnss_wrapper.so.0"])
-def test_with_the_library_the_user_gets_a_name(
+def test_with_the_library_the_user_has_a_name(
     unknown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (unknown / name).touch()

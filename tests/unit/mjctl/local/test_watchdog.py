@@ -1,4 +1,4 @@
-"""When the watchdog kills, when it does not, and what it writes down."""
+"""Tests when the watchdog kills a process, and which incidents it records."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mjctl.local.watchdog import Watchdog, listen
 
 
 class Supervisor:
-    """Stands in for the supervisor: one process whose pid and state the test sets."""
+    """Simulates the supervisor with a process whose pid and state the test sets."""
 
     def __init__(self) -> None:
         self.pid = 100
@@ -46,7 +46,7 @@ def supervisor() -> Supervisor:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[str | None]:
-    """What the process answers in each round from now on; the last one stays."""
+    """Return the list of the verdicts of the next probes. The last verdict repeats for ever."""
     queue: list[str | None] = [None]
     monkeypatch.setattr(
         module,
@@ -70,7 +70,7 @@ def kinds(layout: Layout) -> list[str]:
     return [incident.kind for incident in incidents(layout.run)]
 
 
-def test_three_failures_in_a_row_are_one_hung_process(
+def test_a_process_is_killed_after_three_consecutive_failures(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout
 ) -> None:
     answers[:] = [None, "no answer", "no answer", "no answer"]
@@ -112,7 +112,7 @@ def test_a_redis_that_is_busy_is_alive(
     assert kinds(layout) == []
 
 
-def test_one_answer_between_failures_saves_it(
+def test_an_answer_between_failures_resets_their_count(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None]
 ) -> None:
     answers[:] = [None, "busy", "busy", None, "busy", "busy", None]
@@ -120,7 +120,7 @@ def test_one_answer_between_failures_saves_it(
     assert supervisor.killed == []
 
 
-def test_one_that_never_answered_has_longer(
+def test_a_process_that_has_never_answered_is_killed_after_its_start_time(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout
 ) -> None:
     answers[:] = ["connection refused"]
@@ -133,7 +133,7 @@ def test_one_that_never_answered_has_longer(
     assert supervisor.killed == ["api"]
 
 
-def test_a_new_process_begins_with_a_clean_sheet(
+def test_the_failures_of_an_earlier_process_do_not_count_for_a_new_process(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None]
 ) -> None:
     answers[:] = [None, "busy", "busy", "busy"]
@@ -143,7 +143,7 @@ def test_a_new_process_begins_with_a_clean_sheet(
     assert supervisor.killed == []
 
 
-def test_one_that_is_being_stopped_is_left_alone(
+def test_a_process_that_the_supervisor_stops_is_not_killed(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None]
 ) -> None:
     answers[:] = [None, "busy"]
@@ -153,7 +153,7 @@ def test_one_that_is_being_stopped_is_left_alone(
     assert supervisor.killed == []
 
 
-def test_the_end_of_a_killed_process_is_not_told_twice(
+def test_the_end_of_a_killed_process_is_recorded_once(
     watchdog: Watchdog, answers: list[str | None], layout: Layout
 ) -> None:
     answers[:] = [None, "busy"]
@@ -178,12 +178,12 @@ def test_events_are_acknowledged_and_recorded(watchdog: Watchdog, layout: Layout
     written = io.StringIO()
     listen(watchdog, events, written)
     assert written.getvalue() == "READY\nRESULT 2\nOK" * 4 + "READY\n"
-    found = incidents(layout.run)
-    assert [(one.process, one.kind, one.pid) for one in found] == [("api", "exited", 7), ("api", "exited", None)]
-    assert "try 2" in found[1].detail
+    recorded = incidents(layout.run)
+    assert [(item.process, item.kind, item.pid) for item in recorded] == [("api", "exited", 7), ("api", "exited", None)]
+    assert "try 2" in recorded[1].detail
 
 
-def test_a_cut_line_does_not_hide_the_other_incidents(layout: Layout, watchdog: Watchdog) -> None:
+def test_an_incomplete_line_does_not_hide_other_incidents(layout: Layout, watchdog: Watchdog) -> None:
     watchdog.record("api", "exited", 7, "ended unexpectedly")
     with layout.incidents.open("a") as file:
         file.write('{"at": "2026-')
@@ -192,11 +192,11 @@ def test_a_cut_line_does_not_hide_the_other_incidents(layout: Layout, watchdog: 
     assert incident.at.tzinfo is not None
 
 
-def test_no_incidents_without_a_file(tmp_path: Path) -> None:
+def test_a_region_without_the_file_has_no_incidents(tmp_path: Path) -> None:
     assert incidents(tmp_path) == []
 
 
-def test_a_certificate_that_is_refused_is_no_hang(
+def test_a_process_with_a_refused_certificate_is_not_killed(
     watchdog: Watchdog, supervisor: Supervisor, answers: list[str | None], layout: Layout
 ) -> None:
     answers[:] = ["certificate refused: certificate has expired"]

@@ -1,4 +1,4 @@
-"""The user's name and home, also where the system knows neither."""
+"""Tests of the user's name and home folder, also for a user without passwd entry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USER_VARIABLES = ("LOGNAME", "USER", "LNAME", "USERNAME")
 
 @pytest.fixture
 def unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user id without a passwd entry, in a shell that says nothing about it."""
+    """Simulate a user id without passwd entry, in a shell whose variables do not name the user."""
 
     def missing(uid: int) -> None:
         raise KeyError(f"getpwuid(): uid not found: {uid}")
@@ -42,7 +42,7 @@ def test_an_unknown_user_has_a_name_and_no_home() -> None:
 
 
 @pytest.mark.usefixtures("unknown")
-def test_what_notes_down_or_asks_for_the_user_works_for_an_unknown_one(tmp_path: Path) -> None:
+def test_drains_locks_and_the_provider_cache_work_for_an_unknown_user(tmp_path: Path) -> None:
     from mjctl.models import drained
     from mjctl.terraform import lock, providers
 

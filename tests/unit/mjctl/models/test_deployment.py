@@ -25,7 +25,7 @@ def failed(error: MjctlError) -> UnitResult:
         ([GOOD, UnitResult("c", UnitOutcome.INTERRUPTED, error=Interrupted("x"))], ExitCode.INTERRUPTED),
     ],
 )
-def test_the_exit_code_says_how_the_regions_ended(results: list[UnitResult], code: ExitCode) -> None:
+def test_the_exit_code_follows_from_the_outcomes_of_the_regions(results: list[UnitResult], code: ExitCode) -> None:
     assert exit_code(results) is code
 
 
@@ -44,6 +44,6 @@ def test_a_run_that_only_plans_ends_with_changes_pending(
     assert RunResult("plan", (SAME, UnitResult("a", outcome)), only_planned=only_planned).exit_code is code
 
 
-def test_a_plan_that_fails_is_worse_than_changes() -> None:
+def test_a_failed_plan_takes_precedence_over_pending_changes() -> None:
     results = (UnitResult("a", UnitOutcome.PLANNED), failed(LockedError("x")))
     assert RunResult("plan", results, only_planned=True).exit_code is ExitCode.PARTIAL

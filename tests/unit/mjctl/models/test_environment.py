@@ -1,4 +1,4 @@
-"""What an environment's file may not say of AWS, and what stands for what it leaves out."""
+"""Tests of an environment's settings for AWS: the rejected combinations and the defaults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def zones(region: str) -> list[str]:
 
 
 def environment(*regions: str, **aws: Any) -> Environment:
-    """Of target `aws`; a region may carry its range: us-east-1=10.0.0.0/16."""
+    """Return an environment of target `aws`. A region may have its VPC's range: us-east-1=10.0.0.0/16."""
     parts: dict[str, Any] = {}
     for region in regions:
         name, _, cidr = region.partition("=")
@@ -32,37 +32,37 @@ def refusal(*regions: str, **aws: Any) -> str:
     return str(caught.value)
 
 
-def test_what_is_left_out() -> None:
-    made = environment(EAST, WEST)
-    assert made.primary_region == EAST
-    assert [made.cidr(name) for name in (EAST, WEST)] == ["10.10.0.0/16", "10.20.0.0/16"]
-    assert [made.backup_copy_region(name) for name in (EAST, WEST)] == [WEST, EAST]
+def test_omitted_settings_have_defaults() -> None:
+    settings = environment(EAST, WEST)
+    assert settings.primary_region == EAST
+    assert [settings.cidr(name) for name in (EAST, WEST)] == ["10.10.0.0/16", "10.20.0.0/16"]
+    assert [settings.backup_copy_region(name) for name in (EAST, WEST)] == [WEST, EAST]
 
 
-def test_a_production_environment_has_an_account() -> None:
-    with pytest.raises(ValidationError, match="target sandbox needs it"):
+def test_the_target_sandbox_needs_the_section_aws() -> None:
+    with pytest.raises(ValidationError, match="target sandbox needs this section"):
         Environment(name="x1", project="arena", target="sandbox", regions={EAST: {"zones": zones(EAST)}})  # type: ignore[dict-item]
 
 
 @pytest.mark.parametrize(
-    ("regions", "aws", "said"),
+    ("regions", "aws", "message"),
     [
-        ((EAST, WEST), {"primary_region": "ap-northeast-1"}, "aws.primary_region: ap-northeast-1 is not among regions"),
-        ((EAST, WEST), {"database": {"writer_region": "ap-northeast-1"}}, "writer_region: ap-northeast-1 is not among"),
-        ((EAST,), {}, "aws.backup.copy_region: the only region needs another"),
-        ((f"{EAST}=10.0.0.0/16", f"{WEST}=10.0.128.0/20"), {}, "10.0.128.0/20 overlaps that of us-east-1"),
-        ((f"{EAST}=10.0.0.0/24", WEST), {}, "a VPC of three zones takes a /16 to a /20"),
+        ((EAST, WEST), {"primary_region": "ap-northeast-1"}, "aws.primary_region: ap-northeast-1 is not a region of"),
+        ((EAST, WEST), {"database": {"writer_region": "ap-northeast-1"}}, "writer_region: ap-northeast-1 is not a"),
+        ((EAST,), {}, "aws.backup.copy_region: backups of us-east-1, the only region,"),
+        ((f"{EAST}=10.0.0.0/16", f"{WEST}=10.0.128.0/20"), {}, "10.0.128.0/20 overlaps 10.0.0.0/16, the range of us-"),
+        ((f"{EAST}=10.0.0.0/24", WEST), {}, "the range of a VPC must be from /16 to /20"),
         ((f"{EAST}=10.0.1.0/16", WEST), {}, "has host bits set"),
         ((EAST, WEST), {"account_id": "12345"}, "account_id"),
         ((EAST, WEST), {"domain": {"name": "not a domain"}}, "domain.name"),
         ((EAST, WEST), {"database": {"instances": 1}}, "instances"),
     ],
 )
-def test_what_is_refused(regions: tuple[str, ...], aws: dict[str, Any], said: str) -> None:
-    assert said in refusal(*regions, **aws)
+def test_invalid_settings_are_rejected(regions: tuple[str, ...], aws: dict[str, Any], message: str) -> None:
+    assert message in refusal(*regions, **aws)
 
 
-def test_names_made_of_project_and_environment_must_fit() -> None:
+def test_the_names_of_project_and_environment_have_22_characters_together() -> None:
     with pytest.raises(ValidationError, match="22 characters"):
         environment(EAST, WEST).model_validate(
             {**environment(EAST, WEST).model_dump(), "project": "arena-of-giants", "name": "production"}

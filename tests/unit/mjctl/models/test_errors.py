@@ -28,11 +28,11 @@ def test_published_codes_never_change() -> None:
     }
 
 
-def test_every_code_says_what_it_means() -> None:
+def test_every_exit_code_has_a_meaning() -> None:
     assert all(code.meaning for code in ExitCode)
 
 
-def test_the_tree_drawn_at_the_top_of_the_module_is_the_tree_there_is() -> None:
+def test_the_docstring_of_the_module_lists_every_error_with_its_code() -> None:
     drawn = errors.__doc__ or ""
     for name, kind in inspect.getmembers(errors, inspect.isclass):
         if issubclass(kind, errors.MjctlError) and kind is not errors.MjctlError:
@@ -40,5 +40,5 @@ def test_the_tree_drawn_at_the_top_of_the_module_is_the_tree_there_is() -> None:
             assert row.split()[-1] == str(int(kind.exit_code))
 
 
-def test_an_error_reads_with_its_place() -> None:
+def test_the_text_of_an_error_contains_its_place() -> None:
     assert str(errors.NotFoundError("no such thing", where="here")) == "no such thing (here)"

@@ -1,4 +1,4 @@
-"""The files of a release: which changes change its digests, and what it refuses to hold."""
+"""Tests of the files of a release: the changes that change a digest, and the files that are rejected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def write(path: Path, text: str = "x") -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A checkout with one file or two in each part."""
+    """Return a checkout with a file or two in each part."""
     root = tmp_path / "project"
     write(root / "gameserver" / "__init__.py", "")
     write(root / "gameserver" / "rules" / "arena.py")
@@ -99,14 +99,14 @@ def test_a_file_that_does_not_run_changes_no_digest(project: Path, path: str) ->
     assert changed_by(project, lambda: write(project / path)) == set()
 
 
-def test_a_digest_has_64_digits_and_keeps_names_and_contents_apart(tmp_path: Path) -> None:
-    found = set()
+def test_a_digest_has_64_digits_and_distinguishes_names_from_contents(tmp_path: Path) -> None:
+    digests = set()
     for name, text in (("a", "bc"), ("ab", "c"), ("abc", "")):
         folder = tmp_path / name
         write(folder / "gameserver" / name, text)
-        found.add(digest_of(game_files({"gameserver": folder / "gameserver"})))
-    assert len(found) == 3
-    assert {len(digest) for digest in found} == {64}
+        digests.add(digest_of(game_files({"gameserver": folder / "gameserver"})))
+    assert len(digests) == 3
+    assert {len(digest) for digest in digests} == {64}
 
 
 def test_a_renamed_file_changes_the_digest(project: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_renamed_file_changes_the_digest(project: Path) -> None:
     assert changed_by(project, lambda: (rules / "arena.py").rename(rules / "chess.py")) == {"game"}
 
 
-def test_permissions_and_empty_folders_do_not_count(project: Path) -> None:
+def test_permissions_and_empty_folders_change_no_digest(project: Path) -> None:
     def change() -> None:
         (project / "gameserver" / "rules" / "arena.py").chmod(0o755)
         (project / "terraform" / "modules" / "empty").mkdir(parents=True)
@@ -122,26 +122,26 @@ def test_permissions_and_empty_folders_do_not_count(project: Path) -> None:
     assert changed_by(project, change) == set()
 
 
-def test_a_link_inside_counts_as_its_file(project: Path) -> None:
+def test_a_link_to_a_file_of_the_same_folder_counts_as_that_file(project: Path) -> None:
     rules = project / "gameserver" / "rules"
     assert changed_by(project, lambda: (rules / "duel.py").symlink_to("arena.py")) == {"game"}
     assert changed_by(project, lambda: write(rules / "arena.py", "changed")) == {"game"}
 
 
 @pytest.mark.parametrize("target", ["outside.py", "nowhere.py", "folder", "../gameserver"])
-def test_other_links_are_refused(project: Path, target: str) -> None:
+def test_links_to_other_places_are_refused(project: Path, target: str) -> None:
     write(project / "outside.py")
     (project / "folder").mkdir()
     link = project / "gameserver" / "linked.py"
     link.symlink_to(project / target if not target.startswith(".") else target)
-    with pytest.raises(ConfigError, match="a release holds regular files, and this") as refused:
+    with pytest.raises(ConfigError, match="a release consists of regular files, and this file") as refused:
         digests(project)
     assert refused.value.where == str(link)
 
 
 def test_a_special_file_is_refused(project: Path) -> None:
     os.mkfifo(project / "terraform" / "pipe")
-    with pytest.raises(ConfigError, match="is no regular file"):
+    with pytest.raises(ConfigError, match="is not a regular file"):
         digests(project)
 
 
@@ -154,7 +154,7 @@ def test_a_release_without_game_server_files_is_refused(tmp_path: Path, left: tu
 
 
 class TestRules:
-    """Rules that an environment names by the dotted path of a module outside of the game server."""
+    """Tests rules that an environment names by the dotted path of a module outside of the game server."""
 
     @pytest.mark.parametrize("module", ["studio/chess.py", "studio/chess/__init__.py"])
     @pytest.mark.parametrize("place", ["project", "installed"])
@@ -170,16 +170,16 @@ class TestRules:
         write(folder / "studio" / "helpers.py", "changed")
         assert digest_of(files) != before
 
-    def test_the_checkout_comes_before_what_is_installed(self, project: Path) -> None:
+    def test_a_package_in_the_checkout_takes_precedence_over_an_installed_package(self, project: Path) -> None:
         for folder in (project, project.parent / "installed"):
             write(folder / "studio" / "chess.py")
-        found = rules_packages(["studio.chess"], project, [str(project.parent / "installed")])
-        assert found == {"studio": project / "studio"}
+        packages = rules_packages(["studio.chess"], project, [str(project.parent / "installed")])
+        assert packages == {"studio": project / "studio"}
 
-    def test_rules_of_the_game_server_need_no_package_of_their_own(self, project: Path) -> None:
+    def test_rules_of_the_game_server_need_no_other_package(self, project: Path) -> None:
         assert rules_packages(["arena", "gameserver.rules.noughts"], project, []) == {}
 
-    def test_a_module_that_is_nowhere_is_refused(self, project: Path) -> None:
+    def test_a_missing_module_of_rules_is_refused(self, project: Path) -> None:
         write(project / "studio" / "checkers.py")
         with pytest.raises(NotFoundError, match=r"names the rules 'studio\.chess'") as refused:
             rules_packages(["studio.chess"], project, [])

@@ -15,7 +15,7 @@ from mjctl.terraform.stack import Stack
 # As a game server writes it that raises while its modules are imported.
 DIED = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
-it ends as soon as it is started: Exited too quickly; its last lines:
+it ends immediately after each start: Exited too quickly; the last lines of its log:
   | Traceback (most recent call last):
   |   File "<frozen runpy>", line 198, in _run_module_as_main
   |   File "<frozen runpy>", line 88, in _run_code
@@ -30,7 +30,7 @@ it ends as soon as it is started: Exited too quickly; its last lines:
 # The same when the log is long: only its end is shown, and the place of the log follows.
 CUT = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
-not ready after 30 s: connection refused; its last lines:
+not ready after 30 s: connection refused; the last lines of its log:
   |   File "<frozen importlib._bootstrap>", line 1204, in _gcd_import
   |   File "/home/o/.mjctl/local/releases/game/9b1d7aa/gameserver/server/host.py", line 90, in <module>
   |     raise RuntimeError("bad release")
@@ -39,7 +39,7 @@ not ready after 30 s: connection refused; its last lines:
 """
 SLOW = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: worker did not start: not ready after \
-30 s: answered 'HTTP/1.1 503 Service Unavailable'; its last lines:
+30 s: answered 'HTTP/1.1 503 Service Unavailable'; the last lines of its log:
   | {"event":"waiting","level":"warning"}
 """
 

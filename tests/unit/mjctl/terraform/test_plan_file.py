@@ -1,4 +1,4 @@
-"""A saved plan is bound to everything that it was made for. State and plan are plain files here: no Terraform runs."""
+"""Tests that a saved plan is bound to its inputs. The states and plans are plain files, and no Terraform runs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def stack(tmp_path: Path) -> Stack:
     source = tmp_path / "terraform" / "stacks" / "local"
     source.mkdir(parents=True)
     (source / "main.tf").write_text("locals {}\n")
-    made = Stack("test", "local", "us-east-1", source, tmp_path / "us-east-1")
-    made.prepare()
-    write_state(made, "one", 3)
-    made.variables_file.write_text("{}")
-    return made
+    stack = Stack("test", "local", "us-east-1", source, tmp_path / "us-east-1")
+    stack.prepare()
+    write_state(stack, "one", 3)
+    stack.variables_file.write_text("{}")
+    return stack
 
 
 def write_state(stack: Stack, lineage: str, serial: int) -> None:
@@ -38,43 +38,43 @@ def sealed(stack: Stack) -> SavedPlan:
     return plan
 
 
-def test_a_plan_fits_what_it_was_made_for(stack: Stack) -> None:
+def test_a_plan_with_unchanged_inputs_is_accepted(stack: Stack) -> None:
     sealed(stack).verify(stack)
 
 
 CHANGES: dict[str, tuple[Callable[[Stack], Any], str]] = {
-    "lineage": (lambda stack: write_state(stack, "another", 3), "the state was replaced by another one"),
-    "serial": (lambda stack: write_state(stack, "one", 4), "the state has moved since"),
+    "lineage": (lambda stack: write_state(stack, "another", 3), "another state has replaced the state"),
+    "serial": (lambda stack: write_state(stack, "one", 4), "the state has changed since"),
     "source": (lambda stack: (stack.source_dir / "more.tf").write_text("locals { a = 1 }"), "the Terraform code"),
     "variables": (lambda stack: stack.variables_file.write_text('{"a": 1}'), "the variables have changed"),
-    "plan": (lambda stack: (stack.terraform_dir / "plan.tfplan").write_bytes(b"another"), "the file has changed"),
+    "plan": (lambda stack: (stack.terraform_dir / "plan.tfplan").write_bytes(b"another"), "the plan file has changed"),
 }
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_a_plan_is_refused_once_its_base_has_changed(stack: Stack, field: str) -> None:
+def test_a_plan_is_refused_after_a_change_of_its_inputs(stack: Stack, field: str) -> None:
     plan = sealed(stack)
-    change, said = CHANGES[field]
+    change, reason = CHANGES[field]
     change(stack)
-    with pytest.raises(ConflictError, match=said):
+    with pytest.raises(ConflictError, match=reason):
         plan.verify(stack)
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "reason"),
     [
-        ({"environment": "prod"}, "of another environment"),
-        ({"name": "region"}, "of another stack"),
-        ({"unit": "eu-west-1"}, "of another region"),
+        ({"environment": "prod"}, "for another environment"),
+        ({"name": "region"}, "for another stack"),
+        ({"unit": "eu-west-1"}, "for another region"),
     ],
 )
-def test_a_plan_is_refused_elsewhere(stack: Stack, other: dict[str, str], said: str) -> None:
+def test_a_plan_is_refused_for_another_stack(stack: Stack, other: dict[str, str], reason: str) -> None:
     plan = sealed(stack)
-    with pytest.raises(ConflictError, match=said):
+    with pytest.raises(ConflictError, match=reason):
         plan.verify(replace(stack, **other))  # type: ignore[arg-type]
 
 
 def test_a_plan_of_another_revision_is_refused(stack: Stack) -> None:
     plan = sealed(stack)
-    with pytest.raises(ConflictError, match="the game's code"):
+    with pytest.raises(ConflictError, match="game code"):
         replace(plan, binding=Binding(revision="r2")).verify(stack)

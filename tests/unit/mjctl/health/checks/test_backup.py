@@ -131,9 +131,13 @@ async def test_a_portable_backup_counts_for_every_store(look: Any) -> None:
 @pytest.mark.parametrize(
     ("key", "keys", "reason"),
     [
-        (KEY, {}, f"its key {KEY} is gone"),
+        (KEY, {}, f"its KMS key {KEY} does not exist"),
         (KEY, {KEY: "PendingDeletion"}, "cannot be used: PendingDeletion"),
-        ("arn:aws:kms:::key/of-the-region-before", {KEY: "Enabled"}, "another key than the region has now"),
+        (
+            "arn:aws:kms:::key/of-the-region-before",
+            {KEY: "Enabled"},
+            "no longer has the KMS key",
+        ),
     ],
 )
 async def test_a_portable_backup_that_cannot_be_decrypted_does_not_count(
