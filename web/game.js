@@ -49,11 +49,9 @@ export class Game {
   #names = new Map();
 
   /**
-   * Start a match. `access` has the functions that the constructor of `Seat` needs.
-   *
-   * @param {{matchId: string, url: string, mode: string, resume?: string}} ticket
-   * @param {{onSeated: () => void, onEnded: (result: object, playerId: string) => void,
-   *   onFailed: (error: Error, playerId: string) => void}} handlers
+   * Start a match. `ticket` has `matchId`, `url` and `mode`, and `resume` for a return to the seat.
+   * `access` has the functions that the constructor of `Seat` needs.
+   * `handlers` has `onSeated()`, `onEnded(result, playerId)` and `onFailed(error, playerId)`.
    */
   constructor(ticket, access, handlers) {
     this.#mode = ticket.mode;
