@@ -28,7 +28,7 @@ log = structlog.get_logger()
 BATCHES = Counter("gameserver_worker_batches_total", "Batches received from the queue")
 
 _BATCH = 10
-# Length of a long poll, far below SQS's maximum of 20 s. At its end the process waits for its last poll. An abandoned
+# Length of a long poll, far below SQS's maximum of 20 s. A process that stops waits for its last poll. An abandoned
 # poll would still receive messages, which would then be hidden until their visibility timeout.
 _POLL_SECONDS = 2
 _BATCHES_AT_ONCE = 4

@@ -63,7 +63,7 @@ class Home:
             check=False,
         )
         if done.returncode != 0:
-            raise RuntimeError(f"mjctl {' '.join(arguments)} ended with {done.returncode}\n{done.stderr}")
+            raise RuntimeError(f"mjctl {' '.join(arguments)} exited with {done.returncode}\n{done.stderr}")
 
     def contract(self) -> Contract:
         """Return the contract of the deployed region."""

@@ -41,7 +41,7 @@ def encode(closure: Closure) -> bytes:
 
 
 def decode(raw: bytes | str | None) -> Closure | None:
-    """Return the closure that the value of the Redis key `KEY` describes, or None without a value: the region is open.
+    """Return the closure that the value of the Redis key `KEY` describes, or None for an open region, without a value.
 
     Raises:
         msgspec.MsgspecError: the value is not the JSON of a `Closure`.

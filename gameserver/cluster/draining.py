@@ -1,4 +1,4 @@
-"""Drain requests of operators. A request is a key in Redis, which the game server reads at each heartbeat."""
+"""Requests by operators to drain a game server. A request is a key in Redis, which the server reads regularly."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def requests(redis: Any, server_ids: Sequence[str]) -> dict[str, dict[str,
             record = json.loads(await redis.get(_key(server_id)) or b"null")
         except ValueError:
             continue
-        # An earlier release wrote `1`, without a record.
+        # An earlier release wrote the value `1` instead of a JSON record.
         if isinstance(record, dict):
             records[server_id] = record
     return records

@@ -163,7 +163,7 @@ class Publisher:
     async def run(self) -> None:
         """Publish until cancelled. The next owner of a match publishes the events that remain in its stream."""
         if self._topic_arn:
-            # Importing the SDK takes 0.3 s of CPU. It runs on a thread, before the first event needs the SDK.
+            # The import of the SDK takes 0.3 s of CPU. So it runs on a thread, before the first event needs the SDK.
             await self._aws.run(lambda: self._aws.sns)
         while True:
             try:
@@ -256,7 +256,7 @@ class Publisher:
         ]
         for outbox, outcome in zip(moved, await self._store.advance(advances), strict=True):
             if outcome is CommitStatus.FENCED:
-                # The new owner publishes from the position in Redis. It may send events again, which is harmless.
+                # The new owner publishes from the position in Redis. Events that it publishes again do no harm.
                 self.untrack(outbox.match_id)
             if outcome is not CommitStatus.STORED:
                 continue

@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The type of a sealed value. Stores accept only this type, so the type checker finds values that would be stored in
-# clear.
+# The type of a sealed value. Stores accept only this type, so the type checker finds values that would be stored
+# unencrypted.
 Sealed = NewType("Sealed", bytes)
 
 _VERSION = 1

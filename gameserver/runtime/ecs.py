@@ -54,6 +54,7 @@ def identified(settings: Settings, environment: Mapping[str, str] = os.environ) 
     if not address or (settings.server_id and settings.zone):
         return settings
     task = _metadata(f"{address}/task")
+    # The task's id ends the ARN:
     # arn:aws:ecs:us-east-1:123456789012:task/arena-prod/158d1c8083dd49d6b527399fd6414f5c
     task_id = str(task.get("TaskARN", "")).rpartition("/")[2]
     return replace(

@@ -45,7 +45,9 @@ DEFAULT_MODES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Holds the settings of one process. Each field that has a unit names it. Production code calls `from_env` only.
+    """Holds the settings of one process. Field names contain the unit, where a field has a unit.
+
+    Production code makes the settings with `from_env` only.
 
     Attributes:
         project: name of the project.

@@ -64,7 +64,7 @@ class Committer:
                 await asyncio.sleep(_RETRY_SECONDS)
 
     async def commit(self, rooms: Sequence[Room], *, final: bool = False) -> bool:
-        """Store these rooms now.
+        """Store `rooms` in Redis now, without waiting for the next round.
 
         Args:
             rooms: the rooms to store.
@@ -87,7 +87,8 @@ class Committer:
         self._metrics.commit_seconds += time.monotonic() - started
         for (room, commit), outcome in zip(prepared, outcomes, strict=True):
             if outcome is CommitStatus.STORED:
-                # Redis renewed the lease when it ran the commit. That was not before `started`, so `started` is safe.
+                # Redis renewed the lease when it ran the commit, which was after `started`. So the lease lasts at least
+                # for its length from `started`.
                 room.stored(commit, started)
             elif outcome is CommitStatus.FENCED:
                 self._fenced(room)

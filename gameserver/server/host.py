@@ -265,7 +265,7 @@ class MatchHost:
             player_came(connection, back=True)
         return resumed
 
-    # Matches
+    # The following methods open, adopt and hand over matches.
 
     async def open(self, match_id: str) -> Room:
         """Return the room of a match, and adopt the match if no live server owns it.
@@ -299,7 +299,9 @@ class MatchHost:
             raise _Elsewhere(server)
 
     async def adopt(self, match_id: str) -> Room:
-        """Acquire the lease of a match, load the match, and run it. Returns its existing room if it already runs here.
+        """Acquire the lease of a match, load the match, and run it.
+
+        If the match already runs on this server, the method returns its room.
 
         Raises:
             LeaseHeld: another server holds the lease.
@@ -432,7 +434,7 @@ class MatchHost:
                 self._listed.discard(spec.match_id)
                 await self._directory.close_seats(spec.open_list, spec.match_id)
 
-    # Housekeeping
+    # The following methods serve the process that owns this host.
 
     @property
     def tasks(self) -> frozenset[asyncio.Task[Any]]:

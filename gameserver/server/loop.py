@@ -78,7 +78,7 @@ class GameLoop(uvloop.Loop):
     def _read_ready(self) -> None:
         readers = self._readers
         for number, _ in self._epoll.poll(0, _AT_ONCE):
-            # A reader may have removed another reader of the same turn.
+            # A reader that was called before may have removed the reader of this socket.
             if number in readers:
                 readers[number]()
 

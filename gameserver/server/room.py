@@ -130,7 +130,7 @@ class Room:
 
     @property
     def accepting(self) -> bool:
-        """Return whether the API may send new players: the match has a free seat among several, and enough time."""
+        """Return whether the API may send new players to the match, which needs a free seat and enough time."""
         match = self.match
         late = match.tick_number > _JOIN_UNTIL * match.clock.duration_ticks
         return not (self.closing or match.ended or late) and match.seated < match.spec.seats > 1
@@ -140,7 +140,7 @@ class Room:
         """Return the connections of the seated players."""
         return list(self._by_slot.values())
 
-    # Players
+    # The following methods seat players, and handle what they send.
 
     def join(self, connection: Connection, player_id: str, name: str) -> None:
         """Seat a player. The player receives the `Welcome` once the seat is stored.
@@ -219,7 +219,7 @@ class Room:
             del self._by_slot[seat.slot]
             seat.connected = False
 
-    # Ticks
+    # The following methods advance the match and send frames.
 
     def tick(self, now_ms: int) -> None:
         """Read the players' messages, advance the match by one tick, and send every client the frame.
@@ -293,7 +293,7 @@ class Room:
         self.match.end("error", now_ms)
         self._store_soon()
 
-    # Storing
+    # The committer calls the following methods to store the match.
 
     def due(self, now: float) -> bool:
         """Return whether the committer should store this match now.
@@ -344,7 +344,7 @@ class Room:
         )
 
     def stored(self, commit: Commit, now: float) -> None:
-        """Handle a write that Redis has stored, and only now send its events and welcomes to the clients.
+        """Handle a write that Redis has stored. Clients receive the events and welcomes of a write only after that.
 
         Args:
             commit: the write, as `prepare` returned it.

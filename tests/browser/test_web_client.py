@@ -155,8 +155,8 @@ def apart(player: Any, other: Any, name: str) -> float:
     return float(max(abs(x - other_x), abs(y - other_y)))
 
 
-# Records an interruption in the page. It may last less than a second, so polling one page after the other could miss
-# it.
+# Records in the page that the connection was interrupted. An interruption may last less than a second, so a test that
+# polls one page after the other could miss it.
 _NOTICE_AN_INTERRUPTION = """() => {
   const notice = document.getElementById("interruption");
   const look = () => { if (!notice.hidden) globalThis.wasInterrupted = true; };

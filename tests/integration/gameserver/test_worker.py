@@ -175,7 +175,7 @@ async def test_messages_stay_in_the_queue_while_a_store_is_unavailable(
         assert "postgres" in worker.await_status("/readyz", 503)
         worker.await_log("waiting", 3)
         assert worker.stop() == 0
-    # After a single delivery the messages would be in the dead-letter queue.
+    # The queue allows a single delivery, so a message that was delivered would now be in the dead-letter queue.
     with run_game("worker", settings):
         await queues.drained()
     assert await states_of(settings, [match_id]) == {"ended"}

@@ -297,7 +297,7 @@ def _deaf_client(url: str, hello: bytes) -> Iterator[socket.socket]:
             b"Sec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\nSec-WebSocket-Version: 13\r\n"
             b"Sec-WebSocket-Protocol: mj1.msgpack\r\n\r\n"
         )
-        # A single final binary frame with a 16-bit length and a mask of zeros.
+        # The header of a final binary frame with a 16-bit length and a mask of zeros.
         raw.sendall(b"\x82\xfe" + struct.pack(">H", len(hello)) + b"\x00" * 4 + hello)
         yield raw
 

@@ -203,7 +203,7 @@ async def test_a_game_server_runs_as_a_task(
 
     await eventually(protected)
     lines = [json.loads(line) for line in process.log.read_text().splitlines() if '"server_status"' in line]
-    # The metric filter of terraform/modules/game_service reads these fields.
+    # The metric filter of terraform/modules/game_service reads the fields of this log line.
     assert lines[0]["event"] == "server_status"
     assert lines[0]["players"] == 0
     assert {line["server_id"] for line in lines} == {name}
