@@ -120,7 +120,7 @@ def test_no_bucket_is_created_without_confirmation(project: Path, home: Path, sa
         check=False,
     )
     assert done.returncode == 12, done.stderr
-    assert f"Make the state bucket {BUCKET}?" in done.stderr
+    assert f"Create or change the state bucket {BUCKET}?" in done.stderr
     assert client(sandbox, "s3").list_buckets()["Buckets"] == []
     assert keys(sandbox) == []
 
