@@ -1,1 +1,1 @@
-"""The command line. A command parses its options, calls one service and prints the result; it does nothing else."""
+"""The command line. Each command only parses its options, calls one service and prints the result."""

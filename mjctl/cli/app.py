@@ -49,7 +49,7 @@ app = CommandGroup(
     help="Plan, apply and operate a multi-region multiplayer game.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    # Typer's two options for completion would import pydantic on every start. `mjctl completion` replaces them.
+    # Typer's two options for completion would import pydantic on every start, so `mjctl completion` replaces them.
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -113,5 +113,5 @@ app.command("help", rich_help_panel="Set up")(about.help_page)
 
 @once
 def tree() -> TyperGroup:
-    """Return the parser of command lines. A process builds it once, because that takes longer than to parse a line."""
+    """Return the parser of command lines. A process builds the parser once, because that takes longer than parsing."""
     return typer.main.get_group(app)

@@ -48,7 +48,7 @@ class Run:
 
     @cached_property
     def deploys(self) -> DeploySession:
-        """Return the session that does the work. It reports on stderr, and Ctrl-C stops it."""
+        """Return the session that does the work. The session reports on stderr, and Ctrl-C stops the session."""
         from mjctl.deploy.session import DeploySession
 
         return DeploySession(
@@ -94,7 +94,7 @@ class Run:
         for result in results:
             if result.waits_for:
                 waiting = f"{result.unit}: changes are known once {' and '.join(result.waits_for)} is applied"
-                self.session.say(f"{waiting}. Your answer approves these changes too.")
+                self.session.say(f"{waiting}. Your answer approves the changes of {result.unit} too.")
         self.session.confirm(question, yes=False)
 
     def _say(self, line: str) -> None:

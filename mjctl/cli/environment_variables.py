@@ -21,7 +21,7 @@ OTHERS: Mapping[str, str] = {
     "TF_PLUGIN_MIRROR": "Folder from which Terraform installs its providers, instead of the registry.",
 }
 
-# The list of variables names the commands of an option only if the option has at most this number of commands.
+# `mjctl help environment` names the commands of an option only if the option has at most _FEW_COMMANDS commands.
 _FEW_COMMANDS = 4
 
 

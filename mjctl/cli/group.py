@@ -17,10 +17,10 @@ _Run = TypeVar("_Run", bound=Callable[..., Any])
 # or allow every later command to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
 
-# The headings of `mjctl --help`, in this order.
+# The headings of `mjctl --help`, in their order.
 HEADINGS = ("Deploy", "Observe", "Operate", "Data", "Set up")
 
-# The help of a command with at least this number of options divides them by headings.
+# The help of a command divides the options by headings if the command has at least _MANY_OPTIONS options.
 _MANY_OPTIONS = 12
 
 

@@ -48,25 +48,27 @@ AllRegionsOption = Annotated[
     bool,
     typer.Option(
         "--all-regions",
-        help="Work on every region of the environment. Give either --region or this option.",
+        help="Work on every region of the environment. Either --region or --all-regions is required.",
         rich_help_panel=_REGIONS,
     ),
 ]
 WholeEnvironmentOption = Annotated[
     bool,
     typer.Option(
-        "--all-regions", help="Work on every region of the environment. This is the default.", rich_help_panel=_REGIONS
+        "--all-regions", help="Work on every region of the environment, which is the default.", rich_help_panel=_REGIONS
     ),
 ]
 EveryRegionOption = Annotated[
     bool,
-    typer.Option("--all-regions", help="Work on every deployed region. This is the default.", rich_help_panel=_REGIONS),
+    typer.Option(
+        "--all-regions", help="Work on every deployed region, which is the default.", rich_help_panel=_REGIONS
+    ),
 ]
 NamedRegionsOption = Annotated[
     bool,
     typer.Option(
         "--all-regions",
-        help="Work on every deployed region. Give either --region or this option.",
+        help="Work on every deployed region. Either --region or --all-regions is required.",
         rich_help_panel=_REGIONS,
     ),
 ]
@@ -214,8 +216,8 @@ StoreOption = Annotated[
         "--store",
         envvar="MJCTL_BACKUP_STORE",
         metavar="LOCATION",
-        help="Where portable backups are kept: s3://BUCKET/PREFIX or a directory. Without this option: backup.store of "
-        "the environment's file, else the store that the region's stack provides.",
+        help="Store of portable backups: s3://BUCKET/PREFIX or a directory. Default: backup.store of the environment's "
+        "file, or else the store that the region's stack provides.",
     ),
 ]
 OnlyOption = Annotated[
@@ -224,7 +226,7 @@ OnlyOption = Annotated[
         "--only",
         envvar="MJCTL_BACKUP_ONLY",
         metavar="database|table|cache",
-        help="Limit the command to this kind of data store. Repeatable. Without this option: all kinds.",
+        help="Limit the command to this kind of data store. Repeatable. Default: all kinds of data stores.",
     ),
 ]
 BackupArgument = Annotated[

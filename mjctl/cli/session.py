@@ -81,7 +81,7 @@ class Session:
     def say(self, *lines: str) -> None:
         """Print messages on stderr, one line for each message.
 
-        Messages are escaped. They are never folded, so that a command in a message can be copied.
+        Messages are escaped, and they are never folded, so that a command in a message can be copied.
         """
         for line in lines:
             self.err.print(printable(line), soft_wrap=True)

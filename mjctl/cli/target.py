@@ -167,8 +167,8 @@ def conclude(
         others: Fields of the JSON document beside the regions.
 
     Raises:
-        MjctlError: The command failed in every region. The error is that of the first region, and its `regions` has the
-            errors of all regions. Nothing was printed on stdout.
+        MjctlError: The command failed in every region. The error of the first region is raised, and its attribute
+            `regions` has the errors of all regions. Nothing was printed on stdout.
         Exit: PARTIAL, if the command succeeded in some regions and failed in others.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]

@@ -25,8 +25,8 @@ def bootstrap(
     or changes the bucket.
 
     Run the command once for each project and account: all environments of the project share the bucket. If the bucket
-    exists, the command corrects its settings, or reports that they are correct. After an interruption, run the command
-    again: it completes the bucket.
+    exists, the command corrects wrong settings of the bucket. After an interruption, run the command again to complete
+    the bucket.
 
     Example: mjctl bootstrap --env staging --auto-approve
     """

@@ -177,7 +177,7 @@ def deploy(
 ) -> None:
     """Apply the current code and the environment's file to regions.
 
-    The command shows its plan and asks before it applies the plan. On AWS it also applies foundation and edge.
+    The command shows its plan and asks before it applies the plan. On AWS the command also applies foundation and edge.
 
     With a health gate, an unhealthy region ends the rollout with exit code 3, and the next regions stay unchanged.
     Without --allow-data-loss, a plan that deletes or replaces a data store or an encryption key is refused with exit
@@ -274,8 +274,8 @@ def rollback(
 ) -> None:
     """Return regions to an earlier revision.
 
-    The command restores the game code, the Terraform code and the variables of that revision. It asks before it changes
-    a region.
+    The command restores the game code, the Terraform code and the variables of that revision. The command asks before
+    it changes a region.
 
     The database keeps its schema: a revision must be able to run with a newer schema.
 
@@ -323,7 +323,7 @@ def _destroy_approval(run: Run, auto_approve: bool) -> Approve:
             run.session.say(f"cannot tell which backups become unreadable: {error}")
         count = sum(result.remove for result in going)
         run.session.confirm(
-            f"Destroy {count} resources of {run.environment.name}: {', '.join(units)}? Their data is lost.",
+            f"Destroy {count} resources and all data of {run.environment.name}: {', '.join(units)}?",
             yes=auto_approve,
             name=run.environment.name if run.environment.stores_players_data else None,
         )

@@ -61,18 +61,19 @@ def failover(
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Send the players of a region elsewhere; --restore undoes it.
+    """Send players out of a region; --restore brings them back.
 
-    First the command probes the other regions: a log-in and a match must succeed there. Then it asks.
+    First the command probes the other regions: in each of them, a log-in and a match must succeed. Then the command
+    asks.
 
-    The region's API refuses new matches and names the other regions. Running matches are played to their end. On the
-    target `local`, accounts and results stay in their region.
+    The API of the region that players leave refuses new matches and names the other regions. Running matches are played
+    to their end. On the target `local`, accounts and results stay in their region.
 
     On AWS, the probe also runs the checks of `mjctl health`. If the region writes to the global database, the writer
     moves to another region first, without loss of data unless --allow-data-loss is given. Then DNS excludes the region,
     which takes effect within minutes. If the writer cannot move, players stay in the region.
 
-    Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of its error.
+    Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of the step's error.
 
     Example: mjctl failover --region us-east-1 --dry-run
     """

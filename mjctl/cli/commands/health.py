@@ -73,7 +73,7 @@ def health(
     ] = 5.0,
     problems: Annotated[
         bool,
-        typer.Option("--problems", help="Hide the checks that passed. They still count for verdict and exit code."),
+        typer.Option("--problems", help="Hide the checks that passed. Verdict and exit code still count these checks."),
     ] = False,
     junit: JUnitOption = None,
     output: Annotated[
@@ -87,14 +87,15 @@ def health(
 ) -> None:
     """Check every part of each region, with a real log-in and match.
 
-    The command changes nothing. For its match it uses internal accounts, which count in no statistics. Exit code 3 if a
-    check failed; see --fail-on.
+    The command changes nothing. The match is played by internal accounts, which count in no statistics. Exit code 3 if
+    a check failed; see --fail-on.
 
-    A failure is critical if players cannot log in or play. It is major if a reserve or a safeguard is missing, and
-    minor if operators see less.
+    A failure is critical if players cannot log in or play. A failure is major if a reserve or a safeguard is missing,
+    and minor if operators see less.
 
     On AWS, checks also cover tasks in each zone, load balancer targets, ElastiCache, Aurora, tables and replicas,
-    queues, functions, alarms and gateway. They cover certificate, keys, firewall, CDN and the age of each backup, too.
+    queues, functions, alarms and gateway. Other checks on AWS cover certificate, keys, firewall, CDN and the age of
+    each backup.
 
     A check that cannot observe its part is skipped and does not count as passed. A region is unhealthy if all its
     checks were skipped, or if its last deploy was interrupted (check `deployment`).

@@ -63,14 +63,14 @@ def peek(
         ),
     ] = 10,
     bodies: Annotated[
-        bool, typer.Option("--bodies", help="Show the content of the messages. It can contain players' names.")
+        bool, typer.Option("--bodies", help="Show the content of the messages, which can contain players' names.")
     ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show dead-letter messages and why they failed.
+    """Show dead-letter messages and the errors of the worker.
 
     The messages stay in the dead-letter queue, but each peek counts as a delivery.
 
@@ -124,7 +124,7 @@ def redrive(
 ) -> None:
     """Send dead-letter messages to their queue again.
 
-    The command asks first. It deletes a dead-letter message only after the queue has accepted it. Exit code 14 if the
+    The command asks first. A dead-letter message is deleted only after the queue has accepted it. Exit code 14 if the
     queue refused a message, or if an accepted message could not be deleted.
 
     Example: mjctl queue redrive persistence --region us-east-1 --per-second 20

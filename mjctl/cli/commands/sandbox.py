@@ -36,9 +36,10 @@ app = CommandGroup(no_args_is_help=True, help="Run an emulated AWS, in which you
 
 @app.command()
 def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
-    """Start the emulated AWS and print how to reach it.
+    """Start the emulated AWS and print the variables for its clients.
 
-    The emulated AWS starts with everything that was deployed to it before. If it runs already, it is left unchanged.
+    The emulated AWS starts with everything that was deployed to it before. An emulated AWS that runs already is left
+    unchanged.
 
     The command prints `export` lines with variables for the AWS CLI, boto3 and Terraform. In a shell,
     eval "$(mjctl sandbox up)" sets the variables.
@@ -70,7 +71,9 @@ def down(
     env: EnvOption = "sandbox",
     forget: Annotated[
         bool,
-        typer.Option("--forget", help="Also delete everything that was deployed, and the states. The history stays."),
+        typer.Option(
+            "--forget", help="Also delete all deployed resources and Terraform's states. The history of runs stays."
+        ),
     ] = False,
     yes: YesOption = False,
     output: OutputOption = OutputFormat.TEXT,
@@ -95,7 +98,7 @@ def down(
         bookkeeping.forget(folder)
         session.say("The sandbox's contents and states are deleted. Run `mjctl bootstrap` before the next deploy.")
     elif units:
-        session.say("All deployed resources are saved. `mjctl sandbox up` starts with them.")
+        session.say("All deployed resources are saved. `mjctl sandbox up` starts with the saved resources.")
     session.emit(None, stopped=stopped, forgotten=units if forget else ())
 
 
@@ -166,7 +169,7 @@ def logs(
         raise NotFoundError(
             "the sandbox has no log yet, because it was never started",
             where=str(folder),
-            hint=f"`mjctl sandbox up --env {env}` starts it",
+            hint=f"`mjctl sandbox up --env {env}` starts the sandbox",
         )
     positions = {name: _print_lines(session, name, file, 0, lines, emulator) for name, file in logs_by_name.items()}
     while follow and not reader_is_gone(session.out.file):
@@ -191,7 +194,7 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
     text = whole.decode(errors="replace").splitlines()
     prefix = "" if emulator else f"{name} | "
     for line in text if last is None else text[len(text) - min(last, len(text)) :]:
-        # Logs contain text from clients. It is escaped, so that the text cannot control the terminal.
+        # Logs contain text from clients. The text is escaped, so that it cannot control the terminal.
         session.out.file.write(f"{printable(prefix + line, keep=_TAB)}\n")
     session.out.file.flush()
     return begin + len(whole)
@@ -217,13 +220,13 @@ def _report_start(session: Session, started: Started) -> None:
     if not started.began:
         session.say("The sandbox is running already.")
     elif len(started.began) < len(started.sandbox.emulators):
-        session.say(f"{started.began[0]} was not running. It has started with the state that it had saved.")
+        session.say(f"{started.began[0]} was not running, and has started with the state that it had saved.")
     else:
         session.say(f"The sandbox is running{', with everything that was deployed before' if started.kept else ''}.")
     if started.unread:
         session.say(
             f"The resources in moto are lost: this release of moto cannot read the state that moto {started.unread} "
-            "saved. `mjctl deploy` creates them again."
+            "saved. `mjctl deploy` creates the resources again."
         )
 
 

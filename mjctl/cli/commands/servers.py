@@ -60,7 +60,7 @@ def list_servers(
 
     The list also has the process or task of each server, its uptime and the number of its incidents.
 
-    The exit code is 0 also if a server is down. Use `mjctl health` to fail in that case.
+    The exit code is 0 also if a server is down. `mjctl health` ends with exit code 3 if a server is down.
 
     Example: mjctl servers list --region us-east-1
     """
@@ -140,7 +140,7 @@ def scale(
 
     The command shows its plan and asks first. Terraform makes the change, with the code that runs already.
 
-    Later deploys keep the number until --reset. To change it permanently, edit the environment's file instead.
+    Later deploys keep the number until --reset. To change the number permanently, edit the environment's file instead.
 
     On AWS the number is the minimum of the tasks: autoscaling can start more.
 

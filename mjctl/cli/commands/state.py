@@ -64,8 +64,8 @@ def status(
 ) -> None:
     """Show the state, revision and lock of each region.
 
-    The command also shows since when the revision runs, and where players go if a region was failed over. It changes
-    nothing.
+    The command also shows since when the revision runs, and which regions receive the players of a region that was
+    failed over. The command changes nothing.
 
     Example: mjctl status --all-regions
     """

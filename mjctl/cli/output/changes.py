@@ -45,7 +45,7 @@ _INCARNATION_WORDS = {
     "certificates": "its certificate is renewed",
     "epoch": "missing or damaged on this machine",
 }
-# Path at which Terraform keeps the definition of a local process. An operator sees `port` without this path.
+# Path at which Terraform keeps the definition of a local process. Attributes are shown without the path, as `port`.
 _DEFINITION = "triggers_replace.definition."
 _SHORT_DIGEST = 7
 
@@ -97,8 +97,8 @@ def new_code(change: Change) -> tuple[str, str] | None:
 def shown_attributes(change: Change) -> list[tuple[str, AttributeChange]]:
     """Return the attributes that help an operator, each with the name to show.
 
-    The list leaves out values that every new resource gets, such as its id. It also leaves out values that follow from
-    the reason that `why` returns, such as the folder of the new code.
+    The list leaves out values that every new resource gets, such as its id. The list also leaves out values that follow
+    from the reason that `why` returns, such as the folder of the new code.
     """
     code = new_code(change)
     return [
@@ -129,7 +129,7 @@ def values(attribute: AttributeChange, room: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as JSON. A string has quotes and the mask of a hidden value has none, so they look different."""
+    """Return a value as JSON. Strings have quotes, so that a string differs from the mask of a hidden value."""
     return str(value) if isinstance(value, Hidden) else printable(json.dumps(value, ensure_ascii=False))
 
 
@@ -138,7 +138,7 @@ def _cut(text: str, room: int) -> str:
 
 
 def _from_difference(before: str, after: str, room: int) -> tuple[str, str]:
-    """Leave out a long common beginning of two texts. Cut at their ends only, the two texts would look the same."""
+    """Leave out a long common beginning of two texts, because two texts that are cut at their ends would look equal."""
     common = next((i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1]), 0)
     if common < room // 2:
         return before, after

@@ -15,7 +15,7 @@ from mjctl.cli.output.printable import printable
 # A log or a pipe has no width. Folded lines in a log would break grep and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
-# Below this width no table can be laid out. The terminal then wraps longer lines.
+# The smallest width for which tables are laid out. A narrower terminal wraps the lines.
 _NARROWEST = 20
 _DEFAULT_SIZE = (80, 24)
 
@@ -23,7 +23,7 @@ _DEFAULT_SIZE = (80, 24)
 class SafeConsole(Console):
     """Prints strings literally, and never writes a control character that comes from data.
 
-    The console does not wrap lines. The terminal wraps them, so that a name or a command is copied in one piece.
+    The console does not wrap long lines. The terminal wraps long lines, so that a command is copied in one piece.
     """
 
     def __init__(self, file: TextIO, *, no_color: bool = False, quiet: bool = False) -> None:
@@ -60,11 +60,11 @@ class SafeConsole(Console):
         )
 
     def print(self, *objects: Any, overflow: OverflowMethod | None = "ignore", crop: bool = False, **more: Any) -> None:
-        """Print like Rich, but neither fold nor cut lines. The terminal wraps them, so that they are copied whole."""
+        """Print like Rich, but neither fold nor cut lines, so that long lines can be copied from the terminal."""
         super().print(*objects, overflow=overflow, crop=crop, **more)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Escape unsafe characters, then render like Rich. Newlines stay: tables and messages escape them before."""
+        """Escape unsafe characters except newlines, then render like Rich. Tables and messages escape newlines."""
         return super().render(_guarded(renderable), options)
 
     def _terminal_size(self) -> tuple[int, int]:
@@ -92,7 +92,8 @@ def _guarded(renderable: RenderableType) -> RenderableType:
 def _environment() -> Mapping[str, str]:
     """Return the environment variables that Rich may read.
 
-    COLUMNS and LINES are left out, because Rich fails on some values and accepts 0. `SafeConsole.size` reads them.
+    COLUMNS and LINES are left out, because Rich fails on some values and accepts 0. `SafeConsole.size` reads COLUMNS
+    and LINES instead.
     """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     # Without TERM it is unknown whether the terminal understands escape sequences.

@@ -1,4 +1,4 @@
-"""The Markdown summary of a run, for a pull request. Its length is bounded, and it names every region."""
+"""The Markdown summary of a run, for a pull request. The summary has a maximum length and names every region."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_CHARACTERS = 65_000
 _LONGEST_VALUES = 200
 _LONGEST_ERROR = 4_000
 _LONGEST_CELL = 300
-# Errors may take one of this number of equal parts of the length; the changes have the other parts.
+# Errors may take a quarter of the summary's length. The changes have the rest.
 _ERRORS_PART = 4
 # Characters reserved for the frame of a region: title, fence and the line that counts the omitted changes.
 _FRAME = 400

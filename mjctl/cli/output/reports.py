@@ -34,8 +34,8 @@ def write_reports(
         code: exit code of the run.
         results: the result of each unit.
         release: the release that was deployed or planned, or None.
-        summary_file: where to write the Markdown summary. None writes no summary.
-        junit: where to write the JUnit report. None writes no report.
+        summary_file: file for the Markdown summary, or None to write no summary.
+        junit: file for the JUnit report, or None to write no JUnit report.
 
     Raises:
         PermissionDeniedError: a file cannot be written.
@@ -49,7 +49,7 @@ def write_reports(
 def begin_reports(*paths: Path | None) -> None:
     """Create empty report files before the command changes anything.
 
-    A file that cannot be written ends the command here, and not after a successful deploy.
+    A report file that cannot be written thus ends the command before the deploy, and not after a successful deploy.
 
     Raises:
         PermissionDeniedError: a file cannot be written.
@@ -105,7 +105,7 @@ def deploy_junit(command: str, environment: str, results: Sequence[UnitResult]) 
 def health_junit(environment: str, results: Sequence[CheckResult], command: str = "health") -> str:
     """Return the JUnit report of health checks: a suite for each region, a case for each check.
 
-    A warning does not count as a failure. Its text is in the output of the case.
+    A warning does not count as a failure. The text of a warning is in the output of its case.
     """
     words = {"fail": "failure", "skip": "skipped"}
     regions = dict.fromkeys(result.region for result in results)

@@ -65,7 +65,7 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
         if text:
             console.print(label, style=style, end="", soft_wrap=True)
             first, *more = text.split("\n")
-            # The line is not folded here. The terminal wraps it, so that a command in the line can be copied.
+            # The line is not folded, so that a command in the line can be copied from the terminal.
             console.print(printable(first), soft_wrap=True)
             for line in more:
                 # Further lines are indented, so that foreign text cannot imitate a line of mjctl.
@@ -97,7 +97,7 @@ def provisioner_text(event: ProvisionerLine) -> str:
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # The line is from the end of a process's log. The error message repeats these lines, after the cause.
+        # The end of a process's log is skipped here. The error message repeats the end of the log, after the cause.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 
@@ -344,7 +344,7 @@ def results_table(results: Sequence[UnitResult], addresses: Mapping[str, Endpoin
     """
     from mjctl.cli.output.tables import Column, DataTable
 
-    # A column without content, such as HEALTH without a gate, would look like missing data. It is left out.
+    # A column without content, such as HEALTH without a gate, is left out, because it would look like missing data.
     forgotten = any(result.forget for result in results)
     watched = any(result.verdict for result in results)
     table = DataTable(

@@ -113,7 +113,7 @@ def protect_standard_streams() -> StandardStreams:
 
 
 def _text(raw: ResilientWriter, replaced: TextIO | None) -> io.TextIOWrapper:
-    """Return a text stream with the encoding of the replaced stream. Characters that it lacks become escapes."""
+    """Return a text stream with the encoding of the replaced stream. Characters that the encoding lacks are escaped."""
     if replaced is not None:
         replaced.flush()
     return io.TextIOWrapper(

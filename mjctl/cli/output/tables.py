@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 2
-# If fewer characters than this remain for the message beside a row, the message is printed below the row.
+# If fewer than _NARROWEST_MESSAGE characters remain beside a row for its message, the message is below the row.
 _NARROWEST_MESSAGE = 24
 _INDENT = 4
 _WORD = re.compile(r"\s*\S+\s*")
@@ -129,9 +129,10 @@ class DataTable:
         return max([heading, *(row[index].cell_len for row in self._rows)])
 
     def _usual_width(self, index: int, most: int) -> int:
-        """Return the width of a column of priority 0, ignoring its cells of more than `most` characters.
+        """Return the width of a column, ignoring long cells if the column has priority 0 and is not folded.
 
-        If all cells are that long, or the column may be left out or folded, return the width of the widest cell.
+        Args:
+            most: Number of characters above which a cell is ignored, unless all cells are longer.
         """
         from rich.cells import cell_len
 

@@ -23,7 +23,7 @@ def records(progress: Progress, label: str) -> Callable[[str, int], None]:
     The line has no total, because counting the records in advance would read all data once more.
 
     Returns:
-        A callback that adds a number of records. It ignores its first argument, the part that the records belong to.
+        A callback that adds a number of records. The callback ignores its first argument, the part of the records.
     """
     add = progress.counter(label)
     return lambda _part, count: add(count)

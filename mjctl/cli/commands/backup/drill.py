@@ -42,13 +42,13 @@ def drill(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Restore a backup into a scratch copy, check it, remove it.
+    """Restore a backup into a scratch copy, check and remove the copy.
 
     The command does not change the region's own data stores, and does not ask. Exit code 14 if the restored copy
     differs from the backup, fails a check or cannot be compared.
 
     With --kind managed, the drill can prove tables only, because a restored cluster or cache cannot be read from
-    outside the VPC. The report names the parts that are not proven. To leave out these parts, use --only table.
+    outside the VPC. The report names the parts that are not proven. Use --only table to leave out cluster and cache.
 
     Example: mjctl backup drill latest --region us-east-1
     """
@@ -60,7 +60,7 @@ def drill(
     if only and kind is not BackupKind.MANAGED:
         raise UsageError(
             "--only needs --kind managed",
-            hint="leave out --only: a drill of a portable backup proves every part of it",
+            hint="leave out --only: a drill of a portable backup always proves all parts of the backup",
         )
     target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store

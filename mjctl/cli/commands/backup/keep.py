@@ -53,7 +53,7 @@ def create(
 ) -> None:
     """Back up tables, database and cache of each region.
 
-    The command only reads the region's data stores. If it fails or is stopped, it keeps no partial backup.
+    The command only reads the region's data stores. If the command fails or is stopped, it keeps no partial backup.
 
     Example: mjctl backup create --region us-east-1
     """

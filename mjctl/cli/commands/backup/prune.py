@@ -68,8 +68,8 @@ def prune(
 ) -> None:
     """Delete backups that the retention policy does not keep.
 
-    The command shows its plan and asks first. It also deletes incomplete backups that interrupted runs have left.
-    Damaged backups stay.
+    The command shows its plan and asks first. The command also deletes incomplete backups that interrupted runs have
+    left. Damaged backups stay.
 
     Without a --keep option, the policy is backup.keep of the environment's file. With a --keep option, only the given
     options make the policy.

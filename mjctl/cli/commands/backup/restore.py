@@ -70,7 +70,7 @@ def restore(
     """Restore a backup, and compare counts and digests afterwards.
 
     The command shows its plan, and asks before it overwrites existing records. Exit code 14 if the restored data
-    differs from the backup. If the command is interrupted, run it again.
+    differs from the backup. If the command is interrupted, run the command again.
 
     With --kind managed, AWS restores into new tables and clusters only, so --into is required.
 
@@ -81,7 +81,7 @@ def restore(
     if point_in_time is not None and kind is not BackupKind.MANAGED:
         raise UsageError(
             "--point-in-time needs --kind managed",
-            hint="a portable backup has the state of one moment only: choose a BACKUP by the time in its id",
+            hint="a portable backup has the state of one moment only, which its id names: choose a BACKUP by its id",
         )
     target = Target(env, region, output)
     source = _only_region(target)
@@ -124,7 +124,9 @@ def discard(
     target.session.confirm(f"Delete the copy `{name}` in {target.scope}?", yes=yes)
     removed = target.in_each_region(lambda contract: operations.discard(contract, name))
     if all(outcome.error is None and not outcome.value for outcome in removed):
-        raise NotFoundError(f"there is no copy `{name}`", where=target.scope, hint="`mjctl backup discard` lists them")
+        raise NotFoundError(
+            f"there is no copy `{name}`", where=target.scope, hint="`mjctl backup discard` lists the copies"
+        )
     text = region_lines(removed, lambda parts: "deleted " + ", ".join(parts) if parts else "has no such copy")
     conclude(target.session, removed, text, lambda parts: {"removed": parts})
 

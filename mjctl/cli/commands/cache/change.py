@@ -107,7 +107,7 @@ def invalidate(
     After the command, no server answers with an invalidated value. The command asks only if the pattern matches every
     key of the cache.
 
-    Ctrl-C stops --pattern within seconds. The command then prints a token, and --resume TOKEN continues the work.
+    Ctrl-C stops a run with --pattern within seconds. The run prints a token, with which --resume TOKEN continues it.
 
     Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """
@@ -249,7 +249,7 @@ class _Sweeps:
         return on_progress
 
     def say_how_to_resume(self) -> None:
-        """Print for each region how far the sweep came and the option that continues it."""
+        """Print for each region how many keys the sweep has removed and the option that continues the sweep."""
         for region, progress in self._last.items():
             self._target.session.say(
                 f"{region}: stopped after {progress.removed} keys; to continue: --resume {progress.resume_token}"

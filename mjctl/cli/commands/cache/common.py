@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
-    """Report on stderr the foreign keys that a command skipped: they have names of the cache, but another writer."""
+    """Report on stderr how many keys a command skipped because another program wrote them under names of the cache."""
     from mjctl.cli.output.tables import counted
 
     for outcome in outcomes:

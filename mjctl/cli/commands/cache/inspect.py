@@ -25,8 +25,8 @@ def stats(
 ) -> None:
     """Show memory, hit ratio, namespaces and the largest keys.
 
-    If the cache is large, the command estimates the figures of the namespaces from a sample of the keys. It then shows
-    their margin of error, at a confidence of 95 %.
+    If the cache is large, the command estimates the figures of the namespaces from a sample of the keys. Estimated
+    figures have a margin of error, at a confidence of 95 %.
 
     Example: mjctl cache stats --region us-east-1
     """
@@ -86,7 +86,7 @@ def keys(
         ),
     ] = 100,
     sizes: Annotated[
-        bool, typer.Option("--sizes", help="Also show the memory that each key takes. This makes the command slower.")
+        bool, typer.Option("--sizes", help="Also show the memory of each key, which makes the command slower.")
     ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -106,7 +106,7 @@ def keys(
     conclude(target.session, outcomes, key_table(outcomes, sizes))
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.truncated:
-            target.session.say(f"{outcome.region}: the list ends at --limit {limit}; raise it to see more keys")
+            target.session.say(f"{outcome.region}: the list ends at --limit {limit}; raise --limit to see more keys")
 
 
 def get(

@@ -111,7 +111,7 @@ class RegionBackupsDocument(JsonDocument):
 
 
 class BackupListDocument(Envelope):
-    """Describes the output of `mjctl backup list`. With --kind managed, it has the backups that AWS keeps."""
+    """Describes the output of `mjctl backup list`. With --kind managed, the output has the backups that AWS keeps."""
 
     regions: tuple[RegionBackupsDocument | RegionManagedBackupsDocument | FailedRegionDocument, ...]
 

@@ -86,7 +86,7 @@ def test_the_life_of_a_sandbox_from_up_to_forget(mjctl: Command, home: Path, mon
     (home / "sandbox" / "history.jsonl").write_text("{}\n")
     code, _, err = mjctl("sandbox", "down")
     assert code == ExitCode.OK
-    saved = "All deployed resources are saved. `mjctl sandbox up` starts with them."
+    saved = "All deployed resources are saved. `mjctl sandbox up` starts with the saved resources."
     assert err == f"Stopped ministack and moto.\n{saved}\n"
     assert mjctl("sandbox", "down")[2].startswith("The sandbox was not running.")
     _, _, err = mjctl("sandbox", "up")

@@ -1,6 +1,6 @@
 """Tests of every command that calls AWS, while AWS refuses the calls: a message, a documented exit code, no traceback.
 
-A small HTTP server plays AWS. It answers in the protocol of each service.
+A small HTTP server plays AWS and answers in the protocol of each service.
 """
 
 from __future__ import annotations

@@ -55,9 +55,9 @@ def test_yes_confirms(at_a_terminal: Any, answer: str) -> None:
 def test_a_long_question_is_folded_between_words(at_a_terminal: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     session = at_a_terminal("yes\n")
-    session.confirm("Destroy 12 resources of local: us-east-1? Their data is lost.", yes=False)
+    session.confirm("Destroy 12 resources and all data of local: us-east-1, eu-west-1?", yes=False)
     lines = re.sub(r"\x1b\[[0-9;]*m", "", printed(session)).splitlines()
-    assert lines == ["Destroy 12 resources of local: us-east-1? Their data is lost.", "Type yes to confirm: "]
+    assert lines == ["Destroy 12 resources and all data of local: us-east-1, eu-west-1?", "Type yes to confirm: "]
 
 
 @pytest.mark.parametrize("answer", ["y\n", "Y\n", "no\n", "\n", "", "yes please\n", "prod\n"])
