@@ -26,7 +26,7 @@ from mjctl.terraform.runner import Cancellation
 
 # Fail only after two consecutive bad observations, so that a single transient error does not reject a region.
 _BAD_IN_A_ROW = 2
-# The pause doubles after each observation that proves nothing. Five observations give AWS half a minute to stop
+# The pause doubles after each observation that proves nothing, so that five observations give AWS half a minute to stop
 # throttling.
 _UNPROVEN_IN_A_ROW = 5
 _PAUSE_SECONDS = 2.0

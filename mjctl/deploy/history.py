@@ -61,7 +61,7 @@ class Record:
         who: The operator who started the run, as `user@host`.
         message: The operator's reason for the run, or None.
         revision: The revision that the run deployed, or None if the run deployed none.
-        commit: The git commit of that revision, or None if it is unknown.
+        commit: The git commit of the deployed revision, or None if the commit is unknown.
         names: The units of the run.
         regions: The result of each unit, or () for a run that is active or was killed.
         exit_code: The exit code, or None for a run that is active or was killed.

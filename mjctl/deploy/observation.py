@@ -1,6 +1,6 @@
 """Finds the parts of a local region that are missing or changed since its last apply.
 
-Terraform's built-in provider does not read the real state of these parts, so that mjctl compares them itself.
+Terraform's built-in provider does not read the real state of a part, so that mjctl compares every part itself.
 """
 
 from __future__ import annotations

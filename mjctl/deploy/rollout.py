@@ -131,7 +131,7 @@ class Rollout:
         """Roll the region back to its last good revision.
 
         Returns:
-            The given result with the outcome of the rollback. The error of the refused revision is kept.
+            The given result with the outcome of the rollback. The result keeps the error of the failed revision.
         """
         refused = result.refused or result.revision
         self._deployment.reporter.phase(result.unit, Phase.ROLLBACK)

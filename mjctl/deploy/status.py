@@ -21,9 +21,9 @@ class UnitStatus:
         unit: The name of the unit: a region, `foundation` or `edge`.
         state: `absent`, `partial` (an apply was interrupted), `deployed`, or `damaged` (parts are missing).
         revision: The last revision whose apply was completed, or None.
-        commit: The git commit of that revision, or None if it is unknown.
-        standing: The verdict of the health gate on that revision, a value of ReleaseVerdict, or None.
-        applied_at: The time of that apply, in ISO 8601, or None.
+        commit: The git commit of the last completed revision, or None if the commit is unknown.
+        standing: The health gate's verdict on the last completed revision, a value of ReleaseVerdict, or None.
+        applied_at: The time of the last completed apply, in ISO 8601, or None.
         serial: The serial number of the Terraform state, or None without a state.
         gone: The parts that the Terraform state lists and that do not exist.
         held_by: The run that holds the lock of the unit, or None.

@@ -53,7 +53,7 @@ class GlobalDatabase:
     Attributes:
         name: The identifier of the global cluster.
         status: The status that RDS reports, e.g. `available`.
-        copies: The clusters of all regions, the writer among them.
+        copies: The clusters of all regions, including the writer.
         moving_to: The region to which AWS is moving the writer now, or None.
     """
 
@@ -133,7 +133,7 @@ def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None
     """Choose the copy that becomes the writer.
 
     Args:
-        database: The global database, with lags.
+        database: The global database, with the lag of each copy.
         fit: The regions that can take players.
         to_region: The region that the operator has chosen. By default the copy with the smallest lag is chosen. A copy
             with an unknown lag is chosen last.

@@ -141,7 +141,7 @@ def tasks(environment: Environment, region: str, servers_per_zone: int) -> dict[
     """Return the minimum and the maximum number of ECS tasks in a region. Each task runs one game server."""
     zones = len(environment.regions[region].zones)
     most = environment.account.task.max_tasks_per_zone or _GROWTH * environment.game.servers_per_zone
-    # The stack refuses a maximum that is not larger than the minimum, because a service must be able to grow.
+    # The stack refuses a maximum of tasks that is not larger than the minimum, because a service must be able to grow.
     return {"min_tasks": servers_per_zone * zones, "max_tasks": max(most, servers_per_zone + 1) * zones}
 
 

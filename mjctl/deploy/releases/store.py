@@ -8,7 +8,7 @@ The releases of an environment are in `<home>/<environment>/releases/`, which ha
 - `game/<game digest>/<package>` is a package with a studio's own rules.
 - `web/<web digest>/web` is the web client.
 - `code/<terraform digest>-<game digest>/terraform` has the Terraform stacks and modules. The link `gameserver` beside
-  this folder leads to the package of the game server.
+  the folder `terraform` leads to the package of the game server.
 
 The folder `game/<game digest>` is the PYTHONPATH of the processes. `mjctl.models.release_files` defines the files of a
 release for digests, copies and archives.

@@ -69,14 +69,16 @@ async def test_without_a_lock_there_is_nothing_to_do(workspace: Workspace, envir
     assert "nothing to unlock" in await unlock_region(workspace, environment, REGION, None)
 
 
-async def test_the_note_of_a_dead_run_is_removed(workspace: Workspace, environment: Environment, stack: Stack) -> None:
+async def test_the_lock_note_of_a_dead_run_is_removed(
+    workspace: Workspace, environment: Environment, stack: Stack
+) -> None:
     note_of(stack).write_text(json.dumps({"ID": "abc"}))
     assert (await unlock_region(workspace, environment, REGION, None)).startswith("removed lock abc")
     assert not note_of(stack).exists()
 
 
 @pytest.mark.parametrize("content", DAMAGED)
-async def test_a_damaged_note_is_removed_too(
+async def test_a_damaged_lock_note_is_removed_too(
     workspace: Workspace, environment: Environment, stack: Stack, content: str
 ) -> None:
     note_of(stack).write_text(content, encoding="latin-1")
@@ -86,7 +88,7 @@ async def test_a_damaged_note_is_removed_too(
 
 
 @pytest.mark.parametrize("content", DAMAGED[:2])
-async def test_a_damaged_note_of_a_living_run_stays(
+async def test_a_damaged_lock_note_of_a_living_run_is_kept(
     workspace: Workspace, environment: Environment, stack: Stack, content: str
 ) -> None:
     note_of(stack).write_text(content)
