@@ -99,7 +99,7 @@ def json_ready(value: Any) -> Any:
         if isinstance(value, types):
             return convert(value)
     if getattr(type(value), "is_document", False):
-        # Not by model_dump, which refuses values as deep as a cached value may be.
+        # `model_dump` is not used for models, because it refuses values that are nested as deeply as a cached value.
         fields = type(value).model_fields.items()
         return {field.alias or name: json_ready(getattr(value, name)) for name, field in fields}
     if hasattr(value, "model_dump"):

@@ -51,7 +51,9 @@ class RegionCacheStatsDocument(JsonDocument):
     uptime_seconds: int
     foreign_keys: int = Field(description=_FOREIGN_KEYS)
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
-    larger_share: float = Field(description="at most this share of all keys is larger than the first of `largest`")
+    larger_share: float = Field(
+        description="at most this share of all keys, 0 to 1, is larger than the first key of `largest`"
+    )
 
 
 class CacheStatsDocument(Envelope):

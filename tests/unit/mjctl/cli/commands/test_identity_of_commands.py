@@ -96,7 +96,7 @@ def names(command: Any, path: tuple[str, ...] = ()) -> Iterator[str]:
         yield " ".join(path)
 
 
-def test_every_command_is_listed_here() -> None:
+def test_every_command_is_listed_as_using_aws_or_not() -> None:
     assert set(names(tree())) == set(COMMANDS) | LOCAL
 
 

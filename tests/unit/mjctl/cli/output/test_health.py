@@ -52,7 +52,7 @@ def test_problems_come_first_and_the_verdict_last() -> None:
     assert text[-1] == "UNHEALTHY  35 checks in 2.5 s: 31 ok, 1 warn, 2 FAIL, 1 skip  12:00:00Z"
 
 
-def test_the_time_of_a_report_is_never_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_time_of_a_report_is_never_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "64")
     assert lines(render(report()))[-2:] == [
         "UNHEALTHY  35 checks in 2.5 s: 31 ok, 1 warn, 2 FAIL, 1 skip",

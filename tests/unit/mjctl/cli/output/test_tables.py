@@ -28,7 +28,7 @@ def servers() -> DataTable:
     return table
 
 
-def test_a_wide_line_has_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_that_is_wide_enough_has_every_column(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rendered(monkeypatch, servers(), 120) == [
         "SERVER             ZONE        PLAYERS  INCIDENT",
         "game-us-east-1a-1  us-east-1a  12/2000  killed after 3 checks without an answer in 1 s each",
@@ -125,7 +125,7 @@ def test_wide_characters_keep_the_columns_aligned(monkeypatch: pytest.MonkeyPatc
     assert rendered(monkeypatch, table, 80) == ["NAME  N", "東京  1", "abcd  2"]
 
 
-def test_a_table_without_rows_has_its_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_table_without_rows_has_its_headings(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rendered(monkeypatch, DataTable(Column("A"), Column("B", folds=True)), 80) == ["A  B"]
 
 
@@ -137,14 +137,14 @@ def test_only_the_last_column_can_fold() -> None:
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**30, "5.0 GiB"), (2**50, "1024.0 TiB")]
 )
-def test_human_bytes(count: float, text: str) -> None:
+def test_bytes_are_shown_in_a_fitting_unit(count: float, text: str) -> None:
     assert human_bytes(count) == text
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"), [(None, "-"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3725, "1h 2m"), (90061, "1d 1h")]
 )
-def test_human_seconds(seconds: float | None, text: str) -> None:
+def test_seconds_are_shown_as_two_units(seconds: float | None, text: str) -> None:
     assert human_seconds(seconds) == text
 
 
@@ -161,7 +161,7 @@ def test_human_seconds(seconds: float | None, text: str) -> None:
         (timedelta(minutes=-5), "in 5 min"),
     ],
 )
-def test_human_age(ago: timedelta, text: str) -> None:
+def test_the_age_of_a_time_is_shown_in_one_unit(ago: timedelta, text: str) -> None:
     instant = NOW - ago
     assert human_age(instant, NOW) == text
     assert human_age(instant.isoformat(), NOW) == text
@@ -169,7 +169,7 @@ def test_human_age(ago: timedelta, text: str) -> None:
 
 
 @pytest.mark.parametrize(("instant", "text"), [(None, "-"), ("", "-"), ("yesterday", "yesterday")])
-def test_human_age_of_no_time(instant: str | None, text: str) -> None:
+def test_an_invalid_time_is_shown_unchanged(instant: str | None, text: str) -> None:
     assert human_age(instant, NOW) == text
 
 
@@ -182,5 +182,5 @@ def test_an_age_counts_from_an_instant_in_any_zone() -> None:
     ("count", "thing", "text"),
     [(0, "key", "0 keys"), (1, "key", "1 key"), (1, "match", "1 match"), (2, "match", "2 matches")],
 )
-def test_counted(count: int, thing: str, text: str) -> None:
+def test_a_number_is_shown_with_its_noun(count: int, thing: str, text: str) -> None:
     assert counted(count, thing) == text
