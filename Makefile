@@ -175,7 +175,7 @@ $(VENV)/.docs-installed: $(VENV)/.tests-installed
 	$(PIP) --quiet --editable '.[docs]'
 	@touch $@
 
-# Checkov has an environment of its own, because it pins other versions of packages that mjctl uses.
+# Checkov is installed into a separate environment, because it pins other versions of packages that mjctl uses.
 $(VENV)-checkov/.installed:
 	$(PYTHON) -m venv $(VENV)-checkov
 	$(VENV)-checkov/bin/python -m pip install --quiet 'checkov>=3.2,<4'

@@ -6,7 +6,7 @@ import pytest
 
 from mjctl.cli.output.documents import MODELS, schema_name
 from mjctl.models.exit_codes import ExitCode
-from tools.pages import exit_codes
+from tools.pages import configuration, exit_codes
 from tools.pages.__main__ import DOCS, PAGES
 from tools.pages.markdown import anchor, plain, table
 
@@ -19,6 +19,10 @@ def test_a_page_is_the_generated_page(name: str) -> None:
 def test_every_exit_code_has_troubleshooting_steps() -> None:
     assert set(exit_codes.TROUBLESHOOTING) == set(ExitCode)
     assert [code for code, (_, steps) in exit_codes.TROUBLESHOOTING.items() if code and not steps] == []
+
+
+def test_every_key_of_the_configuration_has_a_description() -> None:
+    assert configuration.undescribed() == []
 
 
 def test_the_page_of_schemas_links_every_schema() -> None:
