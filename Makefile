@@ -157,7 +157,7 @@ bench-sandbox: $(VENV)/.tests-installed ## measure a deploy to the emulated AWS
 
 .PHONY: clean
 clean: down ## remove every local region, the virtual environments and the built site
-	rm -rf $(VENV) $(VENV)-checkov .mjctl .site
+	rm -rf $(VENV) $(VENV)-checkov .mjctl .cache .site
 
 $(VENV)/.installed: pyproject.toml
 	@echo 'Installing mjctl into $(VENV): extras $(EXTRAS)'

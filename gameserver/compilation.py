@@ -54,7 +54,9 @@ def compile_into(folder: Path) -> Path:
         from setuptools import Distribution, Extension
         from setuptools.errors import BaseError, CCompilerError
     except ImportError as error:
-        raise CompilationError(f"{error.name} is not installed: pip install 'mjctl[compiled]'") from error
+        raise CompilationError(
+            f"{error.name} is not installed: run in the checkout: pip install --editable '.[compiled]'"
+        ) from error
     copy = folder / SOURCE.name
     if copy.exists():
         raise CompilationError(f"{copy} already exists: name another folder, or delete it")
@@ -83,7 +85,7 @@ def _definitions() -> list[str]:
     """Return the folders in which Cython finds the C types of picows."""
     spec = importlib.util.find_spec("picows")
     if spec is None or spec.origin is None:
-        raise CompilationError("picows is not installed: pip install 'mjctl[compiled]'")
+        raise CompilationError("picows is not installed: run in the checkout: pip install --editable '.[compiled]'")
     return [str(Path(spec.origin).parents[1])]
 
 

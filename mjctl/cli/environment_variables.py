@@ -15,7 +15,7 @@ OTHERS: Mapping[str, str] = {
     "LINES": "Height of the terminal, in lines.",
     "MJCTL_HOME": "Folder for states, releases and caches. Default: `.mjctl` in the project's folder.",
     "MJCTL_PROJECT_DIR": "The project's folder. Default: the nearest folder upwards that contains configs/.",
-    "MJCTL_TERRAFORM": "Path of the Terraform or OpenTofu executable, or `pip` for the engine that pip installs.",
+    "MJCTL_TERRAFORM": "Path or name of the Terraform executable, or `pip` for the engine that pip installs.",
     "NO_COLOR": "If NO_COLOR is set, output has no colours.",
     "TERM": "`dumb` switches off colours and every escape sequence.",
     "TF_PLUGIN_MIRROR": "Folder from which Terraform installs its providers, instead of the registry.",

@@ -116,7 +116,7 @@ def _package(name: str, purpose: str) -> _Finding:
     try:
         return CheckStatus.PASS, f"{name} {importlib.metadata.version(name)}", None
     except importlib.metadata.PackageNotFoundError:
-        hint = "install it: `pip install 'mjctl[local]'`"
+        hint = "run in the checkout: pip install --editable '.[local]'"
         return CheckStatus.FAIL, f"the package `{name}`, which {purpose}, is not installed", hint
 
 

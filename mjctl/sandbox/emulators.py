@@ -148,7 +148,8 @@ class Emulators:
                 log = self._log(emulator).read_text(encoding="utf-8", errors="replace")
                 if "ModuleNotFoundError" in log:
                     raise DependencyError(
-                        f"{emulator} is not installed", hint="run `pip install 'mjctl[local,sandbox]'`"
+                        f"{emulator} is not installed",
+                        hint="run in the checkout: pip install --editable '.[local,sandbox]'",
                     )
                 raise UnreachableError(f"{emulator} ended while it started", where=str(self._log(emulator)))
             with socket.socket() as probe:

@@ -208,7 +208,7 @@ def test_an_emulator_that_is_not_installed_is_named(folder: Path, monkeypatch: p
     monkeypatch.setattr(daemon, "NAMES", ("ministack", "nosuchemulator"))
     with pytest.raises(DependencyError, match="nosuchemulator") as failed:
         daemon.start(folder)
-    assert failed.value.hint == "pip install 'mjctl[sandbox]'"
+    assert failed.value.hint == "run in the checkout: pip install --editable '.[sandbox]'"
     assert not folder.exists()
 
 
