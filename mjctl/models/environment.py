@@ -324,8 +324,8 @@ class Environment(Section):
             for zone in region.zones:
                 if not zone.startswith(name):
                     raise ValueError(
-                        f"regions.{name}.zones: {zone} is not a zone of {name}; a zone's name is the region's name "
-                        f"and a letter, e.g. {name}a"
+                        f"regions.{name}.zones: {zone} is not a zone of {name}; the names of its zones are {name}a, "
+                        f"{name}b and so on"
                     )
             if self.target != "local" and len(region.zones) < _ZONES_ON_AWS:
                 raise ValueError(

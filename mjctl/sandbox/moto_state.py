@@ -89,10 +89,7 @@ class MotoState:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles a lock as a new lock.
-
-    A backend of another service is pickled as a reference to the next process's backend.
-    """
+    """Writes a lock as a new lock, and a backend of another service as a reference to the next process's backend."""
 
     def reducer_override(self, value: Any) -> Any:
         return (threading.RLock, ()) if isinstance(value, _RLOCK) else NotImplemented

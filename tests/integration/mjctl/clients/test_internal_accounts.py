@@ -29,9 +29,7 @@ def sign_up(cognito: Any, settings: Settings, email: str) -> str:
     return str(answer["UserSub"])
 
 
-async def test_a_marked_account_shows_it_in_its_next_token_and_no_other_does(
-    contract: Contract, settings: Settings
-) -> None:
+async def test_only_the_next_token_of_a_marked_account_is_internal(contract: Contract, settings: Settings) -> None:
     cognito = cognito_of(settings)
 
     def token_is_internal(email: str) -> bool:
@@ -48,13 +46,13 @@ async def test_a_marked_account_shows_it_in_its_next_token_and_no_other_does(
     assert not token_is_internal("probe@example.com")
     with RegionClients(contract) as clients:
         await mark_internal(contract, clients, probe)
-        # Repeated, as after an answer that was lost.
+        # A client repeats the call if AWS's answer was lost.
         await mark_internal(contract, clients, probe)
     assert token_is_internal("probe@example.com")
     assert not token_is_internal("player@example.com")
 
 
-async def test_a_pool_without_the_group_says_what_makes_it(contract: Contract, settings: Settings) -> None:
+async def test_the_error_of_a_pool_without_the_group_has_advice(contract: Contract, settings: Settings) -> None:
     cognito = cognito_of(settings)
     player = sign_up(cognito, settings, "probe@example.com")
     cognito.delete_group(UserPoolId=settings.user_pool_id, GroupName="internal")

@@ -15,7 +15,7 @@ from mjctl.models.errors import UnreachableError
 
 
 async def fill(contract: Contract, settings: Settings, count: int) -> None:
-    """`count` matches m0..mN in both stores, each with two players."""
+    """Write the matches m0 to mN, each with two players, to PostgreSQL and DynamoDB."""
     with RegionClients(contract) as clients:
         async with database(contract, clients) as connection:
             await connection.executemany(
@@ -39,7 +39,7 @@ async def fill(contract: Contract, settings: Settings, count: int) -> None:
             batch.put_item(Item={"match_id": f"m{number}", "state": "ended", "result": {"players": players}})
 
 
-async def test_both_stores_are_read_and_more_than_one_batch(contract: Contract, settings: Settings) -> None:
+async def test_matches_are_read_from_both_stores_in_several_batches(contract: Contract, settings: Settings) -> None:
     await fill(contract, settings, 130)
     wanted = [f"m{number}" for number in range(130)] + ["none"]
     with RegionClients(contract) as clients:
@@ -51,7 +51,7 @@ async def test_both_stores_are_read_and_more_than_one_batch(contract: Contract, 
     assert standings == {"a": PlayerTotals(130, 650)}
 
 
-async def test_a_database_that_is_down_is_named_with_its_address(contract: Contract) -> None:
+async def test_the_error_of_a_database_that_is_down_has_its_address(contract: Contract) -> None:
     away = contract.model_copy(update={"database": contract.database.model_copy(update={"port": 1})})
     with RegionClients(away) as clients, pytest.raises(UnreachableError) as down:
         async with database(away, clients):
@@ -59,7 +59,7 @@ async def test_a_database_that_is_down_is_named_with_its_address(contract: Contr
     assert "127.0.0.1:1" in str(down.value)
 
 
-async def test_a_wrong_password_is_an_error_without_the_password(contract: Contract, tmp_path: Path) -> None:
+async def test_the_error_of_a_wrong_password_does_not_contain_the_password(contract: Contract, tmp_path: Path) -> None:
     secret = tmp_path / "wrong.json"
     secret.touch(mode=0o600)
     secret.write_text('{"password": "not-the-one"}')
@@ -71,7 +71,7 @@ async def test_a_wrong_password_is_an_error_without_the_password(contract: Contr
     assert "not-the-one" not in str(refused.value)
 
 
-async def test_a_connection_that_breaks_is_an_error_for_people(contract: Contract) -> None:
+async def test_a_connection_that_the_database_closes_is_an_unreachable_error(contract: Contract) -> None:
     async def use_a_broken_connection(clients: RegionClients) -> None:
         async with database(contract, clients) as connection:
             with pytest.raises(asyncpg.PostgresError):

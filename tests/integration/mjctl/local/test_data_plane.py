@@ -1,4 +1,4 @@
-"""Every part of the data plane that is changed or deleted is reported, and `create` repairs it."""
+"""Tests that `differences` reports every changed or deleted part of the data plane, and that `create` repairs it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.conftest import DEFINITION, EmulatedAws
 
 @dataclasses.dataclass
 class Plane:
-    """A data plane of its own in the emulated AWS that the session shares."""
+    """Holds a new data plane in the emulated AWS that all tests of the session share."""
 
     spec: DataPlaneSpec
     manifest: dict[str, Any]
@@ -30,8 +30,8 @@ class Plane:
     def known(self) -> DataPlaneSpec:
         return dataclasses.replace(self.spec, published=self.manifest)
 
-    def shown(self, found: tuple[Difference, ...]) -> list[str]:
-        return [str(item).replace(f"{self.spec.prefix}-", "") for item in found]
+    def shown(self, differences: tuple[Difference, ...]) -> list[str]:
+        return [str(item).replace(f"{self.spec.prefix}-", "") for item in differences]
 
     def found(self) -> tuple[Difference, ...]:
         return data_plane.differences(self.known)
@@ -80,8 +80,8 @@ def _topic_gone(plane: Plane) -> None:
 
 def _subscription(plane: Plane) -> str:
     topic = plane.manifest["topics"]["events"]
-    (found,) = plane.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
-    return str(found["SubscriptionArn"])
+    (subscription,) = plane.client("sns").list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]
+    return str(subscription["SubscriptionArn"])
 
 
 def _unsubscribed(plane: Plane) -> None:
@@ -141,7 +141,7 @@ def _alias_elsewhere(plane: Plane) -> None:
     kms.update_alias(AliasName=f"alias/{plane.spec.prefix}-data", TargetKeyId=other)
 
 
-# Faults that do not hide each other, in one plane, to spend one walk on many.
+# Each group has faults that do not hide each other, so that a single comparison finds all faults of the group.
 FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
     {
         _queue_gone: "queue persistence is missing: a deploy creates it again, empty",
@@ -170,7 +170,7 @@ FAULTS: tuple[dict[Callable[[Plane], None], str], ...] = (
 )
 
 
-def test_a_data_plane_that_is_as_defined_has_no_difference(plane: Plane) -> None:
+def test_a_data_plane_that_matches_its_definition_has_no_difference(plane: Plane) -> None:
     assert plane.found() == ()
     assert data_plane.create(plane.known) == plane.manifest
 
@@ -181,9 +181,9 @@ def test_changes_are_reported_and_repaired_without_a_new_id(
 ) -> None:
     for fault in faults:
         fault(plane)
-    found = plane.found()
-    assert sorted(plane.shown(found)) == sorted(faults.values())
-    assert not any(item.new_id for item in found)
+    differences = plane.found()
+    assert sorted(plane.shown(differences)) == sorted(faults.values())
+    assert not any(item.new_id for item in differences)
     assert data_plane.create(plane.known) == plane.manifest
     assert plane.found() == ()
 
@@ -192,10 +192,10 @@ def test_changes_are_reported_and_repaired_without_a_new_id(
     ("fault", "part", "lost", "field"),
     [
         (_pool_gone, "user pool", "the players' accounts are lost", "user_pool_id"),
-        (_app_client_gone, "app client", "players log in again", "client_id"),
+        (_app_client_gone, "app client", "players must log in again", "client_id"),
     ],
 )
-def test_a_lost_identity_is_made_anew_and_says_what_is_lost(
+def test_a_lost_identity_is_replaced_and_the_loss_is_reported(
     plane: Plane, fault: Callable[[Plane], None], part: str, lost: str, field: str
 ) -> None:
     fault(plane)
@@ -207,8 +207,8 @@ def test_a_lost_identity_is_made_anew_and_says_what_is_lost(
     assert plane.found() == ()
 
 
-def test_a_lost_key_is_replaced_and_says_what_cannot_be_read_any_more(plane: Plane, aws: EmulatedAws) -> None:
-    """No API deletes a key at once, so the key here is one that the emulator has never had."""
+def test_a_lost_key_is_replaced_and_the_loss_is_reported(plane: Plane, aws: EmulatedAws) -> None:
+    """Test a published key that the emulator has never had, because no API deletes a key at once."""
     kms = plane.client("kms")
     kms.delete_alias(AliasName=f"alias/{plane.spec.prefix}-data")
     lost = "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
@@ -216,18 +216,18 @@ def test_a_lost_key_is_replaced_and_says_what_cannot_be_read_any_more(plane: Pla
     (difference,) = data_plane.differences(spec)
     assert difference.new_id
     assert "backups and sealed fields that were encrypted with it can no longer be read" in difference.repair
-    made = data_plane.create(spec)["keys"]["data"]
-    assert made not in (lost, plane.manifest["keys"]["data"])
-    assert data_plane.differences(dataclasses.replace(spec, published={"keys": {"data": made}})) == ()
+    new_key = data_plane.create(spec)["keys"]["data"]
+    assert new_key not in (lost, plane.manifest["keys"]["data"])
+    assert data_plane.differences(dataclasses.replace(spec, published={"keys": {"data": new_key}})) == ()
 
 
-def test_the_definition_decides(plane: Plane, tmp_path: Path) -> None:
+def test_a_changed_definition_is_a_difference(plane: Plane, tmp_path: Path) -> None:
     changed = tmp_path / "data-plane.yaml"
     changed.write_text(
         DEFINITION.read_text().replace("visibility_timeout_seconds: 60", "visibility_timeout_seconds: 90")
     )
-    found = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
-    assert [(item.state, item.repair) for item in found] == [("has VisibilityTimeout 60", "sets it to 90")]
+    differences = data_plane.differences(dataclasses.replace(plane.known, definition=changed))
+    assert [(item.state, item.repair) for item in differences] == [("has VisibilityTimeout 60", "sets it to 90")]
 
 
 def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_messages(aws: EmulatedAws) -> None:
@@ -236,7 +236,7 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     earlier = sqs.create_queue(QueueName=f"{spec.prefix}-persistence-dead-letter")["QueueUrl"]
     sqs.send_message(QueueUrl=earlier, MessageBody="dead before the upgrade")
 
-    # The manifest can be lost too: the queue itself then shows the name.
+    # The first round has no manifest. Then the existing queue decides about the name.
     for _ in range(2):
         manifest = data_plane.create(spec)
         assert manifest["queues"]["persistence"]["dead_letter"]["arn"].endswith("-persistence-dead-letter")
@@ -248,13 +248,13 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     (message,) = sqs.receive_message(QueueUrl=earlier)["Messages"]
     assert message["Body"] == "dead before the upgrade"
 
-    # A published name stays: Terraform has read it, and another would change the contract in the middle of an apply.
+    # A published name is kept. Terraform has read it, and another name would change the contract during an apply.
     sqs.delete_queue(QueueUrl=earlier)
     (difference,) = data_plane.differences(spec)
     assert (difference.part, difference.new_id) == (f"queue {spec.prefix}-persistence-dead-letter", False)
     assert data_plane.create(spec) == manifest
 
 
-def test_a_new_region_names_its_dead_letter_queue_as_in_production(plane: Plane) -> None:
+def test_a_new_region_has_the_production_name_of_the_dead_letter_queue(plane: Plane) -> None:
     arn = plane.manifest["queues"]["persistence"]["dead_letter"]["arn"]
     assert arn.rsplit(":", 1)[-1] == f"{plane.spec.prefix}-persistence-dlq"

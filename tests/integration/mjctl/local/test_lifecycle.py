@@ -1,4 +1,4 @@
-"""Starting, replacing, losing and removing processes under a real supervisor."""
+"""Tests of the start, replacement, failure and removal of processes with a real supervisor."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def test_a_process_is_ready_when_start_returns(region: Region) -> None:
     assert not inventory.exists("postgres")
 
 
-def test_starting_again_the_same_leaves_it_running(region: Region) -> None:
+def test_a_second_start_of_the_same_process_changes_nothing(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     pid = region.pid("redis")
     lifecycle.start(region.spec("redis"))
     assert region.pid("redis") == pid
 
 
-def test_a_replacement_takes_over_and_keeps_the_data(region: Region) -> None:
+def test_a_replacement_gets_the_port_and_keeps_the_data(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     with connect(region) as client:
         client.set("kept", "yes")
@@ -68,7 +68,7 @@ def test_a_replacement_takes_over_and_keeps_the_data(region: Region) -> None:
     assert region.incidents_of("redis") == []
 
 
-def test_a_killed_process_comes_back_and_is_recorded(region: Region) -> None:
+def test_a_killed_process_is_restarted_and_recorded(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     pid = region.pid("redis")
     region.eventually(lambda: region.client.process("redis").state == "RUNNING")
@@ -81,7 +81,7 @@ def test_a_killed_process_comes_back_and_is_recorded(region: Region) -> None:
 
 @pytest.fixture
 def game(region: Region, tmp_path: Path) -> ProcessSpec:
-    """A process of the kind that the watchdog is quick with: a server that answers 200 to everything."""
+    """Return a process that the watchdog kills after three failures: a server that answers every request with 200."""
     package = tmp_path / "release" / "gameserver"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -94,14 +94,14 @@ def game(region: Region, tmp_path: Path) -> ProcessSpec:
         "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()\n"
     )
     address = f"http://127.0.0.1:{region.ports['other']}/healthz"
-    # The watchdog may not have seen it well yet: then it gives it `start_seconds`.
+    # If the watchdog has not seen an answer of the process yet, it waits for `start_seconds` before it kills it.
     return region.spec(
         "other", kind="gameserver", arguments=(str(region.ports["other"]),), ready=address, live=address,
         environment={"PYTHONPATH": str(package.parent)}, start_seconds=10,
     )  # fmt: skip
 
 
-def test_a_hung_process_comes_back_and_is_recorded(region: Region, game: ProcessSpec) -> None:
+def test_a_hung_process_is_restarted_and_recorded(region: Region, game: ProcessSpec) -> None:
     lifecycle.start(game)
     pid = region.pid("other")
     region.eventually(lambda: region.client.process("other").state == "RUNNING")
@@ -112,7 +112,7 @@ def test_a_hung_process_comes_back_and_is_recorded(region: Region, game: Process
     assert region.pid("other") != pid
 
 
-def test_a_redis_that_is_busy_with_a_script_says_so_and_counts_as_alive(region: Region) -> None:
+def test_a_redis_that_runs_a_script_is_not_ready_and_counts_as_alive(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     with connect(region) as client:
         client.config_set("lua-time-limit", 50)
@@ -139,7 +139,7 @@ def _run_for_ever(region: Region) -> None:
         client.eval("while true do end", 0)
 
 
-def test_the_watchdog_itself_comes_back(region: Region) -> None:
+def test_a_killed_watchdog_is_restarted(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     watchdog = region.pid(WATCHDOG)
     os.kill(watchdog, signal.SIGKILL)
@@ -148,14 +148,14 @@ def test_the_watchdog_itself_comes_back(region: Region) -> None:
     region.eventually(lambda: bool(region.incidents_of("redis")))
 
 
-def test_what_outlived_a_killed_supervisor_is_ended_and_its_data_kept(region: Region) -> None:
+def test_processes_of_a_killed_supervisor_are_stopped_and_their_data_is_kept(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     with connect(region) as client:
         client.set("kept", "yes")
     orphan = region.pid("redis")
     os.kill(region.client.pid(), signal.SIGKILL)
     region.eventually(lambda: not observe(region.layout.region_dir).supervisor_alive)
-    # Its port is still its own: the next plan must not move the process.
+    # The next plan must not give the running process another port.
     assert allocate(region.layout.region_dir, "us-east-1", list(region.ports), {}) == region.ports
     assert "redis" in region.start("supervisor-2")
     assert not leftovers.is_running(orphan)
@@ -173,7 +173,7 @@ def test_a_supervisor_that_lost_its_files_is_replaced(region: Region) -> None:
     lifecycle.start(region.spec("redis", "owner-2"))
 
 
-def test_a_living_supervisor_is_adopted_with_its_processes(region: Region) -> None:
+def test_a_running_supervisor_is_adopted_with_its_processes(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     pid, supervisor = region.pid("redis"), region.client.pid()
     assert region.start("supervisor-2") == "supervisor: already running"
@@ -199,7 +199,7 @@ def test_nothing_is_left_of_a_destroyed_region(region: Region, supervisor: str) 
     daemon.stop(region.layout, "supervisor-1")
 
 
-def test_a_process_that_cannot_start_shows_its_last_words(region: Region) -> None:
+def test_the_error_of_a_process_that_cannot_start_has_the_end_of_its_log(region: Region) -> None:
     spec = region.spec("redis", kind="gameserver", arguments=("api",))
     with pytest.raises(UnreachableError, match=r"redis did not start[\s\S]*GAMESERVER_PROJECT is not set") as caught:
         lifecycle.start(spec)
@@ -207,7 +207,7 @@ def test_a_process_that_cannot_start_shows_its_last_words(region: Region) -> Non
     assert region.client.process("redis") is None
 
 
-def test_a_port_in_use_names_its_holder(region: Region) -> None:
+def test_the_error_of_a_port_in_use_names_the_program(region: Region) -> None:
     with (
         socket.create_server(("127.0.0.1", region.ports["redis"])),
         pytest.raises(ConflictError, match=rf"cannot use port {region.ports['redis']}: .* \(pid {os.getpid()}\)"),
@@ -234,7 +234,9 @@ def test_rolling_processes_are_replaced_one_after_another(region: Region) -> Non
         assert lifecycle.remove(region.layout, name, "owner-2") == f"{name}: stopped"
 
 
-def test_a_replacement_that_fails_keeps_the_others_running(region: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_replacement_the_other_processes_keep_running(
+    region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("redis", "other"):
         lifecycle.start(region.spec(name, rolling=True))
     with pytest.raises(UnreachableError, match="not ready after 1 s: no answer"):
@@ -251,12 +253,12 @@ def test_a_replacement_that_fails_keeps_the_others_running(region: Region, monke
     assert region.pid("other") != pid
 
 
-def test_the_client_tells_an_unknown_name(region: Region) -> None:
-    with pytest.raises(NotFoundError, match="no process `nobody`"):
-        region.client.restart("nobody")
+def test_the_client_reports_an_unknown_name(region: Region) -> None:
+    with pytest.raises(NotFoundError, match="no process `unknown`"):
+        region.client.restart("unknown")
 
 
-def test_the_client_restarts_on_request(region: Region) -> None:
+def test_the_client_restarts_a_process(region: Region) -> None:
     lifecycle.start(region.spec("redis"))
     pid = region.pid("redis")
     region.client.restart("redis")
@@ -265,7 +267,7 @@ def test_the_client_restarts_on_request(region: Region) -> None:
 
 
 def _silent(region: Region) -> str:
-    """An address where somebody listens and never answers."""
+    """Return the address of a server that accepts connections and never answers."""
     listener = socket.create_server(("127.0.0.1", 0))
     _LISTENERS.append(listener)
     return f"redis://127.0.0.1:{listener.getsockname()[1]}"

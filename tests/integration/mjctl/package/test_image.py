@@ -1,5 +1,7 @@
-"""The game server's image without an engine: its build steps and its entry run here; pushing, with Docker played by a
-script and the registry by an emulated one."""
+"""Tests of the game server's image without Docker's engine.
+
+The build steps and the entry point run on this machine. A script simulates Docker, and the registry is emulated.
+"""
 
 from __future__ import annotations
 
@@ -37,17 +39,17 @@ DIGEST = f"sha256:{'ab' * 32}"
 def dockerfile() -> list[list[tuple[str, str]]]:
     text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
     lines = re.sub(r"\\\n\s*", "", re.sub(r"(?m)^#.*\n", "", text)).splitlines()
-    found: list[list[tuple[str, str]]] = [[]]
+    stages: list[list[tuple[str, str]]] = [[]]
     for line in filter(None, lines):
         name, _, value = line.partition(" ")
         if name == "FROM":
-            found.append([])
-        found[-1].append((name, value.strip()))
-    return found
+            stages.append([])
+        stages[-1].append((name, value.strip()))
+    return stages
 
 
 def built(root: Path) -> dict[str, str]:
-    """Do in `root` what the Dockerfile's stages do; returns the environment of the last one."""
+    """Execute the Dockerfile's instructions in `root`, and return the environment of the last stage."""
     _, build, last = dockerfile()
 
     def here(text: str) -> str:
@@ -61,7 +63,7 @@ def built(root: Path) -> dict[str, str]:
             *sources, target = value.split()
             for source in sources:
                 if source == ".":
-                    # The context of a release: its Python packages.
+                    # The build's context contains the Python packages of a release.
                     shutil.copytree(PROJECT / "gameserver", Path(here(target)) / "gameserver")
                     studio = Path(here(target)) / "studio"
                     studio.mkdir()
@@ -71,7 +73,7 @@ def built(root: Path) -> dict[str, str]:
         elif name == "WORKDIR":
             folder = Path(here(value))
         elif name == "RUN" and not value.startswith("apt-get"):
-            # This machine's own compiler stands for Debian's.
+            # The compiler of this machine replaces that of Debian's image.
             command = re.sub(r"^python\b", shlex.quote(sys.executable), here(value))
             done = subprocess.run(["sh", "-ec", command], check=False, capture_output=True, text=True, cwd=folder)
             assert done.returncode == 0, done.stderr
@@ -90,7 +92,7 @@ def free_port() -> int:
         return port
 
 
-def test_what_is_built_starts_is_healthy_writes_nothing_and_stops(tmp_path: Path, redis_url: str) -> None:
+def test_the_built_game_server_becomes_healthy_writes_no_file_and_stops(tmp_path: Path, redis_url: str) -> None:
     environment = {
         **built(tmp_path),
         "GAMESERVER_PROJECT": "arena",
@@ -146,13 +148,13 @@ def test_what_is_built_starts_is_healthy_writes_nothing_and_stops(tmp_path: Path
     assert "server_status" in events
 
 
-# Answers as Docker does, and notes how it was called and what it was told.
+# Simulates Docker, and records the arguments and the standard input of each call.
 DOCKER = f"""#!{sys.executable}
 import json, os, sys
 arguments = sys.argv[1:]
-said = sys.stdin.read() if arguments[0] == "login" else ""
+stdin = sys.stdin.read() if arguments[0] == "login" else ""
 with open(os.environ["DOCKER_NOTES"], "a") as notes:
-    notes.write(json.dumps([arguments, said]) + "\\n")
+    notes.write(json.dumps([arguments, stdin]) + "\\n")
 if arguments[:2] == ["buildx", "build"]:
     if os.environ.get("DOCKER_FAILS"):
         sys.exit("failed to solve: no such base")
@@ -172,17 +174,17 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 @pytest.fixture
 def registry(emulators: Emulators, request: pytest.FixtureRequest) -> Registry:
     name = f"arena-test/{request.node.name.replace('_', '-')[:40]}"
-    made = emulators.client("ecr", REGION).create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
+    created = emulators.client("ecr", REGION).create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     variables = tuple({**keys, **emulators.endpoints()}.items())
     account = Account("test", emulators.account_id, REGION, "states", variables)
-    published = {"repository_name": name, "repository_url": made["repository"]["repositoryUri"]}
+    published = {"repository_name": name, "repository_url": created["repository"]["repositoryUri"]}
     return Registry.of(account, {"registry": published, "primary_region": REGION})
 
 
 @pytest.fixture
 def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of notes."""
+    """Put a simulated Docker on PATH, and return the file in which it records its calls."""
     program = tmp_path / "bin" / "docker"
     program.parent.mkdir()
     program.write_text(DOCKER, encoding="utf-8")
@@ -205,7 +207,7 @@ def test_an_image_is_built_and_pushed(registry: Registry, docker: Path, tmp_path
     log_in = next(call for call in calls if call[0][0] == "login")
     assert log_in[0][1:] == ["--username", "AWS", "--password-stdin", registry.host]
     assert log_in[1]
-    # A password on a command line is for every user of the machine to read.
+    # Every user of the machine can read command lines, so the password must not be an argument.
     assert not [call for call in calls if log_in[1] in " ".join(call[0])]
     (build,) = [call[0] for call in calls if call[0][:2] == ["buildx", "build"]]
     assert build[-1] == str(PROJECT)
@@ -218,7 +220,7 @@ def test_an_image_is_built_and_pushed(registry: Registry, docker: Path, tmp_path
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_an_image_that_is_there_is_not_built_again(
+def test_an_image_that_the_registry_has_is_not_built_again(
     registry: Registry, emulators: Emulators, docker: Path, tmp_path: Path
 ) -> None:
     assert registry.digest(REVISION) is None
@@ -251,20 +253,22 @@ def test_a_repository_that_does_not_exist_has_no_image(registry: Registry) -> No
     assert missing.digest(REVISION) is None
 
 
-def test_no_docker_no_buildx_no_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_docker_buildx_or_engine_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DependencyError, match="`docker` is not on PATH"):
         find_docker()
     program = tmp_path / "docker"
-    for failing, said in (("buildx", "no buildx"), ("info", "engine does not answer")):
+    for failing, message in (("buildx", "no plugin buildx"), ("info", "engine does not answer")):
         program.write_text(f'#!/bin/sh\n[ "$1" != {failing} ]\n', encoding="utf-8")
         program.chmod(0o755)
-        with pytest.raises(DependencyError, match=said) as failed:
+        with pytest.raises(DependencyError, match=message) as failed:
             find_docker()
         assert failed.value.where == str(program)
 
 
-def test_docker_is_not_asked_before_the_registry(registry: Registry, tmp_path: Path, monkeypatch: Any) -> None:
+def test_docker_is_needed_only_for_an_image_that_the_registry_lacks(
+    registry: Registry, tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DependencyError):
         push_image(registry, PROJECT / "Dockerfile", PROJECT, REVISION, io.StringIO(), None)

@@ -1,7 +1,7 @@
-"""Each correction of an emulator does what it says, and is still needed.
+"""Tests that each correction of an emulator works and is still needed.
 
-A probe is true where the emulator behaves as AWS does. It must be false on the emulator as released: when a new release
-makes it true, the correction has become needless, and the test says so.
+A probe returns True if the emulator behaves as AWS does. It must return False for the emulator without corrections. If
+a new release makes it True, the correction is no longer needed, and the test fails.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def probe(name: str) -> Callable[[Probe], Probe]:
 def _authorizer(client: Callable[..., Any]) -> bool:
     gateway = client("apigatewayv2")
     api = gateway.create_api(Name="a", ProtocolType="HTTP")["ApiId"]
-    made = gateway.create_authorizer(
+    created = gateway.create_authorizer(
         ApiId=api,
         AuthorizerType="JWT",
         IdentitySource=["$request.header.Authorization"],
         JwtConfiguration={"Audience": ["a"], "Issuer": "https://issuer.example.com"},
         Name="a",
     )
-    read = gateway.get_authorizer(ApiId=api, AuthorizerId=made["AuthorizerId"])
+    read = gateway.get_authorizer(ApiId=api, AuthorizerId=created["AuthorizerId"])
     return "AuthorizerPayloadFormatVersion" not in read
 
 
@@ -87,12 +87,12 @@ def _cache_user(client: Callable[..., Any]) -> bool:
     access = "on ~* &* +@all"
     cache = client("elasticache")
     try:
-        made = cache.create_user(
+        created = cache.create_user(
             AccessString=access, Engine="redis", NoPasswordRequired=True, UserId="escaped", UserName="escaped"
         )
-    except Exception:  # the SDK's parser raises what its version likes
+    except Exception:  # the class of the parser's exception depends on the version of the SDK
         return False
-    return bool(made["AccessString"] == access)
+    return bool(created["AccessString"] == access)
 
 
 @probe("cache-user-log-in")
@@ -118,7 +118,7 @@ def _database(client: Callable[..., Any], name: str) -> Any:
 
 
 def _instance(rds: Any, name: str) -> dict[str, Any]:
-    made: dict[str, Any] = rds.create_db_instance(
+    created: dict[str, Any] = rds.create_db_instance(
         DBClusterIdentifier=name,
         DBInstanceClass="db.r7g.large",
         DBInstanceIdentifier=f"{name}-1",
@@ -126,7 +126,7 @@ def _instance(rds: Any, name: str) -> dict[str, Any]:
         Engine="aurora-postgresql",
         PerformanceInsightsKMSKeyId=KEY,
     )["DBInstance"]
-    return made
+    return created
 
 
 @probe("db-cluster-endpoints")
@@ -148,8 +148,8 @@ def _log_exports(client: Callable[..., Any]) -> bool:
 def _instance_filter(client: Callable[..., Any]) -> bool:
     rds = _database(client, "filter")
     _instance(rds, "filter")
-    found = rds.describe_db_instances(Filters=[{"Name": "dbi-resource-id", "Values": ["db-NONE"]}])["DBInstances"]
-    return found == []
+    instances = rds.describe_db_instances(Filters=[{"Name": "dbi-resource-id", "Values": ["db-NONE"]}])["DBInstances"]
+    return instances == []
 
 
 @probe("db-performance-insights-key")
@@ -197,14 +197,14 @@ def _endpoint_groups(client: Callable[..., Any]) -> bool:
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.1.0.0/16")["Vpc"]["VpcId"]
     group = ec2.create_security_group(Description="a", GroupName="probe", VpcId=vpc)["GroupId"]
-    made = ec2.create_vpc_endpoint(
+    created = ec2.create_vpc_endpoint(
         PrivateDnsEnabled=True,
         SecurityGroupIds=[group],
         ServiceName=f"com.amazonaws.{REGION}.sqs",
         VpcEndpointType="Interface",
         VpcId=vpc,
     )["VpcEndpoint"]["VpcEndpointId"]
-    read = ec2.describe_vpc_endpoints(VpcEndpointIds=[made])["VpcEndpoints"][0]
+    read = ec2.describe_vpc_endpoints(VpcEndpointIds=[created])["VpcEndpoints"][0]
     return [g["GroupId"] for g in read.get("Groups", [])] == [group] and read.get("PrivateDnsEnabled") is True
 
 
@@ -213,7 +213,7 @@ def _flow_log(client: Callable[..., Any]) -> bool:
     ec2 = client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.2.0.0/16")["Vpc"]["VpcId"]
     role = "arn:aws:iam::123456789012:role/flow"
-    made = ec2.create_flow_logs(
+    created = ec2.create_flow_logs(
         DeliverLogsPermissionArn=role,
         LogDestination=f"arn:aws:logs:{REGION}:123456789012:log-group:flow",
         MaxAggregationInterval=60,
@@ -221,7 +221,7 @@ def _flow_log(client: Callable[..., Any]) -> bool:
         ResourceType="VPC",
         TrafficType="ALL",
     )["FlowLogIds"]
-    log = ec2.describe_flow_logs(FlowLogIds=made)["FlowLogs"][0]
+    log = ec2.describe_flow_logs(FlowLogIds=created)["FlowLogs"][0]
     return log.get("DeliverLogsPermissionArn") == role and log.get("MaxAggregationInterval") == 60
 
 
@@ -256,7 +256,7 @@ def _secret_replicas_removed(client: Callable[..., Any]) -> bool:
 @probe("health-check-booleans")
 def _health_check(client: Callable[..., Any]) -> bool:
     route53 = client("route53")
-    made = route53.create_health_check(
+    created = route53.create_health_check(
         CallerReference="probe",
         HealthCheckConfig={
             "Type": "CLOUDWATCH_METRIC",
@@ -264,7 +264,7 @@ def _health_check(client: Callable[..., Any]) -> bool:
             "Inverted": True,
         },
     )
-    return bool(made["HealthCheck"]["HealthCheckConfig"]["Inverted"])
+    return bool(created["HealthCheck"]["HealthCheckConfig"]["Inverted"])
 
 
 @probe("zone-dnssec")
@@ -279,7 +279,7 @@ def _zone_dnssec(client: Callable[..., Any]) -> bool:
 
 def _scaling(client: Callable[..., Any], service: str) -> Any:
     scaling = client("application-autoscaling")
-    made = scaling.register_scalable_target(
+    created = scaling.register_scalable_target(
         MaxCapacity=9,
         MinCapacity=3,
         ResourceId=f"service/{service}/{service}",
@@ -287,7 +287,7 @@ def _scaling(client: Callable[..., Any], service: str) -> Any:
         ServiceNamespace="ecs",
         Tags={"Project": "arena"},
     )
-    return scaling, made["ScalableTargetARN"]
+    return scaling, created["ScalableTargetARN"]
 
 
 @probe("services-elsewhere")
@@ -322,13 +322,13 @@ def test_a_correction_is_needed_and_works(name: str, emulators: tuple[bool, Emul
     corrected, running = emulators
     behaves = PROBES[name](lambda service, region=REGION: running.client(service, region))
     if corrected:
-        assert behaves, f"the correction {name} does not do what it says"
+        assert behaves, f"the correction {name} does not work"
     else:
-        assert not behaves, f"the emulator does this itself now: remove the correction {name}"
+        assert not behaves, f"the emulator now behaves as AWS does: remove the correction {name}"
 
 
-def test_every_correction_has_a_probe_and_names_the_release_it_is_for() -> None:
-    # In a process of its own: the corrections import the emulators, which read their settings then.
+def test_every_correction_has_a_probe_and_the_installed_release() -> None:
+    # The corrections are imported in a child process, because the emulators read their settings during the import.
     import subprocess
     import sys
 
@@ -341,5 +341,5 @@ def test_every_correction_has_a_probe_and_names_the_release_it_is_for() -> None:
     assert {name for name, _, _ in corrections} == set(PROBES)
     for name, emulator, version in corrections:
         assert version == importlib.metadata.version(emulator), (
-            f"{name}: look whether {emulator}'s new release needs it"
+            f"{name}: check whether the new release of {emulator} needs this correction"
         )

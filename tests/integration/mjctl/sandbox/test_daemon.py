@@ -1,4 +1,4 @@
-"""The sandbox as daemons: it stays, keeps what it holds, ends nothing that is not its own."""
+"""Tests that the sandbox keeps running and keeps its state, and never stops a foreign process."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def held(sandbox: daemon.RunningSandbox) -> dict[str, Any]:
         "groups": sorted(group["GroupId"] for group in groups if group["GroupName"] == "kept"),
         "repositories": client(sandbox, "ecr", "moto").describe_repositories()["repositories"],
         "targets": targets,
-        "tags": [scaling.list_tags_for_resource(ResourceARN=one["ScalableTargetARN"])["Tags"] for one in targets],
+        "tags": [scaling.list_tags_for_resource(ResourceARN=target["ScalableTargetARN"])["Tags"] for target in targets],
     }
 
 
 def await_saved(folder: Path) -> None:
-    """Until what `fill` has made is in the files of the states, each of which is replaced every few seconds."""
+    """Wait until the emulators, which save every few seconds, have saved the resources of `fill`."""
     state = folder / "sandbox" / "state"
     parts = {
         "ministack/state/sqs.json": (b"kept",),
@@ -92,7 +92,7 @@ def kill(emulator: daemon.EmulatorProcess) -> None:
     process.wait(10)
 
 
-def test_it_stays_and_keeps_what_it_holds(folder: Path) -> None:
+def test_the_sandbox_keeps_running_and_keeps_its_state(folder: Path) -> None:
     assert daemon.running(folder) is None
     started = daemon.start(folder, account_id="210987654321")
     assert (started.began, started.kept) == (("ministack", "moto"), False)
@@ -110,7 +110,7 @@ def test_it_stays_and_keeps_what_it_holds(folder: Path) -> None:
         if connection.status == "LISTEN"
     }
     assert listening == {"127.0.0.1"}
-    # Nobody's children: the command that started them can end.
+    # The emulators are not children of the process that started them, so that this process can end.
     assert {emulator.pid for emulator in sandbox.emulators}.isdisjoint(
         {process.pid for process in psutil.Process().children(recursive=True)}
     )
@@ -128,7 +128,7 @@ def test_it_stays_and_keeps_what_it_holds(folder: Path) -> None:
     assert daemon.stop(folder) == ()
     back = daemon.start(folder, account_id="210987654321")
     assert back.kept
-    assert [one.port for one in back.sandbox.emulators] == [one.port for one in sandbox.emulators]
+    assert [emulator.port for emulator in back.sandbox.emulators] == [emulator.port for emulator in sandbox.emulators]
     assert held(back.sandbox) == before
 
     daemon.stop(folder)
@@ -139,12 +139,12 @@ def test_it_stays_and_keeps_what_it_holds(folder: Path) -> None:
     assert held(empty.sandbox)["repositories"] == []
 
 
-def test_what_is_killed_comes_back_with_what_it_had_saved(folder: Path) -> None:
+def test_a_killed_emulator_is_started_again_with_its_saved_state(folder: Path) -> None:
     sandbox = daemon.start(folder).sandbox
     fill(sandbox)
     before = held(sandbox)
     await_saved(folder)
-    moto = next(one for one in sandbox.emulators if one.name == "moto")
+    moto = next(emulator for emulator in sandbox.emulators if emulator.name == "moto")
     kill(moto)
     assert daemon.running(folder) is None
     assert set(daemon.alive_emulators(folder)) == {"ministack"}
@@ -156,7 +156,7 @@ def test_what_is_killed_comes_back_with_what_it_had_saved(folder: Path) -> None:
     assert held(daemon.start(folder).sandbox) == before
 
 
-def test_a_process_that_has_the_pid_by_now_is_left_alone(folder: Path) -> None:
+def test_a_foreign_process_with_the_recorded_pid_is_not_stopped(folder: Path) -> None:
     folder.mkdir()
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
@@ -171,7 +171,7 @@ def test_a_process_that_has_the_pid_by_now_is_left_alone(folder: Path) -> None:
         bystander.wait()
 
 
-def test_daemons_whose_record_is_lost_are_found_and_ended(folder: Path) -> None:
+def test_emulators_without_a_record_are_found_and_stopped(folder: Path) -> None:
     sandbox = daemon.start(folder).sandbox
     (folder / "sandbox.json").unlink()
     assert daemon.running(folder) is None
@@ -179,7 +179,7 @@ def test_daemons_whose_record_is_lost_are_found_and_ended(folder: Path) -> None:
     assert not any(psutil.pid_exists(emulator.pid) for emulator in sandbox.emulators)
 
 
-def test_a_port_that_somebody_has_taken_is_exchanged(folder: Path) -> None:
+def test_a_port_that_another_program_uses_is_replaced(folder: Path) -> None:
     port = daemon.start(folder).sandbox.emulators[0].port
     daemon.stop(folder)
     with socket.socket() as taken:
@@ -189,7 +189,7 @@ def test_a_port_that_somebody_has_taken_is_exchanged(folder: Path) -> None:
         assert daemon.start(folder).sandbox.emulators[0].port != port
 
 
-def test_a_damaged_record_or_state_is_named_or_begun_anew(folder: Path) -> None:
+def test_a_damaged_record_is_ignored_and_a_damaged_state_is_an_error(folder: Path) -> None:
     folder.mkdir()
     (folder / "sandbox.json").write_text("{")
     assert daemon.running(folder) is None
@@ -204,7 +204,7 @@ def test_a_damaged_record_or_state_is_named_or_begun_anew(folder: Path) -> None:
     assert daemon.start(folder).began == daemon.NAMES
 
 
-def test_an_emulator_that_is_not_installed_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_emulator_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "NAMES", ("ministack", "nosuchemulator"))
     with pytest.raises(DependencyError, match="nosuchemulator") as failed:
         daemon.start(folder)
@@ -212,7 +212,7 @@ def test_an_emulator_that_is_not_installed_is_named(folder: Path, monkeypatch: p
     assert not folder.exists()
 
 
-def test_web_pages_and_other_users_are_refused_by_both_emulators(folder: Path) -> None:
+def test_both_emulators_refuse_web_pages_and_other_users(folder: Path) -> None:
     sandbox = daemon.start(folder).sandbox
     ports = [emulator.port for emulator in sandbox.emulators]
     calls = [
@@ -250,7 +250,7 @@ def test_web_pages_and_other_users_are_refused_by_both_emulators(folder: Path) -
         unsigned.describe_repositories()
 
 
-def test_emulators_of_an_earlier_version_are_replaced_by_ones_that_ask_for_a_key(folder: Path) -> None:
+def test_emulators_of_an_earlier_version_without_key_are_replaced(folder: Path) -> None:
     sandbox = daemon.start(folder).sandbox
     fill(sandbox)
     record = json.loads((folder / "sandbox.json").read_text())

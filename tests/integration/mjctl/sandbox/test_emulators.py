@@ -1,4 +1,4 @@
-"""Emulators start on the loopback alone, beside each other, and leave nothing running."""
+"""Tests that emulators listen on the loopback only, that several run at the same time, and that all of them end."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def children() -> set[int]:
     return {process.pid for process in psutil.Process().children(recursive=True)}
 
 
-def test_two_sandboxes_stand_beside_each_other_and_leave_nothing(tmp_path: Path) -> None:
+def test_two_sandboxes_run_at_the_same_time_and_leave_no_process(tmp_path: Path) -> None:
     before = children()
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
@@ -36,14 +36,16 @@ def test_two_sandboxes_stand_beside_each_other_and_leave_nothing(tmp_path: Path)
     assert children() <= before
 
 
-def test_an_emulator_that_ends_while_starting_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_an_emulator_that_ends_early_names_its_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(UnreachableError) as failed, Emulators(tmp_path, names=["ministack"]):
         pass
     assert failed.value.where == str(tmp_path / "ministack.log")
 
 
-def test_an_emulator_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_emulator_has_advice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'moto'\"; exit 1\n", encoding="utf-8")
     program.chmod(0o755)
@@ -53,6 +55,6 @@ def test_an_emulator_that_is_not_installed_is_named(tmp_path: Path, monkeypatch:
     assert "sandbox" in str(failed.value.hint)
 
 
-def test_without_moto_its_services_are_asked_of_ministack(tmp_path: Path) -> None:
+def test_without_moto_ministack_answers_for_all_services(tmp_path: Path) -> None:
     with Emulators(tmp_path, names=["ministack"]) as running:
         assert running.endpoints() == {"AWS_ENDPOINT_URL": running.url("ministack"), **running.key.variables}

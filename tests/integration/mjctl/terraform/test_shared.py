@@ -1,4 +1,7 @@
-"""What several machines share of an environment on AWS: locks, notes, history, code. Two homes are two machines."""
+"""Tests of the files of an environment on AWS that all machines share: locks, records, history and code.
+
+Two private folders of mjctl (`Workspace.home`) represent two machines.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ PREFIX = "arena-sandbox"
 
 @dataclass(frozen=True)
 class Machine:
-    """A home of its own on the same account."""
+    """Represents a machine: another private folder of mjctl, with the same AWS account."""
 
     workspace: Workspace
     environment: Environment
@@ -59,17 +62,17 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 
 @pytest.fixture
 def account(emulators: Emulators, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """The sandbox's account with an empty state bucket."""
+    """Yield the sandbox's account with an empty state bucket."""
     environment = load_environment(Workspace(PROJECT, PROJECT), "sandbox")
-    found = accounts.account_at(environment, emulators.endpoints())
+    account = accounts.account_at(environment, emulators.endpoints())
     for module in ("mjctl.terraform.stack", "mjctl.deploy.releases.store"):
-        monkeypatch.setattr(f"{module}.open_account", lambda *_: found)
-    s3 = found.client("s3")
-    s3.create_bucket(Bucket=found.bucket)
-    yield found
-    for item in s3.list_objects_v2(Bucket=found.bucket).get("Contents", ()):
-        s3.delete_object(Bucket=found.bucket, Key=item["Key"])
-    s3.delete_bucket(Bucket=found.bucket)
+        monkeypatch.setattr(f"{module}.open_account", lambda *_: account)
+    s3 = account.client("s3")
+    s3.create_bucket(Bucket=account.bucket)
+    yield account
+    for item in s3.list_objects_v2(Bucket=account.bucket).get("Contents", ()):
+        s3.delete_object(Bucket=account.bucket, Key=item["Key"])
+    s3.delete_bucket(Bucket=account.bucket)
 
 
 @pytest.fixture
@@ -81,25 +84,25 @@ def machines(account: Account, tmp_path: Path) -> tuple[Machine, Machine]:
     return machine("one"), machine("other")
 
 
-def test_a_unit_is_held_for_every_machine(machines: tuple[Machine, Machine]) -> None:
-    one, other = machines
-    said: list[str] = []
-    with unit_lock(one.stack, "deploy", message="the Friday release"):
+def test_a_lock_excludes_runs_on_other_machines(machines: tuple[Machine, Machine]) -> None:
+    first, other = machines
+    messages: list[str] = []
+    with unit_lock(first.stack, "deploy", message="the Friday release"):
         holder = held_by(other.stack)
         assert holder is not None
         assert holder["message"] == "the Friday release"
         with (
             pytest.raises(LockedError, match=r"another run works on us-east-1: `deploy` by .*the Friday release"),
-            unit_lock(other.stack, "destroy", wait_seconds=1, on_wait=said.append),
+            unit_lock(other.stack, "destroy", wait_seconds=1, on_wait=messages.append),
         ):
             pytest.fail("two runs hold the same unit")
-    assert len(said) == 1
+    assert len(messages) == 1
     assert held_by(other.stack) is None
     with unit_lock(other.stack, "destroy"):
         pass
 
 
-def test_of_many_at_once_one_has_it(account: Account) -> None:
+def test_only_a_single_run_of_eight_gets_the_lock(account: Account) -> None:
     lock = RemoteLock(account, "test/race.mjctl-lock")
     entered: list[int] = []
     inside, overlaps = threading.Lock(), []
@@ -139,22 +142,22 @@ def test_the_lock_of_a_run_that_died_is_taken_over(account: Account, monkeypatch
     monkeypatch.setattr(remote_lock, "DEAD_AFTER_SECONDS", -1.0)
     with lock.held({"purpose": "mine"}):
         monkeypatch.undo()
-        found = lock.holder()
-        assert found is not None
-        assert found["purpose"] == "mine"
+        holder = lock.holder()
+        assert holder is not None
+        assert holder["purpose"] == "mine"
     assert lock.holder() is None
 
 
-def test_of_two_runs_that_find_the_same_dead_lock_one_has_it(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_single_run_takes_over_the_lock_of_a_dead_run(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     lock = RemoteLock(account, "test/both.mjctl-lock")
     lock.write(json.dumps({"purpose": "the run that died"}).encode())
     monkeypatch.setattr(remote_lock, "DEAD_AFTER_SECONDS", -1.0)
     read = RemoteLock._read
 
     def read_and_lose_the_race(self: RemoteLock) -> Any:
-        found = read(self)
-        self.write(json.dumps({"purpose": "the quicker run"}).encode(), IfMatch=found.etag)
-        return found
+        stored = read(self)
+        self.write(json.dumps({"purpose": "the quicker run"}).encode(), IfMatch=stored.etag)
+        return stored
 
     monkeypatch.setattr(RemoteLock, "_read", read_and_lose_the_race)
     with pytest.raises(HeldElsewhere), lock.held({"purpose": "the slower run"}):
@@ -165,7 +168,7 @@ def test_of_two_runs_that_find_the_same_dead_lock_one_has_it(account: Account, m
     assert holder["purpose"] == "the quicker run"
 
 
-def test_a_run_that_lost_its_lock_does_not_remove_the_next_ones(account: Account) -> None:
+def test_a_run_that_lost_its_lock_does_not_remove_the_lock_of_the_next_run(account: Account) -> None:
     lock = RemoteLock(account, "test/lost.mjctl-lock")
     with lock.held({"purpose": "the run that was taken for dead"}):
         lock.write(json.dumps({"purpose": "the next run"}).encode())
@@ -179,13 +182,14 @@ def test_a_renewal_whose_answer_was_lost_keeps_the_lock(account: Account) -> Non
     body = json.dumps({"purpose": "mine"}).encode()
     first = lock.write(body)
     assert first is not None
-    # The first renewal arrives, its answer does not: the client sends it again with the old ETag, and is refused.
+    # S3 receives the first renewal, but its answer is lost. The client repeats the renewal with the old ETag, which S3
+    # refuses.
     other = lock.write(body + b" ")
     assert other is not None
     assert lock.renewed(body + b" ", first) == other
 
 
-def test_a_run_is_told_that_its_lock_was_lost(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_informed_that_it_lost_its_lock(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote_lock, "RENEWED_EVERY_SECONDS", 0.05)
     lock = RemoteLock(account, "test/taken.mjctl-lock")
     lost = threading.Event()
@@ -198,7 +202,7 @@ def test_a_run_is_told_that_its_lock_was_lost(account: Account, monkeypatch: pyt
     assert not kept.is_set()
 
 
-def test_a_network_that_is_down_at_the_end_does_not_hide_how_a_run_ended(
+def test_a_network_failure_at_the_release_of_the_lock_is_ignored(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from botocore.exceptions import EndpointConnectionError
@@ -230,37 +234,37 @@ def test_a_held_lock_is_renewed(account: Account, monkeypatch: pytest.MonkeyPatc
     assert lock.holder() is None
 
 
-def test_what_was_deployed_and_who_did_is_known_everywhere(machines: tuple[Machine, Machine]) -> None:
-    one, other = machines
-    release = one.store.of_working_tree()
-    history = History(one.workspace, one.environment)
+def test_every_machine_reads_the_releases_and_the_history(machines: tuple[Machine, Machine]) -> None:
+    first, other = machines
+    release = first.store.of_working_tree()
+    history = History(first.workspace, first.environment)
     for outcome in (UnitOutcome.FAILED, UnitOutcome.APPLIED):
         record = history.start("deploy", [REGION], message="first", revision=release.revision)
         history.finish(record, [UnitResult(REGION, outcome, revision=release.revision)], 0, 1.5)
-    one.stack.prepare()
-    UnitReleases(one.stack).mark_started(release)
+    first.stack.prepare()
+    UnitReleases(first.stack).mark_started(release)
     assert UnitReleases(other.stack).interrupted_revision() == release.revision
-    UnitReleases(one.stack).record_applied(release, {"game": {"size": 1}})
+    UnitReleases(first.stack).record_applied(release, {"game": {"size": 1}})
     entry = UnitReleases(other.stack).current()
     assert entry is not None
     assert (entry.release, entry.variables) == (release, {"game": {"size": 1}})
     assert UnitReleases(other.stack).interrupted_revision() is None
     UnitReleases(other.stack).record_verdict(healthy=True)
-    assert UnitReleases(one.stack).last_good(other_than=None).verdict == "healthy"
+    assert UnitReleases(first.stack).last_good(other_than=None).verdict == "healthy"
     records = History(other.workspace, other.environment).records()
-    assert sorted(one.regions[0].outcome for one in records) == ["applied", "failed"]
-    assert all(one.exit_code == 0 and one.seconds == 1.5 for one in records)
+    assert sorted(record.regions[0].outcome for record in records) == ["applied", "failed"]
+    assert all(record.exit_code == 0 and record.seconds == 1.5 for record in records)
     UnitReleases(other.stack).forget()
-    assert UnitReleases(one.stack).entries() == []
+    assert UnitReleases(first.stack).entries() == []
 
 
 def test_another_machine_has_the_code_of_a_release(machines: tuple[Machine, Machine]) -> None:
-    one, other = machines
-    release = one.store.of_working_tree()
-    one.store.keep(release)
-    one.store.share(release)
-    one.stack.prepare()
-    UnitReleases(one.stack).record_applied(release, {})
+    first, other = machines
+    release = first.store.of_working_tree()
+    first.store.keep(release)
+    first.store.share(release)
+    first.stack.prepare()
+    UnitReleases(first.stack).record_applied(release, {})
     entry = UnitReleases(other.stack).current()
     assert entry is not None
     stack = other.store.restored(other.stack, entry)
@@ -294,16 +298,16 @@ def _deployed(machine: Machine, release: Release) -> ReleaseEntry:
     return entry
 
 
-def test_a_committed_lock_file_is_shared_and_a_written_one_is_not(account: Account, tmp_path: Path) -> None:
+def test_a_committed_lock_file_is_shared_and_a_generated_lock_file_is_not(account: Account, tmp_path: Path) -> None:
     project = _small_project(tmp_path / "project")
     workspaces = [Workspace(project, tmp_path / name) for name in ("one", "other")]
-    one, other = (Machine(workspace, load_environment(workspace, "sandbox")) for workspace in workspaces)
-    release = one.store.of_working_tree()
-    one.store.keep(release)
-    # As `init` does in the stack that is deployed.
-    (one.store.source_dir(release, "region") / ".terraform.lock.hcl").write_text("# written")
-    one.store.share(release)
-    code = other.store.restored(other.stack, _deployed(one, release)).source_dir.parents[1]
+    first, other = (Machine(workspace, load_environment(workspace, "sandbox")) for workspace in workspaces)
+    release = first.store.of_working_tree()
+    first.store.keep(release)
+    # `terraform init` writes this file into the code of the deployed stack.
+    (first.store.source_dir(release, "region") / ".terraform.lock.hcl").write_text("# written")
+    first.store.share(release)
+    code = other.store.restored(other.stack, _deployed(first, release)).source_dir.parents[1]
     names = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
     assert names == {"stacks/region/main.tf", "stacks/edge/main.tf", "stacks/edge/.terraform.lock.hcl"}
 
@@ -311,7 +315,7 @@ def test_a_committed_lock_file_is_shared_and_a_written_one_is_not(account: Accou
 @pytest.mark.parametrize(
     ("name", "text"), [("gameserver/__init__.py", "import os"), ("terraform/stacks/region/more.tf.json", "{}")]
 )
-def test_shared_code_that_is_not_the_deployed_code_is_refused(
+def test_shared_code_that_differs_from_the_deployed_code_is_refused(
     machines: tuple[Machine, Machine], account: Account, tmp_path: Path, name: str, text: str
 ) -> None:
     _, other = machines
@@ -324,7 +328,7 @@ def test_shared_code_that_is_not_the_deployed_code_is_refused(
         other.store.restored(other.stack, _deployed(other, release))
 
 
-def test_a_file_that_no_digest_covers_is_not_taken_from_an_archive(
+def test_a_file_that_no_digest_covers_is_not_extracted_from_an_archive(
     machines: tuple[Machine, Machine], account: Account, tmp_path: Path
 ) -> None:
     _, other = machines
@@ -339,7 +343,7 @@ def test_a_file_that_no_digest_covers_is_not_taken_from_an_archive(
     assert b"another program" not in {path.read_bytes() for path in copies}
 
 
-def test_code_that_an_earlier_version_has_shared_comes_back(
+def test_code_that_an_earlier_version_of_mjctl_shared_is_restored(
     machines: tuple[Machine, Machine], account: Account, tmp_path: Path
 ) -> None:
     _, other = machines

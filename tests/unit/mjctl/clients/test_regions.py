@@ -25,7 +25,7 @@ async def test_an_error_of_a_region_does_not_affect_other_regions_and_the_order(
     assert isinstance(outcomes[1].error, UnreachableError)
 
 
-async def test_the_work_runs_for_at_most_as_many_regions_at_a_time_as_allowed(make_contract: MakeContract) -> None:
+async def test_the_number_of_regions_at_a_time_is_limited(make_contract: MakeContract) -> None:
     running = peak = 0
 
     async def work(_: Contract) -> None:

@@ -1,4 +1,4 @@
-"""Tests that the specification of a process is written and read unchanged, and that an invalid one is rejected."""
+"""Tests that the specification of a process is written and read unchanged, and rejected if it is invalid."""
 
 from __future__ import annotations
 

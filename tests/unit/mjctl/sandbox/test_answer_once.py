@@ -1,4 +1,4 @@
-"""A request that is sent twice has one effect."""
+"""Tests that a repeated request is executed only once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mjctl.sandbox.answer_once import AnswerOnce
 
 
 class Counter:
-    """An ASGI application that says how often it was asked."""
+    """Counts its requests as an ASGI application, and answers with the count."""
 
     def __init__(self, status: int = 200) -> None:
         self.calls = 0
@@ -37,20 +37,20 @@ async def ask(app: AnswerOnce, invocation: bytes | None, method: str = "POST") -
     return b"".join(message.get("body", b"") for message in sent)
 
 
-async def test_a_resent_request_gets_the_first_answer() -> None:
+async def test_a_repeated_request_receives_the_first_answer() -> None:
     inner = Counter()
     app = AnswerOnce(inner)
     assert [await ask(app, b"a"), await ask(app, b"a"), await ask(app, b"b")] == [b"1", b"1", b"2"]
 
 
-async def test_what_failed_is_tried_again() -> None:
+async def test_a_failed_request_is_executed_again() -> None:
     inner = Counter(status=503)
     app = AnswerOnce(inner)
     assert [await ask(app, b"a"), await ask(app, b"a")] == [b"1", b"2"]
 
 
 @pytest.mark.parametrize(("invocation", "method"), [(None, "POST"), (b"a", "GET"), (b"a", "HEAD")])
-async def test_what_changes_nothing_or_has_no_id_passes_through(invocation: bytes | None, method: str) -> None:
+async def test_a_request_that_only_reads_or_has_no_id_is_always_executed(invocation: bytes | None, method: str) -> None:
     inner = Counter()
     app = AnswerOnce(inner)
     await ask(app, invocation, method)
@@ -58,7 +58,7 @@ async def test_what_changes_nothing_or_has_no_id_passes_through(invocation: byte
     assert inner.calls == 2
 
 
-async def test_other_protocols_pass_through() -> None:
+async def test_messages_of_other_protocols_are_forwarded() -> None:
     seen: list[str] = []
 
     async def inner(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -71,7 +71,7 @@ async def test_other_protocols_pass_through() -> None:
     assert seen == ["lifespan"]
 
 
-async def test_the_oldest_answers_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_answers_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mjctl.sandbox.answer_once._KEPT_ANSWERS", 1)
     inner = Counter()
     app = AnswerOnce(inner)

@@ -1,4 +1,4 @@
-"""What another release of moto has saved is not read, and not an end either."""
+"""Tests that the saved state of another release of moto is ignored and causes no error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-# In a process of its own: importing the emulator patches what boto3 does.
+# The program runs in a child process, because an import of moto changes the behaviour of boto3.
 LOAD = """
 import sys
 from pathlib import Path
@@ -24,11 +24,11 @@ def loaded(folder: Path) -> list[str]:
     return done.stdout.split()
 
 
-def test_another_release_s_state_is_left_and_then_replaced(tmp_path: Path) -> None:
-    (tmp_path / "moto.pickle").write_bytes(pickle.dumps("1.0.0") + b"objects of classes that are no more")
+def test_the_state_of_another_release_is_ignored_and_then_replaced(tmp_path: Path) -> None:
+    (tmp_path / "moto.pickle").write_bytes(pickle.dumps("1.0.0") + b"objects of classes that do not exist")
     assert loaded(tmp_path) == ["False", "True"]
 
 
-def test_nothing_saved_yet(tmp_path: Path) -> None:
+def test_a_missing_state_is_no_error(tmp_path: Path) -> None:
     assert loaded(tmp_path) == ["False", "True"]
     assert [path.name for path in tmp_path.iterdir()] == ["moto.pickle"]

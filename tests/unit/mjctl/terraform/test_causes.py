@@ -1,4 +1,4 @@
-"""The cause of a failed release is the first line that a person reads."""
+"""Tests that the cause of a failed deploy is the first line of its error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mjctl.terraform.events import Diagnostic
 from mjctl.terraform.runner import TerraformRun, _failure
 from mjctl.terraform.stack import Stack
 
-# As a game server writes it that raises while its modules are imported.
+# The error of a game server that raises an exception while its modules are imported.
 DIED = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
 it ends immediately after each start: Exited too quickly; the last lines of its log:
@@ -25,9 +25,9 @@ it ends immediately after each start: Exited too quickly; the last lines of its 
   |   File "/home/o/.mjctl/local/releases/game/9b1d7aa/gameserver/server/host.py", line 90, in <module>
   |     raise RuntimeError("bad release")
   | RuntimeError: bad release
-  hint: mend the cause and run `mjctl deploy` again
+  hint: fix the cause, then run `mjctl deploy` again
 """
-# The same when the log is long: only its end is shown, and the place of the log follows.
+# The error of the same server with a long log. It contains only the end of the log, and the log's path.
 CUT = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: game-us-east-1a-1 did not start: \
 not ready after 30 s: connection refused; the last lines of its log:
@@ -35,7 +35,7 @@ not ready after 30 s: connection refused; the last lines of its log:
   |   File "/home/o/.mjctl/local/releases/game/9b1d7aa/gameserver/server/host.py", line 90, in <module>
   |     raise RuntimeError("bad release")
   | RuntimeError: bad release (/home/o/.mjctl/local/us-east-1/logs/game-us-east-1a-1.log)
-  hint: mend the cause and run `mjctl deploy` again
+  hint: fix the cause, then run `mjctl deploy` again
 """
 SLOW = """\
 Error running command 'exec python -m mjctl.local start': exit status 9. Output: worker did not start: not ready after \
@@ -56,7 +56,7 @@ def failure(tmp_path: Path, *diagnostics: Diagnostic) -> str:
 
 
 @pytest.mark.parametrize("died", [DIED, CUT])
-def test_the_exception_of_a_process_that_died_is_the_first_line(tmp_path: Path, died: str) -> None:
+def test_the_first_line_is_the_exception_of_the_process_that_ended(tmp_path: Path, died: str) -> None:
     following = [provisioner(SLOW.replace("worker", name)) for name in ("api", "worker")]
     text = failure(tmp_path, following[0], provisioner(died), following[1])
     assert text.splitlines()[0] == "terraform apply failed: game-us-east-1a-1: RuntimeError: bad release"
@@ -67,7 +67,7 @@ def test_the_exception_of_a_process_that_died_is_the_first_line(tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("diagnostics", "found"),
+    ("diagnostics", "expected"),
     [
         (
             [provisioner(SLOW)],
@@ -82,40 +82,40 @@ def test_the_exception_of_a_process_that_died_is_the_first_line(tmp_path: Path, 
         ([], ""),
     ],
 )
-def test_the_cause(diagnostics: list[Diagnostic], found: str) -> None:
-    assert cause(diagnostics) == found
+def test_the_cause_is_found_in_the_diagnostics(diagnostics: list[Diagnostic], expected: str) -> None:
+    assert cause(diagnostics) == expected
 
 
 @pytest.mark.parametrize(
-    ("lines", "found"),
+    ("lines", "expected"),
     [
         ("game.errors.Broken: a: b", "game.errors.Broken: a: b"),
         ("KeyError", "KeyError"),
         ("During handling of the above exception, another exception occurred:", ""),
     ],
 )
-def test_the_last_line_of_a_traceback_is_its_exception(lines: str, found: str) -> None:
+def test_the_last_line_of_a_traceback_is_its_exception(lines: str, expected: str) -> None:
     text = f'  | Traceback (most recent call last):\n  |   File "/a.py", line 1, in x\n  |     y()\n  | {lines}\n'
-    assert cause([provisioner(text)]) == found
+    assert cause([provisioner(text)]) == expected
 
 
-def test_of_chained_exceptions_the_last_one_ended_the_process() -> None:
+def test_the_cause_is_the_last_of_chained_exceptions() -> None:
     first = 'Traceback (most recent call last):\n  File "/a.py", line 1, in x\n    y()\nKeyError: 1\n'
     text = f"{first}\nDuring handling of the above exception, another exception occurred:\n\n{first}"
     assert cause([provisioner(text.replace("KeyError: 1", "ValueError: 2", 1))]) == "KeyError: 1"
 
 
-def test_a_long_cause_is_cut() -> None:
+def test_a_long_cause_is_shortened() -> None:
     assert len(cause([Diagnostic("error", "x" * 9_000)])) < 400
 
 
-def test_a_text_without_a_traceback_stays_as_it_is() -> None:
+def test_a_text_without_a_traceback_is_unchanged() -> None:
     text = 'a\n  File of mine\n    b\nError: "x", line 3'
     assert condensed(text) == text
     assert condensed("") == ""
 
 
-def test_terraform_without_credentials_ends_as_a_refusal(tmp_path: Path) -> None:
+def test_a_failure_of_terraform_by_expired_credentials_is_a_permission_error(tmp_path: Path) -> None:
     from dataclasses import replace
 
     from mjctl.clients.account import Account
@@ -127,6 +127,6 @@ def test_terraform_without_credentials_ends_as_a_refusal(tmp_path: Path) -> None
     error = _failure(stack, "plan", TerraformRun(1, diagnostics=(expired,)), False)
     assert isinstance(error, PermissionDeniedError)
     assert "aws sso login" in (error.hint or "")
-    # What runs on this machine has no AWS credentials to renew.
+    # A local region uses no AWS credentials, so the advice to renew them would be wrong.
     local = replace(stack, remote=None)
     assert isinstance(_failure(local, "plan", TerraformRun(1, diagnostics=(expired,)), False), TerraformError)

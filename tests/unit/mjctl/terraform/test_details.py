@@ -19,28 +19,28 @@ def attributes(**change: Any) -> list[AttributeChange]:
     return list(planned_changes(shown(**change))[0].attributes)
 
 
-def test_only_what_changes_is_listed() -> None:
+def test_only_changed_attributes_are_listed() -> None:
     assert attributes(before={"a": 1, "b": {"c": [1, 2]}}, after={"a": 1, "b": {"c": [1, 3]}}) == [
         AttributeChange("b.c[1]", 2, 3)
     ]
 
 
-def test_a_secret_is_masked_before_and_after_wherever_it_stands() -> None:
-    found = attributes(
+def test_a_secret_is_masked_in_every_place_before_and_after() -> None:
+    changed = attributes(
         before={"password": "old", "list": [{"key": "k1"}], "whole": {"x": "y"}},
         after={"password": "new", "list": [{"key": "k2"}], "whole": {"x": "z"}},
         before_sensitive={"password": True, "list": [{"key": True}], "whole": True},
         after_sensitive={"list": [{"key": True}], "whole": True},
     )
-    assert AttributeChange("password", MASK, MASK) in found
-    assert AttributeChange("list[0].key", MASK, MASK) in found
-    assert AttributeChange("whole", MASK, MASK) in found
-    assert not any(secret in str(found) for secret in ("old", "new", "k1", "k2", "'y'", "'z'"))
+    assert AttributeChange("password", MASK, MASK) in changed
+    assert AttributeChange("list[0].key", MASK, MASK) in changed
+    assert AttributeChange("whole", MASK, MASK) in changed
+    assert not any(secret in str(changed) for secret in ("old", "new", "k1", "k2", "'y'", "'z'"))
 
 
-def test_a_value_that_is_a_secret_on_one_side_only_is_masked_on_both() -> None:
-    (found,) = attributes(before={"v": "a"}, after={"v": "b"}, after_sensitive={"v": True})
-    assert found == AttributeChange("v", MASK, MASK)
+def test_a_value_that_is_secret_before_or_after_is_masked_before_and_after() -> None:
+    (changed,) = attributes(before={"v": "a"}, after={"v": "b"}, after_sensitive={"v": True})
+    assert changed == AttributeChange("v", MASK, MASK)
 
 
 def test_a_secret_that_does_not_change_is_not_listed() -> None:
@@ -51,50 +51,50 @@ def test_a_secret_that_does_not_change_is_not_listed() -> None:
     ("before_marks", "after_marks"),
     [({"l": [True, False]}, {"l": [False, True]}), ({"l": [True, False]}, {"l": [False]}), ({"l": True}, {})],
 )
-def test_a_list_of_secrets_in_another_order_does_not_leak(before_marks: Any, after_marks: Any) -> None:
-    found = attributes(
+def test_a_secret_in_a_reordered_list_is_masked(before_marks: Any, after_marks: Any) -> None:
+    changed = attributes(
         before={"l": ["hunter2", "public"]},
         after={"l": ["public", "hunter2"]},
         before_sensitive=before_marks,
         after_sensitive=after_marks,
     )
-    assert found
-    assert not any(attribute.before == "hunter2" for attribute in found)
+    assert changed
+    assert not any(attribute.before == "hunter2" for attribute in changed)
 
 
 def test_a_secret_whose_shape_changes_stays_masked() -> None:
-    found = attributes(
+    changed = attributes(
         before={"v": {"token": "hunter2"}}, after={"v": ["hunter2"]}, before_sensitive={"v": {"token": True}}
     )
-    assert "hunter2" not in str(found)
-    assert any(attribute.after is MASK for attribute in found)
+    assert "hunter2" not in str(changed)
+    assert any(attribute.after is MASK for attribute in changed)
 
 
-def test_a_value_that_reads_like_a_mask_is_no_mask() -> None:
-    (found,) = attributes(before={"v": "(sensitive)"}, after={"v": "(known after apply)"})
-    assert (found.before, found.after) == ("(sensitive)", "(known after apply)")
-    assert found.before != Hidden.SENSITIVE
-    assert found.after != Hidden.UNKNOWN
+def test_a_text_that_reads_like_a_mask_is_not_equal_to_a_mask() -> None:
+    (changed,) = attributes(before={"v": "(sensitive)"}, after={"v": "(known after apply)"})
+    assert (changed.before, changed.after) == ("(sensitive)", "(known after apply)")
+    assert changed.before != Hidden.SENSITIVE
+    assert changed.after != Hidden.UNKNOWN
 
 
-def test_what_is_known_later_says_so() -> None:
+def test_a_value_that_is_known_after_the_apply_is_marked() -> None:
     assert attributes(before={"id": "1"}, after={}, after_unknown={"id": True, "tags": {}}) == [
         AttributeChange("id", "1", UNKNOWN)
     ]
 
 
-def test_a_whole_that_is_not_known_yet_is_one_change() -> None:
+def test_an_unknown_object_is_a_single_change() -> None:
     assert attributes(before={"output": {"a": 1, "b": [2]}}, after={}, after_unknown={"output": True}) == [
         AttributeChange("output", SEVERAL, UNKNOWN)
     ]
 
 
-def test_a_key_cannot_break_a_line_or_pose_as_another_path() -> None:
-    found = attributes(before={"tags": {}}, after={"tags": {"a\nb": "1", "x.y": "2", "\u202e": "3"}})
-    assert [attribute.path for attribute in found] == ['tags["a\\nb"]', 'tags["x.y"]', 'tags["\\u202e"]']
+def test_special_characters_of_a_key_are_escaped_in_its_path() -> None:
+    changed = attributes(before={"tags": {}}, after={"tags": {"a\nb": "1", "x.y": "2", "\u202e": "3"}})
+    assert [attribute.path for attribute in changed] == ['tags["a\\nb"]', 'tags["x.y"]', 'tags["\\u202e"]']
 
 
-def test_a_document_in_a_text_is_compared_by_its_parts() -> None:
+def test_json_in_a_text_is_compared_part_by_part() -> None:
     before = json.dumps([{"image": "game:1", "cpu": 256, "name": "game"}])
     after = json.dumps([{"image": "game:2", "cpu": 256, "name": "game"}])
     assert attributes(before={"definitions": before}, after={"definitions": after}) == [
@@ -106,7 +106,7 @@ def test_a_document_in_a_text_is_compared_by_its_parts() -> None:
     ]
 
 
-def test_a_document_that_is_secret_or_too_deep_is_not_taken_apart() -> None:
+def test_json_that_is_secret_or_too_deep_is_compared_as_a_whole() -> None:
     assert attributes(before={"d": '{"a": 1}'}, after={"d": '{"a": 2}'}, after_sensitive={"d": True}) == [
         AttributeChange("d", MASK, MASK)
     ]
@@ -114,7 +114,7 @@ def test_a_document_that_is_secret_or_too_deep_is_not_taken_apart() -> None:
     assert attributes(before={"d": deep}, after={"d": "[1]"}) == [AttributeChange("d", deep, "[1]")]
 
 
-def test_what_stays_is_left_out_and_a_replacement_is_one_action() -> None:
+def test_unchanged_resources_are_omitted_and_a_replacement_is_a_single_action() -> None:
     plan = {
         "resource_changes": [
             {"address": "a", "type": "t", "change": {"actions": ["no-op"], "before": {}, "after": {}}},
@@ -131,12 +131,12 @@ def test_what_stays_is_left_out_and_a_replacement_is_one_action() -> None:
             },
         ]
     }
-    (found,) = planned_changes(plan)
-    assert (found.address, found.action, found.resource_type) == ("b", "replace", "aws_kms_key")
-    assert found.reason == "replace_because_cannot_update"
-    assert found.forced_by == ("x", 'a[0]["b c"]')
+    (changed,) = planned_changes(plan)
+    assert (changed.address, changed.action, changed.resource_type) == ("b", "replace", "aws_kms_key")
+    assert changed.reason == "replace_because_cannot_update"
+    assert changed.forced_by == ("x", 'a[0]["b c"]')
 
 
-def test_a_resource_that_is_only_forgotten_stays() -> None:
+def test_a_forgotten_resource_has_the_action_forget() -> None:
     plan = {"resource_changes": [{"address": "a", "type": "t", "change": {"actions": ["forget"], "before": {"x": 1}}}]}
     assert [change.action for change in planned_changes(plan)] == ["forget"]

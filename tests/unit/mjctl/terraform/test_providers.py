@@ -14,14 +14,14 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "mirror"
 
 
-def test_a_mirror_that_is_named_is_taken(mirror: Path, tmp_path: Path) -> None:
+def test_the_mirror_in_the_variable_is_used(mirror: Path, tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     assert find_mirror() == mirror
-    found = provider_variables({}, tmp_path / "home")
-    configuration = Path(found["TF_CLI_CONFIG_FILE"])
+    variables = provider_variables({}, tmp_path / "home")
+    configuration = Path(variables["TF_CLI_CONFIG_FILE"])
     assert f'"{mirror}"' in configuration.read_text()
     assert configuration.stat().st_mode & 0o077 == 0
-    assert found["TF_PLUGIN_CACHE_DIR"] == str(tmp_path / "home" / "providers")
+    assert variables["TF_PLUGIN_CACHE_DIR"] == str(tmp_path / "home" / "providers")
 
 
 def test_a_mirror_in_a_well_known_place_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,7 +32,7 @@ def test_a_mirror_in_a_well_known_place_is_found(tmp_path: Path, monkeypatch: py
     assert find_mirror() == tmp_path / "plugins"
 
 
-def test_a_persons_own_settings_win(mirror: Path, tmp_path: Path) -> None:
+def test_the_users_settings_take_precedence(mirror: Path, tmp_path: Path) -> None:
     assert provider_variables({"TF_CLI_CONFIG_FILE": "own.tfrc"}, tmp_path) == {}
     own = tmp_path / "person" / ".terraformrc"
     own.parent.mkdir()
@@ -42,5 +42,5 @@ def test_a_persons_own_settings_win(mirror: Path, tmp_path: Path) -> None:
     assert "TF_PLUGIN_CACHE_DIR" not in provider_variables({"TF_PLUGIN_CACHE_DIR": "own"}, tmp_path)
 
 
-def test_without_a_mirror_the_registry_is_asked() -> None:
+def test_without_a_mirror_the_registry_is_used() -> None:
     assert "direct {}" in cli_configuration(None)

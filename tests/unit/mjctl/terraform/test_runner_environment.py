@@ -1,4 +1,4 @@
-"""What of the shell reaches Terraform, by target."""
+"""Tests which variables of the shell Terraform receives, for each target."""
 
 from __future__ import annotations
 
@@ -31,25 +31,29 @@ def environment(monkeypatch: pytest.MonkeyPatch, folder: Path, account: Any) -> 
     return child_environment(stack)
 
 
-def left(found: dict[str, str]) -> dict[str, str]:
-    return {name: found[name] for name in SHELL if found.get(name) == SHELL[name]}
+def left(variables: dict[str, str]) -> dict[str, str]:
+    return {name: variables[name] for name in SHELL if variables.get(name) == SHELL[name]}
 
 
-def test_a_local_region_gets_nothing_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = environment(monkeypatch, tmp_path, None)
-    assert left(found) == {}
-    assert found.items() >= UNTOUCHED.items()
+def test_terraform_of_a_local_region_receives_no_settings_of_the_shell(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    variables = environment(monkeypatch, tmp_path, None)
+    assert left(variables) == {}
+    assert variables.items() >= UNTOUCHED.items()
 
 
-def test_the_sandbox_gets_the_way_to_the_provider_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_terraform_of_the_sandbox_receives_only_proxies_and_provider_settings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     account = SimpleNamespace(emulated=True, variables=(("AWS_ACCESS_KEY_ID", "MJKEY"),))
-    found = environment(monkeypatch, tmp_path, account)
-    assert set(left(found)) == {"HTTPS_PROXY", "http_proxy", "TF_PLUGIN_CACHE_DIR"}
-    assert found["AWS_ACCESS_KEY_ID"] == "MJKEY"
-    assert "AWS_PROFILE" not in found
+    variables = environment(monkeypatch, tmp_path, account)
+    assert set(left(variables)) == {"HTTPS_PROXY", "http_proxy", "TF_PLUGIN_CACHE_DIR"}
+    assert variables["AWS_ACCESS_KEY_ID"] == "MJKEY"
+    assert "AWS_PROFILE" not in variables
 
 
-def test_aws_gets_the_operators_identity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    found = environment(monkeypatch, tmp_path, SimpleNamespace(emulated=False, variables=()))
+def test_terraform_of_aws_receives_the_operators_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    variables = environment(monkeypatch, tmp_path, SimpleNamespace(emulated=False, variables=()))
     expected = {"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "HTTPS_PROXY", "http_proxy", "TF_PLUGIN_CACHE_DIR"}
-    assert set(left(found)) == expected
+    assert set(left(variables)) == expected
