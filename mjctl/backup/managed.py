@@ -334,7 +334,7 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
         expired=0,
         expiring=0,
         durable=expected if expected is not None else live or 0,
-        found=restored or 0,
+        restored=restored or 0,
         equal=_as_counted(expected, live or 0, restored or 0) and _sample_matches(len(sample), same, restored or 0),
         seconds=time.perf_counter() - started,
         sampled=len(sample),

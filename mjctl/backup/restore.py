@@ -124,17 +124,17 @@ class _Work:
     async def table(self, step: RestoreStep) -> Comparison:
         started = time.perf_counter()
         clients, name, schema = self.to.clients, step.target, step.part.schema
-        if step.there == step.part.records and (same := await self._is_equal(step, started)) is not None:
+        if step.existing == step.part.records and (same := await self._is_equal(step, started)) is not None:
             return same
         archive = self._table_tally(step)
         keys: set[bytes] = set()
         async with aclosing(self._counted(step.part, archive)) as batches:
             async for records in batches:
                 items = [tables.decode_item(record) for record in records]
-                if step.there:
+                if step.existing:
                     keys.update(_key_hash(tables.key_of(item, schema)) for item in items)
                 await tables.put(clients, name, items)
-        if step.there:
+        if step.existing:
             await self._delete_others(step, keys)
         return _comparison(step, archive, await self._read_table(step), started)
 
@@ -265,7 +265,7 @@ def _comparison(step: RestoreStep, archive: Tally, restored: Tally, started: flo
         expired=archive.expired,
         expiring=archive.expiring,
         durable=archive.durable.records,
-        found=restored.durable.records,
+        restored=restored.durable.records,
         equal=restored.equals(archive),
         seconds=time.perf_counter() - started,
     )

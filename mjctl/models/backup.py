@@ -238,19 +238,19 @@ class RestoreStep:
     Attributes:
         part: The part of the backup.
         target: The table, relation or namespace into which the part is written.
-        there: The number of records that the target contains now. None if the target does not exist.
+        existing: The number of records that the target contains now. None if the target does not exist.
     """
 
     part: Part
     target: str
-    there: int | None
+    existing: int | None
 
     @property
     def action(self) -> str:
         """Return `create`, `replace` or `fill`, for a target that is missing, contains records or is empty."""
-        if self.there is None:
+        if self.existing is None:
             return "create"
-        return "replace" if self.there else "fill"
+        return "replace" if self.existing else "fill"
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ class RestorePlan:
     @property
     def overwrites(self) -> tuple[RestoreStep, ...]:
         """Return the steps that replace existing records."""
-        return tuple(step for step in self.steps if step.there)
+        return tuple(step for step in self.steps if step.existing)
 
 
 @dataclass(frozen=True)
@@ -289,7 +289,7 @@ class Comparison:
         expired: The records whose time to live had ended before the restore wrote them.
         expiring: The records whose time to live may end during the comparison. They are counted and not compared.
         durable: The other records of the backup, whose digest is compared.
-        found: The number of durable records at the target.
+        restored: The number of durable records at the target.
         equal: True if the target's durable records equal those of the backup.
         seconds: The duration of the comparison.
         sampled: The number of items that a drill of a managed backup compared with the live table, else 0.
@@ -303,7 +303,7 @@ class Comparison:
     expired: int
     expiring: int
     durable: int
-    found: int
+    restored: int
     equal: bool
     seconds: float
     sampled: int = 0
@@ -370,7 +370,7 @@ class DrillReport:
                 f"restore/{item.kind}/{item.name}",
                 region,
                 CheckStatus.PASS if item.equal else CheckStatus.FAIL,
-                f"{item.archived} in the backup, {item.expired} expired, {item.found} found",
+                f"{item.archived} in the backup, {item.expired} expired, {item.restored} found",
                 duration_seconds=item.seconds,
             )
             for item in self.comparisons

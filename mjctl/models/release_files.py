@@ -1,9 +1,9 @@
 """Decides which files a release consists of. The digests, the kept copies and the shared archives all use these lists.
 
-A part of a release (game server, Terraform code, web client) is every regular file below the part's folder, without the
-excluded files. Files that neither Terraform nor Python reads are excluded: tests, documents, caches, hidden files, states
-and plans. An excluded file is not copied into the release, so that no code of the release can depend on it. Permissions
-and empty folders do not change a digest.
+A part of a release (game server, Terraform code, web client) is every regular file below the part's folder, without
+the excluded files. Files that neither Terraform nor Python reads are excluded: tests, documents, caches, hidden files,
+states and plans. An excluded file is not copied into the release, so that no code of the release can depend on it.
+Permissions and empty folders do not change a digest.
 """
 
 from __future__ import annotations

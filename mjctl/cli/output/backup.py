@@ -162,7 +162,7 @@ def restore_plan(plan: RestorePlan) -> Group:
     )
     for step in plan.steps:
         style = {"replace": "yellow", "fill": "green", "create": "green"}[step.action]
-        existing = "-" if step.there is None else str(step.there)
+        existing = "-" if step.existing is None else str(step.existing)
         counts = existing, str(step.part.records)
         table.add_row((step.action, style), step.part.kind, step.part.name, step.target, *counts)
     head = styled((f"{plan.backup_id} ({plan.source}) into {plan.target}", "bold"))
@@ -191,7 +191,7 @@ def _comparisons(compared: Sequence[Comparison]) -> DataTable:
     )
     for item in compared:
         verdict = ("equal", "green") if item.equal else ("DIFFERENT", "red")
-        counts = (item.archived, item.expired, item.expiring, item.found)
+        counts = (item.archived, item.expired, item.expiring, item.restored)
         table.add_row(item.kind, item.name, *map(str, counts), verdict, f"{item.seconds:.1f}")
     return table
 

@@ -162,7 +162,7 @@ def _restore_portable(
     if not yes:
         target.session.err.print(restore_plan(plan))
     if plan.overwrites:
-        count = sum(step.there or 0 for step in plan.overwrites)
+        count = sum(step.existing or 0 for step in plan.overwrites)
         target.session.confirm(f"Replace {count} records in {plan.target} by the records of {plan.backup_id}?", yes=yes)
     with target.session.progress() as progress:
         report = target.run(work.execute(plan, on_progress=records(progress, f"restoring {destination.region}")))

@@ -6,7 +6,16 @@ from dataclasses import asdict
 from typing import Any
 
 from mjctl.cli.output.documents.observe import check_entry
-from mjctl.models.backup import BackupEntry, DrillReport, Manifest, Part, PrunePlan, RestorePlan, RestoreReport
+from mjctl.models.backup import (
+    BackupEntry,
+    Comparison,
+    DrillReport,
+    Manifest,
+    Part,
+    PrunePlan,
+    RestorePlan,
+    RestoreReport,
+)
 
 
 def manifest_entry(manifest: Manifest) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def restore_plan_entry(region: str, plan: RestorePlan) -> dict[str, Any]:
             "name": step.part.name,
             "target": step.target,
             "action": step.action,
-            "there": step.there,
+            "there": step.existing,
             "records": step.part.records,
         }
         for step in plan.steps
@@ -95,7 +104,7 @@ def restore_entry(region: str, report: RestoreReport) -> dict[str, Any]:
         "target": report.target,
         "equal": report.equal,
         "seconds": round(report.seconds, 3),
-        "parts": [asdict(item) for item in report.comparisons],
+        "parts": [_comparison_entry(item) for item in report.comparisons],
     }
 
 
@@ -125,6 +134,13 @@ def drill_entry(report: DrillReport) -> dict[str, Any]:
         "error": report.error,
         "not_proven": report.not_proven,
         "seconds": dict(report.seconds),
-        "parts": [asdict(item) for item in report.comparisons],
+        "parts": [_comparison_entry(item) for item in report.comparisons],
         "checks": [check_entry(check) for check in report.checks],
     }
+
+
+def _comparison_entry(comparison: Comparison) -> dict[str, Any]:
+    """Return the entry of a compared part. Its key `found` is part of the published format of the document."""
+    values = asdict(comparison)
+    values["found"] = values.pop("restored")
+    return values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -154,9 +155,13 @@ class TestImports:
         names = {"PyJWT": "jwt", "prometheus-client": "prometheus_client", "cython": "Cython"}
         every = [*wanted("requirements"), *wanted("compile-requirements")]
         installed = {names.get(requirement.name, requirement.name) for requirement in every} | {"botocore"}
-        imported = set()
+        imported: set[str] = set()
         for file in (PROJECT / "gameserver").rglob("*.py"):
-            imported |= set(re.findall(r"(?m)^\s*(?:import|from) (\w+)", file.read_text(encoding="utf-8")))
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    imported.add(str(node.module).partition(".")[0])
         foreign = {name for name in imported - {"gameserver"} if name not in sys.stdlib_module_names}
         assert {name for name in foreign if not name.startswith("mypy_boto3")} <= installed
 
