@@ -33,7 +33,7 @@ _ZSTD_LEVEL = 3
 _NONCE_BYTES = 12
 # Maximum number of chunks of one part that are encrypted, stored or fetched at the same time.
 _CHUNKS_AT_A_TIME = 4
-# Why a part is damaged although each of its chunks is intact.
+# The reason of a DamagedObject for a part whose chunks are all intact.
 OTHER_RECORDS = "its records differ from the records that the manifest counts"
 
 
@@ -122,8 +122,8 @@ class PartWriter:
     async def _flush(self) -> None:
         records, self._pending, self._pending_bytes = self._pending, [], 0
         await self._gate.acquire()
-        # A failed chunk stops the part when its next chunk is due. Without this check the failure would appear only in
-        # `finish`, after the whole store has been read.
+        # A failed chunk stops the part when the next chunk is due. Otherwise the failure would appear only in `finish`,
+        # after the whole store has been read.
         for task in self._chunks:
             if task.done():
                 task.result()
@@ -169,8 +169,8 @@ class ArchiveReader:
         """Yield the records of `part`, one list for each chunk. Up to four chunks are fetched in advance.
 
         Raises:
-            DamagedObject: a chunk is missing or altered. Raised after the last chunk if the records of the part differ
-                from the records that the manifest counts.
+            DamagedObject: a chunk is missing or altered, or the part's records differ from the records that the
+                manifest counts. The second error is raised after the last chunk.
         """
         digest = RecordDigest()
         ahead: list[asyncio.Task[list[bytes]]] = []
@@ -232,5 +232,5 @@ class ArchiveReader:
 
 def _position(backup_id: str, kind: Kind, name: str, index: int) -> bytes:
     parts = (FORMAT.encode(), backup_id.encode(), kind.value.encode(), name.encode(), str(index).encode())
-    # Each part is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc") would be the same bytes.
+    # Each field is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc") would be the same bytes.
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

@@ -81,7 +81,7 @@ class NamespaceWriter:
         self._prefix = b""
 
     async def begin(self) -> None:
-        """Invalidate the namespace. From now on no server reads the earlier values."""
+        """Invalidate the namespace, so that no server reads its earlier values any more."""
         generation = await DistributedCache(self._redis).invalidate_namespace(self._namespace)
         self._prefix = f"{keys.value_prefix(self._namespace)}{generation}:".encode()
 

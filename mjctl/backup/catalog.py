@@ -27,8 +27,8 @@ _READS_AT_A_TIME = 16
 async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
     """List all backups in the store, the oldest first. Objects that belong to no backup are ignored.
 
-    The function reads the manifests, and of all other objects only name and size. It does not check signatures, because
-    that takes the key: see `verify`.
+    The function reads the manifests, and of all other objects only name and size. Signatures are not checked, because
+    the check needs the backup's key: see `verify`.
     """
     folders = _folders(await store.list())
     gate = asyncio.Semaphore(_READS_AT_A_TIME)
@@ -79,7 +79,7 @@ async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False)
     raise NotFoundError(
         "there is no backup yet" if wanted == "latest" else f"no backup `{wanted}`",
         where=store.location,
-        hint=f"the newest: {known}" if known else "`mjctl backup create --region REGION` makes one",
+        hint=f"the newest backups: {known}" if known else "`mjctl backup create --region REGION` makes a backup",
     )
 
 
@@ -149,13 +149,13 @@ def parse_manifest(data: bytes) -> SignedManifest:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
         raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version reads {FORMAT}")
-    # Only the exact encoding is accepted. The signature covers the decoded values, so that otherwise a changed byte in
-    # white space, escapes or the order of keys would remain undetected.
+    # A manifest must have exactly the bytes that `encode_manifest` writes, because the signature covers only the decoded
+    # values. Without this check a changed byte in white space, escapes or the order of keys would remain undetected.
     if encode_manifest(signed) != data:
         raise ValueError(f"{MANIFEST_NAME} was altered: its bytes are not as mjctl writes them")
     return signed
 
 
 def encode_manifest(value: object) -> bytes:
-    """Encode a manifest as indented JSON with sorted keys. The same value always has the same bytes, for signing."""
+    """Encode a manifest as indented JSON with sorted keys, so that equal manifests have equal bytes for the signature."""
     return json.dumps(msgspec.to_builtins(value), indent=1, sort_keys=True).encode() + b"\n"

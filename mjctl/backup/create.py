@@ -92,7 +92,7 @@ def backup_clients(contract: Contract) -> RegionClients:
 async def plan(contract: Contract, clients: RegionClients, selection: Selection) -> list[PlannedPart]:
     """List the parts that a backup would contain now, with their sizes.
 
-    The function counts rows, items and keys by reading the stores completely. It changes nothing.
+    The function counts rows, items and keys by reading the stores completely, and changes nothing.
     """
     planned: list[PlannedPart] = []
     if Kind.DATABASE in selection.kinds:

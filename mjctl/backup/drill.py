@@ -79,8 +79,8 @@ async def drill(
 async def _make_usable(reader: ArchiveReader, copy: Destination) -> None:
     """Run the migrations that are newer than the backup on the copy, and let its items expire.
 
-    The migrations must succeed on the restored rows. This happens after the comparison, because migrations and expiry
-    change the rows and items that are compared.
+    The migrations must succeed on the restored rows. Call this function only after the comparison, because migrations
+    and expiry change the rows and items that are compared.
     """
     kinds = {part.kind for part in reader.manifest.parts}
     if Kind.DATABASE in kinds and reader.manifest.database.get("migration") is not None:

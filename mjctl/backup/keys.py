@@ -180,5 +180,5 @@ def _altered(signed: SignedManifest, what: str) -> VerificationError:
     return VerificationError(
         f"{MANIFEST_NAME} was altered: {what}",
         where=signed.manifest.backup_id,
-        hint="do not restore it; take another backup or copy",
+        hint="do not restore this backup; use another backup, or a copy of this backup in another region",
     )

@@ -131,7 +131,7 @@ async def restore(
     new cluster.
 
     Args:
-        backup: name of a run of `create`, or `latest` for the newest run. Ignored if `moment` is given.
+        backup: name of a run of `create`, or `latest` for the newest run. The name is ignored if `moment` is given.
         into: name that the new tables and the new cluster contain.
         moment: restore the state of this moment instead, by point-in-time recovery.
         dry_run: only return the restores that would be started.
@@ -321,8 +321,8 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
         tables.sample(clients, copy.table(key), _SAMPLE),
     )
     same = await tables.same_as(clients, item.resource, schema, sample)
-    # AWS does not restore the table's time to live. It is set as on the live table, and only after the count, so that
-    # no item expires before the count.
+    # AWS does not restore the table's time to live. The drill sets the time to live only after the count, so that no
+    # item expires before the count.
     await tables.set_expiry(clients, copy.table(key), schema)
     counted = item.detail.get("items")
     expected = counted if isinstance(counted, int) else None
@@ -380,7 +380,9 @@ def _run_of(backups: Sequence[ManagedBackup], wanted: str, contract: Contract) -
         raise NotFoundError(
             f"no managed backup `{wanted}`",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"the newest: {', '.join(names[-5:])}" if names else "`mjctl backup create --kind managed` makes one",
+            hint=f"the newest: {', '.join(names[-5:])}"
+            if names
+            else "`mjctl backup create --kind managed` makes a backup",
         )
     return chosen
 
@@ -401,7 +403,8 @@ _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
     """Return the entry of one run of `create`.
 
-    AWS sets the date of a snapshot only when the snapshot is complete. Until then the date in the run's id is used.
+    AWS sets the date of a snapshot only when the snapshot is complete. Before that, the entry has the date in the run's
+    id.
     """
     begun = created_at_of(str(_run_id(name)))
     dates = [item.created_at for item in items if item.created_at is not None] or [begun]

@@ -179,7 +179,9 @@ async def verify(
             # `latest` includes a damaged backup, because finding the damage is the purpose of `verify`.
             entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
-            raise NotFoundError("there is no backup yet", where=store.location, hint="`mjctl backup create` makes one")
+            raise NotFoundError(
+                "there is no backup yet", where=store.location, hint="`mjctl backup create` makes a backup"
+            )
         unlocker = Unlocker(contract, clients)
         return [await verifying.verify(store, entry, [unlocker], on_progress=on_progress) for entry in entries]
 

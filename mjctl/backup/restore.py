@@ -27,7 +27,7 @@ from mjctl.models.errors import ConflictError, NotFoundError, VerificationError
 
 
 async def plan(reader: ArchiveReader, to: Destination, kinds: Collection[Kind] = tuple(Kind)) -> RestorePlan:
-    """Return a step for each part of the backup that a restore writes. The function reads the target, without a change.
+    """Return a step for each part of the backup that a restore writes. The function changes nothing in the target.
 
     Args:
         reader: reads the backup.

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, BackupState, PruneDecision, PrunePlan, RetentionPolicy
 
-# S3 does not show whether the process that writes a backup is still running. After this time without a new object the
-# process counts as stopped.
+# S3 does not show whether the process that writes a backup is still running. The process counts as stopped after this
+# time without a new object.
 ABANDONED_AFTER = timedelta(hours=6)
 
 
@@ -59,7 +59,8 @@ async def prune(
 ) -> int:
     """Remove the backups that the plan removes.
 
-    The manifest of a backup is removed first. After an interruption the backup counts as incomplete, not as complete.
+    The manifest of a backup is removed first. If the removal is interrupted, the backup therefore counts as incomplete,
+    and not as complete.
 
     Returns:
         The number of bytes that were freed.

@@ -171,7 +171,7 @@ async def delete(clients: RegionClients, table: str, keys: Iterable[Item]) -> No
 
 
 async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
-    """Create an empty table with the given schema, and wait until it accepts writes. Its items do not expire yet.
+    """Create an empty table with the given schema and without time to live, and wait until the table accepts writes.
 
     Args:
         schema: as `describe` returns it.
@@ -219,7 +219,7 @@ async def await_active(clients: RegionClients, table: str, *, timeout_seconds: f
 
 
 async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
-    """Let DynamoDB remove expired items. Call this only after a comparison, or items can disappear during it."""
+    """Let DynamoDB remove expired items. Call this only after a comparison, so that no compared item disappears."""
     if schema["ttl_attribute"]:
         await clients.call(
             "dynamodb",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mjctl.backup.digest import RecordDigest
 
-# Records that expire within this time are not compared. The time is longer than a restore and its comparison take.
+# Records that expire within 6 hours are not compared. A restore and its comparison take less time.
 _HORIZON_MS = 6 * 3600 * 1000
 
 Expiry = Callable[[bytes], int | None]

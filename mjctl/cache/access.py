@@ -112,7 +112,7 @@ async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bo
 
 
 async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) -> NamespaceResult:
-    """Invalidate all keys of a namespace in one step. Redis frees their memory when the old keys expire.
+    """Invalidate all keys of a namespace in one step. Redis frees the memory of these keys when they expire.
 
     Args:
         dry_run: only count the keys.

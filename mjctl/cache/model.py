@@ -81,7 +81,7 @@ class FlushResult:
 
 
 class Access(Protocol):
-    """Defines the operations on a cache. They behave like the methods of `gameserver.cache.DistributedCache`."""
+    """Defines the operations on a cache, which behave like the methods of `gameserver.cache.DistributedCache`."""
 
     async def stats(self) -> CacheStats: ...
 

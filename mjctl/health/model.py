@@ -66,7 +66,7 @@ class Thresholds:
         return cls(backup_age_seconds_warn=recovery_point_seconds, backup_age_seconds_fail=2 * recovery_point_seconds)
 
     def with_overrides(self, settings: Iterable[str]) -> Thresholds:
-        """Return a copy with other values.
+        """Return a copy of the thresholds with some values replaced.
 
         Args:
             settings: pairs `NAME=VALUE`.
@@ -84,7 +84,8 @@ class Thresholds:
                 changes[name] = float(value)
             except ValueError:
                 raise UsageError(
-                    f"`{value}` is not a number: threshold `{name}`", hint=f"write for example `--threshold {name}=10`"
+                    f"`{value}` is not a number, as the threshold `{name}` must be",
+                    hint=f"write for example `--threshold {name}=10`",
                 ) from None
         return replace(self, **changes)
 
@@ -114,12 +115,12 @@ def passed(summary: str, **evidence: object) -> Finding:
 
 
 def warned(summary: str, hint: str, **evidence: object) -> Finding:
-    """Return a finding for a part that works but needs attention. `hint` says what to do."""
+    """Return a finding for a part that works but needs attention. The hint says what the operator should do."""
     return Finding(CheckStatus.WARN, summary, hint, evidence)
 
 
 def failed(summary: str, hint: str, **evidence: object) -> Finding:
-    """Return a finding for a part that does not work. `hint` says what to do."""
+    """Return a finding for a part that does not work. The hint says what the operator should do."""
     return Finding(CheckStatus.FAIL, summary, hint, evidence)
 
 
@@ -141,7 +142,7 @@ def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
 
 
 def worst(statuses: Iterable[CheckStatus]) -> CheckStatus:
-    """Return the worst status. FAIL is worse than WARN, PASS and SKIP, in this order; PASS if there are no statuses."""
+    """Return the worst of some statuses, in the order FAIL, WARN, PASS, SKIP. Return PASS if there are no statuses."""
     order = (CheckStatus.SKIP, CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL)
     return max(statuses, key=order.index, default=CheckStatus.PASS)
 

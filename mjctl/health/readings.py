@@ -14,7 +14,7 @@ _FILE = "health-readings.json"
 def since_last(private_dir: Path, name: str, value: int) -> int | None:
     """Return how much a counter has grown since the last run, and keep `value` for the next run.
 
-    A counter that is smaller than in the last run was reset by a restart of its service. Then its growth is `value`.
+    A counter that is smaller than in the last run was reset by a restart of its service, so that its growth is `value`.
 
     Args:
         private_dir: the region's private folder. If the folder cannot be written, every run is a first run.
@@ -22,7 +22,7 @@ def since_last(private_dir: Path, name: str, value: int) -> int | None:
         value: current value of the counter.
 
     Returns:
-        The growth. None on the first run, because the counter does not show when it has grown.
+        The growth since the last run. None on the first run, because a counter does not show when it has grown.
     """
     path = private_dir / _FILE
     readings = read_json(path)

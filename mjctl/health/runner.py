@@ -47,8 +47,8 @@ async def run_health(
         only: globs over names or kinds of checks, for example `table/*`; all checks if empty.
         thresholds: the limits of measurements; None for the defaults.
         on_result: receives each result when its check ends.
-        known: results that the caller has already, for example of a partly deployed region. They come first in the
-            report.
+        known: results that the caller has already, for example of a partly deployed region. The report begins with
+            these results.
 
     Raises:
         NotFoundError: no check matches a glob of `only`.
@@ -60,7 +60,9 @@ async def run_health(
     known = [result for result in known if fits(result.name, only)]
     if only and not any(chosen.values()) and not known:
         names = sorted({check.name for contract in contracts.values() for check in checks_for(contract)})
-        raise NotFoundError(f"no check is named {', '.join(only)}", hint=f"checks here: {', '.join(names)}")
+        raise NotFoundError(
+            f"no check has the name {', '.join(only)}", hint=f"the regions have these checks: {', '.join(names)}"
+        )
     results = await asyncio.gather(
         *(
             _run_region(contracts[region], checks, private_dirs[region], thresholds or Thresholds(), on_result)
@@ -78,7 +80,7 @@ async def run_health(
 def _import_libraries() -> None:
     """Import the libraries of the checks before the first check starts.
 
-    An import blocks the event loop. During a check it would count as latency of the other checks.
+    An import blocks the event loop. An import during a check would count as latency of the other checks.
     """
     import aiohttp
     import asyncpg

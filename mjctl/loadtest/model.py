@@ -80,7 +80,7 @@ class LoadTally:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Holds percentiles of durations in milliseconds, by the nearest-rank method. They are None without samples."""
+    """Holds percentiles of durations in milliseconds, by the nearest-rank method. Without samples they are None."""
 
     count: int
     p50: float | None
@@ -106,9 +106,9 @@ class Verification:
     Attributes:
         matches: number of matches that were checked.
         waited_seconds: time until all results were in the stores, or until the check stopped waiting.
-        missing_in_database: ids of ended matches that PostgreSQL does not contain as ended.
+        missing_in_database: ids of checked matches that PostgreSQL does not contain as ended.
         missing_players_in_database: `MATCH/PLAYER` for each score that PostgreSQL does not contain.
-        missing_in_table: ids of ended matches that DynamoDB does not contain as ended.
+        missing_in_table: ids of checked matches that DynamoDB does not contain as ended.
         wrong_scores: ids of matches whose scores differ between the stores or from what the bots saw.
         duplicated: ids of players whose standing counts more matches than they played: an event was applied twice.
         counted_wrongly: ids of players whose standing differs in another way from the sum of their matches.

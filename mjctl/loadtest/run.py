@@ -23,8 +23,8 @@ async def run_loadtest(
 ) -> list[RegionOutcome[LoadReport]]:
     """Run a load test in all regions at the same time.
 
-    The first SIGINT or SIGTERM ends the matches, and the results are verified for a shorter time. The second signal
-    cancels the test at once.
+    After the first SIGINT or SIGTERM the bots leave their matches, and mjctl verifies the results for a shorter time.
+    The second signal cancels the test at once.
 
     Args:
         contracts: region -> contract.

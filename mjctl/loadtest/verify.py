@@ -16,10 +16,10 @@ _LOOK_INTERVAL_SECONDS = 0.25
 
 
 async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float) -> Verification:
-    """Read PostgreSQL and DynamoDB until they contain all matches, for `settle_seconds` at most.
+    """Read PostgreSQL and DynamoDB until both stores contain all matches, for `settle_seconds` at most.
 
-    The stores must contain each match that was started. After an interruption they must contain each match whose end a
-    bot has seen. The players' standings show whether a match was counted twice, because the bots are new players.
+    The stores must contain each match that was started, or after an interruption each match whose end a bot has seen.
+    The players' standings show whether a match was counted twice, because the bots are new players.
 
     Raises:
         UnreachableError: a store does not answer.
@@ -51,7 +51,7 @@ def judge(
         records: match id -> the match in PostgreSQL and DynamoDB.
         standings: player id -> totals in PostgreSQL; None to skip the comparison of the standings.
         seen: match id -> the end of the match as a bot saw it.
-        waited_seconds: for the result.
+        waited_seconds: waiting time until now, which becomes part of the result.
     """
     missing_players, wrong = set(), set()
     matches: Counter[str] = Counter()

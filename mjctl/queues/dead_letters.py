@@ -36,7 +36,7 @@ class DeadLetter:
         last_error: why the worker failed the last time; None if the reason is not known. The worker records the reason
             in the region's cache. On AWS mjctl cannot read that cache, and the reason is in the worker's log.
         failed_at: Unix time of that failure.
-        body: the message as it was sent. It may contain players' names.
+        body: the message as it was sent. The body may contain players' names.
     """
 
     message_id: str

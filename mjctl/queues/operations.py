@@ -10,7 +10,7 @@ from mjctl.clients.queues import oldest_message_seconds, queue_depth
 from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import NotFoundError
 
-# Seconds for which SQS hides a received message from other readers. Sending ten messages takes less time.
+# Seconds for which SQS hides a received message from other readers. Sending a batch of ten messages takes less time.
 HOLD_SECONDS = 60
 
 

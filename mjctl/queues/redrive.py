@@ -29,12 +29,12 @@ class RedriveResult:
     """Describes the result of a redrive.
 
     Attributes:
-        moved: number of messages that the queue accepted and that were deleted from the dead-letter queue. For a dry
-            run the number of messages that would be sent.
-        failed: number of messages that the queue rejected. They stay in the dead-letter queue.
+        moved: number of messages that the queue accepted and that were deleted from the dead-letter queue. In a dry
+            run `moved` is the number of messages that would be sent.
+        failed: number of messages that the queue rejected. Rejected messages stay in the dead-letter queue.
         remaining: SQS's approximate number of messages in the dead-letter queue afterwards.
         not_deleted: number of messages that the queue accepted but that could not be deleted from the dead-letter
-            queue. They are in both queues. The persistence function tolerates a second delivery.
+            queue. These messages are in both queues, and the persistence function tolerates their second delivery.
         refusals: the distinct reasons that SQS gave for the rejected messages.
         dry_run: whether nothing was moved.
     """
@@ -87,8 +87,8 @@ async def redrive(
     """
     queue = find_queue(contract, name)
     with RegionClients(contract) as clients:
-        # A message that fails again returns to the dead-letter queue during the redrive. Without this bound the redrive
-        # would send the message again and again.
+        # A message that fails again returns to the dead-letter queue during the redrive. Without the bound `goal` the
+        # redrive would send such a message again and again.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
         goal = dead if limit is None else min(dead, limit)
         if dry_run:
@@ -137,8 +137,8 @@ class _Redrive:
         goal: number of messages to handle.
         moved: number of messages that were sent and deleted.
         held: messages that this run hides from other readers, by message id.
-        refused: ids of the messages that the queue rejected. They stay hidden until the run ends. Otherwise the run
-            would receive them again, in place of messages that it has not tried yet.
+        refused: ids of the messages that the queue rejected. Rejected messages stay hidden until the run ends.
+            Otherwise the run would receive rejected messages again, in place of messages that are not tried yet.
         not_deleted: ids of the messages that were sent and could not be deleted from the dead-letter queue.
         refusals: the distinct reasons that SQS gave for the rejected messages.
     """
@@ -186,7 +186,7 @@ class _Redrive:
         self.moved += len(accepted) - len(left)
 
     async def _send(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Send a batch. Returns: the messages that the queue accepted."""
+        """Send a batch, and return the messages that the queue accepted."""
         try:
             answer = await self.clients.call(
                 "sqs",
@@ -210,7 +210,7 @@ class _Redrive:
         return [batch[int(item["Id"])] for item in answer.get("Successful", [])]
 
     async def _delete(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Delete messages from the dead-letter queue. Returns: the messages that are still there."""
+        """Delete messages from the dead-letter queue, and return the messages that could not be deleted."""
         if not messages:
             return []
         answer = await self.clients.call(

@@ -87,7 +87,7 @@ async def _missing(
 ) -> Finding:
     """Return the finding for stores without a usable backup.
 
-    The finding is a warning while all of these stores are younger than the recovery point objective. Afterwards it is a
+    The finding is a warning while all of these stores are younger than the recovery point objective, and later a
     failure.
     """
     contract = context.contract
@@ -129,9 +129,9 @@ def _protected(contract: Contract) -> tuple[str, ...]:
 
 
 async def _age_seconds(context: RegionContext, resource: str) -> float | None:
-    """Return the age of a store by AWS's record, or None if AWS does not report it.
+    """Return the age of a store in seconds by AWS's record, or None if AWS does not report the age.
 
-    For the whole region it is the age of the oldest table.
+    The age of the whole region is the age of its oldest table.
 
     CreationDateTime: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
     ClusterCreateTime: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBCluster.html

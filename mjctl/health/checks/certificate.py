@@ -20,7 +20,7 @@ _WARN_DAYS = 30
 
 def checks(contract: Contract) -> Iterator[Check]:
     """Yield the check of the certificate, if a private authority of the region has issued it."""
-    # On AWS, ACM issues and renews the certificates. The module `edge` checks them.
+    # On AWS, ACM issues and renews the certificates, and the module `edge` checks the certificates.
     if contract.ca_file:
         yield Check("certificate", check_certificate, severity=Severity.CRITICAL)
 

@@ -52,7 +52,7 @@ async def check_service(context: RegionContext) -> Finding:
     if service.running < service.desired:
         return warned(
             f"{counts}: {service.last_event}",
-            hint="ECS starts the missing tasks: look again in a minute. If it does not start them, the last event of "
+            hint="ECS starts the missing tasks: look again in a minute. If tasks are still missing, the last event of "
             "the service shows the cause",
             **evidence,
         )
@@ -109,7 +109,7 @@ async def check_zones(context: RegionContext) -> Finding:
         return warned(
             f"{summary}: no task runs in {', '.join(empty)}",
             hint="see in the AWS Health Dashboard whether the zone is impaired, and whether its subnet has free "
-            "addresses; ECS starts tasks there again automatically",
+            "addresses; ECS starts tasks in the zone again automatically",
             **evidence,
         )
     if empty:

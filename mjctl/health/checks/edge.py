@@ -124,7 +124,7 @@ async def check_cdn(context: RegionContext) -> Finding:
     if distribution["Status"] != "Deployed":
         return warned(
             f"CloudFront is still distributing a change of {distribution['Id']} to its edge locations",
-            hint="this takes minutes: look again",
+            hint="CloudFront needs some minutes for a change: look again",
             **evidence,
         )
     return passed(f"{distribution['Id']} serves {domain}", **evidence)
@@ -151,7 +151,7 @@ async def check_dns(context: RegionContext) -> Finding:
     if dns.named is False:
         return failed(
             dns.summary,
-            hint="follow the advice of the checks `service` and `targets`: they show why the alarm fires",
+            hint="follow the advice of the checks `service` and `targets`, which show why the alarm fires",
             **evidence,
         )
     return passed(dns.summary, **evidence)

@@ -83,7 +83,7 @@ def _process(process: Process) -> CheckFunction:
             return failed(
                 f"{incident.kind} {_seconds_since(incident.at):.0f} s ago (pid {incident.pid}), now {info.state}",
                 hint="the supervisor has restarted the process, and this check passes again in a few seconds. If the "
-                f"process ends again, its log shows why: {log_command(context.contract, process.name)}",
+                f"process ends again, the log of the process shows why: {log_command(context.contract, process.name)}",
                 **evidence,
             )
         if info.state == "STARTING":
@@ -112,7 +112,7 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
         if body.get("draining"):
             return warned(
                 "the server drains and accepts no new match",
-                hint="its matches move to other servers within seconds: look again; "
+                hint="the server's matches move to other servers within seconds: look again; "
                 f"{_restart(context.contract, server_id)}",
                 **body,
             )
@@ -200,7 +200,7 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
         return failed(
             f"not ready: {why_not_ready(answer)}",
             hint=f"if the check of a dependency fails, follow the advice of that check: {part} then becomes ready "
-            f"automatically. Otherwise its log shows why: {log_command(context.contract, name)}",
+            f"automatically. Otherwise the log of {part} shows why: {log_command(context.contract, name)}",
             url=f"{base_url}/readyz",
             answer=answer.body,
         )

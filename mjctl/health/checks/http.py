@@ -44,8 +44,8 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
                 body = text[:200]
             return Answer(response.status, body)
     except aiohttp.ClientConnectorError as error:
-        # Only the operating system's error is shown. aiohttp's text repeats the address, and mentions TLS even for a
-        # connection without TLS.
+        # The finding shows only the operating system's error. The text of aiohttp's error repeats the address, and
+        # mentions TLS even for a connection without TLS.
         raise unreachable(context.contract, part, url, error.os_error) from error
     except aiohttp.ClientError as error:
         raise unreachable(context.contract, part, url, error) from error
@@ -54,7 +54,7 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
 def why_not_ready(answer: Answer) -> str:
     """Return why a `/readyz` reports that a process is not ready, for example `redis: timed out`.
 
-    Without dependencies in the answer the text is the answer's status, or the HTTP status.
+    If the answer lists no dependency that failed, the text is the answer's `status` or the HTTP status.
     """
     body = answer.body if isinstance(answer.body, dict) else {}
     missing = [f"{name}: {state}" for name, state in body.get("dependencies", {}).items() if state != "ok"]

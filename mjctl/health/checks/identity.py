@@ -89,7 +89,7 @@ def _key(key: str) -> CheckFunction:
 def _usable_again(contract: Contract, key: str, state: str) -> str:
     """Return advice that enables a key again.
 
-    On `local` a deploy enables the key. On AWS the key policy allows only administrators to enable it.
+    On `local` a deploy enables the key. On AWS the key policy allows only administrators to enable the key.
     """
     if contract.managed is None:
         return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables the key again"

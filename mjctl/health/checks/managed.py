@@ -292,7 +292,7 @@ async def check_database_secret(context: RegionContext) -> Finding:
     if "Failed" in late.values():
         return failed(
             f"the secret could not be replicated to {', '.join(late)}",
-            hint="these regions probably have another secret of the same name: remove that secret",
+            hint="the regions probably have another secret of the same name: remove the other secret",
             **evidence,
         )
     if late:

@@ -117,7 +117,7 @@ async def check_match(context: RegionContext) -> Finding:
             "the result is stored, but the API still returns the player's profile without this match",
             hint="the cache has an old profile: `mjctl cache invalidate --namespace profile "
             f"--env {context.contract.environment} --region {context.contract.region}` removes all profiles from the "
-            f"cache; the log of the worker shows why it did not do so: {log_command(context.contract, 'worker')}",
+            f"cache; the log of the worker shows why the worker did not: {log_command(context.contract, 'worker')}",
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
@@ -157,7 +157,7 @@ async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
 
 
 async def _await_profile(context: RegionContext, player: GameClient, *, more_than: int) -> bool:
-    """Wait until the API's cached profile counts the match that was just stored. Returns: whether it does in time."""
+    """Return whether the API's cached profile counts the match within `_PERSIST_TIMEOUT_SECONDS`."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     async with _game_errors(context):
         while int((await player.profile())["matches"]) <= more_than:
