@@ -149,13 +149,13 @@ def parse_manifest(data: bytes) -> SignedManifest:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
         raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version reads {FORMAT}")
-    # A manifest must have exactly the bytes that `encode_manifest` writes, because the signature covers only the decoded
-    # values. Without this check a changed byte in white space, escapes or the order of keys would remain undetected.
+    # A manifest must have exactly the bytes that `encode_manifest` writes. The signature covers the decoded values, so
+    # that a changed byte in white space, escapes or the order of keys would otherwise remain undetected.
     if encode_manifest(signed) != data:
         raise ValueError(f"{MANIFEST_NAME} was altered: its bytes are not as mjctl writes them")
     return signed
 
 
 def encode_manifest(value: object) -> bytes:
-    """Encode a manifest as indented JSON with sorted keys, so that equal manifests have equal bytes for the signature."""
+    """Encode a manifest as indented JSON with sorted keys. The signature needs equal bytes for equal manifests."""
     return json.dumps(msgspec.to_builtins(value), indent=1, sort_keys=True).encode() + b"\n"

@@ -380,7 +380,7 @@ def _run_of(backups: Sequence[ManagedBackup], wanted: str, contract: Contract) -
         raise NotFoundError(
             f"no managed backup `{wanted}`",
             where=f"{contract.environment}, {contract.region}",
-            hint=f"the newest: {', '.join(names[-5:])}"
+            hint=f"the newest managed backups: {', '.join(names[-5:])}"
             if names
             else "`mjctl backup create --kind managed` makes a backup",
         )
