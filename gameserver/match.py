@@ -41,7 +41,7 @@ NEVER_JOINED_SECONDS: Final = 30.0
 """Time after which a match ends if no player has joined."""
 
 _MAX_PLAYERS_PER_SEAT: Final = 4
-"""Largest number of players who may leave a match, for each seat. It limits the size of the result."""
+"""Largest number of players who may leave a match, for each seat. This number limits the size of the result."""
 
 _SNAPSHOT_VERSION: Final = 1
 

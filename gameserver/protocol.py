@@ -42,8 +42,8 @@ MAX_NAME_LENGTH: Final = 32
 MAX_INPUTS_PER_SECOND: Final = 60
 """Number of frames that a client may send in a second on average.
 
-The server accepts twice this number in a single second. It drops further frames, and disconnects a client that sends
-many of them.
+The server accepts twice this number in a single second. The server drops
+further frames, and disconnects a client that sends many of them.
 """
 
 MAX_CHAT_LENGTH: Final = 200

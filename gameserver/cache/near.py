@@ -22,7 +22,8 @@ LEASE_SECONDS: Final = 0.05
 OUTLIVE_SECONDS: Final = 1.2 * LEASE_SECONDS
 """How long an invalidation waits for the leases of other processes.
 
-Each process measures time by its own clock. The additional 20 % are more than two clocks can differ during a lease.
+Each process measures time by its own clock. The additional 20 % are more than the clocks of two hosts can
+drift apart during a lease.
 """
 
 # The near-cache drops each value after 5 s. This limits how long an old value is served after a failover of Redis has

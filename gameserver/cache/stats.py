@@ -15,7 +15,7 @@ from gameserver.cache import keys, sweep
 from gameserver.cache.client import RedisClient
 
 EXACT_LIMIT = 20_000
-"""Up to this number of keys in Redis every key is examined. Above, a sample is examined."""
+"""Largest number of keys in Redis for which every key is examined. Among more keys, only a sample is examined."""
 
 # Size of the sample, which consists of windows at random places of the keyspace. 10,000 keys give the memory of a
 # namespace within 4 % in 0.2 s. An exact scan of 1,000,000 keys takes 9.4 s (both measured).
