@@ -179,7 +179,7 @@ class Account:
 
 
 def open_account(workspace: Workspace, environment: Environment) -> Account:
-    """Return the account of an environment of target `aws` or `sandbox`. This function sends no request to AWS.
+    """Return the account of an environment of target `aws` or `sandbox`. The call sends no request to AWS.
 
     Raises:
         UnreachableError: the environment's sandbox does not run.

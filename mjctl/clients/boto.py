@@ -78,8 +78,8 @@ class RegionClients:
         timeout_seconds: The time limit of connecting, and of each read.
         attempts: The number of times that botocore tries a call, with the first try.
         repeat_closed: Repeat a call once, at once, if the connection was refused or closed, or if AWS answered with a
-            server error. A call that timed out is not repeated. This is for callers whose time limit is too short for
-            botocore's retries, which wait and also repeat timeouts.
+            server error. A call that timed out is not repeated. Callers set this option if their time limit is too
+            short for botocore's retries, which wait and also repeat timeouts.
     """
 
     def __init__(
@@ -270,7 +270,7 @@ class RegionClients:
     def _emulators_key(self) -> AwsKey:
         access = self._contract.aws
         if access.secret is None:
-            # An earlier version of mjctl deployed the region. Its emulated AWS accepts any key.
+            # An earlier version of mjctl deployed the region. The emulated AWS of such a region accepts any key.
             return AwsKey(access.account_id, "emulated")
         file = Path(access.secret.removeprefix("file:"))
         key = read_aws_key(file)

@@ -69,7 +69,7 @@ def healthy(
     Args:
         disabled: The health check's flag `Disabled`.
         inverted: The health check's flag `Inverted`.
-        alarm: The alarm's state. None if it could not be read.
+        alarm: The alarm's state. None if the alarm could not be read.
         insufficient_data: The health check's setting `InsufficientDataHealthStatus`.
 
     Returns:
@@ -180,7 +180,7 @@ async def region_dns(contract: Contract, managed: Managed, clients: RegionClient
 async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) -> bool:
     """Exclude the region from DNS in every state of its alarm, or include it again so that its alarm decides.
 
-    Resolvers follow within minutes. An older version of mjctl excluded a region with `Inverted` alone. This function
+    Resolvers follow within minutes. An older version of mjctl excluded a region with `Inverted` alone. `set_excluded`
     changes that form too.
 
     Returns:

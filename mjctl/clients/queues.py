@@ -20,7 +20,7 @@ _ATTRIBUTES = [
 
 @dataclass(frozen=True)
 class QueueDepth:
-    """Counts the messages of a queue. SQS counts approximately.
+    """Counts the messages of a queue. The counts of SQS are approximate.
 
     Attributes:
         waiting: The number of messages that a reader can receive.
@@ -80,7 +80,7 @@ async def receive(clients: RegionClients, url: str, *, limit: int, hold_seconds:
     If a call fails, the messages received before are released.
 
     Returns:
-        The messages as SQS returns them. There are fewer than `limit` if the queue has no more.
+        The messages as SQS returns them. Fewer than `limit` messages are returned if the queue has no more.
     """
     messages: list[dict[str, Any]] = []
     try:

@@ -36,7 +36,8 @@ _ADVICE = {
     "TokenRetrievalError": _SSO,
     "UnknownCredentialError": _SETTINGS,
 }
-# Errors of a connection. They can occur while botocore fetches credentials, but the credentials are not their cause.
+# Errors of a connection. Such an error can occur while botocore fetches credentials, but the credentials do not cause
+# it.
 _CONNECTION = frozenset({"ConnectionError", "HTTPClientError"})
 # Any other exception that passes through these modules is caused by broken credentials. For example, botocore does not
 # convert the exception of a `credential_process` that does not exist or prints no JSON.

@@ -69,7 +69,7 @@ async def database(contract: Contract, clients: RegionClients, *, timeout_second
 async def cache(contract: Contract, clients: RegionClients, *, timeout_seconds: float = 5.0) -> AsyncIterator[Redis]:
     """Open a client of the region's Redis, which returns bytes, and close it at the end of the block.
 
-    The client retries a lost connection once. It does not retry a command that timed out.
+    The client retries a lost connection once. The client does not retry a command that timed out.
 
     Args:
         contract: The contract of the region.

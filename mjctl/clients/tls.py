@@ -11,7 +11,7 @@ from mjctl.models.errors import NotFoundError
 def ssl_context(contract: Contract) -> ssl.SSLContext:
     """Return a context that verifies the certificate chain and the host name of a region's servers.
 
-    All clients use it, except boto3's clients, which read the authority's file themselves.
+    All clients of mjctl use this context, except boto3's clients, which read the authority's file themselves.
 
     Raises:
         NotFoundError: the file of the authority's certificate does not exist or cannot be read.

@@ -1,8 +1,8 @@
 """The program that the provisioners of terraform/stacks/local run: `python -m mjctl.local VERB`.
 
 The variable MJCTL_INPUT contains the input as JSON. Every verb can be repeated: it establishes a state, and does
-nothing if the region is in that state already. The program writes a line about its work to stdout. It writes errors to
-stderr, and its exit codes are those of `mjctl`.
+nothing if the region is in that state already. The program writes a line about its work to stdout. The program writes
+errors to stderr, and its exit codes are those of `mjctl`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The private certificate authority of a local region, and the certificate that all servers of the region present.
 
 The authority is created once and kept while the region exists, so that a browser that trusts it continues to trust it.
-Name constraints (RFC 5280) limit the authority to this machine's loopback names. So a person who steals its key cannot
-impersonate any other site to a browser that trusts the authority.
+Name constraints (RFC 5280) limit the authority to this machine's loopback names. So a person who steals the authority's
+key cannot impersonate any other site to a browser that trusts the authority.
 """
 
 from __future__ import annotations

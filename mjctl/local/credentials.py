@@ -1,7 +1,7 @@
-"""The random secrets of a local region or of a sandbox. They are created once and kept in private files.
+"""The random secrets of a local region or of a sandbox. The secrets are created once and kept in private files.
 
-A secret exists only in a file of mode 0600 below a folder of mode 0700. It is never on a command line, in Terraform's
-state or in a log. Every reference to a secret is the name of its file.
+A secret exists only in a file of mode 0600 below a folder of mode 0700. A secret is never on a command line, in
+Terraform's state or in a log. Every reference to a secret is the name of its file.
 """
 
 from __future__ import annotations

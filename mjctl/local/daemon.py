@@ -19,7 +19,8 @@ from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 60.0
-# The supervisor stops its programs before it ends. This time is longer than the stop time of any program.
+# The supervisor stops its programs before it ends. The time for the supervisor's end is longer than the stop time of
+# any program.
 _STOP_SECONDS = 40.0
 # macOS reports no hard limit of open files, and then refuses a limit above OPEN_MAX, which is 10240.
 _OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536
@@ -31,7 +32,7 @@ _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "T
 def connect(layout: Layout, *, timeout_seconds: float = 60.0) -> SupervisorClient:
     """Return a client for the region's supervisor, at the socket that the supervisor recorded.
 
-    It may not be running.
+    The supervisor may not be running.
     """
     recorded = read_json(layout.supervisor_record).get("socket")
     path = Path(recorded) if isinstance(recorded, str) else socket_path(layout.region_dir)
@@ -80,7 +81,7 @@ def start(layout: Layout, owner: str) -> str:
             client.restart(WATCHDOG)
         done = "supervisor: already running"
     else:
-        # A running supervisor without configuration file cannot add programs any more. It is stopped here, too.
+        # A running supervisor without configuration file cannot add programs any more. Stop such a supervisor too.
         ended = leftovers.end(layout.region_dir)
         for folder in (layout.program_configs, layout.programs):
             shutil.rmtree(folder, ignore_errors=True)
@@ -97,14 +98,16 @@ def start(layout: Layout, owner: str) -> str:
 
 
 def stop(layout: Layout, owner: str | None = None) -> str:
-    """Stop the supervisor and its programs, and remove the region's data, secrets and run-time files. Logs are kept.
+    """Stop the supervisor and its programs, and remove the region's data, secrets and run-time files.
+
+    The logs are kept.
 
     A supervisor that is not running is no error.
 
     Args:
         layout: The folders of the region.
         owner: The id of a Terraform resource. If the supervisor belongs to another resource, nothing is stopped or
-            removed. None stops the supervisor of any owner.
+            removed. With None, a supervisor of any owner is stopped.
 
     Returns:
         A line for people about the work.
@@ -166,7 +169,7 @@ def _open_files() -> int:
 
 
 def _await_end(pid: int) -> None:
-    """Wait until the supervisor has ended, for 40 seconds at most. It ends after all of its programs."""
+    """Wait until the supervisor has ended, for 40 seconds at most. The supervisor ends after all of its programs."""
     deadline = time.monotonic() + _STOP_SECONDS
     while leftovers.is_running(pid) and time.monotonic() < deadline:
         time.sleep(0.02)

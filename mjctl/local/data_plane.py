@@ -1,9 +1,9 @@
 """Creates the data plane of a local region (tables, queues, topics, identity, keys) in the region's emulated AWS.
 
 `create` creates missing parts, corrects different settings and keeps parts that match the definition, so that it can be
-repeated at any time. Its result, the manifest of names, URLs, ARNs and ids, contains no secret and is published in
-`run/data-plane.json`. `differences` makes the same comparisons and changes nothing. It reports exactly the differences
-that `create` would repair.
+repeated at any time. The result of `create`, the manifest of names, URLs, ARNs and ids, contains no secret and is
+published in `run/data-plane.json`. `differences` makes the same comparisons and changes nothing. `differences` reports
+exactly the differences that `create` would repair.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# The account of the emulated AWS. It does not depend on the key that signs a request.
+# The account of the emulated AWS. The account does not depend on the key that signs a request.
 ACCOUNT_ID = "000000000000"
 
 _REPAIR_READ_SECONDS = 30.0
@@ -286,7 +286,7 @@ class _Walk:
         if actual != raw and self._differs(
             f"subscription of {target} to {name}", f"has RawMessageDelivery {actual}", f"sets it to {raw}"
         ):
-            # Subscribe does not change the attributes of an existing subscription. Only SetSubscriptionAttributes does.
+            # Subscribe does not change the attributes of an existing subscription. SetSubscriptionAttributes does:
             # https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
             sns.set_subscription_attributes(
                 SubscriptionArn=subscription, AttributeName="RawMessageDelivery", AttributeValue=raw

@@ -56,7 +56,7 @@ def app_client_settings(values: Mapping[str, Any]) -> dict[str, Any]:
 def covers(actual: Any, wanted: Any) -> bool:
     """Return whether `actual` contains every setting of `wanted`.
 
-    It may have more settings and lists in another order.
+    `actual` may have more settings, and lists in another order.
     """
     if isinstance(wanted, Mapping):
         return isinstance(actual, Mapping) and all(covers(actual.get(name), value) for name, value in wanted.items())

@@ -1,4 +1,7 @@
-"""AWS sessions for an emulated AWS. They use its key, and ignore the shell's AWS settings and proxies."""
+"""AWS sessions for an emulated AWS.
+
+The sessions use the emulator's key, and ignore the shell's AWS settings and proxies.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _SETTINGS: dict[str, Any] = {
 
 
 def session(key: AwsKey) -> Any:
-    """Return a botocore session that uses `key` and ignores profiles and files. Only one thread may use it."""
+    """Return a botocore session that uses `key` and ignores profiles and files. Only one thread may use the session."""
     import botocore.session
 
     variables = {name: (None, None, value, None) for name, value in _SETTINGS.items()}

@@ -30,7 +30,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 _SAVE_SECONDS = 1.0
 # The event loop copies the state of all services except the tables. Copying may take this share of the loop's time.
 _SAVE_SHARE = 0.05
-# A child process copies and saves the tables. It may use this share of a core.
+# A child process copies and saves the tables. The child process may use this share of a core.
 _CHILD_SHARE = 0.25
 _LARGE = "dynamodb"
 _LARGE_TARGET = b"DynamoDB_"
@@ -195,7 +195,7 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
     Args:
         port: The TCP port.
         key: The access key that callers must use.
-        application: An ASGI application that wraps ministack's. By default ministack's application.
+        application: An ASGI application that wraps ministack's. The default is ministack's application.
         persistent: Whether to save the state about every second.
     """
     from hypercorn.asyncio import serve as hypercorn_serve

@@ -47,7 +47,7 @@ def refusal(access_key_id: str, method: str, path: str, query: str, headers: Map
         path: The path of the URL.
         query: The query string of the URL.
         headers: The headers by lower-case name. The values of a repeated header must be joined, so that each is
-        checked.
+            checked.
     """
     host = headers.get("host", "")
     name = re.sub(r":\d+$", "", host).lower()

@@ -42,7 +42,10 @@ class Inventory:
 
 
 def observe(region_dir: Path) -> Inventory:
-    """Return the inventory of a region. It is empty if the supervisor does not run or the region does not exist."""
+    """Return the inventory of a region.
+
+    The inventory is empty if the supervisor does not run or the region does not exist.
+    """
     layout = Layout(region_dir)
     data_plane = bool(read_json(layout.data_plane)) and (layout.data / "aws").is_dir()
     if not layout.supervisor_record.exists():

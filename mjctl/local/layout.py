@@ -1,4 +1,4 @@
-"""The paths of a local region's files. Only the user of mjctl can read them."""
+"""The paths of a local region's files. Only the user of mjctl can read these files."""
 
 from __future__ import annotations
 
@@ -123,7 +123,10 @@ class Layout:
 
     @property
     def tls_authority(self) -> Path:
-        """Return the certificate of the private authority, with which clients verify the servers. It is public."""
+        """Return the certificate of the private authority, with which clients verify the servers.
+
+        The certificate is public.
+        """
         return self.tls / "authority.pem"
 
     @property

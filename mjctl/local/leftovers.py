@@ -35,14 +35,17 @@ class Leftover:
 
 
 def mark(region_dir: Path) -> dict[str, str]:
-    """Return the variables that mark the supervisor of a region. All programs of the supervisor inherit them."""
+    """Return the variables that mark the supervisor of a region.
+
+    All programs of the supervisor inherit the variables.
+    """
     return {_MARK: str(region_dir.resolve())}
 
 
 def find(region_dir: Path) -> list[Leftover]:
     """List the running processes of the region, with the supervisor.
 
-    It takes about 0.1 ms per process of the machine.
+    The search takes about 0.1 ms per process of the machine.
     """
     import psutil
 
@@ -64,7 +67,7 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
 
     Args:
         region_dir: The folder of the region.
-        name: The program whose processes are stopped. None stops all programs and the supervisor.
+        name: The program whose processes are stopped. With None, all programs and the supervisor are stopped.
     """
     import psutil
 

@@ -165,7 +165,7 @@ def _log_since(log: Path, offset: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # The file is shorter than `offset` if it was rotated meanwhile. Then read it from its beginning.
+            # The file is shorter than `offset` if it was rotated meanwhile. Then the file is read from its beginning.
             file.seek(max(offset if offset <= size else 0, size - _SHOWN_LOG_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:
@@ -193,8 +193,7 @@ def _roll_record(layout: Layout) -> Path:
 
 
 def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
-    """Raise an error if an earlier replacement of this Terraform run failed, so that the remaining servers keep
-    running.
+    """Raise an error if an earlier replacement of this Terraform run failed, so that other servers keep running.
 
     All provisioners of a Terraform run have the same parent process. The record of the failure names that process, so
     that the next run tries the replacement again.

@@ -42,7 +42,7 @@ class _Question:
         host: The host to connect to.
         port: The TCP port.
         request: The bytes to send.
-        good: The beginnings of the answers of a healthy process. All have the same length.
+        good: The beginnings of the answers of a healthy process. All beginnings have the same length.
         tls: True if the connection is encrypted.
         asked_first: An unencrypted request for TLS, to which the server agrees with `S`. Empty if none is needed.
     """
@@ -74,7 +74,7 @@ class _Question:
             case "postgres":
                 return cls(host, port, _startup_message(name), (_AUTHENTICATION,), tls=False)
             case "postgres+tls":
-                # A PostgreSQL that starts or recovers answers with an error. It is alive, but not ready.
+                # A PostgreSQL that starts or recovers answers with an error. Such a PostgreSQL is alive, but not ready.
                 good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
                 return cls(host, port, _startup_message(name or parts.username or ""), good, True, _SSL_REQUEST)
         raise ValueError(f"no probe for {address}")
@@ -88,8 +88,8 @@ def answered(reason: str | None) -> bool:
     """Return whether a process is alive, even if it is not healthy.
 
     A process whose certificate is refused is alive: the certificate may have expired, or the authority's file may have
-    been replaced. A Redis that answers with an error is alive too. It answers BUSY while a script runs, LOADING while
-    it reads its data, MISCONF while it cannot write to the disk. A restart would repair none of these.
+    been replaced. A Redis that answers with an error is alive too. Redis answers BUSY while a script runs, LOADING
+    while it reads its data, MISCONF while it cannot write to the disk. A restart would repair none of these.
     https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
 
     Args:

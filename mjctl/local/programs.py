@@ -20,7 +20,7 @@ class Program:
     """Describes how the supervisor runs a process.
 
     Attributes:
-        command: The program and its arguments. It must run in the foreground.
+        command: The program and its arguments. The program must run in the foreground.
         environment: Variables that the process has in addition to those of every process of the region.
         stop_signal: The signal that ends the process, without `SIG`.
     """

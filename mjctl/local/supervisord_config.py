@@ -15,12 +15,12 @@ from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 
 _LOG_BYTES = "10MB"
-# supervisord retries a process that cannot start, after growing pauses. This number of retries never ends in practice.
+# supervisord retries a process that cannot start, after growing pauses. In practice, 100000 retries never end.
 _START_RETRIES = 100_000
 
 
 def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
-    """Return the first part of the region's `supervisord.conf`. It contains no program except the watchdog.
+    """Return the first part of the region's `supervisord.conf`. The first part contains no program except the watchdog.
 
     Args:
         layout: The folders of the region.

@@ -1,9 +1,8 @@
-"""Terminates TLS in front of a server that was built without TLS, as the servers in the Valkey and PostgreSQL wheels
-are.
+"""Terminates TLS for a server that was built without TLS, e.g. those in the wheels of Valkey and PostgreSQL.
 
 The server listens on no port, but on a Unix socket in a folder that only this user may enter. This program binds the
-port and forks a child, which terminates TLS and forwards the bytes. Then this program replaces itself by the server. So
-the supervisor controls the server as it would without TLS. The child ends when the server ends.
+port and forks a child, which terminates TLS and forwards the bytes. After the fork, this program replaces itself by the
+server. So the supervisor controls the server as it would without TLS. The child ends when the server ends.
 
 Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
 """

@@ -1,8 +1,8 @@
 """The watchdog of a local region: probes every process each second, kills processes that hang, and records incidents.
 
 supervisord restarts a process that has ended, but it does not notice a process that hangs. The watchdog kills a process
-after three consecutive probes without an answer, and a data store after thirty. Then supervisord restarts the process.
-The watchdog also receives supervisord's events, and records unexpected ends as incidents.
+after three consecutive probes without an answer, and a data store after thirty. supervisord then restarts the killed
+process. The watchdog also receives supervisord's events, and records unexpected ends as incidents.
 
 Usage: python -m mjctl.local.watchdog REGION_DIR SOCKET   (run by supervisord only)
 """

@@ -70,7 +70,7 @@ class BackupCopies(_AwsSection):
 
     copy_region: _RegionName | None = Field(
         default=None,
-        description="The region that keeps the copies of the managed backups. By default it is the environment's next "
+        description="The region that keeps the copies of the managed backups. The default is the environment's next "
         "region. An environment of one region must name another region here.",
     )
     lock: bool = Field(
@@ -83,12 +83,12 @@ class BackupCopies(_AwsSection):
 class CacheSize(_AwsSection):
     """Describes the size of a region's Redis."""
 
-    node_type: str | None = Field(default=None, description="The ElastiCache node type. By default `cache.r7g.large`.")
+    node_type: str | None = Field(default=None, description="The ElastiCache node type, by default `cache.r7g.large`.")
     replicas: int | None = Field(
-        default=None, ge=1, le=5, description="The number of replicas beside the primary node. By default 2."
+        default=None, ge=1, le=5, description="The number of Redis replicas beside the primary node, by default 2."
     )
     snapshot_retention_days: int | None = Field(
-        default=None, ge=1, le=35, description="The number of days for which AWS keeps Redis snapshots. By default 7."
+        default=None, ge=1, le=35, description="The number of days for which AWS keeps Redis snapshots, by default 7."
     )
 
 
@@ -103,34 +103,34 @@ class DatabaseSize(_AwsSection):
     """Describes the size of a region's Aurora cluster and the place of the writer."""
 
     backup_retention_days: int | None = Field(
-        default=None, ge=7, le=35, description="The number of days for which Aurora keeps its backups. By default 14."
+        default=None, ge=7, le=35, description="The number of days for which Aurora keeps its backups, by default 14."
     )
     capacity: Capacity | None = Field(
         default=None, description="The limits of Aurora Serverless. Set them only with `instance_class: db.serverless`."
     )
     instance_class: str | None = Field(
-        default=None, description="The class of the Aurora instances. By default `db.r7g.large`."
+        default=None, description="The class of the Aurora instances, by default `db.r7g.large`."
     )
     instances: int | None = Field(
-        default=None, ge=2, le=15, description="The number of Aurora instances in each region. By default 2."
+        default=None, ge=2, le=15, description="The number of Aurora instances in each region, by default 2."
     )
     writer_region: _RegionName | None = Field(
         default=None,
         description="The region that contains the database's writer. Set it after `mjctl failover` moved the writer, "
-        "so that the next deploy leaves the writer there. By default it is the primary region.",
+        "so that the next deploy leaves the writer there. The default is the primary region.",
     )
 
 
 class TaskSize(_AwsSection):
     """Describes the size of a game server's Fargate task and the limit of the service's growth."""
 
-    cpu: int | None = Field(default=None, description="The CPU units of a task; 1024 are one vCPU. By default 1024.")
-    memory: int | None = Field(default=None, description="The memory of a task in MiB. By default 2048.")
+    cpu: int | None = Field(default=None, description="The CPU units of a task, by default 1024, which are one vCPU.")
+    memory: int | None = Field(default=None, description="The memory of a task in MiB, by default 2048.")
     max_tasks_per_zone: int | None = Field(
         default=None,
         ge=1,
-        description="The largest number of tasks in each zone to which the service may scale. By default it is ten "
-        "times `game.servers_per_zone`.",
+        description="The largest number of tasks in each zone to which the service may scale. The default limit is "
+        "ten times `game.servers_per_zone`.",
     )
 
 
@@ -154,18 +154,18 @@ class AwsSettings(_AwsSection):
     domain: Domain = Field(description="The domain of the environment.")
     primary_region: _RegionName | None = Field(
         default=None,
-        description="The region that contains the foundation and the database's writer. By default it is the first "
-        "region.",
+        description="The region that contains the foundation and the database's writer. The default primary region is "
+        "the first region.",
     )
     state_bucket: str | None = Field(
         default=None,
-        description="The S3 bucket of the Terraform states, releases and locks. By default it is "
+        description="The S3 bucket of the Terraform states, releases and locks. The default name is "
         "`<project>-terraform-state-<account>`.",
     )
     protect: bool | None = Field(
         default=None,
-        description="Make AWS refuse the deletion of data stores and buckets that hold objects. By default it is true "
-        "for the target aws and false for sandbox.",
+        description="Make AWS refuse the deletion of data stores and buckets that hold objects. The default of "
+        "`protect` is true for the target aws and false for sandbox.",
     )
     routing: Literal["accelerator", "latency"] = Field(
         default="accelerator",
@@ -188,7 +188,7 @@ class AwsSettings(_AwsSection):
     )
     notify_emails: tuple[Email, ...] = Field(default=(), description="The e-mail addresses that receive the alarms.")
     log_retention_days: int | None = Field(
-        default=None, description="The number of days for which CloudWatch keeps logs. By default 90."
+        default=None, description="The number of days for which CloudWatch keeps logs, by default 90."
     )
     pipeline: Pipeline | None = Field(
         default=None, description="The CI pipeline that deploys. By default there are no roles for a pipeline."

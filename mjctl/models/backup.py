@@ -52,7 +52,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         records: The number of records.
         raw_bytes: The number of bytes before compression and encryption.
         digest: A digest of all records that does not depend on their order (`mjctl.backup.digest`).
-        schema: The definition that a scratch copy of the part needs. Its keys depend on the kind.
+        schema: The definition that a scratch copy of the part needs. The keys of the definition depend on the kind.
         chunks: The objects that contain the records.
     """
 
@@ -89,7 +89,9 @@ class WrappedKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describes the content of a backup. It is written last, so that a backup without a manifest is incomplete.
+    """Describes the content of a backup.
+
+    The manifest is written last, so that a backup without a manifest is incomplete.
 
     Attributes:
         format: The version of the format, `FORMAT`.
@@ -179,7 +181,7 @@ class BackupEntry:
         in_use: True if a running process writes the backup.
         problem: The reason why the backup is damaged or cannot be opened, or None.
         signed: The manifest, or None if there is none or it cannot be read.
-        opens: Whether the region's key opens the backup. `problem` says why it does not. None if this was not tested
+        opens: Whether the region's key opens the backup. `problem` says why it does not. None if the key was not tested
             or KMS gave no answer.
     """
 
@@ -287,7 +289,8 @@ class Comparison:
         target: The table, relation or namespace into which the part was written.
         archived: The number of records in the backup.
         expired: The records whose time to live had ended before the restore wrote them.
-        expiring: The records whose time to live may end during the comparison. They are counted and not compared.
+        expiring: The records whose time to live may end during the comparison. Expiring records are counted
+            and not compared.
         durable: The other records of the backup, whose digest is compared.
         restored: The number of durable records at the target.
         equal: True if the target's durable records equal those of the backup.

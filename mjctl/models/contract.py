@@ -1,8 +1,8 @@
 """The contract: the typed output of a region's stack, and the only knowledge that mjctl has of the deployed region.
 
 The contract says how each part is reached and not how the part was created, so that commands work alike for each
-target. It contains no secrets. A field `secret` is a reference: `file:/path/to.json` or the ARN of a secret in Secrets
-Manager.
+target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json` or the ARN of a secret
+in Secrets Manager.
 """
 
 from __future__ import annotations

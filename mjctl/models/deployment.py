@@ -48,7 +48,10 @@ class UnitOutcome(StrEnum):
 
 
 class Hidden(Enum):
-    """Replaces a plan's value that is not shown. It equals no string, so that no value can be confused with it."""
+    """Replaces a plan's value that is not shown.
+
+    A `Hidden` equals no string, so that no value can be confused with it.
+    """
 
     SENSITIVE = "(sensitive)"
     UNKNOWN = "(known after apply)"
@@ -82,8 +85,8 @@ class Change:
         action: create, update, replace, delete, forget, read, move or import; in Terraform's stream also noop.
             `forget` means that the resource continues to exist and Terraform no longer manages it.
         reason: Terraform's reason for the action, e.g. `cannot_update`, or None.
-        resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. It is not parsed from the address, because
-            a key of `for_each` in an address may contain any character.
+        resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. The type is not parsed from the address,
+            because a key of `for_each` in an address may contain any character.
         attributes: The changed attributes, with secrets masked.
         forced_by: The paths of the attributes that cannot be changed in place.
     """

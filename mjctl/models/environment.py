@@ -129,7 +129,10 @@ class Drift(Section):
 
 
 class Retention(Section):
-    """Describes which backups `mjctl backup prune` keeps. It removes a backup that none of the four numbers keeps."""
+    """Describes which backups `mjctl backup prune` keeps.
+
+    `prune` removes a backup that none of the four numbers keeps.
+    """
 
     last: int = Field(default=3, ge=0, description="The number of newest backups to keep.")
     daily: int = Field(
@@ -149,7 +152,7 @@ class BackupSettings(Section):
 
     store: str | None = Field(
         default=None,
-        description="The place of the portable backups: `s3://BUCKET/PREFIX` or a folder. By default it is the bucket "
+        description="The place of the portable backups: `s3://BUCKET/PREFIX` or a folder. The default is the bucket "
         "or the folder that the region's stack created.",
     )
     recovery_point_seconds: int = Field(
@@ -168,7 +171,7 @@ class BackupSettings(Section):
 
 
 class Region(Section):
-    """Describes one region."""
+    """Describes a region of the environment."""
 
     zones: tuple[ZoneName, ...] = Field(
         min_length=1,
@@ -190,13 +193,13 @@ class Region(Section):
 
 
 class Environment(Section):
-    """Describes one environment. `name` comes from the name of the file and must not be written inside of the file."""
+    """Describes an environment. `name` comes from the name of the file and must not be written inside of the file."""
 
     name: ShortName = Field(description="The name of the environment: the file's name without `.yaml`.")
     project: ShortName = Field(
-        description="The name of the project, the first part of the name of each resource. It has 2 to 16 lower-case "
-        "characters a-z, digits and hyphens. `<project>-<environment>` may have 22 characters on the targets aws and "
-        "sandbox."
+        description="The name of the project, the first part of the name of each resource. The name has 2 to 16 "
+        "lower-case characters a-z, digits and hyphens. `<project>-<environment>` may have 22 characters on the "
+        "targets aws and sandbox."
     )
     target: Literal["local", "sandbox", "aws"] = Field(
         description="Where the environment runs: `local` as processes on this machine, `sandbox` on an emulated AWS "
@@ -217,8 +220,8 @@ class Environment(Section):
     players_data: bool | None = Field(
         default=None,
         description="Whether the environment stores data of real players. If true, `destroy` and `cache flush` ask "
-        "for the environment's name instead of `yes`. By default it is true for the target aws and false for the "
-        "others.",
+        "for the environment's name instead of `yes`. The default of `players_data` is true for the target aws and "
+        "false for the others.",
     )
     aws: AwsSettings | None = Field(
         default=None,
@@ -245,7 +248,7 @@ class Environment(Section):
     def primary_region(self) -> str:
         """Return the primary region: `aws.primary_region` or the first region of the file.
 
-        It contains the foundation, and the database's writer unless a failover moved the writer.
+        The primary region contains the foundation, and the database's writer unless a failover moved the writer.
         """
         named = self.aws.primary_region if self.aws else None
         return named or next(iter(self.regions))
@@ -266,8 +269,8 @@ class Environment(Section):
     def backup_copy_region(self, region: str) -> str:
         """Return the region that keeps the copies of `region`'s managed backups.
 
-        It is `aws.backup.copy_region` if the file names a region other than `region`, and otherwise the environment's
-        next region. An environment of one region without that setting gets `region` back.
+        The copies are in `aws.backup.copy_region` if the file names a region other than `region`, else in the
+        environment's next region. An environment of one region without that setting gets `region` back.
         """
         named = self.account.backup.copy_region
         if named and named != region:

@@ -1,4 +1,4 @@
-"""The errors that mjctl reports. Each says what happened, where, and what to do next, and has an exit code.
+"""The errors that mjctl reports. Each error says what happened, where, and what to do next, and has an exit code.
 
 MjctlError
 ├── UsageError            64

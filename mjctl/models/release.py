@@ -16,7 +16,8 @@ class Release:
         config: The digest of the environment.
         web: The digest of the web client. None if the release has no web client, and in releases of earlier versions
             of mjctl, where the game server contained it.
-        commit: The git commit, with `+changes` if the working tree differed from it. None outside of a repository.
+        commit: The git commit, with `+changes` if the working tree differed from it. None if the checkout is not a git
+            repository.
     """
 
     game: str
@@ -32,6 +33,9 @@ class Release:
 
     @property
     def revision(self) -> str:
-        """Return twelve hexadecimal digits that change with each of the digests. They do not depend on the commit."""
+        """Return twelve hexadecimal digits that change with each of the digests.
+
+        The revision does not depend on the commit.
+        """
         digests = [digest for digest in (self.game, self.terraform, self.config, self.web) if digest is not None]
         return hashlib.sha256("\0".join(digests).encode()).hexdigest()[:12]

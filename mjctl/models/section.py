@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 class Section(BaseModel):
     """Describes a part of an environment's file.
 
-    A section is immutable. It rejects unknown fields, and true or false in place of a number.
+    A section is immutable. A section rejects unknown fields, and true or false in place of a number.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -28,8 +28,9 @@ class Workspace:
     def discover(cls, start: Path | None = None) -> Workspace:
         """Find the project's folder.
 
-        It is $MJCTL_PROJECT_DIR if that variable is set. Otherwise it is the nearest folder with configs/ and
-        terraform/stacks/, upwards from `start`, and at last the checkout that contains this module.
+        The project's folder is $MJCTL_PROJECT_DIR if that variable is set. Without the variable, the project is the
+        nearest folder with configs/ and terraform/stacks/, upwards from `start`. If there is none, the project is the
+        checkout that contains this module.
 
         Args:
             start: The folder to start from, by default the current one.

@@ -104,7 +104,7 @@ def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -
 
     Args:
         source: The folder that contains gameserver/.
-        cache: The folder of the last archives and dependencies. It contains complete files only.
+        cache: The folder of the last archives and dependencies. The cache contains complete files only.
         runtime: The system on which the functions run, by default AWS Lambda on x86_64.
 
     Raises:

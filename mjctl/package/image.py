@@ -120,11 +120,12 @@ def push_image(
         source: The folder that contains gameserver/.
         revision: The digest of the game server's code.
         log: The file that receives Docker's output.
-        python_image: The base image instead of the Dockerfile's, best with a digest. None for the Dockerfile's.
+        python_image: The base image instead of the Dockerfile's, best with a digest. None selects the Dockerfile's base
+            image.
 
     Raises:
         DependencyError: Docker or its plugin buildx is missing, or its engine does not run.
-        MjctlError: Docker failed. Its output is in `log`.
+        MjctlError: Docker failed. Docker's output is in `log`.
         PermissionDeniedError: AWS refused access to the registry.
         UnreachableError: the registry did not answer.
     """

@@ -35,7 +35,7 @@ def wrap(module: ModuleType, name: str, make: Callable[[Callable[..., Any]], Cal
 
     Raises:
         AttributeError: the module has no such function. A developer must check the corrections of the emulator's
-        release.
+            release.
     """
     original = getattr(module, name)
     replacement = make(original)

@@ -153,8 +153,8 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
     _check_installed()
     with _locked(folder):
         if not _asks_for_key(folder):
-            # An earlier version of mjctl started the emulators, which answer every caller. They save their states at
-            # the end.
+            # An earlier version of mjctl started the emulators, which answer every caller. Such emulators save their
+            # states at the end.
             _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))

@@ -100,7 +100,7 @@ class Emulators:
         return ensure_aws_key(self.key_file)
 
     def client(self, service: str, region: str) -> Any:
-        """Return a boto3 client of a service. It uses the same emulator as the Terraform provider."""
+        """Return a boto3 client of a service. The client uses the same emulator as the Terraform provider."""
         import boto3
 
         if self._session is None:

@@ -1,6 +1,6 @@
 """Saves and loads the state of moto, which keeps its state in memory only. The file contains moto's pickled objects.
 
-The file is in a private folder, so that only this user can write it. Only the same release of moto reads it.
+The file is in a private folder, so that only this user can write it. Only the same release of moto reads the file.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ _PROVISIONER = "local-exec provisioner error"
 def cause(diagnostics: Iterable[Diagnostic]) -> str:
     """Return the cause of a failure in one line, or "" if the diagnostics have no better line than their messages.
 
-    If a local process ended with an exception, the provisioner's message contains the end of the process's log. Then
-    the cause is that exception. The failure of the provisioner is only its consequence.
+    If a local process ended with an exception, the provisioner's message contains the end of the process's log. In this
+    case the cause is the exception. The failure of the provisioner is only its consequence.
     """
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     for error in errors:

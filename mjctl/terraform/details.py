@@ -162,7 +162,7 @@ def _unknown(marks: Any) -> Iterator[str]:
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the path and the value of each leaf: `{"a": {"b": [1]}}` yields `("a.b[0]", 1)`. None yields nothing."""
+    """Yield the path and the value of each leaf, e.g. `("a.b[0]", 1)` for `{"a": {"b": [1]}}`, and nothing for None."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, _joined(path, key))

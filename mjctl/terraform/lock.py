@@ -1,4 +1,4 @@
-"""The lock of a unit. Only the run that holds it may change the unit's variables, ports, plan and state."""
+"""The lock of a unit. Only the run that holds the lock may change the unit's variables, ports, plan and state."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
     """Verify a saved plan, apply it and remove its file.
 
     Raises:
-        ConflictError: the plan is stale or belongs to something else. Nothing was changed.
+        ConflictError: the plan is stale or belongs to something else. No resource was changed.
         TerraformError: Terraform failed.
         LockedError: another run holds the state's lock.
         PermissionDeniedError: AWS refused Terraform's credentials.
@@ -165,7 +165,7 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
 async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]:
     """Return a saved plan as Terraform's plan JSON.
 
-    It contains unmasked secrets, which mjctl.terraform.details masks.
+    The plan JSON contains unmasked secrets, which mjctl.terraform.details masks.
     """
     outcome = await runner.run(stack, "show", str(saved.path), options={"json": _flag()})
     shown: dict[str, Any] = json.loads(outcome.stdout)

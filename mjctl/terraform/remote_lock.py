@@ -162,7 +162,7 @@ class RemoteLock:
 
 
 class _StoredLock:
-    """Describes the lock's object in the bucket. Its age is computed with S3's clock only."""
+    """Describes the lock's object in the bucket. The age of the lock is computed with S3's clock only."""
 
     def __init__(self, content: bytes, answer: Mapping[str, Any]) -> None:
         self.content = content
@@ -179,7 +179,7 @@ class _StoredLock:
 class _Renewal(threading.Thread):
     """Renews a lock until it is stopped.
 
-    It does not recover a lost lock, but Terraform's lock still protects the state.
+    The thread does not recover a lost lock, but Terraform's lock still protects the state.
     """
 
     def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:

@@ -1,7 +1,7 @@
 """Runs Terraform, reads its streams, forwards interrupts and interprets its exit codes.
 
-Only the command lines come from python-terraform. Its function that runs a command buffers all output, cannot be
-interrupted cleanly and logs its arguments.
+Only the command lines come from python-terraform. python-terraform's function that runs a command buffers all output,
+cannot be interrupted cleanly and logs its arguments.
 """
 
 from __future__ import annotations

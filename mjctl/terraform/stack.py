@@ -98,7 +98,7 @@ class Stack:
     def parallelism(self) -> int:
         """Return the number of Terraform's concurrent operations.
 
-        It is higher for an emulator, which does not throttle.
+        The number is higher for an emulator, which does not throttle.
         """
         return 30 if self.account and self.account.emulated else 20
 
