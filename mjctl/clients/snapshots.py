@@ -55,7 +55,7 @@ async def back_up_table(clients: RegionClients, table: str, name: str, items: in
         table: The name of the table.
         name: The name of the backup.
         items: The number of items in the table. The count becomes a part of the backup's name, because DynamoDB keeps
-            no exact count that a drill could compare: `ItemCount` is an approximation, updated every six hours.
+            no exact count that a drill could compare: `ItemCount` is an approximation.
             https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_SourceTableDetails.html
     """
     answer = await clients.call("dynamodb", "create_backup", TableName=table, BackupName=f"{name}.n{items}")

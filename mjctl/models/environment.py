@@ -70,7 +70,7 @@ class Game(Section):
         ge=1,
         le=MAX_SERVERS_PER_ZONE,
         description="The number of game servers in each zone. On AWS this is the smallest number, and `task` sets the "
-        "largest. `mjctl servers scale` overrides this number until the override is removed.",
+        "largest. `mjctl servers scale` overrides this number until `mjctl servers scale --reset`.",
     )
     tick_rate_hz: int = Field(
         default=20, ge=1, le=60, description="The number of ticks in a second. Each tick sends a frame to every player."
@@ -158,8 +158,9 @@ class BackupSettings(Section):
     recovery_point_seconds: int = Field(
         default=86_400,
         ge=60,
-        description="The greatest age in seconds that the newest backup may have. `mjctl health` warns when the newest "
-        "backup is older, because a loss of the region would then lose more data than planned.",
+        description="The age in seconds that the newest backup should not exceed, because a loss of the region loses "
+        "all newer data. `mjctl health` warns about an older backup, and fails if the backup is twice as old. A local "
+        "region only warns.",
     )
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
