@@ -62,7 +62,7 @@ async def test_a_match_has_one_owner_until_its_lease_ends(new_match: Any, stores
     assert await stores["s2"][0].acquire(spec.match_id) == 2
 
 
-async def test_of_many_servers_that_want_a_match_one_becomes_its_owner(new_match: Any, redis: Redis) -> None:
+async def test_only_one_of_many_servers_becomes_the_owner_of_a_match(new_match: Any, redis: Redis) -> None:
     spec = await new_match("s1")
     attempts = [Leases(redis, f"server-{n}", 5).acquire(spec.match_id) for n in range(20)]
     results = await asyncio.gather(*attempts, return_exceptions=True)

@@ -93,7 +93,7 @@ def test_a_held_socket_waits_for_its_owner(pair: tuple[socket.socket, socket.soc
         loop.hold(ours.fileno())
         assert loop.remove_reader(ours)
         loop.release(ours.fileno())
-        # The hold has ended, so the loop watches the next reader of the same descriptor.
+        # The socket is no longer held, so the loop watches the next reader of the same descriptor.
         loop.add_reader(ours, lambda: received.append(ours.recv(1)))
         theirs.send(b"d")
         while len(received) < 4:  # noqa: ASYNC110
