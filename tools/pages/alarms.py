@@ -1,8 +1,7 @@
 """Generates docs/alarms.md from the alarms that the Terraform code defines.
 
 The module reads the subset of HCL that `terraform/modules/observability/main.tf` and `terraform/stacks/edge/main.tf`
-use. docs/runbooks.md is written by hand and has a heading for each alarm. tests/unit/tools/pages/test_alarms.py
-compares the headings with the alarms.
+use. A test compares the headings of docs/runbooks.md, which is written by hand, with the alarms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Every `mjctl ...` command that a text of the source names exists, takes those options, and can be run as it stands.
+"""Every `mjctl ...` command that a text of the source names exists, accepts its options, and can be typed as it stands.
 
-Advice is the part of an error that a person types. A command that has been renamed, or that lacks an option it needs,
-makes the advice worse than none.
+An operator types the advice of an error. If the command was renamed, or lacks a required option, the advice is worse
+than no advice.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import mjctl
 from mjctl.cli.app import tree
 
 ROOT = Path(mjctl.__file__).parent
-# In a text for people a word of capitals stands for a value: `mjctl servers restart SERVER`.
+# In a message, a word in capitals stands for a value: `mjctl servers restart SERVER`.
 _PLACEHOLDER = re.compile(r"^[A-Z][A-Z_/]*(\.\.\.)?$")
 _QUOTED = re.compile(r"`(mjctl [^`]+)`")
 _SCOPE = "--env local --region us-east-1"
-# Commands that do nothing until they know the regions, as `wanted_regions` asks for them.
+# These commands require --region or --all-regions: their code calls `wanted_regions`.
 _NEED_REGIONS = frozenset(
     {
         *("plan", "deploy", "destroy", "rollback", "unlock", "servers scale"),
@@ -36,7 +36,13 @@ _NEED_REGIONS = frozenset(
 
 @dataclass(frozen=True)
 class Advice:
-    """One command in one text. `hint`: it is advice, not the description of a command."""
+    """Describes a command that a text of the source names.
+
+    Attributes:
+        place: file and line of the text.
+        command: the command, with `X` for values.
+        hint: whether the text is advice of an error, and not a description of the command.
+    """
 
     place: str
     command: str
@@ -44,7 +50,7 @@ class Advice:
 
 
 def _text(node: ast.AST) -> str | None:
-    """A string as it will be printed, with `{...}` for values; options that a value stands for are filled in."""
+    """Return a string as the program prints it, with `X` for values, or None for an expression that is no string."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):
@@ -67,7 +73,7 @@ def _value(node: ast.AST) -> str:
 
 
 def _strings(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
-    """Every string that is no part of another, and whether it is advice: a keyword `hint`, or within its value."""
+    """Yield every whole string, and whether it is advice: the value of a keyword or a variable named `hint`."""
     inside: set[int] = set()
     hints: set[int] = set()
     for node in ast.walk(tree):
@@ -84,7 +90,8 @@ def _strings(tree: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
 
 @cache
 def advice() -> tuple[Advice, ...]:
-    found = []
+    """Return every command that a text of mjctl names."""
+    named = []
     for path in sorted(ROOT.rglob("*.py")):
         for node, hint in _strings(ast.parse(path.read_text())):
             text = _text(node) or ""
@@ -92,9 +99,9 @@ def advice() -> tuple[Advice, ...]:
             if hint and text.startswith("mjctl "):
                 commands.append(text)
             place = f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
-            # `mjctl plan | deploy` at the head of a module names several.
-            found += [Advice(place, command, hint) for command in commands if "|" not in command]
-    return tuple(found)
+            # The docstring of a module may name several commands, such as `mjctl plan | deploy`.
+            named += [Advice(place, command, hint) for command in commands if "|" not in command]
+    return tuple(named)
 
 
 def _words(command: str) -> list[str]:
@@ -103,12 +110,12 @@ def _words(command: str) -> list[str]:
 
 
 def _resolve(words: list[str]) -> tuple[Any, str, list[str]]:
-    """The command that `words` name, its name, and what is left of them.
+    """Return the command that `words` name, its full name, and the remaining words.
 
     Raises:
         LookupError: there is no such command.
     """
-    # Typer has a copy of click of its own, so the classes of click do not tell what a command is.
+    # Typer contains its own copy of click, so `isinstance` with the classes of click does not work here.
     command: Any = tree()
     name: list[str] = []
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
@@ -120,14 +127,19 @@ def _resolve(words: list[str]) -> tuple[Any, str, list[str]]:
 
 
 def fault(command: str, *, complete: bool) -> str | None:
-    """What is wrong with a command; None when it can be typed. `complete`: arguments and regions must be there too."""
+    """Return what is wrong with a command, or None if it can be typed.
+
+    Args:
+        command: the command line.
+        complete: whether required arguments and regions must be present.
+    """
     try:
-        found, name, rest = _resolve(_words(command))
+        resolved, name, rest = _resolve(_words(command))
     except LookupError as error:
         return str(error)
-    if hasattr(found, "commands"):
+    if hasattr(resolved, "commands"):
         return None if not rest or rest == ["--help"] else f"`mjctl {name}` is a group and takes no {rest[0]}"
-    options = [parameter for parameter in found.params if parameter.param_type_name == "option"]
+    options = [parameter for parameter in resolved.params if parameter.param_type_name == "option"]
     takes_value = {word: not option.is_flag for option in options for word in (*option.opts, *option.secondary_opts)}
     arguments: list[str] = []
     given: set[str] = set()
@@ -143,7 +155,7 @@ def fault(command: str, *, complete: bool) -> str | None:
     unknown = given - set(takes_value) - {"--help"}
     if unknown:
         return f"`mjctl {name}` has no option {', '.join(sorted(unknown))}"
-    wanted = [parameter for parameter in found.params if parameter.param_type_name == "argument"]
+    wanted = [parameter for parameter in resolved.params if parameter.param_type_name == "argument"]
     return _lacks(name, arguments, given, wanted, complete=complete)
 
 
@@ -160,11 +172,11 @@ def _lacks(name: str, arguments: list[str], given: set[str], wanted: list[Any], 
 
 
 def test_commands_are_found_in_the_source() -> None:
-    found = advice()
-    assert len(found) > 100
-    assert sum(item.hint for item in found) > 60
-    # Values are filled in as the program does it.
-    assert any(item.command == "mjctl servers list --env X --region X" or _SCOPE in item.command for item in found)
+    commands = advice()
+    assert len(commands) > 100
+    assert sum(item.hint for item in commands) > 60
+    # Options that a variable holds are part of the command.
+    assert any(item.command == "mjctl servers list --env X --region X" or _SCOPE in item.command for item in commands)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +192,7 @@ def test_commands_are_found_in_the_source() -> None:
         ("mjctl backup", None),
     ],
 )
-def test_a_wrong_command_is_seen(command: str, wrong: str | None) -> None:
+def test_a_wrong_command_is_reported(command: str, wrong: str | None) -> None:
     assert fault(command, complete=True) == wrong
 
 
@@ -197,7 +209,7 @@ def test_advice_names_commands_that_can_be_typed(path: str) -> None:
 _VAGUE = re.compile(r"\b(its|the [a-z' ]+'s|read|see|and its) logs?\b(?! (says|shows) why: )", re.IGNORECASE)
 
 
-def test_advice_that_sends_to_a_log_says_where_it_is() -> None:
+def test_advice_that_names_a_log_says_where_the_log_is() -> None:
     vague = []
     for path in sorted(ROOT.rglob("*.py")):
         for node, hint in _strings(ast.parse(path.read_text())):
@@ -208,7 +220,7 @@ def test_advice_that_sends_to_a_log_says_where_it_is() -> None:
 
 
 _AWS = re.compile(r"`(aws [a-z0-9-]+ [a-z][^`]+)`")
-# Commands that the AWS CLI adds to those of the APIs.
+# Commands of the AWS CLI that no API has, with their options.
 _OF_THE_CLI = {
     ("logs", "tail"): {"--region", "--since"},
     ("sso", "login"): set(),
@@ -216,7 +228,7 @@ _OF_THE_CLI = {
 
 
 def _aws_fault(command: str) -> str | None:
-    """What is wrong with a command of the AWS CLI, by the models that it is generated from."""
+    """Return what is wrong with a command of the AWS CLI, or None. The models of botocore define the commands."""
     import botocore.session
     from botocore import xform_name
 
@@ -263,5 +275,5 @@ def test_advice_names_commands_of_the_aws_cli_that_exist() -> None:
         ("aws logs tail X --regions X", "has no option {'--regions'}"),
     ],
 )
-def test_a_wrong_command_of_the_aws_cli_is_seen(command: str, wrong: str | None) -> None:
+def test_a_wrong_command_of_the_aws_cli_is_reported(command: str, wrong: str | None) -> None:
     assert _aws_fault(command) == wrong

@@ -1,4 +1,4 @@
-"""Each class of the product has a name of its own, so that a name means the same everywhere."""
+"""No two classes of the product have the same name, so that a name means the same everywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def duplicates(sources: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(f"{name}:{node.lineno}")
-    return {name: found for name, found in places.items() if len(found) > 1}
+    return {name: lines for name, lines in places.items() if len(lines) > 1}
 
 
 def _product() -> Iterator[tuple[str, str]]:
@@ -36,6 +36,6 @@ def test_no_class_name_has_two_definitions() -> None:
     assert duplicates(_product()) == {}
 
 
-def test_two_classes_of_a_name_are_found_wherever_they_are() -> None:
+def test_two_classes_with_the_same_name_are_reported() -> None:
     sources = [("a.py", "class Player: ...\nclass Match: ..."), ("b.py", "def make():\n    class Player: ...")]
     assert duplicates(sources) == {"Player": ["a.py:1", "b.py:2"]}

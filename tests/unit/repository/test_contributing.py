@@ -66,7 +66,7 @@ def test_no_module_has_two_rows() -> None:
     assert sorted(listed) == sorted(set(listed))
 
 
-def test_a_module_is_found_by_its_name() -> None:
+def test_the_tests_of_a_module_are_found_by_its_name() -> None:
     assert [test.name for test in namesakes("gameserver/protocol.py")] == ["test_protocol.py", "test_protocol_page.py"]
     assert [test.name for test in namesakes("mjctl/local/__main__.py")] == ["test_main.py"]
     assert namesakes("mjctl/nowhere.py") == []

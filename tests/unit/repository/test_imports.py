@@ -1,4 +1,4 @@
-"""No module imports itself over others. The direction of imports is checked by import-linter: `make lint`."""
+"""No modules import each other in a circle. import-linter checks the direction of imports (`make lint`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 
 def cycles(imports: dict[str, set[str]]) -> set[frozenset[str]]:
-    """Return the groups of modules that import each other, directly or over other modules of the group."""
+    """Return the groups of modules that import each other, directly or through other modules of the group."""
     reachable = {module: _reachable(module, imports) for module in imports}
     groups = {
         frozenset(other for other in reached if module in reachable[other]) for module, reached in reachable.items()
@@ -27,7 +27,7 @@ def _reachable(module: str, imports: dict[str, set[str]]) -> set[str]:
 
 @pytest.fixture(scope="module")
 def imports() -> dict[str, set[str]]:
-    # Imports for type checkers count: a reader follows them as well.
+    # Imports for type checkers count, because a reader follows them too.
     graph = grimp.build_graph("mjctl", "gameserver", cache_dir=None, exclude_type_checking_imports=False)
     return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
 
@@ -57,5 +57,5 @@ def test_the_graph_has_every_package(imports: dict[str, set[str]]) -> None:
         ({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"e"}, "e": {"d"}}, {frozenset("abc"), frozenset("de")}),
     ],
 )
-def test_a_cycle_is_found(imports: dict[str, set[str]], expected: set[frozenset[str]]) -> None:
+def test_a_cycle_is_reported(imports: dict[str, set[str]], expected: set[frozenset[str]]) -> None:
     assert cycles(imports) == expected
