@@ -31,7 +31,7 @@ up: $(VENV)/.installed ## install into .venv, deploy a local region, play a matc
 	$(BIN)/mjctl deploy --region us-east-1 --auto-approve
 	$(BIN)/mjctl health
 	@echo
-	@echo 'Play in a browser: $(BIN)/mjctl outputs shows the address as endpoints.web.'
+	@echo 'Play in a browser at the address that `mjctl deploy` printed above.'
 	@echo 'Other commands: $(BIN)/mjctl --help. With `export PATH="$$PWD/$(BIN):$$PATH"` the name `mjctl` suffices.'
 
 .PHONY: down
