@@ -52,8 +52,8 @@ class DirectCache(DistributedCache):
         except (msgspec.DecodeError, RecursionError) as error:
             raise ForeignValue(name, f"bytes that are not a value of the cache ({error})") from error
         if value is MISS:
-            return CachedValue(name, found=False)
-        return CachedValue(name, found=True, value=value, ttl_seconds=await self.ttl(namespace, key))
+            return CachedValue(name, exists=False)
+        return CachedValue(name, exists=True, value=value, ttl_seconds=await self.ttl(namespace, key))
 
 
 @asynccontextmanager

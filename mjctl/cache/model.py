@@ -39,13 +39,13 @@ class CachedValue:
 
     Attributes:
         key: the key.
-        found: whether the key exists. A key whose value is null exists too.
+        exists: whether the key exists. A key whose value is null exists too.
         value: the decoded value.
         ttl_seconds: remaining time to live in seconds.
     """
 
     key: str
-    found: bool
+    exists: bool
     value: Any = None
     ttl_seconds: float | None = None
 

@@ -136,10 +136,15 @@ def value_text(outcomes: list[RegionOutcome[CachedValue]], encoding: str) -> Tex
     answered = [(outcome.region, outcome.value) for outcome in outcomes if outcome.value is not None]
     parts = []
     for region, cached in answered:
-        shown = json_for_people(cached.value, encoding) if cached.found else "not in the cache"
+        shown = json_for_people(cached.value, encoding) if cached.exists else "not in the cache"
         parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
     # The lines are never folded, because a line break inside of a string is not valid in JSON.
     return Text("\n".join(parts), no_wrap=True, overflow="ignore")
+
+
+def value_fields(cached: CachedValue) -> dict[str, object]:
+    """Return the fields of a value in the JSON document of `cache get`."""
+    return {"key": cached.key, "found": cached.exists, "value": cached.value, "ttl_seconds": cached.ttl_seconds}
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:

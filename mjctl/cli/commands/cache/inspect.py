@@ -123,14 +123,14 @@ def get(
     Example: mjctl cache get profile:3f2a --region us-east-1
     """
     from mjctl.cache.model import split_name
-    from mjctl.cli.output.cache import value_text
+    from mjctl.cli.output.cache import value_fields, value_text
     from mjctl.cli.target import Target, conclude
 
     name = split_name(key)
     target = Target(env, region, output, all_regions=all_regions)
     outcomes = in_caches(target, lambda cache: cache.value(*name))
-    require_some(target, outcomes, key, lambda value: value.found)
-    conclude(target.session, outcomes, value_text(outcomes, target.session.out.encoding))
+    require_some(target, outcomes, key, lambda value: value.exists)
+    conclude(target.session, outcomes, value_text(outcomes, target.session.out.encoding), fields=value_fields)
 
 
 def ttl(

@@ -69,8 +69,8 @@ async def test_get_distinguishes_a_stored_null_from_an_absent_key(contract: Cont
             await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
         return
     await cache.set("profile", "null", None)
-    assert (await with_cache(contract, lambda opened: opened.value(*split_name("profile:null")))).found
-    assert not (await with_cache(contract, lambda opened: opened.value(*split_name("profile:absent")))).found
+    assert (await with_cache(contract, lambda opened: opened.value(*split_name("profile:null")))).exists
+    assert not (await with_cache(contract, lambda opened: opened.value(*split_name("profile:absent")))).exists
     cached = await with_cache(contract, lambda opened: opened.value(*split_name("profile:p7")))
     assert cached.value == {"number": 7}
     assert cached.ttl_seconds is not None

@@ -251,7 +251,7 @@ async def test_the_error_says_that_the_redis_behind_the_function_does_not_answer
     [
         ("def handler(event, context):\n    raise KeyError('x')\n", 60, "the ops function failed: "),
         ("import time\ndef handler(event, context):\n    time.sleep(5)\n", 1, "timed out"),
-        ("def handler(event, context):\n    return 7\n", 60, "no JSON object"),
+        ("def handler(event, context):\n    return 7\n", 60, "not a JSON object"),
         ("import nothing_like_it\n", 60, "the ops function failed"),
     ],
 )

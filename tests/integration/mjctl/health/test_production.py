@@ -296,7 +296,7 @@ async def test_health_says_whether_dns_names_the_region(
             "fail",
             "failed after all retries",
         ),
-        (_function_gone, "function/api", "fail", "does not know"),
+        (_function_gone, "function/api", "fail", "does not exist"),
         (_secret_to_be_deleted, "database-secret", "fail", "marked for deletion"),
         (_one_instance, "database", "warn", "no instance in another zone to fail over to"),
         (_other_task, "service", "fail", "instead of"),
