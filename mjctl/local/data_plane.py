@@ -170,7 +170,7 @@ class _Walk:
         try:
             table: Mapping[str, Any] = dynamodb.describe_table(TableName=name)["Table"]
         except dynamodb.exceptions.ResourceNotFoundException:
-            if not self._differs(f"table {name}", "is missing", "makes it again, empty"):
+            if not self._differs(f"table {name}", "is missing", "creates it again, empty"):
                 return identity
             request: dict[str, Any] = {
                 "TableName": name,

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
-from mjctl.models.section import Section
+from mjctl.models.section import Section, text_like
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
-Arn = Annotated[str, StringConstraints(pattern=r"^arn:[a-z-]+:")]
-DomainName = Annotated[str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$")]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+$")]
-_RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+AccountId = Annotated[str, text_like(r"^[0-9]{12}$", "the twelve digits of an AWS account, in quotes")]
+Arn = Annotated[str, text_like(r"^arn:[a-z-]+:", "an ARN, e.g. arn:aws:iam::123456789012:role/operations")]
+DomainName = Annotated[
+    str,
+    text_like(r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,}$", "a lower-case DNS name, e.g. arena.example.com"),
+]
+Email = Annotated[str, text_like(r"^[^@\s]+@[^@\s]+$", "an e-mail address")]
+RegionName = Annotated[str, text_like(r"^[a-z]{2}(-[a-z]+)+-[0-9]$", "the name of an AWS region, e.g. eu-west-1")]
 
 
 class _AwsSection(Section):
@@ -68,7 +71,7 @@ class Pipeline(_AwsSection):
 class BackupCopies(_AwsSection):
     """Describes the copies that AWS Backup keeps in another region."""
 
-    copy_region: _RegionName | None = Field(
+    copy_region: RegionName | None = Field(
         default=None,
         description="The region that keeps the copies of the managed backups. The default is the environment's next "
         "region. An environment of one region must name another region here.",
@@ -114,7 +117,7 @@ class DatabaseSize(_AwsSection):
     instances: int | None = Field(
         default=None, ge=2, le=15, description="The number of Aurora instances in each region, by default 2."
     )
-    writer_region: _RegionName | None = Field(
+    writer_region: RegionName | None = Field(
         default=None,
         description="The region that contains the database's writer. Set it after `mjctl failover` moved the writer, "
         "so that the next deploy leaves the writer there. The default is the primary region.",
@@ -152,7 +155,7 @@ class AwsSettings(_AwsSection):
         "account."
     )
     domain: Domain = Field(description="The domain of the environment.")
-    primary_region: _RegionName | None = Field(
+    primary_region: RegionName | None = Field(
         default=None,
         description="The region that contains the foundation and the database's writer. The default primary region is "
         "the first region.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 
 from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, NotFoundError, PermissionDeniedError
+from mjctl.models.section import PATTERN_RULES
 from mjctl.models.workspace import Workspace
 from mjctl.models.yaml_document import Document, read_document
 
@@ -20,8 +22,21 @@ _SCHEMA_HINT = "`mjctl config schema` describes every field"
 _FIELD = re.compile(r"([\w./-]+): ")
 # Plainer messages than Pydantic's, by Pydantic's type of the error.
 _MESSAGES = {
-    "missing": "this field is required",
+    "bool_parsing": "this field must be true or false",
+    "dict_type": "this field must be a mapping (lines of `name: value`)",
     "extra_forbidden": "there is no such field; correct its name or remove it",
+    "float_parsing": "this field must be a number",
+    "greater_than_equal": "this field must be at least {ge:g}",
+    "int_from_float": "this field must be a whole number",
+    "int_parsing": "this field must be a whole number",
+    "less_than_equal": "this field must be at most {le:g}",
+    "literal_error": "this field must be {expected}",
+    "missing": "this field is required",
+    "model_type": "this section must be a mapping (lines of `field: value`)",
+    "string_type": "this field must be a text",
+    "too_long": "this field may have {max_length} entries at most",
+    "too_short": "this field needs at least {min_length} entry",
+    "tuple_type": "this field must be a list, e.g. [a, b]",
 }
 
 
@@ -63,7 +78,7 @@ def load_environment(workspace: Workspace, name: str) -> Environment:
     try:
         return Environment.model_validate({"name": name, **document.value})
     except ValidationError as error:
-        problems = error.errors()
+        problems = [problem for problem in error.errors() if not _is_consequence(problem, error.errors())]
         lines = [_describe(document, problem) for problem in problems[:_MAX_PROBLEMS]]
         if len(problems) > _MAX_PROBLEMS:
             lines.append(f"{len(problems) - _MAX_PROBLEMS} more problems")
@@ -106,9 +121,27 @@ def _read(path: Path) -> str:
         ) from None
 
 
+def _message(problem: Any) -> str:
+    rule = PATTERN_RULES.get(problem.get("ctx", {}).get("pattern", ""))
+    if rule is not None:
+        return f"this field must be {rule}"
+    message = _MESSAGES.get(problem["type"])
+    if message is not None:
+        return message.format(**problem.get("ctx", {}))
+    return str(problem["msg"]).removeprefix("Value error, ")
+
+
+def _is_consequence(problem: Any, problems: Sequence[Any]) -> bool:
+    """Return whether Pydantic counts too few entries only because it does not count the invalid entries."""
+    place = problem["loc"]
+    return problem["type"] == "too_short" and any(
+        len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in problems
+    )
+
+
 def _describe(document: Document, problem: Any) -> str:
     location = tuple(part for part in problem["loc"] if part != "[key]")
-    message = _MESSAGES.get(problem["type"]) or problem["msg"].removeprefix("Value error, ")
+    message = _message(problem)
     if not location and (named := _FIELD.match(message)):
         location, message = tuple(named[1].split(".")), message[named.end() :]
     place = f"{document.path}:{document.line_of(location)}"

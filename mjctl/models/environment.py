@@ -7,15 +7,20 @@ from ipaddress import IPv4Network, ip_network
 from itertools import combinations
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from mjctl.models.aws_settings import AwsSettings
-from mjctl.models.section import Section
+from mjctl.models.aws_settings import AwsSettings, RegionName
+from mjctl.models.section import Section, text_like
 
 # AWS allows 32 characters in the name of a target group, and that name begins with `<project>-<environment>`.
-ShortName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$")]
-RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
-ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
+ShortName = Annotated[
+    str,
+    text_like(
+        r"^[a-z][a-z0-9-]{0,14}[a-z0-9]$",
+        "2 to 16 characters a-z, digits and hyphens, which begin with a-z and do not end with a hyphen",
+    ),
+]
+ZoneName = Annotated[str, text_like(r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", "the name of a zone, e.g. eu-west-1a")]
 
 
 # The two stacks that exist once in an environment of target `aws` or `sandbox`. Every other unit is a region.

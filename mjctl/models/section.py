@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationInfo, field_validator
+
+PATTERN_RULES: dict[str, str] = {}
+"""The rule that each pattern of `text_like` expresses, in words, by the pattern."""
+
+
+def text_like(pattern: str, rule: str) -> StringConstraints:
+    """Return the constraint of a text that must match a pattern.
+
+    Args:
+        pattern: The regular expression.
+        rule: The same rule in words, which completes the sentence "this field must be ...".
+    """
+    PATTERN_RULES[pattern] = rule
+    return StringConstraints(pattern=pattern)
 
 
 class Section(BaseModel):

@@ -71,7 +71,7 @@ def test_the_shipped_environments_are_valid() -> None:
         (GOOD.replace("[us-east-1a, us-east-1b, us-east-1c]", "[]"), 5, "zones"),
         (AWS.replace(", us-east-1c]", "]"), 5, "at least 3 zones"),
         (GOOD + "game:\n  tick_rate_hz: fast\n", 7, "game.tick_rate_hz"),
-        (GOOD + "game:\n  tick_rate_hz: 61\n", 7, "less than or equal to 60"),
+        (GOOD + "game:\n  tick_rate_hz: 61\n", 7, "game.tick_rate_hz: this field must be at most 60 (found `61`)"),
         (GOOD.replace("target: local", "target: aws") + "local: {tls: true}\n", 6, "local.tls"),
         (GOOD.replace("us-east-1c", "eu-west-1c"), 5, "not a zone of us-east-1"),
         (GOOD + "name: other\n", 6, "the field `name` is not allowed"),
@@ -179,6 +179,7 @@ def test_the_error_of_a_missing_project_names_the_variable(tmp_path: Path, monke
         ("aws:\n  account_id: 123456789012", 7, 'write it in quotes: "123456789012"'),
         ("aws:\n  account_id: 012345670123", 7, '"012345670123" in quotes'),
         ("game:\n  modes:\n    a: {seats: 2}", 8, "game.modes.a.duration_seconds: this field is required"),
+        ('aws:\n  account_id: "12345"', 7, "aws.account_id: this field must be the twelve digits of an AWS account"),
         ("colour: red", 6, "colour: there is no such field; correct its name or remove it"),
     ],
 )
@@ -190,6 +191,32 @@ def test_the_error_of_unusable_yaml_names_file_and_line(workspace: Workspace, te
     assert f"{path}:{line}" in shown
     assert any(part in f"{shown} {caught.value.hint}" for part in words.split("|"))
     assert len(shown) < 600
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("concurrency: many", "concurrency: this field must be a whole number (found `many`)"),
+        ("concurrency: 1.5", "concurrency: this field must be a whole number (found `1.5`)"),
+        ("concurrency: 0", "concurrency: this field must be at least 1 (found `0`)"),
+        ("players_data: perhaps", "players_data: this field must be true or false (found `perhaps`)"),
+        ("drift: {ignore: module.api}", "drift.ignore: this field must be a list, e.g. [a, b] (found `module.api`)"),
+        ("game: fast", "game: this section must be a mapping (lines of `field: value`) (found `fast`)"),
+    ],
+)
+def test_an_error_says_in_words_what_the_field_must_be(workspace: Workspace, text: str, message: str) -> None:
+    path = write(workspace, GOOD + text + "\n")
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    assert caught.value.what == f"{path}:6: {message}"
+
+
+def test_an_invalid_entry_of_a_list_is_reported_once(workspace: Workspace) -> None:
+    path = write(workspace, GOOD.replace("[us-east-1a, us-east-1b, us-east-1c]", "[here]"))
+    with pytest.raises(ConfigError) as caught:
+        load_environment(workspace, "test")
+    zone = "this field must be the name of a zone, e.g. eu-west-1a (found `here`)"
+    assert caught.value.what == f"{path}:5: regions.us-east-1.zones.0: {zone}"
 
 
 @pytest.mark.parametrize(
