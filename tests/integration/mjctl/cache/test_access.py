@@ -53,7 +53,7 @@ async def test_stats_count_each_namespace(contract: Contract, cache: Distributed
     assert stats.memory_bytes > 0
 
 
-async def test_keys_are_listed_by_pattern_and_cut_at_the_limit(contract: Contract, cache: DistributedCache) -> None:
+async def test_keys_are_listed_by_pattern_up_to_the_limit(contract: Contract, cache: DistributedCache) -> None:
     every = await with_cache(contract, lambda opened: opened.list_keys("profile:*", limit=30, sizes=True))
     assert len(every.keys) == 30
     assert not every.truncated

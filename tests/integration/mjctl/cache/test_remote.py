@@ -186,7 +186,7 @@ async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
         await directory.deregister(server.id)
 
 
-async def test_the_functions_user_reaches_the_cache_and_no_running_match(
+async def test_the_functions_redis_user_can_access_the_cache_but_no_match(
     contract: Contract, settings: Settings, redis: Redis
 ) -> None:
     # The access string is read from the Terraform stack.

@@ -260,7 +260,7 @@ def _distribution_off(region: Production, repairs: ExitStack) -> None:
         (True, True, "ALARM", "warn"),
     ],
 )
-async def test_health_says_whether_dns_names_the_region(
+async def test_the_dns_check_reports_whether_dns_includes_the_region(
     region: Production,
     tmp_path: Path,
     repairs: ExitStack,

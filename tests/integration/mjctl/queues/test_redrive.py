@@ -153,7 +153,7 @@ def message(body: str, **attributes: dict[str, Any]) -> dict[str, Any]:
     return {"MessageId": body[:8], "Body": body, "MessageAttributes": attributes}
 
 
-def test_batches_keep_the_limits_of_count_and_of_bytes() -> None:
+def test_batches_stay_below_the_limits_of_count_and_bytes() -> None:
     small = [message("x") for _ in range(23)]
     assert [len(batch) for batch in batches(small)] == [10, 10, 3]
     assert [len(batch) for batch in batches([message("x" * 60_000) for _ in range(10)])] == [4, 4, 2]
@@ -162,13 +162,13 @@ def test_batches_keep_the_limits_of_count_and_of_bytes() -> None:
     assert list(batches([])) == []
 
 
-def test_attributes_and_characters_of_several_bytes_count() -> None:
+def test_the_size_of_a_message_includes_attributes_and_counts_bytes() -> None:
     assert message_bytes(message("é")) == 2
     assert message_bytes(message("x", k={"DataType": "Binary", "BinaryValue": b"1234"})) == 1 + 1 + 6 + 4
     assert message_bytes(message("\ud800")) == 3
 
 
-def test_the_command_asks_and_dry_run_does_not(mjctl: Any, contract: Contract, sqs: Any) -> None:
+def test_redrive_asks_for_approval_and_a_dry_run_does_not(mjctl: Any, contract: Contract, sqs: Any) -> None:
     bury(sqs, contract, ["m0", "m1"])
     refused = mjctl("queue", "redrive", "persistence", "--all-regions")
     assert refused.code == 12
@@ -181,7 +181,7 @@ def test_the_command_asks_and_dry_run_does_not(mjctl: Any, contract: Contract, s
     )
 
 
-async def test_the_command_ends_with_14_and_names_the_reason_of_a_refusal(
+async def test_redrive_ends_with_14_and_names_the_reason_of_a_rejection(
     mjctl: Any, contract: Contract, sqs: Any, intercept: Any
 ) -> None:
     bury(sqs, contract, ["m1", "m2"])

@@ -63,7 +63,7 @@ async def test_files_are_private_and_contain_no_plain_record(store: DirectorySto
         assert b"record" not in file.read_bytes()
 
 
-async def test_a_chunk_cannot_stand_in_for_another(store: DirectoryStore) -> None:
+async def test_a_chunk_cannot_replace_another_chunk(store: DirectoryStore) -> None:
     # The cipher detects the exchange of two chunks even if the manifest lists them in the new order.
     backup_id, part = await write(store, RECORDS)
     folder = Path(store.location) / backup_id
