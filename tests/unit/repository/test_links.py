@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tools.markdown_links import broken
 PROJECT = Workspace.discover(Path(__file__)).project_dir
 
 
+@cache
 def pages() -> list[str]:
     """Return the Markdown files under version control, and new files that are not ignored."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"]
