@@ -112,7 +112,7 @@ def explained_disk_errors(where: str) -> Iterator[None]:
         raise PermissionDeniedError(
             f"cannot write to the disk: {error.strerror}",
             where=f"{error.filename or where}",
-            hint="give this user the right to write there, or set MJCTL_HOME to a folder that it may write to",
+            hint="give this user the right to write to the folder, or set MJCTL_HOME to a writable folder",
         ) from None
     except OSError as error:
         raise MjctlError(

@@ -56,7 +56,7 @@ _FOLLOWS_ALARM = (False, False)
 _EXCLUDED = (True, True)
 
 # The alarm state as which an alarm without data counts, by the health check's InsufficientDataHealthStatus. With
-# `LastKnownStatus` it is unknown, because Route 53 uses the alarm's last state, which no API returns.
+# `LastKnownStatus` this state is unknown, because Route 53 uses the alarm's last state, which no API returns.
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html (InsufficientDataHealthStatus)
 _WITHOUT_DATA = {"Healthy": AlarmState.OK, "Unhealthy": AlarmState.ALARM}
 

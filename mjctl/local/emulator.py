@@ -28,9 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SAVE_SECONDS = 1.0
-# The event loop copies the state of all services except the tables. Copying may take this share of the loop's time.
+# The event loop copies the state of all services except the tables. Copying may take 5 % of the loop's time.
 _SAVE_SHARE = 0.05
-# A child process copies and saves the tables. The child process may use this share of a core.
+# A child process copies and saves the tables. The child process may use 25 % of a core.
 _CHILD_SHARE = 0.25
 _LARGE = "dynamodb"
 _LARGE_TARGET = b"DynamoDB_"

@@ -77,7 +77,8 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
             if leftover.name == SUPERVISOR:
                 leftover.process.kill()
             else:
-                # After SIGTERM, PostgreSQL waits until every client has left. After SIGINT it ends at once, cleanly.
+                # After SIGTERM, PostgreSQL waits until every client has left. After SIGINT, PostgreSQL ends at once,
+                # cleanly.
                 leftover.process.send_signal(signal.SIGINT if leftover.name == "postgres" else signal.SIGTERM)
                 # A process that SIGSTOP has stopped handles the signal only after SIGCONT.
                 leftover.process.send_signal(signal.SIGCONT)

@@ -165,7 +165,8 @@ def _log_since(log: Path, offset: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # The file is shorter than `offset` if it was rotated meanwhile. Then the file is read from its beginning.
+            # The file is shorter than `offset` if it was rotated meanwhile. In that case the rotated file is read from
+            # its beginning.
             file.seek(max(offset if offset <= size else 0, size - _SHOWN_LOG_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:

@@ -68,7 +68,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
 def is_free(port: int) -> bool:
     """Return whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-        # Servers set this option too. With it, closed connections of an earlier server do not block the port.
+        # Servers set SO_REUSEADDR too, so that closed connections of an earlier server do not block the port.
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind(("127.0.0.1", port))

@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from mjctl.local.credentials import REDIS_USER
 
-# Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
-# SSLRequest: the length (8) and a magic number. A running postmaster answers with a byte, also while it recovers.
+# The messages of PostgreSQL's protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html .
+# An SSLRequest is its length (8) and a magic number. A running postmaster answers with a byte, also while it recovers.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _PROTOCOL_3 = b"\x00\x03\x00\x00"
 _AUTHENTICATION, _ERROR = b"R", b"E"

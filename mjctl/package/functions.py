@@ -36,9 +36,9 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 # The archive does not contain caches, programs, types, tests, and pip's lists, which contain paths of this machine.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
-# The dependencies that only `gameserver serve` uses. The archive does not contain them.
+# The archive does not contain these dependencies, because only `gameserver serve` uses them.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
-# botocore contains descriptions of 400 services in 15 MB. The archive contains only those of the services that
+# botocore contains descriptions of 400 services in 15 MB. The archive contains only the descriptions of services that
 # gameserver/runtime/aws.py calls or that provide credentials.
 AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
@@ -209,7 +209,7 @@ def _write_zip(stream: IO[bytes], members: list[tuple[str, Path]]) -> None:
         for name, path in sorted(members):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            # 3 is Unix, on every system, so that the mode below is read as a Unix mode.
+            # The value 3 means Unix, so that the mode below is read as a Unix mode on every system.
             entry.create_system = 3
             # All users may read the file, because Lambda runs the functions as another user.
             entry.external_attr = 0o100644 << 16

@@ -52,7 +52,7 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
         app.app = AnswerOnce(app.app)
     from mjctl.local import emulator
 
-    # Below WARNING, this logger writes a line for every save, that is, each second.
+    # Below WARNING, the logger `persistence` writes a line for every save, that is, each second.
     logging.getLogger("persistence").setLevel(logging.WARNING)
     asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None))
 

@@ -14,7 +14,8 @@ _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*(?:\|\s?)?\s+File "(?P<file>[^"]+)", line \d+')
 # Frames of the interpreter and of installed packages do not show where the game's code failed.
 _FOREIGN = re.compile(r"<frozen |/lib/python\d|/site-packages/")
-# `ValueError: text`, `game.errors.Broken: text`, or the class alone. A line of a frame is indented further.
+# The exception of a traceback: `ValueError: text`, `game.errors.Broken: text`, or the class alone. A line of a frame is
+# indented further.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?::\s.*)?$")
 _STARTED = re.compile(r"(?P<name>[\w-]+) did not start: [^;]+")
 # An error of `python -m mjctl.local` ends with the path of the log, in parentheses.

@@ -23,7 +23,7 @@ _ACTIONS = {
     ("create", "forget"): "forget",
 }
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-# A JSON text that nests deeper is shown as a whole and not part by part.
+# A JSON text that nests deeper than 12 levels is compared as a whole and not part by part.
 _DEEPEST_JSON = 12
 
 

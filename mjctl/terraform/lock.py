@@ -20,7 +20,8 @@ from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.stack import Stack
 
-# A waiting run retries the lock after these times, and reports every 10 seconds that it still waits.
+# A waiting run retries a lock on this machine every 0.2 s, and a lock in the state bucket every 2 s. The waiting run
+# reports the holder every 10 s.
 _RETRY_SECONDS = 0.2
 _REMOTE_RETRY_SECONDS = 2.0
 _REPORT_SECONDS = 10.0

@@ -14,7 +14,7 @@ from mjctl.models.account import expanded
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _OWN_FILE = Path("~/.terraformrc")
-# Machine images keep a provider mirror in folders below these. Terraform itself does not search them.
+# Machine images keep a provider mirror below these folders, which Terraform itself does not search.
 _PREFIXES = ("/opt", "/usr/local/share", "/usr/share", "~/.terraform.d", "~/.local/share")
 
 

@@ -142,7 +142,8 @@ class RemoteLock:
         now = self.write(body, IfMatch=etag)
         if now is not None:
             return now
-        # S3's answer to a renewal can be lost. The client then repeats it, and S3 refuses because of the first write.
+        # S3's answer to a renewal can be lost. The client then repeats the renewal, and S3 refuses the repetition
+        # because of the first write.
         stored = self._read()
         return stored.etag if stored is not None and stored.content == body else None
 

@@ -28,7 +28,8 @@ from mjctl.terraform.stack import Stack
 
 # A message with the outputs of a whole plan is far larger than asyncio's default limit of 64 KiB.
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
-# Terraform does not receive these variables of the shell, because they would change the meaning of a command line.
+# Terraform does not receive variables of the shell with these prefixes, because they would change the meaning of a
+# command line.
 _DROPPED = (
     "TF_CLI_ARGS",
     "TF_VAR_",
@@ -39,7 +40,7 @@ _DROPPED = (
     "TF_STATE",
     "TF_REATTACH_PROVIDERS",
 )
-# These variables choose the source of the providers.
+# Variables with these prefixes choose the source of Terraform's providers.
 _OF_PROVIDERS = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_", "TF_REGISTRY_")
 
 OnEvent = Callable[[Event], None]
@@ -153,7 +154,8 @@ class Runner:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT_BYTES,
-            # Ctrl-C sends SIGINT to the whole foreground group. Terraform must receive it once, from this process.
+            # Ctrl-C sends SIGINT to the whole foreground group. Terraform must receive SIGINT only once, from this
+            # process.
             start_new_session=True,
             umask=0o077,
         )

@@ -94,7 +94,8 @@ def game(region: Region, tmp_path: Path) -> ProcessSpec:
         "http.server.ThreadingHTTPServer(('127.0.0.1', int(sys.argv[1])), Handler).serve_forever()\n"
     )
     address = f"http://127.0.0.1:{region.ports['other']}/healthz"
-    # If the watchdog has not seen an answer of the process yet, it waits for `start_seconds` before it kills it.
+    # If the watchdog has not seen an answer of the process yet, the watchdog waits for `start_seconds` before it kills
+    # the process.
     return region.spec(
         "other", kind="gameserver", arguments=(str(region.ports["other"]),), ready=address, live=address,
         environment={"PYTHONPATH": str(package.parent)}, start_seconds=10,

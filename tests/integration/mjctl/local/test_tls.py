@@ -115,7 +115,8 @@ def test_a_killed_redis_is_restarted_with_tls(secure: Region, ending: str) -> No
 
 def test_a_terminator_that_ends_is_replaced(secure: Region, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(programs.shutil, "which", lambda _: None)
-    # If the watchdog has not seen an answer of the process yet, it waits for `start_seconds` before it kills it.
+    # If the watchdog has not seen an answer of the process yet, the watchdog waits for `start_seconds` before it kills
+    # the process.
     spec = replace(encrypted(secure, "redis"), start_seconds=10)
     lifecycle.start(spec)
     secure.eventually(lambda: secure.client.process("redis").state == "RUNNING")

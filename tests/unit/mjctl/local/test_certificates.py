@@ -38,7 +38,7 @@ def handshake(layout: Layout, name: str, authority: Path) -> str:
     thread = threading.Thread(target=serve)
     thread.start()
     client = ssl.create_default_context(cafile=authority)
-    # Python sets this flag by default from 3.13 on.
+    # Python sets VERIFY_X509_STRICT by default from 3.13 on.
     client.verify_flags |= ssl.VERIFY_X509_STRICT
     try:
         with client.wrap_socket(ours, server_hostname=name) as connection:

@@ -176,7 +176,7 @@ def test_the_error_of_a_missing_project_names_the_variable(tmp_path: Path, monke
         ("game:\n  modes:\n    5: {seats: 2, duration_seconds: 2}", 8, "the key `5` is not text"),
         ("game:\n  modes:\n    ~: {seats: 2, duration_seconds: 2}", 8, "the key `~` is not text"),
         ("game:\n  modes:\n    2024-01-01: {seats: 2, duration_seconds: 2}", 8, "is not text"),
-        ("aws:\n  account_id: 123456789012", 7, 'write it in quotes: "123456789012"'),
+        ("aws:\n  account_id: 123456789012", 7, 'write the value in quotes: "123456789012"'),
         ("aws:\n  account_id: 012345670123", 7, '"012345670123" in quotes'),
         ("game:\n  modes:\n    a: {seats: 2}", 8, "game.modes.a.duration_seconds: this field is required"),
         ('aws:\n  account_id: "12345"', 7, "aws.account_id: this field must be the twelve digits of an AWS account"),
@@ -240,7 +240,7 @@ def test_the_quotes_of_the_hint_make_the_file_valid(workspace: Workspace) -> Non
     path = write(workspace, AWS.replace('"123456789012"', "123456789012"))
     with pytest.raises(ConfigError) as caught:
         load_environment(workspace, "test")
-    advised = caught.value.what.rpartition("write it in quotes: ")[2]
+    advised = caught.value.what.rpartition("write the value in quotes: ")[2]
     assert advised == '"123456789012"'
     path.write_text(path.read_text().replace("123456789012", advised))
     assert load_environment(workspace, "test").account.account_id == "123456789012"
