@@ -2,7 +2,8 @@
 
 Each region has a health check in Route 53, which follows the region's alarm `no-healthy-server`. Route 53 omits a
 region's records from its answers while the health check is unhealthy. The health check's flags `Disabled` and
-`Inverted` and the state of the alarm decide whether it is healthy. `_HEALTHY` has the result for each combination.
+`Inverted` and the state of the alarm decide whether the health check is healthy. `_HEALTHY` has the result for each
+combination.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class MatchInStores:
 
 @dataclass(frozen=True)
 class PlayerTotals:
-    """Holds a player's totals over all matches. PostgreSQL stores them in a separate table."""
+    """Holds a player's totals over all matches. PostgreSQL stores these totals in a separate table."""
 
     matches: int
     total_score: int

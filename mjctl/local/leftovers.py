@@ -63,7 +63,8 @@ def find(region_dir: Path) -> list[Leftover]:
 def end(region_dir: Path, name: str | None = None) -> list[str]:
     """Stop the region's processes and return their names. A process that does not end within 5 seconds is killed.
 
-    Use this function only if the supervisor has ended or does not answer. A running supervisor would restart them.
+    Use this function only if the supervisor has ended or does not answer. A running supervisor would restart the
+    stopped processes.
 
     Args:
         region_dir: The folder of the region.

@@ -105,7 +105,7 @@ def probe(
     *,
     redis_password: str | None = None,
 ) -> str | None:
-    """Probe the process at `address` as `probe_all` does. Return None if it is healthy, else the reason."""
+    """Probe the process at `address` as `probe_all` does. Return None if the process is healthy, else the reason."""
     return probe_all({address: address}, timeout_seconds, ca_file, redis_password=redis_password)[address]
 
 

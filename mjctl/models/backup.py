@@ -181,8 +181,8 @@ class BackupEntry:
         in_use: True if a running process writes the backup.
         problem: The reason why the backup is damaged or cannot be opened, or None.
         signed: The manifest, or None if there is none or it cannot be read.
-        opens: Whether the region's key opens the backup. `problem` says why it does not. None if the key was not tested
-            or KMS gave no answer.
+        opens: Whether the region's key opens the backup. `problem` says why the key does not open it. None if the key
+            was not tested or KMS gave no answer.
     """
 
     backup_id: str
@@ -262,7 +262,7 @@ class RestorePlan:
     Attributes:
         backup_id: The id of the backup.
         source: The region from which the backup comes, for people.
-        target: The region or scratch copy into which it is written, for people.
+        target: The region or scratch copy into which the backup is written, for people.
         steps: What the restore does with each part.
         notes: Lines that an operator should read before confirming.
     """

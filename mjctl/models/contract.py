@@ -176,7 +176,8 @@ class Fleet(_Part):
         supervisor_socket: The path of the supervisor's socket of a local region, else None.
         run_dir: The folder for the runtime files of a local region, else None.
         processes: The processes of a local region, else empty.
-        servers: The game servers of a local region. On ECS and EKS they change, so mjctl lists them by the API.
+        servers: The game servers of a local region. The servers on ECS and EKS change, so mjctl lists them by the
+            API of ECS or EKS.
         cluster: The name of the ECS cluster, else None.
         service: The name of the ECS service, else None.
         task_definition: The ARN of the ECS task definition, else None.

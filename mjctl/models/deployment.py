@@ -180,7 +180,10 @@ class UnitResult:
 
     @property
     def forget(self) -> int:
-        """Return the number of resources that exist and are no longer managed. Terraform's summary omits them."""
+        """Return the number of resources that exist and are no longer managed.
+
+        Terraform's summary omits such resources.
+        """
         return sum(change.action == "forget" for change in self.changes)
 
     @property

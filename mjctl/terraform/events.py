@@ -173,7 +173,7 @@ def _version(message: dict[str, Any]) -> None:
 
 
 def _planned_change(message: dict[str, Any]) -> Change:
-    """Read a planned change. The stream does not contain its attributes; mjctl.terraform.details adds them."""
+    """Read a planned change. The stream does not contain the changed attributes, which mjctl.terraform.details adds."""
     change, resource = message["change"], message["change"]["resource"]
     action = _ACTION_NAMES.get(change["action"], change["action"])
     return Change(resource["addr"], action, change.get("reason"), resource["resource_type"])

@@ -170,7 +170,7 @@ class Stack:
         """Create the private folders of the unit.
 
         Raises:
-            PermissionDeniedError: this user may not create them.
+            PermissionDeniedError: this user may not create the folders.
         """
         with explained_disk_errors(self.where):
             for folder in (self.folder, self.terraform_dir, self.log_file.parent):
