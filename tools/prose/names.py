@@ -60,11 +60,23 @@ def undocumented_names(sources: Mapping[str, str]) -> list[Name]:
 
 
 def vague_variables(text: str) -> Iterator[tuple[int, str]]:
-    """Yield line and name of each variable or parameter that is called by a word of `VAGUE_VARIABLES`."""
-    for node in ast.walk(ast.parse(text)):
+    """Yield line and name of each variable or parameter that is called by a word of `VAGUE_VARIABLES`.
+
+    Annotated fields of a class are left out, because they may be keys of a JSON document.
+    """
+    tree = ast.parse(text)
+    fields = {
+        child.target
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for child in node.body
+        if isinstance(child, ast.AnnAssign)
+    }
+    for node in ast.walk(tree):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) if name in VAGUE_VARIABLES:
-                yield node.lineno, name
+                if node not in fields:
+                    yield node.lineno, name
 
 
 class _Classes:

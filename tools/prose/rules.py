@@ -37,7 +37,8 @@ PATTERNS: tuple[tuple[str, str], ...] = (
         "name the thing instead of `what` or `who`",
     ),
     (
-        r"\b(an?|each|every|any|no|this|that|the|which|other|another|first|last|newest|oldest) one\b",
+        r"\b(an?|each|every|any|no|this|that|the|which|other|another|first|last|newest|oldest) one\b"
+        r"(?=[.,;:)]|$| (is|was|has|that|which|who|of|in|for|to|by|with|does|gets|ends|and|or|before|after|than)\b)",
         "name the thing instead of `one`",
     ),
     (
@@ -54,7 +55,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"\b(goes|go|went) on\b", "say `continues`"),
     (r"\ball (there|that) (is|are)\b", "name the things"),
     (r"\b(so|as) many\b(?! as)", "say the number: `the last COUNT lines`"),
-    (r"\bletters?\b(?! (or|and|from|in|[a-z]-)\b)", "say `message`"),
+    (r"(?<!dead-)(?<!case )\bletters?\b(?! (or|and|from|in|[a-z]-)\b)", "say `message`"),
     (r"\b(lies|lie) (in|beside|under|below)\b", "say `is in`"),
     (r"\bhelps? itself\b|\bminds?\b|\bquarrels?\b", "say it plainly"),
 )
