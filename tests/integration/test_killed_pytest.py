@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-# A service as the fixtures start it, one that left its parent, and a region's supervisor with a program.
+# A service that a fixture starts, a process that has left its parent, and a region's supervisor with a program.
 SUITE = """
 import subprocess, sys, time
 from mjctl.local import lifecycle
@@ -40,15 +40,15 @@ def until(condition: Callable[[], bool], what: str) -> None:
 
 def commands_below(folder: Path) -> list[str]:
     """Return the command lines of all processes that have a path below `folder` in their environment or arguments."""
-    found = []
+    commands = []
     for process in psutil.process_iter():
         try:
             command = " ".join(process.cmdline())
             if str(folder) in command + " ".join(process.environ().values()):
-                found.append(command)
+                commands.append(command)
         except psutil.Error:
             continue
-    return found
+    return commands
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")], ids=["alone", "with a worker"])

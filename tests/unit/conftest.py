@@ -1,6 +1,7 @@
-"""Properties are judged by what they find, never by how quickly: a machine may be busy with other work.
+"""Configures Hypothesis for every unit test.
 
-The examples are the same in every run, so that a failure is the change's own; `make fuzz` looks for new ones.
+A property has no time limit, because the machine may be busy. The examples are the same in every run, so that a failure
+comes from the change under test. `make fuzz` tries new examples.
 """
 
 from __future__ import annotations

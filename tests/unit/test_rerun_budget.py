@@ -1,4 +1,4 @@
-"""At most two tests are run once more in all runs that share a list: a third failure counts at once."""
+"""Checks the limit of reruns: all test runs that share a list repeat at most two failed tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-# Each part fails the first time that it is used.
+# Each part fails the first time that a test uses it.
 SUITE = """
 import pathlib, pytest
 

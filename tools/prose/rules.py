@@ -55,7 +55,7 @@ PATTERNS: tuple[tuple[str, str], ...] = (
     (r"\b(goes|go|went) on\b", "say `continues`"),
     (r"\ball (there|that) (is|are)\b", "name the things"),
     (r"\b(so|as) many\b(?! as)", "say the number: `the last COUNT lines`"),
-    (r"(?<!dead-)(?<!case )\bletters?\b(?! (or|and|from|in|[a-z]-)\b)", "say `message`"),
+    (r"(?<!dead-)(?<!dead )(?<!case )(?<!with a )\bletters?\b(?! (or|and|from|in|[a-z]-)\b)", "say `message`"),
     (r"\b(lies|lie) (in|beside|under|below)\b", "say `is in`"),
     (r"\bhelps? itself\b|\bminds?\b|\bquarrels?\b", "say it plainly"),
 )

@@ -24,7 +24,7 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def contract(settings: Settings, aws: EmulatedAws) -> Contract:
-    """What a stack of these services would publish, without game servers, API and worker."""
+    """Return the contract that a stack of these services would publish, without game servers, API and worker."""
     return contract_over(settings, aws.secret)
 
 
@@ -52,7 +52,7 @@ class CommandLine:
         return Ran(int(code), captured.out, captured.err)
 
     def add(self, region: str, contract: Contract) -> None:
-        """One more deployed region."""
+        """Deploy `contract` as the region `region`, beside the other regions."""
         self.contracts = {**self.contracts, region: contract.model_copy(update={"region": region})}
 
 
@@ -68,5 +68,5 @@ def mjctl(
 
 @pytest.fixture
 def without_cache(contract: Contract) -> Contract:
-    """The same region, but nothing listens where its Redis should be."""
+    """Return the contract of the region with a Redis address at which no process listens."""
     return contract.model_copy(update={"cache": contract.cache.model_copy(update={"url": "redis://127.0.0.1:1/0"})})

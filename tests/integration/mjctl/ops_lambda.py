@@ -29,11 +29,11 @@ def ops_lambda(
     """Create the function with only the variables that the stack gives it, and delete it at the end.
 
     Args:
-        settings: What the function's variables are made of.
-        client: A Lambda client of the emulated AWS; by default, of the session's.
-        code: Another handler.
-        timeout_seconds: After so long the function is ended.
-        overrides: Other values of VARIABLES.
+        settings: Source of the function's environment variables.
+        client: A Lambda client of an emulated AWS. The default is the emulated AWS of the session.
+        code: Source of a handler that replaces `gameserver.functions.lambda_handlers.ops`.
+        timeout_seconds: Time after which the emulator ends the function.
+        overrides: Values that replace those of VARIABLES.
 
     Yields:
         The function's ARN.
@@ -59,7 +59,11 @@ def ops_lambda(
 
 
 def packed(files: Mapping[str, str]) -> bytes:
-    """A package of these files, by path in it."""
+    """Return a ZIP archive of the files.
+
+    Args:
+        files: path in the archive -> text.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, text in files.items():

@@ -21,7 +21,7 @@ NAME = "arena-it"
 
 @dataclass
 class Production:
-    """`client(service)` looks at, and changes, what the contract names."""
+    """Holds the resources of one region on an emulated AWS, and the contract that names them."""
 
     emulators: Emulators
     contract: Contract
@@ -38,12 +38,15 @@ class Production:
         return str(self.contract.fleet.service)
 
     def task_definition(self) -> str:
-        """Register one more revision of the game's task."""
+        """Register a new revision of the task definition of the game. Returns: its ARN."""
         return register_task(self.client("ecs"))
 
 
 def build(emulators: Emulators, region: str = REGION) -> Production:
-    """Everything but the ops function. Before another region, REGION itself, which holds what exists once."""
+    """Create all resources of a region except the ops function.
+
+    Build REGION before another region, because REGION contains the resources that exist once.
+    """
 
     def client(service: str, region: str = region) -> Any:
         return emulators.client(service, region)
@@ -146,7 +149,7 @@ def build(emulators: Emulators, region: str = REGION) -> Production:
 
 
 def service_endpoints(variables: Mapping[str, str]) -> dict[str, str]:
-    """AWS_ENDPOINT_URL_CLOUDWATCH -> cloudwatch, as the stack publishes it."""
+    """Return the endpoints by service, as the stack publishes them: `cloudwatch` for AWS_ENDPOINT_URL_CLOUDWATCH."""
     prefix = "AWS_ENDPOINT_URL_"
     return {name.removeprefix(prefix).lower(): url for name, url in variables.items() if name.startswith(prefix)}
 
@@ -317,26 +320,28 @@ def create_database_instance(rds: Any, cluster: str, number: int, zone: str) -> 
 
 
 def _table(client: Callable[..., Any], is_primary: bool) -> dict[str, str]:
-    name, here, there = f"{NAME}-matches", client("dynamodb"), client("dynamodb", OTHER_REGION)
+    name, dynamodb, replica = f"{NAME}-matches", client("dynamodb"), client("dynamodb", OTHER_REGION)
     if not is_primary:
-        here.update_continuous_backups(
+        dynamodb.update_continuous_backups(
             TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
         )
-        return {"name": name, "arn": here.describe_table(TableName=name)["Table"]["TableArn"]}
-    here.create_table(
+        return {"name": name, "arn": dynamodb.describe_table(TableName=name)["Table"]["TableArn"]}
+    dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "match_id", "AttributeType": "S"}],
         KeySchema=[{"AttributeName": "match_id", "KeyType": "HASH"}],
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
     )
-    here.update_time_to_live(TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"})
-    here.update_continuous_backups(
+    dynamodb.update_time_to_live(
+        TableName=name, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"}
+    )
+    dynamodb.update_continuous_backups(
         TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
     )
-    here.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": OTHER_REGION}}])
-    there.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
-    return {"name": name, "arn": here.describe_table(TableName=name)["Table"]["TableArn"]}
+    dynamodb.update_table(TableName=name, ReplicaUpdates=[{"Create": {"RegionName": OTHER_REGION}}])
+    replica.get_waiter("table_exists").wait(TableName=name, WaiterConfig={"Delay": 1})
+    return {"name": name, "arn": dynamodb.describe_table(TableName=name)["Table"]["TableArn"]}
 
 
 def _key(kms: Any) -> str:
@@ -430,9 +435,9 @@ def named_by_dns(emulators: Emulators) -> set[str]:
         config = check["HealthCheckConfig"]
         alarm = config["AlarmIdentifier"]
         cloudwatch = emulators.client("cloudwatch", alarm["Region"])
-        (found,) = cloudwatch.describe_alarms(AlarmNames=[alarm["Name"]])["MetricAlarms"]
+        (named,) = cloudwatch.describe_alarms(AlarmNames=[alarm["Name"]])["MetricAlarms"]
         # A disabled check counts as healthy; an alarm without data keeps the status before it, here: healthy.
-        status = bool(config.get("Disabled")) or found["StateValue"] != "ALARM"
+        status = bool(config.get("Disabled")) or named["StateValue"] != "ALARM"
         regions.add(alarm["Region"])
         if status is not bool(config.get("Inverted")):
             healthy.add(alarm["Region"])
