@@ -6,8 +6,10 @@ The fixture `operator` repairs the region before each test, so that no test depe
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -143,10 +145,19 @@ class SharedRegion:
             running = {process.name for process in self.supervisor.processes() if process.running}
         except MjctlError:
             return False
-        return running >= self.processes and not self._drained()
+        return running >= self.processes and not self._drained() and all(map(_listens, self._ports()))
+
+    def _ports(self) -> list[int]:
+        ports = json.loads((self.operator.home / "local" / REGION / "ports.json").read_text())
+        return list(ports.values())
 
     def _drained(self) -> list[str]:
         return sorted(drains.marks(self.operator.home / "local" / REGION / "run"))
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")

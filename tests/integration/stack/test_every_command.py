@@ -190,7 +190,7 @@ def test_nothing_is_deployed(name: str, home: Path, capsys: pytest.CaptureFixtur
     assert code == ON_NOTHING.get(name, ExitCode.NOT_FOUND), captured.err
     if code == ExitCode.NOT_FOUND:
         assert_one_screen(captured.err)
-        assert "deployed" in captured.err
+        assert "deploy" in captured.err
     assert not list(home.rglob("*.tfplan"))
 
 

