@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mjctl.models.workspace import Workspace
+from tests.unit.repository.test_advice import fault as advice_fault
 from tests.unit.repository.test_links import pages
 from tests.unit.repository.test_workflows import parse
 
@@ -106,3 +107,16 @@ def test_a_page_is_executed_or_has_a_reason(page: str) -> None:
 @pytest.mark.parametrize("command", ["make upp", "python -m nonsense", "pip install '.[nothing]'", "frobnicate"])
 def test_a_wrong_command_is_reported(command: str) -> None:
     assert fault(shlex.split(command))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_the_commands_in_the_text_of_a_page_exist(page: str) -> None:
+    text = re.sub(r"^```.*?^```$", "", (PROJECT / page).read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    commands_in_text = {" ".join(command.split()) for command in re.findall(r"`(mjctl [a-z][^`]*)`", text)}
+    # `mjctl backup create | list` names several commands, and `mjctl.health/2` is a schema.
+    wrong = {
+        command: reason
+        for command in commands_in_text
+        if "|" not in command and (reason := advice_fault(command, complete=False))
+    }
+    assert wrong == {}
