@@ -22,9 +22,9 @@ EXTRAS := local$(addprefix $(comma),$(ENGINE))
 
 .PHONY: help
 help: ## list the targets; `make` alone does the same and changes nothing
-	@awk -F ':.*## ' '/^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^# Section: / {printf "\n%s\n", substr($$0, 12)} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-##@ A region on this machine
+# Section: A region on this machine
 
 .PHONY: up
 up: $(VENV)/.installed ## install into .venv, deploy a local region, play a match on it; 2 minutes at first
@@ -38,7 +38,7 @@ up: $(VENV)/.installed ## install into .venv, deploy a local region, play a matc
 down: $(VENV)/.installed ## remove every local region
 	$(BIN)/mjctl destroy --all-regions --auto-approve
 
-##@ Checks and tests
+# Section: Checks and tests
 
 .PHONY: fmt
 fmt: $(VENV)/.tests-installed ## format the code and repair what ruff can repair
@@ -93,7 +93,7 @@ fuzz: $(VENV)/.tests-installed ## fuzz the decoders of the protocol; 10 minutes
 	$(PIP) --quiet 'atheris>=3,<4'
 	$(BIN)/python bench/fuzz.py
 
-##@ Documentation and generated files
+# Section: Documentation and generated files
 
 .PHONY: docs
 docs: $(VENV)/.docs-installed ## build the documentation site into .site/html; a warning is an error
@@ -119,7 +119,7 @@ requirements: $(VENV)/.tests-installed ## pin the game server's dependencies wit
 	  && mv $(VENV)/$$name.txt gameserver/$$name.txt || exit 1; \
 	done
 
-##@ Measurements; the last line of each is one JSON object
+# Section: Measurements, each with a JSON object as its last line
 
 .PHONY: bench-backup
 bench-backup: $(VENV)/.tests-installed ## measure backup and restore
@@ -153,7 +153,7 @@ bench-health: $(VENV)/.tests-installed ## measure the health checks
 bench-sandbox: $(VENV)/.tests-installed ## measure a deploy to the emulated AWS
 	$(BIN)/python bench/sandbox.py
 
-##@ Clean up
+# Section: Clean up
 
 .PHONY: clean
 clean: down ## remove every local region, the virtual environments and the built site

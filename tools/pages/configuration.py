@@ -11,7 +11,7 @@ from mjctl.models.environment import Environment
 from tools.pages.markdown import anchor, head, plain, table
 
 _INTRODUCTION = """
-An environment is a file `configs/<name>.yaml`. This page lists every key that the file can have.
+An environment is a file `configs/<name>.yaml`. This page lists every key of such a file.
 `mjctl config validate` checks a file, `mjctl config show` prints it with its defaults, and `mjctl config schema` prints
 the JSON Schema from which this page is made. An unknown key is an error. A key below `aws` that has no default here
 takes the default of the Terraform variable of the same name.

@@ -19,11 +19,11 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
         (
             "Find the traceback in the file that the error names (`mjctl-crash-....log` in the temporary folder).",
             "Run `mjctl status` and `mjctl history` to see which regions the command has changed.",
-            "Report the traceback as a bug. It holds no secret, but read it before you publish it.",
+            "Report the traceback as a bug. A traceback holds no secret, but read the file before you publish it.",
         ),
     ),
     ExitCode.CHANGES_PENDING: (
-        "`mjctl plan` or `mjctl drift` found a difference. This code is no failure.",
+        "`mjctl plan` or `mjctl drift` found a difference. Exit code 2 is no failure.",
         (
             "Read the changes that the command printed. `--brief` shows their names only.",
             "After `plan`: apply them with `mjctl deploy`, or pass `--allow-changes` if a pipeline must end with 0.",
@@ -51,7 +51,7 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
         (
             "Read the first error of Terraform: the others often follow from it. `--log-file` keeps all of them.",
             "On the target `local`, read the logs in `.mjctl/ENVIRONMENT/REGION/logs/`. The error names the file.",
-            "Repeat `mjctl deploy`. It continues from the state that Terraform has saved.",
+            "Repeat `mjctl deploy`. The deploy continues from the state that Terraform has saved.",
         ),
     ),
     ExitCode.LOCKED: (
@@ -59,8 +59,8 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
         (
             "Wait, or repeat the command with `--lock-timeout SECONDS`.",
             "If that run was killed on another machine, its lock expires after two minutes.",
-            "`mjctl unlock --region REGION` removes the lock that Terraform has left in a state. It refuses while a "
-            "run still works on the region.",
+            "`mjctl unlock --region REGION` removes the lock that Terraform has left in a state. `unlock` refuses "
+            "while a run still works on the region.",
         ),
     ),
     ExitCode.CONFIG: (
@@ -74,8 +74,8 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
     ExitCode.DEPENDENCY: (
         "A program or a package is missing: Terraform, PostgreSQL, Docker, or an extra of the installation.",
         (
-            "Run `mjctl doctor`. It checks the machine and names what to install.",
-            "[A local region](local.md#what-some-machines-need) lists the machines that need more.",
+            "Run `mjctl doctor`. `doctor` checks the machine and names the missing programs.",
+            "The page [A local region](local.md#what-some-machines-need) lists machines that need more programs.",
         ),
     ),
     ExitCode.UNREACHABLE: (
@@ -134,7 +134,7 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
     ),
     ExitCode.INTERRUPTED: (
         "Ctrl-C or SIGTERM stopped the command. Terraform has finished the resource in progress and saved its state.",
-        ("Repeat the command. It continues from the saved state.",),
+        ("Repeat the command. The command continues from the saved state.",),
     ),
 }
 
