@@ -83,7 +83,7 @@ test-browser: $(VENV)/.tests-installed ## run the web client in Chromium; 2 minu
 test-infra: $(VENV)/.tests-installed $(VENV)-checkov/.installed ## apply the production stacks to an emulated AWS; 25 minutes
 	CHECKOV=$(VENV)-checkov/bin/checkov $(PYTEST) -m infra
 
-# It breaks one line of the product at a time. A test must fail for each line.
+# `make mutants` breaks one line of the product at a time. At least one test must fail for each broken line.
 .PHONY: mutants
 mutants: $(VENV)/.tests-installed ## check that the tests notice broken lines; 30 minutes
 	$(BIN)/python -m tools.mutants.run
