@@ -173,7 +173,7 @@ def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 
 @pytest.fixture
 def registry(emulators: Emulators, request: pytest.FixtureRequest) -> Registry:
-    name = f"arena-test/{request.node.name.replace('_', '-')[:40]}"
+    name = f"arena-test/{request.node.name.replace('_', '-')[:40].rstrip('-')}"
     created = emulators.client("ecr", REGION).create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
     variables = tuple({**keys, **emulators.endpoints()}.items())
