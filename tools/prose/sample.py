@@ -25,14 +25,14 @@ def draw(seed: int, count: int) -> list[tuple[str, str, str]]:
     """Draw `count` sentences of each group.
 
     Returns:
-        (group, place, sentence) for each. A place is `file:line`.
+        (group, place, sentence) for each. A place is `file:line`, and for a docstring the documented object.
     """
     drawn: list[tuple[str, str, str]] = []
     passages = list(all_passages())
     chance = random.Random(seed)
     for group, kinds in _GROUPS.items():
         sentences = [
-            (group, f"{passage.file}:{passage.line}", sentence)
+            (group, f"{passage.file}:{passage.line}" + (f" ({passage.name})" if passage.name else ""), sentence)
             for passage in passages
             if passage.kind in kinds
             for sentence in sentences_of(passage.text)
