@@ -12,7 +12,7 @@ names the modules in the order of a deploy, which is also a good order to read t
    region on this machine.
 4. `releases` keeps the code that a plan uses. `store` copies the working tree into a folder that is named by its
    digest, so that running processes never depend on the checkout. `saved_plans` keeps plans between `plan --out` and
-   `deploy --plans`.
+   `deploy --plans`. `web_client` publishes the web client to the bucket of the edge.
 5. `executor` plans every unit with Terraform, and later applies the plans. A unit that fails does not stop the other
    units. `faults` turns an unexpected exception into the result of one unit.
 6. `planner.policy` refuses plans that would delete or replace a data store. Then the session asks its caller for

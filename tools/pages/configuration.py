@@ -16,6 +16,9 @@ An environment is a file `configs/<name>.yaml`. This page lists every key of suc
 the JSON Schema from which this page is made. An unknown key is an error. A key below `aws` that has no default here
 takes the default of the Terraform variable of the same name.
 
+To change a setting, edit the file, check it with `mjctl config validate`, see the changes with
+`mjctl plan --all-regions`, and apply them with `mjctl deploy --all-regions`.
+
 The smallest file:
 
 ```yaml
