@@ -54,7 +54,7 @@ async def test_a_plan_of_another_region_is_refused(project: Any, folder: PlanFol
         await project.deployment.load_saved([wanted(project, "eu-west-1")], folder)
     for path in list(folder.path.iterdir()):
         path.rename(path.with_name(path.name.replace(REGION, "eu-west-1")))
-    with pytest.raises(ConflictError, match="does not fit"):
+    with pytest.raises(ConflictError, match="cannot be applied"):
         await project.deployment.load_saved([wanted(project, "eu-west-1")], folder)
     assert not project.planner.stack("eu-west-1").exists()
 
@@ -75,7 +75,7 @@ async def test_a_seal_that_names_another_unit_account_or_revision_is_refused(
     planned = await project.plan([REGION], folder=folder)
     seal = planned[0].plan.saved.seal_path
     seal.write_text(json.dumps(json.loads(seal.read_text()) | {field: value}))
-    with pytest.raises(ConflictError, match="does not fit"):
+    with pytest.raises(ConflictError, match="cannot be applied"):
         await project.deployment.load_saved([wanted(project)], folder)
 
 
@@ -104,7 +104,7 @@ async def test_a_plan_is_refused_if_its_state_code_configuration_or_files_have_c
         path = folder.path / f"test.{REGION}.local.tfvars.json"
         path.write_text(path.read_text().replace('"servers_per_zone": 1', '"servers_per_zone": 2'))
     serial = stack.position().serial
-    with pytest.raises(ConflictError, match="does not fit"):
+    with pytest.raises(ConflictError, match="cannot be applied"):
         await project.deployment.load_saved([wanted(project)], folder)
     assert stack.position().serial == serial
     assert project.word(REGION) == "one"
