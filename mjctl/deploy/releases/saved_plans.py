@@ -85,7 +85,7 @@ class PlanFolder:
         # If `revision` differs, the code differs. The seal, which is verified below, has a message for that case.
         if differing and "revision" not in differing:
             raise ConflictError(
-                f"the saved plan does not fit any more: these variables have other values now: {', '.join(differing)}",
+                f"the saved plan cannot be applied: these variables have other values now: {', '.join(differing)}",
                 where=f"{stack.where}, {saved.path}",
                 hint=_AGAIN,
             )

@@ -144,7 +144,7 @@ def test_plans_are_made_in_one_run_and_applied_in_another(checkout: Checkout, tm
         shutil.copy(path, swapped / path.name.replace(FIRST, OTHER))
     ran = checkout.run("deploy", "--region", OTHER, "--plans", str(swapped), "--auto-approve", "--output", "json")
     assert ran.code == ExitCode.CONFLICT
-    assert "does not fit" in json.loads(ran.stdout)["error"]["what"]
+    assert "cannot be applied" in json.loads(ran.stdout)["error"]["what"]
 
     unconfirmed = checkout.run("deploy", *BOTH, "--plans", str(plans))
     assert unconfirmed.code == ExitCode.REFUSED
