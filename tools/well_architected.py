@@ -534,6 +534,7 @@ _ALARMED = {
     ("AWS/Lambda", "Errors"),
     ("AWS/Lambda", "Throttles"),
     ("AWS/RDS", "AuroraReplicaLagMaximum"),
+    ("AWS/SQS", "ApproximateAgeOfOldestMessage"),
     ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
 }
 

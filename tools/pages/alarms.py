@@ -34,7 +34,7 @@ _DEFAULTS = {"statistic": "Average", "threshold": "0", "period": "60", "evaluati
 _EDGE_NAMES = {"metric_name": "metric", "evaluation_periods": "evaluations", "comparison_operator": "comparison"}
 _ABOVE, _BELOW = "GreaterThanThreshold", "LessThanThreshold"
 # The word that stands for a value, by the first word of the alarm's name.
-_PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "table": "TABLE"}
+_PLACEHOLDERS = {"cache": "NODE", "function": "NAME", "dead": "QUEUE", "queue": "QUEUE", "table": "TABLE"}
 
 
 @dataclass(frozen=True)

@@ -37,15 +37,21 @@ locals {
     "function-${name}-throttles" = { namespace = "AWS/Lambda", metric = "Throttles", dimensions = { FunctionName = function }, statistic = "Sum" }
   }]...)
 
-  queue_alarms = { for name, queue in var.dead_letter_queues : "dead-letters-${name}" => {
+  dead_letter_alarms = { for name, queue in var.dead_letter_queues : "dead-letters-${name}" => {
     namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", dimensions = { QueueName = queue }, statistic = "Maximum", evaluations = 1
+  } }
+
+  # The health check `queue/<key>` of mjctl fails at the same age. SQS reports no age for an empty queue.
+  # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+  queue_alarms = { for key, queue in var.queues : "queue-${key}-age" => {
+    namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", dimensions = { QueueName = queue }, statistic = "Maximum", threshold = 300
   } }
 
   table_alarms = { for key, table in var.tables : "table-${key}-throttles" => {
     namespace = "AWS/DynamoDB", metric = "ThrottledRequests", dimensions = { TableName = table }, statistic = "Sum"
   } }
 
-  alarms = merge(local.fixed_alarms, local.secondary_alarms, local.cache_alarms, local.function_alarms, local.queue_alarms, local.table_alarms)
+  alarms = merge(local.fixed_alarms, local.secondary_alarms, local.cache_alarms, local.function_alarms, local.dead_letter_alarms, local.queue_alarms, local.table_alarms)
 }
 
 resource "aws_sns_topic" "alarms" {

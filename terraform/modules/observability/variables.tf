@@ -63,6 +63,11 @@ variable "notify_emails" {
   default     = []
 }
 
+variable "queues" {
+  description = "Names of the queues by their key in data-plane.yaml. An alarm monitors the age of the oldest message of each queue."
+  type        = map(string)
+}
+
 variable "region" {
   description = "Region of the provider."
   type        = string

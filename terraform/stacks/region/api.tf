@@ -136,6 +136,7 @@ module "observability" {
   kms_key_arn   = module.keys.arns["storage"]
   name          = local.name
   notify_emails = var.notify_emails
+  queues        = { for key in keys(local.data_plane.queues) : key => "${local.name}-${key}" }
   region        = var.region
   tables        = { for key, table in local.tables : key => table.name }
   web_acl_name  = module.firewall.name

@@ -15,6 +15,7 @@ variables {
   functions          = { auth = "arena-prod-auth" }
   kms_key_arn        = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
   name               = "arena-prod"
+  queues             = { persistence = "arena-prod-persistence" }
   region             = "eu-west-1"
   tables             = { matches = "arena-prod-matches" }
   web_acl_name       = "arena-prod-regional"
@@ -44,6 +45,25 @@ run "monitors_the_lag_of_a_secondary_database" {
   assert {
     condition     = aws_cloudwatch_metric_alarm.alarm["backup-too-old"].treat_missing_data == "breaching"
     error_message = "Missing data about backups must trigger the alarm."
+  }
+}
+
+run "monitors_the_age_of_the_oldest_message_of_every_queue" {
+  command = plan
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].metric_name == "ApproximateAgeOfOldestMessage" && aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].dimensions == tomap({ QueueName = "arena-prod-persistence" })
+    error_message = "The alarm must monitor the queue itself, not its dead-letter queue."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].threshold == 300 && aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].statistic == "Maximum"
+    error_message = "The alarm must be on when a message is older than 300 seconds, the age at which the health check `queue/persistence` fails."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.alarm["queue-persistence-age"].treat_missing_data == "notBreaching"
+    error_message = "An empty queue reports no age, and must not trigger the alarm."
   }
 }
 
