@@ -46,11 +46,12 @@ fmt: $(VENV)/.tests-installed ## format the code and repair what ruff can repair
 	$(BIN)/ruff check --fix .
 
 .PHONY: lint
-lint: $(VENV)/.tests-installed ## check style, types and the direction of imports; 1 minute
+lint: $(VENV)/.tests-installed ## check style, types, the direction of imports and the prose; 1 minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tools.prose
 
 .PHONY: prose
 prose: $(VENV)/.tests-installed ## report sentences that break a rule of docs/writing.md
