@@ -1,8 +1,8 @@
 """Creates the state bucket with Terraform, and then moves the state of the stack `bootstrap` into that bucket.
 
-On the first run the bucket does not exist, so the state of `bootstrap` starts on this machine. Later runs, from any
-machine, read that state from the bucket. If a run is interrupted, the next run imports the resources that exist
-already and finishes the work.
+On the first run the bucket does not exist, so the state of `bootstrap` starts on this machine. Later runs of
+`bootstrap`, from any machine, read the state from the bucket. If a run of `bootstrap` is interrupted, the next run
+imports the resources that exist already and creates the missing resources.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Bootstrap:
     Attributes:
         account: The AWS account that owns the bucket.
         desired: The stack `bootstrap` and its Terraform variables.
-        bucket_exists: The bucket existed before this run.
+        bucket_exists: True if the state bucket existed before this run of `bootstrap`.
     """
 
     account: Account
@@ -105,7 +105,8 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
         _lay_out(workspace, code)
         if moved:
             (stack.source_dir / _OVERRIDE).write_text(_IN_THE_BUCKET, encoding="utf-8")
-            # A run that was killed just after the move of the state may have left a copy of the state on this machine.
+            # A run of `bootstrap` that was killed just after the move of the state may have left a copy of the state on
+            # this machine.
             _remove_local_state(stack)
         else:
             (stack.source_dir / _IMPORTS).write_text(_imports(environment.project, account), encoding="utf-8")
@@ -120,7 +121,7 @@ def prepare(workspace: Workspace, environment: Environment) -> Bootstrap:
 
 
 async def import_existing(runner: Runner, wanted: Bootstrap) -> None:
-    """Untaint the resources that an interrupted run has created, so that the plan corrects and does not replace them.
+    """Untaint the resources that an interrupted run of `bootstrap` has created, so that the plan does not replace them.
 
     Raises:
         TerraformError: Terraform has failed.
@@ -135,7 +136,7 @@ async def import_existing(runner: Runner, wanted: Bootstrap) -> None:
 
 
 def _tainted(state_file: Path) -> list[str]:
-    """Return the addresses of the resources whose creation was started and not finished."""
+    """Return the addresses of the tainted resources in a state file, whose creation was started and not finished."""
     try:
         resources = json.loads(state_file.read_bytes())["resources"]
     except (FileNotFoundError, ValueError, KeyError):
@@ -154,7 +155,8 @@ async def move_state(runner: Runner, bootstrap: Bootstrap) -> None:
     """Move the state of `bootstrap` from this machine into the new bucket.
 
     Raises:
-        TerraformError, Interrupted: The state is still on this machine. The next run moves the state.
+        TerraformError, Interrupted: The state of `bootstrap` is still on this machine. The next run of `bootstrap`
+            moves it.
     """
     unmoved = bootstrap.desired.stack
     if not isinstance(unmoved, _Unmoved):
@@ -172,9 +174,9 @@ def _remove_local_state(stack: Stack) -> None:
 
 
 def _lay_out(workspace: Workspace, code: Path) -> None:
-    """Copy the stack and its modules to `code`.
+    """Copy the stack `bootstrap` and its modules to `code`.
 
-    The copy is needed because Terraform reads the place of the state from the code, and that place changes.
+    The copy is needed because Terraform reads the place of a state from the code, and the state of `bootstrap` moves.
     """
     shutil.rmtree(code, ignore_errors=True)
     source = workspace.project_dir / "terraform"
@@ -184,10 +186,10 @@ def _lay_out(workspace: Workspace, code: Path) -> None:
 
 
 def _imports(project: str, account: Account) -> str:
-    """Return Terraform import blocks for the key, its alias and the bucket, as far as they exist already.
+    """Return Terraform import blocks for the KMS key of the states, its alias and the state bucket, if they exist.
 
-    A block does nothing if the state already has its resource. The bucket's settings need no block, because AWS
-    accepts a request that sets them again.
+    An import block does nothing if the state already has the resource. The settings of the bucket need no import block,
+    because AWS accepts a request that sets them again.
     """
     blocks = {}
     alias = f"alias/{project}-terraform-state"

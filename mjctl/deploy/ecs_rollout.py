@@ -1,7 +1,7 @@
 """Detects a rollout that ECS has rolled back.
 
-The circuit breaker of ECS returns a service to its old task definition. The service is then steady, so that Terraform
-reports success.
+If the tasks of a new task definition fail, the circuit breaker of ECS returns the service to the old task definition.
+After such a rollback the service is steady, so that Terraform reports success.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from mjctl.terraform.stack import Stack
 def verify_ecs_rollout(stack: Stack) -> None:
     """Check that the region's ECS service runs the task definition in the stack's output `rollout`.
 
-    A stack without that output is not checked.
+    A stack without the output `rollout` is not checked.
 
     Raises:
-        VerificationError: The service runs another task definition than Terraform applied.
+        VerificationError: The ECS service does not run the task definition that Terraform applied.
         UnreachableError, PermissionDeniedError: ECS does not answer or refuses the request.
     """
     wanted = stack.outputs().get("rollout") if stack.remote is not None else None

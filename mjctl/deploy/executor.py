@@ -1,7 +1,7 @@
 """Plans, applies and destroys units.
 
 `terraform init` runs for one unit after another, because two installations of modules and plugins at the same time are
-not safe. Then several units are planned or applied at the same time, because each unit has its own state.
+not safe. Several units can be planned or applied at the same time, because each unit has its own state.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class NoReporter:
         """Ignore that `unit` enters a phase."""
 
     def event(self, unit: str, event: Event) -> None:
-        """Ignore an event of Terraform."""
+        """Ignore an event of Terraform for `unit`."""
 
     def note(self, unit: str, text: str) -> None:
         """Ignore a note on `unit` for the operator."""
@@ -69,9 +69,9 @@ class PlannedUnit:
     """Holds a unit with its plan.
 
     Attributes:
-        desired: The code and the variables that the unit shall have.
+        desired: The Terraform code and the variables that the unit shall have.
         plan: The plan, or None if Terraform could not plan the unit.
-        result: The result to report if the plan is not applied.
+        result: The result of the unit that is reported if the plan is not applied.
     """
 
     desired: DesiredState
@@ -101,13 +101,13 @@ def locked(
     """Lock the units of all `stacks`, or none of them.
 
     Args:
-        purpose: The command that needs the locks. Other runs that wait for a lock show the command.
-        message: The operator's reason for the run. Other runs that wait for a lock show the reason too.
+        purpose: The command that needs the locks, which other runs show while they wait for a lock.
+        message: The operator's reason for the run, which other runs show while they wait for a lock.
         wait_seconds: The time to wait for a unit that another run has locked.
-        on_wait: Receives the holder of a lock that this run waits for.
+        on_wait: Receives a line about the run that holds a lock, when this run starts to wait for the lock.
 
     Raises:
-        LockedError: Another run works on a unit. No unit was changed.
+        LockedError: Another run has locked one of the units. No unit was changed.
     """
     with ExitStack() as held:
         for stack in stacks:
@@ -123,11 +123,11 @@ def discard(planned: Sequence[PlannedUnit]) -> None:
 
 
 class Deployment:
-    """Plans, applies and destroys units of one environment. The caller holds the locks of the units.
+    """Plans, applies and destroys units of one environment. The caller must hold the locks of the units.
 
     Attributes:
         store: The releases of the environment.
-        runner: Runs Terraform processes until the deployment is cancelled.
+        runner: Runs Terraform processes until the operator stops the deployment.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Deployment:
             runner: Runs Terraform processes.
             reporter: Receives the progress of each unit.
             concurrency: The number of units that are planned or applied at the same time.
-            allow_data_loss: Apply plans that violate the data-loss policy.
+            allow_data_loss: True to apply plans that violate the data-loss policy.
         """
         self.store = store
         self.runner = runner
@@ -174,8 +174,8 @@ class Deployment:
         """Plan the change of each unit to its desired state.
 
         Args:
-            destroy: Plan to destroy the units.
-            folder: Keeps the plan files for a later run. Without a folder the plan files are temporary.
+            destroy: True to plan the destroy of the units.
+            folder: The folder that keeps the plan files for a later run, or None for temporary plan files.
         """
         await self._init(states)
         return await self._each(states, lambda desired: self._plan_unit(desired, destroy, folder))
@@ -184,8 +184,9 @@ class Deployment:
         """Return the plans in `folder` after a check of each plan against the desired state of its unit.
 
         Raises:
-            NotFoundError: The folder has no plan of a unit.
-            ConflictError: A plan does not fit the desired state of its unit. In that case no plan of any unit is used.
+            NotFoundError: `folder` has no plan of one of the units.
+            ConflictError: A saved plan does not fit the desired state of its unit, so that no plan of any unit is
+                returned.
         """
         await self._init(states)
         saved = [
@@ -195,7 +196,7 @@ class Deployment:
         return [await self._load_unit(desired, plan) for desired, plan in zip(states, saved, strict=True)]
 
     async def apply(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply the plans that `plan` returned. A unit that fails does not stop the other units."""
+        """Apply the plans that `plan` or `load_saved` returned. A unit that fails does not stop the other units."""
         return await self._each(planned, self._apply)
 
     async def destroy(self, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
@@ -205,9 +206,10 @@ class Deployment:
         return results
 
     async def remove_old_code(self, results: Sequence[UnitResult]) -> None:
-        """Remove the code of releases that no unit needs.
+        """Remove the code of releases that no unit lists in its `releases.json`.
 
-        A failure of the removal is reported as a note only, because an error would hide the results of the units.
+        If the code cannot be removed, the reporter receives a note and no error is raised, because an error would hide
+        the results of the units.
         """
         try:
             await asyncio.to_thread(self.store.prune)
@@ -250,7 +252,7 @@ class Deployment:
             (saved or operations.own_plan(stack)).remove()
             return PlannedUnit(desired, None, self.finish(_failed(stack, error, started)))
         if destroy:
-            # A destroy deletes everything on purpose, so that the data-loss policy does not apply.
+            # A destroy deletes all data on purpose, so remove the violations of the data-loss policy from the result.
             result = replace(result, violations=(), notes=())
         if not plan.pending:
             self.finish(result)
@@ -276,12 +278,12 @@ class Deployment:
         desired, plan = planned.desired, planned.plan
         stack = desired.stack
         if plan is None:
-            # Nothing was applied, so that the records of the unit are still correct.
+            # The unit has no plan, so nothing is applied and the list of the unit's releases stays correct.
             return planned.result
         started = time.monotonic()
         try:
             if not plan.pending:
-                # The release can be new although it changes no resource. The unit is then at that revision.
+                # A new release may change no resource. Record its revision as the unit's revision nevertheless.
                 self._remember(desired)
                 return planned.result
             self._reporter.phase(stack.unit, Phase.APPLY)

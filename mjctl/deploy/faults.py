@@ -13,9 +13,9 @@ from mjctl.terraform.stack import Stack
 def as_error(cause: Exception, stack: Stack) -> MjctlError:
     """Return the error to report for the unit of `stack`.
 
-    Every exception that is not a MjctlError is a bug of mjctl. Such an exception must end the work on its own unit
-    only. An uncaught exception would end the event loop, and that would interrupt Terraform in the other units. The
-    traceback of the exception is written to the unit's private log.
+    Every exception that is not a MjctlError is a bug of mjctl. A bug in the work on one unit must not end the work on
+    other units. An uncaught exception would end the event loop, and Terraform would be interrupted in all other units.
+    The traceback of the exception is written to the unit's private log.
     """
     if isinstance(cause, MjctlError):
         return cause

@@ -1,15 +1,17 @@
 """The health gate: observes a changed region before a rollout changes the next regions.
 
-An observation runs every health check of the region once. The results count as follows:
+An observation runs every health check of the region once. The results of the checks count as follows:
 
-- A failed check counts against the region. An observation is bad if more than `max_failures` checks failed.
-- A skipped check counts neither for nor against the region, because its part is not in use, e.g. the API on an
-  emulated AWS.
-- A check that AWS throttled counts neither for nor against the region, because its part may be broken or not.
+- A failed check counts against the region. An observation is bad if more than `max_failures` of its checks failed.
+- A skipped check counts neither for nor against the region, because the region does not use the checked part, e.g. the
+  API on an emulated AWS.
+- A check that AWS throttled counts neither for nor against the region, because the check could not read the state of
+  the checked part.
 
-An observation is good if at most `max_failures` checks failed, at least one critical check ran, and AWS throttled no
-critical check. An observation that is neither good nor bad proves nothing, and the gate observes the region again. A
-region is unhealthy if several observations in a row prove nothing.
+The gate calls an observation good if at most `max_failures` checks failed, at least one critical check ran, and AWS
+throttled no critical check. An observation that is neither good nor bad proves nothing, and the gate observes the
+region again. The gate finds a region unhealthy if two observations in a row are bad, or if five observations in a row
+prove nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from mjctl.models.deployment import GateVerdict
 from mjctl.models.errors import Interrupted
 from mjctl.terraform.runner import Cancellation
 
-# Fail only after two consecutive bad observations, so that a single transient error does not reject a region.
+# Reject a region only after two consecutive bad observations, so that a single transient error does not stop a rollout.
 _BAD_IN_A_ROW = 2
 # The pause doubles after each observation that proves nothing, so that five observations give AWS half a minute to stop
 # throttling.
@@ -42,8 +44,8 @@ class Gate:
 
     Attributes:
         check: Runs every health check of one region once.
-        soak_seconds: The time for which the gate observes a region. Every region is observed at least once.
-        max_failures: The number of checks that may fail in a good observation.
+        soak_seconds: The time in seconds for which the gate observes a region, with at least one observation.
+        max_failures: The number of health checks that may fail in an observation that counts as good.
     """
 
     check: CheckRegion
@@ -51,17 +53,17 @@ class Gate:
     max_failures: int = 0
 
     async def watch(self, region: str, say: Callable[[str], None], cancellation: Cancellation) -> GateVerdict:
-        """Observe a region until it has proved to be healthy or unhealthy.
+        """Observe a region until the gate finds it healthy or unhealthy.
 
-        A region is healthy if the last observation is good when the soak time is over.
+        The gate finds a region healthy at the first good observation after the soak time.
 
         Args:
             region: The name of the region.
-            say: Receives one line on each observation.
-            cancellation: Stops the gate.
+            say: Receives one line about each observation, for the operator.
+            cancellation: Stops the gate before it has found the region healthy or unhealthy.
 
         Raises:
-            Interrupted: The run was cancelled.
+            Interrupted: The operator stopped the run.
         """
         started = time.monotonic()
         observations, bad, unproven = 0, 0, 0
@@ -79,7 +81,8 @@ class Gate:
                 if bad >= _BAD_IN_A_ROW:
                     return GateVerdict(False, observations, seconds, failing)
             elif missing:
-                # Keep the count `bad`: an observation without evidence must not separate two bad observations.
+                # Do not reset `bad`, because an observation that proves nothing must not hide that two bad observations
+                # follow each other.
                 unproven += 1
                 say(f"observation {observations} proves nothing: {missing[0]}")
                 if unproven >= _UNPROVEN_IN_A_ROW:
@@ -95,7 +98,7 @@ class Gate:
 
 
 def _missing_evidence(results: Sequence[CheckResult]) -> tuple[str, ...]:
-    """Return the reasons why `results` cannot prove that the region is healthy, or () if they can."""
+    """Return the reasons why the check results do not prove that the region is healthy, or () if they prove it."""
     critical = [check for check in results if check.severity is Severity.CRITICAL]
     throttled = [check for check in critical if not check.observed and check.status is not CheckStatus.SKIP]
     if throttled:

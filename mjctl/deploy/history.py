@@ -1,9 +1,11 @@
-"""The history of an environment: the operator, time, reason and outcome of every run.
+"""The history of an environment: the operator, time, reason and outcome of every run that changes units.
 
-A run writes a line of JSON at its start and another line at its end. A killed run has only the first line.
+A run writes a line of JSON at its start and another line at its end. A run that was killed has only the line of its
+start.
 
-On this machine the lines are in `<home>/<environment>/history.jsonl`. On AWS each run has its own object in the state
-bucket, `<project>-<environment>/history/<UTC>-<id>.jsonl`, so that runs on two machines never write the same object.
+The history of local regions is in `<home>/<environment>/history.jsonl`. The history of an environment on AWS has an
+object for each run in the state bucket, `<project>-<environment>/history/<UTC>-<id>.jsonl`, so that two machines never
+write the same object.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from mjctl.models.workspace import Workspace
 from mjctl.terraform.stack import environment_files
 
 _FOLDER = "history/"
-# On AWS each run needs one request, so that only the newest runs are read.
+# On AWS the history needs one request to S3 for each run, so read only the newest runs.
 _RUNS_READ = 500
 _READERS = 16
 
@@ -37,8 +39,8 @@ class UnitRecord:
         region: The name of the unit: a region, `foundation` or `edge`.
         outcome: A value of UnitOutcome.
         revision: The revision that the unit has after the run, or None if it is unknown.
-        refused: The revision that failed in this run, or None.
-        seconds: The wall time of the work on the unit.
+        refused: The revision whose apply or gate failed in this run, or None.
+        seconds: The duration of the work on the unit in seconds.
         error: The first line of the error, or None if the unit did not fail.
     """
 
@@ -64,8 +66,8 @@ class Record:
         commit: The git commit of the deployed revision, or None if the commit is unknown.
         names: The units of the run.
         regions: The result of each unit, or () for a run that is active or was killed.
-        exit_code: The exit code, or None for a run that is active or was killed.
-        seconds: The wall time, or None for a run that is active or was killed.
+        exit_code: The exit code of the command, or None for a run that is active or was killed.
+        seconds: The duration of the run in seconds, or None for a run that is active or was killed.
     """
 
     id: str
@@ -84,7 +86,8 @@ class Record:
 class History:
     """Reads and writes the history of one environment.
 
-    Each line is appended by a single write, so that two runs at the same time never mix their lines.
+    A local environment's history is one file. Each line is appended by a single write, so that two concurrent runs
+    never mix their lines.
 
     Raises:
         UnreachableError: The sandbox of the environment is not up.
@@ -104,7 +107,7 @@ class History:
         revision: str | None = None,
         commit: str | None = None,
     ) -> Record:
-        """Record that a run over the units `names` starts, and return its record."""
+        """Record that a run that changes the units `names` starts, and return the record of the run."""
         record = Record(
             id=secrets.token_hex(4),
             at=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -138,9 +141,9 @@ class History:
             self._files.write(name, _jsonl(start, end))
 
     def records(self) -> list[Record]:
-        """Return every run, newest first. On AWS return the newest 500 runs only.
+        """Return the record of every run, newest first. On AWS, return only the newest 500 runs.
 
-        A line that is no JSON is skipped, because a full disk can cut a line short.
+        A line of the history that is no JSON is skipped, because a full disk can cut a line short.
 
         Raises:
             UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
@@ -177,7 +180,8 @@ def _region_record(result: UnitResult) -> UnitRecord:
         revision=result.revision,
         refused=result.refused,
         seconds=round(result.seconds, 2),
-        # Keep the first line of the error only, because Terraform's output can be long. The unit's log has all lines.
+        # Record only the first line of the error, because Terraform's output can be long. The log of the unit has all
+        # lines of the error.
         error=result.error.what.splitlines()[0] if result.error else None,
     )
 

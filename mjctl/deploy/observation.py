@@ -1,6 +1,7 @@
 """Finds the parts of a local region that are missing or changed since its last apply.
 
-Terraform's built-in provider does not read the real state of a part, so that mjctl compares every part itself.
+Terraform's built-in provider does not read whether a process or a file still exists, so that mjctl compares every part
+of a local region itself.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ WEB_CLIENT = "web-client"
 PARTS = (SUPERVISOR, DATA_PLANE, DATA_PLANE_REPAIR, SCHEMA, WEB_CLIENT)
 """The parts of every region that are not processes."""
 
-# The supervisor restarts an emulator or a database that has ended within a few seconds.
+# If an emulator or a database has ended, the supervisor restarts it within a few seconds.
 _ANSWER_SECONDS = 15.0
 _PAUSE_SECONDS = 0.25
 
@@ -47,8 +48,8 @@ class Observation:
 
     Attributes:
         missing: The parts that the next apply must create again.
-        notes: One line for the operator on each missing part that needs an explanation.
-        failure: The reason why a part could not be compared, or None if all parts were compared.
+        notes: Lines for the operator that explain why parts are missing, e.g. the differences of the data plane.
+        failure: The reason why the data plane or the database could not be compared, or None.
     """
 
     missing: frozenset[str] = frozenset()
@@ -59,8 +60,8 @@ class Observation:
 def missing_parts(stack: Stack) -> frozenset[str]:
     """Return the parts of a local region that the last apply created and that are missing now.
 
-    Certificates that expire soon count as missing. `missing_parts` reads only files and the state of the supervisor.
-    `observe` reads the data stores too.
+    Certificates that expire soon count as missing. `missing_parts` reads only files and the state of the supervisor,
+    and `observe` also reads the emulated AWS and the database.
     """
     if not stack.exists():
         return frozenset()
@@ -86,7 +87,7 @@ def missing_parts(stack: Stack) -> frozenset[str]:
 
 
 def observe(stack: Stack) -> Observation:
-    """Compare the processes, the data plane and the database schema of a local region with its last apply."""
+    """Compare the processes, files, data plane and database schema of a local region with its last apply."""
     missing = set(missing_parts(stack))
     contract = _published(stack)
     if contract is None or SUPERVISOR in missing:
@@ -94,7 +95,8 @@ def observe(stack: Stack) -> Observation:
     notes: list[str] = []
     failure: MjctlError | None = None
     if "aws" in missing:
-        # The emulated AWS does not run, so that only the repair can compare its content with the last apply.
+        # The emulated AWS does not run, so its tables and queues cannot be compared now. The next apply starts it,
+        # compares and repairs.
         missing.add(DATA_PLANE_REPAIR)
     elif DATA_PLANE not in missing:
         try:
@@ -117,7 +119,7 @@ def observe(stack: Stack) -> Observation:
 
 
 def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
-    """Return a note for each drained server of a local region that the planned `changes` start again."""
+    """Return a note for each drained server of a local region that an apply of `changes` starts again."""
     if stack.remote is not None:
         return ()
     starting = {change.address for change in changes if change.action in ("create", "update", "replace")}
@@ -129,21 +131,22 @@ def ended_drains(stack: Stack, changes: Collection[Change]) -> tuple[str, ...]:
 
 
 def _is_drained(seen: inventory.Inventory, name: str, drained: Collection[str]) -> bool:
-    """Return True if an operator has drained and stopped the server, so that its stop is neither drift nor damage."""
+    """Return True if an operator has drained and stopped the server `name`, so that it does not count as missing."""
     process = seen.process(name)
     return name in drained and process is not None and process.state == "STOPPED"
 
 
 def repairable(missing: Collection[str], names: Collection[str]) -> frozenset[str]:
-    """Return `missing`, translated to the parts that the region's Terraform code can repair.
+    """Return `missing`, and also the whole data plane if the region's Terraform code is too old to repair a part of it.
 
     Args:
         missing: The missing parts of the region.
-        names: The parts that the region's Terraform code knows.
+        names: The parts for which the region's Terraform code has an epoch.
     """
     known = set(missing)
     if DATA_PLANE_REPAIR in known and DATA_PLANE_REPAIR not in names:
-        # An earlier version of mjctl, which does not know DATA_PLANE_REPAIR, has deployed the region.
+        # The region's Terraform code is of an earlier version of mjctl and cannot repair single resources of the data
+        # plane. Let it create the whole data plane again.
         known.add(DATA_PLANE)
     return frozenset(known)
 
@@ -162,10 +165,10 @@ def _certificates_are_current(stack: Stack) -> bool:
 
 
 def _published(stack: Stack) -> Contract | None:
-    """Return the contract that the region publishes.
+    """Return the contract of the region of `stack`.
 
     Returns:
-        None if no deploy of the region was ever completed, or if another version of mjctl wrote the contract.
+        None if no deploy of the region was ever completed, or if this version of mjctl cannot read the contract.
     """
     if not stack.exists():
         return None
@@ -176,7 +179,7 @@ def _published(stack: Stack) -> Contract | None:
 
 
 def _answered(stack: Stack, process: str, read: Callable[[], _T]) -> _T:
-    """Wait until the process answers, then call `read` and return its result.
+    """Wait until the process named `process` answers, then call `read` and return the result of `read`.
 
     Raises:
         UnreachableError: The process does not answer within 15 seconds.

@@ -1,4 +1,4 @@
-"""Runs one operation of a deploy session: locks its units, runs Terraform, asks for approval, records the run."""
+"""Runs one operation of a deploy session: locks units, asks for approval, runs Terraform, writes the history."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Reporting = Callable[[Cancellation], AbstractContextManager[Reporter]]
 
 @contextmanager
 def no_reporting(_: Cancellation) -> Iterator[Reporter]:
-    """Open a reporter that ignores the progress."""
+    """Open a reporter that ignores the progress of every unit."""
     yield NoReporter()
 
 
@@ -54,7 +54,7 @@ class StopSwitch:
         self._running: tuple[asyncio.AbstractEventLoop, Cancellation] | None = None
 
     def set(self) -> None:
-        """Stop the current work and all later work."""
+        """Stop the session's current Terraform work and all later work."""
         with self._guard:
             self._set = True
             if self._running is not None:
@@ -63,7 +63,7 @@ class StopSwitch:
 
     @contextmanager
     def attached(self, cancellation: Cancellation) -> Iterator[None]:
-        """Let the switch set `cancellation`, which belongs to the running event loop."""
+        """Let `set` cancel the work of the running event loop through `cancellation`."""
         with self._guard:
             self._running = (asyncio.get_running_loop(), cancellation)
             if self._set:
@@ -80,16 +80,16 @@ class Operation:
     """Runs one call of a DeploySession with its locks, event loop, approval and history.
 
     Attributes:
-        command: The command name that locks and history show, e.g. `deploy`.
+        command: The name of the command, e.g. `deploy`, for the locks and the history.
         workspace: The workspace of the session.
         environment: The environment of the session.
         store: The releases of the environment.
         message: The operator's reason for the run, or None.
         lock_timeout_seconds: The time to wait for a unit that another run has locked.
-        allow_data_loss: Apply plans that violate the data-loss policy.
+        allow_data_loss: True to apply plans that violate the data-loss policy.
         say: Receives lines for the operator.
         reporting: Opens the reporter that receives the progress of each unit.
-        stop: Stops this operation.
+        stop: The switch of the session, which stops this operation.
     """
 
     command: str
@@ -112,7 +112,7 @@ class Operation:
         """Lock the units of all `stacks`, or none of them.
 
         Raises:
-            LockedError: Another run works on a unit. No unit was changed.
+            LockedError: Another run has locked one of the units. No unit was changed.
         """
         return locked(
             stacks, self.command, message=self.message, wait_seconds=self.lock_timeout_seconds, on_wait=self.say
@@ -136,11 +136,12 @@ class Operation:
         Args:
             planner: Computes the desired state of a unit.
             planned: The units with their plans.
-            approve: Approves the planned changes.
-            rollout: The order of the units, and whether to roll back; by default all units at once.
-            gate: Checks the health of each changed region. The gate is not used if no unit has changes.
-            release: The release that is deployed, or None for another operation than a deploy.
-            kept: The folder of saved plans, or None. Saved plans stay in the folder if the changes are not approved,
+            approve: Receives the planned changes and returns True to apply them.
+            rollout: The order of the units, and whether to roll back a failed unit; by default all units at once, no
+                rollback.
+            gate: Checks the health of each changed region, unless no plan has changes.
+            release: The release that a deploy applies, or None for any other command.
+            kept: The folder of saved plans, or None. The plans stay in the folder if they are refused or not approved,
                 and are removed after the rollout.
 
         Returns:
@@ -160,7 +161,8 @@ class Operation:
                 discard(planned)
             raise
         if release is not None:
-            # The operator may have approved the plan hours later, and another run may have removed the unused code.
+            # The operator may have approved the plan hours after its creation, and another run may have removed the
+            # release's code meanwhile. Copy the code again.
             self.store.keep(release)
         changed = any(result.outcome in (UnitOutcome.PLANNED, UnitOutcome.WAITING) for result in results)
 
@@ -182,7 +184,7 @@ class Operation:
                     kept.remove(item.stack)
 
     def _check_plans(self, results: Sequence[UnitResult], approve: Approve) -> None:
-        """Show the notes of the plans, apply the data-loss policy, and ask for approval if a plan has changes."""
+        """Show the notes of the plans, refuse plans that lose data, and ask for approval if a plan has changes."""
         for line in note_lines(results):
             self.say(line)
         if not self.allow_data_loss:
@@ -193,7 +195,7 @@ class Operation:
     def recorded(
         self, units: Sequence[str], work: Callable[[], list[UnitResult]], release: Release | None = None
     ) -> list[UnitResult]:
-        """Run `work`, which changes `units`, and record its operator and its outcome in the history."""
+        """Run `work`, which changes `units`, and record the run with its operator and its outcome in the history."""
         history = History(self.workspace, self.environment)
         record = history.start(
             self.command,
@@ -207,7 +209,8 @@ class Operation:
             results = work()
         except BaseException as error:
             with suppress(MjctlError):
-                # An error of the history must not replace the error that ended the work.
+                # If the history cannot be written, report the error that ended the work and not the error of the
+                # history.
                 history.finish(record, [], _code_of(error), time.monotonic() - started)
             raise
         history.finish(record, results, exit_code(results), time.monotonic() - started)
@@ -248,7 +251,7 @@ def not_approved() -> RefusedError:
 
 
 def _not_applied(result: UnitResult) -> UnitResult:
-    """Return the result of a unit whose plan is not applied because another unit could not be planned."""
+    """Return the result NOT_STARTED for a unit whose plan is not applied because another unit could not be planned."""
     if result.outcome not in (UnitOutcome.PLANNED, UnitOutcome.WAITING):
         return result
     return replace(result, outcome=UnitOutcome.NOT_STARTED, add=0, change=0, remove=0, revision=None, waits_for=())

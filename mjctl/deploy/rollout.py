@@ -1,4 +1,4 @@
-"""Applies plans wave by wave. Every region of a wave must be healthy before the next wave starts."""
+"""Applies the plans of regions wave by wave. Every region of a wave must be healthy before the next wave starts."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class RolloutPlan:
 
     Attributes:
         strategy: The order of the regions: all at once, one after another, or one region first.
-        canary: The region that the strategy `canary` changes first. None means the first region of the rollout.
-        rollback: Roll a region back automatically if it fails or is unhealthy.
+        canary: The region that the strategy `canary` changes first, or None for the first region of the rollout.
+        rollback: True to roll a region back automatically if its apply fails or the gate finds it unhealthy.
     """
 
     strategy: Strategy = Strategy.PARALLEL
@@ -44,7 +44,7 @@ class RolloutPlan:
     rollback: bool = False
 
     def waves(self, regions: Sequence[str]) -> list[list[str]]:
-        """Split `regions` into waves, in the order in which the waves are changed.
+        """Split `regions` into waves, in the order of the rollout.
 
         The regions of a wave are changed at the same time.
         """
@@ -58,7 +58,7 @@ class RolloutPlan:
 
 
 class Rollout:
-    """Applies plans wave by wave. Without a gate, a wave is healthy if Terraform reports success."""
+    """Applies the plans of regions wave by wave. Without a gate, a region is healthy if Terraform reports success."""
 
     def __init__(self, deployment: Deployment, planner: Planner, plan: RolloutPlan, gate: Gate | None) -> None:
         self._deployment = deployment
@@ -71,11 +71,11 @@ class Rollout:
 
         Args:
             planned: The units with their plans.
-            unserved: The regions that no player can reach yet. The gate cannot check these regions, because some of
-                its health checks log in and play as a player does.
+            unserved: The regions that no player can reach yet, which the gate skips because some health checks log in
+                and play as a player does.
 
         Returns:
-            The results in the order of `planned`.
+            The results of the units, in the order of `planned`.
         """
         waves = self._plan.waves([item.unit for item in planned])
         results = await in_stages(self._deployment, waves, planned, lambda wave: self._wave(wave, unserved))
@@ -87,9 +87,9 @@ class Rollout:
         return list(await asyncio.gather(*(self._check(result, result.unit not in unserved) for result in applied)))
 
     async def _check(self, result: UnitResult, visible: bool) -> UnitResult:
-        """Check one region, and roll it back if the plan of the rollout says so.
+        """Check one region with the gate, and roll an unhealthy region back if the rollout plan requires it.
 
-        An exception becomes the result of this region and does not end the work on other regions.
+        An exception in the work on the region becomes the region's result, and the work on other regions continues.
         """
         try:
             return await self._check_and_restore(result, visible)
@@ -128,10 +128,11 @@ class Rollout:
         return self._deployment.finish(result)
 
     async def _roll_back(self, result: UnitResult) -> UnitResult:
-        """Roll the region back to its last good revision.
+        """Roll the region back to its newest other revision that the gate has not found unhealthy.
 
         Returns:
-            The given result with the outcome of the rollback. The result keeps the error of the failed revision.
+            The given `result`, with the outcome ROLLED_BACK if the region is healthy again. The error of the failed
+            revision stays in the result.
         """
         refused = result.refused or result.revision
         self._deployment.reporter.phase(result.unit, Phase.ROLLBACK)
@@ -157,7 +158,7 @@ class Rollout:
         """Check with the gate whether the region is healthy after a rollback to `revision`.
 
         Returns:
-            The error if the region is still unhealthy. None if the region is healthy, and None without a gate.
+            The error if the region is still unhealthy, or None if the region is healthy or the rollout has no gate.
         """
         if self._gate is None:
             return None
@@ -182,24 +183,24 @@ class Rollout:
 
 
 async def restore(deployment: Deployment, states: Sequence[DesiredState]) -> list[UnitResult]:
-    """Plan and apply `states` without approval, because players are on a bad revision until the rollback ends."""
+    """Plan and apply the states of a rollback without approval, because players use the failed revision until then."""
     planned = await deployment.plan(states)
     try:
-        # If a unit could not be planned, `apply` changes nothing and returns the error of the plan.
+        # For a unit that could not be planned, `apply` changes nothing and returns the error of the plan.
         return await deployment.apply(planned)
     finally:
         discard(planned)
 
 
 def _both(first: MjctlError | None, second: MjctlError | None) -> MjctlError:
-    """Return one error for a failure and a rollback that did not fix it.
+    """Return one error for a failure of a region and for the rollback that did not cure the failure.
 
     Args:
         first: The failure that made the rollback necessary, or None if the gate found the region unhealthy.
-        second: The error of the rollback, or the reason why the region is still unhealthy after it.
+        second: The error of the rollback, or the reason why the region is still unhealthy after the rollback.
     """
     if second is None:
-        raise ValueError("a rollback that failed has an error")
+        raise ValueError("the failed rollback has no error")
     before = f"{first.what}\n" if first else ""
     kind = type(first) if first else type(second)
     return kind(f"{before}the rollback did not help: {second.what}", where=second.where, hint=second.hint)

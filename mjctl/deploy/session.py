@@ -3,9 +3,9 @@
     session = DeploySession(workspace, environment)
     result = session.deploy(["us-east-1"], approve=lambda planned: True)
 
-Each method of DeploySession locks its units, plans, asks for approval, applies, and records the run in the history.
-The methods of DeploySession block. Any thread may call a method, because no method installs a signal handler. A
-coroutine calls a method through `asyncio.to_thread`.
+The methods deploy, rollback, scale and destroy lock their units, plan, ask for approval, apply, and record the run in
+the history. The methods of DeploySession block. Any thread may call a method of DeploySession, because no method
+installs a signal handler. A coroutine calls a method of DeploySession through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -71,15 +71,14 @@ class DeploySession:
         say: Callable[[str], None] = _say_nothing,
         reporting: Reporting = no_reporting,
     ) -> None:
-        """Prepare a session. The session reads and locks nothing until a method is called.
+        """Prepare a session. The session reads and locks nothing until a program calls one of its methods.
 
         Args:
             workspace: The project and the folder of the local state.
             environment: The environment whose units the session changes.
-            message: The operator's reason for the run. Other runs that wait for a unit show the message, and the
-                history records it.
+            message: The operator's reason for the run, for the history and for other runs that wait for a locked unit.
             lock_timeout_seconds: The time to wait for a unit that another run has locked.
-            allow_data_loss: Apply plans that violate the data-loss policy.
+            allow_data_loss: True to apply plans that violate the data-loss policy.
             say: Receives lines for the operator, e.g. the run that holds a lock, or the missing parts of a region.
             reporting: Opens the reporter that receives the progress of each unit.
         """
@@ -108,7 +107,7 @@ class DeploySession:
     def stop(self) -> None:
         """Stop the session, as Ctrl-C stops a command. Any thread may call this method.
 
-        Terraform finishes its current resources and saves its state. The session applies nothing afterwards,
+        Terraform finishes the resources on which it works and saves its state. A stopped session applies nothing more,
         neither in the current call nor in later calls.
         """
         self._stop.set()
@@ -118,15 +117,15 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            folder: Keeps the plans for a later `deploy`. Without a folder the plans are removed.
+            folder: The folder that keeps the plans for a later `deploy`, or None to remove the plans.
 
         Raises:
-            NotFoundError: The environment has no such region.
+            NotFoundError: The environment does not have one of the regions.
             LockedError: Another run works on a unit.
-            ConflictError: With `folder`, a unit cannot be planned before another unit is applied.
+            ConflictError: `folder` is given, and a unit cannot be planned before another unit is applied.
         """
         self._check_regions(regions)
-        # Without a folder the plan is never applied, so that it needs no image of the game server.
+        # A plan that no folder keeps is never applied, so that its release needs no pushed image of the game server.
         planner = self.planner if folder is not None else self._make_planner(only_planned=True)
         operation = self._operation("plan")
         units = planner.units(regions)
@@ -142,12 +141,12 @@ class DeploySession:
     def drift(self, regions: Sequence[str], *, named: bool = True) -> RunResult:
         """Find the differences between the last apply of `regions` and the resources that exist. Nothing is applied.
 
-        If `regions` are all regions of the environment, the stacks that exist once are compared too.
+        If `regions` are all regions of the environment, the deployed units `foundation` and `edge` are compared too.
 
         Args:
             regions: The names of the regions.
-            named: True if the operator has named the regions. A region that is not deployed is then an error.
-                Otherwise such a region has the outcome NOT_DEPLOYED.
+            named: True if the operator has named the regions, so that a region that is not deployed is an error and not
+                a result with the outcome NOT_DEPLOYED.
 
         Raises:
             NotFoundError: A named region is not deployed, or no region is deployed.
@@ -178,14 +177,17 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            approve: Approves the planned changes.
-            rollout: The order of the regions, and whether to roll back; by default all regions at once.
-            gate: Checks the health of each changed region. `mjctl.operations.health.health_gate` returns such a gate.
+            approve: Receives the planned changes and returns True to apply them.
+            rollout: The order of the regions, and whether to roll a failed region back; by default all regions at once,
+                and no rollback.
+            gate: Checks the health of each changed region. The function `mjctl.operations.health.health_gate` returns a
+                gate.
             plans: The folder of saved plans to apply instead of new plans.
 
         Raises:
-            NotFoundError: The environment has no such region, or `plans` has no plan of a unit.
-            ConflictError: A saved plan does not fit any more.
+            NotFoundError: The environment does not have one of the regions, or the folder `plans` has no plan of a
+                unit.
+            ConflictError: A saved plan does not fit the current code, variables, account or state.
             LockedError: Another run works on a unit.
             RefusedError: A plan would lose data, or the changes were not approved. Nothing was applied.
         """
@@ -219,13 +221,14 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            approve: Approves the planned changes.
-            to: The revision, or its first characters. By default each region gets its last good revision.
+            approve: Receives the planned changes and returns True to apply them.
+            to: The revision to return to, or its first characters. By default each region returns to its newest earlier
+                revision that the gate has not found unhealthy.
             gate: Checks the health of each changed region.
-            named: True if the operator has named the regions. A region that is not deployed is then an error.
+            named: True if the operator has named the regions, so that a region that is not deployed is an error.
 
         Raises:
-            NotFoundError: A region is not deployed, or it has no such revision.
+            NotFoundError: A region is not deployed, or has no earlier revision that fits `to`.
             LockedError: Another run works on a region.
             RefusedError: A plan would lose data, or the changes were not approved. Nothing was applied.
         """
@@ -241,13 +244,13 @@ class DeploySession:
     def scale(
         self, regions: Sequence[str], servers_per_zone: int | None, *, approve: Approve, named: bool = True
     ) -> RunResult:
-        """Change the number of game servers of `regions`. Later deploys keep the number.
+        """Change the number of game servers of `regions`, also for later deploys.
 
         Args:
             regions: The names of the regions.
-            servers_per_zone: The number of game servers in each zone. None means the number in the environment's file.
-            approve: Approves the planned changes.
-            named: True if the operator has named the regions. A region that is not deployed is then an error.
+            servers_per_zone: The number of game servers in each zone, or None for the number in the environment's file.
+            approve: Receives the planned changes and returns True to apply them.
+            named: True if the operator has named the regions, so that a region that is not deployed is an error.
 
         Raises:
             NotFoundError: A region is not deployed.
@@ -263,7 +266,8 @@ class DeploySession:
             planned = operation.run(lambda deployment: deployment.plan(states))
             results = operation.roll_out(self.planner, planned, approve=approve)
             for result in results:
-                # If the plan of a region was not applied, the region keeps its number of servers.
+                # Store the new number of servers only for regions in which it was applied, so that the other regions
+                # keep their number.
                 if result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED):
                     inputs.set_servers_per_zone(self.planner.stack(result.unit), servers_per_zone)
         return RunResult("servers scale", (*results, *absent))
@@ -273,8 +277,8 @@ class DeploySession:
 
         Args:
             regions: The names of the regions.
-            approve: Receives the units that will be destroyed completely.
-            everything: Destroy the stack `foundation` of a production environment too.
+            approve: Receives the units that will be destroyed completely, and returns True to destroy them.
+            everything: True to destroy the stack `foundation` of a production environment too.
 
         Raises:
             ConflictError: The primary region would be destroyed before other regions.
@@ -303,15 +307,16 @@ class DeploySession:
         """Create the state bucket of the environment's account, or correct its settings.
 
         Args:
-            approve: Receives the bucket's description and the plan, and returns True to apply the plan. A plan without
-                changes needs no approval.
+            approve: Receives the description of the bucket and the plan, and returns True to apply the plan. `approve`
+                is not called for a plan without changes.
 
         Returns:
-            The bucket's description, and the result of the apply.
+            The description of the bucket before the run, and the result of the apply.
 
         Raises:
-            UsageError: The environment keeps its states on this machine.
-            MjctlError: The bucket was not created. The next run continues the work.
+            UsageError: The environment keeps its Terraform states on this machine and needs no bucket.
+            MjctlError: The plan was not approved, or the creation of the bucket or the move of its state is not
+                complete. The next run of `bootstrap` continues.
         """
         from mjctl.deploy.bootstrap import import_existing, move_state, prepare
 
@@ -325,7 +330,8 @@ class DeploySession:
         operation = self._operation("bootstrap")
         wanted = prepare(self.workspace, self.environment)
         with operation.locked([wanted.desired.stack]):
-            # Prepare again, because another run may have created the bucket while this run waited for the lock.
+            # Call `prepare` again, because another run may have created the state bucket while this run waited for the
+            # lock.
             wanted = prepare(self.workspace, self.environment)
             operation.run(lambda deployment: import_existing(deployment.runner, wanted))
             planned = operation.run(lambda deployment: deployment.plan([wanted.desired]))
@@ -374,10 +380,10 @@ class DeploySession:
             )
 
     def _check_machine(self, regions: Sequence[str]) -> None:
-        """Check that this machine can run a local region, before any work starts.
+        """Check for a local environment that this user can run PostgreSQL, before any work starts.
 
         Raises:
-            DependencyError: A program or a user account is missing. The error's hint says how to install it.
+            DependencyError: This user has no passwd entry, and nss_wrapper is not installed.
         """
         if self.environment.target == "local":
             from mjctl.local.layout import Layout
@@ -387,15 +393,15 @@ class DeploySession:
             check_database_user(Layout(folder) for folder in folders)
 
     def _deployed(self, regions: Sequence[str], *, named: bool) -> tuple[tuple[str, ...], list[UnitResult]]:
-        """Split `regions` into deployed regions and results of the other regions.
+        """Split `regions` into the deployed regions and the results of the regions that are not deployed.
 
-        With `named`, all regions are returned as deployed. The caller then fails at a region that is not deployed.
+        If `named` is True, return all regions as deployed, so that the caller fails at a region that is not deployed.
 
         Returns:
             The regions that have a completed deploy, and a result with the outcome NOT_DEPLOYED for each other region.
 
         Raises:
-            NotFoundError: No region is deployed.
+            NotFoundError: `named` is False, and none of the regions is deployed.
         """
         if named:
             return tuple(regions), []
@@ -416,7 +422,7 @@ class DeploySession:
         return deployed, absent
 
     def _shared(self, regions: Sequence[str]) -> tuple[str, ...]:
-        """Return the deployed stacks that exist once in an environment, if `regions` are all its regions; else ()."""
+        """Return the deployed units among `foundation` and `edge` if `regions` are all regions, and else ()."""
         if set(regions) != set(self.environment.regions):
             return ()
         return tuple(contracts.shared_contracts(self.workspace, self.environment))
@@ -447,6 +453,6 @@ def _results(planned: Sequence[PlannedUnit]) -> tuple[UnitResult, ...]:
 
 
 def _as_rolled_back(result: UnitResult) -> UnitResult:
-    """Return `result` with the outcome ROLLED_BACK if the apply of an earlier revision has succeeded."""
+    """Return `result` with the outcome ROLLED_BACK if the region has the earlier revision now, and else unchanged."""
     went_through = result.outcome in (UnitOutcome.APPLIED, UnitOutcome.UNCHANGED)
     return replace(result, outcome=UnitOutcome.ROLLED_BACK) if went_through else result

@@ -1,7 +1,7 @@
 """Deploys units that need the outputs of other units, stage by stage.
 
-A unit is planned before the first stage if all outputs that the unit needs are known. Other units are planned after
-the stage that publishes the missing outputs.
+A unit is planned before the first stage if all outputs that the unit needs are known. A unit that needs an unknown
+output is planned after the stage that publishes the output.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ async def plan_known(
     *,
     folder: PlanFolder | None = None,
 ) -> list[PlannedUnit]:
-    """Plan every unit whose input is known. The other units get the outcome WAITING.
+    """Plan every unit whose inputs are known, and give every other unit the outcome WAITING.
 
     Args:
         planner: Computes the desired state of a unit.
         units: The names of the units, in the order in which they are applied.
         release: The release to deploy.
-        folder: Keeps the plans for a later deploy.
+        folder: The folder that keeps the plans for a later deploy, or None for temporary plans.
 
     Raises:
-        ConflictError: The plans shall be kept in `folder`, and a unit cannot be planned yet.
+        ConflictError: `folder` is given, and a unit cannot be planned because it needs an unknown output.
     """
     waits = {unit: await asyncio.to_thread(planner.waits_for, unit, units) for unit in units}
     waiting = [unit for unit, needed in waits.items() if needed]
@@ -62,7 +62,8 @@ def stages(units: Sequence[str], *, first: str | None = None) -> list[list[str]]
     """Split `units` into stages: foundation, then the region `first` alone, then all other regions, then edge.
 
     Args:
-        first: A region that must be applied before the other regions. None if the order of the regions does not matter.
+        first: The region that must be applied before the other regions, or None if the order of the regions does not
+            matter.
     """
     regions = [unit for unit in units if unit not in (FOUNDATION, EDGE)]
     order = [
@@ -95,8 +96,7 @@ class StagedRollout:
             rollout: Applies the regions in waves, with the gate.
             release: The release to deploy.
             environment: The environment of the units.
-            approved: Apply only the given plans. If a plan does not fit any more, its unit fails. Otherwise the unit
-                is planned again.
+            approved: True to fail a unit whose given plan does not fit any more. False to plan the unit again.
         """
         self._deployment = deployment
         self._planner = planner
@@ -112,7 +112,7 @@ class StagedRollout:
         A unit is planned again if an earlier stage has changed an output that the unit needs.
 
         Returns:
-            The results in the order of `planned`.
+            The results of the units, in the order of `planned`.
         """
         new = not await asyncio.to_thread(self._planner.is_deployed, self._primary)
         order = stages([item.unit for item in planned], first=self._primary if new else None)
@@ -131,12 +131,12 @@ class StagedRollout:
         return [await self._with_client(result) if unit == EDGE and result.ok else result for result in applied]
 
     async def _with_client(self, result: UnitResult) -> UnitResult:
-        """Publish the web client of this release at the edge, which Terraform does not do.
+        """Publish the web client of the release at the edge, because Terraform does not publish it.
 
         Returns:
-            The given result, with the outcome FAILED if the web client could not be published.
+            The given `result`, with the outcome FAILED if the web client could not be published.
         """
-        # Import late: the module imports the game's HTTP server, which no plan needs.
+        # Import `web_client` only here, because it imports the game's HTTP server, which no plan needs.
         from mjctl.deploy.releases.web_client import publish_at
 
         folder = self._deployment.store.web_dir(self._release)
@@ -152,7 +152,7 @@ class StagedRollout:
         return result
 
     async def _brought_up_to_date(self, planned: Sequence[PlannedUnit]) -> list[PlannedUnit]:
-        """Return the same units, each with a plan that fits the current outputs of the other units."""
+        """Return the units of `planned`, each with a plan that fits the current outputs of the other units."""
         current: dict[str, PlannedUnit] = {}
         stale: list[DesiredState] = []
         for item in planned:
@@ -187,7 +187,7 @@ def _waiting(deployment: Deployment, planner: Planner, unit: str, needed: tuple[
 
 def _outdated(planned: PlannedUnit) -> ConflictError:
     return ConflictError(
-        "the approved plan does not fit any more: an earlier stage of this deploy has changed an output that the plan "
+        "the approved plan does not fit any more: an earlier stage of the deploy has changed an output that the plan "
         "uses",
         where=planned.stack.where,
         hint=f"make and approve new plans: `mjctl plan --env {planned.stack.environment} --all-regions --out DIR`",

@@ -1,4 +1,4 @@
-"""The loop of every rollout: works on one stage after another, until a stage fails."""
+"""Provides the loop of every rollout: the loop works on one stage of units after another, until a unit fails."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ async def in_stages(
 
     Args:
         deployment: Reports the units that are not started.
-        stages: The names of all units of `planned`, stage by stage, in the order in which they are changed.
+        stages: The names of the units in `planned`, split into the stages, in the order of the changes.
         planned: The units with their plans.
         work: Changes the units of one stage and returns their results.
 
     Returns:
-        The results in the order of `planned`.
+        The results of the units, in the order of `planned`.
     """
     by_unit = {item.unit: item for item in planned}
     results: dict[str, UnitResult] = {}
@@ -40,7 +40,7 @@ async def in_stages(
 
 
 def not_started(deployment: Deployment, planned: PlannedUnit) -> UnitResult:
-    """Report a unit that stays unchanged because another unit failed, and return its result."""
+    """Report a unit that stays unchanged because another unit failed, and return the result NOT_STARTED of the unit."""
     current = UnitReleases(planned.stack).current()
     return deployment.finish(
         replace(

@@ -19,13 +19,13 @@ class UnitStatus:
 
     Attributes:
         unit: The name of the unit: a region, `foundation` or `edge`.
-        state: `absent`, `partial` (an apply was interrupted), `deployed`, or `damaged` (parts are missing).
+        state: `absent`, `partial` (the last apply was not completed), `deployed`, or `damaged` (parts are missing).
         revision: The last revision whose apply was completed, or None.
         commit: The git commit of the last completed revision, or None if the commit is unknown.
         standing: The health gate's verdict on the last completed revision, a value of ReleaseVerdict, or None.
         applied_at: The time of the last completed apply, in ISO 8601, or None.
-        serial: The serial number of the Terraform state, or None without a state.
-        gone: The parts that the Terraform state lists and that do not exist.
+        serial: The serial number of the unit's Terraform state, which grows with each change, or None without a state.
+        gone: The parts of a local region that the last apply created and that are missing now.
         held_by: The run that holds the lock of the unit, or None.
     """
 
@@ -41,7 +41,7 @@ class UnitStatus:
 
 
 def unit_status(workspace: Workspace, environment: Environment, unit: str) -> UnitStatus:
-    """Read the Terraform state, the processes and the lock of one unit.
+    """Read the status of one unit from its Terraform state, its processes and its lock.
 
     Raises:
         UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
@@ -69,7 +69,7 @@ def unfinished_regions(
     """Return the regions whose last apply was not completed.
 
     Returns:
-        For each such region the run that works on it now, or None if that run was interrupted.
+        For each region with an uncompleted apply, the run that works on the region now, or None if no run does.
 
     Raises:
         UnreachableError, PermissionDeniedError: The state bucket does not answer or refuses the request.
@@ -87,7 +87,8 @@ def _state(stack: Stack, releases: UnitReleases, applied: bool, missing: tuple[s
         return "partial"
     if not stack.exists():
         return "absent"
-    # Another machine may have applied a remote state, so that the variables of the apply are not on this machine.
+    # Another machine may have deployed a unit with a remote state, so that this machine does not have the variables of
+    # the apply.
     complete = "contract" in stack.outputs() if stack.remote is not None else applied
     if not complete:
         return "partial"

@@ -1,6 +1,7 @@
 """Destroys an environment or some of its regions.
 
-In production, players are moved away first. Then the regions are destroyed, and the primary region is the last.
+In a production environment, the edge stops to send players to the regions before the regions are destroyed. The primary
+region is the last region that is destroyed.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from mjctl.models.release import Release
 
 
 class Teardown(Protocol):
-    """Plans and runs a destroy. `going` names the units that are destroyed completely."""
+    """Plans and runs a destroy. The property `going` names the units that are destroyed completely."""
 
     @property
     def going(self) -> tuple[str, ...]: ...
@@ -33,17 +34,17 @@ class Teardown(Protocol):
 
 @dataclass(frozen=True)
 class LocalTeardown:
-    """Destroys local regions, all at once, because no local region needs another region.
+    """Destroys local regions, all at the same time, because no local region needs another region.
 
     Attributes:
-        states: The regions, with the variables for their destroy.
+        states: The Terraform code and the variables with which each region is destroyed.
     """
 
     states: Sequence[DesiredState]
 
     @property
     def going(self) -> tuple[str, ...]:
-        """Return the names of the regions."""
+        """Return the names of the regions, which are all destroyed completely."""
         return tuple(desired.unit for desired in self.states)
 
     async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
@@ -51,7 +52,7 @@ class LocalTeardown:
         return await deployment.plan(self.states, destroy=True)
 
     async def run(self, deployment: Deployment, planned: Sequence[PlannedUnit]) -> list[UnitResult]:
-        """Apply the plans of the destroy."""
+        """Apply the plans that destroy the regions."""
         return await deployment.destroy(planned)
 
 
@@ -60,12 +61,12 @@ class ProductionTeardown:
     """Destroys regions of a production environment, or the whole environment.
 
     Attributes:
-        states: The planner of the environment.
+        states: The planner that computes the state in which a unit is destroyed.
         release: The release of the working tree.
         leaving: The regions to destroy.
         remaining: The deployed regions that stay.
         primary: The primary region of the environment.
-        everything: Destroy the stack `foundation` too.
+        everything: True to destroy the stack `foundation` too.
     """
 
     states: ProductionPlanner
@@ -85,7 +86,7 @@ class ProductionTeardown:
         *,
         everything: bool,
     ) -> ProductionTeardown:
-        """Return the teardown of `regions`.
+        """Return the teardown that destroys `regions`.
 
         Raises:
             ConflictError: The primary region would be destroyed before other regions, whose databases replicate from
@@ -106,7 +107,7 @@ class ProductionTeardown:
     def keeps_edge(self) -> bool:
         """Return True if the edge stays, because other regions remain.
 
-        An edge that stays is changed before the regions are destroyed, so that no players are sent to these regions.
+        An edge that stays is changed before the regions are destroyed, so that it sends no players to these regions.
         """
         return bool(self.remaining)
 
@@ -117,7 +118,7 @@ class ProductionTeardown:
 
     @property
     def stages(self) -> list[list[str]]:
-        """Return the changed units by stage: edge, other regions than the primary, primary region, foundation."""
+        """Return the units to change or destroy in four stages: edge, secondary regions, primary region, foundation."""
         secondaries = [name for name in self.leaving if name != self.primary]
         order = [
             [EDGE],
@@ -128,7 +129,7 @@ class ProductionTeardown:
         return [stage for stage in order if stage]
 
     async def plan(self, deployment: Deployment) -> list[PlannedUnit]:
-        """Plan every unit that changes, in the order of the stages.
+        """Plan the change of the edge or its destroy, and the destroy of every other unit, in the order of the stages.
 
         A unit that does not exist has the outcome UNCHANGED and no plan.
         """
@@ -157,7 +158,7 @@ class ProductionTeardown:
         return await in_stages(deployment, self.stages, planned, work)
 
     def _last(self, unit: str) -> DesiredState:
-        """Return the state of the last apply of the unit, or the state of a new deploy if the last apply is unknown."""
+        """Return the desired state of the unit's last apply, or of a new deploy if no apply is recorded."""
         try:
             return self.states.for_last_apply(unit)
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""Removes the lock of a Terraform state whose holder has died."""
+"""Removes the lock of a Terraform state after the process that held the lock has died."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
 
     Args:
         unit: The name of the unit.
-        lock_id: The id of the lock, or None. A lock of another machine is removed only if its id is given.
+        lock_id: The id of the lock, which is needed to remove a lock of another machine; or None.
 
     Returns:
         A sentence that says which lock was found and removed.
 
     Raises:
-        LockedError: A process of this machine holds the lock, or another machine holds a lock with another id than
-            `lock_id`.
+        LockedError: A process still uses the lock, or another machine holds the lock and `lock_id` is None or another
+            id.
     """
     stack = Stack.of_unit(workspace, environment, unit)
     holder = held_by(stack)
@@ -49,11 +49,11 @@ async def unlock_region(workspace: Workspace, environment: Environment, unit: st
 
 
 def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> str:
-    """Remove the lock in the state bucket. Its holder is a run that died, or Terraform without mjctl."""
+    """Remove the lock of a state in the state bucket, which a killed run or a Terraform without mjctl has left."""
     note = remote.lock()
     if note is None:
         return f"nothing to unlock: {stack.unit} has no lock"
-    # A damaged lock note has no id. The operator confirms its removal with the word `damaged` instead of an id.
+    # A damaged lock note has no id. To remove a damaged lock, the operator gives the word `damaged` instead of an id.
     noted_id, holder = str(note.get("ID") or _DAMAGED), str(note.get("Who", "an unknown process"))
     if lock_id is None and holder != f"{user_name()}@{socket.gethostname()}":
         raise LockedError(
@@ -76,8 +76,8 @@ def _unlock_remote(stack: Stack, remote: RemoteState, lock_id: str | None) -> st
 async def _unlock_local(stack: Stack, lock_id: str | None) -> str:
     """Remove the lock note of a state file on this machine.
 
-    The kernel holds the lock of the file for as long as the Terraform process lives. A killed Terraform therefore
-    leaves only a note that names it.
+    The kernel releases the lock of the state file when the Terraform process ends. A killed Terraform leaves only the
+    lock note, which names the process.
     """
     note = stack.state_file.with_name(f".{stack.state_file.name}.lock.info")
     if lock_id is None and not note.exists():
@@ -107,7 +107,7 @@ def _noted_id(note: Path) -> str:
 
 
 def _kernel_lock_is_free(stack: Stack) -> bool:
-    """Return True if no process holds the state file's lock. Terraform locks the file with fcntl too."""
+    """Return True if no process holds the fcntl lock of the state file, which Terraform sets."""
     import fcntl
 
     try:

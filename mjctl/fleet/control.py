@@ -1,7 +1,7 @@
 """Drains and restarts game servers without ending their matches.
 
-A game server that stops hands its matches with their state to other servers, and players reconnect automatically.
-A server is therefore stopped only while another server of the region is ready.
+A game server that stops hands its matches with their state to other servers, and players reconnect automatically. A
+drain or a restart stops a game server only while another server of the region is ready to receive the matches.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ async def drain(
 ) -> list[ServerChange]:
     """Hand over the matches of the named servers, one server after another, and stop the servers.
 
-    A drained server stays out of service until `restart` names it or a deploy replaces it. The operator, the time and
-    the reason of the drain are recorded for `servers list` and `health`.
+    A drained server stays out of service until `restart` names it or a deploy replaces it. `mjctl servers list` and
+    `mjctl health` show the operator, the time and the reason of the drain.
 
     Args:
         contract: The contract of the region.
@@ -42,10 +42,12 @@ async def drain(
         message: The reason of the drain.
 
     Raises:
-        NotFoundError: The region has no such server.
+        NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
-        ConfigError: mjctl cannot stop the servers of this kind of fleet.
-        UnreachableError: The supervisor or the ops function does not answer.
+        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so that mjctl cannot stop
+            servers.
+        UnreachableError: The supervisor or the ops function does not answer, or a server on ECS does not hand over its
+            matches in time.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.drain(contract, names, say, message=message)
@@ -56,7 +58,7 @@ async def drain(
         row = await _require_another(contract, name)
         started = time.monotonic()
         say(f"{name}: handing over {_matches(row)}")
-        # Record the drain before the server stops, so that no health check reports the server as failed.
+        # Record the drain before the server stops, so that no health check reports the stopped server as failed.
         drains.mark(_run_dir(contract), name, Drained.now(message))
         try:
             await asyncio.to_thread(client.stop, name)
@@ -70,7 +72,7 @@ async def drain(
 
 
 async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
-    """Restart the named servers, one after another. Each server must be ready before the next server stops.
+    """Restart the named servers, one after another. A restarted server must be ready before the next server stops.
 
     Args:
         contract: The contract of the region.
@@ -78,11 +80,12 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
         say: Receives lines for the operator.
 
     Raises:
-        NotFoundError: The region has no such server.
+        NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
-        ConfigError: mjctl cannot restart the servers of this kind of fleet.
-        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time. The
-            remaining servers are not restarted.
+        ConfigError: The fleet of the region has no supervisor and does not run on ECS, so that mjctl cannot restart
+            servers.
+        UnreachableError: The supervisor or the ops function does not answer, or a server is not ready in time. After
+            this error, the remaining servers are not restarted.
     """
     if contract.fleet.kind == "ecs":
         return await ecs.restart(contract, names, say)
@@ -107,7 +110,7 @@ async def _require_another(contract: Contract, name: str) -> ServerRow:
     """Return the row of the server `name`, after a check that another server can receive its matches.
 
     Raises:
-        ConflictError: No other server is ready.
+        ConflictError: No other server of the region is ready.
     """
     rows = {row.id: row for row in await list_servers(contract)}
     if not any(row.state == "ready" for row in rows.values() if row.id != name):
@@ -132,7 +135,8 @@ async def _await_ready(contract: Contract, name: str) -> None:
         f"{name} is not ready {_READY_SECONDS:g} s after its restart ({state}); the remaining servers were not "
         "restarted",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"{_log_advice(contract, name)}; `mjctl rollback {contract.scope}` goes back to the last good revision",
+        hint=f"{_log_advice(contract, name)}; `mjctl rollback {contract.scope}` returns to the newest earlier revision "
+        "that no health gate has rejected",
     )
 
 
@@ -149,7 +153,7 @@ def _supervisor(contract: Contract) -> SupervisorClient:
 
 
 def _run_dir(contract: Contract) -> Path:
-    """Return the folder of the supervisor's files. The caller has checked with `_supervisor` that the fleet has one."""
+    """Return the folder of the supervisor's files, after `_supervisor` has checked that the fleet has a supervisor."""
     return Path(contract.fleet.run_dir or Path(contract.fleet.supervisor_socket or "").parent)
 
 

@@ -1,8 +1,8 @@
 """Lists, drains and restarts the game servers that run as ECS tasks.
 
-The state of a task comes from ECS, and the state of its game server from the server registry. The registry is in Redis
-and is read through the ops function. A registry entry belongs to the task that the server's id names, or that has the
-server's IP address.
+The state of a task comes from ECS, and the state of its game server from the server registry. The server registry is in
+Redis, and mjctl reads it through the ops function. A registry entry belongs to the ECS task whose id is part of the
+server's id, or whose IP address is the server's address.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from mjctl.models.drained import Drained
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError, UnreachableError
 
 _HAND_OVER_SECONDS = 60.0
-# Within ten minutes a new task pulls its image, starts, registers and passes the load balancer's health checks.
+# Ten minutes are enough for a new ECS task to pull its image, start, register and pass the load balancer's health
+# checks.
 _REPLACED_SECONDS = 600.0
 _POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class _Server:
-    """Holds the ECS task of a server, its registry entry, or both."""
+    """Holds the ECS task of a game server, the registry entry of the server, or both."""
 
     task: Task | None
     entry: dict[str, Any] | None
@@ -49,8 +50,8 @@ class _Server:
 async def list_servers(contract: Contract) -> list[ServerRow]:
     """Return a row for every ECS task, and for every registered server without a task.
 
-    If the ops function or Redis does not answer, the rows have no players and matches, and `last_incident` has the
-    reason.
+    If the ops function or Redis does not answer, the rows have no numbers of players and matches, and `last_incident`
+    has the reason.
 
     Raises:
         PermissionDeniedError, UnreachableError: ECS refuses the request or does not answer.
@@ -76,7 +77,7 @@ async def drain(
         message: The reason of the drain.
 
     Raises:
-        NotFoundError: The region has no such server.
+        NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
         UnreachableError: The ops function does not answer, or a server does not hand over its matches in time.
     """
@@ -93,7 +94,7 @@ async def drain(
 
 
 async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[ServerChange]:
-    """Replace the tasks of the named servers, one after another. Each new task must be ready before the next server.
+    """Replace the ECS tasks of the named servers. Each new task must be ready before the next task stops.
 
     Args:
         contract: The contract of the region.
@@ -101,10 +102,10 @@ async def restart(contract: Contract, names: Sequence[str], say: Say) -> list[Se
         say: Receives lines for the operator.
 
     Raises:
-        NotFoundError: The region has no such server.
+        NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
         UnreachableError: The ops function does not answer, a server does not hand over its matches in time, or a new
-            task is not ready in time. The remaining servers are not replaced.
+            task is not ready in time. After this error, the remaining tasks are not replaced.
     """
     changes = []
     async with ops_function(contract) as function:
@@ -138,7 +139,7 @@ async def _hand_over(
         The server, and the number of its matches before the drain.
 
     Raises:
-        NotFoundError: The region has no such server.
+        NotFoundError: The region does not have one of the named servers.
         ConflictError: No other server of the region is ready to receive the matches.
         UnreachableError: The ops function does not answer, or the server does not hand over its matches in time.
     """
@@ -152,7 +153,7 @@ async def _hand_over(
             f"--region {contract.region}` shows the state of each server",
         )
     if server.entry is None:
-        # A server without a registry entry has no matches.
+        # An ECS task whose game server has no registry entry runs no matches.
         return server, 0
     matches = int(server.entry["matches"])
     say(f"{name}: handing over {matches} match{'es' if matches != 1 else ''}")
@@ -169,18 +170,18 @@ async def _hand_over(
         f"{name} has not handed over its matches within {_HAND_OVER_SECONDS:g} s; the remaining servers were not "
         "changed",
         where=f"{contract.environment}, {contract.region}",
-        hint=f"{_log_advice(contract)}; a server of an older release ignores the request: deploy the region first with "
-        f"`mjctl deploy --env {contract.environment} --region {contract.region}`",
+        hint=f"{_log_advice(contract)}; a server of an older release ignores a request to drain: deploy the "
+        f"region first with `mjctl deploy --env {contract.environment} --region {contract.region}`",
     )
 
 
 async def _await_replacement(
     contract: Contract, clients: RegionClients, function: OpsFunction, old: _Server, ready: int
 ) -> None:
-    """Wait until the task of `old` does not exist any more and at least `ready` servers are ready.
+    """Wait until the ECS task of `old` does not exist any more and at least `ready` servers of the region are ready.
 
     Raises:
-        UnreachableError: The region does not reach that state in time.
+        UnreachableError: The task still exists, or too few servers are ready, after ten minutes.
     """
     deadline = time.monotonic() + _REPLACED_SECONDS
     while time.monotonic() < deadline:
@@ -206,7 +207,7 @@ async def _registry(contract: Contract) -> list[dict[str, Any]] | MjctlError:
 
 
 async def _entries(function: OpsFunction) -> list[dict[str, Any]]:
-    """Return the registry entry of each server. The key `drained` has the requested drain, or None."""
+    """Return the registry entry of each server, with the requested drain or None under the added key `drained`."""
     answer = await function.run("servers")
     drains = answer.get("drains", {})
     return [{**entry, "drained": drains.get(entry["id"])} for entry in answer["servers"]]

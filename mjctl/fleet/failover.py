@@ -1,10 +1,10 @@
-"""Moves players away from a region, and lets them return.
+"""Moves players away from a region, and lets players return to the region.
 
 On the target `local`, the API of a closed region refuses new matches and tells clients the addresses of other regions.
-On AWS all regions share one DNS name, and Route 53 excludes the closed region (`mjctl.clients.dns`).
+On AWS all regions share one DNS name, and Route 53 excludes a closed region from the answers (`mjctl.clients.dns`).
 
-Running matches of a closed region continue to their end. Stored data is not moved: on the target `local` every region
-has its own data stores and accounts.
+Running matches of a closed region continue to their end. A failover on the target `local` moves no stored data, because
+every local region has its own data stores and accounts.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _OBSERVED = ("service", "zones", "targets", "table", "database", "identity", "ce
 
 @dataclass(frozen=True)
 class Traffic:
-    """Describes the traffic of a region.
+    """Describes the players and the matches of a region, and whether the region is closed.
 
     Attributes:
         region: The name of the region.
         players: The number of connected players.
         matches: The number of running matches.
-        closed_to: None if the region takes players. For a closed region, the regions to which its API sends players,
-            or () on AWS, where DNS decides.
+        closed_to: None if the region takes players. For a closed local region, the regions to which its API sends
+            players. For a closed region on AWS, (), because DNS chooses the other region.
     """
 
     region: str
@@ -47,9 +47,9 @@ class Traffic:
 
 
 def probes_of(contract: Contract) -> tuple[str, ...]:
-    """Return the names of the checks that tell whether a region can take players.
+    """Return the names of the health checks that tell whether a region can take players.
 
-    On AWS no check logs in or plays, because DNS may send such a check to another region.
+    On AWS no check of this list logs in or plays, because DNS may send the requests of the check to another region.
     """
     return _PLAYED if contract.managed is None else _OBSERVED
 
@@ -58,7 +58,7 @@ async def read_traffic(contract: Contract) -> Traffic:
     """Read the number of players and matches of a region, and whether the region is closed.
 
     Raises:
-        UnreachableError: The region's Redis or AWS does not answer.
+        UnreachableError: The Redis of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     rows = await list_servers(contract)
@@ -71,14 +71,14 @@ async def read_traffic(contract: Contract) -> Traffic:
 
 
 async def closed_to(contract: Contract) -> tuple[str, ...] | None:
-    """Read whether a region is closed, and to which regions its players are sent.
+    """Read whether a region is closed, and to which regions the API of a closed local region sends players.
 
     Returns:
-        None if the region takes players. For a closed region, the regions to which its API sends players, or () on
-        AWS, where DNS decides.
+        None if the region takes players. For a closed local region, the regions to which its API sends players. For a
+        closed region on AWS, (), because DNS chooses the other region.
 
     Raises:
-        UnreachableError: The region's Redis or AWS does not answer.
+        UnreachableError: The Redis of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     if contract.managed is not None:
@@ -90,9 +90,9 @@ async def closed_to(contract: Contract) -> tuple[str, ...] | None:
 
 
 def unfit_regions(probes: Sequence[CheckResult]) -> dict[str, list[str]]:
-    """Return the regions that cannot take players, each with its failed checks.
+    """Return the regions that cannot take players, each with the summaries of its failed checks.
 
-    A closed region is among them, because the check `match` warns that the region is closed.
+    A closed local region counts as a region that cannot take players, because its check `match` does not pass.
     """
     unfit: dict[str, list[str]] = {}
     for probe in probes:
@@ -107,10 +107,10 @@ def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[s
     Args:
         contracts: The contracts of all deployed regions, by the name of the region.
         leaving: The region that players leave.
-        unfit: The regions that cannot take players, each with the reasons.
+        unfit: The regions that cannot take players, each with the reasons why not.
 
     Raises:
-        ConflictError: No other region can take players.
+        ConflictError: No other region than `leaving` can take players.
     """
     fit = [contract for name, contract in contracts.items() if name != leaving and name not in unfit]
     if fit:
@@ -132,16 +132,15 @@ def successors(contracts: Mapping[str, Contract], leaving: str, unfit: Mapping[s
 
 
 async def close_region(contract: Contract, elsewhere: Sequence[Contract]) -> None:
-    """Close a region, so that its players are sent to other regions.
+    """Close a region, so that new players of the region are sent to other regions.
 
     Args:
         contract: The contract of the region to close.
-        elsewhere: The regions that the region's API names to players. On AWS DNS decides, so that the argument is
-            ignored.
+        elsewhere: The regions to which the API of a closed local region sends players. Ignored on AWS, where DNS
+            chooses the other region.
 
     Raises:
-        UnreachableError: The region's Redis does not answer, so that its API cannot send players away, or AWS does not
-            answer.
+        UnreachableError: The Redis of the local region, or AWS, does not answer, so that the region is not closed.
     """
     if contract.managed is not None:
         await dns.set_excluded(contract, contract.managed, excluded=True)
@@ -160,7 +159,7 @@ async def reopen_region(contract: Contract) -> bool:
         True if the region was closed.
 
     Raises:
-        UnreachableError: The region's Redis or AWS does not answer.
+        UnreachableError: The Redis of the local region, or AWS, does not answer.
     """
     if contract.managed is not None:
         return await dns.set_excluded(contract, contract.managed, excluded=False)
@@ -176,7 +175,7 @@ async def wait_until_empty(contract: Contract, wait_seconds: float, say: Callabl
         The traffic of the region at the end of the wait.
 
     Raises:
-        UnreachableError: The region's Redis or AWS does not answer.
+        UnreachableError: The Redis of the local region, or AWS, does not answer.
         NotFoundError: Route 53 has no health check of the region.
     """
     deadline = time.monotonic() + wait_seconds

@@ -35,8 +35,8 @@ class WriterMove:
     Attributes:
         database: The global database before the move.
         to: The copy that becomes the writer.
-        lossy: The move may lose rows that are not yet copied.
-        primary: The primary region, whose functions expect the writer in their own region.
+        lossy: True if the move may lose rows that are not yet copied to the new writer.
+        primary: The primary region, whose Lambda functions write to the database cluster of the primary region.
     """
 
     database: GlobalDatabase
@@ -46,7 +46,7 @@ class WriterMove:
 
     @property
     def summary(self) -> str:
-        """Return the move and its risk in one line for the operator."""
+        """Return one line for the operator that describes the move of the writer and its risk of data loss."""
         how = "a failover, which loses rows that are not yet copied" if self.lossy else "a switchover without data loss"
         lag = lag_text(self.to)
         return f"writer of {self.database.name} from {self.database.writer} to {self.to.region} ({lag}) by {how}"
@@ -64,9 +64,9 @@ class FailoverPlan:
     Attributes:
         region: The region that players leave, or to which players return.
         takers: The regions that take the players, or () for a return.
-        writer: The move of the database's writer, or None if the writer stays.
-        database: The global database, or None if the plan does not depend on it.
-        lossy: The region is lost, so that its database and its game servers may not answer.
+        writer: The planned move of the database's writer, or None if the writer stays.
+        database: The global database, or None if no writer moves in a failover or the database has one region only.
+        lossy: True if the region is lost, so that the database and the game servers of the region may not answer.
     """
 
     region: str
@@ -82,7 +82,7 @@ class FailoverPlan:
 
     @property
     def summary(self) -> str:
-        """Return the move of the players in one line for the operator."""
+        """Return one line for the operator that says from which region to which regions players move."""
         return f"players of {self.region} to {', '.join(self.taker_names)}"
 
 
@@ -93,14 +93,14 @@ class FailoverReport:
     Attributes:
         action: `none` (nothing was changed), `closed`, `restored` or `failed`.
         region: The region that players leave, or to which players return.
-        elsewhere: The regions to which players are sent.
+        elsewhere: The regions to which the players of `region` are sent.
         traffic: The traffic of `region`, or None if the region did not answer.
-        steps: The steps with their outcomes.
-        probes: The health checks that ran after the change.
+        steps: The steps of the failover, each with its outcome.
+        probes: The results of the health checks that ran after the failover.
         writer: The move of the database's writer, or None if the writer stayed.
-        dns: For each region whether DNS includes it, or () without DNS.
+        dns: For each region whether Route 53 includes it, or () for the target `local`.
         error: The reason why a step failed, or None.
-        healthy: Players can play in the regions to which they are sent.
+        healthy: True if DNS or the API sends players as planned, and the health checks after the failover passed.
     """
 
     action: str

@@ -2,10 +2,11 @@
 
 A program can call this module without a console.
 
-The writer moves before the players. If the writer cannot move, nothing is changed. If the players moved first and the
-writer then failed to move, players would be in regions that cannot write, and DNS caches would delay their return.
+The writer moves before the players. If the writer cannot move, a failover does not move players. If players moved first
+and the move of the writer then failed, players would be in regions that cannot write. DNS caches would delay the return
+of the players.
 
-The methods of Failover block. A coroutine calls a method through `asyncio.to_thread`.
+The methods of Failover block, so that a coroutine calls a method of Failover through `asyncio.to_thread`.
 """
 
 from __future__ import annotations
@@ -41,15 +42,16 @@ ApproveFailover = Callable[[FailoverPlan], bool]
 
 
 class Failover:
-    """Sends the players of one region to other regions, and lets them return."""
+    """Sends the players of one region to other regions, and lets players return to the region."""
 
     def __init__(self, contract: Contract, contracts: Mapping[str, Contract], probe: Probe, say: Say) -> None:
         """Prepare a failover.
 
         Args:
-            contract: The contract of the region that players leave, or to which they return.
+            contract: The contract of the region that players leave, or to which players return.
             contracts: The contracts of all deployed regions, by the name of the region.
-            probe: Checks whether regions can take players. `mjctl.operations.health.failover_probe` returns it.
+            probe: Runs the health checks that show whether regions can take players, e.g.
+                `mjctl.operations.health.failover_probe`.
             say: Receives lines for the operator.
         """
         self._contract = contract
@@ -59,16 +61,17 @@ class Failover:
         self._say = say
 
     def rehearse(self, *, to_region: str | None = None, lossy: bool = False) -> FailoverReport:
-        """Check the other regions and return the steps that `leave` would take. Nothing is changed.
+        """Check the other regions and return the steps that `leave` would take, without a change.
 
         Args:
-            to_region: The region to which the database's writer would move; by default the copy with the smallest lag.
-            lossy: The region is lost, so that its data stores may not answer.
+            to_region: The region to which the database's writer would move; by default the region of the copy with the
+                smallest lag.
+            lossy: True if the region is lost, so that the data stores of the region may not answer.
 
         Raises:
-            ConflictError: No other region can take players, or the writer cannot move.
-            UsageError: `to_region` is given, and the writer is not in the region that players leave.
-            UnreachableError, NotFoundError: A region does not answer, or DNS does not know it.
+            ConflictError: No other region can take players, or the database's writer cannot move.
+            UsageError: `to_region` is given, and the database's writer is not in the region that players leave.
+            UnreachableError, NotFoundError: A region does not answer, or Route 53 has no health check of a region.
         """
 
         async def work() -> FailoverReport:
@@ -97,20 +100,23 @@ class Failover:
         """Send the players of the region to other regions.
 
         Args:
-            approve: Approves the plan.
-            to_region: The region to which the database's writer moves; by default the copy with the smallest lag.
-            lossy: The region is lost: replace its writer, and lose the rows that are not yet copied.
-            wait_seconds: The time to wait for running matches to end.
+            approve: Receives the plan and returns True to carry it out.
+            to_region: The region to which the database's writer moves; by default the region of the copy with the
+                smallest lag.
+            lossy: True if the region is lost, so that another region gets the writer without the rows that are not yet
+                copied.
+            wait_seconds: The longest time in seconds to wait until the running matches of the region have ended.
 
         Returns:
-            The report. If a step has failed, the report's `error` has the reason.
+            The report of the steps. If a step has failed, the report's `error` has the reason.
 
         Raises:
-            ConflictError: No other region can take players, or the writer cannot move.
-            UsageError: `to_region` is given, and the writer is not in the region that players leave.
+            ConflictError: No other region can take players, or the database's writer cannot move.
+            UsageError: `to_region` is given, and the database's writer is not in the region that players leave.
             RefusedError: The failover was not approved. Nothing was changed.
-            Interrupted: The failover was stopped during the move of the writer. AWS completes that move.
-            UnreachableError, NotFoundError: A region does not answer, or DNS does not know it.
+            Interrupted: The failover was stopped during the move of the writer, which AWS completes if mjctl has
+                already requested the move.
+            UnreachableError, NotFoundError: A region does not answer, or Route 53 has no health check of a region.
         """
         plan = asyncio.run(self._assess(to_region, lossy=lossy))
         _require_approval(approve, plan)
@@ -120,18 +126,19 @@ class Failover:
         """Let the region take players again.
 
         Args:
-            approve: Approves the plan.
-            with_writer: Move the database's writer to the region first, without loss of data.
+            approve: Receives the plan and returns True to carry it out.
+            with_writer: True to move the database's writer to the region first, without loss of data.
 
         Returns:
-            The report. If a step has failed, the report's `error` has the reason.
+            The report of the steps. If a step has failed, the report's `error` has the reason.
 
         Raises:
-            ConflictError: The writer cannot move.
+            ConflictError: The database's writer cannot move to the region.
             UsageError: `with_writer` is given, and the database has one region only.
             RefusedError: The return was not approved. Nothing was changed.
-            Interrupted: The command was stopped during the move of the writer. AWS completes that move.
-            UnreachableError, NotFoundError: The region does not answer, or DNS does not know it.
+            Interrupted: The return was stopped during the move of the writer, which AWS completes if mjctl has already
+                requested the move.
+            UnreachableError, NotFoundError: The region does not answer, or Route 53 has no health check of the region.
         """
         plan = asyncio.run(self._assess_return(with_writer=with_writer))
         _require_approval(approve, plan)
@@ -153,7 +160,7 @@ class Failover:
     async def _writer_to_move(
         self, takers: Sequence[Contract], to_region: str | None, *, lossy: bool
     ) -> WriterMove | None:
-        """Return the move of the writer, or None if the writer is not in the region that players leave."""
+        """Return the planned move of the database's writer, or None if the writer is not in the region to leave."""
         # Read the database through a region that stays, because the region that players leave may not answer.
         database = await failover_writer.read_database(takers[0])
         if database is None or database.writer != self._region:
@@ -254,7 +261,7 @@ class Failover:
         dns = await _dns(own)
         summary = f"{name} takes players again" if changed else f"{name} was not excluded"
         if changed and dns:
-            # The region's alarm decides again whether DNS includes the region, and it may still exclude the region.
+            # After the return, the region's alarm decides whether DNS includes the region, so DNS may still exclude it.
             summary = dns[0].summary
         steps.append(Step("traffic", "done" if changed else "unchanged", summary))
         probes = await self._probe(own)
@@ -271,20 +278,21 @@ class Failover:
         )
 
     async def _move_writer(self, target: Contract, writer: WriterMove) -> tuple[Step, MjctlError | None]:
-        """Move the writer to the region of `target`.
+        """Move the database's writer to the region of `target`.
 
         Returns:
-            The step, and the reason of a failure or None.
+            The step `writer` with its outcome, and the error of a failed move or None.
 
         Raises:
-            Interrupted: The command was stopped during the move. AWS completes a requested move.
+            Interrupted: The command was stopped during the move of the writer, which AWS completes if mjctl has
+                requested it.
         """
         try:
             await failover_writer.move(target, writer.database, writer.to, lossy=writer.lossy, say=self._say)
         except MjctlError as error:
             return Step("writer", "failed", str(error)), error
         except (KeyboardInterrupt, asyncio.CancelledError):
-            # asyncio turns Ctrl-C into a cancellation of the main task.
+            # Catch CancelledError too, because asyncio turns Ctrl-C into a cancellation of the main task.
             raise Interrupted(
                 "interrupted during the move of the writer; AWS completes the move if mjctl has already requested it; "
                 "players were not moved",
@@ -294,7 +302,7 @@ class Failover:
         return Step("writer", "done", writer.summary), None
 
     def _lost_checks(self, *, lossy: bool) -> tuple[str, ...]:
-        """Return the checks that other regions need not pass.
+        """Return the names of the health checks that other regions need not pass.
 
         If the primary region is lost, the check `identity` fails everywhere, because the primary region has the
         accounts of all players.
@@ -311,7 +319,7 @@ class Failover:
             raise
 
     async def _refuses_players(self) -> bool:
-        """Return True if the region refuses new matches. On AWS, return True if DNS excludes the region."""
+        """Return True if the local region refuses new matches, or if DNS excludes the region on AWS."""
         own = {self._region: self._contract}
         if self._contract.managed is not None:
             return all(answer.named is False for answer in await _dns(own))
@@ -336,9 +344,9 @@ def _primary(contract: Contract) -> str:
 
 
 def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
-    """Return a line that says where the writer is, and how to move it back to the primary region.
+    """Return a line that says where the database's writer is, and how to move the writer to the primary region.
 
-    The functions of the primary region write to the cluster in that region.
+    The Lambda functions of the primary region write to the database cluster of the primary region.
     """
     primary = _primary(contract)
     at = f"the writer of {database.name} is in {database.writer}"
@@ -352,7 +360,7 @@ def _writer_advice(contract: Contract, database: GlobalDatabase) -> str:
 
 
 async def _dns(contracts: Mapping[str, Contract], *, may_fail: bool = False) -> tuple[RegionDns, ...]:
-    """Read for each region on AWS whether Route 53 includes it. Returns () for the target `local`, which has no DNS."""
+    """Read for each region on AWS whether Route 53 includes the region. Local regions have no DNS and are omitted."""
     managed = [(contract, contract.managed) for contract in contracts.values() if contract.managed is not None]
     try:
         return tuple(await asyncio.gather(*(region_dns(contract, part) for contract, part in managed)))

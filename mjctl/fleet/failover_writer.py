@@ -1,8 +1,8 @@
 """Moves the writer of the Aurora global database to another region.
 
-A switchover waits until the target has every row and loses no data, but the writer's region must answer. A failover is
-for a lost region: the target starts with the rows that it has, and the newest rows may be lost. AWS completes a
-requested switchover or failover even if mjctl is stopped.
+A switchover waits until the new writer has every row and loses no data, but the region of the old writer must answer. A
+failover is for a lost region: the new writer starts with the rows that it has, and the newest rows may be lost. AWS
+completes a requested switchover or failover even if mjctl is stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MOVE_SECONDS = 1_800.0
 _SILENT_POLLS = 12
 _IN_SYNC = "connected"
 _WORKING = "available"
-# With these codes AWS refuses a move because of the state of a cluster. Other codes mean that AWS cannot be reached.
+# With these error codes AWS refuses to move the writer because of the state of a cluster.
 _REFUSED_CODES = ("InvalidGlobalClusterStateFault", "InvalidDBClusterStateFault", "InvalidParameterCombination")
 
 
@@ -34,9 +34,10 @@ class Copy:
     Attributes:
         region: The name of the region.
         arn: The ARN of the cluster.
-        writes: The cluster is the writer.
-        in_sync: The cluster receives the changes of the writer.
-        lag_ms: The lag behind the writer in milliseconds, or None if CloudWatch has no value.
+        writes: True if the cluster is the writer.
+        in_sync: True if the cluster receives the changes of the writer.
+        lag_ms: The lag of the cluster behind the writer in milliseconds, or None if it was not read or CloudWatch has
+            no value.
     """
 
     region: str
@@ -64,7 +65,7 @@ class GlobalDatabase:
 
     @property
     def writer(self) -> str | None:
-        """Return the region that writes, or None while no region does."""
+        """Return the region of the writer, or None while no cluster is the writer."""
         return next((copy.region for copy in self.copies if copy.writes), None)
 
     def copy_in(self, region: str) -> Copy | None:
@@ -73,7 +74,7 @@ class GlobalDatabase:
 
 
 def parse(answer: Mapping[str, Any]) -> GlobalDatabase:
-    """Return the global database from an item in the answer of DescribeGlobalClusters, without lags."""
+    """Return the global database that an item in the answer of DescribeGlobalClusters describes, without lags."""
     copies = tuple(
         Copy(
             _region(item["DBClusterArn"]),
@@ -93,7 +94,7 @@ async def read_database(contract: Contract) -> GlobalDatabase | None:
     """Read the global database, without lags, from the RDS API in the region of `contract`.
 
     Returns:
-        None if the database has one region only.
+        The global database, or None if the database has one region only.
 
     Raises:
         UnreachableError: RDS does not answer, or refuses the request.
@@ -110,7 +111,7 @@ async def read_database(contract: Contract) -> GlobalDatabase | None:
 async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract]) -> GlobalDatabase:
     """Return `database` with the newest lag of every copy whose region is in `contracts`.
 
-    The lag of a copy stays None if CloudWatch does not answer in its region.
+    The lag of a copy stays None if CloudWatch does not answer in the region of the copy.
     """
 
     async def lag(copy: Copy) -> Copy:
@@ -130,17 +131,18 @@ async def with_lags(database: GlobalDatabase, contracts: Mapping[str, Contract])
 
 
 def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None = None) -> Copy:
-    """Choose the copy that becomes the writer.
+    """Choose the copy of the database that becomes the writer.
 
     Args:
         database: The global database, with the lag of each copy.
         fit: The regions that can take players.
-        to_region: The region that the operator has chosen. By default the copy with the smallest lag is chosen. A copy
-            with an unknown lag is chosen last.
+        to_region: The region that the operator has chosen, or None to choose the copy with the smallest known lag. A
+            copy with an unknown lag is chosen only if no lag is known.
 
     Raises:
         NotFoundError: `to_region` has no copy of the database.
-        ConflictError: The copy in `to_region` cannot become the writer, or no copy can.
+        ConflictError: The copy in `to_region` cannot become the writer, or without `to_region` no copy can become the
+            writer.
     """
     where = f"global cluster {database.name}"
     ready = [copy for copy in database.copies if copy.region in fit and copy.in_sync and not copy.writes]
@@ -164,15 +166,15 @@ def choose(database: GlobalDatabase, fit: Collection[str], to_region: str | None
         f"the writer cannot move to {to_region}: the region cannot take players, it has the writer already, or its "
         "copy is not in sync",
         where=where,
-        hint=f"`mjctl health --env ENV --region {to_region}` shows the problem; without --to-region mjctl chooses the "
-        "copy with the smallest lag",
+        hint=f"`mjctl health --env ENV --region {to_region}` shows the problem of the region; without --to-region "
+        "mjctl chooses the copy with the smallest lag",
     )
 
 
 async def move(
     target: Contract, database: GlobalDatabase, copy: Copy, *, lossy: bool, say: Callable[[str], None]
 ) -> GlobalDatabase:
-    """Move the writer to `copy` and wait until the move is complete.
+    """Make `copy` the writer of the database and wait until the move of the writer is complete.
 
     If AWS is already moving the writer to `copy`, this function only waits.
 
@@ -180,7 +182,7 @@ async def move(
         target: The contract of the region of `copy`.
         database: The global database.
         copy: The copy that becomes the writer.
-        lossy: Run a failover, which may lose the newest rows, instead of a switchover.
+        lossy: True for a failover, which may lose the newest rows, and False for a switchover.
         say: Receives lines for the operator.
 
     Raises:
@@ -193,7 +195,8 @@ async def move(
         raise ConflictError(
             f"AWS is already moving the writer to {database.moving_to}",
             where=f"global cluster {database.name}",
-            hint="repeat the command after that move; `mjctl health --env ENV --only database-regions` shows its state",
+            hint="repeat the command after the move; `mjctl health --env ENV --only database-regions` shows "
+            "the state of the move",
         )
     with RegionClients(target) as clients:
         if database.moving_to is None:
@@ -206,7 +209,8 @@ async def _ask(clients: RegionClients, database: GlobalDatabase, copy: Copy, *, 
     named = {"GlobalClusterIdentifier": database.name, "TargetDbClusterIdentifier": copy.arn}
     try:
         if lossy:
-            # Send the request to the target's region, because the writer's region may not answer any more.
+            # Send the request to the region that gets the writer, because the region that loses the writer may not
+            # answer any more.
             await clients.call("rds", "failover_global_cluster", AllowDataLoss=True, **named)
         else:
             region = database.writer or copy.region
@@ -256,7 +260,7 @@ async def _written_there(
 
 
 async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[GlobalDatabase, str]:
-    """Read the global database and the status of the cluster of `copy`."""
+    """Read the global database, and the status of the cluster that `copy` describes."""
     database, answer = await asyncio.gather(
         _read(clients, name),
         clients.call_all("rds", "describe_db_clusters", DBClusterIdentifier=copy.arn.rsplit(":", 1)[-1]),
@@ -265,7 +269,7 @@ async def _read_status(clients: RegionClients, name: str, copy: Copy) -> tuple[G
 
 
 def progress_hint(contract: Contract, name: str) -> str:
-    """Return a hint for an operator who has to follow a move of the writer that AWS continues without mjctl."""
+    """Return a hint with the command that shows the progress of a move of the writer that AWS has accepted."""
     return (
         f"`aws rds describe-global-clusters --global-cluster-identifier {name} --region {contract.region}` shows the "
         "progress of the move; repeat the command to wait for the move and to do the remaining steps"

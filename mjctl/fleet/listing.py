@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 async def list_servers(contract: Contract, *, timeout_seconds: float = 2.0) -> list[ServerRow]:
-    """Return a row for each game server of a region. A server that does not answer has a row too.
+    """Return a row for each game server of a region, also for a server that does not answer.
 
     Args:
         contract: The contract of the region.
-        timeout_seconds: The time limit for the answer of a local server, and of the supervisor.
+        timeout_seconds: The time limit for the answers of each local server and of the supervisor.
     """
     if contract.fleet.kind == "ecs":
         from mjctl.fleet import ecs
@@ -91,10 +91,10 @@ def _state(ready: bool, status: dict[str, Any] | None, process: ProcessInfo | No
 
 
 async def _ask(http: aiohttp.ClientSession, server: Server) -> tuple[bool, dict[str, Any] | None]:
-    """Read /readyz and /status of a server.
+    """Read the paths /readyz and /status of a game server.
 
     Returns:
-        True if the server is ready, and its status. (False, None) if the server does not answer.
+        Whether the server is ready, and the decoded answer of /status; (False, None) if the server does not answer.
     """
     import aiohttp
 
@@ -113,7 +113,7 @@ def _supervised(
 ) -> tuple[dict[str, ProcessInfo], list[Incident], dict[str, Drained]]:
     """Read the processes, the incidents and the drains of a local region.
 
-    The processes are empty if the supervisor does not answer, because the servers may still answer without it.
+    If the supervisor does not answer, return no processes and no error, because the game servers may still answer.
     """
     from mjctl.local import drains
     from mjctl.local.supervisor import SupervisorClient, incidents

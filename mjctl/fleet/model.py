@@ -1,4 +1,4 @@
-"""Types that describe game servers, for local processes and for ECS tasks."""
+"""Defines the types that describe game servers, for local processes and for ECS tasks."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ class ServerRow:
         id: The id of the server.
         zone: The availability zone.
         state: `ready`, `draining`, `drained` (an operator has stopped the server), `not ready`, or `no answer` (the
-            server runs and does not answer). Otherwise the state that the supervisor or ECS reports, e.g. `stopped` or
-            `provisioning`.
+            server runs and does not answer). For a server that does not run, the state that the supervisor or ECS
+            reports, e.g. `stopped` or `provisioning`.
         pid: The process id, or None on AWS and for a server that does not run.
         players: The number of connected players, or None if the server does not answer.
-        max_players: The largest number of players, or None if the server does not answer.
+        max_players: The largest number of players that the server accepts, or None if the server does not answer.
         matches: The number of running matches, or None if the server does not answer.
-        uptime_seconds: The time since the server has started, or None if it is unknown.
+        uptime_seconds: The seconds since the start of the server, or None if the start is unknown.
         incidents: The number of unexpected ends of the process that the watchdog has recorded.
-        last_incident: The last incident, or the reason why the server's registry entry could not be read; or None.
+        last_incident: The last incident of the server, or for an ECS task the reason why the server registry could not
+            be read; or None.
         play_url: The address to which clients connect.
         task: The id of the server's ECS task, or None without a task.
-        drained: The operator, time and reason of a drain, or None if the server was not drained.
+        drained: The operator, time and reason of the drain that keeps the server out of service, or None.
     """
 
     id: str
@@ -57,7 +58,7 @@ class ServerChange:
         zone: The availability zone.
         action: `drained` or `restarted`.
         matches: The number of matches that the server handed over.
-        seconds: The duration of the drain or restart.
+        seconds: The duration of the drain or restart in seconds.
     """
 
     id: str

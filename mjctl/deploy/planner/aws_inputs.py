@@ -1,6 +1,6 @@
-"""Computes the Terraform variables of the production stacks from the environment's file and from other stacks' outputs.
+"""Computes the Terraform variables of the production stacks from the environment's file and other stacks' outputs.
 
-If the environment's file does not set a size, the variables do not set it either. The stack has the default.
+The variables contain only the sizes that the environment's file sets. For all other sizes the stack has defaults.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from mjctl.deploy.releases.release_artifacts import Package
 from mjctl.models.aws_settings import DatabaseSize
 from mjctl.models.environment import Environment
 
-# The default limit of the automatic scaling, as a multiple of the number of servers in the environment's file.
+# If the environment's file sets no maximum of tasks, autoscaling starts at most ten times the file's number of servers.
 _GROWTH = 10
 
 
 @dataclass(frozen=True)
 class StateStore:
-    """Names the state bucket and its key, for the policies of the pipeline's and the operators' roles."""
+    """Names the state bucket and its KMS key, to which the roles of the pipeline and of the operators get access."""
 
     bucket: str
     kms_key_arn: str
@@ -69,12 +69,12 @@ def region(
         environment: The environment of the region.
         name: The name of the region.
         contract: The output `contract` of the stack foundation.
-        package: The code that the region runs.
-        servers_per_zone: The number of game servers in each zone. None means the number in the environment's file.
+        package: The functions' archive and the game server's image that the region runs.
+        servers_per_zone: The number of game servers in each zone, or None for the number in the environment's file.
         endpoint_url: The URL of an emulated AWS, or None for AWS.
         key_file: The file with the access key of an emulated AWS, or None.
         service_endpoint_urls: The URLs of single services of an emulated AWS, by the name of the service.
-        state: The state bucket that the operators' role may read, or None.
+        state: The state bucket that the operators' role may read, or None for no access to a state bucket.
     """
     account = environment.account
     zones = list(environment.regions[name].zones)
@@ -130,7 +130,8 @@ def edge(environment: Environment, contract: Mapping[str, Any], regions: Mapping
 def _database(size: DatabaseSize, region: str) -> dict[str, Any]:
     """Return the variable `database` of a region.
 
-    If the environment's file names the writer's region, `writer` is True in that region and False elsewhere.
+    The variable contains `writer` only if the environment's file names the region of the database's writer. `writer` is
+    True in that region and False in all other regions.
     """
     given = size.given()
     writer = given.pop("writer_region", None)
@@ -138,10 +139,11 @@ def _database(size: DatabaseSize, region: str) -> dict[str, Any]:
 
 
 def tasks(environment: Environment, region: str, servers_per_zone: int) -> dict[str, int]:
-    """Return the minimum and the maximum number of ECS tasks in a region. Each task runs one game server."""
+    """Return the minimum and the maximum number of ECS tasks in a region, where each task runs one game server."""
     zones = len(environment.regions[region].zones)
     most = environment.account.task.max_tasks_per_zone or _GROWTH * environment.game.servers_per_zone
-    # The stack refuses a maximum of tasks that is not larger than the minimum, because a service must be able to grow.
+    # The stack `region` refuses a maximum of tasks that is not larger than the minimum, because the ECS service must be
+    # able to grow.
     return {"min_tasks": servers_per_zone * zones, "max_tasks": max(most, servers_per_zone + 1) * zones}
 
 
@@ -152,7 +154,7 @@ def protect(environment: Environment) -> bool:
 
 
 def _image(contract: Mapping[str, Any], region: str, digest: str) -> str:
-    """Return the image's address in the region's own registry, to which ECR replicates the primary region's images."""
+    """Return the address of the game server's image in the registry of `region`, to which ECR replicates all images."""
     repository = str(contract["registry"]["repository_url"])
     return f"{repository.replace(contract['primary_region'], region)}@sha256:{digest}"
 

@@ -1,6 +1,6 @@
-"""Computes the desired state of a unit, which is its Terraform code with its variables.
+"""Computes the desired state of a unit: the Terraform code and its variables.
 
-A unit is a region, or a stack that exists once in an environment.
+A unit is a region, or a stack that exists once in an environment (`foundation` and `edge`).
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class DesiredState:
 
     Attributes:
         stack: The stack with the Terraform code to run.
-        variables: The Terraform variables.
+        variables: The Terraform variables of the unit.
         release: The release that the unit has after the apply, or None if it is unknown.
-        notes: Lines for the operator on missing parts that the apply repairs.
+        notes: Lines for the operator about missing parts that the apply repairs, and about parts that could not be
+            compared.
     """
 
     stack: Stack
@@ -50,7 +51,8 @@ class DesiredState:
 class Planner(ABC):
     """Computes the desired state of a unit for a deploy, a rollback, a scale command and a drift check.
 
-    The methods do not change deployed units. Some methods reserve ports and copy code into the release store.
+    The methods of a planner do not change deployed units, but some methods reserve ports and copy code into the release
+    store.
     """
 
     def __init__(self, workspace: Workspace, environment: Environment, store: ReleaseStore) -> None:
@@ -64,13 +66,13 @@ class Planner(ABC):
         return tuple(regions)
 
     def waits_for(self, unit: str, units: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002 - see ProductionPlanner
-        """Return those of `units` that must be applied before `unit` can be planned, or () if it can be planned now."""
+        """Return the units in `units` that must be applied before `unit` can be planned, or () if there are none."""
         return ()
 
     def stack(self, unit: str) -> Stack:
         """Return the stack of a unit with the code of the working tree.
 
-        The stack is created once for each unit, so that the AWS account is opened only once.
+        The planner creates the Stack object of a unit only once, so that it opens the AWS account only once.
         """
         if unit not in self._stacks:
             self._stacks[unit] = Stack.of_unit(self._workspace, self._environment, unit)
@@ -78,18 +80,19 @@ class Planner(ABC):
 
     @abstractmethod
     def for_release(self, unit: str, release: Release) -> DesiredState:
-        """Return the desired state for a deploy of `release`, which is the current code and the environment's file.
+        """Return the desired state for a deploy of `release`, which is the release of the working tree.
 
         Raises:
-            ConflictError: The code has changed since `release` was computed, or a unit has not published the outputs
-                that this unit needs.
+            ConflictError: The code has changed since `release` was computed, or another unit has not published an
+                output that `unit` needs.
         """
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """Return the desired state of the last apply. A plan of this state shows the changes since the last apply.
+        """Return the desired state of the unit's last apply, from which a plan shows the drift since that apply.
 
         Raises:
-            NotFoundError: No deploy of the unit was ever completed, or its code is not kept any more.
+            NotFoundError: No deploy of the unit was ever completed, or the code of the last deploy is not kept any
+                more.
         """
         stack = self.stack(unit)
         variables = stack.applied_variables()
@@ -109,8 +112,8 @@ class Planner(ABC):
     def for_rollback(self, unit: str, entry: ReleaseEntry) -> DesiredState:
         """Return the desired state for a rollback to an earlier release.
 
-        The release determines the Terraform code, the game's code and the variables. The number of game servers that
-        a scale command has set since then stays.
+        The release in `entry` determines the Terraform code, the game's code and the variables. If `mjctl servers
+        scale` has set the number of game servers, a rollback keeps that number.
 
         Raises:
             NotFoundError: The code of the release is not kept any more.
@@ -118,7 +121,7 @@ class Planner(ABC):
 
     @abstractmethod
     def for_scale(self, unit: str, count: int) -> DesiredState:
-        """Return the desired state of the last apply, with `count` game servers in each zone.
+        """Return the desired state of the unit's last apply, changed to `count` game servers in each zone.
 
         Raises:
             NotFoundError: No deploy of the region was ever completed.
@@ -132,13 +135,14 @@ class LocalPlanner(Planner):
         return self._for_release(unit, release, observe(self.stack(unit)))
 
     def for_destroy(self, unit: str, release: Release) -> DesiredState:
-        """Return the desired state for a destroy. The region's processes and data stores are not examined."""
+        """Return the desired state for a destroy, without a comparison of the region's processes and data stores."""
         return self._for_release(unit, release, Observation())
 
     def _for_release(self, unit: str, release: Release, observation: Observation) -> DesiredState:
         self._store.keep(release)
         stack = self.stack(unit)
-        # Terraform runs the kept copy, so that it cannot read a file that the digest of the release does not cover.
+        # Terraform runs the copy of the code in the release store, which contains only files that the release's digest
+        # covers.
         stack = replace(stack, source_dir=self._store.source_dir(release, stack.name), digest=release.terraform)
         stack.prepare()
         variables = inputs.local_variables(
@@ -147,10 +151,11 @@ class LocalPlanner(Planner):
         return DesiredState(stack, variables, release, _notes(observation))
 
     def for_last_apply(self, unit: str) -> DesiredState:
-        """Return the desired state of the last apply, with the repair of parts that are missing now.
+        """Return the desired state of the region's last apply, which repairs the parts that are missing now.
 
         Raises:
-            NotFoundError: No deploy of the region was ever completed, or its code is not kept any more.
+            NotFoundError: No deploy of the region was ever completed, or the code of the last deploy is not kept any
+                more.
             UnreachableError: A data store does not answer, so that its drift is unknown.
         """
         desired = super().for_last_apply(unit)

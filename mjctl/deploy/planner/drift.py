@@ -1,4 +1,4 @@
-"""Removes expected drift from the result of a drift check."""
+"""Removes the drift that an operator expects from the result of a drift check."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mjctl.models.deployment import UnitOutcome, UnitResult
 
 
 def ignore_expected_drift(result: UnitResult, ignore: Sequence[str]) -> UnitResult:
-    """Move the changes whose address matches a glob from `changes` to `ignored`.
+    """Move the changes of resources whose address matches a glob from `result.changes` to `result.ignored`.
 
-    A unit without other changes gets the outcome UNCHANGED.
+    If no change remains in `result.changes`, the unit gets the outcome UNCHANGED.
 
     Args:
         result: The result of the unit's drift check.
-        ignore: Globs with `*` and `?`. A glob must match the whole address of a resource.
+        ignore: Globs with `*` and `?`, each of which must match the whole address of a resource.
     """
     patterns = [_glob(glob) for glob in ignore]
     ignored = tuple(change for change in result.changes if any(item.fullmatch(change.address) for item in patterns))
@@ -36,8 +36,9 @@ def ignore_expected_drift(result: UnitResult, ignore: Sequence[str]) -> UnitResu
 
 
 def _glob(glob: str) -> re.Pattern[str]:
-    """Return the pattern of a glob with `*` and `?`.
+    """Return the regular expression of a glob with `*` and `?`.
 
-    fnmatch cannot be used, because it would interpret the brackets of an address such as `module.game_server["a"]`.
+    The function does not use fnmatch, because fnmatch would interpret the brackets of an address such as
+    `module.game_server["a"]`.
     """
     return re.compile(re.escape(glob).replace(r"\*", ".*").replace(r"\?", "."))

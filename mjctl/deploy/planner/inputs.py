@@ -1,6 +1,6 @@
 """Computes the Terraform variables of a local region from the environment's file and from the state of this machine.
 
-This machine determines the ports of the processes, and which parts of the region are missing.
+The variables that depend on this machine are the ports of the processes and the epochs of the region's parts.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def local_variables(
         environment: The environment of the region.
         stack: The stack of the region.
         release: The release to deploy.
-        game_dir: The folder whose package the processes run.
+        game_dir: The folder with the Python packages of the release, which the processes run.
         web_dir: The folder of the web client, or None if the release has no web client.
-        observation: The missing parts of the region. None means that this function observes the region.
+        observation: The missing parts of the region, or None if the function shall find the missing parts itself.
 
     Raises:
-        ConflictError: Another program uses a port that the environment's file sets.
+        ConflictError: Another program uses a port that the environment's file gives to a process of the region.
     """
     game = environment.game.model_dump(mode="json")
     scaled = servers_per_zone(stack)
@@ -68,16 +68,16 @@ def local_variables(
 def on_this_machine(
     environment: Environment, stack: Stack, variables: Mapping[str, Any], observation: Observation | None = None
 ) -> dict[str, Any]:
-    """Return `variables` with the current names of the game servers, ports and epochs.
+    """Return `variables` with the current names of the game servers, ports of the processes and epochs of the parts.
 
     Args:
         environment: The environment of the region.
         stack: The stack of the region.
-        variables: Variables of terraform/stacks/local, maybe of an earlier apply.
-        observation: The missing parts of the region. None means that this function observes the region.
+        variables: Variables of terraform/stacks/local, which may be those of an earlier apply.
+        observation: The missing parts of the region, or None if the function shall find the missing parts itself.
 
     Raises:
-        ConflictError: Another program uses a port that the environment's file sets.
+        ConflictError: Another program uses a port that the environment's file gives to a process of the region.
     """
     region = stack.unit
     servers = game_servers(variables["zones"], variables["game"]["servers_per_zone"])
@@ -87,7 +87,8 @@ def on_this_machine(
     }
     return {
         **variables,
-        # The Terraform code of an earlier release computes the same names and has no variable `servers`.
+        # The Terraform code of an earlier release has no variable `servers`, and computes the names of the servers
+        # itself.
         **({"servers": servers} if "servers" in variables else {}),
         "ports": ports.allocate(stack.folder, region, names, pinned),
         "epochs": epochs(
@@ -100,7 +101,7 @@ def servers_per_zone(stack: Stack) -> int | None:
     """Return the number of game servers in each zone that `mjctl servers scale` has set for the region.
 
     Returns:
-        None if the environment's file determines the number.
+        None if `mjctl servers scale` has set no number, so that the number in the environment's file is valid.
     """
     value = _decoded(stack.unit_files.read(_SCALE)).get("servers_per_zone")
     return int(value) if value is not None else None
@@ -111,7 +112,7 @@ def set_servers_per_zone(stack: Stack, count: int | None) -> None:
 
     Args:
         stack: The stack of the region.
-        count: The number, or None for the number in the environment's file.
+        count: The number of game servers in each zone, or None for the number in the environment's file.
     """
     if count is None:
         stack.unit_files.remove(_SCALE)
@@ -120,15 +121,15 @@ def set_servers_per_zone(stack: Stack, count: int | None) -> None:
 
 
 def epochs(stack: Stack, names: list[str], observation: Observation | None = None) -> dict[str, int]:
-    """Return the epoch of each part of a local region. A missing part gets a higher epoch than at the last apply.
+    """Return the epoch of each part of a local region, which is higher for a missing part than at the last apply.
 
     A new epoch makes Terraform plan a replacement of the part. Epochs are necessary because Terraform's built-in
-    provider cannot refresh its state.
+    provider cannot detect that a part does not exist any more.
 
     Args:
         stack: The stack of the region.
         names: The parts of the region.
-        observation: The missing parts of the region. None means that this function observes the region.
+        observation: The missing parts of the region, or None if the function shall find the missing parts itself.
     """
     known = _decoded(UnitFiles(stack.folder).read(_EPOCHS))
     missing = repairable((observation or observe(stack)).missing, names)
@@ -136,17 +137,17 @@ def epochs(stack: Stack, names: list[str], observation: Observation | None = Non
 
 
 def remember(stack: Stack, variables: Mapping[str, Any]) -> None:
-    """Store the epochs of a completed apply, to which the next plan adds. Does nothing if `variables` has no epochs."""
+    """Store the epochs of a completed apply for the next plan, if `variables` contains epochs."""
     if "epochs" not in variables:
         return
     write_private(stack.folder / _EPOCHS, json.dumps(variables["epochs"]))
 
 
 def remove_remains(stack: Stack) -> None:
-    """Stop the remaining processes of a destroyed region and remove its files on this machine.
+    """Stop the remaining processes of a destroyed unit and remove the unit's files, except the logs, from this machine.
 
     Processes can remain because Terraform does not run the destroy provisioner of a resource whose creation was
-    interrupted. The logs of the region are kept.
+    interrupted.
     """
     if stack.remote is None:
         daemon.stop(Layout(stack.folder))

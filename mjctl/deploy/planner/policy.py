@@ -1,6 +1,6 @@
 """The data-loss policy: a plan must not delete or replace a store of players' data, or a resource that the data needs.
 
-An operator allows such a plan with --allow-data-loss.
+The option --allow-data-loss allows a plan that violates the policy.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ PROTECTED = {
 }
 """The protected resource types, each with the data that is lost if such a resource is deleted or replaced."""
 
-# An update that removes a `replica` block deletes the table's copy in that region:
+# An update of a DynamoDB table that removes a `replica` block deletes the table's copy in the block's region:
 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_DeleteReplicationGroupMemberAction.html
 _REPLICATED = "aws_dynamodb_table"
 _REPLICA = "replica"
 
 
 def violations(changes: Iterable[Change]) -> tuple[Violation, ...]:
-    """Return the planned changes that would lose data."""
+    """Return the violations of the data-loss policy among the planned changes."""
     violating = []
     for change in changes:
         loss = PROTECTED.get(change.resource_type)
@@ -49,10 +49,10 @@ def violations(changes: Iterable[Change]) -> tuple[Violation, ...]:
 
 
 def _lost_replicas(attributes: Sequence[AttributeChange]) -> Iterator[str]:
-    """Yield a sentence for each region that loses its copy of the table.
+    """Yield a sentence for each region that loses its copy of a table, or one sentence if the plan hides the regions.
 
-    The regions are compared by name and not by index. The `replica` blocks are a set, so that a block that stays may
-    move to another index.
+    The function compares the `replica` blocks by the name of the region and not by index. In a set of blocks, a block
+    that stays may get another index.
     """
     blocks = [item for item in attributes if item.path.split("[", 1)[0].split(".", 1)[0] == _REPLICA]
     if any(item.before is not None and isinstance(item.after, Hidden) and not _is_inner(item) for item in blocks):
@@ -65,7 +65,7 @@ def _lost_replicas(attributes: Sequence[AttributeChange]) -> Iterator[str]:
 
 
 def _is_inner(attribute: AttributeChange) -> bool:
-    """Return True for an attribute inside a `replica` block other than the region's name, e.g. the computed ARN."""
+    """Return True for an attribute inside a `replica` block that is not the region's name, e.g. the computed ARN."""
     return "]." in attribute.path and not attribute.path.endswith(".region_name")
 
 
@@ -73,7 +73,7 @@ def require(results: Sequence[UnitResult]) -> None:
     """Check that no plan violates the data-loss policy.
 
     Raises:
-        RefusedError: A plan violates the policy. Nothing was changed.
+        RefusedError: A plan violates the data-loss policy. Nothing was changed.
     """
     lines = [f"  {result.unit}: {violation}" for result in results for violation in result.violations]
     if lines:

@@ -1,6 +1,7 @@
 """Computes the desired state of the production units: foundation, the regions and edge.
 
-A region needs the outputs of foundation. The edge needs the outputs of foundation and of the regions.
+The variables of a region contain outputs of foundation. The variables of the edge contain outputs of foundation and of
+the regions.
 """
 
 from __future__ import annotations
@@ -26,19 +27,20 @@ from mjctl.terraform.stack import Stack
 class ProductionPlanner(Planner):
     """Computes the desired state of the units on AWS or in a sandbox.
 
-    Terraform runs the copy of the code in the release store, because Terraform writes its lock file next to the code.
+    Terraform runs the copy of the code in the release store, because Terraform writes a lock file into the folder of
+    the code.
     """
 
     def __init__(
         self, workspace: Workspace, environment: Environment, store: ReleaseStore, *, only_planned: bool = False
     ) -> None:
-        """Open the account and check its credentials.
+        """Open the AWS account of the environment and check the credentials.
 
         Args:
             workspace: The project and the folder of the local state.
             environment: The environment of the units.
             store: The releases of the environment.
-            only_planned: The plans will not be applied, so that the game server's image need not be pushed yet.
+            only_planned: True if the plans will not be applied, so that the game server's image need not be pushed yet.
 
         Raises:
             UnreachableError: The sandbox is not up, or AWS does not answer.
@@ -86,15 +88,15 @@ class ProductionPlanner(Planner):
         return bool(self.published(unit))
 
     def deployed_regions(self) -> tuple[str, ...]:
-        """Return the regions that have resources, even if their last apply was not completed."""
+        """Return the regions whose Terraform state has resources, even if no apply of the region was completed."""
         return tuple(name for name in self._environment.regions if self.stack(name).exists())
 
     def for_release(self, unit: str, release: Release) -> DesiredState:
         """Return the desired state for a deploy of `release`.
 
         Raises:
-            ConflictError: The code has changed since `release` was computed, or foundation has not published the
-                outputs that this unit needs.
+            ConflictError: The code has changed since `release` was computed, or foundation has not published an output
+                that `unit` needs.
         """
         self._store.keep(release)
         stack = self.stack(unit)
@@ -112,7 +114,8 @@ class ProductionPlanner(Planner):
         stack = self._store.restored(self.stack(unit), entry)
         variables = dict(entry.variables)
         if unit not in (FOUNDATION, EDGE):
-            # Roll back the code and the sizes of the region. Keep the current foundation, which all regions share.
+            # A rollback changes the code and the sizes of the region, and uses the current outputs of the foundation,
+            # which all regions share.
             variables = self._with_package(variables, entry.release, stack)
             variables["foundation"] = self.published(FOUNDATION)["contract"]
             count = inputs.servers_per_zone(stack)
@@ -127,13 +130,13 @@ class ProductionPlanner(Planner):
         )
 
     def without(self, release: Release, leaving: Sequence[str]) -> DesiredState:
-        """Return the desired state of an edge that sends no players to the regions `leaving`."""
+        """Return the desired state of the edge in which it sends no players to the regions `leaving`."""
         desired = self.for_release(EDGE, release)
         regions = {name: part for name, part in desired.variables["regions"].items() if name not in leaving}
         return replace(desired, variables={**desired.variables, "regions": regions})
 
     def _with_package(self, variables: Mapping[str, Any], release: Release, stack: Stack) -> dict[str, Any]:
-        """Return `variables` with the path of the functions' archive on this machine. Build a missing archive."""
+        """Return `variables` with the path of the functions' archive, and build the archive if it is missing."""
         package = variables["functions"]["package"]
         if (stack.source_dir / package["path"]).is_file():
             return dict(variables)
@@ -177,6 +180,7 @@ class ProductionPlanner(Planner):
 def _relative_path(stack: Stack, archive: Path) -> str:
     """Return the archive's path relative to the folder where Terraform runs.
 
-    The relative path is the same on every machine. Terraform would plan a change for every different path.
+    The relative path is the same on every machine. With an absolute path, Terraform would plan a change on each
+    machine.
     """
     return os.path.relpath(archive, stack.source_dir)

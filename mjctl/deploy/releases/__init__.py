@@ -1,1 +1,1 @@
-"""Keeps the code, the packages and the plans of releases, so that each release can be deployed again."""
+"""Keeps the code, the artifacts and the saved plans of releases, so that each release can be deployed again."""

@@ -11,8 +11,8 @@ def commit_of(project: Path) -> str | None:
     """Return the first 12 hexadecimal digits of the commit HEAD of the checkout `project`.
 
     Returns:
-        The digits are followed by `+changes` if uncommitted changes belong to a release. None without git, and None
-        if `project` is no git checkout.
+        The digits, followed by `+changes` if a file in gameserver, web, terraform or configs has uncommitted changes.
+        None if git is not installed, fails, or finds no git checkout in `project`.
     """
     try:
         head = _git(project, "rev-parse", "--short=12", "HEAD")

@@ -23,7 +23,7 @@ class Package:
 
     Attributes:
         path: The path of the functions' archive.
-        sha256: The SHA-256 of the archive, in base64.
+        sha256: The SHA-256 of the functions' archive, in base64.
         architecture: The processor architecture of the functions, e.g. `arm64`.
         image_digest: The SHA-256 of the game server's image, as 64 hexadecimal digits.
     """
@@ -37,15 +37,16 @@ class Package:
 def functions_of(
     workspace: Workspace, environment: Environment, store: ReleaseStore, release: Release
 ) -> FunctionPackage:
-    """Return the functions' archive of `release`. Build the archive if it does not exist.
+    """Return the functions' archive of `release`, and build the archive if it does not exist.
 
     Raises:
-        NotFoundError: The release store has no game server of this release.
+        NotFoundError: The release store does not have the game server of `release`.
         DependencyError: This Python has no pip.
         UnreachableError: pip could not download a dependency.
-        ConfigError: The archive is larger than Lambda allows.
+        ConfigError: The functions' archive is larger than Lambda allows.
     """
-    # An emulated Lambda runs the functions with this machine's Python.
+    # The sandbox's emulated Lambda runs the functions with this machine's Python, so build the archive for this
+    # machine.
     runtime = local_runtime() if environment.target == "sandbox" else lambda_runtime()
     return build_functions(store.game_dir(release), workspace.home / "packages", runtime)
 
@@ -59,7 +60,7 @@ def package_of(
     *,
     only_planned: bool = False,
 ) -> Package:
-    """Return the artifacts of `release`. Build the functions' archive if it does not exist.
+    """Return the artifacts of `release`, and build the functions' archive if it does not exist.
 
     Args:
         workspace: The project and the folder of the local state.
@@ -67,10 +68,12 @@ def package_of(
         store: The releases of the environment.
         release: The release.
         foundation: The output `contract` of the stack foundation.
-        only_planned: The plan will not be applied, so that an image that is not pushed yet gets a placeholder digest.
+        only_planned: True if the plan will not be applied, so that an image that is not pushed yet gets a placeholder
+            digest.
 
     Raises:
-        NotFoundError: The image was never pushed, or the release store has no game server of this release.
+        NotFoundError: The game server's image was never pushed, or the release store does not have the game server of
+            `release`.
         DependencyError: This Python has no pip.
         UnreachableError: pip could not download a dependency, or AWS does not answer.
         ConfigError: The functions' archive is larger than Lambda allows.
@@ -94,7 +97,7 @@ def _image_digest(
 ) -> str:
     """Return the SHA-256 of the game server's image as 64 hexadecimal digits.
 
-    An emulated AWS runs no image. Its placeholder digest only has to change with the code.
+    For the sandbox, which runs no image, return a placeholder digest that changes with the game server's code.
     """
     placeholder = hashlib.sha256(release.game.encode()).hexdigest()
     if environment.target == "sandbox":

@@ -2,8 +2,9 @@
 
 A pipeline's first job plans, a person approves the plans, and a second job applies them.
 
-For each unit the folder contains the plan, its seal, and the Terraform variables of the plan. These files may contain
-secrets in clear text. The folder is therefore private, and the files of a unit are removed after its plan was applied.
+For each unit the folder contains the plan, the seal, and the Terraform variables of the plan. Plans and variables may
+contain secrets in clear text. The folder of saved plans is therefore private, and the files of a unit are removed after
+an apply of the plan.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ class PlanFolder:
     path: Path
 
     def prepare(self) -> None:
-        """Create the folder unless it exists, and deny access to other users.
+        """Create the folder for saved plans unless it exists, and deny other users access to the folder.
 
         Raises:
-            PermissionDeniedError: This user may not write to the folder, or the path is not a folder.
+            PermissionDeniedError: This user may not write to the folder for saved plans, or its path is not a folder.
         """
         with explained_disk_errors(str(self.path)):
             if self.path.exists() and not self.path.is_dir():
@@ -49,7 +50,7 @@ class PlanFolder:
             self.path.chmod(0o700)
 
     def saved(self, stack: Stack, binding: Binding) -> SavedPlan:
-        """Return the plan file of a unit, which may not exist yet.
+        """Return the saved plan of a unit, whose file may not exist yet.
 
         Args:
             stack: The stack of the unit.
@@ -66,13 +67,13 @@ class PlanFolder:
 
         Args:
             stack: The stack of the unit.
-            binding: The release that the plan must have.
+            binding: The release to which the saved plan must be bound.
             wanted: The Terraform variables that a new plan would have.
 
         Raises:
-            NotFoundError: The folder has no plan of the unit.
-            ConflictError: The plan belongs to another unit or release, or the code, the variables, the account or the
-                state have changed since the plan was made.
+            NotFoundError: The folder has no saved plan of the unit.
+            ConflictError: The saved plan belongs to another unit or release, or the code, the variables, the account or
+                the state have changed since the plan was made.
         """
         saved = self.saved(stack, binding)
         if not saved.path.is_file():
@@ -82,7 +83,8 @@ class PlanFolder:
             )
         made_with = read_json(self._variables(stack))
         differing = sorted(name for name in {*made_with, *wanted} if made_with.get(name) != wanted.get(name))
-        # If `revision` differs, the code differs. The seal, which is verified below, has a message for that case.
+        # If the variable `revision` differs, the game server's code has changed. The check of the seal below then
+        # raises a clearer error.
         if differing and "revision" not in differing:
             raise ConflictError(
                 f"the saved plan cannot be applied: these variables have other values now: {', '.join(differing)}",
@@ -94,7 +96,7 @@ class PlanFolder:
         return saved
 
     def remove(self, stack: Stack) -> None:
-        """Remove the files of a unit, and remove the folder if it is empty then."""
+        """Remove the saved plan, seal and variables of a unit, and remove the folder if no other file remains."""
         for path in self.path.glob(f"{_name(stack)}.*"):
             path.unlink(missing_ok=True)
         try:

@@ -1,7 +1,8 @@
 """Shares the code of releases through the account's state bucket, so that every machine can roll a deploy back.
 
-The object of a release is `<project>-<environment>/releases/<terraform digest>-<game digest>.tar.gz`. The archive
-contains `terraform/`, `gameserver/` and the packages with a studio's own rules, as they were deployed.
+The object of a release in the state bucket is `<project>-<environment>/releases/<terraform digest>-<game
+digest>.tar.gz`. The archive of a release contains `terraform/`, `gameserver/` and the packages with a studio's own
+rules, as they were deployed.
 """
 
 from __future__ import annotations
@@ -20,27 +21,28 @@ from mjctl.models.errors import VerificationError
 from mjctl.models.release import Release
 from mjctl.models.release_files import GAME_PACKAGE, Files, digest_of, game_files, terraform_files
 
-# A release is shared before the apply that records it. A young archive may belong to an apply that still runs.
+# mjctl uploads the archive of a release before the apply that adds the release to `releases.json`. Keep a young
+# archive, because its apply may still run.
 _PRUNED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class SharedCode:
-    """Reads and writes the archives in the state bucket.
+    """Reads and writes the archives of releases in the state bucket.
 
-    Every method except `verify` raises UnreachableError or PermissionDeniedError if the bucket does not answer or
+    Every method except `verify` raises UnreachableError or PermissionDeniedError if the state bucket does not answer or
     refuses a request.
 
     Attributes:
-        account: The account with the state bucket.
-        prefix: The beginning of the objects' names.
+        account: The AWS account of the state bucket.
+        prefix: The beginning of the names of all archives in the bucket.
     """
 
     account: Account
     prefix: str
 
     def put(self, name: str, files: Files) -> None:
-        """Upload an archive of `files`, unless an archive of that name exists.
+        """Upload an archive of `files` with the name `name`, unless the bucket has the archive already.
 
         Args:
             name: The name of the archive, which contains the digests of the files.
@@ -52,7 +54,8 @@ class SharedCode:
         with tarfile.open(fileobj=buffer, mode="w:gz", compresslevel=6) as archive:
             for member, path in sorted(files.items()):
                 body = path.read_bytes()
-                # Archive names and contents only, without owners, times and links.
+                # Put only the names and the contents of the files into the archive, without owners and times, and no
+                # links.
                 entry = tarfile.TarInfo(member)
                 entry.size = len(body)
                 archive.addfile(entry, io.BytesIO(body))
@@ -67,7 +70,7 @@ class SharedCode:
         """Unpack the archive `name` into `folder`.
 
         Returns:
-            False if the bucket has no such archive.
+            False if the state bucket has no archive `name`.
 
         Raises:
             VerificationError: The object is no archive, or the archive has paths outside of `folder`.
@@ -95,7 +98,7 @@ class SharedCode:
             terraform: The folder of the Terraform code.
 
         Raises:
-            VerificationError: A file is missing, was added or has another content.
+            VerificationError: The digests of the folders differ from the digests of `release`.
         """
         unpacked = ("", "")
         if GAME_PACKAGE in packages and terraform.is_dir():
@@ -111,7 +114,7 @@ class SharedCode:
             )
 
     def prune(self, wanted: Collection[str]) -> None:
-        """Remove the archives that are older than a day, except those whose names are in `wanted`."""
+        """Remove all archives from the state bucket that are older than a day and whose names are not in `wanted`."""
         s3 = self.account.client("s3")
         try:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.account.bucket, Prefix=self.prefix)

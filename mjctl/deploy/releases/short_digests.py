@@ -1,6 +1,6 @@
-"""Computes digests as earlier versions of mjctl did, with 16 hexadecimal digits.
+"""Computes digests of 16 hexadecimal digits in the way of earlier versions of mjctl.
 
-Code that an earlier version has shared is verified with these digests.
+mjctl verifies code in the state bucket with these short digests if an earlier version of mjctl has uploaded it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ LENGTH = 16
 
 
 def of_game(package: Path) -> str:
-    """Return the digest of the folder `gameserver` as earlier versions computed it."""
+    """Return the digest of the folder `gameserver` as earlier versions of mjctl computed it."""
     paths = (path for path in sorted(package.rglob("*")) if path.is_file() and "__pycache__" not in path.parts)
     return _digest(package, paths)
 
 
 def of_terraform(folder: Path) -> str:
-    """Return the digest of the folder `terraform` as earlier versions computed it."""
+    """Return the digest of the folder `terraform` as earlier versions of mjctl computed it."""
     paths = (
         path
         for path in sorted(folder.rglob("*"))

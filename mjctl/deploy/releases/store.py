@@ -1,23 +1,24 @@
-"""Keeps the code of every release as it was deployed.
+"""Keeps a copy of the code of every deployed release.
 
-Running processes therefore never depend on the working tree, and an earlier release can be deployed again.
+Running processes use the kept copy and never depend on the working tree, and an earlier release can be deployed again.
 
 The releases of an environment are in `<home>/<environment>/releases/`, which has these folders:
 
 - `game/<game digest>/gameserver` is the package of the game server.
 - `game/<game digest>/<package>` is a package with a studio's own rules.
 - `web/<web digest>/web` is the web client.
-- `code/<terraform digest>-<game digest>/terraform` has the Terraform stacks and modules. The link `gameserver` beside
-  the folder `terraform` leads to the package of the game server.
+- `code/<terraform digest>-<game digest>/terraform` has the Terraform stacks and modules. A symbolic link `gameserver`
+  beside the folder `terraform` leads to the package of the game server.
 
-The folder `game/<game digest>` is the PYTHONPATH of the processes. `mjctl.models.release_files` defines the files of a
-release for digests, copies and archives.
+The folder `game/<game digest>` is the PYTHONPATH of a local region's processes. `mjctl.models.release_files` defines
+which files of the checkout belong to a release.
 
-The file `releases.json` of a unit lists its releases, newest first (mjctl.terraform.unit_files). On AWS the code is
-shared through the state bucket too, so that a machine can roll back a deploy of another machine (`shared_code`).
+The file `releases.json` of a unit lists the unit's releases, newest first (mjctl.terraform.unit_files). On AWS
+`shared_code` also uploads the code of a release to the state bucket, so that a machine can roll back a deploy of
+another machine.
 
-A folder is named by the digest of its content. A new folder has a temporary name until its content is complete, so that
-a folder with a digest as its name is always complete.
+The folder of a release's code is named by a digest only after all files are copied. A folder with a digest as its name
+is therefore always complete.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ _ATTEMPT = "attempt.json"
 
 
 class ReleaseVerdict(StrEnum):
-    """Says how far a release has proved to be good."""
+    """Says whether the health gate has checked a release after its apply, and with which result."""
 
     APPLIED = "applied"
     """The apply was completed, and every process became ready."""
@@ -73,13 +74,13 @@ class ReleaseVerdict(StrEnum):
 
 @dataclass(frozen=True)
 class ReleaseEntry:
-    """Describes a release that was applied to a unit.
+    """Describes a release that was applied to a unit, as an entry of `releases.json`.
 
     Attributes:
         release: The release.
-        variables: The Terraform variables of the apply.
+        variables: The Terraform variables with which the release was applied.
         applied_at: The local time of the apply, in ISO 8601 with its UTC offset.
-        verdict: The verdict of the health gate.
+        verdict: The verdict of the health gate on the release.
     """
 
     release: Release
@@ -103,7 +104,7 @@ class ReleaseStore:
         self._folder = workspace.environment_dir(environment.name) / "releases"
 
     def of_working_tree(self) -> Release:
-        """Return the release of the current checkout and the environment's file.
+        """Return the release of the working tree's code and the environment's file.
 
         Raises:
             NotFoundError: The checkout has no game server, no Terraform code, or no rules module that a mode names.
@@ -125,19 +126,19 @@ class ReleaseStore:
         return {GAME_PACKAGE: self._project / GAME_PACKAGE, **rules_packages(rules, self._project)}
 
     def game_dir(self, release: Release) -> Path:
-        """Return the folder with the Python packages of a release, which may not exist yet."""
+        """Return the path of the folder with the Python packages of a release; the folder may not exist yet."""
         return self._folder / "game" / release.game
 
     def web_dir(self, release: Release) -> Path | None:
-        """Return the folder of a release's web client, or None if the release has no web client."""
+        """Return the path of the folder with a release's web client, or None if the release has no web client."""
         return self._folder / "web" / release.web / "web" if release.web is not None else None
 
     def source_dir(self, release: Release, stack: str) -> Path:
-        """Return the folder with a release's Terraform code of the given stack, which may not exist yet."""
+        """Return the path of the folder with a release's code of the stack `stack`; the folder may not exist yet."""
         return self._code_dir(release) / "terraform" / "stacks" / stack
 
     def keep(self, release: Release) -> None:
-        """Copy the code of the working tree into the store, unless the store has it.
+        """Copy the code of the working tree into the release store, unless the store has the code of `release`.
 
         Raises:
             ConflictError: The code has changed since `release` was computed.
@@ -153,18 +154,19 @@ class ReleaseStore:
             )
 
     def _put(self, release: Release, packages: Callable[[], Mapping[str, Path]], terraform: Path) -> None:
-        """Copy the files that belong to a release, and no other files, into the store."""
+        """Copy the code of a release from the given folders into the store, and no other files of these folders."""
 
         def copy_game(folder: Path) -> None:
             _copy(game_files(packages()), folder, release.game, lambda kept: game_files(_folders(kept)))
-            # Compile here and do not copy the checkout's __pycache__: Python checks a cache by time and size only, so
-            # that a copied cache could belong to other code.
+            # Compile the copied code and do not copy the checkout's __pycache__. Python checks a compiled file only by
+            # the source file's time and size, so that a copied __pycache__ could belong to other code.
             compileall.compile_dir(folder, quiet=2)
 
         def copy_code(folder: Path) -> None:
             files = terraform_files(terraform)
             _copy(files, folder / "terraform", release.terraform, terraform_files)
-            # Terraform will write more files to the folder. `share` reads from the list which files to upload.
+            # Write a list of the release's files, so that `share` does not upload other files that Terraform writes
+            # into the folder.
             (folder / _FILES).write_text("\n".join(sorted(files)), encoding="utf-8")
             (folder / GAME_PACKAGE).symlink_to(Path("../../game") / release.game / GAME_PACKAGE)
 
@@ -172,12 +174,12 @@ class ReleaseStore:
         _appear(self._code_dir(release), copy_code)
 
     def restored(self, stack: Stack, entry: ReleaseEntry) -> Stack:
-        """Return `stack` with the Terraform code of an earlier release.
+        """Return `stack` with the Terraform code of the earlier release in `entry`.
 
         The code is downloaded from the state bucket if this machine does not have it.
 
         Raises:
-            NotFoundError: The code is not kept any more.
+            NotFoundError: The code of the release is neither on this machine nor in the state bucket.
             VerificationError: The code in the state bucket is damaged.
         """
         source = self.source_dir(entry.release, stack.name)
@@ -193,14 +195,15 @@ class ReleaseStore:
         return replace(stack, source_dir=source)
 
     def share(self, release: Release) -> None:
-        """Upload the code of a release to the state bucket for other machines. Does nothing for the target `local`.
+        """Upload the code of a release to the state bucket for other machines, unless the target is `local`.
 
         Raises:
             PermissionDeniedError, UnreachableError: The state bucket refuses the code or does not answer.
         """
         shared = self._shared()
         code = self._code_dir(release)
-        # A folder without a list of files was kept by an earlier version of mjctl, which has shared the release too.
+        # If the folder has no file `terraform.files`, an earlier version of mjctl has kept the release and has uploaded
+        # it already.
         if shared is None or not (code / _FILES).is_file():
             return
         names = (code / _FILES).read_text(encoding="utf-8").splitlines()
@@ -208,7 +211,7 @@ class ReleaseStore:
         shared.put(code.name, {**files, **game_files(_folders(self.game_dir(release)))})
 
     def _fetch(self, release: Release) -> None:
-        """Download the code of a release that another machine has shared into the store, if the bucket has it."""
+        """Download the code of a release from the state bucket into the release store, if the bucket has the code."""
         shared = self._shared()
         if shared is None:
             return
@@ -228,8 +231,8 @@ class ReleaseStore:
         needed = [self._code_dir(release), self.game_dir(release)]
         web = self.web_dir(release)
         if web is not None and self._environment.target == "local":
-            # Only local regions serve the web client from the store. On AWS a deploy publishes the client from the
-            # working tree's release, and a rollback does not publish it.
+            # Only local regions serve the web client from the release store. On AWS a deploy publishes the web client,
+            # and a rollback does not change the published web client.
             needed.append(web)
         return all(path.is_dir() for path in needed)
 
@@ -240,7 +243,7 @@ class ReleaseStore:
         return SharedCode(account, f"{self._environment.project}-{self._environment.name}/releases/")
 
     def prune(self) -> None:
-        """Remove the code of releases that no unit lists in its `releases.json`."""
+        """Remove the code of releases that no unit lists in its `releases.json`, except recent code."""
         stacks = [Stack.of_unit(self._workspace, self._environment, unit) for unit in self._environment.units]
         kept = [entry.release for stack in stacks for entry in UnitReleases(stack).entries()]
         wanted = {self.game_dir(release) for release in kept} | {self._code_dir(release) for release in kept}
@@ -256,7 +259,8 @@ class ReleaseStore:
         return self._folder / "code" / f"{release.terraform}-{release.game}"
 
 
-# `prune` keeps code that is younger than ten minutes, because no unit lists a release between `keep` and the apply.
+# `prune` keeps code that is younger than ten minutes, because no `releases.json` lists a release before its first
+# apply.
 _PLANNING_SECONDS = 600.0
 
 
@@ -272,11 +276,11 @@ class UnitReleases:
         return _entries(self._files.read(_RELEASES))
 
     def current(self) -> ReleaseEntry | None:
-        """Return the release whose apply was completed last, or None."""
+        """Return the release of the unit's last completed apply, or None if no apply was completed."""
         return next(iter(self.entries()), None)
 
     def mark_started(self, release: Release) -> None:
-        """Record that an apply of `release` starts. `record_applied` removes the record after a completed apply."""
+        """Record in `attempt.json` that an apply of `release` starts. `record_applied` removes this file."""
         self._files.write(_ATTEMPT, json.dumps({"revision": release.revision}))
 
     def interrupted_revision(self) -> str | None:
@@ -287,10 +291,10 @@ class UnitReleases:
             return None
 
     def record_applied(self, release: Release, variables: Mapping[str, Any]) -> None:
-        """Record a completed apply. A revision that was applied before keeps the gate's verdict on it."""
+        """Record a completed apply of `release`, and keep the gate's verdict on an earlier apply of the revision."""
         entries = self.entries()
         if entries and entries[0].release == release and entries[0].variables == variables:
-            # The apply has changed nothing, so keep the time of the earlier apply.
+            # The apply had the release and the variables of the last apply, so keep the time of the last apply.
             self._files.remove(_ATTEMPT)
             return
         known = next((entry for entry in entries if entry.revision == release.revision), None)
@@ -300,7 +304,7 @@ class UnitReleases:
         self._files.remove(_ATTEMPT)
 
     def record_verdict(self, healthy: bool) -> None:
-        """Record the gate's verdict on the current release."""
+        """Record the gate's verdict on the release of the unit's last completed apply."""
         entries = self.entries()
         if entries:
             verdict = ReleaseVerdict.HEALTHY if healthy else ReleaseVerdict.UNHEALTHY
@@ -313,13 +317,13 @@ class UnitReleases:
             other_than: A revision that must not be returned, or None.
 
         Raises:
-            NotFoundError: The unit has no such release.
+            NotFoundError: The unit lists no other release, or the gate has found all other releases unhealthy.
         """
         for entry in self.entries():
             if entry.revision != other_than and entry.verdict is not ReleaseVerdict.UNHEALTHY:
                 return entry
         raise NotFoundError(
-            "this region has no earlier good revision, so it cannot be rolled back",
+            "the region cannot be rolled back: it has no earlier revision, or the gate found all of them unhealthy",
             where=self._where,
             hint="fix the cause of the failure and deploy again; `mjctl history` shows the earlier deploys",
         )
@@ -328,7 +332,7 @@ class UnitReleases:
         """Return the release whose revision starts with `revision`.
 
         Raises:
-            NotFoundError: No revision or more than one revision of the unit starts so.
+            NotFoundError: No revision, or more than one revision, in the unit's list starts with `revision`.
         """
         matching = [entry for entry in self.entries() if entry.revision.startswith(revision)]
         if len(matching) != 1:
@@ -346,7 +350,8 @@ class UnitReleases:
         self._files.remove(_ATTEMPT)
 
     def _write(self, entries: list[ReleaseEntry]) -> None:
-        # Always keep the newest good release, even after more than six bad releases in a row.
+        # Keep the newest earlier release that the gate has not found unhealthy, even if six newer releases were
+        # unhealthy.
         kept = entries[:_KEPT]
         good = next((entry for entry in entries[1:] if entry.verdict is not ReleaseVerdict.UNHEALTHY), None)
         if good is not None and good not in kept:
@@ -384,7 +389,8 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
     if folder.is_dir():
         return
     with explained_disk_errors(str(folder)):
-        # Create each parent with its own call: `parents=True` would ignore the mode, and other users could read it.
+        # Create each parent folder with its own call, because `mkdir(parents=True)` ignores the mode for parents, and
+        # other users could read them.
         for parent in (folder.parents[1], folder.parent):
             parent.mkdir(mode=0o700, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".new-"))
@@ -392,7 +398,8 @@ def _appear(folder: Path, fill: Callable[[Path], None]) -> None:
             fill(temporary)
             temporary.rename(folder)
         except OSError:
-            # Another run has created the folder meanwhile, with the same content.
+            # Another run of mjctl has created the folder meanwhile with the same content, because the folder is named
+            # by a digest.
             if not folder.is_dir():
                 raise
         finally:
@@ -407,20 +414,21 @@ def _copy(files: Files, folder: Path, wanted: str | None, listed: Callable[[Path
     """Copy `files` to their names below `folder`, and check that the copies have the digest `wanted`.
 
     Raises:
-        ConflictError: A file was changed, added or removed since that digest was computed.
+        ConflictError: A file was changed, added or removed since the digest `wanted` was computed.
     """
     for name, path in files.items():
         copy = folder / name
         copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy2(path, copy)
-    # A short digest is from an earlier version of mjctl. SharedCode.verify has checked such a release as a whole.
+    # Do not check a short digest of an earlier version of mjctl, because SharedCode.verify has already checked the
+    # release.
     if wanted is not None and len(wanted) != short_digests.LENGTH:
         _check(digest_of(listed(folder)), wanted)
 
 
 def _check(digest: str, wanted: str | None) -> None:
     if digest != wanted:
-        raise ConflictError("the code has changed during the deploy", hint="run the command again")
+        raise ConflictError("a file of the working tree was changed during the deploy", hint="run the command again")
 
 
 def _age_seconds(folder: Path) -> float:

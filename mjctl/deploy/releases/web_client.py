@@ -1,6 +1,6 @@
-"""Publishes the web client behind CloudFront.
+"""Publishes the web client in the bucket from which CloudFront serves it.
 
-The edge's bucket gets the same files that `gameserver api` serves on a local region.
+The bucket of the edge gets the same files that `gameserver api` serves in a local region.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _PAGE = "index.html"
 
 @dataclass(frozen=True)
 class Publication:
-    """Describes the changes of a publication.
+    """Describes which files a publication of the web client has changed in the bucket.
 
     Attributes:
         uploaded: The names of the uploaded files.
         removed: The names of the removed files.
-        unchanged: The number of files that were up to date.
+        unchanged: The number of files that had the same content in the bucket already.
         invalidation_id: The id of CloudFront's invalidation, or None if no file was changed.
     """
 
@@ -38,9 +38,9 @@ class Publication:
 
 
 def client_files(folder: Path, environment: Environment) -> dict[str, WebFile]:
-    """Return the files of the web client in `folder` by name, with a `config.json`.
+    """Return the files of the web client in `folder` by name, with the `config.json` of the environment.
 
-    The `config.json` is for a page that has the same origin as its API.
+    The `config.json` names no address of an API, so that the page calls the API at its own origin.
     """
     files = {path.name: WebFile.of(path.name, path.read_bytes()) for path in client_paths(folder)}
     modes = [Mode(name, mode.seats, mode.duration_seconds, mode.rules) for name, mode in environment.game.modes.items()]
@@ -51,11 +51,11 @@ def publish_at(edge: Stack, environment: Environment, folder: Path) -> Publicati
     """Publish the web client in `folder` to the bucket of the deployed stack `edge`.
 
     Returns:
-        The changes, or None if the stack has no bucket for a web client.
+        The published changes, or None if the stack `edge` has no bucket for a web client.
 
     Raises:
-        UnreachableError, PermissionDeniedError: The bucket or the distribution refuses a request. The web client may
-            be published in part. Publish again after the cause is fixed.
+        UnreachableError, PermissionDeniedError: The bucket or the distribution refuses a request. A part of the web
+            client may be published, so publish again after the cause is fixed.
     """
     contract = edge.outputs().get("contract", {})
     if edge.account is None or "web_bucket" not in contract:
@@ -77,11 +77,11 @@ def publish(
 ) -> Publication:
     """Make `files` the only objects of `bucket`, and invalidate the cache of the distribution if an object changes.
 
-    The page `index.html` is uploaded after all other new files, and old files are removed after it. A browser that
-    loads the page meanwhile therefore finds every file that the page names.
+    The page `index.html` is uploaded after all other new files, and old files are removed after the upload of
+    `index.html`. A browser that loads the page during the publication therefore finds every file that the page names.
 
     Args:
-        files: The files by name.
+        files: The files of the web client by name.
         s3: A boto3 client of S3.
         cloudfront: A boto3 client of CloudFront.
         bucket: The name of the bucket.
@@ -102,7 +102,8 @@ def publish(
             Key=name,
             Body=file.body,
             ContentType=file.content_type,
-            # The files refer to each other by names without a digest, so a browser must revalidate each cached file.
+            # The names of the web client's files contain no digest, so a browser must ask for each cached file whether
+            # it is current.
             CacheControl="no-cache",
             Metadata={_DIGEST: file.tag},
         )

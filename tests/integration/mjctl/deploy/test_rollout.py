@@ -91,7 +91,7 @@ async def test_a_bad_first_revision_cannot_be_rolled_back(project: Any) -> None:
     project.write("one", broken=True)
     results = await project.deploy(CANARY, regions=["us-east-1"])
     assert outcomes(results) == ["failed"]
-    assert "no earlier good revision" in str(results["us-east-1"].error)
+    assert "the region cannot be rolled back" in str(results["us-east-1"].error)
 
 
 async def test_a_rollback_that_does_not_make_the_region_healthy_is_reported(project: Any) -> None:
