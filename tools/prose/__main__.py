@@ -10,8 +10,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 
+from tools.checkout import ROOT
 from tools.prose.names import undocumented_names, vague_variables
-from tools.prose.passages import ROOT, passages_of, tracked_files
+from tools.prose.passages import checked_files, passages_of
 from tools.prose.rules import findings_in
 
 _PROSE = (".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile")
@@ -21,7 +22,7 @@ _DOCUMENTED = ("mjctl/", "gameserver/", "tools/", "bench/", "examples/")
 def lines_of(paths: Sequence[str]) -> Iterator[str]:
     """Yield one line for each finding in the files below `paths`."""
     under = tuple(path.removeprefix("./") for path in paths) or ("",)
-    for name in tracked_files(*_PROSE):
+    for name in checked_files(*_PROSE):
         if not name.startswith(under):
             continue
         for passage in passages_of(name, (ROOT / name).read_text()):
@@ -30,7 +31,7 @@ def lines_of(paths: Sequence[str]) -> Iterator[str]:
         if name.endswith(".py"):
             for line, variable in vague_variables((ROOT / name).read_text()):
                 yield f"{name}:{line}: variable `{variable}`: use the noun"
-    python = [name for name in tracked_files(".py") if name.startswith(_DOCUMENTED)]
+    python = [name for name in checked_files(".py") if name.startswith(_DOCUMENTED)]
     for missing in undocumented_names({name: (ROOT / name).read_text() for name in python}):
         if missing.file.startswith(under):
             yield f"{missing.file}:{missing.line}: `{missing.name}` has no docstring"

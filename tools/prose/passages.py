@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import io
 import re
-import subprocess
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tools.checkout import ROOT
+
 # Programs write these. Their sources are checked instead.
 GENERATED = ("docs/cli.md", "docs/schemas/", "gameserver/requirements.txt", "LICENSE")
 # The texts of these files quote bad style on purpose.
@@ -50,25 +50,14 @@ class Passage:
     name: str = ""
 
 
-def tracked_files(*suffixes: str) -> list[str]:
-    """List the files under version control, and new ones, that end with one of `suffixes`."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.splitlines()
-    return sorted(
-        name
-        for name in set(listed)
-        if name.endswith(suffixes) and not name.startswith((*GENERATED, *QUOTING)) and (ROOT / name).is_file()
-    )
+def checked_files(*suffixes: str) -> list[str]:
+    """List the files with one of `suffixes` that are written by hand and do not quote bad style on purpose."""
+    return [name for name in checked_files(*suffixes) if not name.startswith((*GENERATED, *QUOTING))]
 
 
 def all_passages() -> Iterator[Passage]:
     """Yield every passage of the repository, file by file."""
-    for name in tracked_files(".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile"):
+    for name in checked_files(".py", ".md", ".tf", ".hcl", ".yaml", ".yml", ".js", ".mjs", ".css", ".toml", "Makefile"):
         yield from passages_of(name, (ROOT / name).read_text())
 
 

@@ -22,7 +22,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     monkeypatch.setattr(lint, "ROOT", tmp_path)
-    monkeypatch.setattr(lint, "tracked_files", lambda *suffixes: sorted(n for n in names if n.endswith(suffixes)))
+    monkeypatch.setattr(lint, "checked_files", lambda *suffixes: sorted(n for n in names if n.endswith(suffixes)))
     return tmp_path
 
 

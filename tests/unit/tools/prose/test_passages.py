@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.prose.passages import Kind, Passage, passages_of, tracked_files
+from tools.prose.passages import Kind, Passage, checked_files, passages_of
 
 PYTHON = '''\
 """Counts players."""
@@ -113,6 +113,6 @@ def test_a_page_has_headings_paragraphs_and_items_without_code_and_tables() -> N
 
 
 def test_generated_files_and_quotations_are_not_checked() -> None:
-    names = tracked_files(".md", ".py")
+    names = checked_files(".md", ".py")
     assert "docs/glossary.md" in names
     assert {"docs/cli.md", "docs/writing.md", "tools/prose/rules.py"} & set(names) == set()
