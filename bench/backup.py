@@ -1,8 +1,9 @@
-"""Measures backup, verification, restore and drill of a region with 100,000 rows, items and keys (`make bench-backup`).
+"""Measures backup, verification, restore and drill of a region with 100,000 rows, 100,000 items and 100,000 keys.
 
-It deploys a local region in a temporary folder, fills it, runs each command as a user does, and destroys the region.
-The last line of the output is a JSON object with median seconds, sizes and versions. The emulated AWS writes about
-2,000 items a second and reads about 10,000. That takes most of the time of a restore, of a drill and of a backup.
+`make bench-backup` deploys a local region in a temporary folder, fills the region, runs each command as a user does,
+and destroys the region. The last line of the output is a JSON object with median seconds, sizes and versions. Items
+take most of the time of a backup, restore or drill: the emulated AWS writes about 2,000 items a second, and reads about
+10,000 items a second.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Home:
         return done.stdout
 
     def timed(self, *arguments: str) -> tuple[float, Any]:
-        """Run a command of `mjctl backup`, and return its seconds and its JSON document."""
+        """Run a command of `mjctl backup`, and return its duration in seconds and its JSON document."""
         started = time.monotonic()
         document = json.loads(self.mjctl("backup", *arguments, "--region", REGION, "--output", "json"))
         seconds = time.monotonic() - started
@@ -69,7 +70,7 @@ class Home:
 
 
 async def fill(contract: Contract, count: int) -> dict[str, float]:
-    """Write `count` rows, items and keys, and return the seconds that each kind took."""
+    """Write `count` rows, `count` items and `count` keys, and return the seconds that each kind took."""
     seconds = {}
     with backup_clients(contract) as clients:
         started = time.monotonic()
@@ -105,7 +106,10 @@ def _item(number: int) -> dict[str, Any]:
 
 
 def measure(home: Home, rounds: int) -> tuple[dict[str, list[float]], Any]:
-    """Run each command `rounds` times. Returns the seconds by command, and the document of the last backup."""
+    """Run each command `rounds` times.
+
+    Returns the seconds by command, and the JSON document of the last `mjctl backup create`.
+    """
     seconds: dict[str, list[float]] = {"create": [], "verify": [], "restore": [], "drill": []}
     document: Any = None
     for number in range(rounds):
@@ -126,8 +130,13 @@ def measure(home: Home, rounds: int) -> tuple[dict[str, list[float]], Any]:
 def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=100_000, help="number of rows, of items and of keys")
-    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each command")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=100_000,
+        help="number of rows, number of items and number of keys that the region gets",
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each command is measured")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="mjctl-bench-"))
     home = Home(folder)

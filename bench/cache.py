@@ -2,15 +2,13 @@
 
 The benchmark starts its own Redis, with the options of the local target, and measures:
 
-1. The removal of 100,000 of 1,000,000 keys by pattern, while a live client measures its latency. `invalidate_pattern`
-and
-   `redis-cli --scan | xargs redis-cli unlink` take turns.
+1. The removal of 100,000 of 1,000,000 keys by pattern, with `invalidate_pattern` and with
+   `redis-cli --scan | xargs redis-cli unlink` in turn. Meanwhile a client measures the latency of its reads.
 2. The invalidation of a namespace of 1,000 keys and of a namespace of 1,000,000 keys.
-3. Reads from Redis and reads from the near-cache.
+3. The time and the CPU time of a read from Redis and of a read from the near-cache.
 4. Consistency. A writer process invalidates values in every way. Three reader processes do at least 1,000,000 reads
-from
-   Redis, and again through the near-cache. The result counts reads that returned a value from before an invalidation
-   that had already returned.
+   from Redis, and again through the near-cache. The benchmark counts stale reads: reads that returned a value from
+   before an invalidation that had already ended.
 
 The last line of the output is a JSON object with medians, ratios and versions. A run takes about five minutes on two
 quiet cores.
@@ -62,7 +60,7 @@ LEADERBOARD = [
 def redis_server(folder: Path) -> Iterator[int]:
     """Run Redis with the options of a local region but without its password, and yield the port.
 
-    With a password each measured process, such as redis-cli, would first have to log in.
+    With a password, each measured process, such as redis-cli, would first have to log in to Redis.
     """
     Layout(folder).create()
     with socket.socket() as probe:
@@ -86,7 +84,7 @@ def redis_server(folder: Path) -> Iterator[int]:
 
 
 def fill(redis: SyncRedis, namespace: str, prefix: str, count: int) -> None:
-    """Store values in the form that the cache uses, but a hundred times faster than the cache."""
+    """Store values in the format of the game's cache, but a hundred times faster than the cache stores values."""
     start = f"{value_prefix(namespace)}{generation(redis, namespace)}:{prefix}:"
     for first in range(0, count, 5000):
         pipeline = redis.pipeline(transaction=False)
@@ -112,7 +110,7 @@ def generation(redis: SyncRedis, namespace: str) -> str:
 
 
 class LiveClient:
-    """Runs a process that reads a key about a thousand times a second, and measures its latency."""
+    """Runs a process that reads a key about a thousand times a second, and measures the latency of the reads."""
 
     def __init__(self, port: int, key: str) -> None:
         command = [sys.executable, __file__, "--role", "live", "--port", str(port), "--key", key]
@@ -127,7 +125,10 @@ class LiveClient:
 
 
 def live(port: int, key: str) -> None:
-    """Read a key again and again until standard input is closed, and print the latencies (the process `LiveClient`)."""
+    """Read a key again and again until standard input is closed, and print the latencies.
+
+    `LiveClient` runs this function.
+    """
     question = b"*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n" % (len(key), key.encode())
     samples = []
     os.set_blocking(0, False)
@@ -153,14 +154,14 @@ def _readable(descriptor: int) -> bool:
 
 
 async def by_pattern(port: int) -> None:
-    """Remove the keys to drop with `invalidate_pattern`."""
+    """Remove 100,000 of the million keys with `invalidate_pattern`."""
     async with Redis(port=port) as redis:
         result = await DistributedCache(redis).invalidate_pattern("bench:drop:*")
     assert result.removed == DROPPED, result
 
 
 def by_hand(port: int, prefix: str) -> None:
-    """Remove the keys to drop with redis-cli and xargs."""
+    """Remove 100,000 of the million keys with redis-cli and xargs."""
     scan = subprocess.Popen(
         ["redis-cli", "-p", str(port), "--scan", "--pattern", f"{prefix}drop:*"], stdout=subprocess.PIPE
     )
@@ -170,7 +171,7 @@ def by_hand(port: int, prefix: str) -> None:
 
 
 def measure_patterns(port: int, rounds: int) -> dict[str, Any]:
-    """Measure both ways to remove keys in turn, each on the same million keys."""
+    """Measure the two ways to remove keys by pattern in turn, each on an equal set of a million keys."""
     with SyncRedis(port=port) as redis:
         asyncio.run(_create_namespaces(port))
         say("filling 1,000,000 keys")
@@ -229,7 +230,8 @@ async def measure_namespaces(port: int) -> dict[str, Any]:
                     start = time.perf_counter()
                     await cache.invalidate_namespace(name)
                     taken.append(1000 * (time.perf_counter() - start))
-                    # The old generation makes the invalidated keys readable again, so that the next run can use them.
+                    # Restore the old generation of the namespace, which makes the invalidated keys readable again for
+                    # the next measurement.
                     redis.set(generation_key(name), full[name])
                     await asyncio.sleep(0.02)
         felt = client.stop()
@@ -240,7 +242,7 @@ async def measure_namespaces(port: int) -> dict[str, Any]:
 
 
 async def measure_near(port: int) -> dict[str, Any]:
-    """Measure the microseconds of CPU and time for a read of a hot leaderboard, and the time of an invalidation."""
+    """Measure the time and the CPU time (µs) of a read of a hot leaderboard, and the time of an invalidation."""
     figures: dict[str, Any] = {}
     async with Redis(port=port) as redis:
         for name, namespaces in (("redis", []), ("near", ["hot"])):
@@ -273,8 +275,10 @@ def say(text: str) -> None:
 def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5, help="number of removals by pattern in each way")
-    parser.add_argument("--reads", type=int, default=1_000_000, help="number of reads of the consistency test")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="how often each of the two ways to remove keys by pattern is measured"
+    )
+    parser.add_argument("--reads", type=int, default=1_000_000, help="least number of reads of the consistency test")
     for hidden in ("--role", "--key", "--port"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()

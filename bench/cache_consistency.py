@@ -1,6 +1,6 @@
 """Tests the cache's consistency with a writer process and three reader processes, for `make bench-cache`.
 
-A read must not return a value from before an invalidation that had already returned.
+A read must not return a value from before an invalidation that had ended when the read began.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ STOP = 2 * TRUTHS
 
 
 class Truth:
-    """Holds numbers in memory that the processes share.
+    """Holds numbers in memory that the four processes share.
 
-    For each key the numbers are the current value, and the oldest value that a reader may still read. A further number
+    The memory has for each key the current value, and the oldest value that a reader may still read. A further number
     tells the processes to stop.
 
     Attributes:
-        numbers: view of all numbers.
+        numbers: view of all numbers in the shared memory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -47,7 +47,7 @@ class Truth:
 
 
 async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str, int]:
-    """Read values until the stop, and count the reads, the stale values and the reads from memory."""
+    """Read values until the processes must stop, and count the reads, stale values and reads from the near-cache."""
     generator = random.Random(seed)
     reads = stale = 0
     async with Redis(port=port) as redis:
@@ -60,7 +60,8 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
                 async def load(index: int = index) -> int:
                     value = truth[index]
-                    # During this pause an invalidation may make the loaded value stale.
+                    # Wait before the loaded value is returned, so that an invalidation may make the value stale in the
+                    # meantime.
                     await asyncio.sleep(generator.random() * 0.005)
                     return value
 
@@ -75,7 +76,7 @@ async def read(port: int, truth: memoryview, near: bool, seed: int) -> dict[str,
 
 
 async def write(port: int, truth: memoryview, near: bool, seed: int) -> dict[str, int]:
-    """Change values and invalidate them in every way until the stop, and count the changes by way."""
+    """Change and invalidate values in every way until the processes must stop, and count the changes for each way."""
     generator = random.Random(seed)
     kinds = {"invalidate": 0, "invalidate_many": 0, "set": 0, "pattern": 0, "namespace": 0}
     async with Redis(port=port) as redis:

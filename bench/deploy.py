@@ -1,7 +1,8 @@
 """Compares a deploy by mjctl with plain Terraform, for one, two and four local regions (`make bench-deploy`).
 
-mjctl and Terraform create the same stack from the same variables with the same engine in a temporary folder, and
-destroy it again. The last line of the output is a JSON object with medians in seconds, ratios and versions.
+mjctl and plain Terraform run the same Terraform binary. Each creates an equal stack from equal variables in a temporary
+folder, and destroys the stack again. The last line of the output is a JSON object with medians in seconds, ratios and
+versions.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ class Home:
         self.engine = find_engine().argv
 
     def mjctl(self, *arguments: str, good: tuple[int, ...] = (0,)) -> float:
-        """Run a command of mjctl, and return its seconds. Exits if its exit code is not in `good`."""
+        """Run a command of mjctl, and return its duration in seconds.
+
+        Exits if the command's exit code is not in `good`.
+        """
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "mjctl", *arguments],
@@ -71,7 +75,7 @@ class Home:
         return time.monotonic() - started
 
     def deploy(self, regions: tuple[str, ...]) -> float:
-        """Deploy regions by mjctl, and return the seconds."""
+        """Deploy regions by mjctl, and return the duration in seconds."""
         return self.mjctl("deploy", "--auto-approve", *(f"--region={name}" for name in regions))
 
     def destroy(self) -> None:
@@ -79,9 +83,10 @@ class Home:
         self.mjctl("destroy", "--all-regions", "--auto-approve")
 
     def terraform(self, regions: tuple[str, ...]) -> float:
-        """Run plain Terraform, and return the seconds.
+        """Apply or destroy regions by plain Terraform, and return the duration in seconds.
 
-        As in a careful script, `init` runs for one region after another, then `apply` for all regions at the same time.
+        `terraform init` runs for each region in turn, and then `terraform apply` runs for all regions at the same time,
+        as a careful script would do.
         """
         self.mjctl("plan", *(f"--region={name}" for name in regions), good=(2,))
         folders = [self.folder / "local" / name / "terraform" for name in regions]
@@ -114,7 +119,10 @@ class Home:
 
 
 def measure(home: Home, rounds: int) -> dict[str, list[float]]:
-    """Measure each way and number of regions `rounds` times. Returns the seconds by measurement."""
+    """Measure mjctl and plain Terraform `rounds` times for each number of regions.
+
+    Returns the seconds by measurement.
+    """
     seconds: dict[str, list[float]] = {}
 
     def take(name: str, work: Callable[[], float]) -> None:
@@ -135,7 +143,7 @@ def measure(home: Home, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="number of runs of each measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each measurement is repeated")
     rounds = parser.parse_args().rounds
     folder = Path(tempfile.mkdtemp(prefix="mjctl-bench-"))
     home = Home(folder)

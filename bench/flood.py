@@ -1,10 +1,10 @@
 """Measures the effect of WebSocket floods on a game server while a well-behaved client plays (`make bench-flood`).
 
-The flooder is a separate process without a token. It sends as fast as its socket accepts data, and connects again
-whenever the server disconnects it. Each way in `_WAYS` lasts `--seconds`. Another process requests `/healthz` up to 200
-times a second; its slowest answer bounds the longest stall of the server's event loop. `frames_offered_per_second`
-counts the frames that the kernel accepted from the flooder, of which the server reads only as many as its limits allow.
-The last line of the output is a JSON object.
+The flooder is a separate process without a token. The flooder sends as fast as its socket accepts data, and connects
+again after the server has closed its connection. Each kind of flood in `_WAYS` lasts `--seconds`. Another process
+requests `/healthz` up to 200 times a second; its slowest answer bounds the longest stall of the server's event loop.
+`frames_offered_per_second` counts the frames that the kernel accepted from the flooder, of which the server reads only
+as many as its limits allow. The last line of the output is a JSON object.
 
 The exit code is 1 if the server did not survive, or if the well-behaved client lost its connection.
 """
@@ -51,7 +51,10 @@ _HANDSHAKE = (
 
 
 def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
-    """Send `frame` without a pause and without reading. Returns the numbers of sent frames and of connections."""
+    """Send `frame` again and again without a pause and without reading.
+
+    Returns the numbers of sent frames and of opened connections.
+    """
     chunk = frame * max(1, _CHUNK_BYTES // len(frame)) if frame else b""
     sent_bytes = connections = 0
     held: list[socket.socket] = []
@@ -61,7 +64,8 @@ def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
             sock = socket.create_connection(("127.0.0.1", port), timeout=2.0)
             connections += 1
             if not frame:
-                # The connection never joins and never closes, so the server has to close it.
+                # The client opens a WebSocket, but never joins a match and never closes the connection, so that the
+                # server must close it.
                 sock.sendall(_HANDSHAKE)
                 held = [*held[-2000:], sock]
                 continue
@@ -76,7 +80,10 @@ def flood(port: int, frame: bytes, seconds: float) -> dict[str, int]:
 
 
 def watch(port: int, seconds: float) -> dict[str, float]:
-    """Request `/healthz` up to 200 times a second. Returns the slowest answer in ms, and the counts."""
+    """Request `/healthz` up to 200 times a second.
+
+    Returns the time of the slowest answer in ms, and the counts of answers and failures.
+    """
     longest = 0.0
     answers = failures = 0
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -112,13 +119,13 @@ def _memory_mb(pid: int, field: str = "VmRSS") -> float:
 
 
 def _forget_highest(pid: int) -> float:
-    """Reset the kernel's record of the highest memory of a process. Returns the current memory in MB."""
+    """Reset the kernel's record of a process's highest memory. Returns the process's current memory in MB."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
     return _memory_mb(pid)
 
 
 async def attack(server: OurServer, connection: Any, way: str, seconds: float) -> dict[str, Any]:
-    """Flood the server in one way, and return the good client's latency and the server's figures.
+    """Flood the server in one way, and return the latency of the well-behaved client and the server's figures.
 
     The way `quiet` measures without a flood.
     """
@@ -173,8 +180,8 @@ async def run(services: Services, server: OurServer, seconds: float) -> dict[str
 def main() -> int:
     """Run the benchmark, print its results, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of each flood")
-    parser.add_argument("--uncompiled", action="store_true", help="run the server as plain Python")
+    parser.add_argument("--seconds", type=float, default=4.0, help="seconds that each flood lasts")
+    parser.add_argument("--uncompiled", action="store_true", help="run the game server as plain Python, not compiled")
     parser.add_argument("--role", choices=("flood", "watch"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role:

@@ -1,12 +1,11 @@
 """Fuzzes the protocol's decoders and a match's inputs, then attacks a live server (`make fuzz`).
 
-1. atheris (libFuzzer) passes bytes to every decoder, and the decoded messages to a match of each bundled game. It runs
-for
-   `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of msgspec's C code.
+1. atheris (libFuzzer) passes bytes to every decoder, and the decoded messages to a match of each bundled game.
+   libFuzzer runs for `--seconds` with at most 512 MB. It measures the coverage of this project's Python, but not of
+   msgspec's C code.
 2. A hostile client attacks a real server from a separate process, in the ways that `BadClient.hammer` lists, while a
-good
-   client plays. The result has the good client's input-to-frame latency and frame rate, with and without the attack.
-   `make bench-flood` measures floods at full speed.
+   good client plays. The result has the good client's input-to-frame latency and frame rate, with and without the
+   attack. `make bench-flood` measures floods at full speed.
 
 The last line of the output is a JSON object. The exit code is 1 after a crash, or if the server did not survive. The
 program needs `pip install atheris`, which `make fuzz` runs.
@@ -62,8 +61,11 @@ _TICK_RATE_HZ = 20
 
 
 def fuzz_target(folder: Path, seconds: int) -> None:
-    """Run libFuzzer in this process, which libFuzzer ends. Any exception other than ProtocolError is a crash."""
-    # atheris is imported by name, because only this function needs it and it has no type stubs.
+    """Run libFuzzer in this process until libFuzzer ends the process.
+
+    Any exception other than ProtocolError is a crash.
+    """
+    # Import atheris by its name, because atheris has no type stubs and only this function needs the package.
     atheris: Any = importlib.import_module("atheris")
     games = {"arena": 4, "noughts": 2}
     specs = [MatchSpec(f"fuzz-{name}", name, seats, 60.0, name, 0, "fuzz") for name, seats in games.items()]
@@ -114,7 +116,7 @@ def fuzz_target(folder: Path, seconds: int) -> None:
 
 
 def _instrument(atheris: Any, kind: type) -> None:
-    """Measure the coverage of every method of a class that is already imported."""
+    """Let atheris measure the coverage of all methods of a class that is already imported."""
     for name, method in list(vars(kind).items()):
         if type(method).__name__ == "function":
             setattr(kind, name, atheris.instrument_func(method))
@@ -123,7 +125,8 @@ def _instrument(atheris: Any, kind: type) -> None:
 def _seeds() -> Sequence[bytes]:
     messages = [Hello("m", "t", "Ada", "r"), Input(1, Move(0.5, -1.0)), Input(2, [4]), Ping(1), Say("gg \u202e")]
     encoded = [codec.encode(message) for codec in (MSGPACK, JSON) for message in messages]
-    # FuzzedDataProvider reads lengths and choices from the end of the bytes.
+    # Append the bytes from which FuzzedDataProvider takes lengths and choices, because it reads these numbers from the
+    # end of the data.
     return [part + bytes([len(part) - 1, 0, 1]) for part in encoded]
 
 
@@ -167,7 +170,7 @@ class BadClient:
         self._random = random.Random(1)
 
     def hammer(self, seconds: float) -> Counter[str]:
-        """Attack in random ways for `seconds`, and count the attacks by way."""
+        """Attack the server in random ways for `seconds`, and count the attacks of each way."""
         ways: list[Callable[[], None]] = [
             self.garbage_for_a_handshake,
             self.garbage_for_a_hello,
@@ -221,13 +224,13 @@ class BadClient:
         """Send 3,000 PING and PONG frames at once."""
         with self._open(MSGPACK) as sock:
             for _ in range(3000):
-                # An empty PING and an empty PONG, masked with zeros.
+                # An empty PING frame and an empty PONG frame, with a mask of zeros.
                 sock.sendall(b"\x89\x80" + bytes(4) + b"\x8a\x80" + bytes(4))
 
     def fragments(self) -> None:
-        """Send a message in 1,001 fragments that never ends."""
+        """Send 1,001 fragments of a message, without the last fragment."""
         with self._open(MSGPACK) as sock:
-            # The first fragment of a binary message, and continuation frames that do not end the message.
+            # The first fragment of a binary message, and 1,000 continuation frames that do not end the message.
             sock.sendall((b"\x02\x81" + bytes(4) + b"a") + (b"\x00\x81" + bytes(4) + b"a") * 1000)
             sock.recv(1000)
 
@@ -238,7 +241,7 @@ class BadClient:
             sock.recv(100_000)
 
     def read_nothing(self) -> None:
-        """Join the match, and never read. At most 20 such connections stay open."""
+        """Join the match, and never read the frames of the server. At most 20 connections that never read stay open."""
         self._idle.append(self._seated())
         if len(self._idle) > 20:
             self._idle.pop(0).close()
@@ -272,7 +275,7 @@ def _frame(payload: bytes, *, text: bool = False) -> bytes:
 
 
 async def live(services: Services, server: OurServer, seconds: float) -> dict[str, Any]:
-    """Measure a good client without and with the hostile client, and return the figures."""
+    """Measure latency and frame rate of the good client without and with the hostile client, and return the figures."""
     redis = Redis.from_url(services.redis_url)
     match_id = uuid4().hex
     spec = MatchSpec(match_id, "arena", 10, 3600.0, "arena", round(time.time() * 1000), "bench")
@@ -296,7 +299,8 @@ async def live(services: Services, server: OurServer, seconds: float) -> dict[st
 
         memory_before = _memory_mb(server.process.pid)
         baseline = await measured(seconds)
-        # The hostile client has a valid token and joins the good client's match, where it can do the most harm.
+        # Give the hostile client a valid access token, and let it join the good client's match, where the hostile
+        # client can do the most harm.
         order = {"port": server.port, "match_id": match_id, "token": services.issuer.token(), "seconds": seconds}
         bad = await asyncio.create_subprocess_exec(
             sys.executable, __file__, "--bad", stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -325,9 +329,12 @@ def _memory_mb(pid: int) -> int:
 def main() -> int:
     """Run the fuzzer and the attack, print the results, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=600, help="length of the fuzzing")
+    parser.add_argument("--seconds", type=int, default=600, help="seconds that libFuzzer runs")
     parser.add_argument(
-        "--live-seconds", type=float, default=30.0, help="length of the measurement without and with the hostile client"
+        "--live-seconds",
+        type=float,
+        default=30.0,
+        help="seconds of each measurement, without and with the hostile client",
     )
     parser.add_argument("--target", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--bad", action="store_true", help=argparse.SUPPRESS)

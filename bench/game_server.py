@@ -154,17 +154,32 @@ def make_tokens(services: Services, file: Path) -> None:
 def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="measure once, with rooms of 10 and shorter windows")
-    parser.add_argument("--uncompiled", action="store_true", help="run our server as plain Python")
-    parser.add_argument("--repetitions", type=int, default=3, help="number of runs with rooms of 10")
-    parser.add_argument("--side-repetitions", type=int, default=1, help="number of runs with rooms of 4 and of 40")
-    parser.add_argument("--first", type=int, default=1000, help="number of players at which costs are compared")
+    parser.add_argument(
+        "--quick", action="store_true", help="measure each server once, with rooms of 10 players and shorter windows"
+    )
+    parser.add_argument(
+        "--uncompiled", action="store_true", help="run this project's server as plain Python, not compiled"
+    )
+    parser.add_argument(
+        "--repetitions", type=int, default=3, help="how often each server is measured with rooms of 10 players"
+    )
+    parser.add_argument(
+        "--side-repetitions",
+        type=int,
+        default=1,
+        help="how often each server is measured with rooms of 4 and of 40 players",
+    )
+    parser.add_argument(
+        "--first", type=int, default=1000, help="number of players at which the servers' CPU and memory are compared"
+    )
     parser.add_argument(
         "--semi-space", type=int, default=SEMI_SPACE_MIB, help="--max-semi-space-size of Colyseus's Node, in MiB"
     )
-    parser.add_argument("--server-core", type=int, help="core of the measured server")
-    parser.add_argument("--generator-core", type=int, help="core of the load generator and of the services")
-    parser.add_argument("--details", type=Path, help="file for the figures of every window")
+    parser.add_argument("--server-core", type=int, help="number of the CPU core of the measured server")
+    parser.add_argument(
+        "--generator-core", type=int, help="number of the CPU core of the load generator, Redis and the emulated AWS"
+    )
+    parser.add_argument("--details", type=Path, help="file for the JSON with the figures of every window")
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:

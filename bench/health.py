@@ -92,7 +92,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--regions", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--latency-ms", type=float, default=80, help="round trip to a region's APIs")
+    parser.add_argument(
+        "--latency-ms", type=float, default=80, help="milliseconds of a round trip to a region's AWS APIs"
+    )
     options = parser.parse_args()
 
     from mjctl.sandbox.emulators import Emulators

@@ -239,7 +239,9 @@ async def measure(contract: Contract, runs: int, players: int) -> dict[str, Any]
 def main() -> None:
     """Run the benchmark, and print its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=50, help="number of attacks with each signal")
+    parser.add_argument(
+        "--runs", type=int, default=50, help="number of attacks with SIGKILL, and number of attacks with SIGSTOP"
+    )
     parser.add_argument(
         "--players", type=int, default=200, help="number of players during the rolling restart, a multiple of 10"
     )

@@ -3,7 +3,7 @@
     <backup id>/<kind>.<name>.<number>   12 bytes nonce, then AES-256-GCM of zstd of a MessagePack array of records
     <backup id>/manifest.json            SignedManifest: parts with counts, digests and the chunks' hashes
 
-The encryption of a chunk authenticates the backup's id, the part and the chunk's number. Therefore no chunk can replace
+The encryption of a chunk authenticates the backup's id, the part and the chunk's number, so that a chunk cannot replace
 another chunk. The manifest is stored after all chunks: a backup without a manifest is incomplete.
 """
 
@@ -27,13 +27,15 @@ from mjctl.models.errors import NotFoundError, VerificationError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-# A large chunk lets zstd find repetitions and saves S3 requests. A small chunk lets several chunks fit into memory.
+# Size of a chunk before compression. Larger chunks compress better and need fewer S3 requests, but several chunks must
+# fit into memory at the same time.
 CHUNK_BYTES = 4 * 1024 * 1024
 _ZSTD_LEVEL = 3
 _NONCE_BYTES = 12
-# Maximum number of chunks of one part that are encrypted, stored or fetched at the same time.
+# Maximum number of chunks of one part that mjctl encrypts and stores, or fetches, at the same time.
 _CHUNKS_AT_A_TIME = 4
-# The reason of a DamagedObject for a part whose chunks are all intact.
+# Error text for a part whose chunks are all intact, but whose records differ from the counts and the digest in the
+# manifest.
 OTHER_RECORDS = "its records differ from the records that the manifest counts"
 
 
@@ -42,14 +44,15 @@ class DamagedObject(VerificationError):
 
     Attributes:
         name: name of the object within the backup.
-        reason: how the object is damaged.
+        reason: the damage in words, for example "it is missing".
     """
 
     def __init__(self, backup_id: str, name: str, reason: str) -> None:
         super().__init__(
             f"{name}: {reason}",
             where=backup_id,
-            hint="this backup cannot be restored; use another backup. `mjctl backup verify` lists all damaged objects",
+            hint="use another backup; a damaged backup cannot be restored. "
+            "`mjctl backup verify` lists all damaged objects",
         )
         self.name = name
         self.reason = reason
@@ -79,7 +82,7 @@ class PartWriter:
     _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_CHUNKS_AT_A_TIME))
 
     async def add(self, records: Sequence[bytes]) -> None:
-        """Add records to the part. Each full chunk is stored in the background.
+        """Add records to the part. The writer stores each full chunk in the background.
 
         Raises:
             MjctlError: an earlier chunk could not be stored.
@@ -91,11 +94,11 @@ class PartWriter:
                 await self._flush()
 
     async def finish(self, schema: dict[str, Any]) -> Part:
-        """Wait until all chunks are stored, and return the part's description for the manifest.
+        """Wait until all chunks of the part are stored, and return the part's description for the manifest.
 
         Args:
-            schema: what a restore needs to know about the table or relation, as `tables.describe` and
-                `Relation.to_schema` return it.
+            schema: the description of the table or relation that a restore needs, as `tables.describe` or
+                `Relation.to_schema` returns it; {} for a cache namespace.
 
         Raises:
             MjctlError: a chunk could not be stored.
@@ -122,8 +125,8 @@ class PartWriter:
     async def _flush(self) -> None:
         records, self._pending, self._pending_bytes = self._pending, [], 0
         await self._gate.acquire()
-        # A failed chunk stops the part when the next chunk is due. Otherwise the failure would appear only in `finish`,
-        # after the whole store has been read.
+        # If an earlier chunk could not be stored, raise its error now. Otherwise only `finish` would raise the error,
+        # after mjctl has read the whole table, relation or namespace.
         for task in self._chunks:
             if task.done():
                 task.result()
@@ -166,11 +169,11 @@ class ArchiveReader:
     manifest: Manifest
 
     async def read(self, part: Part) -> AsyncGenerator[list[bytes], None]:
-        """Yield the records of `part`, one list for each chunk. Up to four chunks are fetched in advance.
+        """Yield the records of `part`, one list for each chunk. Up to four chunks are fetched at the same time.
 
         Raises:
-            DamagedObject: a chunk is missing or altered, or the part's records differ from the records that the
-                manifest counts. The second error is raised after the last chunk.
+            DamagedObject: a chunk is missing or altered, or the part's records differ from the manifest's count and
+                digest. A difference from the manifest is found only after the last chunk.
         """
         digest = RecordDigest()
         ahead: list[asyncio.Task[list[bytes]]] = []
@@ -232,5 +235,6 @@ class ArchiveReader:
 
 def _position(backup_id: str, kind: Kind, name: str, index: int) -> bytes:
     parts = (FORMAT.encode(), backup_id.encode(), kind.value.encode(), name.encode(), str(index).encode())
-    # Each field is preceded by its length. Without the lengths, ("ab", "c") and ("a", "bc") would be the same bytes.
+    # Write the length of each field before the field. Without lengths, the fields ("ab", "c") and ("a", "bc") would be
+    # the same bytes, and a chunk could take the place of another chunk.
     return b"".join(len(part).to_bytes(2, "big") + part for part in parts)

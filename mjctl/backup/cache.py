@@ -1,6 +1,6 @@
 """Reads and writes cache namespaces as records: `[key, payload, expiry in ms since the epoch]` in MessagePack.
 
-A record contains the moment at which its key expires, not the remaining time. Therefore a restore does not bring back a
+A record contains the moment at which its key expires, not the remaining time. Otherwise a restore would bring back a
 key that has expired since the backup.
 """
 
@@ -21,8 +21,8 @@ def select(namespaces: Sequence[str], globs: Sequence[str]) -> list[str]:
     """Return the namespaces that the globs select.
 
     Args:
-        globs: patterns as in a shell. A pattern that begins with `!` excludes the namespaces that match. The last
-            matching pattern decides.
+        globs: patterns as in a shell. A pattern that begins with `!` excludes the namespaces that match it. If several
+            patterns match a namespace, the last of these patterns decides.
     """
     chosen = []
     for name in namespaces:
@@ -33,12 +33,12 @@ def select(namespaces: Sequence[str], globs: Sequence[str]) -> list[str]:
 
 
 async def namespaces(redis: RedisClient, globs: Sequence[str]) -> list[str]:
-    """Return the namespaces in the cache that the globs select, as `select` does."""
+    """Return the cache namespaces in Redis that the patterns `globs` select (see `select`)."""
     return select(await DistributedCache(redis).namespaces(), globs)
 
 
 async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes], None]:
-    """Yield the records of all keys of the namespace, in batches, each key exactly once.
+    """Yield the records of all keys of the cache namespace, in batches, each key exactly once.
 
     Redis' SCAN may return a key more than once: https://redis.io/docs/latest/commands/scan/
     """
@@ -56,8 +56,8 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
             pipeline.execute_command("PEXPIRETIME", physical)
         answers = await pipeline.execute(raise_on_error=False)
         for error in answers:
-            # Redis answers WRONGTYPE for a hash or a list under the name of a value. The cache writes and reads only
-            # strings, so another program wrote that key, and the backup skips it.
+            # Redis answers WRONGTYPE if a key in the namespace holds a hash or a list. The game's cache writes only
+            # strings, so another program wrote such a key, and the backup skips the key.
             if isinstance(error, Exception) and not str(error).startswith("WRONGTYPE"):
                 raise error
         yield [
@@ -68,12 +68,12 @@ async def scan(redis: RedisClient, namespace: str) -> AsyncGenerator[list[bytes]
 
 
 async def count(redis: RedisClient, namespace: str) -> int:
-    """Return the number of keys in the namespace, by reading all of them."""
+    """Return the number of keys in the cache namespace, by reading all keys."""
     return sum([len(batch) async for batch in scan(redis, namespace)])
 
 
 class NamespaceWriter:
-    """Writes records into a namespace under a new generation, which makes all earlier values unreadable at once."""
+    """Writes records into a cache namespace under a new generation, which makes all earlier values unreadable."""
 
     def __init__(self, redis: RedisClient, namespace: str) -> None:
         self._redis = redis
@@ -86,7 +86,7 @@ class NamespaceWriter:
         self._prefix = f"{keys.value_prefix(self._namespace)}{generation}:".encode()
 
     async def write(self, records: Sequence[bytes]) -> None:
-        """Write records, except for keys that the game has written since `begin`: their values are newer."""
+        """Write records, except those of keys that the game has written since `begin`: the game's values are newer."""
         for start in range(0, len(records), _WRITE_BATCH):
             pipeline = self._redis.pipeline(transaction=False)
             for record in records[start : start + _WRITE_BATCH]:

@@ -27,8 +27,8 @@ _READS_AT_A_TIME = 16
 async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
     """List all backups in the store, the oldest first. Objects that belong to no backup are ignored.
 
-    The function reads the manifests, and of all other objects only name and size. Signatures are not checked, because
-    the check needs the backup's key: see `verify`.
+    The function reads the content of the manifests only, and the names and sizes of all other objects. `verify` checks
+    the signature of a manifest, because the check needs the backup's key.
     """
     folders = _folders(await store.list())
     gate = asyncio.Semaphore(_READS_AT_A_TIME)
@@ -42,7 +42,7 @@ async def read_catalog(store: ObjectStore) -> list[BackupEntry]:
 
 
 async def newest_backup(store: ObjectStore) -> BackupEntry | None:
-    """Return the newest complete backup without reading the manifests of older backups; None if there is no backup."""
+    """Return the newest complete backup, or None. The manifests of older backups are not read."""
     folders = _folders(await store.list())
     for backup_id in sorted(folders, reverse=True):
         entry = await _read_entry_unless_pruned(store, backup_id, folders[backup_id])
@@ -56,10 +56,10 @@ async def find_backup(store: ObjectStore, wanted: str, *, damaged: bool = False)
 
     Args:
         wanted: the id of the backup, or `latest` for the newest complete backup.
-        damaged: whether `latest` also considers damaged backups.
+        damaged: True if `latest` may also be a damaged backup.
 
     Raises:
-        NotFoundError: the store has no such backup, or the backup is incomplete. The error names the newest backups.
+        NotFoundError: the store has no backup `wanted`, or that backup is incomplete.
     """
     entries = await read_catalog(store)
     complete = [entry for entry in entries if entry.state is BackupState.COMPLETE]
@@ -98,7 +98,7 @@ async def _read_entry_unless_pruned(
     try:
         return await _read_entry(store, backup_id, objects)
     except NotFoundError:
-        return None  # Another process has pruned the backup since the objects were listed.
+        return None  # Another process has removed the backup since mjctl listed the store's objects.
 
 
 async def _read_entry(store: ObjectStore, backup_id: str, objects: Sequence[StoredObject]) -> BackupEntry:
@@ -149,13 +149,13 @@ def parse_manifest(data: bytes) -> SignedManifest:
         raise ValueError(f"{MANIFEST_NAME} cannot be read: {error}") from None
     if signed.manifest.format != FORMAT:
         raise ValueError(f"{MANIFEST_NAME} has format {signed.manifest.format!r}, this version reads {FORMAT}")
-    # A manifest must have exactly the bytes that `encode_manifest` writes. The signature covers the decoded values, so
-    # that a changed byte in white space, escapes or the order of keys would otherwise remain undetected.
+    # Reject a manifest whose bytes differ from the output of `encode_manifest`. The signature covers only the decoded
+    # values, and would not detect changed white space, changed escapes or another order of keys.
     if encode_manifest(signed) != data:
         raise ValueError(f"{MANIFEST_NAME} was altered: its bytes are not as mjctl writes them")
     return signed
 
 
 def encode_manifest(value: object) -> bytes:
-    """Encode a manifest as indented JSON with sorted keys. The signature needs equal bytes for equal manifests."""
+    """Encode a manifest as indented JSON with sorted keys, so that equal manifests have equal bytes."""
     return json.dumps(msgspec.to_builtins(value), indent=1, sort_keys=True).encode() + b"\n"

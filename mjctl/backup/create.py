@@ -23,10 +23,11 @@ from mjctl.models.backup import FORMAT, MANIFEST_NAME, Kind, Manifest, Part, new
 from mjctl.models.contract import Contract
 from mjctl.models.errors import VerificationError
 
-# Receives the progress of a backup or restore: the label of a part, and the number of records read or written since the
-# last call.
+# Type of the function that shows the progress of a backup or restore. The arguments are the label of a part, and the
+# number of the part's records that were processed since the last call.
 OnProgress = Callable[[str, int], None]
-# Time limit of one request. The clients' default of 10 s is too short for a page of a large table.
+# Time limit of one AWS request or Redis command of a backup. The default limit of 10 s is too short to read a page of a
+# large table.
 TIMEOUT_SECONDS = 30.0
 _ATTEMPTS = 5
 
@@ -37,8 +38,8 @@ class Selection:
 
     Attributes:
         kinds: the kinds of stores.
-        cache_namespaces: globs of namespaces. A glob that begins with `!` excludes the namespaces that match, for
-            example those whose values the game can compute again.
+        cache_namespaces: patterns of cache namespaces, as in a shell. A pattern that begins with `!` excludes
+            namespaces, for example namespaces whose values the game can compute again.
     """
 
     kinds: Collection[Kind] = tuple(Kind)
@@ -52,7 +53,7 @@ class PlannedPart:
     Attributes:
         kind: kind of store.
         name: name of the relation, table or cache namespace.
-        records: number of rows, items or keys now.
+        records: number of rows, items or keys at the time of the plan.
     """
 
     kind: Kind
@@ -62,7 +63,7 @@ class PlannedPart:
 
 @dataclass
 class _Writing:
-    """Holds the state of a backup that is being written, so that an error can undo it."""
+    """Holds the state of an unfinished backup, so that mjctl can remove the backup's objects after an error."""
 
     contract: Contract
     clients: RegionClients
@@ -85,12 +86,12 @@ class _Writing:
 
 
 def backup_clients(contract: Contract) -> RegionClients:
-    """Open clients whose time limits and retries are long enough to read whole stores."""
+    """Open AWS clients of a region with a time limit of 30 s and 5 attempts for each request, to read whole stores."""
     return RegionClients(contract, timeout_seconds=TIMEOUT_SECONDS, attempts=_ATTEMPTS)
 
 
 async def plan(contract: Contract, clients: RegionClients, selection: Selection) -> list[PlannedPart]:
-    """List the parts that a backup would contain now, with their sizes.
+    """List the parts that a backup would contain now, each with its number of records.
 
     The function counts rows, items and keys by reading the stores completely, and changes nothing.
     """
@@ -116,16 +117,18 @@ async def create(
     *,
     on_progress: OnProgress = lambda _label, _count: None,
 ) -> Manifest:
-    """Back up the region into `store`. After an error or a cancellation no object of the backup remains in the store.
+    """Back up the region into `store`.
 
-    All of PostgreSQL is read as of one moment. Items of tables and keys of the cache are each read consistently, but at
-    different moments.
+    If an error or a cancellation stops the backup, mjctl removes the stored objects.
+
+    All relations of PostgreSQL are read as of one moment. Each item of a table and each key of the cache is read
+    consistently, but different items and keys are read at different moments.
 
     Raises:
         UnreachableError: a store, KMS or the object store does not answer.
         PermissionDeniedError: a store, KMS or the object store denies access.
         RefusedError: the selection contains the cache, and the cache is private.
-        VerificationError: the object store does not list the objects that were stored.
+        VerificationError: the stored backup has a missing object, or an object of a wrong size.
     """
     backup_id = new_backup_id()
     created_at = _now()
@@ -157,14 +160,14 @@ async def create(
 
 
 async def commit(store: ObjectStore, manifest: Manifest, keys: BackupKeys) -> None:
-    """Store the signed manifest, which makes the backup complete."""
+    """Sign the manifest with `keys` and store it as the last object, which makes the backup complete."""
     await to_its_end(store.put(f"{manifest.backup_id}/{MANIFEST_NAME}", encode_manifest(keys.sign(manifest))))
 
 
 async def copy(
     manifest: Manifest, keys: BackupKeys, source: ObjectStore, target: ObjectStore, unlocker: Unlocker
 ) -> None:
-    """Copy a backup into another region's store, and let the other region's KMS key decrypt the copy too."""
+    """Copy a backup into the store of another region, and let the KMS key of that region decrypt the copy too."""
     rewrapped = await keys.wrap_for(unlocker, manifest)
     gate = asyncio.Semaphore(8)
 
@@ -225,8 +228,8 @@ async def _undo(writing: _Writing) -> None:
     for writer in writing.writers:
         await writer.abort()
     own = f"{writing.backup_id}/"
-    # The manifest, if it was stored, is deleted first. Otherwise an interruption here would leave a backup that counts
-    # as finished although objects are missing.
+    # Delete the manifest first. A backup counts as complete while it has a manifest, even if an interruption of this
+    # deletion has left only some of the chunks.
     names = sorted(
         (item.name for item in await writing.store.list() if item.name.startswith(own)),
         key=lambda name: not name.endswith(f"/{MANIFEST_NAME}"),

@@ -1,8 +1,9 @@
 """Reads PostgreSQL in one snapshot and writes PostgreSQL in one transaction. A record is a line of COPY's text format.
 
 The backup uses COPY and not pg_dump. COPY needs no client program of the server's version, and its output can be
-streamed into the archive's chunks. The schema is not part of a backup, because the migrations define the schema.
-Therefore a backup can be restored only into a database at the same migration. A scratch copy is migrated first.
+streamed into the archive's chunks. The schema is not part of a backup, because the game's migrations define the schema.
+A backup can be restored only into a database at the backup's migration. A scratch copy is migrated to the backup's
+migration before it is filled.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConflictError, MjctlError, NotFoundError
 
 _CONNECT_SECONDS = 5.0
-# Time limit for the COPY of one relation, so that a backup in CI does not hang forever.
+# Time limit of one hour for the COPY of one relation, so that a backup in CI does not hang forever.
 _COPY_SECONDS = 3600.0
 _LOCK_SECONDS = 10
-# Approximate size of a batch of lines.
+# Approximate number of bytes of a batch of lines that `Snapshot.lines` yields.
 _BATCH_BYTES = 1024 * 1024
-# With these settings the text of a value does not depend on the settings of the role or the server. pg_dump uses the
-# same settings.
+# With these settings of the transaction, PostgreSQL writes a value as the same text on every server and for every role.
 _SPELLING = (
     "SET LOCAL timezone = 'UTC'",
     "SET LOCAL datestyle = 'ISO, YMD'",
@@ -91,11 +91,11 @@ class Relation:
 
     @classmethod
     def of(cls, schema: dict[str, Any]) -> Relation:
-        """Create a relation from the schema that the manifest contains (see `to_schema`)."""
+        """Create a relation from its description in a manifest (see `to_schema`)."""
         return cls(schema["schema"], schema["name"], tuple(schema["columns"]))
 
     def to_schema(self) -> dict[str, Any]:
-        """Return the description of the relation for the manifest."""
+        """Return the description of the relation that a manifest contains."""
         return {"schema": self.schema, "name": self.name, "columns": list(self.columns)}
 
 
@@ -103,9 +103,10 @@ class Snapshot:
     """Reads or writes relations within one transaction.
 
     Attributes:
-        relations: all relations, in an order in which they can be filled: a relation comes after the relations that its
-            foreign keys refer to.
-        facts: `migration` (alembic's revision or None), `server` (version) and `sequences` (name -> last value).
+        relations: all relations of the database. A relation comes after the relations that its foreign keys refer to,
+            so that a restore can fill the relations in this order.
+        facts: `migration` (the database's migration in alembic, or None), `server` (PostgreSQL's version) and
+            `sequences` (name of a sequence -> its last value).
     """
 
     def __init__(self, connection: Any, relations: Sequence[Relation], facts: dict[str, Any]) -> None:
@@ -145,7 +146,7 @@ class Snapshot:
         return int(await self._connection.fetchval(f"SELECT count(*) FROM ONLY {relation.quoted}"))  # noqa: S608
 
     async def empty(self, relations: Sequence[Relation]) -> None:
-        """Remove all rows of these relations, and lock the relations until this transaction ends."""
+        """Remove all rows of `relations`, and lock the relations until the transaction ends."""
         if relations:
             await self._connection.execute("TRUNCATE " + ", ".join(relation.quoted for relation in relations))
 
@@ -163,7 +164,10 @@ class Snapshot:
 
 
 class _Lines:
-    """Splits a stream into lines. In COPY's text format a line feed inside a value is written as `\\n`."""
+    """Splits the output of COPY into lines.
+
+    COPY writes a line feed inside a value as `\\n`, so that each line is a row.
+    """
 
     def __init__(self, emit: Callable[[list[bytes]], Awaitable[None]]) -> None:
         self._emit = emit
@@ -203,7 +207,7 @@ async def writing(contract: Contract, clients: RegionClients) -> AsyncIterator[S
     """Open a transaction that commits when the block ends without an exception.
 
     Raises:
-        ConflictError: the game holds a lock for longer than 10 s, or PostgreSQL rejects the rows.
+        ConflictError: another connection holds a lock on a table for longer than 10 s, or PostgreSQL rejects a row.
         NotFoundError: the database does not exist.
         UnreachableError: PostgreSQL does not answer.
     """
@@ -224,10 +228,10 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
     """Create the database `name` on the region's PostgreSQL server, and migrate the new database to `migration`.
 
     Args:
-        migration: alembic's revision; None leaves the database empty.
+        migration: the migration in alembic up to which the schema is created; None leaves the database empty.
 
     Raises:
-        ConflictError: a database of this name exists, or the role may not create a database.
+        ConflictError: a database `name` exists, or PostgreSQL does not allow the region's role to create a database.
     """
     import asyncpg
 
@@ -236,9 +240,10 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
             await connection.execute(f"CREATE DATABASE {quote(name)}", timeout=60)
         except asyncpg.DuplicateDatabaseError:
             raise ConflictError(
-                "a database of this name already exists",
+                f"the database {name} already exists",
                 where=name,
-                hint="choose another name, or remove that copy: `mjctl backup discard NAME`",
+                hint="choose another name for the scratch copy, or remove the existing copy: "
+                "`mjctl backup discard NAME`",
             ) from None
         except asyncpg.InsufficientPrivilegeError as error:
             raise ConflictError(
@@ -252,10 +257,10 @@ async def create(contract: Contract, clients: RegionClients, name: str, migratio
 
 
 async def migrate(contract: Contract, clients: RegionClients, revision: str) -> None:
-    """Run the game's migrations up to `revision` (`head`: all migrations).
+    """Run the game's database migrations up to the migration `revision` in alembic (`head`: all migrations).
 
     Raises:
-        ConflictError: this version of the game does not have that migration, or the migration fails.
+        ConflictError: the installed version of the game does not have the migration `revision`, or a migration fails.
     """
     import gameserver
 
@@ -282,7 +287,7 @@ async def migrate(contract: Contract, clients: RegionClients, revision: str) -> 
 
 
 async def drop(contract: Contract, clients: RegionClients, name: str) -> None:
-    """Drop a database and close all connections to it. A database that does not exist is no error."""
+    """Drop the database `name`, and close all connections to it. It is no error if the database does not exist."""
     async with database(contract, clients, timeout_seconds=_CONNECT_SECONDS) as connection:
         await connection.execute(f"DROP DATABASE IF EXISTS {quote(name)} WITH (FORCE)", timeout=60)
 
@@ -324,8 +329,8 @@ async def _transaction(
         raise ConflictError(
             f"another connection holds a lock on a table for more than {_LOCK_SECONDS} s",
             where=where,
-            hint="repeat the command. If that fails and another region is deployed, first move the players to it: "
-            f"`mjctl failover --env {contract.environment} --region {contract.region} --wait 300`",
+            hint="repeat the command. If the lock remains and another region is deployed, first move the players to "
+            f"that region: `mjctl failover --env {contract.environment} --region {contract.region} --wait 300`",
         ) from None
     except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.SyntaxOrAccessError) as error:
         raise ConflictError(f"PostgreSQL rejects a statement or a row: {error}", where=where) from error
@@ -335,7 +340,7 @@ async def _transaction(
 
 @asynccontextmanager
 async def _known(connecting: Any, where: str) -> AsyncIterator[Any]:
-    """Enter `connecting`, and raise NotFoundError if the database does not exist although the server answers."""
+    """Open the connection `connecting`. Raise NotFoundError if PostgreSQL reports that the database does not exist."""
     import asyncpg
 
     async with contextlib.AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Names the target of a restore: the region's live stores, or a scratch copy beside them."""
+"""Names the stores that a restore writes to: the region's live stores, or a scratch copy beside the live stores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Destination:
         scratch: name of the scratch copy, or None for the region's live stores.
 
     Raises:
-        UsageError: `scratch` is not a valid name.
+        UsageError: `scratch` is not a valid name of a scratch copy.
     """
 
     contract: Contract
@@ -46,12 +46,12 @@ class Destination:
 
     @property
     def where(self) -> str:
-        """Return environment, region and copy for use in messages."""
+        """Return the environment, the region and the name of the scratch copy, for use in messages."""
         own = f"{self.contract.environment}, {self.contract.region}"
         return own if self.scratch is None else f"{own}, copy {self.scratch}"
 
     def table(self, key: str) -> str:
-        """Return the name in DynamoDB of the table that the contract calls `key`.
+        """Return the DynamoDB name of the table that has the key `key` in the contract.
 
         Raises:
             NotFoundError: the contract has no such table.
@@ -70,19 +70,20 @@ class Destination:
 
     @property
     def database(self) -> str:
-        """Return the name of the database in PostgreSQL."""
+        """Return the name of the PostgreSQL database that a restore writes to."""
         return self.contract.database.name if self.scratch is None else _database_name(self.scratch)
 
     @property
     def database_contract(self) -> Contract:
-        """Return the region's contract with the database of this destination."""
+        """Return the region's contract, with the database that a restore writes to."""
         return database.beside(self.contract, self.database)
 
     def namespace(self, manifest: Manifest, part: Part) -> str:
         """Return the cache namespace that `part` is restored into."""
         if self.scratch is None:
             return part.name
-        # A namespace of a copy has a number instead of its name: name and prefix together could be too long.
+        # Use a number instead of the namespace's name in the copy, because the name with the copy's prefix could be too
+        # long.
         number = [item.name for item in manifest.parts if item.kind is Kind.CACHE].index(part.name)
         return f"{_namespace_prefix(self.scratch)}{number}"
 
@@ -110,7 +111,7 @@ class Destination:
         )
 
     async def create(self, manifest: Manifest, kinds: set[Kind]) -> None:
-        """Create the copy's empty database and tables. A cache namespace needs no creation before its first write."""
+        """Create the scratch copy's empty database and tables. Cache namespaces are created by their first write."""
         if Kind.DATABASE in kinds and any(part.kind is Kind.DATABASE for part in manifest.parts):
             await database.create(self.contract, self.clients, self.database, manifest.database.get("migration"))
         for part in manifest.parts:
@@ -118,14 +119,14 @@ class Destination:
                 await tables.create(self.clients, self.table(part.name), part.schema)
 
     async def tidy(self) -> None:
-        """Remove the copy, even if the command is interrupted meanwhile, because the copy contains players' data."""
+        """Remove the scratch copy, even if the command is interrupted, because the copy contains players' data."""
         name = self.scratch
         await tidy(
             self.remove(), f"removing the scratch copy {name}", leaves=f"`mjctl backup discard {name}` removes the copy"
         )
 
     async def remove(self) -> list[str]:
-        """Remove all parts of the copy, including parts that an interrupted run has created.
+        """Remove all parts of the scratch copy, including parts that an interrupted command has created.
 
         Returns:
             The removed parts, for example `table NAME`, `database NAME` and `cache namespace NAME`.
@@ -151,7 +152,7 @@ class Destination:
 async def copies(contract: Contract, clients: RegionClients) -> list[str]:
     """Return the names of the scratch copies that have a database or a table.
 
-    A private database cannot be queried from here. mjctl cannot have created a copy in that database either.
+    A private database is not searched, because only programs in the VPC can connect to the database.
     """
     scratch_names: set[str] = set()
     if contract.database.access == "direct":
@@ -162,8 +163,9 @@ async def copies(contract: Contract, clients: RegionClients) -> list[str]:
     return sorted(scratch_names)
 
 
-# The name of a copy ends with a dot or an underscore in table and namespace names. A copy's name cannot contain these
-# characters. Therefore the prefix of the copy `new` does not match the tables of the copy `new-2`.
+# In the names of tables and cache namespaces, a dot or an underscore follows the name of the scratch copy. The name of
+# a copy cannot contain a dot or an underscore, so the prefix of the copy `new` does not match the tables of the copy
+# `new-2`.
 _DATABASE_PREFIX = "scratch_"
 
 

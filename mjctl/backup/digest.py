@@ -1,4 +1,7 @@
-"""Computes a digest of many records that does not depend on their order, because stores return records in any order."""
+"""Computes a digest of many records.
+
+The digest does not depend on their order, because stores return records in any order.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ class RecordDigest:
     """Counts records and adds up their SHA-256 values modulo 2^256.
 
     The sum (AdHash, Bellare and Micciancio 1997) detects a record that was lost, added, duplicated or changed by
-    accident. The sum does not protect against forgery: the manifest's signature and the chunks' encryption do.
+    accident. The sum does not detect a forged record: the manifest's signature and the chunks' encryption do.
 
     Attributes:
         records: number of records.

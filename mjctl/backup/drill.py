@@ -19,8 +19,8 @@ from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError
 
-# Runs health checks on the copy that the contract names. A caller passes this function, because the packages `backup`
-# and `health` do not import each other.
+# Type of the function that runs health checks on the stores that a contract names. The caller of a drill passes the
+# function, because the packages `backup` and `health` do not import each other.
 RunChecks = Callable[[Contract], Awaitable[Sequence[CheckResult]]]
 
 
@@ -35,13 +35,13 @@ async def drill(
 ) -> DrillReport:
     """Restore `entry` into a scratch copy beside the region's live stores, check the copy and remove it.
 
-    The copy is removed after an error too. An error of the restore or of the checks is part of the report.
+    The copy is removed after an error too. The report contains the error text of a failed restore or check.
 
     Returns:
         The report, with the duration of each step in seconds.
 
     Raises:
-        MjctlError: the copy could not be removed. The error names what remains.
+        MjctlError: the copy could not be removed.
     """
     seconds: dict[str, float] = {}
     started = time.perf_counter()
@@ -77,10 +77,10 @@ async def drill(
 
 
 async def _make_usable(reader: ArchiveReader, copy: Destination) -> None:
-    """Run the migrations that are newer than the backup on the copy, and let its items expire.
+    """Run the newer migrations on the copied database, and let DynamoDB remove expired items of the copied tables.
 
-    The migrations must succeed on the restored rows. Call this function only after the comparison, because migrations
-    and expiry change the rows and items that are compared.
+    Call this function only after the comparison with the backup, because a migration changes rows, and DynamoDB removes
+    expired items.
     """
     kinds = {part.kind for part in reader.manifest.parts}
     if Kind.DATABASE in kinds and reader.manifest.database.get("migration") is not None:

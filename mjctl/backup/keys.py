@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Unlocker:
-    """Names a region whose KMS key may decrypt a backup: the backup's own region, or the target region of a restore.
+    """Names a region whose KMS key may decrypt a backup: the backup's region, or the region that is restored into.
 
     Attributes:
         contract: the region's contract, with the id of the KMS key.
@@ -36,7 +36,7 @@ class BackupKeys:
     """Holds the root key of a backup (32 bytes). Neither `repr` nor an error shows the root key.
 
     Attributes:
-        wrapped: the root key as encrypted by KMS, once for each region that can decrypt it.
+        wrapped: copies of the root key, each encrypted by the KMS key of a region that can decrypt the backup.
     """
 
     def __init__(self, root: bytes, wrapped: Sequence[WrappedKey]) -> None:
@@ -50,7 +50,7 @@ class BackupKeys:
         return AESGCM(self._derive(b"mjctl-backup/1 chunks"))
 
     def sign(self, manifest: Manifest) -> SignedManifest:
-        """Return the manifest with the wrapped keys and a signature (HMAC-SHA-256) over both."""
+        """Return the manifest with the encrypted root keys and a signature (HMAC-SHA-256) over manifest and keys."""
         return SignedManifest(manifest, self.wrapped, self._mac(manifest, self.wrapped))
 
     def check(self, signed: SignedManifest) -> None:
@@ -63,10 +63,10 @@ class BackupKeys:
             raise _altered(signed, "its signature is wrong")
 
     async def wrap_for(self, unlocker: Unlocker, manifest: Manifest) -> BackupKeys:
-        """Return the same keys, wrapped for the KMS key of an additional region too.
+        """Return the backup's keys with a further copy of the root key, encrypted for `unlocker`'s region.
 
         Raises:
-            ConfigError: that region publishes no key for backups.
+            ConfigError: the contract of `unlocker`'s region names no KMS key for backups.
         """
         contract = unlocker.contract
         answer = await unlocker.clients.call(
@@ -90,10 +90,10 @@ class BackupKeys:
 
 
 async def new_keys(unlocker: Unlocker, backup_id: str) -> BackupKeys:
-    """Create the root key of a new backup in KMS, encrypted by the region's data key.
+    """Create the root key of a new backup with KMS, and encrypt the root key with the region's data key.
 
     Raises:
-        ConfigError: the region publishes no data key.
+        ConfigError: the region's contract names no data key.
     """
     contract = unlocker.contract
     answer = await unlocker.clients.call(
@@ -107,11 +107,11 @@ async def new_keys(unlocker: Unlocker, backup_id: str) -> BackupKeys:
 
 
 async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> BackupKeys:
-    """Decrypt the root key by the KMS of one of these regions, and check the manifest's signature.
+    """Decrypt a backup's root key with the KMS key of a region in `unlockers`, and check the manifest's signature.
 
     Raises:
         VerificationError: the manifest was altered.
-        NotFoundError: none of the regions has a key that can decrypt this backup.
+        NotFoundError: no region in `unlockers` has a key that can decrypt the backup.
         PermissionDeniedError: KMS denied the decryption.
         UnreachableError: KMS did not answer.
     """
@@ -132,11 +132,11 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
                     EncryptionContext=context,
                 )
             except ValueError:
-                failure = _altered(signed, "a wrapped key is not base64")
+                failure = _altered(signed, "an encrypted root key is not base64")
                 continue
             except MjctlError as error:
                 invalid = "InvalidCiphertext" in error.what or "IncorrectKey" in error.what
-                failure = _altered(signed, "KMS rejects its wrapped key") if invalid else error
+                failure = _altered(signed, "KMS rejects its encrypted root key") if invalid else error
                 continue
             keys = BackupKeys(answer["Plaintext"], signed.keys)
             keys.check(signed)
@@ -147,7 +147,7 @@ async def unlock(signed: SignedManifest, unlockers: Sequence[Unlocker]) -> Backu
     raise NotFoundError(
         "none of the given regions has a key that can decrypt this backup",
         where=f"{manifest.backup_id}: {made_for}",
-        hint="name a region that has one of these keys. For a restore into another region, make backups with "
+        hint="name a region that has one of the backup's keys. For a restore into another region, make backups with "
         "`mjctl backup create --copy-to REGION`",
     )
 
@@ -157,7 +157,7 @@ def _key_of(contract: Contract) -> str:
         return contract.keys[DATA_KEY]
     except KeyError:
         raise ConfigError(
-            f"the region publishes no key `{DATA_KEY}`, which backups are encrypted with",
+            f"the region's contract has no KMS key `{DATA_KEY}`, with which mjctl encrypts backups",
             where=f"{contract.environment}, {contract.region}",
             hint=f"`mjctl deploy --env {contract.environment} --region {contract.region}` creates the key",
         ) from None
@@ -170,8 +170,8 @@ def _wrapped(contract: Contract, ciphertext: bytes) -> WrappedKey:
 def _context(backup_id: str, project: str, environment: str) -> dict[str, str]:
     """Return the encryption context of a backup's root key.
 
-    KMS decrypts the key only with the same context. CloudTrail logs the context, so that an auditor sees which role
-    opened which backup.
+    KMS decrypts a root key only with the encryption context that encrypted it. CloudTrail logs the context, so that an
+    auditor can see which role opened which backup.
     """
     return {"purpose": "backup", "backup": backup_id, "project": project, "environment": environment}
 

@@ -1,4 +1,4 @@
-"""Lists the backups that a destroy makes unreadable: they stay in their store, but their key is destroyed."""
+"""Lists the backups that a destroy makes unreadable: the backups stay in their store, but their key is destroyed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from mjctl.terraform import contracts
 
 
 def lost_with(workspace: Workspace, environment: Environment, units: Sequence[str]) -> dict[str, list[BackupEntry]]:
-    """Return for each region the backups that no remaining key can decrypt once `units` are destroyed.
+    """Return, by region, the backups that no remaining key can decrypt after the destroy of `units`.
 
     Raises:
         MjctlError: the contracts cannot be read, or a store or KMS does not answer.
     """
     if environment.target != "local" and FOUNDATION not in units:
-        # On AWS the keys belong to the unit `foundation`, which this destroy keeps.
+        # No backup becomes unreadable: on AWS the backups' keys belong to the unit `foundation`, and `units` does not
+        # contain it.
         return {}
     try:
         deployed = contracts.deployed_contracts(workspace, environment)
     except NotFoundError:
-        # No region is deployed, so that no key can be lost.
+        # No region is deployed, so no region has a key for backups.
         return {}
     remaining = {name: contract for name, contract in deployed.items() if name not in units}
     location = environment.backup.store

@@ -6,9 +6,9 @@ There are three sorts of managed backups:
 - snapshots of the database cluster and of the cache,
 - recovery points in the vault of AWS Backup.
 
-All backups of one run of `create` have the name `mjctl-<id>`. `prune` removes only backups with such a name. All other
-backups expire by the retention of their vault, table or cluster. A `local` region has no Aurora cluster and no
-ElastiCache, and therefore no managed backups of database and cache.
+All backups of one run of `create` have the name `mjctl-<id>`. `prune` removes only backups and snapshots that `create`
+made. AWS removes recovery points, recovery windows and automatic snapshots by their own retention. A `local` region has
+no Aurora cluster and no ElastiCache, and so no managed backups of database and cache.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
 
 PREFIX = "mjctl-"
-# Time limit for the restore of a table. DynamoDB takes minutes for a small table and more than an hour for a large
-# table.
+# Time limit of 90 minutes for DynamoDB's restore of a table in a drill. DynamoDB takes minutes for a small table and
+# more than an hour for a large table.
 _RESTORE_SECONDS = 5_400.0
-# Number of items of a copy that a drill compares with the items of the live table.
+# Number of items of a restored table that a drill compares with the items of the live table.
 _SAMPLE = 200
 
 
@@ -59,7 +59,8 @@ class ManagedRestore:
 
     Attributes:
         service: `dynamodb` or another service name of `mjctl.clients.snapshots`.
-        source: ARN or id of the backup, or the moment in ISO 8601 for a point-in-time recovery.
+        source: ARN of a table's backup, id of a cluster's snapshot, or the moment in ISO 8601 for a point-in-time
+            recovery.
         target: name of the new table or cluster.
     """
 
@@ -72,7 +73,7 @@ async def create(contract: Contract, *, dry_run: bool = False) -> list[ManagedBa
     """Start AWS's backups of all tables, the database cluster and the cache.
 
     Args:
-        dry_run: only list the backups that would be made, in the state `planned`.
+        dry_run: True to make no backup, and only list the backups that would be made, with the state `planned`.
     """
     name = PREFIX + new_backup_id().lower()
     with backup_clients(contract) as clients:
@@ -131,14 +132,15 @@ async def restore(
     new cluster.
 
     Args:
-        backup: name of a run of `create`, or `latest` for the newest run. The name is ignored if `moment` is given.
-        into: name that the new tables and the new cluster contain.
-        moment: restore the state of this moment instead, by point-in-time recovery.
-        dry_run: only return the restores that would be started.
+        backup: name of a run of `create`, or `latest` for the newest run of `create`; ignored if `moment` is given.
+        into: name of the scratch copy, which the names of the new tables and of the new cluster contain.
+        moment: the moment whose state a point-in-time recovery restores; None to restore the backups of the run
+            `backup`.
+        dry_run: True to start no restore, and only return the restores that would be started.
 
     Raises:
         NotFoundError: no run has the name `backup`.
-        UsageError: `into` is not a valid name.
+        UsageError: `into` is not a valid name of a scratch copy.
         ConflictError: a table or cluster of this name already exists.
     """
     with backup_clients(contract) as clients:
@@ -183,7 +185,7 @@ async def restore(
 async def entries(contract: Contract) -> list[BackupEntry]:
     """Return the runs of `create` as entries for a retention plan.
 
-    A run is complete when all its backups and snapshots are available.
+    A run of `create` is complete when all backups and snapshots of the run are available.
     """
     runs: dict[str, list[ManagedBackup]] = defaultdict(list)
     for item in await list_backups(contract):
@@ -198,11 +200,11 @@ async def plan_prune(contract: Contract, policy: RetentionPolicy) -> PrunePlan:
 
 
 async def prune(contract: Contract, plan: PrunePlan) -> dict[str, Any]:
-    """Remove the runs that the plan removes.
+    """Remove the DynamoDB backups and the snapshots of all runs that `plan` removes.
 
     Returns:
-        `{"removed": [names], "freed_bytes": int}`. The bytes include backups of tables only, because AWS reports no
-        size of snapshots.
+        `{"removed": [names], "freed_bytes": int}`. `freed_bytes` includes backups of tables only, because AWS reports
+        no size of snapshots.
     """
     names = [entry.backup_id for entry in plan.removed]
     await remove(contract, names)
@@ -210,7 +212,7 @@ async def prune(contract: Contract, plan: PrunePlan) -> dict[str, Any]:
 
 
 async def remove(contract: Contract, names: Sequence[str]) -> None:
-    """Remove the backups and snapshots of the runs `names`."""
+    """Remove the DynamoDB backups, and the snapshots of database and cache, that the runs `names` of `create` made."""
     with backup_clients(contract) as clients:
         for item in await list_backups(contract):
             if item.backup_id not in names or _run_id(item.backup_id) is None:
@@ -231,21 +233,21 @@ async def drill(
 ) -> DrillReport:
     """Restore the table backups of one run into a scratch copy, compare the copy, run checks on it and remove it.
 
-    A table is proven if two conditions are met:
+    The drill proves a table if two conditions are met:
 
     - The number of items in the copy fits the number that was counted when the backup was made (see `_as_counted`).
     - At least half of a sample of the copy's items equal the live table's items.
 
-    A snapshot of the database cluster or the cache is not restored, because no program outside the VPC can read the
-    result. The report lists the database and the cache as not proven.
+    A snapshot of the database cluster or the cache is not restored, because no program outside the VPC can read a
+    restored cluster or cache. The report lists the database and the cache as not proven.
 
     Args:
         wanted: name of a run of `create`, or `latest` for the newest run.
         run_checks: runs health checks on the copy.
-        kinds: the kinds of stores that the drill must prove. The report does not mention other kinds.
+        kinds: the kinds of stores that the drill must prove; the report does not mention other kinds of stores.
 
     Raises:
-        NotFoundError: there is no such managed backup.
+        NotFoundError: no run of `create` has the name `wanted`.
     """
     started = time.perf_counter()
     with backup_clients(contract) as clients:
@@ -261,7 +263,7 @@ async def drill(
         checks: Sequence[CheckResult] = ()
         error: str | None = None
         try:
-            # All tables are restored at the same time, because AWS takes minutes even for a small table.
+            # Restore all tables at the same time, because DynamoDB takes minutes to restore even a small table.
             compared = await first_error([_rehearse(clients, item, by_table[item.resource], copy) for item in chosen])
             scratch = {
                 key: contract.tables[key].model_copy(update={"name": copy.table(key)})
@@ -287,7 +289,7 @@ async def drill(
 def _not_proven(
     run: Sequence[ManagedBackup], chosen: Sequence[ManagedBackup], contract: Contract, kinds: Collection[Kind]
 ) -> tuple[str, ...]:
-    """Return the parts that the drill had to prove and could not prove."""
+    """Return the stores and tables that a drill had to prove and could not prove."""
     services = {item.service for item in run}
     parts: list[str] = []
     if Kind.DATABASE in kinds and (snapshots.CLUSTER in services or contract.database.access == "private"):
@@ -295,7 +297,7 @@ def _not_proven(
     if Kind.TABLE in kinds:
         backed_up = {item.resource for item in chosen}
         parts += [
-            f"table/{key}: the run has no backup of this table"
+            f"table/{key}: this run of `mjctl backup create` has no backup of the table"
             for key, table in contract.tables.items()
             if table.name not in backed_up
         ]
@@ -321,8 +323,8 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
         tables.sample(clients, copy.table(key), _SAMPLE),
     )
     same = await tables.same_as(clients, item.resource, schema, sample)
-    # AWS does not restore the table's time to live. The drill sets the time to live only after the count, so that no
-    # item expires before the count.
+    # DynamoDB restores a table without its time to live. Set the time to live only after the items are counted, so that
+    # no item expires before the count.
     await tables.set_expiry(clients, copy.table(key), schema)
     counted = item.detail.get("items")
     expected = counted if isinstance(counted, int) else None
@@ -343,14 +345,15 @@ async def _rehearse(clients: RegionClients, item: ManagedBackup, key: str, copy:
 
 
 def _as_counted(expected: int | None, live: int, restored: int) -> bool:
-    """Return whether the number of restored items is plausible.
+    """Return whether the number of items in a restored table is plausible.
 
     If the live table has the same number of items now as before its backup, the copy must have exactly that number.
-    Otherwise the copy must have a number between the two counts. A tolerance of one percent allows for items that were
-    added and removed meanwhile.
+    Otherwise the number in the copy must be between the number before the backup and the number now. A tolerance of one
+    percent allows for items that were added and removed between backup and drill.
 
     Args:
-        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record it.
+        expected: number of items that mjctl counted shortly before the backup; None if the backup does not record a
+            number.
         live: number of items in the live table now.
         restored: number of items in the copy.
     """
@@ -363,7 +366,8 @@ def _as_counted(expected: int | None, live: int, restored: int) -> bool:
 def _sample_matches(sampled: int, same: int, restored: int) -> bool:
     """Return whether at least half of the sampled items equal the live items.
 
-    Players change some items between the backup and the drill. An empty sample is right only for an empty copy.
+    Not all items need to be equal, because players change items between backup and drill. An empty sample is plausible
+    only if the copy is empty.
     """
     if not sampled:
         return restored == 0
@@ -388,14 +392,14 @@ def _run_of(backups: Sequence[ManagedBackup], wanted: str, contract: Contract) -
 
 
 def _run_id(name: str) -> str | None:
-    """Return the id in the name of a backup that `create` made; None for the name of any other backup."""
+    """Return the id in the name `mjctl-<id>` of a backup that `create` made; None for the name of any other backup."""
     backup_id = name.removeprefix(PREFIX)
     stamp, _, end = backup_id.partition("-")
     backup_id = f"{stamp.upper()}-{end}"
     return backup_id if name.startswith(PREFIX) and is_backup_id(backup_id) else None
 
 
-# The states of a backup that AWS is still making, in lower case. DynamoDB reports CREATING, RDS reports creating, and
+# The states of an unfinished backup of AWS, in lower case. DynamoDB reports CREATING, RDS reports creating, and
 # ElastiCache reports creating, exporting or copying.
 _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 
@@ -403,8 +407,8 @@ _UNDER_WAY = frozenset({"creating", "pending", "copying", "exporting"})
 def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
     """Return the entry of one run of `create`.
 
-    AWS sets the date of a snapshot only when the snapshot is complete. Before that, the entry has the date in the run's
-    id.
+    AWS sets the date of a snapshot only when the snapshot is complete. If no backup of the run has a date yet, the
+    entry has the date in the run's id.
     """
     begun = created_at_of(str(_run_id(name)))
     dates = [item.created_at for item in items if item.created_at is not None] or [begun]
@@ -412,9 +416,9 @@ def _entry(name: str, items: Sequence[ManagedBackup]) -> BackupEntry:
     if states == {"available"}:
         state, problem = BackupState.COMPLETE, None
     elif states <= {"available"} | _UNDER_WAY:
-        state, problem = BackupState.IN_PROGRESS, "AWS is still making a part of it"
+        state, problem = BackupState.IN_PROGRESS, "AWS has not finished all backups and snapshots of this run"
     else:
-        state, problem = BackupState.DAMAGED, "not every part of it is available"
+        state, problem = BackupState.DAMAGED, "not all backups and snapshots of this run are available"
     return BackupEntry(
         backup_id=name,
         state=state,

@@ -71,7 +71,7 @@ async def create(
 
     Args:
         location: folder or URL of the store; None for the store in the region's contract.
-        copy_to: another region whose store receives a copy of the backup, which that region's key can decrypt.
+        copy_to: contract of another region; its store receives a copy of the backup, which its KMS key can decrypt.
 
     Raises:
         RefusedError: the selection contains the cache, and the cache is private.
@@ -91,7 +91,7 @@ async def create(
 def _refuse_private_cache(contract: Contract, selection: Selection) -> None:
     if Kind.CACHE in selection.kinds and contract.cache.access != "direct":
         raise RefusedError(
-            "the cache is private and cannot be read from here, so a portable backup would lack it",
+            "the cache is private: this machine cannot read the cache, so a portable backup would lack it",
             where=f"{contract.environment}, {contract.region}",
             hint="use `--kind managed` to let AWS back up all stores, or make a portable backup without the cache: "
             "`--only table`, and from inside the VPC also `--only database`",
@@ -112,7 +112,8 @@ async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
     try:
         problem = await keyring.problem(entry.signed.keys)
     except (PermissionDeniedError, UnreachableError):
-        # The list is useful without KMS: the field `opens` stays None.
+        # List the backup even if KMS does not answer or denies access. The field `opens` of the entry stays None:
+        # unknown.
         return entry
     return replace(entry, opens=problem is None, problem=problem)
 
@@ -120,18 +121,20 @@ async def _with_key(entry: BackupEntry, keyring: BackupKeyring) -> BackupEntry:
 async def unreadable_without(
     destroyed: Mapping[str, Contract], remaining: Mapping[str, Contract], location: str | None
 ) -> dict[str, list[BackupEntry]]:
-    """Return the complete backups that can be decrypted now, but not after the destroy of some regions and their keys.
+    """Return the complete backups that can be decrypted now, but not after the destroy of the regions `destroyed`.
 
     Args:
-        destroyed: the regions that will be destroyed.
-        remaining: the other deployed regions. A backup that a key of these regions can decrypt stays readable.
+        destroyed: the contracts of the regions that will be destroyed with their keys, by region.
+        remaining: the other deployed regions, by name. A backup that a key of a remaining region can decrypt stays
+            readable.
         location: folder or URL of the store; None for the store in each region's contract.
 
     Returns:
         For each destroyed region the backups in its store that become unreadable, the oldest first.
     """
     kept = [contract.keys[DATA_KEY] for contract in remaining.values() if DATA_KEY in contract.keys]
-    # `create --copy-to` stores the same backup in another region, for the other region's key.
+    # `mjctl backup create --copy-to REGION` stores a second copy of the backup in REGION, which the key of REGION can
+    # decrypt.
     copied = {
         entry.backup_id for contract in remaining.values() for entry in await catalog(contract, location) if entry.opens
     }
@@ -146,10 +149,10 @@ async def unreadable_without(
 
 
 async def find(contract: Contract, location: str | None, wanted: str) -> BackupEntry:
-    """Return one backup of the region's store, by id or as `latest` (the newest complete backup).
+    """Return the backup `wanted` of the region's store: an id, or `latest` for the newest complete backup.
 
     Raises:
-        NotFoundError: the store has no such backup.
+        NotFoundError: the store has no backup `wanted`, or that backup is incomplete.
     """
     with region_store(contract, location) as (_, store):
         return await find_backup(store, wanted)
@@ -162,7 +165,7 @@ async def verify(
     *,
     on_progress: Callable[[int], None] = lambda _bytes: None,
 ) -> list[VerifyReport]:
-    """Read backups completely and check them.
+    """Read all objects of one or all backups in the region's store, and check the objects.
 
     Args:
         wanted: id of a backup, or `latest` for the newest finished backup, damaged or not; None for all backups that
@@ -170,13 +173,13 @@ async def verify(
         on_progress: receives the number of bytes read since the last call.
 
     Raises:
-        NotFoundError: there is no such backup, or no backup at all.
+        NotFoundError: the store has no backup `wanted`, or no backup at all.
     """
     with region_store(contract, location) as (clients, store):
         if wanted is None:
             entries = [entry for entry in await read_catalog(store) if entry.state is not BackupState.INCOMPLETE]
         else:
-            # `latest` includes a damaged backup, because finding the damage is the purpose of `verify`.
+            # Let `latest` be a damaged backup too, because `verify` must find the damage.
             entries = [await find_backup(store, wanted, damaged=True)]
         if not entries:
             raise NotFoundError(
@@ -191,8 +194,8 @@ class Restore:
     """Plans and executes the restore of one portable backup.
 
     Attributes:
-        source: the region whose store contains the backup.
-        destination: the region that is restored into.
+        source: contract of the region whose store contains the backup.
+        destination: contract of the region that is restored into.
         location: folder or URL of the store; None for the store in the source's contract.
         backup: id of the backup, or `latest`.
         into: name of a scratch copy in the destination; None to overwrite the destination's live stores.
@@ -207,7 +210,10 @@ class Restore:
     kinds: tuple[Kind, ...] = tuple(Kind)
 
     async def plan(self) -> RestorePlan:
-        """Return the steps of the restore. The method reads backup and target, and changes nothing."""
+        """Return the steps of the restore.
+
+        The method reads the backup and the destination's stores, and changes nothing.
+        """
         with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
             reader = await self._open(self.backup, ours, theirs)
             return await restoring.plan(reader, Destination(self.destination, theirs, self.into), self.kinds)
@@ -215,13 +221,14 @@ class Restore:
     async def execute(
         self, plan: RestorePlan, *, on_progress: OnProgress = lambda _label, _count: None
     ) -> RestoreReport:
-        """Execute a plan that `plan` returned.
+        """Execute the steps of a plan that the method `plan` returned.
 
         Raises:
-            VerificationError: the archive is damaged, or the database differs after the restore and was rolled back.
+            VerificationError: the backup is damaged, or the restored database differs from the backup and was rolled
+                back.
         """
         with backup_clients(self.source) as ours, backup_clients(self.destination) as theirs:
-            # Open the backup by its id: `latest` may have changed since the plan.
+            # Open the backup by its id, because `latest` may be another backup now than at the time of the plan.
             reader = await self._open(plan.backup_id, ours, theirs)
             to = Destination(self.destination, theirs, self.into)
             return await restoring.execute(plan, reader, to, on_progress=on_progress)
@@ -241,7 +248,7 @@ async def plan_prune(contract: Contract, location: str | None, policy: Retention
 
 
 async def prune(contract: Contract, location: str | None, plan: PrunePlan) -> dict[str, Any]:
-    """Remove the backups that the plan removes. Returns: `{"removed": [ids], "freed_bytes": int}`."""
+    """Remove the backups that `plan` removes. Returns: `{"removed": [ids], "freed_bytes": int}`."""
     with region_store(contract, location) as (_, store):
         freed = await retention.prune(store, plan)
     return {"removed": [entry.backup_id for entry in plan.removed], "freed_bytes": freed}

@@ -1,9 +1,10 @@
-"""Plans a restore without a change, executes the plan, and compares the target with the backup afterwards.
+"""Plans a restore, executes the plan, and compares the restored stores with the backup.
 
-The database is filled and compared in one transaction. If an error occurs, PostgreSQL keeps its earlier rows.
+A single transaction fills the database and compares it with the backup. If an error occurs, PostgreSQL keeps its
+earlier rows.
 
-A table is overwritten, and then items that are not in the backup are removed. A cache namespace is invalidated before
-the restore writes keys. An interrupted restore can be repeated.
+A restore overwrites the items of a table, and then removes items that are not in the backup. A restore invalidates a
+cache namespace before it writes keys. An operator can repeat an interrupted restore.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from mjctl.models.errors import ConflictError, NotFoundError, VerificationError
 
 
 async def plan(reader: ArchiveReader, to: Destination, kinds: Collection[Kind] = tuple(Kind)) -> RestorePlan:
-    """Return a step for each part of the backup that a restore writes. The function changes nothing in the target.
+    """Return a step for each part of the backup that a restore writes. The function changes nothing in the stores.
 
     Args:
         reader: reads the backup.
-        to: the target.
+        to: the stores that the restore writes to.
         kinds: the kinds of stores to restore.
 
     Raises:
-        NotFoundError: the target lacks a table or relation that the backup contains.
-        ConflictError: the target's database is at a different migration.
+        NotFoundError: the live stores lack a table or relation that the backup contains.
+        ConflictError: the live database is at another migration than the backup.
     """
     manifest = reader.manifest
     parts = [part for part in manifest.parts if part.kind in kinds]
@@ -67,11 +68,12 @@ async def execute(
     """Execute the steps of a plan. A table that already equals the backup is not written.
 
     Returns:
-        The report, with a comparison for each part. A table or namespace that differs after the restore is no error.
+        The report, with a comparison for each part. A table or cache namespace that differs from the backup is
+        reported, and raises no error.
 
     Raises:
-        VerificationError: the archive is damaged (DamagedObject), or the database differs from the backup after the
-            restore and was rolled back.
+        VerificationError: the backup is damaged (DamagedObject), or the restored database differs from the backup and
+            was rolled back.
     """
     started = time.perf_counter()
     work = _Work(reader, to, on_progress)
@@ -97,8 +99,8 @@ class _Work:
         compared = []
         async with database.writing(self.to.database_contract, self.to.clients) as snapshot:
             relations = [database.Relation.of(step.part.schema) for step in steps]
-            # Empty relations are truncated too: TRUNCATE locks them, so that no other connection can write a row before
-            # the comparison.
+            # Truncate empty relations too. TRUNCATE locks a relation, so that no other connection can write a row
+            # before the restored rows are compared.
             await snapshot.empty(relations)
             for step, relation in zip(steps, relations, strict=True):
                 started = time.perf_counter()
@@ -114,8 +116,8 @@ class _Work:
                         f"{step.part.label} differs from the backup after the restore; the database was rolled back to "
                         "its earlier rows",
                         where=f"{self.to.where}: {restored.seen} rows instead of {archive.seen}",
-                        hint="probably a trigger or rule in the target changes rows. Restore into a copy to compare: "
-                        "`--into NAME`",
+                        hint="probably a trigger or rule of the database changes rows. Restore into a scratch copy "
+                        "(`--into NAME`) to compare the rows",
                     )
                 compared.append(comparison)
             await snapshot.set_sequences(self.reader.manifest.database.get("sequences", {}))
@@ -152,7 +154,7 @@ class _Work:
         return _comparison(step, archive, restored, started)
 
     async def _counted(self, part: Part, tally: Tally) -> AsyncGenerator[list[bytes], None]:
-        """Yield the part's records that have not expired, and count all of its records in `tally`."""
+        """Yield the records of `part` that have not expired, and count all records of `part` in `tally`."""
         async with aclosing(self.reader.read(part)) as batches:
             async for records in batches:
                 living = await asyncio.to_thread(tally.take, records)
@@ -175,7 +177,7 @@ class _Work:
         return tally
 
     async def _delete_others(self, step: RestoreStep, keys: Collection[bytes]) -> None:
-        """Remove items whose keys are not in the backup, after all items of the backup have been written."""
+        """Remove the table's items whose keys are not in `keys`, the hashed keys of the backup's items."""
         names = {f"#k{number}": column["AttributeName"] for number, column in enumerate(step.part.schema["key_schema"])}
         narrowed = {"ProjectionExpression": ", ".join(names), "ExpressionAttributeNames": names}
         async with aclosing(tables.scan(self.to.clients, step.target, **narrowed)) as pages:
@@ -195,10 +197,11 @@ async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequenc
     async with database.reading(to.contract, to.clients) as snapshot:
         if snapshot.facts["migration"] != migration:
             raise ConflictError(
-                f"the backup's schema is at migration {migration}, the target's at {snapshot.facts['migration']}",
+                f"the backup's schema is at migration {migration}, and the live database's schema is at migration "
+                f"{snapshot.facts['migration']}",
                 where=to.where,
-                hint="deploy the version of the game that made the backup, restore, and deploy the new version again; "
-                "or restore into a copy: `--into NAME`",
+                hint="deploy the version of the game that made the backup, repeat the restore, and deploy the new "
+                "version again; or restore into a scratch copy: `--into NAME`",
             )
         relations = {relation.label: relation for relation in snapshot.relations}
         missing = [part.name for part in parts if part.name not in relations]
@@ -206,7 +209,7 @@ async def _database_steps(reader: ArchiveReader, to: Destination, parts: Sequenc
             raise NotFoundError(
                 f"the database has no relation {', '.join(missing)}, which the backup contains",
                 where=to.where,
-                hint="restore into a copy, which gets all relations: `--into NAME`",
+                hint="restore into a scratch copy, which gets all relations of the backup: `--into NAME`",
             )
         return [
             RestoreStep(part, to.target(reader.manifest, part), await snapshot.count(relations[part.name]))

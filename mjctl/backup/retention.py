@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 from mjctl.clients.objects import ObjectStore
 from mjctl.models.backup import MANIFEST_NAME, BackupEntry, BackupState, PruneDecision, PrunePlan, RetentionPolicy
 
-# S3 does not show whether the process that writes a backup is still running. The process counts as stopped after this
-# time without a new object.
+# S3 does not show whether the process that writes a backup is still running. After 6 hours without a new object of the
+# backup, mjctl regards the process as stopped.
 ABANDONED_AFTER = timedelta(hours=6)
 
 
@@ -21,13 +21,13 @@ def plan(
     now: datetime | None = None,
     abandoned_after: timedelta = ABANDONED_AFTER,
 ) -> PrunePlan:
-    """Decide for each backup whether to keep or to remove it.
+    """Decide for each backup whether to keep or to remove the backup.
 
-    Only complete backups count for the policy. A damaged backup is kept, because an operator should look at it. An
-    incomplete backup is removed if its writer has stopped.
+    The policy selects among the complete backups only. A damaged backup is kept, because an operator should examine the
+    damage. An incomplete backup is removed if the process that wrote the backup has stopped.
 
     Args:
-        knows_writers: whether the store knows if a writer is running (`in_use`). If the store does not know this, an
+        knows_writers: True if the entries' `in_use` shows whether a process is writing the backup. If False, an
             incomplete backup is removed when its last object is older than `abandoned_after`.
         now: the current time; None for the clock of this machine.
     """
@@ -49,7 +49,11 @@ def plan(
             case BackupState.INCOMPLETE:
                 dead = not entry.in_use and (knows_writers or moment - entry.last_written_at >= abandoned_after)
                 decisions.append(
-                    PruneDecision(entry, not dead, ("incomplete: its run was stopped" if dead else "being written",))
+                    PruneDecision(
+                        entry,
+                        not dead,
+                        ("incomplete: the command that wrote it was stopped" if dead else "being written",),
+                    )
                 )
     return PrunePlan(tuple(decisions))
 
@@ -57,10 +61,10 @@ def plan(
 async def prune(
     store: ObjectStore, decided: PrunePlan, *, on_removed: Callable[[BackupEntry], None] = lambda _entry: None
 ) -> int:
-    """Remove the backups that the plan removes.
+    """Remove the backups that the plan `decided` removes.
 
-    The manifest of a backup is removed first. If the removal is interrupted, the backup therefore counts as incomplete,
-    and not as complete.
+    The manifest of a backup is removed before the chunks, so that a backup whose removal is interrupted counts as
+    incomplete.
 
     Returns:
         The number of bytes that were freed.

@@ -1,4 +1,4 @@
-"""Provides helpers for asyncio: iterators over pushed items, and awaiting work despite a cancellation."""
+"""Provides helpers for asyncio: iterators over pushed items, and waits that a cancellation does not end."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
                     pulling.cancel()
             if pulling.done() and not pulling.cancelled():
                 yield pulling.result()
-            # A cancelled `get` does not lose an item: the item stays in the queue for the next round.
+            # The cancellation of `queue.get()` loses no item: the next round of the loop gets the item from the queue.
         while not queue.empty():
             yield queue.get_nowait()
         await producing
@@ -39,13 +39,14 @@ async def stream(produce: Callable[[Callable[[T], Awaitable[None]]], Awaitable[N
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     """Await `work` to its end, even if the caller is cancelled, and raise the cancellation only afterwards.
 
-    A write runs in a thread, and a cancellation does not stop a thread. Code that removes written objects after a
-    cancellation must wait for that thread. Otherwise the thread would store an object after the removal.
+    A write to an object store runs in a thread, and a cancellation does not stop a thread. Code that removes the
+    written objects after a cancellation must wait for the thread, or the thread would store an object after the
+    removal.
     """
     task = asyncio.ensure_future(work)
     if await was_cancelled_before_the_end_of(task):
         if not task.cancelled():
-            task.exception()  # Reading the exception stops asyncio from logging "Task exception was never retrieved".
+            task.exception()  # Read the exception, so that asyncio does not log "Task exception was never retrieved".
         raise asyncio.CancelledError
     return task.result()
 
@@ -54,7 +55,7 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
     """Wait until `task` has ended, even if the caller is cancelled meanwhile.
 
     Returns:
-        True if the caller was cancelled. The caller must raise that cancellation later.
+        True if the caller was cancelled. In this case the caller must raise asyncio.CancelledError.
     """
     cancelled = False
     while not task.done():
@@ -66,9 +67,9 @@ async def was_cancelled_before_the_end_of(task: asyncio.Future[Any]) -> bool:
 
 
 async def first_error(work: Sequence[Awaitable[T]]) -> list[T]:
-    """Await all of `work` and return the results in order.
+    """Await all of `work` at the same time, and return the results in the order of `work`.
 
-    The first error cancels the remaining work. The error is raised directly, not inside an ExceptionGroup.
+    The first error cancels the remaining work. The function raises the first error itself, not an ExceptionGroup.
     """
     tasks = [asyncio.ensure_future(item) for item in work]
     try:

@@ -1,6 +1,6 @@
 """Reads and writes DynamoDB tables as records. A record is an item as a MessagePack map in a canonical form.
 
-A scan is not a snapshot. Each item is read consistently, but different items are read at different moments of the scan.
+A scan is not a snapshot: DynamoDB reads each item consistently, but different items at different moments of the scan.
 AWS's point-in-time recovery (`--kind managed`) restores a table as of one moment.
 """
 
@@ -19,7 +19,8 @@ from mjctl.backup.streams import first_error, stream
 from mjctl.clients.boto import RegionClients
 from mjctl.models.errors import ConflictError, NotFoundError, UnreachableError
 
-# Parallel scans and parallel writes of one table. The region's thread pool has 16 threads for all tables.
+# Number of parallel scans (4) and of parallel writes (8) of one table. All tables share the 16 threads of the region's
+# AWS clients.
 _SEGMENTS = 4
 _WRITERS = 8
 _BATCH_WRITE_LIMIT = 25
@@ -31,7 +32,7 @@ Item = dict[str, Any]
 
 
 def encode_item(item: Mapping[str, Any]) -> bytes:
-    """Encode an item, in the form of boto3's client, as a record.
+    """Encode a DynamoDB item, in the form of boto3's client (`{"name": {"S": "text"}}`), as a record.
 
     Sets and attribute names are sorted, so that equal items have equal records.
     """
@@ -44,7 +45,7 @@ def encode_items(items: Iterable[Mapping[str, Any]]) -> list[bytes]:
 
 
 def decode_item(record: bytes) -> Item:
-    """Return the item of a record, in the form of boto3's client."""
+    """Return the DynamoDB item of a record, in the form of boto3's client (`{"name": {"S": "text"}}`)."""
     item: Item = msgspec.msgpack.decode(record)
     return item
 
@@ -94,7 +95,7 @@ async def count(clients: RegionClients, table: str) -> int | None:
 
 
 async def sample(clients: RegionClients, table: str, size: int) -> list[Item]:
-    """Return up to `size` random items, without reading the whole table.
+    """Return up to `size` random items of a table, without reading the whole table.
 
     A parallel scan divides the table into segments by the hash of the partition key. A few items from each of many
     segments are therefore spread over the whole table:
@@ -120,7 +121,7 @@ async def sample(clients: RegionClients, table: str, size: int) -> list[Item]:
 
 
 async def same_as(clients: RegionClients, table: str, schema: Mapping[str, Any], items: Sequence[Item]) -> int:
-    """Count how many of these items `table` contains with the same content, by the SHA-256 of their records."""
+    """Return the number of `items` that `table` contains with equal content."""
 
     async def same(item: Item) -> bool:
         answer = await clients.call(
@@ -136,7 +137,9 @@ def _hash(item: Mapping[str, Any]) -> bytes:
 
 
 def scan(clients: RegionClients, table: str, **narrowed: Any) -> AsyncGenerator[list[Item], None]:
-    """Yield all items of the table, one page at a time. Several segments are read in parallel, each item consistently.
+    """Yield all items of the table, one page at a time.
+
+    Up to four segments of the table are read in parallel, with consistent reads.
 
     Args:
         narrowed: further arguments of DynamoDB's Scan, for example a projection.
@@ -177,14 +180,14 @@ async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) 
         schema: as `describe` returns it.
 
     Raises:
-        ConflictError: a table of this name already exists.
+        ConflictError: the table `table` already exists.
         UnreachableError: the table was not ready after two minutes.
     """
     if await exists(clients, table):
         raise ConflictError(
-            "a table of this name already exists",
+            f"the table {table} already exists",
             where=table,
-            hint="choose another name, or remove that copy: `mjctl backup discard NAME`",
+            hint="choose another name for the scratch copy, or remove the existing copy: `mjctl backup discard NAME`",
         )
     indexes = {"GlobalSecondaryIndexes": schema["global_indexes"]} if schema["global_indexes"] else {}
     await clients.call(
@@ -201,10 +204,10 @@ async def create(clients: RegionClients, table: str, schema: Mapping[str, Any]) 
 
 
 async def await_active(clients: RegionClients, table: str, *, timeout_seconds: float = _ACTIVE_SECONDS) -> None:
-    """Wait until the table is ready.
+    """Wait until DynamoDB reports the table as ACTIVE.
 
     Raises:
-        UnreachableError: the table is not ready after `timeout_seconds`.
+        UnreachableError: DynamoDB does not report the table as ACTIVE within `timeout_seconds`.
     """
     started, pause = time.monotonic(), 0.2
     while await _status(clients, table) != "ACTIVE":
@@ -219,7 +222,10 @@ async def await_active(clients: RegionClients, table: str, *, timeout_seconds: f
 
 
 async def set_expiry(clients: RegionClients, table: str, schema: Mapping[str, Any]) -> None:
-    """Let DynamoDB remove expired items. Call this only after a comparison, so that no compared item disappears."""
+    """Let DynamoDB remove expired items of the table.
+
+    Call this function only after the items were compared with a backup.
+    """
     if schema["ttl_attribute"]:
         await clients.call(
             "dynamodb",
@@ -309,7 +315,7 @@ async def _write_batch(clients: RegionClients, table: str, requests: Sequence[di
 
 
 def _sorted_sets(value: Any) -> Any:
-    """Return an item, or the value of a map attribute, with all sets sorted."""
+    """Return a DynamoDB item, or the value of a map attribute, with all sets sorted."""
     if not isinstance(value, Mapping):
         return value
     return {name: _attribute(attribute) for name, attribute in value.items()}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from mjctl.backup.digest import RecordDigest
 
-# Records that expire within 6 hours are not compared. A restore and its comparison take less time.
+# A restore does not compare records that expire within 6 hours of its begin. Restore and comparison together take less
+# than 6 hours, so that no compared record can expire.
 _HORIZON_MS = 6 * 3600 * 1000
 
 Expiry = Callable[[bytes], int | None]
@@ -16,7 +17,7 @@ Expiry = Callable[[bytes], int | None]
 
 @dataclass(frozen=True)
 class RestoreMoment:
-    """Holds one time for a whole restore, so that archive and target classify a record by the same time.
+    """Holds the time of a restore, so that a record counts as expired in the backup and in the restored store alike.
 
     Attributes:
         now_ms: when the restore began, in milliseconds since the epoch.
@@ -26,7 +27,7 @@ class RestoreMoment:
 
     @property
     def horizon_ms(self) -> int:
-        """Return the time (milliseconds since the epoch) until which a record counts as `expiring`."""
+        """Return the time (milliseconds since the epoch) up to which the expiry of a record counts as `expiring`."""
         return self.now_ms + _HORIZON_MS
 
 
@@ -36,11 +37,12 @@ class Tally:
 
     Attributes:
         clock: the time of the restore.
-        expires_at_ms: returns the expiry of a record in milliseconds since the epoch, or None.
+        expires_at_ms: returns the expiry of a record in milliseconds since the epoch, or None if the record does not
+            expire.
         seen: number of all records.
         expired: number of records that expired before the restore began.
         expiring: number of records that may expire during the restore.
-        durable: digest of all other records, which are compared.
+        durable: digest of the records that do not expire during the restore; a restore compares only these records.
     """
 
     clock: RestoreMoment
@@ -51,7 +53,7 @@ class Tally:
     durable: RecordDigest = field(default_factory=RecordDigest)
 
     def take(self, records: Sequence[bytes]) -> list[bytes]:
-        """Count records, and return the records that have not expired."""
+        """Count `records`, and return the records that had not expired when the restore began."""
         living, durable = [], []
         for record in records:
             expiry_ms = self.expires_at_ms(record)
@@ -68,9 +70,9 @@ class Tally:
         return living
 
     def equals(self, archive: Tally) -> bool:
-        """Return whether these records, read from the target, equal the archive's records."""
+        """Return whether the records of this tally, read from a restored store, equal the records of the backup."""
         return self.durable == archive.durable and self.expiring <= archive.expiring
 
 
 def never(_record: bytes) -> None:
-    """Return None: records of this kind do not expire."""
+    """Return None as the expiry of a record: rows of PostgreSQL do not expire."""

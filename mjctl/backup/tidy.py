@@ -23,12 +23,12 @@ def to_stderr(text: str) -> None:
 
 
 async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say = to_stderr) -> T:
-    """Run clean-up work to its end, even if the command is interrupted meanwhile.
+    """Run the clean-up `work` to its end, even if the operator interrupts the command.
 
-    `asyncio.shield` is not enough. The second SIGINT during `asyncio.run` raises KeyboardInterrupt inside the event
-    loop. The loop then cancels all tasks, also those under a shield
-    (https://docs.python.org/3/library/asyncio-runner.html#handling-keyboard-interruption).
-    Therefore mjctl's own handler receives SIGINT until `work` has ended. SIGTERM counts as SIGINT (`mjctl.__main__`).
+    `asyncio.shield` does not protect the clean-up. The second SIGINT during `asyncio.run` raises KeyboardInterrupt
+    inside the event loop, and the loop then cancels all tasks, with or without a shield
+    (https://docs.python.org/3/library/asyncio-runner.html#handling-keyboard-interruption). A handler of this module
+    receives SIGINT until `work` has ended. SIGTERM counts as SIGINT (`mjctl.__main__`).
 
     Args:
         work: the clean-up. The clean-up must have its own time limits.
@@ -38,7 +38,7 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
         say: shows a line to the operator.
 
     Raises:
-        asyncio.CancelledError: the command was interrupted meanwhile, and `work` has ended.
+        asyncio.CancelledError: the command was interrupted, and `work` has ended.
         Exception: `work` raised this error.
     """
     task = asyncio.ensure_future(work)
@@ -55,15 +55,15 @@ async def tidy(work: Coroutine[Any, Any, T], what: str, *, leaves: str, say: Say
             say(f"{what}; please wait")
         interrupted = await was_cancelled_before_the_end_of(task)
     if interrupted:
-        # If `work` failed, its error is more useful to the operator than the interruption.
+        # If `work` failed, raise the error of `work`, which is more useful to the operator than the interruption.
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
         raise asyncio.CancelledError
     return task.result()
 
 
-# Several regions can clean up at the same time. The first clean-up installs the handler of SIGINT, and the last
-# clean-up restores the earlier handler.
+# Several regions can clean up at the same time. The first clean-up installs `_on_sigint` as the handler of SIGINT, and
+# the last clean-up restores the earlier handler.
 _refusals: list[Callable[[], None]] = []
 _handler_before: list[Any] = []
 
@@ -71,7 +71,8 @@ _handler_before: list[Any] = []
 @contextmanager
 def _sigint_goes_to(refuse: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        # Python allows signal handlers only in the main thread, and SIGINT interrupts only the main thread.
+        # A clean-up in another thread needs no handler: SIGINT interrupts only the main thread. Python also allows
+        # signal handlers only in the main thread.
         yield
         return
     if not _refusals:

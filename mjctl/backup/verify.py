@@ -1,4 +1,4 @@
-"""Verifies a backup: reads all bytes of all its objects, and looks for objects that do not belong to the backup."""
+"""Verifies a backup: reads all bytes of its objects, and reports objects that do not belong to the backup."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNKS_AT_A_TIME = 4
 
 
 async def open_archive(store: ObjectStore, entry: BackupEntry, unlockers: Sequence[Unlocker]) -> ArchiveReader:
-    """Decrypt the backup's root key and check the signature of its manifest.
+    """Decrypt the root key of a backup, check the signature of the manifest, and return a reader of the backup.
 
     Args:
         unlockers: the regions whose KMS key may decrypt the root key.
@@ -40,7 +40,7 @@ async def verify(
     *,
     on_progress: Callable[[int], None] = lambda _bytes: None,
 ) -> VerifyReport:
-    """Read and check all objects of a backup.
+    """Read all objects of a backup and check the objects.
 
     Args:
         on_progress: receives the number of bytes read since the last call.
@@ -81,7 +81,7 @@ async def verify(
         total = RecordDigest()
         for digest in digests:
             if digest is None:
-                return 0  # The problem of the damaged chunk is already in `problems`.
+                return 0  # `chunk` has added the damaged chunk to `problems`.
             total.merge(digest)
         if (total.records, total.hexdigest()) != (part.records, part.digest):
             problems.append(Problem(part.label, OTHER_RECORDS))

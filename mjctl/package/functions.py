@@ -1,6 +1,6 @@
 """Builds the archive of the functions: a zip of the package `gameserver` and its dependencies.
 
-The same code always gives the same bytes.
+Equal code, dependencies and runtime give an archive of equal bytes.
 """
 
 from __future__ import annotations
@@ -26,20 +26,22 @@ from mjctl.models.errors import ConfigError, DependencyError, NotFoundError, Unr
 MAX_UNZIPPED_BYTES = 250 * 1024 * 1024
 MAX_ZIPPED_BYTES = 50 * 1024 * 1024
 
-# A developer increases this number with every change of this module that changes the bytes of an archive.
+# Version of the archive's format. A developer increases the number with a change of this module that changes the bytes
+# of archives, so that the cache does not return older archives.
 _FORMAT = "2"
 _PIP_SECONDS = 600
 _KEPT_ARCHIVES = 6
 _KEPT_DEPENDENCIES = 2
-# The time of all members: the earliest time that a zip can contain.
+# Modification time of all files in the archive: the earliest time that a zip can contain.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-# The archive does not contain caches, programs, types, tests, and pip's lists, which contain paths of this machine.
+# No function needs these folders and files at run time. pip's lists of installed files contain paths of this machine,
+# which would change the archive.
 _LEFT_OUT_FOLDERS = frozenset({"__pycache__", "bin", "tests"})
 _LEFT_OUT_SUFFIXES = (".c", ".h", ".pxd", ".pyc", ".pyi", ".pyx", "/INSTALLER", "/RECORD", "/REQUESTED")
-# The archive does not contain these dependencies, because only `gameserver serve` uses them.
+# The archive leaves out these dependencies of the game server, because only `gameserver serve` uses them.
 _SERVER_ONLY = ("aiofastnet", "picows", "python_socks", "uvloop")
-# botocore contains descriptions of 400 services in 15 MB. The archive contains only the descriptions of services that
-# gameserver/runtime/aws.py calls or that provide credentials.
+# botocore contains descriptions of 400 AWS services in 15 MB. The archive contains only the descriptions of services
+# that gameserver/runtime/aws.py calls or that provide credentials.
 AWS_SERVICES = frozenset({"cognito-idp", "dynamodb", "kms", "secretsmanager", "sns", "sqs", "sts"})
 _BOTOCORE_DATA = "botocore/data/"
 
@@ -51,7 +53,7 @@ class Runtime:
     Attributes:
         python: The version of Python, e.g. `3.13`.
         architecture: `x86_64` or `arm64`.
-        platforms: The platforms for which pip may install wheels, by pip's names. () means this machine.
+        platforms: The platforms for which pip may install wheels, by pip's names; () for the platform of this machine.
     """
 
     python: str
@@ -71,7 +73,7 @@ def lambda_runtime(architecture: str = "x86_64") -> Runtime:
 
 
 def local_runtime() -> Runtime:
-    """Return the runtime of this Python, with which an emulated Lambda runs functions."""
+    """Return the runtime of the running Python, with which the emulated Lambda runs functions on this machine."""
     machine = {"aarch64": "arm64", "AMD64": "x86_64"}.get(platform.machine(), platform.machine())
     return Runtime(f"{sys.version_info.major}.{sys.version_info.minor}", machine)
 
@@ -82,11 +84,11 @@ class FunctionPackage:
 
     Attributes:
         path: The archive.
-        sha256_base64: The digest in the form of Terraform's `source_code_hash`.
+        sha256_base64: The SHA-256 of the archive in base64, as Terraform's `source_code_hash` expects it.
         architecture: `x86_64` or `arm64`.
-        python: The version of Python.
-        zipped_bytes: The size of the archive.
-        unzipped_bytes: The sum of the sizes of its members.
+        python: The version of Python that runs the functions, e.g. `3.13`.
+        zipped_bytes: The size of the archive in bytes.
+        unzipped_bytes: The sum of the sizes of the unpacked files in bytes.
         built: True if this call built the archive, False if the cache already had it.
     """
 
@@ -100,18 +102,18 @@ class FunctionPackage:
 
 
 def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -> FunctionPackage:
-    """Return the archive of `source`/gameserver, and build it if the cache does not have it.
+    """Return the archive of `source`/gameserver, and build the archive if the cache does not have it.
 
     Args:
         source: The folder that contains gameserver/.
-        cache: The folder of the last archives and dependencies. The cache contains complete files only.
+        cache: The folder that keeps the last 6 archives and the last 2 installations of dependencies.
         runtime: The system on which the functions run, by default AWS Lambda on x86_64.
 
     Raises:
         NotFoundError: `source` contains no game server.
         DependencyError: this Python has no pip.
         UnreachableError: pip could not install the dependencies.
-        ConfigError: the archive is larger than Lambda's limit.
+        ConfigError: the archive exceeds Lambda's limit of 50 MiB zipped or 250 MiB unzipped.
     """
     runtime = runtime or lambda_runtime()
     game = source / "gameserver"
@@ -131,7 +133,8 @@ def build_functions(source: Path, cache: Path, runtime: Runtime | None = None) -
             for old in _by_age(cache, "functions-*.zip")[_KEPT_ARCHIVES:]:
                 old.unlink()
         else:
-            # The cache keeps the archives that were used last, by their modification times.
+            # Set the archive's modification time to now, because the cache keeps the 6 archives with the newest
+            # modification times.
             archive.touch()
     with zipfile.ZipFile(archive) as opened:
         unzipped = sum(entry.file_size for entry in opened.infolist())
@@ -151,7 +154,7 @@ def _digest(game: Path, runtime: Runtime) -> str:
 
 
 def _dependencies(requirements: Path, cache: Path, runtime: Runtime) -> Path:
-    """Return the folder of the dependencies in `requirements`, and install them if the cache does not have them."""
+    """Return the cache's folder of the dependencies in `requirements`, which pip installs if the folder is missing."""
     key = hashlib.sha256(repr((_FORMAT, runtime)).encode() + requirements.read_bytes()).hexdigest()[:32]
     folder = cache / f"dependencies-{key}"
     if folder.is_dir():
@@ -209,15 +212,15 @@ def _write_zip(stream: IO[bytes], members: list[tuple[str, Path]]) -> None:
         for name, path in sorted(members):
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
-            # The value 3 means Unix, so that the mode below is read as a Unix mode on every system.
+            # Mark the file as written by Unix (3), so that every program reads `external_attr` as a Unix file mode.
             entry.create_system = 3
-            # All users may read the file, because Lambda runs the functions as another user.
+            # Let all users read the file, because Lambda runs the functions as another user than the owner of the file.
             entry.external_attr = 0o100644 << 16
             archive.writestr(entry, path.read_bytes())
 
 
 def _members(folder: Path, name: str) -> Iterator[tuple[str, Path]]:
-    """Yield the files of `folder` that belong into an archive, each with its name in the archive, in sorted order."""
+    """Yield the files of `folder` that the archive contains, in sorted order, each with its name in the archive."""
     for path in sorted(folder.rglob("*")):
         member = (Path(name) / path.relative_to(folder)).as_posix()
         if _belongs(member) and path.is_file():

@@ -1,4 +1,7 @@
-"""Builds the game server's image with Docker's buildx and pushes it. The image's tag is the digest of the code."""
+"""Builds the game server's image with Docker's buildx and pushes it.
+
+The image's tag is the digest of the game server's code.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from mjctl.clients.error_codes import error_code
 from mjctl.files import write_private
 from mjctl.models.errors import DependencyError, MjctlError
 
-# The platform of the tasks in terraform/modules/game_service.
+# The platform of the ECS tasks that terraform/modules/game_service defines.
 PLATFORM = "linux/amd64"
 
 _BUILD_SECONDS = 3600
@@ -30,7 +33,7 @@ class Registry:
     """Describes the image repository in the account's registry (ECR), which the foundation creates.
 
     Attributes:
-        account: The AWS account.
+        account: The AWS account of the environment.
         region: The region of the registry.
         repository: The name of the repository.
         url: The address of the repository, without `https://`.
@@ -43,7 +46,7 @@ class Registry:
 
     @classmethod
     def of(cls, account: Account, foundation: Mapping[str, Any]) -> Registry:
-        """Return the repository that the contract `foundation` of the foundation names."""
+        """Return the image repository that the foundation's contract names."""
         published = foundation["registry"]
         return cls(account, foundation["primary_region"], published["repository_name"], published["repository_url"])
 
@@ -52,10 +55,10 @@ class Registry:
         """Return the host name of the registry."""
         return self.url.split("/", 1)[0]
 
-    def digest(self, revision: str) -> str | None:
-        """Return the digest `sha256:...` of the image for `revision`, or None if it was not pushed yet.
+    def digest(self, tag: str) -> str | None:
+        """Return the digest `sha256:...` of the image with the tag `tag`, or None if the registry has no such image.
 
-        The registry does not allow that a tag moves to another image.
+        Tags in the registry are immutable, so a tag always names the same image.
 
         Raises:
             PermissionDeniedError: AWS refused access to the registry.
@@ -63,11 +66,11 @@ class Registry:
         """
         client = self.account.client("ecr", self.region)
         try:
-            answer = client.describe_images(repositoryName=self.repository, imageIds=[{"imageTag": revision}])
+            answer = client.describe_images(repositoryName=self.repository, imageIds=[{"imageTag": tag}])
         except Exception as error:
             if error_code(error) in ("ImageNotFoundException", "RepositoryNotFoundException"):
                 return None
-            raise self.account.explain(error, f"image {self.url}:{revision}") from error
+            raise self.account.explain(error, f"image {self.url}:{tag}") from error
         return str(answer["imageDetails"][0]["imageDigest"])
 
     def log_in(self) -> tuple[str, str]:
@@ -93,9 +96,9 @@ class Image:
 
     Attributes:
         repository: The address of the repository.
-        revision: The digest of the game server's code.
-        digest: The digest of the image.
-        pushed: True if this run pushed the image, False if the registry already had it.
+        revision: The image's tag in the registry, which is the digest of the game server's code.
+        digest: The image's digest `sha256:...`, which the registry computes.
+        pushed: True if `push_image` pushed the image, False if the registry already had the image.
     """
 
     repository: str
@@ -110,43 +113,42 @@ class Image:
 
 
 def push_image(
-    registry: Registry, dockerfile: Path, source: Path, revision: str, log: IO[str], python_image: str | None
+    registry: Registry, dockerfile: Path, source: Path, tag: str, log: IO[str], python_image: str | None
 ) -> Image:
-    """Build the image of `source`/gameserver and push it, unless the registry has the image for `revision`.
+    """Build the image of `source`/gameserver and push it, unless the registry has an image with the tag `tag`.
 
     Args:
         registry: The repository.
         dockerfile: The Dockerfile.
         source: The folder that contains gameserver/.
-        revision: The digest of the game server's code.
+        tag: The tag of the image in the registry: the digest of the game server's code.
         log: The file that receives Docker's output.
-        python_image: The base image instead of the Dockerfile's, best with a digest. None selects the Dockerfile's base
-            image.
+        python_image: The base image with Python, best named with a digest; None for the Dockerfile's base image.
 
     Raises:
-        DependencyError: Docker or its plugin buildx is missing, or its engine does not run.
+        DependencyError: Docker or its plugin buildx is missing, or Docker's engine does not run.
         MjctlError: Docker failed. Docker's output is in `log`.
         PermissionDeniedError: AWS refused access to the registry.
         UnreachableError: the registry did not answer.
     """
-    digest = registry.digest(revision)
+    digest = registry.digest(tag)
     if digest is not None:
-        return Image(registry.url, revision, digest, pushed=False)
+        return Image(registry.url, tag, digest, pushed=False)
     docker = find_docker()
     user, password = registry.log_in()
     _run([docker, "login", "--username", user, "--password-stdin", registry.host], log, _SHORT_SECONDS, stdin=password)
     try:
-        digest = _build(docker, f"{registry.url}:{revision}", dockerfile, source, log, python_image)
+        digest = _build(docker, f"{registry.url}:{tag}", dockerfile, source, log, python_image)
     finally:
         _run([docker, "logout", registry.host], log, _SHORT_SECONDS)
-    return Image(registry.url, revision, digest, pushed=True)
+    return Image(registry.url, tag, digest, pushed=True)
 
 
 def find_docker() -> str:
-    """Return the path of Docker, after checking its plugin buildx and its engine.
+    """Return the path of `docker`, after a check that Docker's plugin buildx and Docker's engine work.
 
     Raises:
-        DependencyError: Docker is not on PATH, it has no buildx, or its engine does not run.
+        DependencyError: Docker is not on PATH, has no plugin buildx, or its engine does not run.
     """
     docker = shutil.which("docker")
     if docker is None:
@@ -165,19 +167,19 @@ def find_docker() -> str:
 
 
 def record(folder: Path, image: Image) -> None:
-    """Write the repository, the digest and the revision of the last image to `folder`/image.json, for other tools."""
+    """Write the repository, the digest and the tag of `image` to `folder`/image.json, for other programs."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     document = {"repository": image.repository, "digest": image.digest, "revision": image.revision}
     write_private(folder / "image.json", json.dumps(document, indent=2))
 
 
-def _build(docker: str, tag: str, dockerfile: Path, source: Path, log: IO[str], python_image: str | None) -> str:
+def _build(docker: str, name: str, dockerfile: Path, source: Path, log: IO[str], python_image: str | None) -> str:
     with tempfile.TemporaryDirectory() as folder:
         metadata = Path(folder) / "metadata.json"
         what = [f"--build-arg=PYTHON_IMAGE={python_image}"] if python_image else []
-        what += [f"--file={dockerfile}", f"--tag={tag}", str(source)]
-        # Without provenance, buildx pushes a single manifest and no index. So the digest is that of the image that
-        # runs.
+        what += [f"--file={dockerfile}", f"--tag={name}", str(source)]
+        # Without provenance, buildx pushes a single manifest and no index. The digest in buildx's metadata is then the
+        # digest of the image that ECS runs.
         options = [f"--platform={PLATFORM}", "--provenance=false", "--pull", "--push", f"--metadata-file={metadata}"]
         _run([docker, "buildx", "build", *options, *what], log, _BUILD_SECONDS)
         return str(json.loads(metadata.read_text(encoding="utf-8"))["containerimage.digest"])
@@ -200,5 +202,5 @@ def _run(command: Sequence[str], log: IO[str], seconds: float, *, stdin: str = "
         raise MjctlError(
             f"docker {what} failed with exit code {done.returncode}",
             where=log.name,
-            hint="read Docker's output in that file",
+            hint=f"read Docker's output in {log.name}",
         )

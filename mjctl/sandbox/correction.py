@@ -18,9 +18,9 @@ class Correction:
     Attributes:
         name: The name of the correction in docs/emulated-aws.md and in the tests.
         emulator: `ministack` or `moto`.
-        version: The newest release of the emulator that needs the correction.
+        version: The newest known release of the emulator that needs the correction.
         difference: The difference between the emulator and AWS, for the documentation.
-        apply: Makes the change in this process.
+        apply: Corrects the emulator's code in this process.
     """
 
     name: str
@@ -34,8 +34,8 @@ def wrap(module: ModuleType, name: str, make: Callable[[Callable[..., Any]], Cal
     """Replace the function `name` of a module by `make(original)`, also in the module's tables of handlers.
 
     Raises:
-        AttributeError: the module has no such function. A developer must check the corrections of the emulator's
-            release.
+        AttributeError: the installed release of the emulator has no function `name` in the module. A developer must
+            adapt the correction.
     """
     original = getattr(module, name)
     replacement = make(original)

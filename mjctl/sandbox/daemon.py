@@ -1,6 +1,6 @@
-"""Starts and stops the sandbox of an environment: two emulators that run after the command that started them has ended.
+"""Starts and stops the sandbox of an environment: two emulators that continue to run after `mjctl` has ended.
 
-The emulators save their states while they run, so that a stop, a kill or a restart of the machine loses no state.
+The emulators save their states while they run, so that the state survives a stop, a kill and a restart of the machine.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 NAMES = ("ministack", "moto")
 
-# This variable in an emulator's environment identifies the process. A recorded pid may belong to another process by
-# now.
+# Environment variable that marks a process as an emulator of this sandbox. A recorded pid alone may belong to another
+# process by now.
 _MARK = "MJCTL_SANDBOX"
 _START_SECONDS = 60.0
-# ministack saves its whole state before it ends, which takes time.
+# Time limit of a stop. ministack needs time to save its whole state before it ends.
 _STOP_SECONDS = 60.0
-# The emulators inherit only these variables from the shell, so that they never use the user's AWS credentials or
-# profiles.
+# The emulators inherit only these environment variables from the shell, so that an emulator never uses the user's AWS
+# credentials or profiles.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
@@ -87,7 +87,7 @@ class RunningSandbox:
 
     @property
     def endpoints(self) -> Mapping[str, str]:
-        """Return the variables with which an SDK or the Terraform provider uses the emulators: addresses and key."""
+        """Return the environment variables with which an AWS SDK or the Terraform provider uses the emulators."""
         urls = {emulator.name: emulator.url for emulator in self.emulators}
         return {**endpoint_variables(urls), **ensure_aws_key(Path(self.key_file)).variables}
 
@@ -102,9 +102,10 @@ class Started:
 
     Attributes:
         sandbox: The running sandbox.
-        began: The names of the emulators that this start started. The others ran already.
-        kept: True if the started emulators loaded a saved state.
-        unread: The release of moto whose saved state the present release cannot read, or None.
+        began: The names of the emulators that `start` started; the other emulators ran already.
+        kept: True if an emulator that `start` started had a saved state.
+        unread: The release of moto that saved the state, if the installed release of moto cannot read that state; else
+            None.
     """
 
     sandbox: RunningSandbox
@@ -114,7 +115,7 @@ class Started:
 
 
 def running(folder: Path) -> RunningSandbox | None:
-    """Return the running sandbox of an environment, or None if an emulator does not run.
+    """Return the running sandbox of an environment, or None if one of the two emulators does not run.
 
     Args:
         folder: The environment's folder (`Workspace.environment_dir`).
@@ -138,7 +139,7 @@ def alive_emulators(folder: Path) -> dict[str, EmulatorProcess]:
 
 
 def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
-    """Start the emulators that do not run, with their saved states.
+    """Start those emulators of the sandbox that do not run, with their saved states.
 
     Args:
         folder: The environment's folder (`Workspace.environment_dir`).
@@ -146,15 +147,15 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
 
     Raises:
         DependencyError: an emulator is not installed.
-        ConflictError: the sandbox runs for another account, or no port is free.
-        PermissionDeniedError: the folder cannot be written.
-        UnreachableError: an emulator did not start. The error names its log.
+        ConflictError: the running sandbox emulates another account than `account_id`, or no port is free.
+        PermissionDeniedError: this user cannot create the sandbox's folder.
+        UnreachableError: an emulator did not start. The error names the log of the emulator.
     """
     _check_installed()
     with _locked(folder):
         if not _asks_for_key(folder):
-            # An earlier version of mjctl started the emulators, which answer every caller. Such emulators save their
-            # states at the end.
+            # Stop emulators that require no access key, because an earlier version of mjctl started them. The emulators
+            # save their states before they end.
             _end(process for _, process in _marked(folder))
         alive = alive_emulators(folder)
         runs_for = str(_record(folder).get("account_id", account_id))
@@ -169,7 +170,7 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
         saved = _saved_version(folder, "moto")
         unread = saved if "moto" in missing and saved not in (None, version("moto")) else None
         kept = any((_state(folder, name) / "version").exists() for name in missing)
-        # Stop emulators of an earlier start that was killed before it wrote its record.
+        # Stop emulators that an earlier `mjctl sandbox up` started, but did not record because it was killed.
         _end(process for name, process in _marked(folder) if name in missing)
         try:
             for name in missing:
@@ -185,7 +186,10 @@ def start(folder: Path, *, account_id: str = ACCOUNT_ID) -> Started:
 
 
 def stop(folder: Path) -> tuple[str, ...]:
-    """Stop the emulators, which save their states first, and return the names of the emulators that ran."""
+    """Stop the emulators of a sandbox, and return the names of the emulators that ran.
+
+    The emulators save their states.
+    """
     if not folder.is_dir():
         return ()
     with _locked(folder):
@@ -196,7 +200,7 @@ def stop(folder: Path) -> tuple[str, ...]:
 
 
 def forget(folder: Path) -> None:
-    """Remove the saved states of a stopped sandbox. Ports and logs are kept."""
+    """Remove the saved states of a stopped sandbox, but keep its ports and logs."""
     shutil.rmtree(folder / "sandbox" / "state", ignore_errors=True)
 
 
@@ -222,7 +226,7 @@ def _locked(folder: Path) -> Iterator[None]:
         (folder / "sandbox").mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise PermissionDeniedError(
-            f"cannot create the folder: {error.strerror}",
+            f"cannot create the folder of the sandbox: {error.strerror}",
             where=str(folder / "sandbox"),
             hint="make the parent folder writable, or set MJCTL_HOME to a folder that you own",
         ) from None
@@ -263,7 +267,8 @@ def _spawn(folder: Path, name: str, account_id: str) -> EmulatorProcess:
         raise UnreachableError(
             f"{name} ended while it started",
             where=str(log),
-            hint="`mjctl sandbox logs` shows its log; `mjctl sandbox down --forget` deletes the saved state",
+            hint="`mjctl sandbox logs` shows the emulators' logs; "
+            "`mjctl sandbox down --forget` deletes the saved states",
         ) from None
     return EmulatorProcess(name, version(name), pid, port, started_at, str(log))
 
@@ -281,18 +286,19 @@ def _wait_until_up(emulator: EmulatorProcess) -> None:
             raise UnreachableError(
                 f"{emulator.name} ended while it started",
                 where=emulator.log,
-                hint="`mjctl sandbox logs` shows its log; `mjctl sandbox down --forget` deletes the saved state",
+                hint="`mjctl sandbox logs` shows the emulators' logs; "
+                "`mjctl sandbox down --forget` deletes the saved states",
             )
         time.sleep(0.05)
     raise UnreachableError(
         f"{emulator.name} did not answer within {_START_SECONDS:.0f} s",
         where=emulator.log,
-        hint="`mjctl sandbox logs` shows its log",
+        hint="`mjctl sandbox logs` shows the emulators' logs",
     )
 
 
 def _port(folder: Path, name: str) -> int:
-    """Return the emulator's port: the port of the last start, or another port if that port is in use."""
+    """Return the port for an emulator: the port of its last start, or another port if that port is in use."""
     file = folder / "sandbox" / "ports.json"
     ports = read_json(file)
     port = ports.get(name)
@@ -346,10 +352,10 @@ def _mark(folder: Path, name: str) -> str:
 
 
 def _name_of(process: psutil.Process, folder: Path) -> str | None:
-    """Return the name of the emulator that a process runs, or None if the process does not belong to this sandbox."""
+    """Return `ministack` or `moto` if the process is an emulator of this sandbox, or else None."""
     import psutil
 
-    # The environment of another user's process cannot be read, and a zombie has none.
+    # psutil raises an error for a zombie, and for a process whose environment this user may not read.
     with suppress(psutil.Error, OSError):
         mark = process.environ().get(_MARK)
         return next((name for name in NAMES if mark == _mark(folder, name)), None)
@@ -365,7 +371,7 @@ def _is_ours(pid: int, folder: Path) -> bool:
 
 
 def _marked(folder: Path) -> list[tuple[str, psutil.Process]]:
-    """List the running processes of the sandbox with their emulators' names, also those that are not recorded."""
+    """List all running emulators of the sandbox as (name, process), also emulators that the record does not name."""
     import psutil
 
     named = ((_name_of(process, folder), process) for process in psutil.process_iter())
@@ -379,7 +385,7 @@ def _end(processes: Iterator[psutil.Process]) -> None:
     for process in left:
         with suppress(psutil.NoSuchProcess):
             process.send_signal(signal.SIGTERM)
-            # A process that SIGSTOP has stopped handles SIGTERM only after SIGCONT.
+            # Send SIGCONT too, because a process that SIGSTOP has stopped handles SIGTERM only after SIGCONT.
             process.send_signal(signal.SIGCONT)
     _, stubborn = psutil.wait_procs(left, timeout=_STOP_SECONDS)
     for process in stubborn:

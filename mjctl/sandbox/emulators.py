@@ -17,11 +17,12 @@ from mjctl.local.credentials import AwsKey, ensure_aws_key
 from mjctl.models.errors import DependencyError, UnreachableError
 from mjctl.sandbox.serve import ACCOUNT_ID
 
-# moto answers for these services, which it emulates better, and ministack answers for all others. The names are those
-# of the variables AWS_ENDPOINT_URL_<SERVICE>.
+# The AWS services for which moto answers, because moto emulates them better. ministack answers for all other services.
+# A name is the end of a variable AWS_ENDPOINT_URL_<SERVICE>.
 MOTO_SERVICES = ("APPLICATION_AUTO_SCALING", "CLOUDWATCH", "ECR", "SHIELD", "WAFV2")
 
-# The names of services in the variables AWS_ENDPOINT_URL_<SERVICE>, if they differ from boto3's names.
+# boto3's name of a service -> the service's name in the variable AWS_ENDPOINT_URL_<SERVICE>, if the two names have
+# different characters.
 _ENDPOINT_NAMES = {"application-autoscaling": "APPLICATION_AUTO_SCALING"}
 
 _START_SECONDS = 60.0
@@ -29,10 +30,11 @@ _STOP_SECONDS = 15.0
 
 
 def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with which an SDK or the Terraform provider uses the emulators.
+    """Return the environment variables that tell an AWS SDK or the Terraform provider the addresses of the emulators.
 
     Args:
-        urls: The address of each emulator, by its name. Without moto, ministack answers for all services.
+        urls: The address of each emulator, by the emulator's name. Without an address of moto, ministack answers for
+            all services.
     """
     services = {f"AWS_ENDPOINT_URL_{service}": urls["moto"] for service in MOTO_SERVICES if "moto" in urls}
     return {"AWS_ENDPOINT_URL": urls["ministack"], **services}
@@ -41,8 +43,9 @@ def endpoint_variables(urls: Mapping[str, str]) -> dict[str, str]:
 class Emulators:
     """Runs the emulators as child processes on free ports of 127.0.0.1, during the block of a context manager.
 
-    The emulators keep their states in memory and lose them at the end. To enter the block raises DependencyError if
-    an emulator is not installed, and UnreachableError, which names the log, if an emulator does not answer in time.
+    The emulators keep their states in memory only, so that the end of the block loses the states. To enter the block
+    raises DependencyError if an emulator is not installed, and UnreachableError, which names the log, if an emulator
+    does not answer in time.
     """
 
     def __init__(self, folder: Path, *, names: Sequence[str] = ("ministack", "moto"), corrected: bool = True) -> None:
@@ -50,8 +53,8 @@ class Emulators:
 
         Args:
             folder: The folder of the logs and of the access key.
-            names: The emulators to start. Without moto, ministack answers for all services.
-            corrected: Apply the corrections of mjctl.
+            names: The emulators to start. Without `moto`, ministack answers for all services.
+            corrected: True to apply mjctl's corrections to the emulators.
         """
         self._folder = folder
         self._names = names

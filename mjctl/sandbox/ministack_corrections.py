@@ -1,8 +1,8 @@
 """Corrections of ministack, where it differs from AWS in a way that the Terraform provider notices.
 
-Each correction is the smallest change after which a second plan has no changes. For each correction, a test shows that
-the emulator still needs it. Import this module only in the process that runs ministack, because ministack's modules
-read their settings when they are imported.
+Each correction is the smallest change after which a second plan of Terraform has no changes. A test for each correction
+shows that ministack still needs the correction. Import this module only in the process that runs ministack, because
+ministack's modules read their settings when they are imported.
 """
 
 from __future__ import annotations

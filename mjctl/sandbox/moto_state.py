@@ -1,6 +1,6 @@
 """Saves and loads the state of moto, which keeps its state in memory only. The file contains moto's pickled objects.
 
-The file is in a private folder, so that only this user can write it. Only the same release of moto reads the file.
+The file is in a private folder, so that only this user can write it. A file of another release of moto is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from moto.core.base_backend import BaseBackend
 from mjctl.files import replacing
 from mjctl.sandbox import moto_corrections
 
-# The services of emulators.MOTO_SERVICES, by moto's names.
+# moto's names of the services for which moto answers (emulators.MOTO_SERVICES).
 SERVICES = ("applicationautoscaling", "cloudwatch", "ecr", "shield", "wafv2")
 
 logger = logging.getLogger("mjctl.sandbox.moto")
@@ -41,11 +41,12 @@ class MotoState:
         """Load the saved state. Call this method before moto receives its first request.
 
         Returns:
-            True if there was a state of the same release of moto.
+            True if a state was loaded; False without a saved state, and for a state of another release of moto.
         """
         try:
             with self._file.open("rb") as stream:
-                # The version is pickled before the state, because reading the objects of another release may fail.
+                # Read moto's version, which the file contains before the state: unpickling the state of another release
+                # of moto may fail.
                 version = pickle.load(stream)  # noqa: S301 - only this user can write the file
                 if version != __version__:
                     logger.warning("the state was saved by moto %s, and moto %s cannot read it", version, __version__)
@@ -61,11 +62,15 @@ class MotoState:
         return True
 
     def save_if_changed(self) -> None:
-        """Save the state if it has changed since the last save. Do nothing if a request changes it at this moment."""
+        """Save the state if it has changed since the last save.
+
+        Do nothing if a request changes the state during the save.
+        """
         try:
             state = self._pickled()
         except RuntimeError:
-            # A request changed a dictionary (`changed size during iteration`). The next call will save the state.
+            # pickle raises RuntimeError if a request to moto changes a dictionary at the same time. The next call of
+            # this method saves the state.
             return
         if state != self._saved:
             self._write(state)
@@ -89,7 +94,7 @@ class MotoState:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes a lock as a new lock, and a backend of another service as a reference to the next process's backend."""
+    """Writes moto's objects: a lock becomes a new lock, and a backend of another service becomes a reference."""
 
     def reducer_override(self, value: Any) -> Any:
         return (threading.RLock, ()) if isinstance(value, _RLOCK) else NotImplemented
@@ -101,7 +106,8 @@ class _Pickler(pickle.Pickler):
 
 
 class _Unpickler(pickle.Unpickler):
-    # Unpickling is safe here: only this module writes the file, and no other user can write to its folder.
+    # It is safe to unpickle the file: only this module writes the file, and no other user can write to the file's
+    # folder.
     def persistent_load(self, name: tuple[str, str, str]) -> Any:
         service, account, region = name
         return _backends(service)[account][region]

@@ -1,6 +1,7 @@
 """Runs an emulator with its corrections: `python -m mjctl.sandbox.serve ministack|moto PORT`.
 
-The settings are set before the emulator is imported, because the emulator reads them during the import.
+This module sets an emulator's settings before it imports the emulator, because the emulator reads its settings during
+the import.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
     )
     if state is not None:
         os.environ.update(
-            # With access to Docker, ministack would remove containers of the user that look like its own.
+            # Deny ministack the access to Docker, because ministack would remove containers of the user that look like
+            # ministack's containers.
             DOCKER_HOST=f"unix://{state / 'no-docker.sock'}",
             PERSIST_STATE="1",
             S3_DATA_DIR=str(state / "s3"),
@@ -52,7 +54,7 @@ def _serve_ministack(port: int, account_id: str, state: Path | None, key: AwsKey
         app.app = AnswerOnce(app.app)
     from mjctl.local import emulator
 
-    # Below WARNING, the logger `persistence` writes a line for every save, that is, each second.
+    # At level INFO, ministack's logger `persistence` writes a line for each save of the state, which means each second.
     logging.getLogger("persistence").setLevel(logging.WARNING)
     asyncio.run(emulator.serve(port, key, app.app, persistent=state is not None))
 
@@ -91,7 +93,8 @@ def _serve_moto(port: int, account_id: str, state: Path | None, key: AwsKey, *, 
 def _detach(log: Path) -> None:
     """Continue as a daemon that writes to `log`. The original process prints the daemon's pid and ends.
 
-    The process that started this program need not wait for the daemon, and Ctrl-C does not reach the daemon.
+    The command that started this program need not wait for the daemon, and Ctrl-C in that command does not reach the
+    daemon.
     """
     pid = os.fork()
     if pid:

@@ -1,4 +1,4 @@
-"""Finds the cause of a Terraform failure and describes it in a line, which an operator reads first."""
+"""Finds the cause of a failure of Terraform, and describes the cause in the line that an operator reads first."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from collections.abc import Iterable
 from mjctl.terraform.events import Diagnostic
 
 _LONGEST = 300
-# Provisioners print the lines of a log after a bar: `  | Traceback (most recent call last):`.
+# The start of a log's line in a provisioner's output, which puts a bar before each line: ` | Traceback (most recent
+# call last):`.
 _BAR = re.compile(r"^\s*(?:\|\s?)?")
 _TRACEBACK = "Traceback (most recent call last):"
 _FRAME = re.compile(r'^\s*(?:\|\s?)?\s+File "(?P<file>[^"]+)", line \d+')
-# Frames of the interpreter and of installed packages do not show where the game's code failed.
+# Paths in frames of a traceback that do not show where the game's code failed: frames of the interpreter and of
+# installed packages.
 _FOREIGN = re.compile(r"<frozen |/lib/python\d|/site-packages/")
-# The exception of a traceback: `ValueError: text`, `game.errors.Broken: text`, or the class alone. A line of a frame is
-# indented further.
+# The last line of a traceback, with the exception: `ValueError: text`, `game.errors.Broken: text`, or the class alone.
+# Unlike the lines of a frame, it is not indented.
 _EXCEPTION = re.compile(r"^(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?::\s.*)?$")
 _STARTED = re.compile(r"(?P<name>[\w-]+) did not start: [^;]+")
-# An error of `python -m mjctl.local` ends with the path of the log, in parentheses.
+# The path of the log in parentheses, with which an error of `python -m mjctl.local` ends.
 _LOG_PLACE = re.compile(r" \(/[^()]*\.log\)$")
 _PROVISIONER = "local-exec provisioner error"
 
 
 def cause(diagnostics: Iterable[Diagnostic]) -> str:
-    """Return the cause of a failure in one line, or "" if the diagnostics have no better line than their messages.
+    """Return the cause of a failure of Terraform in one line, or "" if the diagnostics contain no cause.
 
-    If a local process ended with an exception, the provisioner's message contains the end of the process's log. In this
-    case the cause is the exception. The failure of the provisioner is only its consequence.
+    If a local process ended with an exception, the provisioner's error contains the end of the process's log. The
+    exception in that log is then the cause, and the provisioner's error is only a consequence.
     """
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     for error in errors:
@@ -44,7 +46,10 @@ def cause(diagnostics: Iterable[Diagnostic]) -> str:
 
 
 def condensed(text: str) -> str:
-    """Return the text without those frames of tracebacks that are not of the game's code. The log has all frames."""
+    """Return the text without the frames of tracebacks that are not in the game's code.
+
+    Terraform's log keeps all frames.
+    """
     kept: list[str] = []
     skipping = False
     for line in text.splitlines():
@@ -66,7 +71,7 @@ def _is_source_line(line: str) -> bool:
 def _exception(text: str) -> str:
     """Return the last exception of the last traceback in a text, or "" if the text has no traceback.
 
-    The text may begin inside of a traceback, because it contains only the end of a log.
+    A text that contains only the end of a log may begin inside of a traceback.
     """
     inside, exception = False, ""
     for line in text.splitlines():

@@ -16,7 +16,7 @@ from mjctl.terraform.stack import Stack
 def deployed_contracts(
     workspace: Workspace, environment: Environment, regions: Sequence[str] = ()
 ) -> dict[str, Contract]:
-    """Return the contract of each selected region, in the given order.
+    """Return the contract of each selected region by the region's name, in the given order.
 
     Args:
         workspace: The project.
@@ -46,7 +46,7 @@ def deployed_contracts(
     unpublished = [stack.unit for stack in deployed if stack.unit not in contracts]
     if unpublished and (regions or not contracts):
         raise NotFoundError(
-            f"not completely deployed, so that no contract exists: {', '.join(unpublished)}",
+            f"no contract exists, because the deploy is not complete: {', '.join(unpublished)}",
             where=f"environment {environment.name}",
             hint=f"complete the deploy: `mjctl deploy --env {environment.name} --region {unpublished[0]}`",
         )

@@ -19,11 +19,12 @@ _ACTIONS = {
     ("forget",): "forget",
     ("delete", "create"): "replace",
     ("create", "delete"): "replace",
-    # Terraform creates a new object, and no longer manages the old object, which continues to exist.
+    # ("create", "forget") means: Terraform creates a new object, and the old object continues to exist, but Terraform
+    # no longer manages the old object.
     ("create", "forget"): "forget",
 }
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-# A JSON text that nests deeper than 12 levels is compared as a whole and not part by part.
+# Maximum depth of a JSON text that mjctl compares part by part. mjctl compares a deeper JSON text as a whole.
 _DEEPEST_JSON = 12
 
 
@@ -31,7 +32,7 @@ def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
     """Return the changes in Terraform's plan JSON, without the resources that need no change.
 
     If the provider or a variable marks the old or the new value as sensitive, both values are masked. A value that was
-    a secret before the change may still be a secret.
+    sensitive before the change may still be a secret.
     """
     return [
         _change(resource, action)
@@ -43,7 +44,7 @@ def planned_changes(shown: Mapping[str, Any]) -> list[Change]:
 def with_details(changes: Sequence[Change], shown: Mapping[str, Any]) -> tuple[Change, ...]:
     """Add the attributes in the plan JSON `shown` to the changes that Terraform's stream reported.
 
-    Only the stream reports moves and imports, and only the plan JSON has attributes.
+    Only Terraform's stream reports moves and imports, and only the plan JSON has the changed attributes.
     """
     known = {(change.address, change.action): change for change in planned_changes(shown)}
     return tuple(
@@ -67,7 +68,7 @@ def _change(resource: Mapping[str, Any], action: str) -> Change:
 
 @dataclass(frozen=True)
 class _Secret:
-    """Holds a value that must not be shown. The value is kept only to detect whether it changes."""
+    """Holds a secret value of an attribute. mjctl uses the value only to detect a change, and never shows the value."""
 
     value: Any = field(repr=False)
 
@@ -77,8 +78,8 @@ def _attributes(change: Mapping[str, Any]) -> tuple[AttributeChange, ...]:
     before = dict(_leaves(_masked(change.get("before"), marks)))
     after = dict(_leaves(_masked(change.get("after"), marks)))
     for path in _unknown(change.get("after_unknown")):
-        # The parts of an unknown value are unknown too. Report a change of the whole value, and no removal of each
-        # part.
+        # If the new value is unknown, its parts are unknown too. Report one change of the whole value, and not the
+        # removal of each old part.
         parts = [known for known in before if known.startswith((f"{path}.", f"{path}["))]
         for part in parts:
             del before[part]
@@ -104,7 +105,7 @@ def _parts(path: str, before: Any, after: Any) -> Iterator[AttributeChange]:
     for part in differing:
         yield AttributeChange(part, olds.get(part), news.get(part))
     if not differing:
-        # The two texts are the same JSON document and differ only in spaces or order.
+        # Old and new text contain equal JSON, and differ only in white space or in the order of keys.
         yield AttributeChange(path, before, after)
 
 
@@ -137,7 +138,7 @@ def _masked(value: Any, marks: Sequence[Any]) -> Any:
 
 
 def _masked_by(value: Any, sensitive: Any) -> Any:
-    """Mask `value` by `sensitive`, which has the same shape as `value`, and True for each secret."""
+    """Mask the secrets in `value`. `sensitive` has the shape of `value`, with True at the place of each secret."""
     if value is None or isinstance(value, _Secret) or not _any_true(sensitive):
         return value
     if isinstance(value, dict) and isinstance(sensitive, dict):
@@ -145,7 +146,8 @@ def _masked_by(value: Any, sensitive: Any) -> Any:
     if isinstance(value, list) and isinstance(sensitive, list):
         marks = [*sensitive, *[None] * (len(value) - len(sensitive))]
         return [_masked_by(inner, mark) for inner, mark in zip(value, marks, strict=False)]
-    # The whole value is secret, or its shape changed, so that no part of it is known to be public.
+    # Mask the whole value if it is a secret, or if its shape differs from the shape of `sensitive`, so that no part is
+    # known to be public.
     return _Secret(value)
 
 
@@ -177,7 +179,8 @@ def _joined(path: str, key: object) -> str:
     if isinstance(key, int):
         return f"{path}[{key}]"
     if not _PLAIN_KEY.fullmatch(str(key)):
-        # JSON escapes line breaks and quotes, so that a key cannot hide the rest of the path.
+        # Write an unusual key as JSON. JSON escapes line breaks and quotes, so that the key cannot hide the rest of the
+        # path.
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else str(key)
 

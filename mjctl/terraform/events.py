@@ -12,9 +12,11 @@ from typing import Any
 from mjctl.models.deployment import Change
 from mjctl.models.errors import DependencyError
 
-# A minor version only adds messages. Another major version may change their meaning.
+# Major version of Terraform's JSON stream that mjctl reads. A new minor version only adds messages. A new major version
+# may change the meaning of a message.
 _UI_MAJOR = "1"
-# The stream calls `removed { lifecycle { destroy = false } }` "remove"; plan JSON calls it "forget".
+# Action in Terraform's stream -> action in plan JSON. For a block `removed { lifecycle { destroy = false } }`, the
+# stream reports the action "remove", and plan JSON the action "forget".
 _ACTION_NAMES = {"remove": "forget"}
 
 
@@ -24,7 +26,7 @@ class ResourceDrift:
 
     Attributes:
         address: The resource's address.
-        action: `update` or `delete`: what happened to the resource outside of Terraform.
+        action: the change of the resource outside of Terraform, `update` or `delete`.
     """
 
     address: str
@@ -76,10 +78,10 @@ class Diagnostic:
 
     Attributes:
         severity: `error` or `warning`.
-        summary: A short sentence.
+        summary: The title of the error or warning, a short sentence.
         detail: The explanation.
         address: The resource's address, or None.
-        place: `file:line` in the stack's source, or None if Terraform does not know it.
+        place: `file:line` in the stack's Terraform code, or None if Terraform names no place.
     """
 
     severity: str
@@ -102,7 +104,8 @@ class ChangeSummary:
         add: The number of resources to create or created.
         change: The number of resources to update or updated.
         remove: The number of resources to delete or deleted.
-        operation: plan, apply or destroy. An auto-approved apply sends a summary of its plan first, and its own last.
+        operation: plan, apply or destroy. An auto-approved apply sends two summaries: first the summary of the plan,
+            then the summary of the apply.
     """
 
     add: int
@@ -145,10 +148,12 @@ Event = (
 
 
 def parse_line(line: str) -> Event | None:
-    """Parse a line of the stream. Return None for an empty line and for a message that mjctl does not use.
+    """Parse a line of Terraform's JSON stream.
+
+    Return None for an empty line and for a message of a type that mjctl does not use.
 
     Raises:
-        DependencyError: the stream has another major version.
+        DependencyError: the stream has another major version than the version that mjctl reads.
     """
     line = line.strip()
     if not line:
@@ -173,7 +178,10 @@ def _version(message: dict[str, Any]) -> None:
 
 
 def _planned_change(message: dict[str, Any]) -> Change:
-    """Read a planned change. The stream does not contain the changed attributes, which mjctl.terraform.details adds."""
+    """Read a message `planned_change` of Terraform's stream.
+
+    mjctl.terraform.details adds the changed attributes, because Terraform's stream does not contain changed attributes.
+    """
     change, resource = message["change"], message["change"]["resource"]
     action = _ACTION_NAMES.get(change["action"], change["action"])
     return Change(resource["addr"], action, change.get("reason"), resource["resource_type"])

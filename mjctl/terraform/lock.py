@@ -1,4 +1,7 @@
-"""The lock of a unit. Only the run that holds the lock may change the unit's variables, ports, plan and state."""
+"""The lock of a unit.
+
+Only the run that holds the lock of a unit may change the unit's variables, ports, plan and state.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,8 @@ from mjctl.terraform.remote_lock import HeldElsewhere, RemoteLock
 from mjctl.terraform.remote_state import RemoteState
 from mjctl.terraform.stack import Stack
 
-# A waiting run retries a lock on this machine every 0.2 s, and a lock in the state bucket every 2 s. The waiting run
-# reports the holder every 10 s.
+# A waiting run retries a unit's lock on this machine every 0.2 s, and a unit's lock in the state bucket every 2 s. The
+# waiting run reports the holder of the lock every 10 s.
 _RETRY_SECONDS = 0.2
 _REMOTE_RETRY_SECONDS = 2.0
 _REPORT_SECONDS = 10.0
@@ -38,20 +41,22 @@ def unit_lock(
     wait_seconds: float = 0,
     on_wait: OnWait | None = None,
 ) -> Iterator[None]:
-    """Hold the lock of a unit during the block. The kernel releases the lock when this process ends in any way.
+    """Hold the lock of a unit during the block.
 
-    If the unit's state is in a state bucket, the lock excludes runs on other machines too
+    The kernel releases the lock on this machine when the process ends, also after a crash.
+
+    If the unit's state is in a state bucket, a second lock in the bucket excludes runs on other machines
     (mjctl.terraform.remote_lock).
 
     Args:
         stack: The stack of the unit.
-        purpose: The command, for operators whose runs wait.
-        message: The operator's reason, for operators whose runs wait.
-        wait_seconds: The longest time to wait for another run.
-        on_wait: Called with a line about the holder when the wait begins, and every 10 seconds.
+        purpose: The command that needs the lock, which is shown to operators whose runs wait for the lock.
+        message: The operator's reason for the command, which is shown to operators whose runs wait for the lock.
+        wait_seconds: The longest time to wait for the lock, in seconds.
+        on_wait: Called with a line about the holder of the lock when the wait begins, and every 10 seconds.
 
     Raises:
-        LockedError: another run still holds the lock after `wait_seconds`.
+        LockedError: another run still holds the lock of the unit after `wait_seconds`.
         UnreachableError: the state bucket does not answer.
         PermissionDeniedError: AWS refused access to the state bucket.
         NotFoundError: there is no state bucket.
@@ -143,10 +148,10 @@ class _LockWait:
         self._next_report = time.monotonic()
 
     def check(self, holder: dict[str, object]) -> None:
-        """Report the holder if the last report is 10 seconds old.
+        """Report the holder of the lock if the last report is 10 seconds old.
 
         Raises:
-            LockedError: the time to wait is over.
+            LockedError: this run has waited as long as the caller of `unit_lock` allows.
         """
         description = _describe(holder)
         left = self._deadline - time.monotonic()
@@ -154,7 +159,7 @@ class _LockWait:
             raise LockedError(
                 f"another run works on {self._stack.unit}: {description}",
                 where=self._stack.where,
-                hint="wait until that run ends (--lock-timeout SECONDS waits for it), or stop it with Ctrl-C",
+                hint="wait until the other run ends (`--lock-timeout SECONDS`), or stop the other run with Ctrl-C",
             ) from None
         if self._on_wait is not None and time.monotonic() >= self._next_report:
             self._next_report += _REPORT_SECONDS
@@ -177,6 +182,6 @@ def _describe(holder: dict[str, object]) -> str:
     if not holder:
         return "by an unknown process"
     why = f": {holder['message']}" if holder.get("message") else ""
-    # The note of another version of mjctl, or a damaged file, may lack some of these facts.
+    # Replace missing facts by "?", because the holder's note may be damaged, or may come from another version of mjctl.
     known = {name: holder.get(name, "?") for name in ("purpose", "user", "host", "pid", "since")}
     return "`{purpose}` by {user}@{host}, pid {pid}, since {since}".format_map(known) + why

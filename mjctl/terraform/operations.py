@@ -24,10 +24,10 @@ class PlanResult:
     """Holds the result of a plan.
 
     Attributes:
-        changes: The planned changes. Empty if the actual state is the desired state.
-        summary: The number of resources to create, update and delete.
-        saved: The sealed plan file to apply.
-        pending: True if Terraform reports anything to apply, e.g. a changed output.
+        changes: The planned changes. No change means that the deployed resources agree with the code.
+        summary: The numbers of resources to create, update and delete.
+        saved: The plan file with its seal, which `apply` applies.
+        pending: True if the plan changes a resource or anything else, e.g. an output.
     """
 
     changes: tuple[Change, ...]
@@ -37,15 +37,15 @@ class PlanResult:
 
 
 def own_plan(stack: Stack) -> SavedPlan:
-    """Return the stack's default plan file."""
+    """Return the plan file that a deploy without a saved plan uses."""
     return SavedPlan(stack.terraform_dir / "plan.tfplan")
 
 
 async def init(runner: Runner, stack: Stack) -> bool:
-    """Initialise the stack's data folder, unless it was initialised for the same code, backend and engine.
+    """Run `terraform init` for the stack, unless the last `init` had equal code, backend settings and engine.
 
     Returns:
-        True if Terraform was run.
+        True if `terraform init` was run.
 
     Raises:
         TerraformError: `terraform init` failed.
@@ -55,7 +55,8 @@ async def init(runner: Runner, stack: Stack) -> bool:
     wanted = hashlib.sha256(
         "\0".join([stack.source_digest(), json.dumps(stack.backend_config), runner.engine.version]).encode()
     ).hexdigest()
-    # .terraform.lock.hcl is next to the code, and each release has its own copy of the code, which may lack that file.
+    # Run `init` again if the lock file .terraform.lock.hcl is missing. The file is next to the Terraform code, and the
+    # code of an earlier release may lack the file.
     chosen = stack.lock_file.is_file() or not (stack.data_dir / "providers").is_dir()
     if stamp.exists() and stamp.read_text(encoding="utf-8") == wanted and stack.data_dir.is_dir() and chosen:
         return False
@@ -69,7 +70,7 @@ async def init(runner: Runner, stack: Stack) -> bool:
 
 
 async def move_state(runner: Runner, stack: Stack) -> None:
-    """Initialise the stack for its present backend, and copy the state from the backend of its data folder."""
+    """Run `terraform init` for the stack's backend, and copy the state from the backend of the last `init`."""
     options = {"input": False, "no_color": _flag(), "migrate_state": _flag(), "force_copy": _flag()}
     await runner.run(stack, "init", options={**options, "backend_config": stack.backend_config})
 
@@ -91,7 +92,7 @@ async def plan(
         variables: The values of the stack's variables.
         on_event: Called with each message of Terraform.
         destroy: Plan to destroy all resources.
-        saved: The plan file to write, by default `own_plan`.
+        saved: The plan file to write, by default the file that `own_plan` returns.
 
     Raises:
         TerraformError: Terraform failed.
@@ -133,7 +134,8 @@ async def apply(runner: Runner, stack: Stack, saved: SavedPlan, on_event: OnEven
     """Verify a saved plan, apply it and remove its file.
 
     Raises:
-        ConflictError: the plan is stale or belongs to something else. No resource was changed.
+        ConflictError: the state has changed since the plan was made, or the plan was made for another stack. No
+            resource was changed.
         TerraformError: Terraform failed.
         LockedError: another run holds the state's lock.
         PermissionDeniedError: AWS refused Terraform's credentials.
@@ -173,10 +175,10 @@ async def show(runner: Runner, stack: Stack, saved: SavedPlan) -> dict[str, Any]
 
 
 async def force_unlock(runner: Runner, stack: Stack, lock_id: str) -> None:
-    """Remove the lock of the state, which an ended run has left.
+    """Remove Terraform's lock of the state, which a killed run has left.
 
     Raises:
-        LockedError: the run that holds the lock still works, or the lock has another id.
+        LockedError: `terraform force-unlock` failed, for example because the lock has another id.
     """
     try:
         await runner.run(stack, "force-unlock", lock_id, options={"force": _flag()})

@@ -1,9 +1,9 @@
 """Saved plans and their seals.
 
-A plan file of Terraform contains its state's identity, but not its region. Applied in the data folder of another
-region, it would change the state of the first region. So mjctl writes a seal next to each plan file and checks the seal
-before the apply. A plan file contains unencrypted variables, so it is in a private folder and is removed after the
-apply.
+A plan file of Terraform contains the identity of the state, but not the region. An apply of the plan file in the data
+folder of another region would change the state of the first region. So mjctl writes a seal next to each plan file, and
+checks the seal before the apply. A plan file contains unencrypted variables, so mjctl keeps the file in a private
+folder and removes the file after the apply.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Binding:
 
 @dataclass(frozen=True)
 class Seal:
-    """Records what a plan was made for.
+    """Records the stack, account, release, state, code and variables for which a plan was made.
 
     Attributes:
         environment: The environment.
         stack: The stack.
         region: The unit.
         account: The AWS account, or `local`.
-        revision: The revision of the release.
+        revision: The revision of the release; "" for a plan without a release.
         lineage: The lineage of the state, or None if there was no state.
         serial: The serial of the state, or None if there was no state.
         source: The digest of the Terraform code.
@@ -84,10 +84,11 @@ class SavedPlan:
         write_private(self.seal_path, json.dumps(asdict(self._seal_of(stack, time.time()))))
 
     def verify(self, stack: Stack) -> None:
-        """Check that the plan can be applied to `stack` now.
+        """Check that the plan was made for `stack`, and that state, code and plan file have not changed since.
 
         Raises:
-            ConflictError: the plan was made for something else, or the state, the code or the file have changed since.
+            ConflictError: the plan was made for another stack, account or release, or the state, code or plan file has
+                changed.
         """
         try:
             sealed = Seal(**json.loads(self.seal_path.read_text(encoding="utf-8")))
@@ -143,7 +144,7 @@ _REASONS = {
 
 
 def _digest(path: Path) -> str:
-    """Return the SHA-256 of a file, or `missing`, which equals no digest, if the file does not exist."""
+    """Return the SHA-256 of a file, or the text `missing` if the file does not exist."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else "missing"
 
 

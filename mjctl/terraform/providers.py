@@ -14,14 +14,15 @@ from mjctl.models.account import expanded
 
 _PROVIDER = "registry.terraform.io/hashicorp/aws"
 _OWN_FILE = Path("~/.terraformrc")
-# Machine images keep a provider mirror below these folders, which Terraform itself does not search.
+# Folders below which mjctl searches for a mirror of Terraform's providers. Images of CI machines keep mirrors in these
+# folders, but Terraform itself does not search all of them.
 _PREFIXES = ("/opt", "/usr/local/share", "/usr/share", "~/.terraform.d", "~/.local/share")
 
 
 def find_mirror() -> Path | None:
-    """Return the root of a file-system mirror with the AWS provider: $TF_PLUGIN_MIRROR, or else a well-known folder.
+    """Return the folder of a mirror with the AWS provider: $TF_PLUGIN_MIRROR, or else a folder below `_PREFIXES`.
 
-    Return None if there is no mirror.
+    Return None if there is no mirror with the AWS provider.
     """
     named = os.environ.get("TF_PLUGIN_MIRROR")
     if named:
@@ -36,7 +37,8 @@ def find_mirror() -> Path | None:
 def cli_configuration(mirror: Path | None) -> str:
     """Return a Terraform CLI configuration that installs the AWS provider only from `mirror`, or from the registry.
 
-    Terraform would ask the registry too. But a machine with a mirror often has no access to the registry.
+    Without this configuration Terraform would ask the registry too, and a machine with a mirror often has no access to
+    the registry.
     """
     if mirror is None:
         return "provider_installation {\n  direct {}\n}\n"
@@ -48,10 +50,10 @@ def cli_configuration(mirror: Path | None) -> str:
 
 
 def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, str]:
-    """Return the variables that a Terraform process needs in addition to `environment`.
+    """Return the environment variables about providers that a Terraform process needs in addition to `environment`.
 
     Args:
-        environment: The variables that the process receives from the shell.
+        environment: The environment variables that the Terraform process receives from the shell.
         home: The folder in which a single copy of each provider is kept for all units.
     """
     variables = {}
@@ -65,6 +67,7 @@ def provider_variables(environment: Mapping[str, str], home: Path) -> dict[str, 
     if not own and "TF_PLUGIN_CACHE_DIR" not in environment:
         cache = home / "providers"
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Without the second variable, Terraform uses the cache only for providers in the code's lock file.
+        # Without TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE, Terraform would use the cached copy only of providers
+        # that the lock file .terraform.lock.hcl already names.
         variables |= {"TF_PLUGIN_CACHE_DIR": str(cache), "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1"}
     return variables

@@ -1,8 +1,8 @@
 """The lock of a unit in the state bucket, which excludes runs on all machines.
 
-The lock is an object, which S3 lets only a single run create. The holder renews the object every 30 seconds. If the
-object was not renewed for two minutes, the holder has died, and the next run takes the lock over. Terraform's own lock
-of the state is another object, which exists only while Terraform runs.
+The lock is an object in S3, and S3 lets only a single run create the object. The holder renews the object every 30
+seconds. If the holder has not renewed the object for two minutes, the holder counts as dead, and the next run takes the
+lock over. Terraform's own lock of the state is another object in the bucket, which exists only while Terraform runs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from mjctl.models.errors import MjctlError
 
 RENEWED_EVERY_SECONDS = 30.0
 DEAD_AFTER_SECONDS = 120.0
-# S3's answers to a conditional write if another run wrote the object before, or at the same moment.
+# Error codes with which S3 refuses a conditional write of the lock's object, because another run wrote the object
+# before or at the same moment.
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 
 
 class HeldElsewhere(Exception):
-    """Reports that another run holds the lock.
+    """Reports that another run holds the lock of a unit in the state bucket.
 
     Attributes:
-        holder: The note of that run: purpose, user, host and others.
+        holder: The facts that the other run wrote into the lock: purpose, user, host and others.
     """
 
     def __init__(self, holder: dict[str, Any]) -> None:
@@ -59,11 +60,11 @@ class RemoteLock:
         """Hold the lock during the block.
 
         Args:
-            note: Facts about this run that other runs report.
+            note: Facts about this run, which a waiting run shows to its operator.
             on_lost: Called in another thread if another run has taken the lock over.
 
         Raises:
-            HeldElsewhere: another run holds the lock.
+            HeldElsewhere: another run holds the lock of the unit.
         """
         body = json.dumps({**note, "lock": secrets.token_hex(8)}).encode()
         etag = self._take(body)
@@ -76,16 +77,17 @@ class RemoteLock:
             self._release(body)
 
     def holder(self) -> dict[str, Any] | None:
-        """Return the note of the run that holds the lock, or None if the lock is free or its holder has died."""
+        """Return the note of the run that holds the lock, or None if the lock is free or has expired."""
         stored = self._read()
         return None if stored is None or stored.age_seconds > DEAD_AFTER_SECONDS else stored.note
 
     def write(self, body: bytes, **condition: str) -> str | None:
-        """Write the lock's object if a condition is true.
+        """Write the lock's object if the condition `condition` is true.
 
         Args:
             body: The content of the object.
-            condition: `IfMatch` or `IfNoneMatch`, as S3 defines them.
+            condition: S3's argument `IfMatch` with the ETag of the object to replace, or `IfNoneMatch` with `*` to
+                create the object.
 
         Returns:
             The new ETag of the object, or None if the condition is false.
@@ -108,7 +110,8 @@ class RemoteLock:
         if stored is None:
             etag = self.write(body, IfNoneMatch="*")
         elif stored.content == body:
-            # The object is this run's: S3's answer to the first write was lost, and the client repeated the write.
+            # This run has written the stored object: S3's answer to the first write was lost, and boto3 repeated the
+            # write.
             etag = stored.etag
         elif stored.age_seconds > DEAD_AFTER_SECONDS:
             etag = self.write(body, IfMatch=stored.etag)
@@ -119,18 +122,19 @@ class RemoteLock:
     def _release(self, body: bytes) -> None:
         """Remove the lock if this run still holds it.
 
-        If the bucket does not answer, the lock expires in two minutes.
+        If the bucket does not answer, the lock remains, and expires two minutes after its last renewal.
         """
         try:
             stored = self._account.read(self._key)
             if stored is not None and stored[0] == body:
                 self._account.client("s3").delete_object(Bucket=self._account.bucket, Key=self._key)
         except Exception as error:
-            # A failed network must not hide the result of the run. `explain` raises any error that is not of AWS.
+            # Ignore an error of AWS, so that it does not hide the result of the run. `explain` raises all other errors
+            # again.
             self._account.explain(error, self._where)
 
     def renewed(self, body: bytes, etag: str) -> str | None:
-        """Write the lock's object again, with a new time.
+        """Write the lock's object again, which gives the object a new time of modification in S3.
 
         Args:
             body: The content of the object.
@@ -142,8 +146,8 @@ class RemoteLock:
         now = self.write(body, IfMatch=etag)
         if now is not None:
             return now
-        # S3's answer to a renewal can be lost. The client then repeats the renewal, and S3 refuses the repetition
-        # because of the first write.
+        # If S3's answer to a renewal is lost, boto3 repeats the write, and S3 refuses the repeated write because the
+        # ETag has changed. The stored object shows that this run still holds the lock.
         stored = self._read()
         return stored.etag if stored is not None and stored.content == body else None
 
@@ -163,7 +167,7 @@ class RemoteLock:
 
 
 class _StoredLock:
-    """Describes the lock's object in the bucket. The age of the lock is computed with S3's clock only."""
+    """Describes the lock's object in the bucket. `age_seconds` compares two times of S3's clock."""
 
     def __init__(self, content: bytes, answer: Mapping[str, Any]) -> None:
         self.content = content
@@ -178,9 +182,9 @@ class _StoredLock:
 
 
 class _Renewal(threading.Thread):
-    """Renews a lock until it is stopped.
+    """Renews a lock in the state bucket every 30 seconds, until `stop` is called or another run holds the lock.
 
-    The thread does not recover a lost lock, but Terraform's lock still protects the state.
+    The thread does not take a lost lock back. Terraform's own lock still protects the state.
     """
 
     def __init__(self, lock: RemoteLock, body: bytes, etag: str, on_lost: Callable[[], None] | None) -> None:
@@ -196,7 +200,7 @@ class _Renewal(threading.Thread):
             try:
                 self._etag = self._lock.renewed(self._body, self._etag)
             except MjctlError:
-                # The network may work again before the lock expires.
+                # Try again after 30 s, because the network may work again before the lock expires.
                 continue
         if self._etag is None and self._on_lost is not None:
             self._on_lost()

@@ -8,7 +8,8 @@ from typing import Any
 
 from mjctl.clients.account import Account
 
-# The last content of each state with its ETag. S3 does not send a state again if its ETag has not changed.
+# The ETag and the content of each state that this process has read. S3 does not send a state again if its ETag has not
+# changed.
 _seen: dict[RemoteState, tuple[str, bytes]] = {}
 
 

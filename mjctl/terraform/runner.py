@@ -1,7 +1,7 @@
 """Runs Terraform, reads its streams, forwards interrupts and interprets its exit codes.
 
-Only the command lines come from python-terraform. python-terraform's function that runs a command buffers all output,
-cannot be interrupted cleanly and logs its arguments.
+mjctl uses python-terraform only to build command lines. python-terraform's function that runs a command buffers all
+output, cannot be interrupted cleanly and logs the arguments.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ from mjctl.terraform.events import ChangeSummary, Diagnostic, Event, PlainText, 
 from mjctl.terraform.providers import provider_variables
 from mjctl.terraform.stack import Stack
 
-# A message with the outputs of a whole plan is far larger than asyncio's default limit of 64 KiB.
+# Maximum length of a line of Terraform's output. A message with all outputs of a stack can be far longer than asyncio's
+# default limit of 64 KiB.
 _LINE_LIMIT_BYTES = 64 * 1024 * 1024
-# Terraform does not receive variables of the shell with these prefixes, because they would change the meaning of a
-# command line.
+# Prefixes of environment variables that Terraform does not receive from the shell, because such variables would change
+# the meaning of mjctl's command lines.
 _DROPPED = (
     "TF_CLI_ARGS",
     "TF_VAR_",
@@ -40,7 +41,7 @@ _DROPPED = (
     "TF_STATE",
     "TF_REATTACH_PROVIDERS",
 )
-# Variables with these prefixes choose the source of Terraform's providers.
+# Prefixes of environment variables that choose the source of Terraform's providers.
 _OF_PROVIDERS = ("TF_CLI_CONFIG_FILE", "TF_PLUGIN_", "TF_REGISTRY_")
 
 OnEvent = Callable[[Event], None]
@@ -54,7 +55,7 @@ class TerraformRun:
         code: Terraform's exit code.
         stdout: The output that is not part of the JSON stream.
         diagnostics: The errors and warnings.
-        summaries: The counts of resources.
+        summaries: The counts of resources that Terraform reported, e.g. for the plan and for the apply.
         seconds: The duration.
     """
 
@@ -65,32 +66,32 @@ class TerraformRun:
     seconds: float = 0.0
 
     def summary(self, operation: str) -> ChangeSummary | None:
-        """Return the counts of `operation`, or None if Terraform did not send them."""
+        """Return the counts of resources for `operation`, or None if Terraform sent no counts for `operation`."""
         return next((summary for summary in self.summaries if summary.operation == operation), None)
 
 
 @dataclass
 class Cancellation:
-    """Holds the request to stop the run, by Ctrl-C or by CI.
+    """Holds the request to stop this run of mjctl, by Ctrl-C or by CI.
 
-    Each running Terraform then receives a single interrupt.
+    Each running Terraform receives one SIGINT after the request.
     """
 
     event: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def requested(self) -> bool:
-        """Return whether the run must stop."""
+        """Return whether Ctrl-C or CI has requested that this run of mjctl stops."""
         return self.event.is_set()
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs Terraform commands on stacks. Each call starts a process in its own session.
+    """Runs Terraform commands on stacks, each in a process with its own session.
 
     Attributes:
         engine: The Terraform to run.
-        cancellation: The request to stop, which all calls share.
+        cancellation: The request to stop, which all running Terraform processes share.
     """
 
     engine: Engine
@@ -112,14 +113,14 @@ class Runner:
             command: The subcommand, e.g. `plan`.
             arguments: The positional arguments.
             options: Options in python-terraform's form: `{"out": path, "json": IsFlagged, "backend_config": {...}}`.
-            on_event: Called with each message of the JSON stream. Without it, the whole output is in `stdout`.
-            good_codes: The exit codes of success.
+            on_event: Called with each message of Terraform's JSON stream; None to return the whole output in `stdout`.
+            good_codes: Terraform's exit codes that count as success.
 
         Raises:
             LockedError: another run holds the state's lock.
             PermissionDeniedError: AWS refused Terraform's credentials.
             TerraformError: Terraform ended with a code that is not in `good_codes`.
-            Interrupted: the run was cancelled. Terraform has saved its state and released its lock.
+            Interrupted: the run was cancelled, after Terraform had saved its state and released its lock.
         """
         if self.cancellation.requested:
             raise Interrupted("stopped before the start of Terraform", where=stack.where)
@@ -154,8 +155,8 @@ class Runner:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_LINE_LIMIT_BYTES,
-            # Ctrl-C sends SIGINT to the whole foreground group. Terraform must receive SIGINT only once, from this
-            # process.
+            # Start Terraform outside the foreground process group, to which Ctrl-C sends SIGINT. Terraform must receive
+            # SIGINT only once, from mjctl.
             start_new_session=True,
             umask=0o077,
         )
@@ -184,9 +185,9 @@ class Runner:
 
 
 def _interrupt(process: asyncio.subprocess.Process) -> None:
-    """Send SIGINT, so that Terraform finishes its operations, saves the state and releases the lock.
+    """Send SIGINT, so that Terraform finishes its running operations, saves the state and releases the lock.
 
-    A second SIGINT would make Terraform stop at once, without these steps.
+    A second SIGINT would make Terraform stop at once, without saving the state.
     """
     if process.returncode is None:
         process.send_signal(signal.SIGINT)
@@ -196,7 +197,7 @@ def child_environment(stack: Stack) -> dict[str, str]:
     """Return the environment of a Terraform process: the shell's, without variables that change a command's meaning.
 
     For a local region, Terraform does not receive the shell's settings of Terraform, AWS and proxies. For an emulated
-    account, it receives the proxies and the settings that choose the source of the AWS provider.
+    account, Terraform receives the proxies and the settings that choose the source of the AWS provider.
     """
     account = stack.account
     kept = {name: value for name, value in os.environ.items() if _is_kept(name, account)}
@@ -226,7 +227,7 @@ def _is_kept(name: str, account: Account | None) -> bool:
 
 
 class _Collected:
-    """Collects the output of a Terraform process, and copies it to the log at once."""
+    """Collects the output of a Terraform process, and copies each line to the log at once."""
 
     def __init__(self, log: IO[str], on_event: OnEvent | None) -> None:
         self._log = log
@@ -277,7 +278,7 @@ def _failure(
         return LockedError(
             f"another run holds the lock of the state\n{_lock_holder(text)}",
             where=stack.where,
-            hint=f"wait until that run ends; if it has died, run `mjctl unlock --region {stack.unit}`",
+            hint=f"wait until the other run ends; if the other run has died, run `mjctl unlock --region {stack.unit}`",
         )
     if cancelled:
         return Interrupted(f"terraform {command} was stopped, and the state is saved", where=stack.where)
@@ -291,12 +292,12 @@ def _failure(
         return PermissionDeniedError(
             f"{failed}\n{text}".rstrip(),
             where=stack.where,
-            hint=f"{advice}; the whole log: {stack.log_file}",
+            hint=f"{advice}; Terraform's whole log: {stack.log_file}",
         )
     return TerraformError(
         f"{failed}\n{text}".rstrip(),
         where=stack.where,
-        hint=f"the whole log: {stack.log_file}",
+        hint=f"Terraform's whole log: {stack.log_file}",
     )
 
 

@@ -24,8 +24,8 @@ class StatePosition:
     """Identifies a version of a state.
 
     Attributes:
-        lineage: The id of the state, or None if there is no state.
-        serial: The number of writes of the state, or None if there is no state.
+        lineage: The id that the state keeps as long as it exists, or None if there is no state.
+        serial: The serial number of the state, which Terraform raises with each write; None if there is no state.
     """
 
     lineage: str | None
@@ -43,7 +43,7 @@ class Stack:
         source_dir: The folder of the Terraform root.
         folder: The private folder of the unit. `folder/terraform` contains TF_DATA_DIR, the variables, the plans and,
             for target `local`, the state.
-        remote: The state in the state bucket; None for target `local`.
+        remote: The place of the state in the state bucket; None for target `local`, whose state is a file.
         digest: The digest of the Terraform code, or None if it was not computed yet.
     """
 
@@ -57,7 +57,7 @@ class Stack:
 
     @classmethod
     def of_unit(cls, workspace: Workspace, environment: Environment, unit: str) -> Stack:
-        """Return the stack of a unit, with the code of the working tree.
+        """Return the stack of a unit, with the Terraform code of the project folder.
 
         Raises:
             UnreachableError: the environment's sandbox does not run.
@@ -79,7 +79,7 @@ class Stack:
 
     @property
     def where(self) -> str:
-        """Return the place for errors: environment, region and stack."""
+        """Return environment, unit and stack, for use in messages."""
         if self.name in (FOUNDATION, EDGE):
             return f"environment {self.environment}, stack {self.name}"
         return f"environment {self.environment}, region {self.unit}, stack {self.name}"
@@ -98,7 +98,7 @@ class Stack:
     def parallelism(self) -> int:
         """Return the number of Terraform's concurrent operations.
 
-        The number is higher for an emulator, which does not throttle.
+        The number is higher for an emulated AWS, because an emulator does not throttle requests.
         """
         return 30 if self.account and self.account.emulated else 20
 
@@ -119,7 +119,7 @@ class Stack:
 
     @property
     def variables_file(self) -> Path:
-        """Return the file of the variables that the next plan reads."""
+        """Return the file with the values of Terraform's variables that the next plan reads."""
         return self.terraform_dir / "variables.tfvars.json"
 
     @property
@@ -138,11 +138,11 @@ class Stack:
         return variables if isinstance(variables, dict) else None
 
     def remember_applied(self) -> None:
-        """Record the variables of the plan that was just applied."""
+        """Record the values of the variables of the plan that was just applied."""
         self.unit_files.write(_APPLIED, self.variables_file.read_text(encoding="utf-8"))
 
     def forget_applied(self) -> None:
-        """Remove the record of the applied variables, after the unit was destroyed."""
+        """Remove the record of the applied variables. Call this method after the destroy of the unit."""
         self.unit_files.remove(_APPLIED)
 
     @property
@@ -199,7 +199,7 @@ class Stack:
         return state if isinstance(state, dict) else {}
 
     def source_digest(self) -> str:
-        """Return the digest of the whole code below terraform/, on which `init` and the plan depend."""
+        """Return the digest of all files below terraform/, on which `terraform init` and a plan depend."""
         return self.digest or source_digest(self.source_dir.parents[1])
 
 
@@ -225,7 +225,7 @@ def source_digest(root: Path) -> str:
     files = terraform_files(root) if root.is_dir() else {}
     if not files:
         raise NotFoundError(
-            "a release needs the Terraform code, and its folder has no files",
+            "a release needs the Terraform code, and the folder of the Terraform code has no files",
             where=str(root),
             hint="check out the folder terraform/ again, or set MJCTL_PROJECT_DIR to a whole checkout",
         )

@@ -13,13 +13,14 @@ from mjctl.files import explained_disk_errors, write_private
 class UnitFiles:
     """Stores small files by name.
 
-    Every method raises MjctlError for an error of the disk. With an account, the errors are UnreachableError,
-    PermissionDeniedError and NotFoundError, for a bucket that does not answer, refuses access or does not exist.
+    For files on this machine, every method raises MjctlError for an error of the disk. For files in a state bucket,
+    every method raises UnreachableError, PermissionDeniedError or NotFoundError if the bucket does not answer, refuses
+    access or does not exist.
 
     Attributes:
-        folder: The private folder of the files, if there is no account.
-        account: The account whose state bucket contains the files, or None.
-        prefix: The prefix of the objects in the state bucket.
+        folder: The private folder of the files, which is used if `account` is None.
+        account: The account whose state bucket contains the files; None for files on this machine.
+        prefix: The prefix of the keys of the files' objects in the state bucket.
     """
 
     folder: Path

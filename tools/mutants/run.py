@@ -58,8 +58,8 @@ def main(arguments: Sequence[str]) -> int:
         0 if a test failed for every mutant, 1 if a mutant survived, 2 if the tests fail without a mutant.
     """
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
-    parser.add_argument("names", nargs="*", help="names of the mutants to run; all by default")
-    parser.add_argument("--no-baseline", action="store_true", help="do not run the tests on the unbroken copy first")
+    parser.add_argument("names", nargs="*", help="names of the mutants to run; by default all mutants")
+    parser.add_argument("--no-baseline", action="store_true", help="do not first run the tests without a mutant")
     options = parser.parse_args(arguments)
     unknown = set(options.names) - {mutant.name for mutant in MUTANTS}
     if unknown:
