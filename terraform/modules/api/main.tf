@@ -39,7 +39,7 @@ resource "aws_apigatewayv2_integration" "function" {
 }
 
 resource "aws_apigatewayv2_route" "route" {
-  #checkov:skip=CKV_AWS_309:The routes for log-in, sign-up and the leaderboard are for players without a token.
+  #checkov:skip=CKV_AWS_309:The routes for sign-up, log-in, renewal of tokens and the leaderboard must answer players without an access token.
   for_each = var.routes
 
   api_id             = aws_apigatewayv2_api.http.id
@@ -60,7 +60,7 @@ resource "aws_lambda_permission" "gateway" {
 }
 
 resource "aws_cloudwatch_log_group" "access" {
-  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
   name              = "/${var.name}/api-access"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -71,7 +71,7 @@ resource "aws_apigatewayv2_stage" "default" {
   name        = "$default"
   auto_deploy = true
 
-  # The access log has the fields to find a fault, but no address and no token of a player.
+  # The access log contains route, status, latency and error of each request, but no address and no token of a player.
   access_log_settings {
     destination_arn = aws_cloudwatch_log_group.access.arn
     format = jsonencode({

@@ -4,7 +4,7 @@ output "api_id" {
 }
 
 output "dns" {
-  description = "Target in this region for an alias record of `domain_name`: its DNS name and hosted zone."
+  description = "DNS name and hosted zone of the API in this region, to which an alias record of `domain_name` points."
   value = {
     name    = aws_apigatewayv2_domain_name.public.domain_name_configuration[0].target_domain_name
     zone_id = aws_apigatewayv2_domain_name.public.domain_name_configuration[0].hosted_zone_id

@@ -4,7 +4,7 @@ variable "certificate_arn" {
 }
 
 variable "cors_allow_origins" {
-  description = "Origins of web clients that are not served from the API's domain. The API allows their cross-origin requests."
+  description = "Origins of web clients outside of the API's domain, from which the API allows cross-origin requests."
   type        = set(string)
   default     = []
 
@@ -62,7 +62,7 @@ variable "routes" {
 }
 
 variable "targets" {
-  description = "Functions that answer routes, by a short name. Each has the ARN that API Gateway invokes and the function's name in Lambda."
+  description = "Functions that answer routes, by a short name. Each function has the ARN that API Gateway invokes and the function's name in Lambda."
   type = map(object({
     function_name = string
     invoke_arn    = string

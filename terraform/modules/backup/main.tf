@@ -20,7 +20,7 @@ resource "aws_backup_vault" "copy" {
 }
 
 # Vault lock in governance mode: only a principal with the permission to remove the lock can delete a recovery point
-# early. An attacker with the key of another principal cannot delete a recovery point early.
+# before the end of its retention.
 resource "aws_backup_vault_lock_configuration" "main" {
   count = var.lock ? 1 : 0
 
@@ -50,7 +50,7 @@ resource "aws_backup_plan" "main" {
       target_vault_name = aws_backup_vault.main.name
 
       copy_action {
-        # The ARN is composed from names, so that the plan already shows the region of the copies.
+        # The ARN of the vault for copies is composed from names, so that a plan shows the region of the copies.
         destination_vault_arn = "arn:aws:backup:${var.copy_region}:${var.account_id}:backup-vault:${aws_backup_vault.copy.name}"
 
         lifecycle {
@@ -88,7 +88,8 @@ resource "aws_iam_role" "backup" {
   assume_role_policy = data.aws_iam_policy_document.trust.json
 }
 
-# AWS updates these two managed policies whenever AWS Backup needs other permissions for a kind of resource.
+# AWS maintains these two managed policies: AWS adds a permission when AWS Backup needs the permission for a kind of
+# resource.
 resource "aws_iam_role_policy_attachment" "backup" {
   for_each = toset(["AWSBackupServiceRolePolicyForBackup", "AWSBackupServiceRolePolicyForRestores"])
 

@@ -9,7 +9,7 @@ variable "copy_kms_key_arn" {
 }
 
 variable "copy_region" {
-  description = "Region of the provider `aws.copy`, in which the copies are kept. This region must differ from `region`."
+  description = "Region of the provider `aws.copy`, in which the copies are kept. `copy_region` must differ from `region`."
   type        = string
 
   validation {

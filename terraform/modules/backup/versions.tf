@@ -6,7 +6,7 @@ terraform {
       source  = "hashicorp/aws"
       version = ">= 5.100, < 7.0"
 
-      # Provider for the region that keeps the copies.
+      # The provider `copy` is for the region that keeps the copies of recovery points.
       configuration_aliases = [aws.copy]
     }
   }

@@ -33,7 +33,7 @@ variable "noncurrent_days" {
 }
 
 variable "statements" {
-  description = "Permissions for AWS services, by statement id, in addition to those of the account's own principals. `path`: the part of the bucket that a statement covers."
+  description = "Permissions for AWS services, by statement id, in addition to the permissions of the account's own principals. `path`: the part of the bucket that a statement covers."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))

@@ -1,6 +1,6 @@
 output "arn" {
   description = "ARN of the replication group, for IAM policies."
-  # ARNs composed from names are known at plan, so that the plan shows complete IAM policies.
+  # Terraform knows an ARN that is composed from names at plan, so that the plan shows complete IAM policies.
   value = "arn:aws:elasticache:${var.region}:${var.account_id}:replicationgroup:${local.id}"
 }
 

@@ -1,12 +1,13 @@
-# Every user group must contain a user named `default`. The `default` user that AWS provides may run every command
-# without a password. The user of this resource replaces AWS's user and may run no command.
+# ElastiCache requires a user named `default` in every user group. The `default` user that AWS provides may run every
+# Redis command without a password. The resource below replaces AWS's user with a `default` user that is switched off.
 resource "aws_elasticache_user" "default" {
   user_id       = "${var.name}-default"
   user_name     = "default"
   access_string = "off ~keys* -@all +get"
   engine        = "redis"
 
-  # ElastiCache requires a password or this setting. A user that is switched off needs no password.
+  # ElastiCache requires either a password or `no_password_required` for a user. A user that is switched off needs no
+  # password.
   no_password_required = true
 }
 

@@ -9,7 +9,7 @@ variable "allowed_security_groups" {
 }
 
 variable "engine_version" {
-  description = "Version of Redis OSS. Version 7 is the first with log-in by IAM."
+  description = "Version of Redis OSS. Version 7 is the first version in which users can log in by IAM."
   type        = string
   default     = "7.1"
 

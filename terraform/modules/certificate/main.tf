@@ -10,7 +10,8 @@ resource "aws_acm_certificate" "main" {
   }
 }
 
-# The keys come from the variables, because the certificate's list of names is unknown until the certificate exists.
+# The keys of `for_each` come from the variables, because Terraform does not know the certificate's list of names before
+# the certificate exists.
 resource "aws_route53_record" "validation" {
   for_each = setsubtract(var.names, var.shared_names)
 

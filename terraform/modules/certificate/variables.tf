@@ -1,5 +1,5 @@
 variable "names" {
-  description = "Host names of the certificate. The first name is its subject."
+  description = "Host names of the certificate. The first name is the certificate's subject."
   type        = list(string)
 
   validation {
@@ -9,7 +9,7 @@ variable "names" {
 }
 
 variable "shared_names" {
-  description = "Host names among `names` whose validation records another stack owns. ACM requests the same record in every region. With one owner, destroying a region does not delete the record."
+  description = "Host names among `names` whose validation records another stack owns. ACM requests the same validation record for a name in every region. If one stack owns the record, destroying a region does not delete the record."
   type        = set(string)
   default     = []
 

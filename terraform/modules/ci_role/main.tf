@@ -4,12 +4,13 @@ locals {
     { for purpose, subjects in { drill = var.subjects.drill } : purpose => subjects if length(subjects) > 0 },
   )
 
-  # Secrets Manager appends `-` and six random characters to the name of a secret.
+  # Secrets Manager appends `-` and six random characters to a secret's name in the secret's ARN.
   master_secret = "arn:aws:secretsmanager:*:${var.account_id}:secret:${var.name}-database-master-??????"
 
-  # The AWS services of the stacks' resources. Their create actions accept no ARN before the resource exists, so that
-  # the policy limits them to the account and the regions. Actions of IAM and KMS could raise permissions: names or
-  # regions limit them below.
+  # The role `deploy` may use all actions of these AWS services, which contain the resources of the stacks. A create
+  # action accepts no ARN before the resource exists, so that the policy limits actions by region instead of by ARN. IAM
+  # and KMS are not in the list, because their actions could raise permissions: separate statements limit IAM by name
+  # and KMS by region.
   services = [
     "acm", "application-autoscaling", "apigateway", "backup", "backup-storage", "cloudfront", "cloudwatch", "cognito-idp", "dynamodb", "ec2", "ecr",
     "ecs", "elasticache", "elasticloadbalancing", "globalaccelerator", "lambda", "logs", "rds", "route53", "s3",
@@ -23,7 +24,7 @@ resource "aws_iam_openid_connect_provider" "ci" {
 }
 
 data "aws_iam_policy_document" "trust" {
-  #checkov:skip=CKV_AWS_358:The variable `subjects` rejects a subject that does not name owner and repository.
+  #checkov:skip=CKV_AWS_358:The module's variable `subjects` rejects a token subject that does not name owner and repository.
   for_each = local.subjects
 
   statement {
@@ -69,7 +70,7 @@ data "aws_iam_policy_document" "state" {
 }
 
 data "aws_iam_policy_document" "deploy" {
-  # Waiver for the resource `*`: local.services has the reason.
+  # Waiver for the resource `*`: the comment at local.services has the reason.
   statement {
     sid       = "WaivedStackServices"
     actions   = [for service in local.services : "${service}:*"]
@@ -104,7 +105,8 @@ data "aws_iam_policy_document" "deploy" {
     ]
   }
 
-  # AWS creates a service-linked role together with the first resource of a service. AWS chooses the role's permissions.
+  # AWS creates a service-linked role together with the first resource of a service. AWS chooses the permissions of a
+  # service-linked role.
   statement {
     sid       = "ServiceLinkedRoles"
     actions   = ["iam:CreateServiceLinkedRole"]
@@ -132,8 +134,8 @@ data "aws_iam_policy_document" "deploy" {
   }
 }
 
-# `terraform plan` reads the database's master password for a write-only argument. The password appears in no plan and
-# no state.
+# `terraform plan` reads the master password of the database for the write-only argument `master_password_wo`. The
+# master password appears in no plan and no state.
 data "aws_iam_policy_document" "plan" {
   statement {
     sid       = "MasterSecret"
@@ -160,10 +162,10 @@ data "aws_iam_policy_document" "plan" {
   }
 }
 
-# This policy is for `mjctl backup create --kind managed` and `mjctl backup drill --kind managed`. The role cannot
-# delete a backup, and it cannot write to a table in use.
+# Permissions for `mjctl backup create --kind managed` and `mjctl backup drill --kind managed`. The role `drill` cannot
+# delete a backup, and cannot write to a table of the environment.
 data "aws_iam_policy_document" "drill" {
-  #checkov:skip=CKV_AWS_356:The only statement on every resource just lists resources.
+  #checkov:skip=CKV_AWS_356:The only statement with the resource `*` allows nothing but lists of resources.
   statement {
     sid       = "ReadStates"
     actions   = ["s3:GetObject"]
@@ -176,7 +178,8 @@ data "aws_iam_policy_document" "drill" {
     resources = [var.kms_key_arn]
   }
 
-  # Waiver for the resource `*`: these actions accept no ARN.
+  # Waiver for the resource `*`: a list of all tables, backups, clusters and snapshots needs a permission without an
+  # ARN.
   statement {
     sid = "WaivedList"
     actions = [
@@ -213,8 +216,8 @@ data "aws_iam_policy_document" "drill" {
     resources = ["arn:aws:dynamodb:*:${var.account_id}:table/${var.name}-*/backup/*"]
   }
 
-  # A drill restores tables under a scratch name, checks them and deletes them. AWS requires these permissions on the
-  # target.
+  # A drill restores a backup into a table with a scratch name, checks the table and deletes the table. AWS requires the
+  # permissions to write for the table into which a backup is restored.
   statement {
     sid = "ScratchCopies"
     actions = [

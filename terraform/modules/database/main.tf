@@ -7,8 +7,8 @@ locals {
   instances     = { for index in range(var.instances) : tostring(index + 1) => local.zones[index % length(local.zones)] }
 }
 
-# The cluster's password is read from the secret. If an apply stops between secret and cluster, the next apply uses
-# the same password.
+# Terraform reads the master password of the cluster from the secret. If an apply stops after it has created the secret,
+# the next apply creates the cluster with the same password.
 ephemeral "aws_secretsmanager_secret_version" "master" {
   count = local.is_primary ? 1 : 0
 
@@ -48,14 +48,14 @@ resource "aws_rds_cluster_parameter_group" "main" {
 
 # Terraform creates the log group before the cluster. A log group that RDS creates would keep its logs for ever.
 resource "aws_cloudwatch_log_group" "postgresql" {
-  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
   name              = "/aws/rds/cluster/${local.identifier}/postgresql"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
 }
 
 resource "aws_rds_cluster" "main" {
-  #checkov:skip=CKV2_AWS_8:The stack `region` adds the cluster to the module backup, which checkov does not see.
+  #checkov:skip=CKV2_AWS_8:The stack `region` passes the cluster to the module `backup`, which checkov does not see.
   cluster_identifier              = local.identifier
   backup_retention_period         = var.backup_retention_days
   copy_tags_to_snapshot           = true
@@ -63,7 +63,8 @@ resource "aws_rds_cluster" "main" {
   db_cluster_parameter_group_name = aws_rds_cluster_parameter_group.main.name
   db_subnet_group_name            = aws_db_subnet_group.main.name
   deletion_protection             = var.deletion_protection
-  # In the primary region this setting takes effect after a failover has made the cluster a secondary.
+  # In the primary region, `enable_global_write_forwarding` takes effect only after a failover has made the region's
+  # cluster a secondary.
   enable_global_write_forwarding  = var.global.global_cluster_id == null ? null : true
   enabled_cloudwatch_logs_exports = ["postgresql"]
   engine                          = "aurora-postgresql"
@@ -91,8 +92,8 @@ resource "aws_rds_cluster" "main" {
     }
   }
 
-  # A failover or a switchover between regions changes these attributes outside Terraform. Terraform must not revert
-  # the changes of a failover.
+  # A failover or a switchover between regions changes the ignored attributes outside of Terraform, and Terraform must
+  # not revert the change.
   lifecycle {
     ignore_changes = [global_cluster_identifier, replication_source_identifier]
   }

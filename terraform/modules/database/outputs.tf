@@ -12,7 +12,7 @@ output "endpoint" {
   description = "Host name for reads and writes. In a region without the writer, the host is a reader that forwards writes to the writer's region."
   value       = local.is_writer ? aws_rds_cluster.main.endpoint : aws_rds_cluster.main.reader_endpoint
 
-  # The host name accepts connections only after the first instance exists.
+  # The host name of an Aurora cluster accepts connections only after the cluster's first instance exists.
   depends_on = [aws_rds_cluster_instance.main]
 }
 

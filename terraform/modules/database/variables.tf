@@ -15,7 +15,7 @@ variable "backup_retention_days" {
 }
 
 variable "capacity" {
-  description = "Minimum and maximum of Aurora Serverless v2 capacity units for each instance. The variable needs instance_class db.serverless."
+  description = "Minimum and maximum of Aurora Serverless v2 capacity units for each instance. `capacity` needs instance_class db.serverless."
   type = object({
     max = number
     min = number
@@ -90,7 +90,7 @@ variable "region" {
 }
 
 variable "role" {
-  description = "Role for which the cluster was created: `primary` contains the database, `secondary` is its copy in another region."
+  description = "Role for which the cluster was created: `primary` contains the database, `secondary` is a copy of the primary cluster in another region."
   type        = string
   default     = "primary"
 

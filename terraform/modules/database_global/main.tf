@@ -9,22 +9,22 @@ resource "aws_rds_global_cluster" "global" {
   storage_encrypted         = true
 }
 
-# Aurora does not manage the password of a global cluster. The generated password passes from the ephemeral resource
-# to the secret, so that it appears in no plan and no state.
+# RDS cannot manage the master password of a global cluster. The generated master password passes from the ephemeral
+# resource to the secret, so that the password appears in no plan and no state.
 ephemeral "aws_secretsmanager_random_password" "master" {
   password_length     = 40
   exclude_punctuation = true
 }
 
 resource "aws_secretsmanager_secret" "master" {
-  #checkov:skip=CKV2_AWS_57:A higher password_version changes the password, without a rotation function.
+  #checkov:skip=CKV2_AWS_57:An operator changes the master password by a higher `password_version`, without a rotation function.
   name                    = "${var.name}-database-master"
   description             = "Master user of the Aurora cluster"
   kms_key_id              = var.kms_key_arn
   recovery_window_in_days = var.recovery_window_days
 
-  # AWS encrypts the replica with that region's key aws/secretsmanager, because the region's stack creates its
-  # customer key later.
+  # AWS encrypts the secret's replica in a region with the region's AWS key aws/secretsmanager, because the region's
+  # stack creates the region's customer key later.
   dynamic "replica" {
     for_each = var.replica_regions
 

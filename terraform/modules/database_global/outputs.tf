@@ -19,7 +19,7 @@ output "password_version" {
 }
 
 output "secret_arn" {
-  description = "ARN of the master secret in this region. The secret is JSON with `username` and `password`. A replica's ARN differs only in the region."
+  description = "ARN of the master secret in this region. The secret is JSON with `username` and `password`. The ARN of the secret's replica in another region differs only in the region."
   value       = aws_secretsmanager_secret_version.master.arn
 }
 

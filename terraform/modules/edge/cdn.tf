@@ -1,10 +1,10 @@
 locals {
-  # Managed policies of CloudFront, by the ids that AWS documents.
+  # Ids of CloudFront's managed policies for caching and for requests to an origin, as AWS documents the ids.
   caching_disabled       = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
   caching_optimized      = "658327ea-f89d-4fab-a63d-7e88639e58f6"
   all_viewer_except_host = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-  # Origins of WebSocket connections: the shared name `play`, and the name of each region, to which game servers
-  # redirect players.
+  # The web client may open WebSocket connections to the shared host `play`, and to the host `play-<region>` of each
+  # region, to which game servers redirect players.
   play_origins = [
     for host in concat(["play"], [for region in sort(keys(var.regions)) : "play-${region}"]) : "wss://${host}.${var.domain}"
   ]
@@ -34,9 +34,9 @@ resource "aws_cloudfront_origin_access_control" "web" {
   signing_protocol                  = "sigv4"
 }
 
-# The same headers as gameserver/http/web_files.py sends with these files, and HSTS.
+# CloudFront sends the web client with the headers of gameserver/http/web_files.py, and with HSTS.
 resource "aws_cloudfront_response_headers_policy" "web" {
-  #checkov:skip=CKV_AWS_259:HSTS is on without preloading, which binds a studio's whole domain for years.
+  #checkov:skip=CKV_AWS_259:HSTS is on without preloading, because preloading binds the whole domain of a studio for years.
   name    = "${var.name}-web"
   comment = "The page talks to its own API and to the game servers, to nobody else"
 
@@ -107,15 +107,15 @@ resource "aws_cloudfront_response_headers_policy" "web" {
 }
 
 resource "aws_cloudfront_distribution" "web" {
-  #checkov:skip=CKV2_AWS_32:The default behavior has a headers policy, and the API sends its own headers.
+  #checkov:skip=CKV2_AWS_32:The default cache behavior has a policy for response headers, and the API sends its own headers.
 
   #checkov:skip=CKV2_AWS_47:The module firewall has AWSManagedRulesKnownBadInputsRuleSet, which checkov does not see.
 
-  #checkov:skip=CKV_AWS_310:S3 spans zones, and the latency records of the API have health checks.
+  #checkov:skip=CKV_AWS_310:S3 keeps the web client in several zones, and the DNS records of the API have health checks.
 
   #checkov:skip=CKV_AWS_374:Players from every country may connect.
 
-  #checkov:skip=CKV_AWS_86:The resource aws_cloudwatch_log_delivery below delivers the logs, without a bucket with ACLs.
+  #checkov:skip=CKV_AWS_86:The resource aws_cloudwatch_log_delivery delivers the access logs to S3, without a bucket with ACLs.
   aliases             = [var.domain]
   comment             = "${var.name}: web client and API"
   default_root_object = "index.html"
@@ -126,8 +126,8 @@ resource "aws_cloudfront_distribution" "web" {
   web_acl_id          = var.web_acl_arn
 
   origin {
-    # The name is composed from the variable, because the bucket's policy refers to the distribution: a reference back
-    # would be a cycle.
+    # The bucket's host name is composed from variables. The bucket's policy refers to the distribution, so that a
+    # reference from the distribution to the bucket would be a cycle.
     domain_name              = "${var.bucket}.s3.${var.bucket_region}.amazonaws.com"
     origin_access_control_id = aws_cloudfront_origin_access_control.web.id
     origin_id                = "web"
@@ -155,8 +155,8 @@ resource "aws_cloudfront_distribution" "web" {
     viewer_protocol_policy     = "redirect-to-https"
   }
 
-  # Serves the API under the web client's host name. Clients need no cross-origin requests, and one firewall protects
-  # the web client and the API.
+  # CloudFront serves the API under the web client's host name. The web client needs no cross-origin requests, and one
+  # firewall protects the web client and the API.
   ordered_cache_behavior {
     allowed_methods          = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
     cache_policy_id          = local.caching_disabled

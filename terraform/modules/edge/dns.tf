@@ -10,14 +10,16 @@ resource "aws_route53_record" "web" {
   type    = each.key
 
   alias {
-    # Route 53 cannot evaluate the health of a distribution. CloudFront itself routes around unhealthy locations.
+    # Route 53 cannot evaluate the health of a CloudFront distribution. CloudFront itself routes around unhealthy edge
+    # locations.
     evaluate_target_health = false
     name                   = aws_cloudfront_distribution.web.domain_name
     zone_id                = aws_cloudfront_distribution.web.hosted_zone_id
   }
 }
 
-# A region without a healthy game server gets no new players, because its API could not assign them a server.
+# DNS sends no new players to a region without a healthy game server, because the region's API could not assign a server
+# to a player.
 resource "aws_route53_health_check" "region" {
   for_each = var.regions
 
@@ -29,8 +31,8 @@ resource "aws_route53_health_check" "region" {
   tags = { Name = "${var.name}-${each.key}" }
 
   lifecycle {
-    # `mjctl failover` sets both attributes to exclude a region, and `mjctl failover --restore` resets them. A deploy
-    # must not change these attributes.
+    # `mjctl failover` sets `disabled` and `invert_healthcheck` to exclude a region, and `mjctl failover --restore`
+    # resets both attributes. A deploy must not change `disabled` or `invert_healthcheck`.
     ignore_changes = [disabled, invert_healthcheck]
   }
 }

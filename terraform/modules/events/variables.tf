@@ -4,7 +4,7 @@ variable "account_id" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region. The key's policy must allow SNS to use the key."
+  description = "ARN of the KMS key in this region that encrypts topics and queues. The key's policy must allow SNS to use the key."
   type        = string
 }
 

@@ -40,7 +40,7 @@ data "aws_iam_policy_document" "function" {
     }
   }
 
-  # Waiver for the resource `*`: these EC2 actions accept no ARN before the network interface exists.
+  # Waiver for the resource `*`: the ARN of a network interface is unknown before Lambda has created the interface.
   dynamic "statement" {
     for_each = each.value.vpc ? [1] : []
 

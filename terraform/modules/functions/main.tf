@@ -13,7 +13,7 @@ locals {
 }
 
 resource "aws_cloudwatch_log_group" "function" {
-  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
   for_each = var.functions
 
   name              = "/aws/lambda/${var.name}-${each.key}"
@@ -21,7 +21,7 @@ resource "aws_cloudwatch_log_group" "function" {
   kms_key_id        = var.kms_key_arn
 }
 
-# Receives the events of asynchronous invocations that the function could not process.
+# The dead-letter queue receives the events of asynchronous invocations that a function could not process.
 resource "aws_sqs_queue" "dead_letter" {
   for_each = var.functions
 
@@ -31,9 +31,9 @@ resource "aws_sqs_queue" "dead_letter" {
 }
 
 resource "aws_lambda_function" "function" {
-  #checkov:skip=CKV_AWS_272:Terraform refers to the archive by its digest, and only the pipeline may update a function.
+  #checkov:skip=CKV_AWS_272:Terraform refers to the archive of the functions by its SHA-256, so that a signature of the code would add nothing.
 
-  #checkov:skip=CKV_AWS_50:Traces cost money for each request, and metrics already show latency and errors.
+  #checkov:skip=CKV_AWS_50:X-Ray traces cost money for each request, and Lambda's metrics already show latency and errors.
   for_each = var.functions
 
   function_name                  = "${var.name}-${each.key}"

@@ -7,7 +7,7 @@ data "aws_iam_policy_document" "trust" {
       identifiers = ["ecs-tasks.amazonaws.com"]
     }
 
-    # The condition prevents the confused deputy problem: ECS cannot use the role for another account.
+    # The condition prevents the confused deputy problem: ECS cannot use the role for a task of another account.
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "trust" {
 }
 
 data "aws_iam_policy_document" "execution" {
-  # Waiver for the resource `*`: the log-in to the registry accepts no ARN.
+  # Waiver for the resource `*`: `ecr:GetAuthorizationToken` accepts no ARN.
   statement {
     sid       = "WaivedRegistryLogin"
     actions   = ["ecr:GetAuthorizationToken"]
@@ -38,7 +38,7 @@ data "aws_iam_policy_document" "execution" {
 }
 
 data "aws_iam_policy_document" "task" {
-  # A game server with matches protects its task, so that scaling in does not stop it.
+  # A game server with matches protects its own ECS task, so that a scale-in does not stop the task.
   statement {
     sid       = "ProtectOwnTask"
     actions   = ["ecs:GetTaskProtection", "ecs:UpdateTaskProtection"]
@@ -115,7 +115,8 @@ resource "aws_vpc_security_group_ingress_rule" "load_balancer" {
   to_port                      = each.value
 }
 
-# A player may connect to any server. That server forwards frames between the player and the owner of the match.
+# Game servers connect to each other: a server that is not the owner of a player's match forwards frames between the
+# player and the owner.
 resource "aws_vpc_security_group_ingress_rule" "peers" {
   security_group_id            = aws_security_group.task.id
   description                  = "Other game servers"

@@ -1,6 +1,6 @@
 locals {
-  # The name contains a hash of the values that force a new target group, so that the new group can exist beside the
-  # old one.
+  # The name of the target group contains a hash of the values that force a new group. The new group can therefore exist
+  # beside the old group.
   target_group_suffix = substr(sha1(jsonencode([var.network.cidr, var.task.port])), 0, 6)
 }
 
@@ -10,8 +10,8 @@ resource "aws_lb" "game" {
   client_keep_alive          = 3600
   drop_invalid_header_fields = true
   enable_deletion_protection = var.deletion_protection
-  # The timeout covers three pings, so that the load balancer does not close the connection of a player who sends
-  # nothing.
+  # The idle timeout covers three WebSocket pings, so that the load balancer does not close the connection of a player
+  # who sends nothing.
   idle_timeout       = max(60, 3 * var.task.ping_seconds)
   internal           = false
   load_balancer_type = "application"
@@ -56,7 +56,8 @@ resource "aws_lb_listener" "https" {
   certificate_arn   = var.certificate_arn
   port              = 443
   protocol          = "HTTPS"
-  # This policy allows TLS 1.2 and 1.3. A policy with TLS 1.3 alone would exclude old clients.
+  # The policy ELBSecurityPolicy-TLS13-1-2-2021-06 allows TLS 1.2 and 1.3. A policy with TLS 1.3 alone would exclude old
+  # clients.
   ssl_policy = "ELBSecurityPolicy-TLS13-1-2-2021-06"
 
   default_action {

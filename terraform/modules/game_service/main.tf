@@ -17,7 +17,7 @@ resource "aws_ecs_cluster" "main" {
 }
 
 resource "aws_cloudwatch_log_group" "game" {
-  #checkov:skip=CKV_AWS_338:90 days are enough to find a fault. The audit log of the function `ops` is kept for a year.
+  #checkov:skip=CKV_AWS_338:Logs of 90 days are enough to find a fault. Only the audit log of the function `ops` is kept for a year.
   name              = "/${var.name}/game"
   retention_in_days = var.log_retention_days
   kms_key_id        = var.kms_key_arn
@@ -55,8 +55,8 @@ resource "aws_ecs_task_definition" "game" {
         awslogs-group         = aws_cloudwatch_log_group.game.name
         awslogs-region        = var.region
         awslogs-stream-prefix = "game"
-        # With `non-blocking`, a server drops log lines when CloudWatch does not accept them. A match must not wait
-        # for a log.
+        # With the mode `non-blocking`, ECS drops log lines that CloudWatch does not accept fast enough. A match must
+        # not wait for the log.
         max-buffer-size = "4m"
         mode            = "non-blocking"
       }
@@ -110,8 +110,8 @@ resource "aws_ecs_service" "game" {
     subnets          = [for zone in sort(keys(var.network.private_subnet_ids)) : var.network.private_subnet_ids[zone]]
   }
 
-  # Autoscaling changes the number of tasks, within the minimum and maximum of its target. A deploy must not reset the
-  # number.
+  # Autoscaling changes `desired_count`, between the minimum and the maximum of aws_appautoscaling_target. A deploy must
+  # not reset the number of tasks.
   lifecycle {
     ignore_changes = [desired_count]
   }

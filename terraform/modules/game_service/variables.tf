@@ -107,7 +107,7 @@ variable "scaling" {
 }
 
 variable "statements" {
-  description = "Permissions of the task role by statement id, in addition to the protection of its task."
+  description = "Permissions of the task role by statement id, in addition to the permission to protect its own task."
   type = map(object({
     actions   = list(string)
     condition = optional(object({ test = string, values = list(string), variable = string }))

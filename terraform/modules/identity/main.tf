@@ -45,8 +45,8 @@ resource "aws_cognito_user_pool" "players" {
   }
 }
 
-# The client has no secret, because only the auth function calls the client. Cognito's error does not show whether an
-# account exists.
+# Cognito's app client has no secret, because only the function `auth` uses the app client. With
+# `prevent_user_existence_errors`, an error of Cognito does not show whether an account exists.
 resource "aws_cognito_user_pool_client" "game" {
   name                          = "${var.name}-game"
   user_pool_id                  = aws_cognito_user_pool.players.id
@@ -66,9 +66,9 @@ resource "aws_cognito_user_pool_client" "game" {
   }
 }
 
-# The group marks the accounts of probes and load tests. They appear on no leaderboard, and their matches expire. Only
-# a call with AWS credentials adds a user to the group. The group has no permissions in AWS. Access tokens contain its
-# name:
+# The group marks the accounts of probes and load tests. Accounts in the group appear on no leaderboard, and the items
+# of their matches expire. Only a call with AWS credentials can add a user to the group. The group gives no permissions
+# in AWS. An access token contains the names of the player's groups:
 # https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html
 resource "aws_cognito_user_group" "internal" {
   name         = var.definition.internal_group

@@ -53,7 +53,7 @@ variable "region" {
 }
 
 variable "threat_protection" {
-  description = "Protection against stolen passwords: `ENFORCED` blocks risky log-ins, and `AUDIT` only records them. `ENFORCED` and `AUDIT` need the tier PLUS, which AWS bills for each active player. `OFF` needs no tier."
+  description = "Protection against stolen passwords: `ENFORCED` blocks risky log-ins, and `AUDIT` only records them. `ENFORCED` and `AUDIT` need the tier PLUS, which AWS bills for each active player. `OFF` uses the cheaper tier ESSENTIALS."
   type        = string
   default     = "ENFORCED"
 

@@ -2,8 +2,8 @@ locals {
   primaries = { for purpose, key in var.keys : purpose => key if key.primary_key_arn == null }
   replicas  = { for purpose, key in var.keys : purpose => key if key.primary_key_arn != null }
   arns = merge(var.existing, { for purpose, key in aws_kms_key.primary : purpose => key.arn }, {
-    # A replica key has the id of its primary key, so that its ARN, and the policies with the ARN, are known before
-    # the key exists.
+    # A replica key has the id of its primary key. Terraform therefore knows the ARN of a replica key, and every policy
+    # with the ARN, before the replica key exists.
     for purpose, key in local.replicas : purpose => join(":", [for index, part in split(":", key.primary_key_arn) : index == 3 ? var.region : part])
   })
 }
@@ -16,7 +16,8 @@ data "aws_iam_policy_document" "key" {
   #checkov:skip=CKV_AWS_356:In a key policy, the resource `*` means the key itself.
   for_each = var.keys
 
-  # Lets IAM policies of the account control the key. Without this statement a key can lose its last administrator.
+  # The statement AccountAdministers lets IAM policies of the account control the key. Without AccountAdministers, a key
+  # can lose its last administrator.
   statement {
     sid       = "AccountAdministers"
     actions   = ["kms:*"]
@@ -83,7 +84,7 @@ resource "aws_kms_key" "primary" {
   tags = { Name = "${var.name}-${each.key}" }
 }
 
-# A replica key has no rotation setting, because KMS rotates it together with its primary key.
+# A replica key has no rotation setting, because KMS rotates a replica key together with its primary key.
 resource "aws_kms_replica_key" "replica" {
   for_each = local.replicas
 

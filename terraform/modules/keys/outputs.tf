@@ -2,6 +2,7 @@ output "arns" {
   description = "ARNs of the keys by purpose."
   value       = local.arns
 
-  # The ARN of a replica is known before the replica exists. Modules that use the ARN must wait for the key.
+  # Terraform knows the ARN of a replica key before the replica key exists. A module that uses the ARN must wait for the
+  # replica key.
   depends_on = [aws_kms_alias.purpose, aws_kms_replica_key.replica]
 }

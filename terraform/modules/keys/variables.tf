@@ -9,7 +9,7 @@ variable "account_id" {
 }
 
 variable "deletion_window_days" {
-  description = "Number of days that KMS waits before it deletes a key. During that time an operator can cancel the deletion."
+  description = "Number of days that KMS waits before it deletes a key. During these days an operator can cancel the deletion of the key."
   type        = number
   default     = 30
 
@@ -20,7 +20,7 @@ variable "deletion_window_days" {
 }
 
 variable "existing" {
-  description = "ARNs of existing keys by purpose. The output `arns` contains them too, so that a stack reads all keys from one output."
+  description = "ARNs of existing keys by purpose. The output `arns` contains the existing keys too, so that a stack reads all keys from one output."
   type        = map(string)
   default     = {}
 
@@ -57,6 +57,6 @@ variable "name" {
 }
 
 variable "region" {
-  description = "Region of the provider. The key policy needs it, because CloudWatch Logs has another principal in each region."
+  description = "Region of the provider. The key policy contains the region, because CloudWatch Logs has another principal in each region."
   type        = string
 }

@@ -1,9 +1,9 @@
 # Runs one process under the supervisor of a local region.
 #
-# Terraform creates a replacement before it destroys the predecessor. Creating the replacement makes the supervisor
-# stop the old process, start the new process and wait until the new process is ready. Destroying the predecessor then
-# does nothing, because the predecessor no longer owns the process. Resources that depend on the process therefore
-# keep running, and game servers are replaced one after another.
+# Terraform creates the new resource of a process before it destroys the old resource. When Terraform creates the new
+# resource, the supervisor stops the old process, starts the new process and waits until the new process is ready. When
+# Terraform destroys the old resource, nothing happens, because the old resource no longer owns the process. The
+# processes that depend on the replaced process keep running, and Terraform replaces game servers one after another.
 resource "terraform_data" "process" {
   input = {
     name       = var.name
@@ -34,7 +34,8 @@ resource "terraform_data" "process" {
 }
 
 locals {
-  # Without TLS the definition has no field `tls`, so that a region from before that option keeps its processes.
+  # Without TLS, the definition of a process has no field `tls`: a region that is older than the field `tls` keeps its
+  # processes.
   definition = merge(local.common_definition, { for field in var.tls ? ["tls"] : [] : field => true })
 
   common_definition = {

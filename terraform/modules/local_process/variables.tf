@@ -1,5 +1,5 @@
 variable "arguments" {
-  description = "Command-line arguments of the game's program, for example [\"serve\"]. Give them only for the kind `gameserver`."
+  description = "Command-line arguments of the game's program, for example [\"serve\"]. Give arguments only for the kind `gameserver`."
   type        = list(string)
   default     = []
 }

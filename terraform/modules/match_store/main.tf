@@ -6,7 +6,7 @@ resource "aws_dynamodb_table" "table" {
   deletion_protection_enabled = var.deletion_protection
   hash_key                    = each.value.hash_key
   range_key                   = each.value.range_key
-  # DynamoDB replicates a table to other regions from its stream.
+  # DynamoDB replicates a table to other regions from the table's stream.
   stream_enabled   = true
   stream_view_type = "NEW_AND_OLD_IMAGES"
 
@@ -44,8 +44,8 @@ resource "aws_dynamodb_table" "table" {
     enabled        = true
   }
 
-  # The stack of every other region adds its replica with its own key. A new region therefore changes nothing in this
-  # stack.
+  # The stack `region` of every other region adds a replica of each table, with a key of that region. A new region
+  # changes nothing in the stack `foundation`.
   lifecycle {
     ignore_changes = [replica]
   }

@@ -59,7 +59,7 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private[each.key].id
 }
 
-# The data subnets have no route out of the VPC, because databases and caches open no connections themselves.
+# The data subnets have no route out of the VPC, because the database and the cache open no connections themselves.
 resource "aws_route_table" "data" {
   vpc_id = aws_vpc.main.id
 

@@ -1,5 +1,5 @@
-# A function through which `mjctl cache` and `mjctl servers` reach the VPC, without an open port or a bastion host.
-# IAM controls who may invoke the function, and its log records every invocation.
+# `mjctl cache` and `mjctl servers` reach the VPC through the function `ops`, without an open port or a bastion host.
+# IAM controls who may invoke the function `ops`, and the function's log records every invocation.
 module "function" {
   source = "../functions"
 
@@ -27,7 +27,8 @@ module "function" {
 locals {
   own = "${var.region}:${var.account_id}"
 
-  # Permissions on this region's resources for `mjctl health`, `mjctl queue` and `mjctl servers`.
+  # Permissions of operators on the resources of this region, for `mjctl health`, `cache`, `queue`, `servers` and
+  # `failover`.
   operator_statements = {
     DeadLetters = {
       actions   = ["sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:PurgeQueue", "sqs:ReceiveMessage", "sqs:SendMessage"]
@@ -73,12 +74,13 @@ locals {
       actions   = ["sns:ListSubscriptionsByTopic"]
       resources = ["arn:aws:sns:${local.own}:${var.name}-*"]
     }
-    # The statement covers clusters in all regions, because a failover promotes a cluster in another region.
+    # The statement MoveWriter covers clusters in all regions, because a failover promotes a cluster in another region.
     MoveWriter = {
       actions   = ["rds:FailoverGlobalCluster", "rds:SwitchoverGlobalCluster"]
       resources = ["arn:aws:rds::${var.account_id}:global-cluster:${var.name}-global", "arn:aws:rds:*:${var.account_id}:cluster:${var.name}-*"]
     }
-    # mjctl marks the accounts of probes and load tests by a group. The user pool is in the primary region.
+    # mjctl adds the accounts of probes and load tests to the group `internal` of the user pool. The user pool is in the
+    # primary region, so that the ARN allows all regions.
     MarkInternalAccounts = {
       actions   = ["cognito-idp:AdminAddUserToGroup"]
       resources = ["arn:aws:cognito-idp:*:${var.account_id}:userpool/*"]
@@ -91,8 +93,8 @@ locals {
       actions   = ["ecs:StopTask"]
       resources = ["arn:aws:ecs:${local.own}:task/${var.name}/*"]
     }
-    # Waiver for the resource `*`: these actions accept no ARN, or an ARN that is unknown here. None of the actions
-    # reads data of players.
+    # Waiver for the resource `*`: the actions of WaivedLook accept no ARN, or an ARN that is unknown here. No action of
+    # WaivedLook reads data of players.
     WaivedLook = {
       actions = [
         "acm:DescribeCertificate", "application-autoscaling:DescribeScalableTargets", "cloudfront:ListDistributions",
@@ -112,7 +114,7 @@ locals {
 }
 
 data "aws_iam_policy_document" "operator" {
-  #checkov:skip=CKV_AWS_356:The only statement on every resource reads metadata, and a comment gives its reason.
+  #checkov:skip=CKV_AWS_356:The only statement with the resource `*` reads metadata, and the comment at WaivedLook has the reason.
   dynamic "statement" {
     for_each = merge(local.operator_statements, local.state_statements)
 

@@ -23,7 +23,7 @@ variable "handler" {
 }
 
 variable "kms_key_arn" {
-  description = "ARN of the KMS key in this region."
+  description = "ARN of the KMS key in this region that encrypts the function's logs, environment variables and dead-letter queue, and the queues of the region."
   type        = string
 }
 

@@ -26,7 +26,8 @@ resource "aws_ecr_lifecycle_policy" "game" {
   })
 }
 
-# An account has one replication configuration in each region. The filter excludes the repositories of other projects.
+# An account has one replication configuration in each region. The filter excludes the repositories of other
+# environments and projects from the replication.
 resource "aws_ecr_replication_configuration" "regions" {
   count = length(var.replica_regions) > 0 ? 1 : 0
 

@@ -26,7 +26,7 @@ variable "name" {
 }
 
 variable "replica_regions" {
-  description = "Regions that receive a copy of every image, so that tasks can start there while this region is lost."
+  description = "Regions that receive a copy of every image, so that tasks can start in these regions while the registry's region is lost."
   type        = set(string)
   default     = []
 }

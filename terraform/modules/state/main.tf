@@ -1,4 +1,4 @@
-# Terraform's locks are objects beside the states (`use_lockfile`), so that no DynamoDB table is needed.
+# Terraform locks a state by an object beside the state (`use_lockfile`), so that no DynamoDB table is needed.
 module "bucket" {
   source = "../bucket"
 

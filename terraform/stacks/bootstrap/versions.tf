@@ -1,8 +1,8 @@
 terraform {
   required_version = ">= 1.11"
 
-  # The first run starts before the bucket exists. `mjctl bootstrap` then moves this state into the bucket, as
-  # `bootstrap.tfstate`.
+  # The bucket for states does not exist before the first apply of the stack `bootstrap`, so that its state is a local
+  # file. `mjctl bootstrap` then moves the state file into the bucket, as `bootstrap.tfstate`.
   backend "local" {}
 
   required_providers {

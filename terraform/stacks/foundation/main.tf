@@ -92,8 +92,8 @@ module "dns" {
   zone_id       = var.domain.zone_id
 }
 
-# Owns the validation records of the names that all regions share. The certificates of the regions need these records
-# too.
+# The foundation's certificate owns the DNS validation records of the host names that all regions share. The
+# certificates of the regions need the same validation records.
 module "certificate" {
   source    = "../../modules/certificate"
   providers = { aws = aws.us_east_1 }

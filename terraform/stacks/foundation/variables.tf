@@ -104,7 +104,7 @@ variable "regions" {
     error_message = "Each of regions needs at least three different zones: add a zone."
   }
 
-  # Two ranges overlap if both have the same network under the shorter of their prefixes.
+  # Two IPv4 ranges overlap if both ranges have the same network under the shorter of the two prefixes.
   validation {
     condition = alltrue(flatten([
       for index, first in var.regions : [

@@ -1,14 +1,15 @@
-# Creates what the game needs before it starts: tables, queues, topics, identities and keys in the emulated AWS, and the
-# schema in PostgreSQL.
+# Terraform creates these parts before the processes of the game start: tables, queues, topics, a user pool and keys in
+# the emulated AWS, and the schema in PostgreSQL.
 
 locals {
   data_plane_definition = "${path.module}/../../modules/data_plane/data-plane.yaml"
   migrations            = "${path.module}/../../../gameserver/migrations"
   prefix                = "${var.project}-${var.environment}"
 
-  # The manifest exists only after its resource. A plan that creates the resource does not know the path, and reads no
-  # file. `destroy` works without the manifest too. Every other plan fails by the resource's postcondition if the
-  # manifest is lost.
+  # The file run/data-plane.json exists only after terraform_data.data_plane has been created. A plan that creates
+  # terraform_data.data_plane does not know the file's path, and reads no file. `terraform destroy` works without
+  # run/data-plane.json too. If run/data-plane.json is lost, every other plan fails by the postcondition of
+  # terraform_data.data_plane.
   data_plane = try(jsondecode(file(terraform_data.data_plane.output.manifest)), local.lost_data_plane)
 
   data_plane_input = {
@@ -60,9 +61,9 @@ resource "terraform_data" "data_plane" {
   depends_on = [module.aws]
 }
 
-# Repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. The repair changes no
-# name and no id, so that no process depends on this resource and no match is interrupted. At epoch 0 this resource
-# repairs nothing.
+# data_plane_repair repairs tables, queues, topics and settings that were changed or deleted in the emulated AWS. The
+# repair of the data plane changes no name and no id, so that Terraform replaces no process and interrupts no match. At
+# epoch 0, data_plane_repair does nothing.
 resource "terraform_data" "data_plane_repair" {
   triggers_replace = { epoch = lookup(var.epochs, "data-plane-repair", 0) }
 

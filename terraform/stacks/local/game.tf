@@ -16,8 +16,8 @@ locals {
       GAMESERVER_TLS_KEY_FILE         = "${var.region_dir}/secrets/tls/server.key"
       AWS_CA_BUNDLE                   = local.ca_file
     } : {},
-    # PYTHONPATH precedes the installed package: a restarted process runs the deployed release, even if the checkout
-    # has changed.
+    # PYTHONPATH takes precedence over the installed package `gameserver`: a restarted process runs the deployed
+    # release, even if the checkout has changed.
     var.release_dir == null ? {} : { PYTHONPATH = var.release_dir },
   )
 
@@ -30,8 +30,8 @@ locals {
   })
 
   game_environment = merge(local.base_environment, {
-    # The credentials file contains a key of this region. The emulated AWS accepts only the key of the region, and
-    # never receives the user's key.
+    # The file `aws-credentials` contains an access key that mjctl created for this region. The emulated AWS accepts
+    # only the region's key, and never receives the AWS key of the operator.
     AWS_CONFIG_FILE             = "/dev/null"
     AWS_SHARED_CREDENTIALS_FILE = "${var.region_dir}/secrets/aws-credentials"
     AWS_EC2_METADATA_DISABLED   = "true"
@@ -55,8 +55,8 @@ locals {
   })
 }
 
-# The API serves the folder behind a symbolic link. A release with another web client changes the link. The API reads
-# the new folder at the next request, so that Terraform replaces no process.
+# The API serves the web client from the folder behind a symbolic link. A release with another web client changes the
+# symbolic link. The API reads the new folder at the next request, so that Terraform replaces no process.
 resource "terraform_data" "web_client" {
   count = var.web_dir == null ? 0 : 1
 
@@ -139,7 +139,7 @@ module "game_server" {
     GAMESERVER_PLAY_URL  = "${local.websocket}://${local.address[each.key]}"
   })
   incarnation = merge(local.released, { epoch = lookup(var.epochs, each.key, 0) })
-  # A server's matches must have moved to the other servers before the next server stops.
+  # The matches of a game server must have moved to other servers before the next server stops.
   rolling      = true
   stop_seconds = 20
 

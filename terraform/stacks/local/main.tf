@@ -11,23 +11,24 @@ locals {
     [for name in keys(var.servers) : "${name}-ops"],
   )
 
-  # Terraform reads the supervisor's record only after its resource exists. The comment at local.data_plane has the
-  # reason.
+  # The file run/supervisor.json exists only after terraform_data.supervisor has been created. The comment at
+  # local.data_plane explains which plans read such a file.
   supervisor = try(jsondecode(file(terraform_data.supervisor.output.record)), { socket = "" })
 
-  # References to files with secrets. The process that owns a secret creates its file.
+  # References to the files with the secrets of the emulated AWS, Redis and PostgreSQL. mjctl creates each file before
+  # the process with the secret first starts.
   aws_secret      = "file:${var.region_dir}/secrets/aws.json"
   cache_secret    = "file:${var.region_dir}/secrets/cache.json"
   database_secret = "file:${var.region_dir}/secrets/database.json"
 
-  # URL schemes, and the certificate of the authority that verifies them.
+  # URL schemes with or without TLS, and the certificate of the authority that signs the certificates of the region.
   http      = var.tls ? "https" : "http"
   redis     = var.tls ? "rediss" : "redis"
   websocket = var.tls ? "wss" : "ws"
   ca_file   = var.tls ? "${var.region_dir}/secrets/tls/authority.pem" : null
 
-  # Values whose change replaces every process. A new supervisor starts without processes, and a process reads its
-  # certificate only when it starts.
+  # A change of a value in `supervised` replaces every process. A new supervisor starts without processes, and a process
+  # reads its TLS certificate only when it starts.
   supervised = merge(
     { supervisor = terraform_data.supervisor.id },
     { for certificates in terraform_data.certificates : "certificates" => certificates.id },
@@ -61,7 +62,7 @@ resource "terraform_data" "supervisor" {
     quiet       = true
   }
 
-  # Stops every process and removes the data, secrets and run-time files of the region.
+  # `terraform destroy` stops every process of the region, and removes the region's data, secrets and run-time files.
   provisioner "local-exec" {
     when        = destroy
     command     = "exec \"$${MJCTL_PYTHON:-python3}\" -m mjctl.local supervisor-stop"
@@ -70,9 +71,9 @@ resource "terraform_data" "supervisor" {
   }
 }
 
-# The keys and certificates are files in the region's folder `secrets`. The Terraform state contains no key and no
-# certificate. The files remain when TLS is switched off. A client that trusts the authority therefore still trusts the
-# authority when TLS is switched on again.
+# The TLS keys and certificates of a region are files in the region's folder `secrets`. The Terraform state contains no
+# key and no certificate. The TLS keys and certificates remain when TLS is switched off: a client that trusts the
+# region's authority still trusts the authority when TLS is switched on again.
 resource "terraform_data" "certificates" {
   count = var.tls ? 1 : 0
 

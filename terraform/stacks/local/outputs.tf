@@ -1,5 +1,5 @@
 output "contract" {
-  description = "Contract of the region: everything that mjctl knows of it. mjctl/models/contract.py defines its type."
+  description = "Contract of the region: everything that mjctl knows of the region. mjctl/models/contract.py defines its type."
   value = {
     version     = 1
     project     = var.project
@@ -63,6 +63,6 @@ output "contract" {
     }
   }
 
-  # The contract is published only after the whole region has started.
+  # Terraform writes the contract only after all processes of the region have started.
   depends_on = [module.api, module.worker, module.game_server]
 }

@@ -9,7 +9,7 @@ variable "environment" {
 }
 
 variable "epochs" {
-  description = "Numbers by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. Raise a number to replace a resource that has stopped or changed although the state contains it."
+  description = "Epochs by process name, or by `supervisor`, `data-plane`, `data-plane-repair`, `schema`, `certificates` or `web-client`. Raise an epoch to replace a resource that has stopped or changed although the state contains the resource."
   type        = map(number)
   default     = {}
 }
@@ -33,7 +33,7 @@ variable "game" {
 }
 
 variable "ports" {
-  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker. A game server has two: its name (for players) and `<name>-ops` (for health and metrics)."
+  description = "Port on 127.0.0.1 of each process: redis, postgres, aws, api, worker. A game server has two ports: its name (for players) and `<name>-ops` (for health and metrics)."
   type        = map(number)
 
   validation {
@@ -43,7 +43,7 @@ variable "ports" {
 
   validation {
     condition     = length(distinct(values(var.ports))) == length(var.ports)
-    error_message = "Two processes in ports have the same port: give each its own."
+    error_message = "Two processes in ports have the same port: give each process its own port."
   }
 
   validation {
@@ -116,7 +116,7 @@ variable "web_dir" {
 }
 
 variable "zones" {
-  description = "Availability zones of the region. Each has at least one game server."
+  description = "Availability zones of the region. Each zone has at least one game server."
   type        = list(string)
 
   validation {

@@ -1,7 +1,7 @@
 locals {
   table_arns = [for key in sort(keys(local.tables)) : local.tables[key].arn]
 
-  # Environment variables of the functions that write to the tables and the database.
+  # Environment variables of the functions `api` and `persistence`, which write to the tables and the database.
   storage_settings = merge(local.settings, {
     GAMESERVER_DATABASE_HOST   = module.database.endpoint
     GAMESERVER_DATABASE_NAME   = var.foundation.database.database_name
@@ -41,8 +41,8 @@ module "functions" {
       statements           = { CacheLogIn = local.cache_log_in, DatabaseSecret = local.secret_read, KeyUse = local.key_use, Tables = local.tables_use }
       vpc                  = true
     }
-    # The function calls Cognito's log-in operations, which need no IAM permissions. Its role may only store the name
-    # that a new player chose.
+    # The function `auth` calls Cognito's log-in operations, which need no IAM permissions. The role of `auth` may only
+    # update the table `players`, in which `auth` stores the name that a new player chose.
     auth = {
       environment = merge(
         { for name in ["CLIENT_ID", "ENVIRONMENT", "ISSUER", "JWKS_URL", "PROJECT", "REGION"] : "GAMESERVER_${name}" => local.settings["GAMESERVER_${name}"] },

@@ -15,7 +15,7 @@ locals {
       GAMESERVER_REGION           = var.region
       GAMESERVER_TLS_REQUIRED     = "true"
     },
-    # The emulated AWS and the services behind it do not support TLS.
+    # In the sandbox, the emulated AWS and its Redis and PostgreSQL do not support TLS.
     var.aws_endpoint_url == null ? {} : { AWS_ENDPOINT_URL = var.aws_endpoint_url, GAMESERVER_TLS_REQUIRED = "false" },
   )
 
@@ -70,8 +70,8 @@ module "game_service" {
   environment = merge(local.settings, {
     GAMESERVER_MAX_PLAYERS  = tostring(var.game.max_players_per_server)
     GAMESERVER_TICK_RATE_HZ = tostring(var.game.tick_rate_hz)
-    # The server sees every player at an address of the load balancer, so that the server cannot limit requests by
-    # address. The web ACL limits the requests of each real address.
+    # A game server sees the load balancer's address instead of the player's address, so that 0 switches off the
+    # server's limit for each address. The web ACL limits the requests of each player's address.
     GAMESERVER_UNJOINED_PER_ADDRESS = "0"
   })
   network = {
@@ -93,7 +93,7 @@ module "game_service" {
   task = { cpu = var.game.cpu, memory = var.game.memory }
 }
 
-# The name of this region, with which the players of a match connect to its region again.
+# Players connect to a match in this region again by the host name `play-<region>`.
 resource "aws_route53_record" "play" {
   zone_id = var.foundation.dns.zone_id
   name    = local.play_host

@@ -9,7 +9,7 @@ locals {
 
 
   tables = local.is_primary ? var.foundation.tables : module.match_store_replica[0].tables
-  # The ARN of a replicated secret differs from the primary's ARN only in the region.
+  # The ARN of a secret's replica differs from the ARN of the primary secret only in the region.
   database_secret_arn = replace(var.foundation.database.secret_arn, ":${var.foundation.primary_region}:", ":${var.region}:")
 
   private_subnets = {
@@ -29,7 +29,7 @@ provider "aws" {
   }
 }
 
-# Provider for the vault that keeps the copies of this region's backups.
+# The provider `copy` is for the vault that keeps the copies of this region's backups.
 provider "aws" {
   alias = "copy"
 
@@ -42,7 +42,8 @@ provider "aws" {
   }
 }
 
-# The primary region uses the keys of the stack foundation. Every other region creates replicas of these keys.
+# The primary region uses the keys of the stack foundation. Every other region creates replicas of the foundation's
+# keys.
 module "keys" {
   source = "../../modules/keys"
 
@@ -116,8 +117,8 @@ module "cache" {
 
   users = {
     game = { access = "on ~* &* +@all -@admin -@dangerous +info" }
-    # The operators' user may access only cache keys and the registry of servers, so that a mistake cannot change a
-    # running match.
+    # The Redis user `ops` may access only cache keys and the registry of game servers, so that a mistake cannot change
+    # a running match.
     ops = { access = "on ~cache* ~server* &* +@all -@admin -@dangerous +info +client|list" }
   }
 }
@@ -161,8 +162,8 @@ module "backup" {
   retention_days   = var.backup.retention_days
 }
 
-# The copies have their own key instead of a replica, so that the loss of one key does not affect both originals and
-# copies.
+# The copies of backups have their own KMS key instead of a replica of the region's key. The loss of one key then
+# affects only the backups or only the copies.
 module "copy_keys" {
   source    = "../../modules/keys"
   providers = { aws = aws.copy }

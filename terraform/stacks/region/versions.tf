@@ -1,7 +1,7 @@
 terraform {
   required_version = ">= 1.11"
 
-  # mjctl passes bucket, key, region and kms_key_id by `terraform init -backend-config`.
+  # mjctl passes the state's bucket, key, region and kms_key_id by `terraform init -backend-config`.
   backend "s3" {
     encrypt      = true
     use_lockfile = true

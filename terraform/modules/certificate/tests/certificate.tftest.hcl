@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README. A `run` can replace each variable.
 variables {
   names        = ["play-eu-west-1.arena.example.com", "play.arena.example.com"]
   shared_names = ["play.arena.example.com"]

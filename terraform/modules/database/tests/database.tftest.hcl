@@ -1,10 +1,10 @@
-# A mock provider has no ephemeral resources. This suite uses the real provider, which tests/terraform points to an
-# emulated AWS.
+# A mock provider of Terraform supports no ephemeral resources. The tests of this module use the real AWS provider,
+# which tests/terraform points to an emulated AWS.
 provider "aws" {
   region = "eu-west-1"
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README. A `run` can replace each variable.
 variables {
   allowed_security_groups = { api = "sg-0123456789abcdef0" }
   kms_key_arn             = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
@@ -13,7 +13,7 @@ variables {
   subnet_ids              = { eu-west-1a = "subnet-0a", eu-west-1b = "subnet-0b", eu-west-1c = "subnet-0c" }
   vpc_id                  = "vpc-0123456789abcdef0"
 }
-# Creates the secret from which the cluster reads its password.
+# The run `secret` creates the secret from which Terraform reads the cluster's master password.
 run "secret" {
   module {
     source = "../database_global"

@@ -1,10 +1,10 @@
-# A mock provider has no ephemeral resources. This suite uses the real provider, which tests/terraform points to an
-# emulated AWS.
+# A mock provider of Terraform supports no ephemeral resources. The tests of this module use the real AWS provider,
+# which tests/terraform points to an emulated AWS.
 provider "aws" {
   region = "eu-west-1"
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README. A `run` can replace each variable.
 variables {
   engine_version  = "16.8"
   kms_key_arn     = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"

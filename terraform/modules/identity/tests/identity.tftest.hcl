@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README. A `run` can replace each variable.
 variables {
   definition = yamldecode(file("../data_plane/data-plane.yaml")).identity
   name       = "arena-prod"

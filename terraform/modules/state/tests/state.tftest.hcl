@@ -4,7 +4,7 @@ mock_provider "aws" {
   }
 }
 
-# Every run uses the values of the README's example, except for the values that the run sets.
+# Variables of the example in the module's README. A `run` can replace each variable.
 variables {
   bucket      = "arena-terraform-state-123456789012"
   kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:key/mrk-0123456789abcdef0123456789abcdef"
