@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from tools.checkout import ROOT
+from tools.checkout import ROOT, tracked_files
 
 # Programs write these. Their sources are checked instead.
 GENERATED = ("docs/cli.md", "docs/schemas/", "gameserver/requirements.txt", "LICENSE")
@@ -52,7 +52,7 @@ class Passage:
 
 def checked_files(*suffixes: str) -> list[str]:
     """List the files with one of `suffixes` that are written by hand and do not quote bad style on purpose."""
-    return [name for name in checked_files(*suffixes) if not name.startswith((*GENERATED, *QUOTING))]
+    return [name for name in tracked_files(*suffixes) if not name.startswith((*GENERATED, *QUOTING))]
 
 
 def all_passages() -> Iterator[Passage]:
