@@ -25,22 +25,23 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
-        # Ctrl-C came while Python imported the modules before the command, or while the command was ending.
+        # Ctrl-C came before the command began, for example while Python imported modules, or after the command had
+        # ended.
         print("error: interrupted", file=sys.stderr)  # noqa: T201
         code = ExitCode.INTERRUPTED
     failure = streams.finish()
     if failure is not None:
-        # The command succeeded, but its result could not be written. The exit code must not say success.
+        # The result of the command could not be written to stdout, so the exit code must not be 0.
         print(f"error: cannot write to stdout: {failure.strerror}", file=sys.stderr)  # noqa: T201
         code = code or ExitCode.PERMISSION
     sys.exit(code)
 
 
 def _as_ctrl_c(*_: object) -> None:
-    """Handle SIGTERM, which a pipeline sends to stop a job, as Ctrl-C.
+    """Handle SIGTERM, which a CI pipeline sends to stop a job, like Ctrl-C.
 
-    A shell starts background jobs with SIGINT ignored. Python then has no handler for SIGINT, so install Python's
-    default handler first.
+    A shell starts background jobs with SIGINT ignored. If SIGINT is ignored, first install Python's default handler,
+    which raises KeyboardInterrupt.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -51,7 +52,7 @@ def run(argv: list[str]) -> int:
     """Run a command line and return its exit code.
 
     Args:
-        argv: The arguments after `mjctl`.
+        argv: The words of the command line after `mjctl`.
     """
     from typer import Abort, TyperException
 
@@ -71,7 +72,7 @@ def run(argv: list[str]) -> int:
     begin()
     code: int = ExitCode.OK
     try:
-        # Typer catches a KeyboardInterrupt and returns the exit code for it.
+        # Typer catches a KeyboardInterrupt, and the call returns 130 instead of raising the exception.
         if tree()(hoist(argv), prog_name="mjctl", standalone_mode=False) == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
     except Exit as ended:
@@ -97,7 +98,10 @@ def _report(argv: list[str], error: MjctlError) -> int:
 
 
 def _refuse(argv: list[str], error: TyperException) -> int:
-    """Report an error of the command line's parser like every other error. A group without a command shows its help."""
+    """Report an error of the command line's parser in the same form as all other errors.
+
+    For a group without a command, such as `mjctl cache`, print the help of the group.
+    """
     from mjctl.models.errors import UsageError
 
     context = getattr(error, "ctx", None)
@@ -129,13 +133,15 @@ def _internal(argv: list[str], error: Exception) -> int:
     except OSError as failure:
         where = f"the traceback could not be written to a temporary file: {failure.strerror}"
     what = f"mjctl itself has failed: {type(error).__name__}"
-    return _report(argv, MjctlError(what, where=where, hint="report this error with that file"))
+    return _report(
+        argv, MjctlError(what, where=where, hint="report this error to the developers of mjctl, with the traceback")
+    )
 
 
 def _wants_json(argv: list[str]) -> bool:
-    """Return whether the command line, or MJCTL_OUTPUT without such an option, requests JSON.
+    """Return whether --output requests JSON, or MJCTL_OUTPUT if the command line has no --output.
 
-    The arguments are read here, because the parser may have rejected them.
+    This function reads `argv` itself, because the parser may have rejected the command line.
     """
     chosen = os.environ.get("MJCTL_OUTPUT", "text")
     words = list(takewhile(lambda word: word != "--", argv))

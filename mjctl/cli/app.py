@@ -49,7 +49,8 @@ app = CommandGroup(
     help="Plan, apply and operate a multi-region multiplayer game.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    # Typer's two options for completion would import pydantic on every start, so `mjctl completion` replaces them.
+    # Typer's options --install-completion and --show-completion would import pydantic on every start. `mjctl
+    # completion` replaces both options.
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -80,7 +81,11 @@ def root(
     ] = False,
     log_file: Annotated[
         Path | None,
-        typer.Option("--log-file", metavar="PATH", help="Append a copy of stderr, with times, to this private file."),
+        typer.Option(
+            "--log-file",
+            metavar="PATH",
+            help="Append a copy of stderr to this file, with a time in each line. A new file has mode 0600.",
+        ),
     ] = None,
 ) -> None:
     """Store the options that every command accepts."""
@@ -113,5 +118,8 @@ app.command("help", rich_help_panel="Set up")(about.help_page)
 
 @once
 def tree() -> TyperGroup:
-    """Return the parser of command lines. A process builds the parser once, because that takes longer than parsing."""
+    """Return the parser of command lines.
+
+    The parser is built once in a process, because building takes longer than parsing.
+    """
     return typer.main.get_group(app)

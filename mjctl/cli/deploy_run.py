@@ -48,7 +48,10 @@ class Run:
 
     @cached_property
     def deploys(self) -> DeploySession:
-        """Return the session that does the work. The session reports on stderr, and Ctrl-C stops the session."""
+        """Return the deploy session of this run.
+
+        The session reports its progress on stderr, and Ctrl-C stops the session.
+        """
         from mjctl.deploy.session import DeploySession
 
         return DeploySession(
@@ -71,7 +74,7 @@ class Run:
 
         Args:
             question: The question, to which the names of the units are appended.
-            auto_approve: The command line has approved the changes already: neither show them nor ask.
+            auto_approve: Approve the changes without showing them and without a question (--auto-approve).
         """
 
         def approve(results: Sequence[UnitResult]) -> bool:
@@ -102,7 +105,7 @@ class Run:
 
     @contextmanager
     def _reporting(self, cancellation: Cancellation) -> Iterator[View]:
-        """Show live progress while the work runs. The first Ctrl-C or SIGTERM requests a clean stop."""
+        """Show live progress while Terraform runs. The first Ctrl-C or SIGTERM requests a clean stop."""
         from mjctl.cli.output.run_view import view_for
 
         with view_for(self.session.err) as view:
@@ -123,7 +126,7 @@ def open_run(
     """Read the environment `env` and prepare a run of `command`. Nothing is locked or changed.
 
     Raises:
-        NotFoundError: there is no project here, or it has no such environment.
+        NotFoundError: the current folder is in no project, or the project has no environment with this name.
         ConfigError: the environment's file is invalid.
     """
     workspace, environment = open_environment(env)

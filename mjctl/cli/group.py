@@ -13,7 +13,7 @@ from mjctl.cli.invocation import current
 
 _Run = TypeVar("_Run", bound=Callable[..., Any])
 
-# These options have no environment variable. A variable that stays set in a shell would confirm every later command,
+# The options that have no environment variable. A variable that stays set in a shell would confirm every later command,
 # or allow every later command to lose data.
 ONLY_ON_THE_LINE = frozenset({"--yes", "--auto-approve", "--allow-data-loss"})
 
@@ -55,9 +55,9 @@ class Group(TyperGroup):
 
     Options that confirm a change or allow data loss have no variable.
 
-    For the group's own options, the class avoids an import of pydantic that costs 0.07 s of CPU on every start.
-    Typer 0.29 converts even the value None of an option that was not given, and imports pydantic for that. The class
-    therefore sets the default of the help flag to False, and keeps None of other options without converting it.
+    For the group's own options, the class avoids an import of pydantic that costs 0.07 s of CPU on every start. Typer
+    0.29 converts even the value None of an option that was not given, and imports pydantic for that. The class sets the
+    default of --help to False, and does not convert the value None of the group's other options.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -146,7 +146,7 @@ def _write_sections(formatter: Any, sections: dict[str, list[tuple[str, str]]]) 
 
 
 def _help_record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
-    """Return the two columns of a parameter's help, without its variable and without the name of a Python type."""
+    """Return the two columns of a parameter in the help, without its environment variable and its Python type."""
     shown = copy(parameter)
     shown.show_envvar = False
     if parameter.param_type_name == "argument":

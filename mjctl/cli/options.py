@@ -1,7 +1,9 @@
-"""The options and arguments that several commands share. The module of a command defines the options of that command.
+"""The options and arguments that several commands share.
 
-`mjctl.cli.group` derives the environment variable of each option from the option's name. `envvar` is set here only if
-the variable has another name.
+The module of a command defines the options that only this command has.
+
+`mjctl.cli.group` derives the environment variable of each option from the option's name. An option sets `envvar` only
+if its environment variable has another name.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ OutputOption = Annotated[
         rich_help_panel=_REPORTS,
     ),
 ]
-# Every command that asks accepts both `--yes` and `--auto-approve`, so that the hint of a refusal is right for all.
+# Every command that asks for confirmation accepts --yes and --auto-approve, because the error without a terminal
+# recommends --yes for all of these commands.
 YesOption = Annotated[
     bool,
     typer.Option(
@@ -122,7 +125,7 @@ MessageOption = Annotated[
         "--message",
         "-m",
         metavar="TEXT",
-        help="Reason for this run. The history keeps it, and runs that wait for the region show it.",
+        help="Reason for this run. The history keeps the reason, and runs that wait for the locked region show it.",
         rich_help_panel=_RUN,
     ),
 ]
@@ -169,7 +172,7 @@ MaxFailuresOption = Annotated[
         "--max-failures",
         min=0,
         metavar="COUNT",
-        help="Number of failed checks up to which the gate counts a region as healthy.",
+        help="Largest number of failed checks with which the gate still counts a region as healthy.",
         rich_help_panel=GATE,
     ),
 ]
@@ -178,7 +181,7 @@ GateThresholdOption = Annotated[
     typer.Option(
         "--threshold",
         metavar="NAME=VALUE",
-        help="Limit for a check of the gate, such as queue_depth_warn=500. Repeatable.",
+        help="Limit at which a health check of the gate warns or fails, such as queue_depth_warn=500. Repeatable.",
         rich_help_panel=GATE,
     ),
 ]

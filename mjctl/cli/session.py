@@ -67,7 +67,7 @@ class Session:
 
         Args:
             renderable: The text, or None to print no text.
-            regions: The regions' entries in the JSON document. () for a command that has no regions.
+            regions: The regions' entries in the JSON document, or () for a command that has no regions.
             fields: The other fields of the JSON document.
         """
         if self.output is OutputFormat.JSON:
@@ -97,8 +97,8 @@ class Session:
 
         Args:
             question: the change, as a question.
-            yes: the command line has confirmed the change already (--yes).
-            name: the word that the operator must type, the environment's name. By default the word is `yes`.
+            yes: do not ask, because the command line has confirmed the change with --yes.
+            name: the environment's name, if the operator must type it. By default the operator must type `yes`.
 
         Raises:
             RefusedError: the operator typed another word, or `yes` is false and no terminal is connected.
@@ -148,7 +148,7 @@ def open_environment(name: str) -> tuple[Workspace, Environment]:
     """Find the project's folder and read the file of the environment `name`.
 
     Raises:
-        NotFoundError: there is no project here, or it has no such environment.
+        NotFoundError: the current folder is in no project, or the project has no environment with this name.
         ConfigError: the environment's file is invalid. The error names file, line and field.
     """
     from mjctl.models.config_file import load_environment
@@ -169,11 +169,11 @@ def chosen_regions(environment: Environment, region: list[str] | None, all_regio
 
     Raises:
         UsageError: --region and --all-regions were both given.
-        NotFoundError: the environment has no region of a given name.
+        NotFoundError: a name in --region is no region of the environment.
     """
     named = tuple(dict.fromkeys(part.strip() for item in region or () for part in item.split(",") if part.strip()))
     if named and all_regions:
-        raise UsageError("--region and --all-regions exclude each other", hint="leave out one of the two options")
+        raise UsageError("--region and --all-regions exclude each other", hint="leave out --region or --all-regions")
     unknown = [name for name in named if name not in environment.regions]
     if unknown:
         raise NotFoundError(
@@ -187,11 +187,11 @@ def chosen_regions(environment: Environment, region: list[str] | None, all_regio
 
 
 def wanted_regions(environment: Environment, region: list[str] | None, all_regions: bool) -> tuple[str, ...]:
-    """Return the regions that the command line names, for a command that changes them and has no default.
+    """Return the regions that the command line names, for a command that requires --region or --all-regions.
 
     Raises:
         UsageError: neither --region nor --all-regions was given, or both options were.
-        NotFoundError: the environment has no region of a given name.
+        NotFoundError: a name in --region is no region of the environment.
     """
     regions = chosen_regions(environment, region, all_regions)
     if not regions:

@@ -62,7 +62,7 @@ class Target:
             ConfigError: the environment's file is invalid.
             NotFoundError: the environment or a region does not exist, or no region is deployed.
             UsageError: --region and --all-regions were both given, or neither although `must_be_named`.
-            UnreachableError, PermissionDeniedError: the states are remote and cannot be read.
+            UnreachableError, PermissionDeniedError: a Terraform state in the state bucket cannot be read.
         """
         self.session: Session = open_session(output)
         workspace, environment = open_environment(env)
@@ -71,17 +71,17 @@ class Target:
         choose = wanted_regions if must_be_named else chosen_regions
         chosen = choose(environment, region, all_regions)
         self.regions = chosen or tuple(environment.regions)
-        # `--all-regions` means every deployed region: a region that is not deployed cannot be operated.
+        # With --all-regions, a region that is not deployed is left out, because a command cannot operate the region.
         self._asked: Sequence[str] = () if all_regions else chosen
         self.contracts: Mapping[str, Contract] = {}
         self.read_contracts()
 
     def read_contracts(self) -> None:
-        """Read the contracts of the regions again, because a deploy may have changed addresses and ports.
+        """Read the contracts of the regions. A later call reads addresses and ports that a deploy has changed since.
 
         Raises:
-            NotFoundError: a selected region is not deployed, or no region is.
-            UnreachableError, PermissionDeniedError: the states are remote and cannot be read.
+            NotFoundError: a selected region is not deployed, or no region is deployed.
+            UnreachableError, PermissionDeniedError: a Terraform state in the state bucket cannot be read.
         """
         from mjctl.terraform.contracts import deployed_contracts
 
@@ -94,7 +94,7 @@ class Target:
     def in_each_region(self, work: Callable[[Contract], Awaitable[T]]) -> list[RegionOutcome[T]]:
         """Run `work` in every region and return the outcomes in the order of the regions.
 
-        The environment's setting `concurrency` limits how many regions run at the same time.
+        The environment's setting `concurrency` limits in how many regions `work` runs at the same time.
         """
         from mjctl.clients.regions import in_each_region
 
@@ -104,7 +104,7 @@ class Target:
         """Run `work` in every region and drop the outcomes of regions that do not have the requested object.
 
         Returns:
-            The outcomes without those that ended with NotFoundError. All outcomes, if every region ended like that.
+            The outcomes without NotFoundErrors, or all outcomes if every region ended with a NotFoundError.
         """
         outcomes = self.in_each_region(work)
         relevant = [outcome for outcome in outcomes if not isinstance(outcome.error, NotFoundError)]
@@ -163,7 +163,8 @@ def conclude(
         session: The streams of this process.
         outcomes: The result or the error of each region.
         renderable: The results as text for people.
-        fields: Returns the fields of a region's entry in the JSON document. By default a dataclass's own fields.
+        fields: Returns the fields of a region's entry in the JSON document. By default, the entry has the fields of the
+            result's dataclass.
         others: Fields of the JSON document beside the regions.
 
     Raises:

@@ -1,4 +1,4 @@
-"""`mjctl help` and `mjctl version`, for people who do not know the options yet."""
+"""`mjctl help` and `mjctl version`, which print the same text as the options --help and --version."""
 
 from __future__ import annotations
 

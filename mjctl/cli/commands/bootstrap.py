@@ -21,8 +21,8 @@ def bootstrap(
 ) -> None:
     """Create the bucket for Terraform states in an AWS account.
 
-    The bucket is versioned and encrypted, and each state in the bucket has a lock. The command asks before it creates
-    or changes the bucket.
+    The bucket is versioned and encrypted, and each state in the bucket has a lock. The command asks for confirmation
+    before it creates or changes the bucket.
 
     Run the command once for each project and account: all environments of the project share the bucket. If the bucket
     exists, the command corrects wrong settings of the bucket. After an interruption, run the command again to complete

@@ -26,7 +26,8 @@ def validate(
 ) -> None:
     """Check an environment's file. Errors name file, line and field.
 
-    With --all the command checks every file and reports each invalid file. The exit code is 7 if a file is invalid.
+    With --all the command checks every file in configs/ and reports each invalid file. The exit code is 7 if a file is
+    invalid.
 
     Example: mjctl config validate --env local
     """
@@ -98,8 +99,8 @@ def schema() -> None:
     from mjctl.models.environment import Environment
 
     document = Environment.model_json_schema()
-    # The name of an environment is the name of its file. The file itself must not contain a name.
+    # An environment is named by the name of its file, so the schema does not allow a field `name` in the file.
     del document["properties"]["name"]
     document["required"].remove("name")
-    # Editors read the plain schema, so it is printed without the envelope of mjctl's JSON documents.
+    # An editor needs a plain JSON Schema, so the schema is printed without the envelope of mjctl's JSON documents.
     print_json(document, open_session().out.file)

@@ -54,7 +54,9 @@ def plan(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="PATH", help="Save the plans in this folder, from which `deploy --plans` applies them."
+            "--out",
+            metavar="PATH",
+            help="Save the plans in this folder. `mjctl deploy --plans PATH` applies the saved plans.",
         ),
     ] = None,
     allow_changes: Annotated[
@@ -156,7 +158,8 @@ def deploy(
         typer.Option(
             "--rollback-on-failure",
             rich_help_panel=ROLLOUT,
-            help="Return a region to its last good revision if its deploy fails or its gate finds it unhealthy.",
+            help="If the deploy of a region fails, or the gate finds the region unhealthy, return the region to its "
+            "newest earlier revision that no gate has found unhealthy.",
         ),
     ] = False,
     plans: Annotated[
@@ -165,7 +168,7 @@ def deploy(
             "--plans",
             metavar="PATH",
             rich_help_panel=ROLLOUT,
-            help="Apply the plans that `plan --out` saved in this folder, instead of new plans.",
+            help="Apply the plans that `mjctl plan --out PATH` saved in this folder, instead of new plans.",
         ),
     ] = None,
     summary_file: SummaryFileOption = None,
@@ -177,7 +180,8 @@ def deploy(
 ) -> None:
     """Apply the current code and the environment's file to regions.
 
-    The command shows its plan and asks before it applies the plan. On AWS the command also applies foundation and edge.
+    The command shows its plan and asks for confirmation before it applies the plan. On AWS the command also applies the
+    units foundation and edge.
 
     With a health gate, an unhealthy region ends the rollout with exit code 3, and the next regions stay unchanged.
     Without --allow-data-loss, a plan that deletes or replaces a data store or an encryption key is refused with exit
@@ -230,11 +234,12 @@ def destroy(
 ) -> None:
     """Delete regions with all their data.
 
-    The command asks first. If the environment stores players' data, the operator must type the environment's name.
-    Before the question, the command lists the backups that cannot be decrypted without the deleted regions' keys.
+    The command asks for confirmation first. If the environment stores players' data, the operator must type the
+    environment's name. Before the question, the command lists the backups that cannot be decrypted without the deleted
+    regions' keys.
 
     On AWS, the edge stops sending players to a region before the region is deleted. The primary region is deleted after
-    the other regions. With --all-regions, foundation and edge are deleted too.
+    the other regions. With --all-regions, the units foundation and edge are deleted too.
 
     Example: mjctl destroy --all-regions --auto-approve
     """
@@ -253,7 +258,8 @@ def rollback(
         typer.Option(
             "--to",
             metavar="REVISION",
-            help="Revision to return to, or its first characters. Default: the last good revision of each region.",
+            help="Revision to return to, or its first characters. Default: the newest earlier revision of each region "
+            "that no gate has found unhealthy.",
         ),
     ] = None,
     auto_approve: YesOption = False,
@@ -261,7 +267,7 @@ def rollback(
     gate: Annotated[
         bool,
         typer.Option(
-            "--gate/--no-gate", rich_help_panel=GATE, help="Check the health of each region after its change."
+            "--gate/--no-gate", rich_help_panel=GATE, help="Check the health of each region after its rollback."
         ),
     ] = True,
     soak: SoakOption = 0,
@@ -274,10 +280,10 @@ def rollback(
 ) -> None:
     """Return regions to an earlier revision.
 
-    The command restores the game code, the Terraform code and the variables of that revision. The command asks before
-    it changes a region.
+    The command restores the game code, the Terraform code and the Terraform variables of the earlier revision. The
+    command asks for confirmation before it changes a region.
 
-    The database keeps its schema: a revision must be able to run with a newer schema.
+    The database keeps its present schema, so the code of the earlier revision must work with a newer schema.
 
     Example: mjctl rollback --region us-east-1
     """

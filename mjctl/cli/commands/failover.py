@@ -39,7 +39,8 @@ def failover(
         bool,
         typer.Option(
             "--allow-data-loss",
-            help="Replace the writer of a region that no longer answers. Rows that were not copied yet are lost.",
+            help="Make another region the database's writer, even if the region of the present writer no longer "
+            "answers. Rows that are not yet copied to the other region are lost.",
         ),
     ] = False,
     with_writer: Annotated[
@@ -63,15 +64,15 @@ def failover(
 ) -> None:
     """Send players out of a region; --restore brings them back.
 
-    First the command probes the other regions: in each of them, a log-in and a match must succeed. Then the command
-    asks.
+    First the command probes the other regions. On the target `local`, a log-in and a match must succeed in each other
+    region. On AWS, the probe runs checks of `mjctl health` that need no log-in. Then the command asks for confirmation.
 
-    The API of the region that players leave refuses new matches and names the other regions. Running matches are played
-    to their end. On the target `local`, accounts and results stay in their region.
+    On the target `local`, the API of the region that players leave refuses new matches and names the other regions.
+    Accounts and results stay in their region. Running matches are played to their end on every target.
 
-    On AWS, the probe also runs the checks of `mjctl health`. If the region writes to the global database, the writer
-    moves to another region first, without loss of data unless --allow-data-loss is given. Then DNS excludes the region,
-    which takes effect within minutes. If the writer cannot move, players stay in the region.
+    On AWS, if the region has the writer of the global database, the writer first moves to another region. The writer
+    moves without loss of data unless --allow-data-loss is given. After that, DNS excludes the region, which takes
+    effect within minutes. If the writer cannot move, DNS does not exclude the region.
 
     Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of the step's error.
 
@@ -111,16 +112,17 @@ def failover(
 
 def _check_options(*, restore: bool, dry_run: bool, with_writer: bool, moves: bool) -> None:
     if restore and dry_run:
-        raise UsageError("--restore and --dry-run exclude each other", hint="leave out one of the two options")
+        raise UsageError("--restore and --dry-run exclude each other", hint="leave out --restore or --dry-run")
     if restore and moves:
         raise UsageError(
             "--restore cannot be combined with --to-region or --allow-data-loss",
-            hint="--restore --with-writer moves the writer back to the region, without loss of data",
+            hint="--restore --with-writer moves the database's writer back to the region, without loss of data",
         )
     if with_writer and not restore:
         raise UsageError(
             "--with-writer needs --restore",
-            hint="leave out --with-writer: a failover always moves the writer out of the region",
+            hint="leave out --with-writer: without --restore, the command always moves the database's writer out of "
+            "the region",
         )
 
 

@@ -47,7 +47,8 @@ def health(
         typer.Option(
             "--only",
             metavar="GLOB",
-            help="Run only the checks whose name or kind matches this glob, such as 'table/*'. Repeatable.",
+            help="Run only the checks whose name, such as table/matches, or whose kind, such as table, matches this "
+            "glob. Repeatable.",
         ),
     ] = None,
     fail_on: Annotated[
@@ -69,11 +70,16 @@ def health(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Repeat the checks until Ctrl-C.")] = False,
     interval: Annotated[
         float,
-        typer.Option("--interval", metavar="SECONDS", min=0.5, help="Seconds between two rounds of checks of --watch."),
+        typer.Option(
+            "--interval", metavar="SECONDS", min=0.5, help="Seconds of pause between two rounds of checks with --watch."
+        ),
     ] = 5.0,
     problems: Annotated[
         bool,
-        typer.Option("--problems", help="Hide the checks that passed. Verdict and exit code still count these checks."),
+        typer.Option(
+            "--problems",
+            help="Hide the checks that passed. The verdict and the exit code still count the hidden checks.",
+        ),
     ] = False,
     junit: JUnitOption = None,
     output: Annotated[
@@ -90,8 +96,8 @@ def health(
     The command changes nothing. The match is played by internal accounts, which count in no statistics. Exit code 3 if
     a check failed; see --fail-on.
 
-    A failure is critical if players cannot log in or play. A failure is major if a reserve or a safeguard is missing,
-    and minor if operators see less.
+    A failed check is critical if players cannot log in or play. A failed check is major if a reserve or a safeguard is
+    missing, and minor if only information for operators is missing.
 
     On AWS, checks also cover tasks in each zone, load balancer targets, ElastiCache, Aurora, tables and replicas,
     queues, functions, alarms and gateway. Other checks on AWS cover certificate, keys, firewall, CDN and the age of
@@ -100,7 +106,8 @@ def health(
     A check that cannot observe its part is skipped and does not count as passed. A region is unhealthy if all its
     checks were skipped, or if its last deploy was interrupted (check `deployment`).
 
-    The report lists problems first. With --watch, a screen that is too short shows only the problems.
+    The report lists failed checks and warnings first. If the report of --watch is longer than the screen, --watch hides
+    the checks that passed.
 
     Example: mjctl health --region us-east-1 --only 'server/*' --only match
     """
@@ -115,10 +122,10 @@ def health(
         )
     if watch and (junit is not None or fail_on is not FailOn.FAIL):
         raise UsageError(
-            "--watch cannot be combined with --junit or --fail-on, because it has no final result",
+            "--watch cannot be combined with --junit or --fail-on, because --watch has no final result",
             hint="leave out --watch to write a JUnit report or to get an exit code",
         )
-    # An invalid threshold is refused here, before the states are read.
+    # This call only refuses an invalid --threshold, before mjctl reads Terraform states.
     Thresholds().with_overrides(threshold or ())
     target = Target(
         env, region, OutputFormat.JSON if output is HealthOutput.JSON else OutputFormat.TEXT, all_regions=all_regions
@@ -149,7 +156,7 @@ def health(
 
 def _counts_as_failing(report: HealthReport, fail_on: FailOn) -> bool:
     if report.unobserved or not report.results:
-        # No check failed, but only because no check observed the region.
+        # A region that no check observed is not healthy, although no check failed.
         return True
     if fail_on is FailOn.CRITICAL:
         return any(item.status == "fail" and item.severity == "critical" for item in report.results)
@@ -190,7 +197,7 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
     """Repeat the checks until Ctrl-C. A terminal shows the newest report in place, a pipe gets each report.
 
     Raises:
-        Exit: INTERRUPTED. Ctrl-C is the normal end of the command, so no error is reported.
+        Exit: INTERRUPTED. Ctrl-C is the normal end of --watch, so no error message is printed.
     """
     from contextlib import nullcontext
 
@@ -212,7 +219,8 @@ def _watch(target: Target, only: list[str], bounds: Thresholds, interval: float,
                     report = _check(target, only, bounds, quiet=True)
                     view = render(report, problems=problems) if live is None else screen(report, out, problems=problems)
                 except MjctlError as error:
-                    # A deploy may be replacing the region at this moment, so the next round may succeed.
+                    # The error may be temporary, for example while a deploy replaces the region, so the next round
+                    # tries again.
                     view = styled(("cannot run the checks", "red bold"), f": {error}")
                 if live is not None:
                     live.update(view, refresh=True)

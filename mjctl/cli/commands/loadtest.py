@@ -33,7 +33,10 @@ def loadtest(
     matches_of: Annotated[
         int | None,
         typer.Option(
-            "--matches-of", metavar="COUNT", min=1, help="Number of bots in a match. Default: the seats of the mode."
+            "--matches-of",
+            metavar="COUNT",
+            min=1,
+            help="Number of bots in a match. Default: the number of seats of the mode, but at most --players.",
         ),
     ] = None,
     settle: Annotated[
@@ -42,7 +45,8 @@ def loadtest(
             "--settle",
             metavar="SECONDS",
             min=0,
-            help="Seconds to wait after play until every result is stored. After that, a result counts as missing.",
+            help="Largest number of seconds to wait after the play until every result is stored. A result that is "
+            "stored later counts as missing.",
         ),
     ] = 30.0,
     env: EnvOption = "local",
@@ -54,9 +58,9 @@ def loadtest(
 
     The bots have internal accounts, which count in no statistics. A match starts only if it can end within --duration.
 
-    Afterwards the command checks the stored results. PostgreSQL and DynamoDB must have every match as ended, with every
-    player. The standing of each player must be the sum of the player's matches. Exit code 14 if a result is missing or
-    wrong.
+    Afterwards the command checks the stored results. PostgreSQL and DynamoDB must contain every match as ended, and
+    PostgreSQL also every player of the match. The standing of each player must be the sum of the player's matches. Exit
+    code 14 if a result is missing or wrong.
 
     Ctrl-C ends the play, and the command reports the results so far.
 
@@ -112,7 +116,10 @@ def _plan(
 
 
 def _with_quick_loop(work: Any) -> list[RegionOutcome[LoadReport]]:
-    """Run the bots with uvloop. All bots share one core, and uvloop takes less of it than asyncio's own loop."""
+    """Run the bots with uvloop.
+
+    All bots share one CPU core, and uvloop uses less CPU time than asyncio's own event loop.
+    """
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -74,8 +74,8 @@ def peek(
 
     The messages stay in the dead-letter queue, but each peek counts as a delivery.
 
-    The worker keeps its last error for each message in the region's cache. If only the ops function can reach the
-    cache, this command cannot show the error; the worker's log contains it.
+    The worker keeps its last error for each message in the region's cache. On AWS this command cannot read the cache,
+    so the errors are only in the worker's log.
 
     Example: mjctl queue peek persistence --limit 5
     """
@@ -124,8 +124,8 @@ def redrive(
 ) -> None:
     """Send dead-letter messages to their queue again.
 
-    The command asks first. A dead-letter message is deleted only after the queue has accepted it. Exit code 14 if the
-    queue refused a message, or if an accepted message could not be deleted.
+    The command asks for confirmation first. A dead-letter message is deleted only after the queue has accepted it. Exit
+    code 14 if the queue refused a message, or if an accepted message could not be deleted from the dead-letter queue.
 
     Example: mjctl queue redrive persistence --region us-east-1 --per-second 20
     """
@@ -180,7 +180,7 @@ def purge(
 ) -> None:
     """Delete every dead-letter message of a queue, permanently.
 
-    The command asks first. Messages in the queue itself stay.
+    The command asks for confirmation first. Messages that wait in the queue itself are not deleted.
 
     Example: mjctl queue purge persistence --region us-east-1 --dry-run
     """

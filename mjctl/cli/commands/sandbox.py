@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 EmulatorArgument = Annotated[
     str | None,
-    typer.Argument(metavar="EMULATOR", help="ministack or moto. Without this argument: the logs of both emulators."),
+    typer.Argument(
+        metavar="EMULATOR", help="ministack or moto. Without EMULATOR, the command shows the logs of both emulators."
+    ),
 ]
 
 _FOLLOW_SECONDS = 0.3
@@ -36,7 +38,7 @@ app = CommandGroup(no_args_is_help=True, help="Run an emulated AWS, in which you
 
 @app.command()
 def up(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT) -> None:
-    """Start the emulated AWS and print the variables for its clients.
+    """Start the emulated AWS and print environment variables for it.
 
     The emulated AWS starts with everything that was deployed to it before. An emulated AWS that runs already is left
     unchanged.
@@ -81,7 +83,7 @@ def down(
     """Stop the emulated AWS; --forget also deletes its contents.
 
     Without --forget, the next `mjctl sandbox up` starts with everything that is deployed now. With --forget, the
-    command asks first if anything is deployed.
+    command asks for confirmation if anything is deployed.
 
     Example: mjctl sandbox down --env sandbox
     """
@@ -96,7 +98,9 @@ def down(
     session.say(f"Stopped {' and '.join(stopped)}." if stopped else "The sandbox was not running.")
     if forget:
         bookkeeping.forget(folder)
-        session.say("The sandbox's contents and states are deleted. Run `mjctl bootstrap` before the next deploy.")
+        session.say(
+            "The sandbox's resources and Terraform states are deleted. Run `mjctl bootstrap` before the next deploy."
+        )
     elif units:
         session.say("All deployed resources are saved. `mjctl sandbox up` starts with the saved resources.")
     session.emit(None, stopped=stopped, forgotten=units if forget else ())
@@ -140,7 +144,9 @@ def status(env: EnvOption = "sandbox", output: OutputOption = OutputFormat.TEXT)
     state = {0: "down", len(NAMES): "up"}.get(len(alive), "partly up")
     session.emit(table, state=state, emulators=rows)
     if state == "partly up":
-        session.say("`mjctl sandbox up` starts the emulator that is down, with the state that it has saved.")
+        session.say(
+            "`mjctl sandbox up` starts the emulator that is down, with the resources that the emulator has saved."
+        )
 
 
 @app.command()
@@ -151,7 +157,8 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Keep printing new lines as they are logged, until Ctrl-C.")
     ] = False,
     lines: Annotated[
-        int, typer.Option("--lines", "-n", metavar="COUNT", min=0, help="Number of lines to show from each log's end.")
+        int,
+        typer.Option("--lines", "-n", metavar="COUNT", min=0, help="Number of lines to show from the end of each log."),
     ] = 50,
 ) -> None:
     """Show the last lines of the emulators' logs.
@@ -179,13 +186,13 @@ def logs(
 
 
 def _print_lines(session: Session, name: str, file: Path, begin: int, last: int | None, emulator: str | None) -> int:
-    """Print the complete lines of a log from byte `begin` on, or only the last lines of that part.
+    """Print the complete lines of a log from byte `begin` on, or only the `last` lines of the log.
 
     Args:
-        last: number of lines to print, counted from the end. None prints all.
+        last: number of lines to print from the end of the log. None prints all lines.
 
     Returns:
-        The position, in bytes, from which to read the next lines.
+        The byte of the log from which the next call must read.
     """
     with file.open("rb") as stream:
         stream.seek(begin)
@@ -194,7 +201,8 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
     text = whole.decode(errors="replace").splitlines()
     prefix = "" if emulator else f"{name} | "
     for line in text if last is None else text[len(text) - min(last, len(text)) :]:
-        # Logs contain text from clients. The text is escaped, so that it cannot control the terminal.
+        # An emulator's log contains text that clients sent. Unsafe characters are escaped, so that a log cannot control
+        # the terminal.
         session.out.file.write(f"{printable(prefix + line, keep=_TAB)}\n")
     session.out.file.flush()
     return begin + len(whole)
@@ -220,7 +228,7 @@ def _report_start(session: Session, started: Started) -> None:
     if not started.began:
         session.say("The sandbox is running already.")
     elif len(started.began) < len(started.sandbox.emulators):
-        session.say(f"{started.began[0]} was not running, and has started with the state that it had saved.")
+        session.say(f"{started.began[0]} was not running, and has started with the resources that it had saved.")
     else:
         session.say(f"The sandbox is running{', with everything that was deployed before' if started.kept else ''}.")
     if started.unread:
@@ -235,7 +243,7 @@ def _variables(environment: Environment, sandbox: RunningSandbox) -> dict[str, s
 
     account = account_at(environment, sandbox.endpoints)
     region = environment.primary_region
-    # Terraform's provider reads AWS_REGION, and boto3 reads AWS_DEFAULT_REGION.
+    # Terraform's AWS provider reads AWS_REGION, and boto3 reads AWS_DEFAULT_REGION.
     return {**dict(account.variables), "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
 

@@ -84,11 +84,12 @@ def drain(
 ) -> None:
     """Take servers out of service after their matches have moved.
 
-    The command asks first. The matches continue on other servers of the region.
+    The command asks for confirmation first. The matches continue on other servers of the region.
 
     `servers list` and `health` show who drained a server, when and why. `mjctl servers restart SERVER` returns the
-    server to service. A deploy leaves a drained server as it is, unless the deploy replaces the server and reports
-    that. On AWS, a drained server becomes unhealthy for the load balancer, and ECS starts another task in its place.
+    server to service. A deploy leaves a drained server out of service, unless the deploy replaces the server. The
+    deploy reports a replaced server. On AWS, a drained server becomes unhealthy for the load balancer, and ECS starts
+    another task in its place.
 
     Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --message "new kernel" --yes
     """
@@ -108,7 +109,7 @@ def restart(
 ) -> None:
     """Restart servers one at a time, after their matches have moved.
 
-    The command asks first. The matches continue on other servers of the region.
+    The command asks for confirmation first. The matches continue on other servers of the region.
 
     On AWS, the command stops the task of a server and waits until ECS has started its replacement.
 
@@ -126,7 +127,10 @@ def scale(
         typer.Argument(metavar="SERVERS_PER_ZONE", min=1, max=50, help="New number of game servers in each zone."),
     ] = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Return to the number in the environment's file (game.servers_per_zone).")
+        bool,
+        typer.Option(
+            "--reset", help="Return to the number of game servers in the environment's file (game.servers_per_zone)."
+        ),
     ] = False,
     env: EnvOption = "local",
     region: RegionOption = None,
@@ -138,11 +142,13 @@ def scale(
 ) -> None:
     """Change the number of game servers in each zone.
 
-    The command shows its plan and asks first. Terraform makes the change, with the code that runs already.
+    The command shows its plan and asks for confirmation first. Terraform makes the change, with the code of the
+    deployed revision.
 
-    Later deploys keep the number until --reset. To change the number permanently, edit the environment's file instead.
+    Later deploys keep the new number until `mjctl servers scale --reset`. To change the number permanently, edit the
+    environment's file instead.
 
-    On AWS the number is the minimum of the tasks: autoscaling can start more.
+    On AWS the number is a minimum, because autoscaling can start more ECS tasks.
 
     Example: mjctl servers scale 2 --region us-east-1 --auto-approve
     """
@@ -173,10 +179,12 @@ def _exchange(
     yes: bool,
     output: OutputFormat,
 ) -> None:
-    """Ask, then change one region after another, so that a change that fails has not begun in the next region.
+    """Ask for confirmation, then drain or restart servers in one region after another.
+
+    After a failure, the servers of the next regions are not changed.
 
     Args:
-        verb: the change in words, which begin the question.
+        verb: the first words of the question, such as `Restart`.
     """
     from mjctl.cli.output.tables import Column, DataTable
     from mjctl.cli.target import Target

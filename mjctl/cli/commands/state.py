@@ -44,7 +44,7 @@ def outputs(
 
     run = open_run("outputs", env, output)
     regions = chosen_regions(run.environment, region, all_regions)
-    # `--all-regions` means every deployed region: a region that is not deployed publishes nothing.
+    # With --all-regions, a region that is not deployed is left out, because it publishes no outputs.
     contracts = deployed_contracts(run.workspace, run.environment, () if all_regions else regions)
     published = {name: contract.model_dump(mode="json") for name, contract in contracts.items()}
     if not regions or all_regions:
@@ -91,11 +91,11 @@ def status(
 
 
 def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutcome[tuple[str, ...] | None]]:
-    """Read which regions are failed over.
+    """Read which regions send their players to other regions after `mjctl failover`.
 
     Returns:
-        unit -> the regions that its players are sent to. None if the region takes its players itself, is not deployed,
-        or if the unit is not a region.
+        unit -> the regions to which the unit's players are sent, or () on AWS, where DNS chooses the regions. None for
+        a region that takes players or is not deployed, and for foundation and edge.
     """
     import asyncio
 
@@ -170,7 +170,7 @@ def unlock(
             "--id",
             metavar="LOCK_ID",
             envvar="MJCTL_LOCK_ID",
-            help="Id of the lock, from the error message. Needed for a lock that another machine holds.",
+            help="Id of the lock, as the error about the lock shows it. Needed for a lock that another machine holds.",
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
@@ -179,7 +179,7 @@ def unlock(
 
     If the process still runs, the command names the process and keeps the lock. The command does not ask.
 
-    Give exactly one --region. In an environment on AWS, `foundation` and `edge` are valid names too.
+    Give exactly one --region. In an environment on AWS, `--region foundation` and `--region edge` are valid too.
 
     Example: mjctl unlock --region us-east-1
     """
@@ -188,7 +188,7 @@ def unlock(
     from mjctl.deploy.unlock import unlock_region
 
     run = open_run("unlock", env, output)
-    # Foundation and edge have locked states like a region, so --region accepts their names here.
+    # The states of the units foundation and edge can be locked too, so --region accepts the names of these units here.
     units = tuple(dict.fromkeys(region or ()))
     if not set(units) <= set(run.environment.units):
         units = chosen_regions(run.environment, region)
@@ -203,7 +203,7 @@ def unlock(
 
 
 def _plain(value: object) -> str:
-    """Return a published value as text in the notation of YAML, not of Python: `true`, `-` for null, `a, b`."""
+    """Return the value of an output as text for people: `true`, `-` for null, and `a, b` for a list."""
     if value is None:
         return "-"
     if isinstance(value, bool):

@@ -22,7 +22,7 @@ def region_lines(outcomes: Outcomes, text: Callable[[Any], str]) -> str:
     """Return a line `<region>: <text>` for each region without an error.
 
     Args:
-        text: describes a region's result in one line.
+        text: returns the line for the result of a region.
     """
     return "\n".join(
         printable(f"{outcome.region}: {text(outcome.value)}") for outcome in outcomes if outcome.error is None
@@ -280,7 +280,7 @@ def lost_backup_lines(lost: Mapping[str, Sequence[BackupEntry]]) -> list[str]:
         lost: region -> backups that only the key of this region can open.
 
     Returns:
-        One line for each message; no line if no backup is lost.
+        A heading for each region, a line for each backup and one line of advice. An empty list if no backup is lost.
     """
     lines: list[str] = []
     for region, entries in lost.items():

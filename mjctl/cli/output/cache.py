@@ -1,4 +1,4 @@
-"""Output of the commands of `mjctl cache`: text, and the JSON fields that the services' own types lack."""
+"""Text output of the commands of `mjctl cache`, and their JSON fields that are no fields of a dataclass."""
 
 from __future__ import annotations
 
@@ -103,7 +103,8 @@ def _largest(outcomes: list[RegionOutcome[CacheStats]]) -> DataTable:
     for outcome in outcomes:
         if (stats := outcome.value) is None:
             continue
-        # A sample may miss larger keys. `larger_share` bounds how many keys are larger than the first of `largest`.
+        # The sample may not contain the largest keys. `larger_share` is the largest share of all keys that may be
+        # larger than the first key of `largest`.
         larger = f"at most {math.ceil(stats.larger_share * stats.total_keys)} keys are larger"
         for number, key in enumerate(stats.largest):
             figures = "exact" if not stats.estimated else larger if number == 0 else ""
@@ -148,7 +149,7 @@ def value_fields(cached: CachedValue) -> dict[str, object]:
 
 
 def pattern_lines(outcomes: list[RegionOutcome[PatternResult]]) -> Text:
-    """Return a line for each region: how many keys were invalidated, and the latency that a client saw meanwhile."""
+    """Return a line for each region: how many keys were invalidated, and the latency of another Redis client."""
 
     def describe(result: PatternResult) -> str:
         if result.dry_run:
@@ -165,7 +166,7 @@ def lines(outcomes: list[RegionOutcome[Any]], describe: Callable[[Any], str]) ->
     """Return a line `<region>: <description>` for each region without an error.
 
     Args:
-        describe: describes a region's result in one line.
+        describe: returns the description of a region's result.
     """
     shown = (printable(f"{item.region}: {describe(item.value)}") for item in outcomes if item.error is None)
     return Text("\n".join(shown))

@@ -21,7 +21,7 @@ SIGN = {
     "move": ">",
     "import": "&",
 }
-# The order in which changes are shown: changes that end a resource come first.
+# The order in which changes are shown: replaced, deleted and forgotten resources come first.
 _ORDER = ("replace", "delete", "forget", "update", "move", "import", "create", "read")
 LOSSES = frozenset({"replace", "delete", "forget"})
 _WHY = {
@@ -45,7 +45,8 @@ _INCARNATION_WORDS = {
     "certificates": "its certificate is renewed",
     "epoch": "missing or damaged on this machine",
 }
-# Path at which Terraform keeps the definition of a local process. Attributes are shown without the path, as `port`.
+# Path of the attributes that define a local process. The output leaves out the path, so that the attribute
+# `triggers_replace.definition.port` is shown as `port`.
 _DEFINITION = "triggers_replace.definition."
 _SHORT_DIGEST = 7
 
@@ -86,7 +87,7 @@ def why(change: Change) -> str:
 
 
 def new_code(change: Change) -> tuple[str, str] | None:
-    """Return the old and the new digest of the game's code. None if the resource changes for another reason."""
+    """Return the old and the new digest of the game's code. None if no code changes."""
     for attribute in change.attributes:
         before, after = attribute.before, attribute.after
         if _REVISION.search(attribute.path) and isinstance(before, str) and isinstance(after, str):
@@ -95,10 +96,10 @@ def new_code(change: Change) -> tuple[str, str] | None:
 
 
 def shown_attributes(change: Change) -> list[tuple[str, AttributeChange]]:
-    """Return the attributes that help an operator, each with the name to show.
+    """Return the changed attributes that are shown to an operator, each with its shown name.
 
-    The list leaves out values that every new resource gets, such as its id. The list also leaves out values that follow
-    from the reason that `why` returns, such as the folder of the new code.
+    The list leaves out values of a new resource that are known only after the apply, such as its id. The list also
+    leaves out values that follow from the reason that `why` returns, such as the folder of the new code.
     """
     code = new_code(change)
     return [
@@ -129,7 +130,7 @@ def values(attribute: AttributeChange, room: int) -> str:
 
 
 def _text(value: Any) -> str:
-    """Return a value as JSON. Strings have quotes, so that a string differs from the mask of a hidden value."""
+    """Return a value as JSON. Strings have quotes, so that the string "(sensitive)" differs from a hidden value."""
     return str(value) if isinstance(value, Hidden) else printable(json.dumps(value, ensure_ascii=False))
 
 

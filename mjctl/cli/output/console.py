@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mjctl.cli.output.printable import printable
 
-# A log or a pipe has no width. Folded lines in a log would break grep and copying.
+# The width of the output to a log or a pipe, so that no line is folded: a folded line would break grep and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
 # The smallest width for which tables are laid out. A narrower terminal wraps the lines.
@@ -23,7 +23,8 @@ _DEFAULT_SIZE = (80, 24)
 class SafeConsole(Console):
     """Prints strings literally, and never writes a control character that comes from data.
 
-    The console does not wrap long lines. The terminal wraps long lines, so that a command is copied in one piece.
+    The console does not insert line breaks into long lines. The terminal wraps a long line, so that an operator can
+    copy a long command in one piece.
     """
 
     def __init__(self, file: TextIO, *, no_color: bool = False, quiet: bool = False) -> None:
@@ -74,7 +75,7 @@ class SafeConsole(Console):
             size = os.get_terminal_size(self.file.fileno())
         except (OSError, ValueError):
             return _DEFAULT_SIZE
-        # A pseudo-terminal without a size reports 0 columns and 0 lines.
+        # A pseudo-terminal without a size reports 0 columns and 0 lines, so the default size replaces 0.
         return size.columns or _DEFAULT_SIZE[0], size.lines or _DEFAULT_SIZE[1]
 
 
@@ -82,7 +83,7 @@ def _guarded(renderable: RenderableType) -> RenderableType:
     if isinstance(renderable, str):
         return printable(renderable, keep="\n")
     if isinstance(renderable, Text) and (safe := printable(renderable.plain, keep="\n")) != renderable.plain:
-        # The styled spans are dropped, because their positions refer to the text before it was escaped.
+        # The styles of single words are dropped, because their positions refer to the text before it was escaped.
         return Text(
             safe, renderable.style, justify=renderable.justify, overflow=renderable.overflow, no_wrap=renderable.no_wrap
         )
@@ -92,16 +93,16 @@ def _guarded(renderable: RenderableType) -> RenderableType:
 def _environment() -> Mapping[str, str]:
     """Return the environment variables that Rich may read.
 
-    COLUMNS and LINES are left out, because Rich fails on some values and accepts 0. `SafeConsole.size` reads COLUMNS
-    and LINES instead.
+    COLUMNS and LINES are left out, because Rich fails on values that are no numbers, and accepts 0. `SafeConsole.size`
+    reads COLUMNS and LINES instead.
     """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    # Without TERM it is unknown whether the terminal understands escape sequences.
+    # Without TERM, expect a terminal that understands no escape sequences.
     return kept if kept.get("TERM") else {**kept, "TERM": "dumb"}
 
 
 def _positive(value: str | None) -> int:
-    """Return the number in a variable, or 0 if the text is not a positive number."""
+    """Return the number in `value`, or 0 if `value` is not a positive whole number."""
     try:
         return max(0, int(value or 0))
     except ValueError:

@@ -21,9 +21,10 @@ _WORDS = {
 
 
 def shown(report: FailoverReport) -> tuple[Text, dict[str, object]]:
-    """Return a report as text and as an entry of the JSON document.
+    """Return the report of a failover as text, and as an entry of the JSON document.
 
-    Text and entry have the outcome, every step, the matches in the region, and whether DNS names each region.
+    The text and the entry contain the outcome, every step, the matches in the region, and whether DNS names each
+    region.
     """
     from rich.text import Text
 
@@ -82,7 +83,7 @@ def _writer_data(writer: WriterMove) -> dict[str, object]:
 
 
 def _afterwards(writer: WriterMove) -> str:
-    """Return the advice for the time after a move of the writer.
+    """Return advice for an operator after a move of the database's writer.
 
     The functions of a region reach the database at the address that the last deploy gave them, so a move of the writer
     needs another deploy.

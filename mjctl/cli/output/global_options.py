@@ -21,7 +21,7 @@ LOG_FILE = "--log-file"
 
 @dataclass(frozen=True)
 class GlobalOptions:
-    """Holds the options of this run that every command accepts.
+    """Holds the values of the options that every command accepts.
 
     Attributes:
         no_color: Print without colours.
@@ -56,19 +56,19 @@ _CHOSEN: ContextVar[GlobalOptions] = ContextVar("mjctl_global_options")
 
 
 def chosen() -> GlobalOptions:
-    """Return the options of this run, or the defaults before the command line was parsed."""
+    """Return the values of the options that every command accepts. Before the parsing, return the defaults."""
     return _CHOSEN.get(GlobalOptions())
 
 
 def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, log_file: Path | None = None) -> None:
-    """Set the options of this run.
+    """Set the values of the options that every command accepts.
 
     Raises:
-        UsageError: --quiet and --verbose together.
+        UsageError: --quiet and --verbose were both given.
         PermissionDeniedError: the log file cannot be written.
     """
     if quiet and verbose:
-        raise UsageError("--quiet and --verbose exclude each other", hint="leave out one of the two options")
+        raise UsageError("--quiet and --verbose exclude each other", hint="leave out --quiet or --verbose")
     try:
         options = GlobalOptions(no_color, quiet, verbose, append_private(log_file) if log_file else None)
         options.write(f"mjctl {' '.join(sys.argv[1:])}")
@@ -82,9 +82,9 @@ def choose(no_color: bool = False, quiet: bool = False, verbose: bool = False, l
 
 
 def conclude(code: int) -> None:
-    """Write the exit code to the log file, close the file and forget the options of this run.
+    """Write the exit code to the log file, close the file, and set the options back to their defaults.
 
-    The options are forgotten because a test runs several command lines in one process.
+    The defaults are needed because a test runs several command lines in one process.
     """
     options = chosen()
     options.note(f"exit code {int(code)}")

@@ -82,7 +82,7 @@ def _verdict(report: HealthReport) -> Sentence:
 
 
 def _clock(moment: str) -> str:
-    """Return the time of day, in UTC, of a moment in ISO 8601. The JSON document has the date too."""
+    """Return the time of day in UTC of `moment`, which is in ISO 8601. Only the JSON document has the date."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%H:%M:%S}Z"
 
 
@@ -101,7 +101,7 @@ def _advice(report: HealthReport) -> list[Text]:
 
 
 def _gravity(item: CheckResult) -> int:
-    """Return the rank of a result; a lower rank is worse.
+    """Return the rank of a check's result. The worst result has rank 0.
 
     Failures come first, by severity, then warnings, then skipped checks, then checks that passed.
     """

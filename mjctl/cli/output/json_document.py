@@ -1,7 +1,7 @@
 """The JSON document of a command. A run prints exactly one document.
 
 The document is ASCII, so that every encoding can represent it and no control character reaches a terminal. A program
-that parses the document gets the original text. Values that JSON lacks are written like this:
+that parses the document gets the original text. Values that JSON cannot represent are written as follows:
 
 - NaN and infinities: the strings `NaN`, `Infinity` and `-Infinity`, as in the JSON form of protocol buffers
 - bytes: `{"base64": "..."}`
@@ -42,7 +42,7 @@ def print_json(data: object, stream: IO[str]) -> None:
 
 
 def json_is_printed() -> bool:
-    """Return whether this run has printed its document. A later error must not print a second document."""
+    """Return whether this run has printed its JSON document. A later error must not print a second document."""
     return _WRITTEN.get()
 
 
@@ -62,7 +62,7 @@ def json_for_people(data: object, encoding: str) -> str:
     """Return the JSON of `data` for a terminal: unsafe characters are escapes, and all other characters stay.
 
     Args:
-        encoding: Encoding of the stream. For an encoding that lacks characters, the result is ASCII.
+        encoding: Encoding of the stream. If the encoding is not a UTF encoding, the result is ASCII.
     """
     if not encoding.lower().startswith("utf"):
         return json_text(data)
@@ -75,7 +75,7 @@ def json_for_people(data: object, encoding: str) -> str:
 def deep_values() -> Iterator[None]:
     """Raise Python's recursion limit while a cached value is converted.
 
-    MessagePack allows 511 levels of nesting, and each level needs several calls.
+    A cached value in MessagePack can have 511 levels of nesting, and each level needs several calls of functions.
     """
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _CALLS))
@@ -99,7 +99,7 @@ def json_ready(value: Any) -> Any:
         if isinstance(value, types):
             return convert(value)
     if getattr(type(value), "is_document", False):
-        # `model_dump` is not used for models, because it refuses values that are nested as deeply as a cached value.
+        # pydantic's `model_dump` is not used here, because it refuses the deep nesting that a cached value can have.
         fields = type(value).model_fields.items()
         return {field.alias or name: json_ready(getattr(value, name)) for name, field in fields}
     if hasattr(value, "model_dump"):
@@ -121,7 +121,7 @@ def _set(value: Set[Any]) -> list[Any]:
 
 def _map(value: Mapping[Any, Any]) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    # Strings come first, so that a key that is valid in JSON keeps its name.
+    # Name the keys that are strings first, so that a string never gets the name of its type as a suffix.
     for key in sorted(value, key=lambda key: not isinstance(key, str)):
         name = _key(key)
         while name in names:

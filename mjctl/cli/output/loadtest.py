@@ -1,4 +1,4 @@
-"""Text output of `mjctl loadtest`: a line of progress while it runs, and a report at its end."""
+"""Text output of `mjctl loadtest`: a line of progress while the bots play, and a report at the end."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class PlayProgress:
             self._status.stop()
 
     def update(self, tallies: Mapping[str, LoadTally]) -> None:
-        """Show the sums of the regions' counts.
+        """Show how many bots, matches and errors all regions have together.
 
         Args:
-            tallies: region -> its counts until now.
+            tallies: region -> the counts of the region until now.
         """
         signed_up = sum(len(tally.signed_up) for tally in tallies.values())
         started = sum(len(tally.started) for tally in tallies.values())
@@ -110,7 +110,7 @@ def _latencies(tally: LoadTally) -> RenderableType:
 
 
 def _verdict(report: LoadReport) -> Text:
-    """Return the result of the search for the matches in PostgreSQL and DynamoDB, with the ids of wrong matches."""
+    """Return as text whether the matches are stored correctly, with the ids of wrong matches and players."""
     verification = report.verification
     if verification is None and report.tally.interrupted:
         return Text("no match had ended, so no stored result was checked", style="yellow")

@@ -14,12 +14,12 @@ from mjctl.models.exit_codes import ExitCode
 if TYPE_CHECKING:
     from mjctl.models.release import Release
 
-# GitHub refuses a comment of 65,536 characters and more.
+# GitHub refuses a comment of more than 65,536 characters.
 MAX_CHARACTERS = 65_000
 _LONGEST_VALUES = 200
 _LONGEST_ERROR = 4_000
 _LONGEST_CELL = 300
-# Errors may take a quarter of the summary's length. The changes have the rest.
+# The errors may take a quarter of the length that remains below the table of regions. The changes may take the rest.
 _ERRORS_PART = 4
 # Characters reserved for the frame of a region: title, fence and the line that counts the omitted changes.
 _FRAME = 400
@@ -33,8 +33,8 @@ def summary(
     The summary has a table of the regions, then violations of the data-loss policy, then errors, then the changes of
     each region, folded. Deletions and replacements precede other changes.
 
-    If the changes are too long, the summary leaves out values, then names. Each region has the number of omitted
-    changes.
+    If the changes of a region are too long, the summary leaves out values, then reasons, then whole changes. The
+    summary states the number of omitted changes of each region.
     """
     top = _top(command, environment, code, results, release)
     errors = _bounded_errors(results, (MAX_CHARACTERS - len(top)) // _ERRORS_PART)
@@ -123,7 +123,8 @@ def _fitting(changes: Sequence[Change], room: int) -> str:
     """Return the changes in at most `room` characters.
 
     If the changes are too long, the values of created and updated resources are left out, then their reasons, then
-    whole changes. Replacements and deletions keep their values if these values fit in half of the room.
+    whole changes. Replacements, deletions and forgotten resources keep reasons and values if both fit in half of
+    `room`.
     """
     losses = [change for change in changes if change.action in LOSSES]
     others = [change for change in changes if change.action not in LOSSES]

@@ -1,4 +1,4 @@
-"""Makes foreign text safe to show. Only this module escapes control characters and escape sequences.
+"""Makes text that mjctl has not written safe to show. No other module escapes control characters and escape sequences.
 
 Keys, messages, names, history entries and the output of other programs can contain any character. Without escapes,
 such text could move the terminal's cursor, change the title, fill the clipboard (OSC 52) or reorder the shown text.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Unicode categories of unsafe characters. Cc: C0 and C1 controls. Cf: bidirectional overrides, zero-width characters
-# and tag characters. Cs: lone surrogates, which no encoding can write. Zl and Zp: separators of lines and paragraphs.
-# Cn: noncharacters. Co: characters for private use, which have no agreed meaning.
+# The Unicode categories of unsafe characters. The category Cc contains control characters. The category Cf contains
+# bidirectional overrides, zero-width characters and tag characters. The category Cs contains lone surrogates, which no
+# encoding can write. The categories Zl and Zp contain the separators of lines and paragraphs. The category Cn contains
+# code points without a character. The category Co contains characters for private use, which have no agreed meaning.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"})
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _NOT_PLAIN_ASCII = re.compile(r"[^ -~]")

@@ -28,9 +28,10 @@ class _Task:
 
 
 class Progress:
-    """Shows which tasks a command works on and how far they are.
+    """Shows the tasks of a command, and how many steps of each task are done.
 
-    A terminal that cannot draw, a pipe, a log and CI get a line every ten seconds. Work that takes less prints no line.
+    A pipe, a log, CI and a terminal that cannot change lines in place get a line every ten seconds. There, work that
+    takes less than ten seconds prints no line.
     """
 
     def __init__(self, console: SafeConsole) -> None:
@@ -78,7 +79,7 @@ class Progress:
         """Set the progress of a task.
 
         Args:
-            number: The task, as `add_task` returned it.
+            number: The number of the task, as `add_task` returned it.
             completed: Number of steps that are done.
             total: Number of all steps. None keeps the last total.
         """
@@ -122,7 +123,7 @@ def _bars(console: SafeConsole) -> Bars:
         def render(self, task: object) -> Text:
             return Text(_amount(task.completed, task.total), style="progress.download")  # type: ignore[attr-defined]
 
-    # Rich cuts text that does not fit, also numbers. A narrow terminal therefore gets fewer columns.
+    # Rich would cut numbers that do not fit, so a narrow terminal gets fewer columns.
     spinner = SpinnerColumn("dots" if console.encoding.lower().startswith("utf") else "line")
     columns: list[ProgressColumn] = [TextColumn("{task.description}", markup=False), AmountColumn()]
     if console.width >= _WIDTH_FOR_TIME:

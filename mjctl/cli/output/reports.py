@@ -47,7 +47,7 @@ def write_reports(
 
 
 def begin_reports(*paths: Path | None) -> None:
-    """Create empty report files before the command changes anything.
+    """Create the report files, or empty existing files, before the command changes anything.
 
     A report file that cannot be written thus ends the command before the deploy, and not after a successful deploy.
 
@@ -105,7 +105,7 @@ def deploy_junit(command: str, environment: str, results: Sequence[UnitResult]) 
 def health_junit(environment: str, results: Sequence[CheckResult], command: str = "health") -> str:
     """Return the JUnit report of health checks: a suite for each region, a case for each check.
 
-    A warning does not count as a failure. The text of a warning is in the output of its case.
+    A warning does not count as a failure. The text of a warning is in the element `system-out` of the check's case.
     """
     words = {"fail": "failure", "skip": "skipped"}
     regions = dict.fromkeys(result.region for result in results)

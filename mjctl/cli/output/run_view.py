@@ -45,7 +45,7 @@ _STYLE = {
     UnitOutcome.FAILED: "red",
     UnitOutcome.INTERRUPTED: "yellow",
 }
-# Characters of a live row that are not for the current step: region, phase, counts, seconds and the gaps.
+# Number of characters of a live row beside the current step: for region, phase, counts, seconds and gaps.
 _LIVE_COLUMNS = 52
 _DONE_WORD = {"create": "created", "update": "updated", "delete": "removed", "replace": "replaced", "read": "read"}
 
@@ -97,7 +97,8 @@ def provisioner_text(event: ProvisionerLine) -> str:
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # The end of a process's log is skipped here. The error message repeats the end of the log, after the cause.
+        # The line is from the end of a process's log. The line is skipped, because the error message repeats the end of
+        # the log.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 
@@ -126,7 +127,7 @@ class LogView:
         self.note(unit, str(phase))
 
     def event(self, unit: str, event: Event) -> None:
-        """Print an event of Terraform, if it is worth a line."""
+        """Print a completed step or a provisioner's output. With `verbose`, also print other events of Terraform."""
         if isinstance(event, OperationDone):
             word = _DONE_WORD.get(event.action, event.action) if event.ok else "FAILED"
             self.note(unit, f"{short_address(event.address)} {word} in {event.elapsed_seconds:.0f} s")
@@ -209,7 +210,7 @@ class LiveView:
             Column("NOW", 3),
             headless=True,
         )
-        # Each region has one line. Text that does not fit is cut, and the next step replaces it within a second.
+        # Each region has one line, so the name of the current step is cut if it does not fit.
         room = max(0, self._console.width - _LIVE_COLUMNS)
         for unit, row in self._rows.items():
             state = outcome_text(row.outcome).plain if row.outcome else str(row.phase)
@@ -251,7 +252,7 @@ class _Row:
 
 
 class _Both:
-    """Passes everything to two views: the shown view, and the view that writes the log file."""
+    """Passes each event of a run to two views: the view on stderr, and the view that writes the log file."""
 
     def __init__(self, shown: LogView | LiveView, kept: LogView) -> None:
         self._shown, self._kept = shown, kept
@@ -305,7 +306,7 @@ def view_for(console: SafeConsole) -> View:
 def results_view(results: Sequence[UnitResult], contracts: Mapping[str, Contract]) -> Group:
     """Return a table with the result of each unit, then a line with the address at which each region is played.
 
-    The addresses have separate lines, because a table could leave them out.
+    The addresses have separate lines, because a table leaves out columns that do not fit.
     """
     from rich.console import Group
 
@@ -317,7 +318,10 @@ def results_view(results: Sequence[UnitResult], contracts: Mapping[str, Contract
 
 
 def trust_advice(contracts: Mapping[str, Contract]) -> list[str]:
-    """Return a line for each region with a private certificate authority: the command that makes browsers trust it."""
+    """Return a line with a command for each region with a private certificate authority.
+
+    The command makes browsers trust the certificate authority.
+    """
     return [
         f"before a browser opens the page of {region}, run once: {_trust_command(region, contract, contract.ca_file)}"
         for region, contract in contracts.items()

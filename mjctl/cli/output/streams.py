@@ -21,7 +21,8 @@ _READER_GONE = frozenset({errno.EPIPE, errno.EIO})
 class ResilientWriter(io.RawIOBase):
     """Writes to a file descriptor and never raises, because the work of a command matters more than its output.
 
-    A deploy must continue if its log viewer ends. After the first error, all further output is dropped.
+    For example, a deploy must continue if the program that shows its output ends. After the first error, all further
+    output is dropped.
 
     Attributes:
         failure: The error that ended the output, for example a full disk. None without an error.
@@ -55,7 +56,8 @@ class ResilientWriter(io.RawIOBase):
             try:
                 return os.write(self._descriptor, data)
             except BlockingIOError:
-                # Another program left the pipe or terminal in non-blocking mode.
+                # Another program has left the pipe or terminal in non-blocking mode. Wait until the pipe or terminal
+                # accepts output.
                 select.select([], [self._descriptor], [])
             except OSError as error:
                 self.failure = error
@@ -94,14 +96,15 @@ class StandardStreams:
 def protect_standard_streams() -> StandardStreams:
     """Replace stdout and stderr by streams that cannot break a command.
 
-    A standard descriptor that the caller has closed is opened on the null device. Otherwise the next file that this
-    process opens, such as a lock or a state, would become its standard output.
+    A standard descriptor that the caller has closed is opened on the null device. Without the null device, the next
+    file that this process opens, such as a state, could become its stdout.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            # `os.open` uses the lowest free number. All lower descriptors are open, so that number is `descriptor`.
+            # `os.open` returns the lowest free descriptor. All lower descriptors are open, so `os.open` returns
+            # `descriptor`.
             os.open(os.devnull, os.O_RDWR)
             os.set_inheritable(descriptor, True)
     if sys.stdin is None:
@@ -125,6 +128,6 @@ def _text(raw: ResilientWriter, replaced: TextIO | None) -> io.TextIOWrapper:
 
 
 def reader_is_gone(stream: object) -> bool:
-    """Return whether the stream has no reader any more, so that a command without an end can stop."""
+    """Return whether the stream has no reader any more, so that endless commands such as `health --watch` can stop."""
     raw = getattr(getattr(stream, "buffer", None), "raw", None)
     return isinstance(raw, ResilientWriter) and raw.reader_is_gone

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 2
-# If fewer than _NARROWEST_MESSAGE characters remain beside a row for its message, the message is below the row.
+# The message of a row is its last cell. The message is below the row if fewer than _NARROWEST_MESSAGE characters remain
+# beside the other cells.
 _NARROWEST_MESSAGE = 24
 _INDENT = 4
 _WORD = re.compile(r"\s*\S+\s*")
@@ -103,8 +104,8 @@ class DataTable:
         """Choose the columns to show and the layout.
 
         Returns:
-            (indexes of the columns, layout). The layout is `beside` or `below` for the place of the message of a row,
-            or `blocks`.
+            (indexes of the columns, layout). The layout is `beside` or `below`, which is the place of a row's last
+            cell, or `blocks`, with a line for each cell.
         """
         every = list(range(len(self._columns)))
         message = every[-1:] if self._columns and self._columns[-1].folds else []
@@ -115,7 +116,8 @@ class DataTable:
             droppable = [index for index in shown if self._columns[index].priority]
             if not droppable:
                 break
-            # Columns without content are left out first. Of columns with equal priority, the right column is left out.
+            # Columns without content are left out first. Of columns with equal priority, the rightmost column is left
+            # out first.
             drop = max(droppable, key=lambda i: (not self._has_content(i), self._columns[i].priority, i))
             shown = [index for index in shown if index != drop]
         if message and message[0] in shown and _needed(widths, [i for i in shown if i not in message], []) <= room:
@@ -247,7 +249,7 @@ class Sentence:
 
 
 def folded(text: Text, room: int) -> list[Text]:
-    """Split a text into lines of at most `room` characters, between words only. A word that is longer stays whole."""
+    """Split a text into lines of at most `room` characters, between words only. A longer word stays whole."""
     from rich.cells import cell_len
 
     breaks, used = [], 0
@@ -302,7 +304,8 @@ def human_age(instant: datetime | str | None, now: datetime | None = None) -> st
     """Return the age of an instant for people: `12 min ago`, `in 5 min` for the future, `-` for None.
 
     Args:
-        instant: A time, or text in ISO 8601. A time without an offset is UTC. Other text is returned unchanged.
+        instant: A time, or text in ISO 8601. A time without an offset is UTC. Text in another form is returned
+            unchanged.
         now: The present time. By default the time of the clock.
     """
     if instant is None or instant == "":

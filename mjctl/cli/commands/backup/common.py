@@ -18,12 +18,13 @@ def kinds_of(only: Sequence[str] | None) -> list[Kind]:
 
 
 def records(progress: Progress, label: str) -> Callable[[str, int], None]:
-    """Add a line of progress that counts records.
+    """Add a task that counts records to the progress display.
 
-    The line has no total, because counting the records in advance would read all data once more.
+    The task has no total, because counting the records in advance would read all data twice.
 
     Returns:
-        A callback that adds a number of records. The callback ignores its first argument, the part of the records.
+        A callback `(part, count)` that adds `count` to the shown number of records. `part`, the name of a table, for
+        example, is ignored.
     """
     add = progress.counter(label)
     return lambda _part, count: add(count)

@@ -42,13 +42,14 @@ def drill(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Restore a backup into a scratch copy, check and remove the copy.
+    """Restore a backup into a scratch copy, check it and remove it.
 
-    The command does not change the region's own data stores, and does not ask. Exit code 14 if the restored copy
-    differs from the backup, fails a check or cannot be compared.
+    The command does not change the region's own data stores, and asks for no confirmation. Exit code 14 if the restored
+    copy differs from the backup, fails a check or cannot be compared.
 
-    With --kind managed, the drill can prove tables only, because a restored cluster or cache cannot be read from
-    outside the VPC. The report names the parts that are not proven. Use --only table to leave out cluster and cache.
+    With --kind managed, the drill restores and compares tables only, because mjctl cannot read a restored database
+    cluster or cache from outside the VPC. The report lists the database and the cache as not proven. With --only table,
+    the report does not mention the database and the cache.
 
     Example: mjctl backup drill latest --region us-east-1
     """
@@ -60,7 +61,8 @@ def drill(
     if only and kind is not BackupKind.MANAGED:
         raise UsageError(
             "--only needs --kind managed",
-            hint="leave out --only: a drill of a portable backup always proves all parts of the backup",
+            hint="leave out --only: the drill of a portable backup always restores and compares all parts of the "
+            "backup",
         )
     target = Target(env, region, output, all_regions=all_regions)
     location = store or target.environment.backup.store
@@ -89,7 +91,9 @@ def drill(
 
 
 def _write_junit(path: Path, target: Target, outcomes: Sequence[RegionOutcome[Any]]) -> None:
-    """Write a JUnit report with one suite for each region. A region whose drill could not begin counts as a failure.
+    """Write a JUnit report with one suite for each region.
+
+    A region whose drill raised an error has one failed test case.
 
     Raises:
         PermissionDeniedError: the file cannot be written.

@@ -32,7 +32,8 @@ def create(
         typer.Option(
             "--cache-namespace",
             metavar="GLOB",
-            help="Back up the cache namespaces that this glob matches; a glob after `!` excludes namespaces. "
+            help="Back up only the cache namespaces that this glob matches. A glob after `!` excludes the namespaces "
+            "that the glob matches. "
             "Repeatable. Default: backup.cache_namespaces of the environment's file.",
         ),
     ] = None,
@@ -41,7 +42,8 @@ def create(
         typer.Option(
             "--copy-to",
             metavar="REGION",
-            help="Also write a copy to the store of this region. The key of this region can open the backup, too.",
+            help="Also write a copy of the backup to the store of this region. The KMS key of this region can decrypt "
+            "the copy.",
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -53,7 +55,8 @@ def create(
 ) -> None:
     """Back up tables, database and cache of each region.
 
-    The command only reads the region's data stores. If the command fails or is stopped, it keeps no partial backup.
+    The command only reads the region's data stores. If the command fails or receives Ctrl-C, it removes the unfinished
+    backup.
 
     Example: mjctl backup create --region us-east-1
     """
@@ -135,7 +138,7 @@ def show(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show parts, counts and sizes of a backup, and its keys.
+    """Show the parts, record counts, sizes and keys of a backup.
 
     Example: mjctl backup show latest --region us-east-1
     """
@@ -155,7 +158,11 @@ def verify(
     *,
     every: Annotated[
         bool,
-        typer.Option("--all", envvar="MJCTL_BACKUP_ALL", help="Verify every complete backup, and ignore BACKUP."),
+        typer.Option(
+            "--all",
+            envvar="MJCTL_BACKUP_ALL",
+            help="Verify every backup that has a manifest, and ignore the argument BACKUP.",
+        ),
     ] = False,
     store: StoreOption = None,
     env: EnvOption = "local",

@@ -68,11 +68,11 @@ def prune(
 ) -> None:
     """Delete backups that the retention policy does not keep.
 
-    The command shows its plan and asks first. The command also deletes incomplete backups that interrupted runs have
-    left. Damaged backups stay.
+    The command shows the planned deletions and asks for confirmation first. The command also deletes incomplete backups
+    that interrupted runs have left. Damaged backups stay.
 
-    Without a --keep option, the policy is backup.keep of the environment's file. With a --keep option, only the given
-    options make the policy.
+    Without a --keep option, the retention policy is backup.keep of the environment's file. With a --keep option, the
+    retention policy consists only of the given --keep options.
 
     Example: mjctl backup prune --keep-last 3 --keep-daily 7 --dry-run
     """
@@ -94,7 +94,7 @@ def prune(
 def _prune(
     target: Target, policy: RetentionPolicy, location: str | None, *, managed: bool, dry_run: bool, yes: bool
 ) -> None:
-    """Plan the deletions, show the plan, ask, then delete."""
+    """Plan the deletions, show the plan, ask for confirmation, then delete backups."""
     from mjctl.backup import managed as aws
     from mjctl.backup import operations
     from mjctl.cli.output.backup import prune_table, region_lines

@@ -37,7 +37,11 @@ def restore(
     only: OnlyOption = None,
     to_region: Annotated[
         str | None,
-        typer.Option("--to-region", metavar="REGION", help="Restore into this region. Default: the backup's region."),
+        typer.Option(
+            "--to-region",
+            metavar="REGION",
+            help="Restore into this region. Default: the region whose store has the backup.",
+        ),
     ] = None,
     to_env: Annotated[
         str | None,
@@ -69,8 +73,9 @@ def restore(
 ) -> None:
     """Restore a backup, and compare counts and digests afterwards.
 
-    The command shows its plan, and asks before it overwrites existing records. Exit code 14 if the restored data
-    differs from the backup. If the command is interrupted, run the command again.
+    The command shows the planned steps, and asks for confirmation before it overwrites existing records. Exit code 14
+    if the restored data differs from the backup. After an interruption, run the same command again to complete the
+    restore.
 
     With --kind managed, AWS restores into new tables and clusters only, so --into is required.
 
@@ -81,7 +86,8 @@ def restore(
     if point_in_time is not None and kind is not BackupKind.MANAGED:
         raise UsageError(
             "--point-in-time needs --kind managed",
-            hint="a portable backup has the state of one moment only, which its id names: choose a BACKUP by its id",
+            hint="a portable backup contains the data of one moment, which is part of its id: choose a BACKUP by its "
+            "id",
         )
     target = Target(env, region, output)
     source = _only_region(target)
@@ -96,7 +102,8 @@ def restore(
 
 def discard(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Name of the copy. Without NAME, the command lists the copies.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Name of the restored copy. Without NAME, the command lists the copies."),
     ] = None,
     *,
     yes: YesOption = False,
@@ -107,7 +114,8 @@ def discard(
 ) -> None:
     """Delete a restored copy; without NAME list the copies.
 
-    The command asks before it deletes a copy. `restore --into` makes copies, and a drill that was killed leaves a copy.
+    The command asks for confirmation before it deletes a copy. Copies come from `mjctl backup restore --into NAME`, and
+    from drills that were killed.
 
     Example: mjctl backup discard review --region us-east-1
     """
@@ -143,7 +151,7 @@ def _restore_portable(
     dry_run: bool,
     yes: bool,
 ) -> None:
-    """Plan the restore, show the plan, ask, then restore.
+    """Plan the restore, show the plan, ask for confirmation, then restore the backup.
 
     Raises:
         VerificationError: the restored data differs from the backup.
@@ -171,8 +179,8 @@ def _restore_portable(
         raise VerificationError(
             "the restored data differs from the backup",
             where=report.target,
-            hint="a process wrote to the target during the restore: stop the game servers and the worker, then repeat "
-            "the command",
+            hint="a process changed the restored data during the restore: stop the game servers and the worker, then "
+            "repeat the command",
         )
 
 
@@ -196,7 +204,7 @@ def _restore_managed(
 def _only_region(target: Target) -> Contract:
     if len(target.contracts) != 1:
         raise UsageError(
-            "a restore needs exactly one region, from which it takes the backup",
-            hint=f"give one --region of {', '.join(target.contracts)}",
+            "a restore reads the backup from exactly one region, and several regions are selected",
+            hint=f"select one of these regions with --region: {', '.join(target.contracts)}",
         )
     return next(iter(target.contracts.values()))

@@ -42,7 +42,7 @@ def expire(
 ) -> None:
     """Set the time to live of a key.
 
-    The command does not ask. After SECONDS, the cache no longer has the key.
+    The command asks for no confirmation. After SECONDS, the key is no longer in the cache.
 
     Example: mjctl cache expire profile:3f2a 30
     """
@@ -74,7 +74,7 @@ def invalidate(
         typer.Option(
             "--namespace",
             metavar="NAMESPACE",
-            help="Invalidate all keys of this namespace, in one step regardless of their number.",
+            help="Invalidate all keys of this namespace in one step, which is equally fast for any number of keys.",
         ),
     ] = None,
     dry_run: DryRunOption = False,
@@ -85,8 +85,8 @@ def invalidate(
             "--max-keys-per-second",
             metavar="NUMBER",
             min=1,
-            help="Keys that --pattern invalidates in a second at most. Default: no limit, but the command slows down "
-            "when Redis answers slowly.",
+            help="Largest number of keys that --pattern invalidates in a second. Default: no limit, but the command "
+            "slows down when Redis answers slowly.",
         ),
     ] = None,
     resume: Annotated[
@@ -94,7 +94,7 @@ def invalidate(
         typer.Option(
             "--resume",
             metavar="TOKEN",
-            help="Continue an interrupted run of --pattern, from the token that the run printed.",
+            help="Continue an interrupted command with --pattern, from the token that the interrupted command printed.",
         ),
     ] = None,
     env: EnvOption = "local",
@@ -104,10 +104,11 @@ def invalidate(
 ) -> None:
     """Invalidate a key, a namespace or all keys of a pattern.
 
-    After the command, no server answers with an invalidated value. The command asks only if the pattern matches every
-    key of the cache.
+    After the command, no server answers with an invalidated value. The command asks for confirmation only if the
+    pattern matches every key of the cache.
 
-    Ctrl-C stops a run with --pattern within seconds. The run prints a token, with which --resume TOKEN continues it.
+    Ctrl-C stops a command with --pattern within seconds. The stopped command prints a token, from which --resume TOKEN
+    continues the invalidation.
 
     Example: mjctl cache invalidate --pattern 'profile:*' --region us-east-1 --dry-run
     """
@@ -125,12 +126,14 @@ def invalidate(
     if resume is not None and (pattern is None or len(region or ()) != 1):
         raise UsageError(
             "--resume needs --pattern and exactly one --region",
-            hint="repeat the pattern and the region of the interrupted run",
+            hint="repeat --pattern and --region of the interrupted command",
         )
     target = Target(env, region, output, all_regions=all_regions, must_be_named=True)
     if pattern is not None:
         if matches_everything(pattern) and not dry_run:
-            target.session.confirm(f"`{pattern}` matches every key. Invalidate the cache of {target.scope}?", yes=yes)
+            target.session.confirm(
+                f"`{pattern}` matches every key. Invalidate the whole cache of {target.scope}?", yes=yes
+            )
         _invalidate_pattern(target, pattern, dry_run, max_keys_per_second, resume)
         return
     word = "would be invalidated" if dry_run else "invalidated"
@@ -159,9 +162,10 @@ def flush(
 ) -> None:
     """Remove every key of the cache.
 
-    The command asks first. If the environment stores players' data, the operator must type the environment's name.
+    The command asks for confirmation first. If the environment stores players' data, the operator must type the
+    environment's name.
 
-    Matches, leases and the other state that the game keeps in Redis stay.
+    The command does not remove matches, leases and the other state of the game from Redis.
 
     Example: mjctl cache flush --region us-east-1 --dry-run
     """
@@ -223,7 +227,7 @@ def _invalidate_pattern(
 
 
 class _Sweeps:
-    """Shows a line of progress for each region, and remembers the tokens that continue an interrupted sweep."""
+    """Shows how far each region's flush or pattern invalidation is, and keeps the newest token for --resume."""
 
     def __init__(self, target: Target, word: str) -> None:
         self._target = target
@@ -239,7 +243,7 @@ class _Sweeps:
         self._display.stop()
 
     def of(self, region: str) -> Callable[[SweepProgress], None]:
-        """Return the callback that receives the progress of the sweep in `region`."""
+        """Return a callback that shows the progress in `region` and keeps its token for --resume."""
         show = self._display.gauge(f"{self._word} {region}")
 
         def on_progress(progress: SweepProgress) -> None:
@@ -249,7 +253,7 @@ class _Sweeps:
         return on_progress
 
     def say_how_to_resume(self) -> None:
-        """Print for each region how many keys the sweep has removed and the option that continues the sweep."""
+        """Print for each region how many keys were invalidated, and the --resume option that continues the work."""
         for region, progress in self._last.items():
             self._target.session.say(
                 f"{region}: stopped after {progress.removed} keys; to continue: --resume {progress.resume_token}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def say_skipped(target: Target, outcomes: list[RegionOutcome[Any]]) -> None:
-    """Report on stderr how many keys a command skipped because another program wrote them under names of the cache."""
+    """Print on stderr how many keys and namespaces were skipped because a program other than the cache wrote them."""
     from mjctl.cli.output.tables import counted
 
     for outcome in outcomes:
@@ -38,13 +38,13 @@ def in_caches(target: Target, work: Callable[[Access], Awaitable[Any]]) -> list[
 
 
 def require_some(target: Target, outcomes: list[RegionOutcome[Any]], key: str, is_there: Callable[[Any], bool]) -> None:
-    """Check that a region has the key.
+    """Check that the cache of at least one region contains `key`.
 
     Args:
-        is_there: tells from a region's result whether the region has the key.
+        is_there: returns whether the result of a region means that the cache of the region contains `key`.
 
     Raises:
-        NotFoundError: every region answered, and none has the key.
+        NotFoundError: the caches of all regions answered, and none of the caches contains `key`.
     """
     if all(outcome.error is None and not is_there(outcome.value) for outcome in outcomes):
         raise NotFoundError(

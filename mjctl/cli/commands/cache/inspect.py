@@ -25,8 +25,8 @@ def stats(
 ) -> None:
     """Show memory, hit ratio, namespaces and the largest keys.
 
-    If the cache is large, the command estimates the figures of the namespaces from a sample of the keys. Estimated
-    figures have a margin of error, at a confidence of 95 %.
+    If Redis contains more than 20,000 keys, the command estimates the figures of the namespaces from a sample of the
+    keys. An estimated memory is shown with its margin of error, at a confidence of 95 %.
 
     Example: mjctl cache stats --region us-east-1
     """
@@ -43,7 +43,14 @@ def hot(
     *,
     seconds: Annotated[
         int,
-        typer.Option("--seconds", metavar="SECONDS", min=1, max=30, help="Seconds for which the reads are observed."),
+        typer.Option(
+            "--seconds",
+            metavar="SECONDS",
+            min=1,
+            max=30,
+            help="Seconds for which the reads are observed. If Redis has an LFU eviction policy, it has counted the "
+            "reads already, and the command does not wait.",
+        ),
     ] = 5,
     limit: Annotated[
         int,
@@ -56,7 +63,7 @@ def hot(
     all_regions: EveryRegionOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Show which keys are read most, observed for some seconds.
+    """Show the keys that servers read most, observed for some seconds.
 
     Reads that a server answers from its near-cache do not reach Redis, so they do not count.
 
@@ -70,7 +77,7 @@ def hot(
     conclude(target.session, outcomes, hot_table(outcomes), hot_entry)
     for outcome in outcomes:
         if outcome.value is not None and outcome.value.missed_percent >= 1:
-            missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys were not observed"
+            missed = f"{outcome.region}: {outcome.value.missed_percent:.0f} % of the keys in Redis were not examined"
             target.session.say(missed)
 
 
@@ -118,7 +125,7 @@ def get(
 ) -> None:
     """Show the value of a key as JSON.
 
-    The command does not work with a cache that only the ops function can reach: the function returns no values.
+    On AWS the command fails, because only the ops function can reach the cache, and the ops function returns no values.
 
     Example: mjctl cache get profile:3f2a --region us-east-1
     """

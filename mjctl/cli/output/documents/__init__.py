@@ -9,7 +9,7 @@ from mjctl.cli.output.documents import backup, cache, fleet, observe, run, setup
 from mjctl.cli.output.documents.envelope import VERSION, Envelope, FailureDocument, error_data
 from mjctl.models.errors import MjctlError
 
-# The model of each command that has --output.
+# The model of the JSON document of each command that has --output.
 MODELS: Mapping[str, type[Envelope]] = {
     **dict.fromkeys(("plan", "deploy", "rollback", "destroy", "drift", "servers scale"), run.RunDocument),
     "status": observe.StatusDocument,

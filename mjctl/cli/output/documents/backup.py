@@ -16,10 +16,10 @@ class PartDocument(JsonDocument):
 
     kind: KindName
     name: str
-    records: int = Field(description="number of items, rows or keys")
-    raw_bytes: int = Field(description="size before compression and encryption")
-    stored_bytes: int = Field(description="size of the stored objects")
-    objects: int = Field(description="number of stored objects")
+    records: int = Field(description="number of items, rows or keys of the part")
+    raw_bytes: int = Field(description="bytes of the records before compression and encryption")
+    stored_bytes: int = Field(description="bytes of the stored objects, compressed and encrypted")
+    objects: int = Field(description="number of objects in the store")
     digest: str = Field(description="digest of the records, which does not depend on their order")
 
 
@@ -33,10 +33,12 @@ class BackupFields(JsonDocument):
     created_at: str
     completed_at: str
     created_by: str = Field(description="name and version of the program that wrote the backup")
-    database: dict[str, Any] | str | None = Field(description="facts about the database, such as its migration")
+    database: dict[str, Any] | str | None = Field(
+        description="facts about the database, such as the migration of its schema"
+    )
     records: dict[str, int] = Field(description="kind of data store -> number of records")
-    raw_bytes: int = Field(description="size before compression and encryption")
-    stored_bytes: int = Field(description="size of the stored objects")
+    raw_bytes: int = Field(description="bytes of the records before compression and encryption")
+    stored_bytes: int = Field(description="bytes of the stored objects, compressed and encrypted")
     parts: tuple[PartDocument, ...]
 
 
@@ -55,7 +57,7 @@ class PlannedBackupPartDocument(JsonDocument):
 
 
 class PlannedBackupDocument(JsonDocument):
-    """Describes the backup that the command would create, with `--dry-run`."""
+    """Describes the backup that `mjctl backup create` would create without `--dry-run`."""
 
     region: str
     parts: tuple[PlannedBackupPartDocument, ...]
@@ -69,19 +71,19 @@ class ManagedBackupDocument(JsonDocument):
     backup_id: str
     state: str
     created_at: str | None
-    size_bytes: int | None = Field(description="null if AWS does not report a size")
-    detail: dict[str, Any] = Field(description="further facts that AWS reports")
+    size_bytes: int | None = Field(description="size of the backup; null if AWS does not report a size")
+    detail: dict[str, Any] = Field(description="further facts that AWS reports about the backup")
 
 
 class RegionManagedBackupsDocument(JsonDocument):
-    """Describes the backups that AWS keeps of a region, with `--kind managed`."""
+    """Describes the backups that AWS keeps of a region, for `--kind managed`."""
 
     region: str
     backups: tuple[ManagedBackupDocument, ...]
 
 
 class BackupCreateDocument(Envelope):
-    """Describes the output of `mjctl backup create`. An entry's fields depend on --dry-run and --kind."""
+    """Describes the output of `mjctl backup create`. The fields of a region depend on --dry-run and --kind."""
 
     regions: tuple[
         CreatedBackupDocument | PlannedBackupDocument | RegionManagedBackupsDocument | FailedRegionDocument, ...
@@ -89,7 +91,7 @@ class BackupCreateDocument(Envelope):
 
 
 class BackupSummaryDocument(JsonDocument):
-    """Describes a portable backup in a list."""
+    """Describes a portable backup in the output of `mjctl backup list`."""
 
     backup_id: str
     state: str
@@ -124,7 +126,7 @@ class BackupKeyDocument(JsonDocument):
 
 
 class ShownBackupDocument(BackupFields):
-    """Describes a complete backup."""
+    """Describes a complete backup in the output of `mjctl backup show`."""
 
     region: str
     state: str
@@ -150,7 +152,9 @@ class BackupShowDocument(Envelope):
 class ProblemDocument(JsonDocument):
     """Describes a problem of a backup."""
 
-    object: str = Field(description="the file, or the part if no single file is the cause")
+    object: str = Field(
+        description="name of the damaged object; the part of the backup if no single object causes the problem"
+    )
     what: str = Field(description="the problem, in one sentence")
 
 
@@ -162,7 +166,9 @@ class VerifiedBackupDocument(JsonDocument):
     bytes: int = Field(description="number of bytes that were read")
     records: int = Field(description="number of records that were read")
     seconds: float
-    problems: tuple[ProblemDocument, ...] = Field(description="empty if the backup is undamaged")
+    problems: tuple[ProblemDocument, ...] = Field(
+        description="the problems of the backup; empty if the backup is undamaged"
+    )
 
 
 class RegionVerifiedDocument(JsonDocument):
@@ -179,25 +185,27 @@ class BackupVerifyDocument(Envelope):
 
 
 class RestoreStepDocument(JsonDocument):
-    """Describes the restore of one part."""
+    """Describes the planned restore of one part of a backup."""
 
     kind: KindName
     name: str
-    target: str = Field(description="the table, relation or namespace that is restored into")
+    target: str = Field(description="the table, relation or namespace into which the part is restored")
     action: Literal["create", "replace", "fill"]
-    there: int | None = Field(description="number of records at the target now; null if the target does not exist")
-    records: int = Field(description="number of records in the backup")
+    there: int | None = Field(
+        description="number of records that the table, relation or namespace contains now; null if it does not exist"
+    )
+    records: int = Field(description="number of records of the part in the backup")
 
 
 class PlannedRestoreDocument(JsonDocument):
-    """Describes the restore that the command would do, with `--dry-run`."""
+    """Describes the restore that `mjctl backup restore` would do without `--dry-run`."""
 
     region: str
     backup_id: str
     source: str
     target: str
     steps: tuple[RestoreStepDocument, ...]
-    notes: tuple[str, ...] = Field(description="facts to know before the restore is confirmed")
+    notes: tuple[str, ...] = Field(description="lines that an operator should read before confirming the restore")
 
 
 class ComparisonDocument(JsonDocument):
@@ -206,15 +214,19 @@ class ComparisonDocument(JsonDocument):
     kind: KindName
     name: str
     target: str
-    archived: int = Field(description="number of records in the backup")
+    archived: int = Field(description="number of records of the part in the backup")
     expired: int = Field(description="number of records whose time to live was over before the restore wrote them")
-    expiring: int = Field(description="number of records that can expire during the restore, so they are not compared")
-    durable: int = Field(description="number of records that cannot expire during the restore, so they are compared")
-    found: int = Field(description="number of records in the restored part, without records that can expire")
+    expiring: int = Field(
+        description="number of records that can expire during the comparison, so they are not compared"
+    )
+    durable: int = Field(description="number of records that cannot expire during the comparison, so they are compared")
+    found: int = Field(description="number of records in the restored part that cannot expire during the comparison")
     equal: bool
     seconds: float
-    sampled: int = Field(description="managed drill: number of items that were compared with the live table")
-    same: int = Field(description="managed drill: number of compared items that are equal in the live table")
+    sampled: int = Field(
+        description="number of items that a drill of a managed backup compared with the live table, else 0"
+    )
+    same: int = Field(description="number of compared items that are equal in the live table, else 0")
 
 
 class RestoredDocument(JsonDocument):
@@ -229,7 +241,7 @@ class RestoredDocument(JsonDocument):
 
 
 class ManagedRestoreDocument(JsonDocument):
-    """Describes a restore by AWS."""
+    """Describes the restore of a table or cluster by AWS."""
 
     service: str
     source: str = Field(description="ARN or id of the backup, or the moment that is restored")
@@ -237,30 +249,33 @@ class ManagedRestoreDocument(JsonDocument):
 
 
 class RegionManagedRestoresDocument(JsonDocument):
-    """Describes the restores by AWS in a region, with `--kind managed`."""
+    """Describes the restores by AWS in a region, for `--kind managed`."""
 
     region: str
     restores: tuple[ManagedRestoreDocument, ...]
 
 
 class BackupRestoreDocument(Envelope):
-    """Describes the output of `mjctl backup restore`. The only entry is the region that is restored into."""
+    """Describes the output of `mjctl backup restore`.
+
+    `regions` has only the region into which the backup is restored.
+    """
 
     regions: tuple[PlannedRestoreDocument | RestoredDocument | RegionManagedRestoresDocument, ...]
 
 
 class PruneDecisionDocument(JsonDocument):
-    """Describes the decision about a backup."""
+    """Describes whether `mjctl backup prune` keeps or deletes a backup."""
 
     backup_id: str
     keep: bool
-    reasons: tuple[str, ...] = Field(description="why the backup is kept or deleted")
+    reasons: tuple[str, ...] = Field(description="reasons to keep or to delete the backup")
     state: str
     size_bytes: int
 
 
 class PlannedPruneDocument(JsonDocument):
-    """Describes the planned deletions of a region, with `--dry-run` or if another region failed."""
+    """Describes planned deletions that were not made, because of `--dry-run` or an error in another region."""
 
     region: str
     decisions: tuple[PruneDecisionDocument, ...]
@@ -286,10 +301,10 @@ class DrillDocument(JsonDocument):
     region: str
     backup_id: str
     proven: bool = Field(description="true if the drill showed that every part can be restored")
-    scratch: str = Field(description="name of the scratch copy")
+    scratch: str = Field(description="name of the scratch copy into which the drill restored the backup")
     removed: bool = Field(description="true if the scratch copy was removed")
     error: str | None
-    seconds: dict[str, float] = Field(description="step of the drill -> its seconds")
+    seconds: dict[str, float] = Field(description="step of the drill -> duration of the step in seconds")
     not_proven: tuple[str, ...] = Field(description="parts of the backup that the drill did not compare")
     parts: tuple[ComparisonDocument, ...]
     checks: tuple[CheckDocument, ...]
@@ -302,10 +317,10 @@ class DrillsDocument(Envelope):
 
 
 class CopiesDocument(JsonDocument):
-    """Describes the restored copies of a region, without NAME."""
+    """Describes the restored copies of a region, for `mjctl backup discard` without NAME."""
 
     region: str
-    copies: tuple[str, ...] = Field(description="names of the copies")
+    copies: tuple[str, ...] = Field(description="names of the restored copies")
 
 
 class DiscardedCopyDocument(JsonDocument):

@@ -1,4 +1,4 @@
-"""The regions' entries in the JSON documents of `mjctl backup`, built from the services' results."""
+"""The regions' entries in the JSON documents of `mjctl backup`, built from the results of `mjctl.backup`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mjctl.models.backup import (
 
 
 def manifest_entry(manifest: Manifest) -> dict[str, Any]:
-    """Return the fields of a complete backup."""
+    """Return the fields of a complete backup in a JSON document."""
     return {
         "backup_id": manifest.backup_id,
         "project": manifest.project,
@@ -74,7 +74,7 @@ def shown_entry(entry: BackupEntry) -> dict[str, Any]:
 
 
 def restore_plan_entry(region: str, plan: RestorePlan) -> dict[str, Any]:
-    """Return the entry of a restore that was only planned."""
+    """Return the JSON entry of a region for a restore with --dry-run."""
     steps = [
         {
             "kind": step.part.kind,
@@ -97,7 +97,7 @@ def restore_plan_entry(region: str, plan: RestorePlan) -> dict[str, Any]:
 
 
 def restore_entry(region: str, report: RestoreReport) -> dict[str, Any]:
-    """Return the entry of a completed restore."""
+    """Return the JSON entry of a region for a completed restore."""
     return {
         "region": region,
         "backup_id": report.backup_id,
@@ -109,7 +109,7 @@ def restore_entry(region: str, report: RestoreReport) -> dict[str, Any]:
 
 
 def prune_plan_entry(plan: PrunePlan) -> dict[str, Any]:
-    """Return the entry of a prune that was only planned."""
+    """Return the fields of a region in the JSON document, for a prune that deleted nothing."""
     return {
         "decisions": [
             {
@@ -125,7 +125,7 @@ def prune_plan_entry(plan: PrunePlan) -> dict[str, Any]:
 
 
 def drill_entry(report: DrillReport) -> dict[str, Any]:
-    """Return the entry of a drill."""
+    """Return the fields of a region in the JSON document of `mjctl backup drill`."""
     return {
         "backup_id": report.backup_id,
         "proven": report.proven,
@@ -140,7 +140,7 @@ def drill_entry(report: DrillReport) -> dict[str, Any]:
 
 
 def _comparison_entry(comparison: Comparison) -> dict[str, Any]:
-    """Return the entry of a compared part. Its key `found` is part of the published format of the document."""
+    """Return the JSON entry of a compared part. The published name of the field `restored` is `found`."""
     values = asdict(comparison)
     values["found"] = values.pop("restored")
     return values

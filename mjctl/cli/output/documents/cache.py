@@ -16,8 +16,10 @@ class NamespaceStatsDocument(JsonDocument):
     """Describes a namespace of the cache."""
 
     name: str
-    generation: int | None = Field(description="number that grows each time the namespace is invalidated; null if none")
-    keys: int = Field(description="number of keys that can be read")
+    generation: int | None = Field(
+        description="number that grows each time the namespace is invalidated; null without such a number"
+    )
+    keys: int = Field(description="number of keys of the namespace that can be read")
     stale_keys: int = Field(description="number of invalidated keys that still take memory")
     memory_bytes: int
     memory_error_bytes: int = Field(description="margin of error of `memory_bytes` at a confidence of 95 %; 0: exact")
@@ -41,18 +43,20 @@ class RegionCacheStatsDocument(JsonDocument):
     total_keys: int
     hits: int
     misses: int
-    hit_ratio: float | None = Field(description="hits divided by hits and misses; null before the first read")
+    hit_ratio: float | None = Field(
+        description="hits divided by the sum of hits and misses; null before the first read"
+    )
     memory_bytes: int
-    max_memory_bytes: int = Field(description="memory limit of the server; 0: no limit")
+    max_memory_bytes: int = Field(description="memory limit of the Redis server, in bytes; 0: no limit")
     evicted_keys: int
     expired_keys: int
-    clients: int = Field(description="number of connections to the server")
+    clients: int = Field(description="number of connections to the Redis server")
     server_version: str
     uptime_seconds: int
     foreign_keys: int = Field(description=_FOREIGN_KEYS)
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
     larger_share: float = Field(
-        description="at most this share of all keys, 0 to 1, is larger than the first key of `largest`"
+        description="largest share of all keys, 0 to 1, that may be larger than the first key of `largest`"
     )
 
 
@@ -66,9 +70,11 @@ class HotKeyDocument(JsonDocument):
     """Describes a key that was read often."""
 
     name: str
-    busy_seconds: int = Field(description="number of observed seconds in which the key was read")
+    busy_seconds: int = Field(
+        description="number of observed seconds in which the key was read; 0 with an LFU eviction policy"
+    )
     frequency: int | None = Field(
-        description="Redis's logarithmic counter of accesses, 0 to 255; null if its eviction policy keeps no counter"
+        description="Redis's logarithmic counter of accesses, 0 to 255; null without an LFU eviction policy"
     )
 
 
@@ -77,10 +83,12 @@ class RegionHotKeysDocument(JsonDocument):
 
     region: str
     keys: tuple[HotKeyDocument, ...]
-    seconds: int = Field(description="number of seconds for which the reads were observed")
+    seconds: int = Field(
+        description="number of seconds for which the reads were observed; 0 with an LFU eviction policy"
+    )
     sampled_keys: int
     total_keys: int
-    missed_percent: float = Field(description="percentage of the keys that were not observed")
+    missed_percent: float = Field(description="percentage of the keys in Redis that were not examined")
 
 
 class HotKeysDocument(Envelope):
@@ -103,7 +111,7 @@ class RegionKeysDocument(JsonDocument):
 
     region: str
     keys: tuple[CacheKeyDocument, ...]
-    truncated: bool = Field(description="true if there are more keys than --limit")
+    truncated: bool = Field(description="true if more keys match than --limit lets through")
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 
@@ -120,7 +128,7 @@ class RegionValueDocument(JsonDocument):
     key: str
     found: bool = Field(description="false if the key is not in the cache")
     value: Any
-    ttl_seconds: float | None = Field(description="seconds until the key expires")
+    ttl_seconds: float | None = Field(description="seconds until the key expires; null if the key is not in the cache")
 
 
 class ValueDocument(Envelope):
@@ -134,7 +142,7 @@ class RegionTtlDocument(JsonDocument):
 
     region: str
     key: str
-    ttl_seconds: float | None = Field(description="seconds until the key expires; null if it is not in the cache")
+    ttl_seconds: float | None = Field(description="seconds until the key expires; null if the key is not in the cache")
 
 
 class TtlDocument(Envelope):
@@ -167,36 +175,42 @@ class InvalidatedKeyDocument(JsonDocument):
 
 
 class InvalidatedNamespaceDocument(JsonDocument):
-    """Describes the invalidation of a namespace, with `--namespace`."""
+    """Describes the invalidation of a namespace, for `--namespace`."""
 
     region: str
     namespace: str
-    keys: int = Field(description="number of keys that were invalidated, or would be")
+    keys: int = Field(description="number of keys that were invalidated, or with --dry-run would be invalidated")
     generation: int | None = Field(description="the new generation of the namespace; null with --dry-run")
     dry_run: bool = Field(description="true if nothing was invalidated, because of --dry-run")
 
 
 class InvalidatedPatternDocument(JsonDocument):
-    """Describes the invalidation of all keys that match a pattern, with `--pattern`."""
+    """Describes the invalidation of all keys that match a pattern, for `--pattern`."""
 
     region: str
     pattern: str
     namespaces: tuple[str, ...]
     dry_run: bool = Field(description="true if nothing was invalidated, because of --dry-run")
-    scanned: int = Field(description="number of keys that were compared with the pattern")
+    scanned: int = Field(description="number of examined keys; every key in Redis is examined once for each namespace")
     matched: int = Field(description="number of keys that match the pattern")
     removed: int = Field(description="number of keys that were invalidated")
     seconds: float
-    probe_p50_ms: float = Field(description="median round trip of a PING of another client meanwhile, in milliseconds")
-    probe_p99_ms: float = Field(description="99th percentile of the round trip of such a PING, in milliseconds")
-    total: int = Field(description="number of keys that the command has to compare with the pattern")
-    resume_token: str | None = Field(description="token for --resume; null if the work is complete")
-    rest_seconds: float = Field(description="seconds to wait before the work is resumed, so that it keeps its pace")
+    probe_p50_ms: float = Field(
+        description="median round trip of a PING of another client during the invalidation, in milliseconds"
+    )
+    probe_p99_ms: float = Field(
+        description="99th percentile of the round trip of a PING of another client, in milliseconds"
+    )
+    total: int = Field(description="number of keys to examine: every key in Redis, once for each namespace")
+    resume_token: str | None = Field(description="token for --resume; null if the invalidation is complete")
+    rest_seconds: float = Field(
+        description="seconds to wait before --resume, so that the limit of keys in a second is kept"
+    )
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 
 class InvalidateDocument(Envelope):
-    """Describes the output of `mjctl cache invalidate`. An entry's fields depend on KEY, --namespace or --pattern."""
+    """Describes the output of `mjctl cache invalidate`. A region's fields depend on KEY, --namespace or --pattern."""
 
     regions: tuple[
         InvalidatedKeyDocument | InvalidatedNamespaceDocument | InvalidatedPatternDocument | FailedRegionDocument, ...
@@ -207,7 +221,7 @@ class RegionFlushDocument(JsonDocument):
     """Describes the flush of a region's cache."""
 
     region: str
-    keys: int = Field(description="number of keys that were removed, or would be")
+    keys: int = Field(description="number of keys that were removed, or with --dry-run would be removed")
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
     dry_run: bool = Field(description="true if nothing was removed, because of --dry-run")
 
@@ -224,7 +238,9 @@ class QueueDocument(JsonDocument):
     name: str
     waiting: int = Field(description="approximate number of messages that wait for the worker")
     in_flight: int = Field(description="approximate number of messages that the worker has received but not deleted")
-    oldest_age_seconds: float | None = Field(description="age of the oldest message; null if AWS has no figure")
+    oldest_age_seconds: float | None = Field(
+        description="age of the oldest message in seconds; null if AWS does not report it"
+    )
     dead_letters: int = Field(description="approximate number of messages in the dead-letter queue")
     max_receive_count: int = Field(description="deliveries after which a message moves to the dead-letter queue")
     url: str
@@ -247,13 +263,15 @@ class DeadLetterDocument(JsonDocument):
     """Describes a message that the worker could not process."""
 
     message_id: str
-    event_id: str | None = Field(description="id of the message's first event, and how many more there are")
+    event_id: str | None = Field(
+        description="id of the first event in the message, such as `ID +2` if two more events follow"
+    )
     event_type: str | None = Field(description="type of the message's events, or `several`")
     sent_at: float = Field(description="Unix time at which the message was sent")
     deliveries: int = Field(description="how many times the message was received, including each peek")
     size_bytes: int
-    last_error: str | None = Field(description="error of the last delivery; null if it is not known")
-    failed_at: float | None = Field(description="Unix time of that error")
+    last_error: str | None = Field(description="last error of the worker for this message; null if it is not known")
+    failed_at: float | None = Field(description="Unix time of `last_error`")
     body: str | None = Field(description="content of the message; null without --bodies")
 
 
@@ -274,7 +292,10 @@ class RegionRedriveDocument(JsonDocument):
     """Describes the redrive of a region's queue."""
 
     region: str
-    moved: int = Field(description="number of messages that were sent again, or would be")
+    moved: int = Field(
+        description="number of messages that were sent again and left the dead-letter queue, or with --dry-run would "
+        "be sent"
+    )
     failed: int = Field(description="number of messages that the queue refused")
     remaining: int = Field(description="approximate number of messages that remain in the dead-letter queue")
     not_deleted: int = Field(description="number of messages that are in both queues now, because a deletion failed")
@@ -292,7 +313,9 @@ class RegionPurgeDocument(JsonDocument):
     """Describes the purge of a region's dead-letter queue."""
 
     region: str
-    letters: int = Field(description="approximate number of messages that were deleted, or would be")
+    letters: int = Field(
+        description="approximate number of messages that were deleted, or with --dry-run would be deleted"
+    )
     dry_run: bool = Field(description="true if nothing was deleted, because of --dry-run")
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mjctl.models.errors import MjctlError
 
-# The version of every document. Before version 2, documents had no envelope.
+# The version of the format of every JSON document. Before version 2, documents had no envelope.
 VERSION = 2
 
 
@@ -32,7 +32,9 @@ class ErrorDocument(JsonDocument):
     code: int = Field(description="the exit code of this error")
     name: str = Field(description="the name of the exit code, in lower case")
     what: str = Field(description="what happened, in one sentence")
-    where: str | None = Field(description="environment, region, file or resource; null if that is not known")
+    where: str | None = Field(
+        description="place of the error: environment, region, file or resource; null if the place is not known"
+    )
     next: str | None = Field(description="what to do next; null if there is no advice")
 
 
@@ -44,7 +46,7 @@ class FailedRegionDocument(JsonDocument):
 
 
 class Envelope(JsonDocument):
-    """Describes the fields of every document. The model of a command adds its regions and its other fields."""
+    """Describes the fields of every JSON document. The model of a command adds the command's own fields."""
 
     schema_: str = Field(alias="schema", description="name and version of the document: docs/schemas/<name>.json")
     command: str | None = Field(description="the command, such as `cache stats`; null if the command line has none")
@@ -78,17 +80,17 @@ class CheckDocument(JsonDocument):
     name: str
     status: Literal["pass", "warn", "fail", "skip"]
     severity: Literal["critical", "major", "minor"] = Field(
-        description="critical: a failure means that players cannot play. major: a reserve or a safeguard is missing. "
-        "minor: operators see less."
+        description="critical: players cannot play if the check fails. major: a reserve or a safeguard is missing. "
+        "minor: only information for operators is missing."
     )
     summary: str = Field(description="what the check observed, in one sentence")
     hint: str | None = Field(description="what to do next; null if there is no advice")
     duration_seconds: float
-    evidence: dict[str, object] = Field(description="the measured values behind the result")
+    evidence: dict[str, object] = Field(description="the measured values from which the result of the check follows")
 
 
 def error_data(error: MjctlError) -> dict[str, object]:
-    """Return the fields of an error's document."""
+    """Return the fields of an error in a JSON document."""
     return ErrorDocument(
         code=int(error.exit_code),
         name=error.exit_code.name.lower(),

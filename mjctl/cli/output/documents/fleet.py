@@ -12,9 +12,9 @@ from mjctl.cli.output.documents.envelope import Envelope, FailedRegionDocument, 
 class DrainedDocument(JsonDocument):
     """Describes a drain: who drained the server, when and why."""
 
-    by: str = Field(description="the operator: user@host, or the ARN of the caller on AWS")
-    at: str = Field(description="the time, in ISO 8601")
-    message: str | None = Field(description="the reason, from --message")
+    by: str = Field(description="the operator who drained the server: user@host, or the ARN of the caller on AWS")
+    at: str = Field(description="the time of the drain, in ISO 8601")
+    message: str | None = Field(description="the reason for the drain, from --message")
 
 
 class ServerDocument(JsonDocument):
@@ -32,7 +32,7 @@ class ServerDocument(JsonDocument):
     last_incident: str | None = Field(description="the newest unexpected end, in one sentence")
     play_url: str = Field(description="address of the server's websocket")
     task: str | None = Field(description="the id of the ECS task on AWS; null for a local server")
-    drained: DrainedDocument | None = Field(description="null if the server is in service")
+    drained: DrainedDocument | None = Field(description="the drain of the server; null if the server is in service")
 
 
 class RegionServersDocument(JsonDocument):
@@ -55,7 +55,7 @@ class ServerChangeDocument(JsonDocument):
     zone: str
     action: str
     matches: int = Field(description="number of matches that the server handed over")
-    seconds: float = Field(description="for how many seconds the server was out of service")
+    seconds: float = Field(description="duration of the drain or the restart in seconds")
 
 
 class RegionServerChangesDocument(JsonDocument):
@@ -98,8 +98,10 @@ class WriterDocument(JsonDocument):
     """Describes the move of the database's writer."""
 
     global_cluster: str
-    from_: str | None = Field(alias="from", description="region that writes before the move; null if none does")
-    to: str = Field(description="region that writes after the move")
+    from_: str | None = Field(
+        alias="from", description="region of the database's writer before the move; null if there is no writer"
+    )
+    to: str = Field(description="region of the database's writer after the move")
     data_loss_allowed: bool = Field(description="true with --allow-data-loss")
     copies: tuple[CopyDocument, ...]
 
@@ -108,12 +110,14 @@ class DnsDocument(JsonDocument):
     """Describes how DNS treats a region."""
 
     region: str
-    named: bool | None = Field(description="whether DNS names the region to players; null if that is not known")
+    named: bool | None = Field(description="whether DNS answers players with the region; null if that is not known")
     excluded: bool = Field(description="true if an operator excluded the region")
     health_check: str | None = Field(description="id of the region's health check in Route 53")
     disabled: bool = Field(description="Route 53's flag `Disabled` of the health check")
     inverted: bool = Field(description="Route 53's flag `Inverted` of the health check")
-    alarm: str | None = Field(description="state of the alarm that the health check follows; null if not known")
+    alarm: str | None = Field(
+        description="state of the alarm that the health check follows; null if the state is unknown or has no effect"
+    )
     summary: str
 
 
@@ -127,17 +131,25 @@ class ProbeDocument(JsonDocument):
 
 
 class LeftRegionDocument(JsonDocument):
-    """Describes the failover of a region, or its end."""
+    """Describes the failover of a region, or its end with --restore."""
 
     region: str = Field(description="the region that players leave or return to")
     action: Literal["none", "closed", "restored", "failed"]
     elsewhere: tuple[str, ...] = Field(description="the regions that players are sent to")
-    traffic: TrafficDocument | None = Field(description="null if the region did not answer")
+    traffic: TrafficDocument | None = Field(
+        description="matches and players of the region; null if the region did not answer"
+    )
     steps: tuple[StepDocument, ...]
-    writer: WriterDocument | None = Field(description="null if the writer does not move")
-    note: str | None = Field(description="what to do after the writer has moved; null without a move")
-    dns: tuple[DnsDocument, ...] = Field(description="empty on the target `local`, which has no DNS")
-    probes: tuple[ProbeDocument, ...] = Field(description="the probes after the failover")
+    writer: WriterDocument | None = Field(
+        description="the move of the database's writer; null if the writer does not move"
+    )
+    note: str | None = Field(
+        description="what to do after the database's writer has moved; null if the writer does not move"
+    )
+    dns: tuple[DnsDocument, ...] = Field(
+        description="whether DNS answers with each region; empty on the target `local`, which has no DNS"
+    )
+    probes: tuple[ProbeDocument, ...] = Field(description="results of the probes after the failover")
 
 
 class FailoverDocument(Envelope):

@@ -26,15 +26,25 @@ class UnitStatusDocument(JsonDocument):
 
     region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
     state: Literal["absent", "partial", "deployed", "damaged"]
-    revision: str | None = Field(description="the revision that was applied last")
+    revision: str | None = Field(description="the revision whose apply was completed last")
     commit: str | None = Field(description="the git commit of the revision")
-    standing: str | None = Field(description="verdict of the health gate about the revision")
-    applied_at: str | None = Field(description="time of the last apply, in ISO 8601")
+    standing: str | None = Field(
+        description="verdict on the revision: `healthy` or `unhealthy` by the health gate, or `applied` without a gate"
+    )
+    applied_at: str | None = Field(description="time of the last completed apply, in ISO 8601")
     serial: int | None = Field(description="serial number of the Terraform state")
-    gone: tuple[str, ...] = Field(description="parts that are in the state but no longer exist")
-    held_by: dict[str, object] | None = Field(description="the run that holds the lock now; null without a lock")
-    failed_over: bool | None = Field(description="whether players are sent to other regions; null if that is not known")
-    players_go_to: tuple[str, ...] = Field(description="the regions that players are sent to")
+    gone: tuple[str, ...] = Field(
+        description="parts of a local region that the Terraform state lists but that no longer exist"
+    )
+    held_by: dict[str, object] | None = Field(
+        description="the run that holds the lock of the unit now; null without a lock"
+    )
+    failed_over: bool | None = Field(
+        description="whether players of the region are sent to other regions; null if that is not known"
+    )
+    players_go_to: tuple[str, ...] = Field(
+        description="the regions to which players of the region are sent; empty on AWS, where DNS chooses"
+    )
 
 
 class StatusDocument(Envelope):
@@ -61,8 +71,10 @@ class UnitRecordDocument(JsonDocument):
 
     region: str
     outcome: str
-    revision: str | None = Field(description="the revision that ran after the run")
-    refused: str | None = Field(description="the revision that was applied and then rejected")
+    revision: str | None = Field(description="the revision of the unit after the run")
+    refused: str | None = Field(
+        description="the revision whose apply failed or that was rolled back; null if there is none"
+    )
     seconds: float
     error: str | None
 
@@ -74,17 +86,17 @@ class RecordDocument(JsonDocument):
     at: str = Field(description="start of the run: local time with its offset, in ISO 8601")
     command: str
     who: str = Field(description="the operator: user@host")
-    message: str | None = Field(description="the reason, from --message")
+    message: str | None = Field(description="the reason for the run, from --message")
     revision: str | None
     commit: str | None
     names: tuple[str, ...] = Field(description="units that the run worked on")
     regions: tuple[UnitRecordDocument, ...] = Field(description="results of the units; empty until the run has ended")
-    exit_code: int | None = Field(description="null while the run is not finished, or if it was killed")
-    seconds: float | None = Field(description="null while the run is not finished, or if it was killed")
+    exit_code: int | None = Field(description="exit code of the run; null before the end and for a killed run")
+    seconds: float | None = Field(description="duration of the run; null before the end and for a killed run")
 
 
 class HistoryDocument(WithoutRegions):
-    """Describes the output of `mjctl history`. The newest run is the first."""
+    """Describes the output of `mjctl history`. The newest run comes first."""
 
     runs: tuple[RecordDocument, ...]
 
@@ -112,7 +124,7 @@ class UnlockedDocument(JsonDocument):
     """Describes the result of an unlock."""
 
     region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
-    result: str = Field(description="the lock that was removed, in one sentence")
+    result: str = Field(description="which lock was removed, or that there was no lock, in one sentence")
 
 
 class UnlockDocument(Envelope):
@@ -141,12 +153,16 @@ class MatchCountDocument(JsonDocument):
 class VerificationDocument(JsonDocument):
     """Describes the comparison of the played matches with PostgreSQL and DynamoDB."""
 
-    verified: bool = Field(description="true if every ended match is stored correctly")
+    verified: bool = Field(description="true if matches were compared and every compared match is stored correctly")
     matches: int = Field(description="number of matches that were compared")
     waited_seconds: float = Field(description="seconds from the end of play until the comparison ended")
-    missing: tuple[str, ...] = Field(description="ids of matches that are not complete in both databases")
+    missing: tuple[str, ...] = Field(
+        description="ids of matches that PostgreSQL or DynamoDB does not contain completely"
+    )
     duplicated: tuple[str, ...] = Field(description="ids of players for whom a match was counted twice")
-    wrong_scores: tuple[str, ...] = Field(description="ids of matches whose scores differ from what players saw")
+    wrong_scores: tuple[str, ...] = Field(
+        description="ids of matches whose scores differ between the databases, or from what the bots saw"
+    )
     counted_wrongly: tuple[str, ...] = Field(
         description="ids of players whose standing is not the sum of their matches"
     )
@@ -168,9 +184,9 @@ class RegionLoadDocument(JsonDocument):
     )
     frames: int = Field(description="number of frames that the bots received")
     reconnects: int
-    throttled: int = Field(description="number of API calls that were repeated because of rate limits")
-    api_ms: dict[str, PercentilesDocument] = Field(description="call of the API -> its latencies")
-    errors: dict[str, int] = Field(description="error -> how many times it occurred")
+    throttled: int = Field(description="number of calls that the bots repeated because of the API's rate limits")
+    api_ms: dict[str, PercentilesDocument] = Field(description="name of an API call -> latencies of the call")
+    errors: dict[str, int] = Field(description="text of an error -> number of its occurrences")
     verification: VerificationDocument
 
 
@@ -183,7 +199,7 @@ class LoadtestDocument(Envelope):
     input_to_state_ms: PercentilesDocument = Field(
         description="time from an input of a bot until the bot receives the new state"
     )
-    errors: int = Field(description="number of errors")
+    errors: int = Field(description="number of errors that the bots met")
     interrupted: bool
     verification: VerificationDocument
 
@@ -205,9 +221,9 @@ def health_fields(report: HealthReport) -> dict[str, Any]:
 
 
 def check_entry(check: CheckResult) -> dict[str, Any]:
-    """Return the fields of the result of a check.
+    """Return the fields of a check's result in a JSON document.
 
-    `throttled` is left out, because only the gate of a rollout uses it.
+    The field `throttled` is left out, because only the gate of a rollout uses it.
     """
     return {
         "region": check.region,

@@ -20,7 +20,7 @@ class AttributeDocument(JsonDocument):
     )
     before: object = Field(description="the old value; null if the attribute is new or the value is hidden")
     after: object = Field(description="the new value; null if the attribute is removed or the value is hidden")
-    sensitive: bool = Field(description="true if the values are secret, so that they are hidden")
+    sensitive: bool = Field(description="true if the old or the new value is secret, so that it is hidden")
     before_hidden: bool = Field(description="true if there is an old value that is hidden")
     known_after_apply: bool = Field(description="true if the new value is known only after the apply")
 
@@ -49,8 +49,10 @@ class VerdictDocument(JsonDocument):
 
     healthy: bool
     looks: int = Field(description="how many times the gate ran the checks")
-    seconds: float = Field(description="for how many seconds the gate observed the region")
-    failing: tuple[str, ...] = Field(description="the checks that failed last")
+    seconds: float = Field(description="seconds for which the gate observed the region")
+    failing: tuple[str, ...] = Field(
+        description="`CHECK: SUMMARY` of up to five checks that made the region unhealthy; empty for a healthy region"
+    )
 
 
 class UnitDocument(JsonDocument):
@@ -76,15 +78,19 @@ class UnitDocument(JsonDocument):
     forget: int = Field(description="number of resources that continue to exist and are no longer managed")
     seconds: float
     revision: str | None = Field(description="the revision that runs after the command; null if it is not known")
-    refused: str | None = Field(description="the revision that was applied and then rejected")
+    refused: str | None = Field(
+        description="the revision whose apply failed or that was rolled back; null if there is none"
+    )
     changes: tuple[ChangeDocument, ...]
     violations: tuple[ViolationDocument, ...] = Field(
-        description="planned changes that are refused without --allow-data-loss"
+        description="planned changes that mjctl does not apply without --allow-data-loss"
     )
     waits_for: tuple[str, ...] = Field(description="units that must be applied before this unit can be planned")
     ignored: tuple[ChangeDocument, ...] = Field(description="drift that drift.ignore of the environment's file lists")
     notes: tuple[str, ...] = Field(description="damage that was found in the unit, and the effect of its repair")
-    health: VerdictDocument | None = Field(description="null if no gate observed the unit")
+    health: VerdictDocument | None = Field(
+        description="the verdict of the health gate; null if no gate observed the unit"
+    )
     error: ErrorDocument | None
     api: str | None = Field(description="address of the region's API")
     web: str | None = Field(description="address at which the game is played in a browser")

@@ -15,9 +15,9 @@ class BootstrapDocument(WithoutRegions):
     account_id: str
     outcome: Literal["unchanged", "changed", "made"]
     bucket: str
-    region: str = Field(description="region of the bucket")
+    region: str = Field(description="region of the state bucket")
     kms_key_arn: str
-    state: str = Field(description="address of the bucket's own state: s3://...")
+    state: str = Field(description="address of the Terraform state that describes the state bucket itself: s3://...")
 
 
 class FunctionsDocument(JsonDocument):
@@ -26,26 +26,26 @@ class FunctionsDocument(JsonDocument):
     path: str
     sha256_base64: str = Field(description="SHA-256 of the archive in base64, the form of Terraform's source_code_hash")
     architecture: str
-    python: str = Field(description="version of Python that the archive is for, such as 3.13")
+    python: str = Field(description="version of Python that runs the archive, such as 3.13")
     zipped_bytes: int
     unzipped_bytes: int
-    made: bool = Field(description="false if the archive of this code existed already")
+    made: bool = Field(description="false if an archive of the same code existed already")
 
 
 class ImageDocument(JsonDocument):
     """Describes the image of the game server."""
 
     repository: str
-    revision: str = Field(description="digest of the game's code")
+    revision: str = Field(description="digest of the game server's code")
     digest: str = Field(description="digest of the image")
-    made: bool = Field(description="false if the registry had the image of this code already")
-    reference: str = Field(description="repository and digest, as Docker takes them")
+    made: bool = Field(description="false if the registry had an image of the same code already")
+    reference: str = Field(description="address of the image with its digest, for `docker pull`")
 
 
 class PackageDocument(WithoutRegions):
     """Describes the output of `mjctl package`."""
 
-    revision: str = Field(description="digest of the game's code")
+    revision: str = Field(description="digest of the game server's code")
     functions: FunctionsDocument
     image: ImageDocument | None = Field(description="null without --push")
 
@@ -58,7 +58,7 @@ class EmulatorDocument(JsonDocument):
     version: str
     pid: int
     url: str
-    memory_bytes: int = Field(description="memory of the emulator and of the functions that it runs")
+    memory_bytes: int = Field(description="memory of the emulator and of the Lambda functions that it runs")
     uptime_seconds: float
     log: str = Field(description="path of the emulator's log")
 
