@@ -82,7 +82,7 @@ class SyncDistributedCache:
     def get_or_load(self, namespace: str, key: str, loader: Callable[[], Any], ttl_seconds: float | None = None) -> Any:
         """Return a value, and load it if it is absent, see `DistributedCache.get_or_load`.
 
-        Here `loader` is an ordinary function, which runs on a thread.
+        `loader` is an ordinary function, not a coroutine, and runs on a thread.
         """
         return self._run(
             self._cache.get_or_load(namespace, key, lambda: asyncio.to_thread(loader), ttl_seconds=ttl_seconds)
@@ -119,7 +119,7 @@ class SyncDistributedCache:
     ) -> PatternResult:
         """Remove every key that matches a glob, see `DistributedCache.invalidate_pattern`.
 
-        The thread of this object calls `on_progress`.
+        The thread of this object's event loop calls `on_progress`.
         """
         return self._run(
             self._cache.invalidate_pattern(
@@ -149,7 +149,7 @@ class SyncDistributedCache:
         return self._run(self._cache.flush())
 
     def namespaces(self) -> list[str]:
-        """Return the names of the namespaces in use, sorted."""
+        """Return the names of all namespaces that were ever used, sorted."""
         return self._run(self._cache.namespaces())
 
     def stats(self) -> CacheStats:
@@ -161,8 +161,8 @@ class SyncDistributedCache:
         try:
             return future.result()
         except BaseException:
-            # A KeyboardInterrupt ends only this wait, so cancel the call. A sweep would otherwise continue on the other
-            # thread.
+            # A KeyboardInterrupt ends only the wait for `future`. Without `cancel`, a sweep would continue on the
+            # thread of the event loop.
             future.cancel()
             raise
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class RedisClient(Protocol):
-    """Describes the methods of `redis.asyncio.Redis` that the cache calls. redis-py has no complete types for them."""
+    """Describes the methods of `redis.asyncio.Redis` that the cache calls, because redis-py types them incompletely."""
 
     def execute_command(self, *args: Any) -> Awaitable[Any]: ...
 

@@ -1,4 +1,4 @@
-"""The distributed cache for asyncio. The docstring of the package describes what the cache guarantees."""
+"""The distributed cache for asyncio. The docstring of `gameserver.cache` describes what the cache guarantees."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.005, 0.05
 class DistributedCache:
     """Stores values by namespace and key in Redis, for all servers. A value is anything that msgpack can hold.
 
-    A namespace has 1 to 32 characters of a-z, 0-9, `_` and `-`. A key has 1 to 512 bytes of UTF-8. The methods raise
-    these errors:
+    The name of a namespace has 1 to 32 characters of a-z, 0-9, `_` and `-`. A key has 1 to 512 bytes of UTF-8. The
+    methods of the cache raise these errors:
 
-    * `InvalidName`: a namespace or a key does not have this form.
+    * `InvalidName`: the name of a namespace or a key has a wrong length or a character that is not allowed.
     * `ForeignValue`: another program has written to a key of the cache in Redis.
     * `redis.exceptions.RedisError`: Redis does not answer.
 
@@ -47,13 +47,13 @@ class DistributedCache:
         redis: client that answers with bytes (`decode_responses=False`). The caller closes this client.
         default_ttl_seconds: time to live of a value for which the caller gives none. Every value has a time to live, so
             that values which no server uses any more disappear.
-        jitter: share from 0 to below 1. Each time to live is shortened at random by up to this share, so that keys
-            which were written together do not expire together.
+        jitter: largest share, from 0 to below 1, by which a time to live is shortened at random. Keys that were written
+            together then do not expire together.
         lease_seconds: time after which another server also loads a value whose load has not finished.
         near_namespaces: namespaces that this process reads through its near-cache. A read from the near-cache is about
-            a hundred times faster. Each change of a namespace takes 60 ms longer while any near-cache holds a lease for
+            a hundred times faster. A change of a namespace takes 60 ms longer if any near-cache may hold a lease for
             the namespace.
-        near_bytes: memory for the values of each of these namespaces, in bytes.
+        near_bytes: memory for the values of each namespace in `near_namespaces`, in bytes.
 
     Raises:
         ValueError: a number is out of range, or `redis` decodes responses.
@@ -132,7 +132,8 @@ class DistributedCache:
         """Return the value, and load it if the key is absent.
 
         Concurrent callers on all servers share one load. If the key is invalidated during the load, the callers still
-        get the loaded value, but the cache does not store it. While Redis does not answer, each caller loads.
+        get the loaded value, but the cache does not store it. While Redis does not answer, each caller calls its own
+        `loader`.
 
         Args:
             namespace: namespace of the key.
@@ -143,7 +144,7 @@ class DistributedCache:
 
         Raises:
             InvalidName: the namespace, the key or `ttl_seconds` is not valid.
-            Exception: `loader` raised it.
+            Exception: the error that `loader` raised.
         """
         ttl_ms = self._ttl_ms(ttl_seconds)
         try:
@@ -154,7 +155,7 @@ class DistributedCache:
             return await loader()
 
     async def invalidate(self, namespace: str, key: str) -> bool:
-        """Remove a key. Once this method has returned, no server answers with the old value.
+        """Remove a key. Once `invalidate` has returned, no server answers a new read with the removed value.
 
         Returns:
             True if the key existed.
@@ -196,7 +197,7 @@ class DistributedCache:
     async def invalidate_namespace(self, namespace: str) -> int:
         """Make every key of a namespace unreadable at once, for any number of keys.
 
-        The old values use memory until their time to live ends. `reclaim` frees that memory earlier.
+        The values of the earlier generation use memory until their time to live ends, or until `reclaim` removes them.
 
         Returns:
             The new generation of the namespace.
@@ -221,19 +222,19 @@ class DistributedCache:
     ) -> PatternResult:
         """Remove every key that matches a glob, without slowing down the game's other Redis commands.
 
-        A caller can cancel the sweep. The removed keys stay removed, and the `resume_token` of the last progress
-        continues the sweep.
+        After a cancellation of the sweep, the removed keys stay removed, and the `resume_token` of the last
+        `SweepProgress` continues the sweep.
 
         Args:
             pattern: glob over `<namespace>:<key>`, e.g. `profile:*`. A pattern without a colon matches namespaces.
             dry_run: count the keys, and remove nothing.
             on_progress: receives the progress after each step.
-            max_keys_per_second: largest number of keys to remove per second. None means no limit except the latency.
-            resume_token: continues the sweep that reported this token.
-            stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
+            max_keys_per_second: most keys to remove per second; None limits the sweep only by Redis' latency.
+            resume_token: token that an earlier sweep reported, to continue that sweep.
+            stop_after_seconds: time after which the sweep stops with a `resume_token` in the result.
 
         Raises:
-            InvalidName: the pattern or the token is not valid.
+            InvalidName: the pattern or the resume token is not valid.
             ForeignValue: another program has overwritten a control key of a namespace.
         """
         parsed = Pattern.parse(pattern)
@@ -245,8 +246,8 @@ class DistributedCache:
             if generation is not None:
                 walks.append((namespace, parsed.physical(namespace, generation)))
             if not dry_run:
-                # End all load leases before the sweep. A load that read the old truth could otherwise store it after
-                # the sweep.
+                # End all load leases of the namespace before the sweep, so that a load in progress cannot store an old
+                # value after the sweep.
                 await self._checked(self._redis.execute_command("INCR", keys.epoch_key(namespace)), namespace)
         waits: list[int] = []
         try:
@@ -261,9 +262,9 @@ class DistributedCache:
                 stop_after_seconds=stop_after_seconds,
             )
         finally:
-            # End the leases of the near-caches after the sweep has removed the last key. An earlier end would let a
-            # near-cache keep a key that the sweep removes later. A cancelled sweep has removed keys too, so this runs
-            # in `finally`.
+            # End the leases of the near-caches after the sweep has removed the last key. Before the last removal, a
+            # near-cache could get a new lease and keep a key that the sweep then removes. A cancelled sweep has removed
+            # keys too, so the leases are ended in `finally`.
             for namespace in () if dry_run else selected:
                 waits.append(await self._break_near(keys=self._control_keys(namespace), args=[_token()]))
         await _outlive_near(any(waits))
@@ -283,12 +284,12 @@ class DistributedCache:
         Args:
             pattern: glob over the names of namespaces.
             on_progress: receives the progress after each step.
-            max_keys_per_second: largest number of keys to remove per second. None means no limit except the latency.
-            resume_token: continues the sweep that reported this token.
-            stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
+            max_keys_per_second: most keys to remove per second; None limits the sweep only by Redis' latency.
+            resume_token: token that an earlier sweep reported, to continue that sweep.
+            stop_after_seconds: time after which the sweep stops with a `resume_token` in the result.
 
         Raises:
-            InvalidName: the pattern or the token is not valid.
+            InvalidName: the pattern or the resume token is not valid.
         """
         walks = [
             (name, f"{keys.value_prefix(name)}*") for name in Pattern.parse(pattern).select(await self.namespaces())
@@ -342,7 +343,8 @@ class DistributedCache:
         await self._redis.execute_command("PING")
 
     async def namespaces(self) -> list[str]:
-        """Return the names of the namespaces in use, sorted. Entries that are no valid names are skipped."""
+        """Return the names of all namespaces that were ever used, sorted, without the entries of the set that are no
+        valid names."""
         return (await self._namespaces())[0]
 
     async def foreign_namespaces(self) -> int:
@@ -365,13 +367,13 @@ class DistributedCache:
     async def stats(self) -> CacheStats:
         """Measure the size, the hit ratio and the memory of the cache.
 
-        The figures of each namespace are exact for up to 20,000 keys in Redis. With more keys, a sample estimates the
-        figures.
+        The figures of each namespace are exact if Redis has at most 20,000 keys, and estimates from a sample if Redis
+        has more keys.
         """
         return await collect(self._redis, *await self._namespaces())
 
     async def hot_keys(self, *, seconds: int = 5, limit: int = 20) -> HotKeys:
-        """Return the keys that servers read most. The result does not include reads that a near-cache answered.
+        """Return the keys that servers read most. Reads that a near-cache answered do not count.
 
         Args:
             seconds: how long to observe Redis.
@@ -380,7 +382,7 @@ class DistributedCache:
         return await hot.measure(self._redis, seconds=seconds, limit=limit)
 
     async def _read(self, namespace: str, key: str) -> bytes | None:
-        """Return the encoded value, or None if it is absent. The near-cache answers while its lease lasts."""
+        """Return the encoded value, or None if the key is absent. The near-cache answers while its lease lasts."""
         payload: bytes | None
         if namespace not in self._near.namespaces:
             payload = await self._call(self._get, namespace, key)
@@ -442,17 +444,19 @@ class DistributedCache:
     def _loaded(self, token: bytes, task: asyncio.Task[Any]) -> None:
         del self._loading[token]
         if not task.cancelled():
-            # Read the exception, because all callers may be cancelled. asyncio logs an exception that no code has read.
+            # If all callers were cancelled, no other code reads the exception of the load, and asyncio would log it as
+            # an error.
             task.exception()
 
     async def _current_generation(self, namespace: str) -> int:
-        """Return the current generation of a namespace. Generations only grow."""
+        """Return the current generation of a namespace, a number that only grows; 0 if there is none."""
         return int(await self._redis.execute_command("GET", keys.generation_key(namespace)) or 0)
 
     async def _register(self, namespace: str, *, again: bool = False) -> None:
         """Add a namespace to the set of namespaces in Redis, once for each process.
 
-        `again` is True after Redis has lost the namespace's generation, because Redis may have lost the set too.
+        `again` is True after Redis has lost the namespace's generation, because Redis may have lost the set of
+        namespaces too.
         """
         if again or namespace not in self._registered:
             keys.check_namespace(namespace)
@@ -466,7 +470,8 @@ class DistributedCache:
         return await (call if client is not None else self._checked(call, namespace, key))
 
     async def _checked(self, call: Awaitable[Any], namespace: str | None = None, key: str | None = None) -> Any:
-        """Await a Redis command. If another program wrote a value that the command used, the error names that value.
+        """Await a Redis command. If another program wrote a value that the command used, the error names the value's
+        key.
 
         Raises:
             ForeignValue: a key of the command has the wrong type, or a control key does not hold a number.
@@ -475,8 +480,7 @@ class DistributedCache:
             return await call
         except ResponseError as error:
             foreign = None
-            # The Redis user of this connection may lack the right to call TYPE. In this case the original error is
-            # raised.
+            # If the Redis user of this connection may not call TYPE, the original error is raised.
             with contextlib.suppress(ResponseError):
                 foreign = await self._find_foreign(namespace, key)
             if foreign is None:
@@ -522,7 +526,7 @@ def _token() -> bytes:
 async def _outlive_near(wait: object) -> None:
     """Wait until the leases of all near-caches have expired, if `wait` is true.
 
-    `wait` is false if there are no leases.
+    `wait` is false if no near-cache can hold a lease.
     """
     if wait:
         await asyncio.sleep(OUTLIVE_SECONDS)

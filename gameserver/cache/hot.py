@@ -2,8 +2,8 @@
 
 MONITOR needs administrator rights and halves the speed of Redis. Redis itself records the time of the last use of
 each key in whole seconds. With an LFU eviction policy, Redis counts the uses of each key instead. This module first
-reads this record of every key, or of a sample if Redis has many keys. Then the module reads the records of the keys in
-use again, once a second.
+reads the last use, or the count of uses, of every key, or of a sample if Redis has more than 20,000 keys. Without an
+LFU eviction policy, the module then reads the last use of the 1,000 most recently used keys again, once a second.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gameserver.cache.stats import EXACT_LIMIT, windows
 
 _CANDIDATES: Final = 1000
 _IN_USE_SECONDS: Final = 1
-# A measurement is made when three quarters of a second of Redis' clock are over. Redis keeps the last use in whole
-# seconds, so an idle time grows when a second begins. At the beginning of a second, a key that is read ten times a
-# second seems to be idle for "one second". Late in a second, only a key without a use in this second has an idle time.
-# The last quarter of the second is a reserve for a late measurement.
+# Each measurement is made when three quarters of a second of Redis' clock are over. Redis keeps the last use of a key
+# in whole seconds, so the idle time of a key grows when a second begins. At the beginning of a second, a key that is
+# read ten times a second seems to be idle for "one second". Late in a second, only a key without a use in this second
+# has an idle time. The last quarter of the second is a reserve for a late measurement.
 _MEASURE_AT: Final = 0.75
 _SHORTEST_WAIT_SECONDS: Final = 0.1
 
@@ -109,7 +109,7 @@ async def _ask(redis: RedisClient, question: str, keys: Sequence[bytes]) -> dict
 
     A key that does not exist any more is left out.
 
-    The result is empty if Redis' eviction policy does not keep these numbers.
+    The result is empty if Redis' eviction policy does not keep the numbers for `question`.
     """
     if not keys:
         return {}

@@ -1,12 +1,13 @@
 """Defines the names of the cache's keys in Redis, the patterns over them, and the results of the cache's methods.
 
-A logical key is the name that callers use: `<namespace>:<key>`. A physical key is a name in Redis. The control keys are
-the physical keys without a value. The hash tag `{<namespace>}` puts all keys of a namespace into one hash slot.
+A logical key is the name that callers use: `<namespace>:<key>`. A physical key is a name in Redis. A control key is a
+physical key that holds no cached value. The hash tag `{<namespace>}` puts all keys of a namespace into one hash slot.
 
 * `cache-namespaces`: the set of all namespaces that were ever used.
 * `cache-gen:{<namespace>}`: the generation of the namespace.
 * `cache-epoch:{<namespace>}`: a number whose increase ends all load leases of the namespace.
-* `cache-near:{<namespace>}`: the token of the near-caches, and whether any near-cache has a lease.
+* `cache-near:{<namespace>}`: a hash with the namespace's token for the near-caches, and whether any near-cache may have
+  a lease.
 * `cache:{<namespace>}:<generation>:<key>`: a value.
 * `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease, which holds the token of the load in progress.
 """
@@ -94,12 +95,12 @@ class SweepProgress:
 
     Attributes:
         namespace: the namespace that is swept now.
-        scanned: number of keys in Redis that the sweep has examined. The sweep examines all keys for each namespace.
+        scanned: number of keys in Redis that the sweep has examined. A key counts again for each further namespace.
         total: number of keys to examine: the keys in Redis, once for each namespace.
-        matched: number of keys that match.
+        matched: number of keys that match the glob.
         removed: number of keys that were removed.
-        seconds: duration until now.
-        resume_token: continues the sweep from this point after a cancellation.
+        seconds: time since the sweep began.
+        resume_token: token for a call that continues the sweep from this point after a cancellation.
     """
 
     namespace: str
@@ -119,16 +120,20 @@ class PatternResult:
         pattern: the glob of the sweep.
         namespaces: the namespaces that the sweep covered.
         dry_run: True if the sweep removed nothing.
-        scanned: number of keys in Redis that the sweep has examined. The sweep examines all keys for each namespace.
-        matched: number of keys that match.
+        scanned: number of keys in Redis that the sweep has examined. A key counts again for each further namespace.
+        matched: number of keys that match the glob.
         removed: number of keys that were removed.
         seconds: duration of the sweep.
-        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's commands took as long.
-        probe_p99_ms: 99th percentile of the same round trips.
+        probe_p50_ms: median round trip of a PING during the sweep, in milliseconds. The game's Redis commands waited as
+            long.
+        probe_p99_ms: 99th percentile of the round trips of a PING during the sweep, in milliseconds.
         total: number of keys to examine: the keys in Redis, once for each namespace.
-        resume_token: continues a sweep that stopped because its time was over. None if the sweep is complete.
-        rest_seconds: how long to wait before the next sweep, so that the two sweeps keep the limit of keys per second.
-        foreign_namespaces: number of skipped entries in the set of namespaces, which are no valid names.
+        resume_token: token for a call that continues the sweep, which stopped because its time was over; None if the
+            sweep is complete.
+        rest_seconds: seconds to wait before the call that continues the sweep, so that both calls together keep the
+            limit of keys per second.
+        foreign_namespaces: number of entries in the set of namespaces that were skipped, because they are no valid
+            names.
     """
 
     pattern: str
@@ -206,13 +211,13 @@ def lease_prefix(namespace: str) -> str:
 class Pattern:
     """Describes a glob over logical keys, for example `profile:*` or `prof*:a?c`.
 
-    A pattern without a colon matches all keys of the namespaces. Both `[!abc]` and `[^abc]` match a character other
-    than a, b and c, in the namespace and in the key.
+    A pattern without a colon matches all keys of the namespaces whose names match. Both `[!abc]` and `[^abc]` match a
+    character other than a, b and c, in the namespace and in the key.
 
     Attributes:
         text: the pattern as the caller gave it.
-        namespace_glob: the part for the namespace.
-        key_glob: the part for the key.
+        namespace_glob: the part of the pattern before the colon, for the namespace.
+        key_glob: the part of the pattern after the colon, for the key; `*` without a colon.
     """
 
     text: str
@@ -233,14 +238,14 @@ class Pattern:
 
     def select(self, namespaces: list[str]) -> tuple[str, ...]:
         """Return the namespaces that match, sorted."""
-        # fnmatch negates a class of characters with `!` only. fnmatch has no escape by a backslash, so `\*` becomes the
-        # class `[*]`.
+        # fnmatch negates a class of characters with `!` only, so `[^` becomes `[!`. fnmatch has no escape by a
+        # backslash, so `\*` becomes the class `[*]`.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: f"[{part[1]}]" if part[1] else "[!", self.namespace_glob)
         return tuple(sorted(name for name in namespaces if fnmatch.fnmatchcase(name, glob)))
 
     def physical(self, namespace: str, generation: str) -> str:
         """Return the glob over the physical keys of a namespace's values in a generation."""
-        # In a glob of Redis only `^` negates a class of characters.
+        # Redis negates a class of characters with `^` only, so `[!` becomes `[^`.
         glob = _ESCAPE_OR_NEGATION.sub(lambda part: part[0] if part[1] else "[^", self.key_glob)
         return f"{value_prefix(namespace)}{generation}:{glob}"
 

@@ -2,9 +2,9 @@
 
 A process may answer from its near-cache only while it holds a lease for the namespace. A lease lasts 50 ms. Each read
 from Redis returns a new lease and the namespace's token, beside the value. If the token has changed, a key of the
-namespace was invalidated, and the process drops all its values of the namespace.
+namespace was invalidated, and the process drops all values of the namespace from its memory.
 
-An invalidation changes the token, and then waits until every lease has expired that was given before. So an
+An invalidation changes the token, and then waits until every lease has expired that was given before the change. An
 invalidation sends no message to other processes and does not need to know them.
 """
 
@@ -17,17 +17,18 @@ from dataclasses import dataclass, field
 from typing import Final
 
 LEASE_SECONDS: Final = 0.05
-"""Length of a lease. All processes that share a Redis must use the same value, because an invalidation waits for it."""
+"""Length of a near-cache's lease. All processes that share a Redis must use the same length, because an invalidation
+waits until the leases of all processes have expired."""
 
 OUTLIVE_SECONDS: Final = 1.2 * LEASE_SECONDS
 """How long an invalidation waits for the leases of other processes.
 
-Each process measures time by its own clock. The additional 20 % are more than the clocks of two hosts can
-drift apart during a lease.
+Each process measures time by its own clock. The wait is 20 % longer than a lease, which is more than the clocks of two
+hosts can drift apart during a lease.
 """
 
-# The near-cache drops each value after 5 s. This limits how long an old value is served after a failover of Redis has
-# lost an invalidation, or after a sweep was killed before its end.
+# The near-cache drops each value after 5 s, because the value can be old: a failover of Redis can lose an invalidation.
+# A value can also be old because a sweep was killed before its end.
 _MAX_AGE_SECONDS = 5.0
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -41,7 +42,8 @@ def clock() -> float:
 class _Lease:
     token: bytes
     ends_at: float
-    # This maps each key to its value and the time at which the value expires. The least recently used key is first.
+    # Maps each key to its encoded value and the time of `clock` at which the value expires. The least recently used key
+    # is first.
     entries: OrderedDict[str, tuple[bytes, float]] = field(default_factory=OrderedDict)
     size_bytes: int = 0
 
@@ -69,8 +71,8 @@ class NearCache:
         if lease is None:
             return None
         payload, ends_at = lease.entries.get(key, (None, 0.0))
-        # Read the clock after the value. In the other order, a process that the system suspends between the two steps
-        # could return an old value when it resumes.
+        # Read the clock after the value. If the clock were read first, a process that is suspended between the two
+        # steps could return an old value when it resumes.
         if payload is None or clock() >= min(ends_at, lease.ends_at):
             return None
         lease.entries.move_to_end(key)
@@ -79,24 +81,24 @@ class NearCache:
     def keep(
         self, namespace: str, key: str, payload: bytes | None, *, ttl_ms: int, token: bytes, asked_at: float
     ) -> None:
-        """Keep an answer of Redis, and renew the lease.
+        """Keep an answer of Redis, and renew the lease of the namespace.
 
-        The order of the calls does not matter, because each answer is valid only for its own lease.
+        Answers may be kept in any order, because each answer is valid only for its own lease.
 
         Args:
             namespace: namespace of the key.
             key: name of the value in the namespace.
             payload: the encoded value, or None if the key does not exist.
             ttl_ms: time to live of the value in Redis, in milliseconds.
-            token: the namespace's token from the same answer.
-            asked_at: time of `clock` before the command was sent.
+            token: the namespace's token from the answer of Redis.
+            asked_at: time of `clock` before the read was sent to Redis, in seconds.
         """
         lease = self._leases.get(namespace)
         if lease is None or lease.token != token:
             lease = self._leases[namespace] = _Lease(token, asked_at + LEASE_SECONDS)
         else:
-            # Each invalidation sets a new token that was never used before. The tokens of both answers are equal, so no
-            # key was invalidated between the answers.
+            # Each invalidation sets a token that was never used before. Two answers of Redis with equal tokens show
+            # that no key of the namespace was invalidated between the answers.
             lease.ends_at = max(lease.ends_at, asked_at + LEASE_SECONDS)
         lease.drop(key)
         if payload is None or len(payload) > self._max_bytes:

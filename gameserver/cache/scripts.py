@@ -1,18 +1,20 @@
 """The Lua scripts of the cache. Each script makes a few O(1) commands atomic, except `SWEEP`.
 
-All scripts except `SWEEP` have the same first arguments. KEYS are the control keys generation, epoch and near. ARGV
-begins with value prefix, lease prefix and key. The comment at each script names the further arguments and, after the
-arrow, the result. A script also builds names of keys. These keys are in the same hash slot as KEYS because of their
-hash tag.
+All scripts except `SWEEP` have the same KEYS, which are control keys of one namespace: its generation, its epoch, and
+its hash for the near-caches. ARGV[1], ARGV[2] and ARGV[3] of a script for one logical key are the prefix of the namespace's values, the prefix of its
+load leases, and the key. The comment at each script describes ARGV[4] and the ARGV after it.
+
+From the prefixes a script builds the names of a value and of its load lease. These names are in the same hash slot as
+KEYS, because all physical keys of a namespace have the same hash tag.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-# The generation is absent if the namespace is new, or if Redis lost its data. A new generation starts at the time in
-# milliseconds, so that a generation number is never used twice. With a repeated number, old values of that number could
-# be read again.
+# Sets `g` to the namespace's generation, and creates the generation if the namespace is new or Redis lost its data. The
+# first generation is the time in ms since 1970, so that no number is used twice. If a number were used twice, values of
+# its first use could be read again.
 _CREATE_GENERATION = """
 local created = 0
 local g = redis.call('GET', KEYS[1])
@@ -32,10 +34,12 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' .. ARGV[3]
 """
 
-# Changes the token of the near-caches to the last argument. The result `wait` is 1 if a near-cache may still hold a
-# lease, so that the caller must wait. `wait` is 0 if no lease was ever given. `wait` is also 0 if no lease was
-# given since the last change of the token and that change is more than 10 s old by Redis' clock. 10 s are much longer
-# than a lease, so that a correction of the clock does no harm.
+# If a near-cache may hold a lease for the namespace, changes the namespace's token to the last of ARGV. `wait` is then
+# 1, so that the caller waits until the lease has expired.
+#
+# `wait` is 0 if the namespace never had a lease. `wait` is also 0 if no lease was given since the namespace's token
+# changed, more than 10 s ago by Redis' clock. The limit of 10 s is much longer than a lease, so that a correction of
+# Redis' clock does no harm.
 _BREAK_NEAR = """
 local near = redis.call('HMGET', KEYS[3], 'granted', 'changed_at')
 local wait = 0
@@ -48,11 +52,13 @@ if near[1] then
 end
 """
 
-# Reads a value. The script has no further arguments -> the value, or nil
+# Reads the value of a key.
+# Result: the encoded value, or nil if the key is absent.
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
-# Reads a value and gives a lease to a near-cache.
-# Argument: new token -> {value or nil, its time to live in ms, token of the namespace}
+# Reads the value of a key, and gives the caller's near-cache a lease for the namespace.
+# ARGV[4]: the token that the namespace gets if it has none.
+# Result: {the encoded value or nil, the value's remaining time to live in ms, the namespace's token}.
 GET_NEAR: Final = """
 local near = redis.call('HMGET', KEYS[3], 'token', 'granted')
 local token = near[1] or ARGV[4]
@@ -63,10 +69,14 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 return {redis.call('GET', value), redis.call('PTTL', value), token}
 """
 
-# Changes the token of the near-caches. Argument: new token -> wait
+# Changes the namespace's token, so that the near-caches drop their values of the namespace.
+# ARGV: the new token of the namespace, and nothing else.
+# Result: `wait` of _BREAK_NEAR.
 BREAK_NEAR: Final = _BREAK_NEAR + "return wait"
 
-# Stores a value. Arguments: value, time to live in ms, new token -> {1 if the generation was created, wait}
+# Stores the value of a key, and ends the load lease of the key.
+# ARGV[4], ARGV[5], ARGV[6]: the encoded value, its time to live in ms, and the new token of the namespace.
+# Result: {1 if the namespace's generation was created, `wait` of _BREAK_NEAR}.
 SET: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -78,9 +88,10 @@ return {created, wait}
 """
 )
 
-# Reads a value, or takes the load lease if there is no value.
-# Arguments: token, length of the lease in ms
-# -> {value or nil, token of the lease's holder, 1 if the generation was created}
+# Reads the value of a key, or takes the key's load lease if there is no value.
+# ARGV[4], ARGV[5]: the token of the caller's load, and the length of the load lease in ms.
+# Result: {the encoded value or nil, the token of the load that holds the lease, 1 if the namespace's generation was
+# created}.
 GET_OR_LEASE: Final = (
     _CREATE_GENERATION
     + _NAMES
@@ -92,8 +103,9 @@ return {false, redis.call('GET', lease), created}
 """
 )
 
-# Stores a loaded value if the load lease has not ended.
-# Arguments: token, value, time to live in ms -> 1 if the value was stored, else 0
+# Stores a loaded value if the load still holds the key's load lease.
+# ARGV[4], ARGV[5], ARGV[6]: the token of the load, the encoded value, and the value's time to live in ms.
+# Result: 1 if the value was stored, else 0.
 STORE: Final = (
     _READ_GENERATION % "0"
     + _NAMES
@@ -105,14 +117,18 @@ return 1
 """
 )
 
-# Ends the load lease after a failed load, so that another caller can load. Argument: token -> 1 if the lease was held
+# Ends the load lease of a key after a failed load, so that another caller can load the value.
+# ARGV[4]: the token of the failed load.
+# Result: 1 if the failed load still held the lease, else 0.
 RELEASE: Final = (
     _READ_GENERATION % "0"
     + _NAMES
     + "if redis.call('GET', lease) == ARGV[4] then return redis.call('DEL', lease) end return 0"
 )
 
-# Removes a value and ends its load lease. Argument: new token -> {1 if there was a value, wait}
+# Removes the value of a key, and ends the load lease of the key.
+# ARGV[4]: the new token of the namespace.
+# Result: {1 if there was a value, `wait` of _BREAK_NEAR}.
 INVALIDATE: Final = (
     _BREAK_NEAR
     + _READ_GENERATION % "{0, wait}"
@@ -120,32 +136,45 @@ INVALIDATE: Final = (
     + "redis.call('DEL', lease) return {redis.call('UNLINK', value), wait}"
 )
 
-# Sets the time to live of a value. Arguments: time to live in ms, new token -> {1 if there is a value, wait}
+# Sets the time to live of a value.
+# ARGV[4], ARGV[5]: the time to live in ms, and the new token of the namespace.
+# Result: {1 if there is a value, `wait` of _BREAK_NEAR}.
 EXPIRE: Final = (
     _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
 )
 
-# Reads the time to live of a value. The script has no further arguments -> milliseconds, or -2 without a value
+# Reads the remaining time to live of a value.
+# Result: the time to live in ms, -1 if the value never expires, or -2 if there is no value.
 TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value)"
 
-# Starts a new generation, so that no value of the namespace can be read. Argument: new token -> {generation, wait}
+# Starts a new generation, so that no value of the namespace can be read.
+# ARGV: the new token of the namespace, and nothing else.
+# Result: {the new generation, `wait` of _BREAK_NEAR}.
 NEXT_GENERATION: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
     + "if created == 1 then return {tonumber(g), wait} end return {redis.call('INCR', KEYS[1]), wait}"
 )
 
-# Performs a step of a sweep: scans a part of the keyspace and removes the keys that match. This script
-# has no KEYS. Its ARGV are:
-#   1. cursor of SCAN
-#   2. glob over physical keys
-#   3. work to do: an examined key counts 1, and a removed key 2 more
-#   4. COUNT of each SCAN
-#   5. a generation, so that only keys of earlier generations match, or ''
-#   6. '1' to remove the matching keys, else '0'.
-# -> {next cursor, number of examined keys, number of removed keys, names of the matching keys that were not removed}.
-# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass. So each UNLINK gets at most 1,000
-# keys.
+# Performs a step of a sweep: scans a part of the keyspace and removes the keys that match. The script has no KEYS.
+#
+# ARGV[1]: the cursor of SCAN at which the step begins.
+#
+# ARGV[2]: the glob over physical keys that a key must match.
+#
+# ARGV[3]: the work after which the step ends. An examined key counts 1, and a removed key counts 2 more.
+#
+# ARGV[4]: the COUNT of each SCAN in the step, that is, about the number of keys that a SCAN examines.
+#
+# ARGV[5]: a generation, so that only values of earlier generations match, or '' for values of any generation.
+#
+# ARGV[6]: '1' to remove the matching keys, or '0' to return the names of the matching keys.
+#
+# Result: {cursor for the next step, number of examined keys, number of removed keys, names of the matching keys that
+# were not removed}.
+#
+# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass to a command. So each UNLINK gets
+# at most 1,000 keys.
 SWEEP: Final = """
 local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
 local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

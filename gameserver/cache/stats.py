@@ -15,10 +15,10 @@ from gameserver.cache import keys, sweep
 from gameserver.cache.client import RedisClient
 
 EXACT_LIMIT = 20_000
-"""Largest number of keys in Redis for which every key is examined. Among more keys, only a sample is examined."""
+"""Largest number of keys in Redis at which every key is examined. If Redis has more keys, only a sample is examined."""
 
-# Size of the sample, which consists of windows at random places of the keyspace. 10,000 keys give the memory of a
-# namespace within 4 % in 0.2 s. An exact scan of 1,000,000 keys takes 9.4 s (both measured).
+# Number of keys in the sample, which consists of windows at random places of the keyspace. A sample of 10,000 keys
+# gives the memory of a namespace within 4 % in 0.2 s, and an exact scan of 1,000,000 keys takes 9.4 s (both measured).
 _SAMPLE_KEYS = 10_000
 _WINDOW_KEYS = 100
 _LARGEST, _LARGEST_KEPT = 10, 2000
@@ -54,9 +54,9 @@ class NamespaceStats:
         generation: current generation, or None if the namespace has no generation.
         keys: number of values that can be read.
         stale_keys: number of values of earlier generations, which `DistributedCache.reclaim` removes.
-        memory_bytes: memory of these values and of the values of earlier generations in Redis.
-        memory_error_bytes: the true memory differs from `memory_bytes` by at most this, with a probability of 95 %.
-            The error is 0 if every key was examined.
+        memory_bytes: memory of all values of the namespace in Redis, including the values of earlier generations.
+        memory_error_bytes: largest difference between `memory_bytes` and the true memory, with a probability of 95 %; 0
+            if every key was examined.
     """
 
     name: str
@@ -100,7 +100,8 @@ class CacheStats:
         server_version: version of Redis or Valkey.
         uptime_seconds: time since Redis started.
         foreign_keys: number of skipped keys that begin with `cache:` but that the cache did not write.
-        foreign_namespaces: number of skipped entries in the set of namespaces, which are no valid names.
+        foreign_namespaces: number of entries in the set of namespaces that were skipped, because they are no valid
+            names.
     """
 
     namespaces: tuple[NamespaceStats, ...]
@@ -132,8 +133,8 @@ class CacheStats:
 
         The true share is below the result with a probability of 95 %. The result is 0 if every key was examined.
         """
-        # This is the rule of three: if none of n samples has a property, fewer than 3/n of all keys have it, with a
-        # probability of 95 %.
+        # The rule of three: if none of n sampled keys has a property, fewer than 3/n of all keys have the property,
+        # with a probability of 95 %.
         return 3 / self.sampled_keys if self.estimated and self.sampled_keys else 0.0
 
 
@@ -217,8 +218,8 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # The generation's key has another type or holds no number, so the cache did not write it. In this case all
-        # values of the namespace count as stale.
+        # A key of a generation that has another type or holds no number was not written by the cache. All values of a
+        # namespace with such a key count as stale.
         return None
 
 

@@ -1,11 +1,11 @@
 """Sweeps over all keys of a Redis that serves a live game, in small steps that adapt to the latency of Redis.
 
 A step is a Lua script that scans some keys and removes those that match. SCAN takes about 1 us for each key, and UNLINK
-twice as long. Redis runs no other command during a step, so the work of a step limits the pause of the game's commands.
+about 2 us. Redis runs no other command during a step, so the work of a step limits the pause of the game's commands.
 
 The sweep measures the latency of Redis by a PING beside a step. While the PING is fast, steps follow each other without
-a pause. While it is slow, the pauses grow. Only one step runs at a time, so that Redis and the sweep do not use two
-processor cores at the same time on a small machine.
+a pause. While the PING is slow, the pauses between steps grow. Only one step runs at a time, so that Redis and the
+sweep do not use two processor cores at the same time on a small machine.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from gameserver.cache import scripts
 from gameserver.cache.client import RedisClient
 from gameserver.cache.keys import CacheKey, InvalidName, PatternResult, SweepProgress, check_namespace, split_value_key
 
-# This is the number of keys that a step of a sweep examines. A step shall take a third of a millisecond of Redis' time,
-# which is enough for 350 keys on Redis 7 and for 700 keys on Valkey 9. A step of 10,000 keys or more stops other
-# clients for 20 ms or more (measured).
+# Smallest and largest number of keys that a step of a sweep examines. A step shall take a third of a millisecond of
+# Redis' time, which is enough for 350 keys on Redis 7 and for 700 keys on Valkey 9. A step of 10,000 keys or more stops
+# other clients for 20 ms or more (measured).
 SCAN_COUNT, _MAX_SCAN_COUNT = 350, 700
 _STEP_SECONDS = 0.00035
-# This is the number of keys that each SCAN inside a step examines. Redis cannot interrupt a SCAN, so the number is
-# small enough for the case that all of these keys must be removed.
+# Number of keys that each SCAN inside a step examines. A step cannot end before it has removed all matching keys of a
+# SCAN, so the number is only a third of SCAN_COUNT.
 _BATCH = 115
 _PROBE_INTERVAL_SECONDS = 0.01
 _CALIBRATION_PROBES = 5
@@ -38,7 +38,8 @@ _CALIBRATION_PROBES = 5
 # On a machine that is busy with other work, a PING between steps is slow too, and a slower sweep would not help.
 _TOLERATED_SECONDS = 0.002
 _TOLERATED_FACTOR = 3.0
-# With the longest pause the sweep uses one twentieth of Redis' time. A longer pause would not help the game further.
+# With the longest pause, 10 ms, the sweep uses less than one twentieth of Redis' time. A longer pause would not help
+# the game further.
 _MIN_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.001, 0.01
 _MAX_PROBES_KEPT = 10_000
 
@@ -68,8 +69,8 @@ class Pace:
     async def calibrate(self) -> None:
         """Measure the speed of Redis, and set the number of keys that a step examines."""
         self._between.extend([await self._timed("PING") for _ in range(_CALIBRATION_PROBES)])
-        # Each of these SCAN commands has another cursor. Odd cursors are far apart in Redis' table. A second SCAN of
-        # the same keys would look too fast, because the keys are then in the processor's cache.
+        # Each SCAN of the calibration has another cursor, because a second SCAN of the same keys would find them in the
+        # processor's cache and look too fast. Odd cursors are far apart in Redis' table.
         places = range(1, 2 * _CALIBRATION_PROBES, 2)
         scans = [await self._timed("SCAN", place, "MATCH", "", "COUNT", SCAN_COUNT) for place in places]
         # The shortest round trip shows the time of Redis alone, without the delay by other work of the machine.
@@ -78,7 +79,7 @@ class Pace:
         self._began_at = time.monotonic()
 
     async def step(self, work: Any) -> Any:
-        """Send a command and return its answer. If the last probe is 10 ms old, send a PING beside the command.
+        """Send a command and return its answer. If the last PING is at least 10 ms old, send a PING beside the command.
 
         Args:
             work: an awaitable that sends the command when it is awaited.
@@ -108,7 +109,7 @@ class Pace:
         return max(0.0, pause)
 
     def percentile_ms(self, fraction: float) -> float:
-        """Return a percentile of the probes in milliseconds, for example the median for 0.5. 0 without probes."""
+        """Return a percentile of the probes in milliseconds, for example the median for 0.5; 0 without probes."""
         ordered = sorted(self.probes)
         return 1000 * ordered[min(len(ordered) - 1, int(fraction * len(ordered)))] if ordered else 0.0
 
@@ -120,7 +121,7 @@ class Pace:
 
 @dataclass
 class Sweep:
-    """Removes or counts the keys that match globs. The counts include all calls of `run`.
+    """Removes or counts the keys that match globs. `scanned` and `removed` count the keys of all calls of `run`.
 
     Attributes:
         redis: the client.
@@ -135,8 +136,8 @@ class Sweep:
     remove: bool
     scanned: int = 0
     removed: int = 0
-    # The set has the hashes of the matching keys, because SCAN may return a key twice while Redis resizes its table.
-    # Removed keys need no hash, because UNLINK answers how many keys existed.
+    # Hashes of the matching keys that were only counted, because SCAN may return a key twice while Redis resizes its
+    # table. Removed keys need no hash, because UNLINK answers how many keys existed.
     _counted: set[int] = field(default_factory=set)
 
     @property
@@ -157,13 +158,13 @@ class Sweep:
 
         Args:
             match: glob over physical keys.
-            cursor: cursor of SCAN. 0 is the beginning.
+            cursor: cursor of SCAN at which the sweep begins; 0 is the beginning of the keyspace.
             on_step: receives after each step the cursor from which another sweep can continue without missing a key.
             before: only keys of generations before this generation match. None means keys of any generation.
             until: time of `time.monotonic()` after which no further step starts. At least one step runs.
 
         Returns:
-            None if the sweep reached the end, else the place to continue.
+            None if the sweep reached the end of the keyspace, else the place to continue.
         """
         step = self.redis.register_script(scripts.SWEEP)
         arguments = [match, self.pace.scan_count, _BATCH, "" if before is None else before, int(self.remove)]
@@ -189,7 +190,7 @@ class Stop:
 
     Attributes:
         cursor: cursor of SCAN to continue from.
-        rest_seconds: how long to wait before the next step.
+        rest_seconds: seconds to wait before the next step.
     """
 
     cursor: int
@@ -218,7 +219,7 @@ async def walk(
         before: returns a generation of a namespace, so that only keys of earlier generations match.
         on_progress: receives the progress after each step.
         max_keys_per_second: limit of the speed.
-        resume_token: continues the sweep that reported this token.
+        resume_token: token that an earlier sweep reported, to continue that sweep.
         stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
 
     Raises:

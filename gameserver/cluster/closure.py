@@ -1,5 +1,5 @@
-"""A region that is closed to new matches. `mjctl failover` writes the closure to Redis, and the API sends players to
-other regions."""
+"""A region that is closed to new matches. `mjctl failover` writes the closure of a region to Redis, and the region's
+API sends players to other regions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Closure(msgspec.Struct, frozen=True):
 
     Attributes:
         since_ms: time of the closure, in milliseconds since 1970.
-        elsewhere: the regions for the players, the best first.
+        elsewhere: the other regions that the API names to players, the best first.
     """
 
     since_ms: int
@@ -41,7 +41,8 @@ def encode(closure: Closure) -> bytes:
 
 
 def decode(raw: bytes | str | None) -> Closure | None:
-    """Return the closure that the value of the Redis key `KEY` describes, or None for an open region, without a value.
+    """Return the closure that the value of the Redis key `KEY` describes, or None if the key has no value (open
+    region).
 
     Raises:
         msgspec.MsgspecError: the value is not the JSON of a `Closure`.

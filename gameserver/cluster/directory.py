@@ -18,7 +18,7 @@ from gameserver.cluster.scripts import Script
 from gameserver.match import MatchSpec, open_list
 
 ALIVE_SECONDS = 2.0
-"""Age of its last heartbeat above which a server counts as dead."""
+"""Age of a server's last heartbeat above which the server counts as dead."""
 
 _PROMISE_SECONDS = 4.5
 """Time for which a seat is kept for a player who is about to join. A player who never joins blocks the seat for less
@@ -26,25 +26,28 @@ than 5 s."""
 
 _OPEN_CANDIDATES = 8
 _OPEN_ATTEMPTS = 16
-"""Open matches that `create_unless_open` tries before it opens a further match. Each try costs a few round trips to
-Redis."""
+"""Number of open matches in which `create_unless_open` tries to keep a seat before it opens a further match. Each try
+costs a few round trips to Redis."""
 
 _PICK_MEMORY_SECONDS = 1.0
-"""Time for which a pick counts as load, because the server's next heartbeat may not contain the new players yet."""
+"""Time for which players count as load of the server that `pick_server` chose for them, because the server's next
+heartbeat may not contain these players yet."""
 
-# Sets the score of a member to the time by Redis's clock, so that servers with wrong clocks agree.
+# Sets the score of a member of a sorted set to the time of Redis's clock in ms since 1970, so that servers with wrong
+# clocks agree.
 #
-# KEYS: a sorted set.
-# ARGV: the member.
+# KEYS: the sorted set of game servers, or the sorted set of active matches.
+# ARGV: the member, which is the id of a server or of a match.
 _STAMP = Script("""
 local time = redis.call('TIME')
 return redis.call('ZADD', KEYS[1], time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])
 """)
 
-# Lists the ids of the live servers, and removes servers whose last heartbeat is older than a minute.
+# Lists the ids of the live game servers, and removes servers whose last heartbeat is older than a minute from their
+# set.
 #
-# KEYS: the sorted set of servers.
-# ARGV: age in ms above which a server counts as dead.
+# KEYS: the sorted set of game servers. The score of a server is the time of its last heartbeat in ms.
+# ARGV: the age of its last heartbeat in ms above which a game server counts as dead.
 _ALIVE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -52,10 +55,11 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - 60000)
 return redis.call('ZRANGE', KEYS[1], now - ARGV[1], '+inf', 'BYSCORE')
 """)
 
-# Keeps a free seat of a match for a player. Result: 1, or 0 if the match has no free seat or does not exist.
+# Keeps a free seat of a match for a player who is about to join.
+# Result: 1 if a seat is kept, 0 if the match has no free seat or does not exist.
 #
-# KEYS: seats, spec.
-# ARGV: promise id, length of the promise in ms, TTL of the key in s.
+# KEYS: the hash of the match's seats, and the JSON of the match's `MatchSpec`.
+# ARGV: a new id for the kept seat, the time in ms for which the seat is kept, and the TTL of the hash of seats in s.
 _PROMISE = Script("""
 local spec = redis.call('GET', KEYS[2])
 if not spec then return 0 end
@@ -75,11 +79,13 @@ return 1
 """)
 
 
-# Adds a match to the open matches of its mode, unless another match is open. Result: the id of the added match, or of
-# the newest other open match, which is the most likely to have a free seat.
+# Adds a match to the open matches of its mode, unless another match is open that is not known to be full.
+# Result: the id of the added match, or the id of the newest other open match, which is the most likely to have a free
+# seat.
 #
-# KEYS: the sorted set of open matches of a mode.
-# ARGV: match id, creation time in ms, ids of matches that have no free seat.
+# KEYS: the sorted set of the open matches of a mode. The score of a match is its creation time in ms since 1970.
+# ARGV: the id of the match to add, its creation time in ms since 1970, and the ids of the matches that are known to be
+# full.
 _LIST_UNLESS_OPEN = Script("""
 local full = {}
 for index = 3, #ARGV do full[ARGV[index]] = true end
@@ -98,8 +104,8 @@ class ServerInfo(msgspec.Struct, frozen=True):
         id: id of the server.
         zone: availability zone of the server.
         url: WebSocket address for players.
-        players: players who are connected to a seat.
-        matches: matches that the server owns.
+        players: number of players who are connected and have a seat.
+        matches: number of matches that the server owns.
         max_players: number of players that the server can serve.
         draining: True if the server takes no new matches.
         private_url: WebSocket address for the other servers.
@@ -137,7 +143,7 @@ class Directory:
         """Return the live servers: those that take matches before those that drain, and the least loaded first.
 
         Args:
-            heard_within_seconds: age of its last heartbeat up to which a server counts as alive.
+            heard_within_seconds: age of a server's last heartbeat up to which the server counts as alive.
         """
         ids = await _ALIVE.run(self._redis, [keys.SERVERS], round(heard_within_seconds * 1000))
         raw = await self._get_each([keys.server(server_id.decode()) for server_id in ids])
@@ -147,7 +153,8 @@ class Directory:
     async def pick_server(self, seats: int) -> ServerInfo | None:
         """Return the least loaded server with room for `seats` more players; None if the region is full.
 
-        This process's picks of the last second count as load, because the servers' heartbeats do not contain them yet.
+        Players for whom this process picked a server in the last second count as load of that server, because the
+        server's heartbeat may not contain them yet.
         """
         now = time.monotonic()
         self._recent_picks = [pick for pick in self._recent_picks if now - pick[0] < _PICK_MEMORY_SECONDS]
@@ -172,7 +179,7 @@ class Directory:
                 return
 
     async def create_match(self, spec: MatchSpec) -> None:
-        """Register a new match. Its server adopts it when the first player joins, or in one of its next sweeps."""
+        """Register a new match. The server in `spec` adopts the match when the first player joins, or in a sweep."""
         await self._prepare(spec)
         if spec.seats > 1:
             await self._redis.zadd(keys.open_matches(spec.open_list), {spec.match_id: spec.created_at_ms})
@@ -180,8 +187,8 @@ class Directory:
     async def create_unless_open(self, spec: MatchSpec) -> tuple[MatchSpec, ServerInfo] | None:
         """Register a new match, unless another match of its mode has a free seat.
 
-        In each case a seat is kept for the caller's player. Callers in many processes at the same moment so fill one
-        match after the other.
+        A seat is kept for the caller's player, in the new match or in the other match. So callers in many processes
+        fill one match after the other, even at the same moment.
 
         Returns:
             The other match and its server; None if the new match was registered.
@@ -227,8 +234,8 @@ class Directory:
     async def locate(self, match_id: str) -> tuple[MatchSpec, ServerInfo | None] | None:
         """Return a match and the server on which to play it.
 
-        The server is the owner of the match. If no live server owns the match, it is the server that the API chose for
-        it, or else the least loaded server.
+        The returned server is the owner of the match. If no live server owns the match, `locate` returns the server
+        that the API chose for the match, unless that server drains, or else the least loaded server.
 
         Returns:
             None if Redis has no match with this id. The server is None if no server is alive.
@@ -245,7 +252,7 @@ class Directory:
         return spec, servers.get(owner) or meant or next(iter(servers.values()), None)
 
     async def owner(self, match_id: str) -> str | None:
-        """Return the id of the server that holds the match's lease, or None. The server may have died a moment ago."""
+        """Return the id of the server that holds the match's lease, or None. The holder may have died a moment ago."""
         raw = await self._redis.get(keys.lease(match_id))
         return None if raw is None else _text(raw).rpartition(":")[0]
 
@@ -307,7 +314,7 @@ class Directory:
         return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
-        """Return the values of many keys in one round trip. MGET would need all keys in the same cluster slot."""
+        """Return the values of many keys in one round trip. MGET would need all keys in the same hash slot."""
         if not names:
             return []
         pipeline = self._redis.pipeline(transaction=False)

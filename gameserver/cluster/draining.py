@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 _KEPT_SECONDS: Final = 24 * 3600
-"""Lifetime of a request. It is longer than any server needs to drain, and a request to a server that no longer exists
-disappears after it."""
+"""Lifetime of a request to drain, which is longer than any server needs to drain. A request to a server that no longer
+exists disappears after this lifetime."""
 
 
 async def request(redis: Any, server_id: str, *, by: str = "", message: str | None = None) -> None:
@@ -49,7 +49,7 @@ async def requests(redis: Any, server_ids: Sequence[str]) -> dict[str, dict[str,
             record = json.loads(await redis.get(_key(server_id)) or b"null")
         except ValueError:
             continue
-        # An earlier release wrote the value `1` instead of a JSON record.
+        # An earlier release wrote each request to drain as `1`, without a record of its author, time and reason.
         if isinstance(record, dict):
             records[server_id] = record
     return records

@@ -1,7 +1,7 @@
 """Names of the keys in Redis.
 
-Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match still share a
-hash tag. A change to several shards then only has to call the scripts once for each slot.
+Redis has one shard, because a server commits all its matches in one call of a script. All keys of a match share a hash
+tag, so that with several shards a server would only have to call the scripts once for each shard.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def published(match_id: str) -> str:
 def seats(match_id: str) -> str:
     """Return the key of a hash about a match's seats.
 
-    The field `taken` is the number of taken seats. Every other field is a seat that is kept for a player who is about
-    to
-    join: promise id -> end of the promise, in ms of Redis's clock.
+    The field `taken` is the number of taken seats. Every other field stands for a seat that is kept for a player who is
+    about to join. The name of such a field is random, and its value is the time until which the seat is kept, in ms of
+    Redis's clock.
     """
     return f"{{m:{match_id}}}:seats"
 

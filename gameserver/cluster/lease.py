@@ -1,9 +1,9 @@
-"""Ownership of matches. A lease shows that the owner is alive. The fencing token, which grows with each new owner,
-decides which server may write.
+"""Ownership of matches. A lease shows that the owner is alive. The fencing token of a match, which grows with each new
+owner, decides which server may write the match.
 
 Every write (`MatchStore.commit`) renews the match's lease. A write also renews an expired lease that no other server
-has acquired, because the unchanged token proves that no other server has written. So an owner that was stopped for a
-while (SIGSTOP, a stalled machine) either continues as the owner, or its write is refused.
+has acquired, because the unchanged token proves that no other server has written. An owner that was stopped for a while
+(SIGSTOP, a stalled machine) either continues as the owner, or Redis refuses its next write.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from redis.asyncio import Redis
 from gameserver.cluster import keys
 from gameserver.cluster.scripts import Script
 
-# Acquires a lease. Result: the new fencing token, 0 if another server holds the lease, -1 if the match does not exist.
+# Acquires the lease of a match for a server.
+# Result: the new fencing token, 0 if another server holds the lease, -1 if the match does not exist.
 #
-# A server may acquire a lease that its own id holds. It is then the process that the supervisor started after the owner
-# died.
+# A server may acquire a lease that its own id holds, because the supervisor restarts a dead server with the same id.
 #
-# KEYS: lease, fence, spec.
-# ARGV: server id, lease in ms, TTL of the fence in s.
+# KEYS: the match's lease, the counter of its fencing tokens, and the JSON of its `MatchSpec`.
+# ARGV: the id of the server, the length of the lease in ms, and the TTL of the counter of fencing tokens in s.
 _ACQUIRE = Script("""
 local holder = redis.call('GET', KEYS[1])
 if holder and string.sub(holder, 1, #ARGV[1] + 1) ~= ARGV[1] .. ':' then return 0 end
@@ -32,10 +32,12 @@ redis.call('SET', KEYS[1], ARGV[1] .. ':' .. token, 'PX', ARGV[2])
 return token
 """)
 
-# Releases a lease. Result: 1, or 0 if this server does not hold the lease with this token.
+# Releases the lease of a match.
+# Result: 1 if the lease was released, 0 if the server does not hold the lease with its fencing token.
 #
-# KEYS: lease, spec.
-# ARGV: server id, token, spec with the id of the next owner or ''.
+# KEYS: the match's lease, and the JSON of its `MatchSpec`.
+# ARGV: the id of the server, the server's fencing token for the match, and a `MatchSpec` that names the next owner, or
+# ''.
 _RELEASE = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] .. ':' .. ARGV[2] then return 0 end
 redis.call('DEL', KEYS[1])
@@ -43,10 +45,10 @@ if ARGV[3] ~= '' then redis.call('SET', KEYS[2], ARGV[3], 'KEEPTTL') end
 return 1
 """)
 
-# Records in the set of active matches that their owner is alive, by Redis's clock.
+# Records the time of Redis's clock as the time at which the owner of some active matches last reported.
 #
-# KEYS: the set of active matches.
-# ARGV: match ids.
+# KEYS: the sorted set of active matches. The score of a match is the time of its owner's last report in ms.
+# ARGV: the ids of the matches whose owner reports.
 _TOUCH = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -54,10 +56,10 @@ for _, id in ipairs(ARGV) do redis.call('ZADD', KEYS[1], 'XX', now, id) end
 return #ARGV
 """)
 
-# Lists the active matches whose owner has not reported for a time.
+# Lists the ids of active matches whose owner has not reported for a time, the longest silence first.
 #
-# KEYS: the set of active matches.
-# ARGV: age in ms, most matches.
+# KEYS: the sorted set of active matches. The score of a match is the time of its owner's last report in ms.
+# ARGV: the age of the owner's last report in ms from which a match is listed, and the largest number of ids.
 _STALE = Script("""
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

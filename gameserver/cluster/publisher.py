@@ -1,5 +1,5 @@
-"""Sends stored events to SNS, in order within a match. It repeats a call until SNS has accepted the events, so no event
-is lost while SNS is unavailable."""
+"""Sends stored events to SNS, in order within a match. The publisher repeats a call until SNS has accepted the events,
+so no event is lost while SNS is unavailable."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _CALL_BYTES: Final = 250_000
 """Largest size in bytes of one call to SNS, which accepts 10 messages and 256 KiB in a call."""
 
 _ROUND_SECONDS: Final = 0.25
-"""Time between two rounds. The wait fills the messages, because each call to SNS costs a few milliseconds of CPU in
-this process."""
+"""Time between two rounds of calls to SNS. During the wait events gather for one message, because each call to SNS
+costs a few milliseconds of CPU in this process."""
 
 _ROUND_MATCHES: Final = 64
 _ROUND_EVENTS: Final = 50
@@ -56,10 +56,10 @@ class Outbox:
         published: sequence number of the last event that SNS has accepted.
         committed: sequence number of the last event that is stored in Redis.
         snapshotted: sequence number of the last event that the stored snapshot covers.
-        ended: True once the end of the match is stored.
+        ended: True once the end of the match is stored in Redis.
         waiting_since: time.monotonic() since which the oldest unpublished event waits.
-        recent: the newest events that SNS has not accepted. They need not be read from Redis, and they survive a Redis
-            that restarts without its last second of data.
+        recent: the newest events that SNS has not accepted. `recent` saves reads from Redis, and keeps these events if
+            Redis restarts without its last second of data.
     """
 
     match_id: str
@@ -108,7 +108,7 @@ class _Entry(NamedTuple):
 
 
 _Message = list[_Entry]
-"""Events of any matches that are sent, and sent again, in one SNS message."""
+"""Events of one or several matches that are sent in one SNS message."""
 
 
 class Publisher:
@@ -161,9 +161,9 @@ class Publisher:
         return time.monotonic() - min(waiting) if waiting else 0.0
 
     async def run(self) -> None:
-        """Publish until cancelled. The next owner of a match publishes the events that remain in its stream."""
+        """Publish until cancelled. The next owner of a match publishes the events that remain in the match's stream."""
         if self._topic_arn:
-            # The import of the SDK takes 0.3 s of CPU. So it runs on a thread, before the first event needs the SDK.
+            # The import of boto3 takes 0.3 s of CPU, so boto3 is imported on a thread, before the first event is sent.
             await self._aws.run(lambda: self._aws.sns)
         while True:
             try:
@@ -256,7 +256,8 @@ class Publisher:
         ]
         for outbox, outcome in zip(moved, await self._store.advance(advances), strict=True):
             if outcome is CommitStatus.FENCED:
-                # The new owner publishes from the position in Redis. Events that it publishes again do no harm.
+                # The new owner of the match publishes the events after the last published event that Redis has
+                # recorded. An event that is published twice does no harm, because its id is stored only once.
                 self.untrack(outbox.match_id)
             if outcome is not CommitStatus.STORED:
                 continue

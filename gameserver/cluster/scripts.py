@@ -13,7 +13,8 @@ from redis.exceptions import NoScriptError
 class Script:
     """Runs one Lua script in Redis.
 
-    The script must be safe to repeat, because Redis may have run it before a connection was lost.
+    The script must be safe to repeat, because redis-py sends the script again after a lost connection, and Redis may
+    have run it already.
 
     Attributes:
         source: the text of the script.

@@ -20,19 +20,21 @@ from gameserver.match import MatchSpec
 
 log = structlog.get_logger()
 
-# Commits many matches in one call, because the call and its answer cost the client more than the rest of a commit. Each
-# match has its own result.
+# Stores the commits of many matches in one call, because the call and its answer cost the game server more than the
+# rest of a commit.
 #
-# KEYS, for each match: fence, lease, events, snapshot, seats.
-# ARGV: server id, lease in ms, TTL in s. Then for each match: token, snapshot or '', seats taken, sequence number of
-# the first event, number of event bodies, event bodies.
+# KEYS: for each match the counter of its fencing tokens, its lease, its stream of events, its snapshot, and the hash of
+# its seats.
+# ARGV[1] to ARGV[3]: the id of the server, the length of a lease in ms, and the TTL of the match's other keys in s.
+# Further ARGV of each match: the server's fencing token, the snapshot to store or '', and the number of taken seats.
+# Last ARGV of each match: the sequence number of the first event to store, the number of events, and the events' bodies.
 #
-# The id of a stream entry is the event's sequence number, so a repeated commit adds nothing.
+# The id of an entry in the stream of events is the event's sequence number, so a repeated commit adds no event.
 #
-# Result for each match: an error, or one of these numbers.
-#   1: the commit is stored.
-#   0: the token is not the newest token of the match.
-#   -1: Redis has lost the match.
+# Result 1 of a match: Redis has stored the commit.
+# Result 0 of a match: Redis has refused the commit, because the server's token is not the newest token of the match.
+# Result -1 of a match: Redis has lost the match.
+# Another result of a match: the error that Redis reported for the match's stream of events.
 _COMMIT = Script("""
 local outcomes, at, owner = {}, 4, ARGV[1] .. ':'
 for key = 1, #KEYS, 5 do
@@ -73,13 +75,16 @@ end
 return outcomes
 """)
 
-# Records the last published event of many matches.
+# Records which event of each match was published last, and removes the events from the stream that no server needs any
+# more.
 #
-# KEYS, for each match: fence, published, events.
-# ARGV: TTL in s. Then for each match: token, sequence number of the last published event, and sequence number of the
-# oldest event that the stream must keep.
+# KEYS: for each match the counter of its fencing tokens, the sequence number of its last published event, and its
+# stream of events.
+# ARGV[1]: the TTL of the recorded sequence numbers in s.
+# Further ARGV of each match: the server's fencing token, and the sequence numbers of the last published event and of
+# the oldest event that the stream must keep.
 #
-# Result for each match: 1, 0 or -1, with the same meaning as in _COMMIT.
+# Result: for each match 1, 0 or -1, as in `_COMMIT`: stored, refused because of the fencing token, or lost by Redis.
 _ADVANCE = Script("""
 local outcomes = {}
 for match = 0, #KEYS / 3 - 1 do
@@ -95,11 +100,15 @@ end
 return outcomes
 """)
 
-# Writes a match again that Redis has lost. Result: 1, or 0 if the match exists again.
+# Writes a match again that Redis has lost.
+# Result: 1 if the match is written, 0 if another server has already written the match again.
 #
-# KEYS: fence, lease, spec, published, events.
-# ARGV: server id, token, lease in ms, TTL in s, spec, sequence number of the last published event, sequence number of
-# the first event, event bodies.
+# KEYS: the counter of the match's fencing tokens, its lease, its `MatchSpec`, the sequence number of its last published
+# event, and its stream of events.
+# ARGV[1] to ARGV[4]: the id of the server, its fencing token, the length of the lease in ms, and the TTL of the match's
+# other keys in s.
+# ARGV[5] and ARGV[6]: the JSON of the `MatchSpec`, and the sequence number of the last published event.
+# Further ARGV: the sequence number of the first event to store in the stream, and the body of each event.
 _RECREATE = Script("""
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[4])
@@ -112,10 +121,11 @@ end
 return 1
 """)
 
-# Lets the keys of a finished match expire. Result: 1, or 0 if the token is not the newest token of the match.
+# Lets the keys of a finished match expire.
+# Result: 1, or 0 if the server's fencing token is not the newest token of the match.
 #
-# KEYS: fence, then all other keys of the match.
-# ARGV: token, TTL in s.
+# KEYS: the counter of the match's fencing tokens, followed by all other keys of the match.
+# ARGV: the server's fencing token for the match, and the TTL of the match's keys in s.
 _FINISH = Script("""
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for _, key in ipairs(KEYS) do redis.call('EXPIRE', key, ARGV[2]) end
@@ -130,7 +140,7 @@ class CommitStatus(Enum):
         STORED: Redis has stored the write.
         FENCED: Redis has refused the write, because another server owns the match.
         FORGOTTEN: Redis has lost the match.
-        FAILED: Redis did not answer or reported an error; the write can be repeated.
+        FAILED: Redis did not answer or reported an error; the server can repeat the write.
     """
 
     STORED = 1
@@ -186,7 +196,7 @@ class StoredMatch:
         snapshot: the newest snapshot, or None if the match has none yet.
         events: the events in the stream, in order; at least those after the snapshot.
         published: sequence number of the last event that SNS has accepted.
-        committed: sequence number of the last event that is stored.
+        committed: sequence number of the last event that is stored in Redis.
     """
 
     spec: MatchSpec
@@ -236,7 +246,7 @@ class MatchStore:
         )
 
     async def count_unreadable(self, match_id: str) -> int:
-        """Count a failed attempt to restore a match, and return the attempts of all servers so far."""
+        """Count a failed attempt to restore a match, and return the number of failed attempts of all servers."""
         name = keys.unreadable(match_id)
         count = int(await self._redis.incr(name))
         await self._redis.expire(name, keys.MATCH_TTL_SECONDS)

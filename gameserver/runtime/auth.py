@@ -16,22 +16,24 @@ import structlog
 
 log = structlog.get_logger()
 
-# Shortest time between two downloads of the keys, so that tokens with invented key ids cause few requests to the pool.
+# Shortest time between two downloads of the user pool's public keys, so that tokens with invented key ids cause few
+# downloads.
 _REFETCH_SECONDS = 30.0
-# Time after a failed download in which tokens are refused at once. Otherwise each of many requests would wait for a
-# timeout while the user pool is unavailable.
+# Time after a failed download of the keys in which tokens with an unknown key are refused at once. Without this time,
+# each request would wait for a timeout while the user pool is unavailable.
 _RETRY_SECONDS = 1.0
 _FETCH_TIMEOUT_SECONDS = 3.0
 # Largest tolerated difference between the clocks of the user pool and of this machine.
 _LEEWAY_SECONDS = 5.0
 _MAX_TOKEN_LENGTH = 8192
-# Hosts that are called without the proxy of the environment, because a proxy cannot reach this machine's loopback.
+# Hosts that are called without the proxy in HTTP_PROXY or HTTPS_PROXY, because a proxy cannot reach this machine's
+# loopback.
 _THIS_MACHINE = frozenset({"127.0.0.1", "::1", "localhost"})
 
 INTERNAL_GROUP = "internal"
 """Group of the user pool that contains the accounts of probes and load tests. Cognito lists a user's groups in the
 access token. Only AdminAddUserToGroup adds a user to a group, so a player can neither join the group nor write the
-claim.
+claim `cognito:groups`.
 https://docs.aws.amazon.com/cognito/latest/developerguide/amazon-cognito-user-pools-using-the-access-token.html"""
 
 
@@ -82,8 +84,8 @@ class TokenVerifier:
     Args:
         issuer: expected claim `iss`.
         client_id: expected claim `client_id`.
-        jwks_url: address of the pool's JSON Web Key Set. The keys are kept in memory. They are downloaded again when a
-            token names an unknown key, at most every 30 s.
+        jwks_url: address of the pool's JSON Web Key Set. The downloaded keys are kept in memory, and are downloaded
+            again when a token names an unknown key, at most every 30 s.
         ssl_context: verifies the server of `jwks_url`; None for the certificates that the system trusts.
 
     Raises:
@@ -114,7 +116,7 @@ class TokenVerifier:
         try:
             header = jwt.get_unverified_header(token)
         except (jwt.InvalidTokenError, RecursionError):
-            # A header of 3 KB of opening brackets makes the JSON decoder raise RecursionError.
+            # A token's header of 3 KB of opening brackets makes the JSON decoder raise RecursionError.
             raise InvalidToken("the token is malformed") from None
         if header.get("alg") != "RS256":
             raise InvalidToken("the token is not signed with RS256")
@@ -123,7 +125,7 @@ class TokenVerifier:
 
     def _claims(self, token: str, key: jwt.PyJWK) -> dict[str, Any]:
         try:
-            # Cognito's access tokens have no `aud`; their `client_id` is checked below.
+            # Cognito's access tokens have no claim `aud`, so `_player` checks their claim `client_id`.
             return jwt.decode(
                 token,
                 key.key,

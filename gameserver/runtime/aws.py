@@ -1,7 +1,7 @@
-"""Makes the boto3 clients of the game's processes. No other module makes them.
+"""Makes the boto3 clients of the game's processes. No other module makes boto3 clients.
 
-The import of boto3 and the reading of a service's model cost about 0.3 s of CPU. Both happen at the first use of a
-client, on a thread of `run`. So a process answers health checks before it has called AWS.
+The import of boto3 and the reading of a service's model cost about 0.3 s of CPU. Import and reading happen at the first
+use of a client, on a thread of `AwsClients.run`, so that a process answers health checks during that time.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class AwsClients:
     Args:
         region: name of the AWS region.
         endpoint_url: address of an emulated AWS; None for the real AWS.
-        threads: most calls at the same time, and most connections to each service.
+        threads: largest number of calls at the same time, and of connections to each service.
         connect_timeout_seconds: time limit of each attempt to connect.
         read_timeout_seconds: time limit of each attempt to read an answer.
-        attempts: most attempts of a call, with the SDK's backoff between them.
+        attempts: largest number of attempts of a call, with boto3's backoff between two attempts.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class AwsClients:
             seconds: validity of the signature.
 
         Returns:
-            The signed address without its scheme.
+            The signed URL of the request, without `https://`.
         """
         from urllib.parse import urlencode
 
@@ -132,7 +132,7 @@ class AwsClients:
     def _client(self, service: str) -> Any:
         client = self._clients.get(service)
         if client is None:
-            # A session is not thread-safe while it makes a client. A finished client is thread-safe.
+            # A boto3 session is not thread-safe while it makes a client. A boto3 client is thread-safe.
             with self._lock:
                 client = self._clients.get(service) or self._make(service)
                 self._clients[service] = client
@@ -149,7 +149,7 @@ class AwsClients:
         from botocore.config import Config
 
         connect, read = self._timeouts
-        # An emulated AWS is on this machine, where a proxy of the environment cannot reach it.
+        # An emulated AWS runs on this machine, where the proxy in HTTP_PROXY or HTTPS_PROXY cannot reach it.
         emulated: dict[str, Any] = {"proxies": {}} if self._endpoint_url else {}
         config = Config(
             **emulated,

@@ -1,18 +1,20 @@
 """Envelope encryption of sensitive fields before they are stored: AES-256-GCM under data keys that KMS wraps.
 
 A sealed value can only be decrypted for the field, item and table that it was sealed for, and only with the
-environment's key. Its format:
+environment's key. The format of a sealed value:
 
-- 1 byte: version, 1
+- 1 byte: the version of the format, which is 1
 - 2 bytes: length of the wrapped data key, big endian
 - n bytes: the data key, wrapped by KMS
 - 12 bytes: random nonce
-- rest: ciphertext and tag. The tag also authenticates all bytes before the nonce, then table, item and field.
+- rest: ciphertext and tag. The tag of AES-GCM also authenticates all bytes before the nonce, and the table, item and
+  field.
 
-The aws-encryption-sdk is not used. Its cache of data keys treats the encryption context as part of the cache key. So
-binding a value to its item would need a call to KMS for each item. Its messages are 393 bytes larger than the value;
-the messages of this module are 215 bytes larger with the 184-byte keys of KMS. A call of the SDK takes 100 to 140 us of
-CPU, a call of this module 4 us (SDK version 4.0.7, without signatures).
+This module does not use the aws-encryption-sdk, whose cache of data keys has an entry for each encryption context. With
+this SDK, binding a value to its item would need a call to KMS for each item. A message of the SDK is 393 bytes larger
+than its value. A sealed value of this module is 215 bytes larger than its value, with KMS's wrapped keys of 184 bytes.
+A call of the SDK takes 100 to 140 us of CPU, and a call of this module takes 4 us (SDK version 4.0.7, without
+signatures).
 """
 
 from __future__ import annotations
@@ -33,17 +35,18 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The type of a sealed value. Stores accept only this type, so the type checker finds values that would be stored
-# unencrypted.
+# The type of a sealed value. Functions that store sensitive fields accept only the type `Sealed`, so mypy finds values
+# that would be stored unencrypted.
 Sealed = NewType("Sealed", bytes)
 
 _VERSION = 1
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
-# Largest wrapped key that KMS accepts for decryption.
+# Largest size of a wrapped data key that KMS accepts for decryption.
 _MAX_WRAPPED_BYTES = 6144
 _KEYS_KEPT = 1000
-# Values sealed with one data key. Random nonces are safe for 2**32 uses of a key (NIST SP 800-38D, section 8.3).
+# Largest number of values that are sealed with one data key. Random nonces are safe for 2**32 uses of a key (NIST SP
+# 800-38D, section 8.3).
 _MAX_USES = 100_000
 _FOREIGN = frozenset({"InvalidCiphertextException", "IncorrectKeyException"})
 
@@ -64,7 +67,7 @@ class FieldContext:
     """Names the place of a value, which the encryption binds it to.
 
     Attributes:
-        table: logical name of the table. The physical name does not fit, because a restored copy has another.
+        table: logical name of the table, because a restored copy of the table has another physical name.
         item: key of the item in the table.
         field: name of the field in the item.
     """
@@ -76,7 +79,7 @@ class FieldContext:
     def encode(self) -> bytes:
         """Return the place as bytes that the encryption authenticates."""
         parts = (self.table.encode(), self.item.encode(), self.field.encode())
-        # The lengths distinguish ("ab", "c") from ("a", "bc").
+        # The length before each part distinguishes ("ab", "c") from ("a", "bc").
         return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
 
 
@@ -94,8 +97,8 @@ class Sealer:
     Args:
         settings: provides the key's ARN, the project and the environment.
         aws: makes the client of KMS.
-        max_age_seconds: time for which a data key is used before KMS is called again. Values can still be opened for
-            this time after the KMS key was disabled.
+        max_age_seconds: time for which a data key is used before KMS is called again. For this time after the KMS key
+            was disabled, values can still be opened.
         max_uses: most values that are sealed with one data key.
         clock: returns the time in seconds.
 
@@ -115,8 +118,8 @@ class Sealer:
         if not settings.data_key_arn:
             raise SettingsError("GAMESERVER_DATA_KEY_ARN must be set")
         self._arn = settings.data_key_arn
-        # KMS authenticates this context, so the data key of another environment cannot be unwrapped here. CloudTrail
-        # logs the context.
+        # KMS authenticates the encryption context, so this process cannot unwrap the data key of another environment.
+        # CloudTrail logs the encryption context.
         self._context = {"project": settings.project, "environment": settings.environment}
         self._aws = aws
         self._max_age_seconds = max_age_seconds
@@ -124,7 +127,7 @@ class Sealer:
         self._clock = clock
         self._sealing: _DataKey | None = None
         self._making = asyncio.Lock()
-        # Wrapped key -> data key, the least recently used first.
+        # Maps each wrapped data key to its unwrapped data key, the least recently used first.
         self._opening: OrderedDict[bytes, _DataKey] = OrderedDict()
 
     async def seal(self, value: str, place: FieldContext) -> Sealed:
@@ -160,7 +163,8 @@ class Sealer:
             raise Undecipherable(f"{place.table}.{place.field}: value altered, or sealed for another place") from None
 
     async def _sealing_key(self) -> _DataKey:
-        # The lock lets only one request renew an old data key. Without it each concurrent request would call KMS.
+        # The lock lets only one request renew an old data key. Without the lock, each concurrent request would call
+        # KMS.
         async with self._making:
             key = self._sealing
             if key is None or key.uses >= self._max_uses or key.expires_at <= self._clock():

@@ -1,7 +1,7 @@
 """Reads a game server's id and zone from ECS, and protects its task from being stopped while it has matches.
 
-The ECS agent passes its addresses in variables of the container. Outside of ECS these variables do not exist, and the
-functions here do nothing.
+The ECS agent passes its addresses in variables of the container. Outside of ECS the variables of the agent do not
+exist, and the functions of this module do nothing.
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-metadata-endpoint-v4-fargate.html
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html
 """
@@ -32,8 +32,8 @@ _TIMEOUT_SECONDS: Final = 2.0
 _TRIES: Final = 3
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 30.0
-"""Time after which a refused call is repeated. The agent accepts only a few calls in a second, and it rarely accepts a
-call that it has just refused."""
+"""Time after which a failed call to the ECS agent is repeated. The agent accepts only a few calls in a second, and
+rarely accepts a call that it has just refused."""
 
 _PAUSE_SECONDS: Final = 90.0
 """Pause between two periods of protection. A busy server always has matches, so without the pause ECS could never
@@ -43,8 +43,8 @@ replace it."""
 def identified(settings: Settings, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings with `server_id` and `zone` of this ECS task, unless they are already set.
 
-    The function blocks for a few milliseconds. If the agent does not answer, it blocks for some seconds and returns the
-    settings unchanged.
+    `identified` blocks for a few milliseconds. If the agent does not answer, `identified` blocks for some seconds and
+    returns the settings unchanged.
 
     Args:
         settings: the settings of this process.
@@ -54,7 +54,7 @@ def identified(settings: Settings, environment: Mapping[str, str] = os.environ) 
     if not address or (settings.server_id and settings.zone):
         return settings
     task = _metadata(f"{address}/task")
-    # The task's id ends the ARN:
+    # The task's id is the last part of the task's ARN:
     # arn:aws:ecs:us-east-1:123456789012:task/arena-prod/158d1c8083dd49d6b527399fd6414f5c
     task_id = str(task.get("TaskARN", "")).rpartition("/")[2]
     return replace(
@@ -80,9 +80,9 @@ def _metadata(address: str) -> dict[str, Any]:
 class TaskProtection:
     """Prevents ECS from stopping this task to scale in while the task has matches.
 
-    When a task stops, its matches move to other servers without loss, but the players notice the move. So a period of
-    protection is long enough for each running match. Then the protection pauses, because a deployment waits for
-    protected tasks and would never end if a server always had matches.
+    When a task stops, its matches move to other servers without loss, but the players notice the move. A period of
+    protection is therefore long enough for each match to end. Between two periods the protection pauses, because a
+    deployment waits for protected tasks and would never end if a server always had matches.
 
     Args:
         agent: the address in ECS_AGENT_URI.
@@ -92,7 +92,7 @@ class TaskProtection:
         clock: returns the time in seconds.
 
     Attributes:
-        minutes: length of a period of protection.
+        minutes: length of a period of protection, in minutes.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class TaskProtection:
                 await asyncio.sleep(_LOOK_SECONDS)
 
     async def look(self, session: aiohttp.ClientSession) -> None:
-        """Switch the protection on or off if that is due. A call that the agent refuses is repeated later."""
+        """Switch the protection on or off if a change is due. A call that the agent refuses is repeated later."""
         now, busy = self._clock(), self._busy()
         protected = now < self._protected_until
         if busy == protected or now < self._retry_from or (busy and now < self._protect_from):

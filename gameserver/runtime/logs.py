@@ -1,6 +1,6 @@
 """Structured logs: a JSON object in each line on stderr, for the events of the game and of its libraries.
 
-The logs contain ids of matches, players and requests. They contain no names, e-mail addresses or network addresses.
+The logs contain ids of matches, players and requests, but no names, e-mail addresses or network addresses of players.
 """
 
 from __future__ import annotations

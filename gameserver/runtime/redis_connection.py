@@ -1,4 +1,4 @@
-"""Makes the Redis clients of the game's processes. No other module makes them."""
+"""Makes the Redis clients of the game server, the API and the functions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ANSWER_SECONDS = 2.0
 
 
 class _SecretCredentials(CredentialProvider):
-    """Reads the secret for each new connection, so that a password can be rotated."""
+    """Reads the secret with the login of Redis for each new connection, so that the password can be rotated."""
 
     def __init__(self, reference: str, aws: AwsClients) -> None:
         self._reference = reference
@@ -37,7 +37,7 @@ class _SecretCredentials(CredentialProvider):
 class _IamCredentials(CredentialProvider):
     """Logs in to ElastiCache with the IAM role of the process. The password is a signed request, valid for 15 minutes.
 
-    ElastiCache closes such a connection after 12 hours. The client then opens a new connection, as after other losses.
+    ElastiCache closes a connection with such a login after 12 hours, and the client then opens a new connection.
     """
 
     def __init__(self, replication_group: str, user: str, aws: AwsClients) -> None:
@@ -56,9 +56,9 @@ class _IamCredentials(CredentialProvider):
 def open_redis(settings: Settings, aws: AwsClients, **options: Any) -> Redis:
     """Return a client of the region's Redis that answers with bytes and connects at its first command.
 
-    A `rediss://` address verifies the server's certificate. The client retries twice after a lost connection. It does
-    not send a command again because the answer was late. With the secret `iam:<replication group>` the user in the
-    address logs in by IAM.
+    With a `rediss://` address, the client verifies the server's certificate. The client repeats a command at most twice
+    after a lost connection, but never because an answer is late. With the secret `iam:<replication group>` the user in
+    the address logs in by IAM.
 
     Args:
         settings: provides the address and the secret.

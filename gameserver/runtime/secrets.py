@@ -43,13 +43,14 @@ def resolve(reference: str, aws: AwsClients | None = None) -> dict[str, str]:
     try:
         return msgspec.json.decode(raw, type=dict[str, str])
     except msgspec.MsgspecError:
-        # The decoder's own message could quote the content.
+        # The message of msgspec could quote the content of the secret.
         raise SecretError(f"{reference}: expected a JSON object of strings") from None
 
 
 def _read_private_file(path: Path) -> bytes:
     try:
-        # The mode is read from the opened file, so that no process can replace the file between the check and the read.
+        # The permissions are read from the opened file, so that no process can replace the file between the check of
+        # the permissions and the read.
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_IMODE(mode) & 0o077:

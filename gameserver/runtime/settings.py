@@ -16,7 +16,7 @@ from typing import Any
 
 
 class SettingsError(Exception):
-    """Reports a variable that is missing or malformed. The message names the variable."""
+    """Reports a variable that is missing or malformed. The message names the environment variable."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Mode:
 
     Attributes:
         name: name of the mode.
-        seats: most players in a match.
+        seats: largest number of players in a match.
         duration_seconds: length of a match.
         rules: name of the rules module in `gameserver/rules/`.
     """
@@ -61,7 +61,7 @@ class Settings:
         ops_port: TCP port for health checks and metrics; 0 for any free port.
         play_url: WebSocket address that players use; "" for the server's private address.
         cache_secret: reference to the login of Redis, or `iam:<replication group>` for a login by IAM.
-        database_host: host name of PostgreSQL; the port, the name and the user follow in further fields.
+        database_host: host name of PostgreSQL, whose port, database and user are in the other fields `database_*`.
         database_secret: reference to the password of PostgreSQL.
         aws_endpoint_url: address of an emulated AWS; None for the real AWS.
         events_topic_arn: ARN of the SNS topic for events.
@@ -78,17 +78,17 @@ class Settings:
         max_players: number of players that a game server can serve.
         unjoined_percent: most connections that have not joined a match, in percent of `max_players`; at least 16
             connections are allowed.
-        unjoined_per_address: most of these connections from one peer address; 0 for no limit. A server behind a load
-            balancer needs 0, because all its peers have the load balancer's address.
+        unjoined_per_address: most connections from one peer address that have not joined a match; 0 for no limit. A
+            server behind a load balancer needs 0, because all its peers have the load balancer's address.
         lease_seconds: length of a match's lease.
         snapshot_interval_seconds: time between two snapshots of a match.
         modes: the modes that players can play.
-        tls_required: True if the process encrypts each connection that it opens and verifies the server. A setting
-            with an address without TLS is then an error at the start.
+        tls_required: True if the process encrypts each connection that it opens and verifies the server. With True, a
+            setting with an address without TLS is an error at the start.
         tls_ca_file: file of the certificates that the process trusts; "" for those that the system trusts.
         tls_certificate_file: file of the certificate of the process's listeners, which then accept only TLS; "" for
             listeners without TLS.
-        tls_key_file: file of the key of this certificate.
+        tls_key_file: file of the private key for the certificate in `tls_certificate_file`.
         web_dir: folder of the web client that `gameserver api` serves; "" to serve no web client.
     """
 
@@ -178,7 +178,8 @@ class Settings:
         return next((mode for mode in self.modes if mode.name == name), None)
 
 
-# The addresses that the process connects to or gives to players, with the scheme that they need when TLS is required.
+# Maps each setting with an address, for the process or for players, to the URL scheme that the address needs when TLS
+# is required.
 _TLS_SCHEMES = {
     "cache_url": "rediss",
     "aws_endpoint_url": "https",

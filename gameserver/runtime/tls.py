@@ -11,10 +11,11 @@ from gameserver.runtime.settings import Settings, SettingsError
 def client_context(settings: Settings) -> ssl.SSLContext:
     """Return a context for connections that verifies the server's certificate chain and host name.
 
-    It trusts the certificates in GAMESERVER_TLS_CA_FILE; without this variable those that the system trusts.
+    The context trusts the certificates in GAMESERVER_TLS_CA_FILE, or without this variable the certificates that the
+    system trusts.
 
     Raises:
-        SettingsError: the file cannot be read or contains no certificate.
+        SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.
     """
     try:
         return ssl.create_default_context(cafile=settings.tls_ca_file or None)
@@ -25,8 +26,9 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 def database_context(settings: Settings) -> ssl.SSLContext | None:
     """Return a context for connections to PostgreSQL; None where TLS is not required.
 
-    Aurora's certificates are signed by roots that no system trusts. So this context also trusts the roots of Amazon
-    RDS, unless GAMESERVER_TLS_CA_FILE names other certificates. Connections to other servers do not trust them.
+    Aurora's certificates are signed by root certificates of Amazon RDS that no system trusts. So the context for
+    PostgreSQL also trusts these root certificates, unless GAMESERVER_TLS_CA_FILE names other certificates. Contexts for
+    other servers do not trust the root certificates of Amazon RDS.
 
     Raises:
         SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.
