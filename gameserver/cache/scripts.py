@@ -1,8 +1,8 @@
 """The Lua scripts of the cache. Each script makes a few O(1) commands atomic, except `SWEEP`.
 
 All scripts except `SWEEP` have the same KEYS, which are control keys of one namespace: its generation, its epoch, and
-its hash for the near-caches. ARGV[1], ARGV[2] and ARGV[3] of a script for one logical key are the prefix of the namespace's values, the prefix of its
-load leases, and the key. The comment at each script describes ARGV[4] and the ARGV after it.
+its hash for the near-caches. ARGV[1] to ARGV[3] of a script for one logical key are the prefix of the namespace's
+values, the prefix of its load leases, and the key. The comment at each script describes ARGV[4] and the ARGV after it.
 
 From the prefixes a script builds the names of a value and of its load lease. These names are in the same hash slot as
 KEYS, because all physical keys of a namespace have the same hash tag.

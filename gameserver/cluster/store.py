@@ -27,7 +27,7 @@ log = structlog.get_logger()
 # its seats.
 # ARGV[1] to ARGV[3]: the id of the server, the length of a lease in ms, and the TTL of the match's other keys in s.
 # Further ARGV of each match: the server's fencing token, the snapshot to store or '', and the number of taken seats.
-# Last ARGV of each match: the sequence number of the first event to store, the number of events, and the events' bodies.
+# Last ARGV of each match: the sequence number of the first event to store, the number of events, and their bodies.
 #
 # The id of an entry in the stream of events is the event's sequence number, so a repeated commit adds no event.
 #

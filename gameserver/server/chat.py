@@ -1,7 +1,7 @@
-"""The chat of the players of a match. Each line is limited in rate, cleaned, and encrypted before it is stored.
+"""The chat of the players of a match. Each chat line is limited in rate, cleaned, and encrypted before it is stored.
 
-A line reaches the players once it is encrypted, and is stored as an event of the match. Its text is never logged, and
-leaves this process in clear only to the players of the match.
+A chat line reaches the players once it is encrypted, and is stored as an event of the match. The text of a chat line is
+never logged, and leaves this process in clear only to the players of the match.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class Chat:
         self._match_id = match_id
         self._sealer = sealer
         self._clock = clock
-        # Slot -> number of lines that the player may send at once, and the time in seconds for which it was computed.
+        # Maps each slot to the number of lines that its player may send at once, and to the time in seconds at which
+        # that number was computed.
         self._allowances: dict[int, tuple[float, float]] = {}
 
     def accept(self, slot: int, raw: str) -> str:
-        """Return the cleaned text of a line.
+        """Return the cleaned text of a chat line, and count the line towards the player's limit.
 
         Args:
             slot: slot of the player who sent the line.
@@ -73,7 +74,7 @@ class Chat:
         return text
 
     async def seal(self, player_id: str, text: str) -> Sealed:
-        """Encrypt a line for its match and player.
+        """Encrypt a chat line for its match and player.
 
         Raises:
             NotSaid: the encryption key is not available at the moment.
@@ -88,7 +89,7 @@ class Chat:
 
 
 def place_of(match_id: str, player_id: str) -> FieldContext:
-    """Return the place that a line is encrypted for: it cannot be decrypted for another match or player."""
+    """Return the place for which a chat line is encrypted. The line cannot be decrypted for another match or player."""
     return FieldContext(TABLE, f"{match_id}:{player_id}", "text")
 
 

@@ -1,4 +1,4 @@
-"""Stores the events and snapshots of the rooms. All rooms that are due share one round trip to Redis."""
+"""Stores the events and snapshots of the rooms in Redis. Up to 64 rooms that are due share one round trip."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from gameserver.server.room import Room
 
 _ROUND_SECONDS: Final = 0.05
 _CHUNK: Final = 64
-"""Rooms in one call to Redis. The limit bounds how long a call keeps Redis and the event loop busy."""
+"""Largest number of rooms in one call to Redis. The number bounds how long a call keeps Redis and the event loop
+busy."""
 
 _RETRY_SECONDS: Final = 0.1
 
@@ -24,8 +25,8 @@ class Committer:
     Args:
         store: writes to Redis.
         rooms: returns the rooms of this server.
-        fenced: called with a room that another server owns now.
-        forgotten: called with a room that Redis has lost.
+        fenced: called with a room whose match another server owns now.
+        forgotten: called with a room whose match Redis has lost.
         metrics: counts writes and failures.
     """
 
@@ -71,7 +72,7 @@ class Committer:
             final: True to store a snapshot of each room, even if none is due.
 
         Returns:
-            False if a room could not be stored and no other server owns it.
+            False if a room could not be stored and no other server owns the room's match.
         """
         fine = True
         async with self._busy:
@@ -87,8 +88,8 @@ class Committer:
         self._metrics.commit_seconds += time.monotonic() - started
         for (room, commit), outcome in zip(prepared, outcomes, strict=True):
             if outcome is CommitStatus.STORED:
-                # Redis renewed the lease when it ran the commit, which was after `started`. So the lease lasts at least
-                # for its length from `started`.
+                # Redis renewed the match's lease when it ran the commit, which was after `started`. So the lease ends
+                # at the earliest the length of a lease after `started`.
                 room.stored(commit, started)
             elif outcome is CommitStatus.FENCED:
                 self._fenced(room)

@@ -1,4 +1,5 @@
-# C types of connection.py, for `gameserver.compilation`. With them picows calls the compiled methods directly.
+# C types of connection.py, for `gameserver.compilation`. With these C types, picows calls the compiled methods of
+# `Connection` directly.
 
 cimport cython
 from picows.picows cimport WSFrame, WSListener, WSTransport

@@ -1,7 +1,6 @@
 """The WebSocket connection of one client.
 
-picows calls the methods here for each frame. After the client's first message no message needs a coroutine, a task or a
-queue.
+The library picows calls a method of `Connection` for each frame. An input needs no coroutine, no task and no queue.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from gameserver.server.metrics import Metrics
 
 _HELLO_SECONDS: Final = 5.0
 _SEND_BUFFER_BYTES: Final = 64 * 1024
-"""Size of the kernel's send buffer for one client. It holds 10 to 20 s of a usual match's frames. Without this limit
-Linux lets the buffer grow to megabytes."""
+"""Size of the kernel's send buffer for one client, which is enough for 10 to 20 s of a usual match's frames. Without a
+limit, Linux lets the send buffer grow to megabytes."""
 
 _HIGH_WATER_BYTES: Final = 32 * 1024
 """Fill level of this process's send buffer at which a client receives no more frames until the buffer has drained. The
-bytes come on top of the kernel's send buffer."""
+kernel's send buffer comes in addition to this process's send buffer."""
 
 _CLOSE_SECONDS: Final = 3.0
 """Time for the last messages to reach a client before its connection is cut, because a client that does not read would
@@ -105,14 +104,14 @@ class Connection(WSListener):
         room: the room of the client's match, or None before the client is seated.
         seat: the client's seat in this room, or None before the client is seated.
         message_type: the WebSocket type of the client's messages, binary or text.
-        open: True until the connection is closed from either end.
+        open: True from the WebSocket handshake until the connection is closed from either end.
         paused: True while the send buffer is full.
-        behind: True if the client has missed frames since the buffer was full, so that it needs a full frame.
-        skipped_frames: frames that the client has missed in a row because its buffer was full.
+        behind: True from the moment when the send buffer is full until the server sends the client a full frame.
+        skipped_frames: frames that the client has missed in a row because its send buffer was full.
     """
 
-    # Slots save memory in thousands of connections, and picows finds the callbacks faster without instance
-    # dictionaries.
+    # `__slots__` saves memory in thousands of connections, and picows finds the callbacks faster in objects without a
+    # `__dict__`.
     __slots__ = (
         "_decode",
         "_dropped",
@@ -162,7 +161,7 @@ class Connection(WSListener):
         self._window_start = 0.0
         self._dropped = 0
 
-    # picows calls the following methods.
+    # picows calls the public methods from here to `resume_writing`.
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Register the connection with the server, and start the time limit for the client's `Hello`."""
@@ -176,11 +175,12 @@ class Connection(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Handle one frame from the client: an input, a ping, a chat line, the `Hello` or a control frame."""
-        # Every input of every player passes through this method, so its steps are not divided into functions. After
-        # this process has closed the connection, picows still delivers the frames in its buffer.
+        # Every input of every player passes through `on_ws_frame`, so its steps are not divided into functions. After
+        # this process has closed a connection, picows still delivers the frames that it has already received.
         if not self.open:
             return
-        # Control frames and fragments count too, because a flood of PINGs costs as much as a flood of inputs.
+        # Control frames and fragments count towards the limit of messages in a second, because a flood of PINGs costs
+        # as much as a flood of inputs.
         self._received += 1
         if self._received > MAX_INPUTS_PER_SECOND and not self._within_rate():
             return
@@ -213,7 +213,7 @@ class Connection(WSListener):
     def _on_other(self, transport: WSTransport, frame: WSFrame, kind: WSMsgType) -> None:
         if kind is WSMsgType.PING:
             # RFC 6455, section 5.5.3, allows a server to answer only the newest of several PINGs. A client that does
-            # not read receives no PONGs, so that they do not fill the send buffer.
+            # not read receives no PONGs, because PONGs would fill its send buffer.
             if not self.paused:
                 transport.send_pong(frame.get_payload_as_bytes())
         elif kind is WSMsgType.CLOSE:
@@ -247,7 +247,7 @@ class Connection(WSListener):
         if self._relay is not None:
             self._relay.resume()
 
-    # The room and the server call the following methods.
+    # The room and the server call the methods from here to `abort`.
 
     def seated(self, room: Seatholder, seat: Seat) -> None:
         """Treat the client's further messages as inputs of `seat`."""
@@ -265,10 +265,10 @@ class Connection(WSListener):
         """Leave the client's further messages in the socket until `read` is called.
 
         A player's input changes nothing before the next tick, so the room reads its players' sockets at the tick, one
-        after the other. That saves a wake-up and a poll of the socket for each input. The objects that a read has
-        brought into the CPU's cache are also still in the cache when the frame is sent.
+        after the other. A read at the tick saves a wake-up and a poll of the socket for each input. The objects that a
+        read has brought into the CPU's cache are also still in the cache when the frame of the tick is sent.
 
-        On an event loop other than `GameLoop` this method does nothing: the loop reads each message when it arrives.
+        On an event loop other than `GameLoop`, `hold` does nothing, and the loop reads each message when it arrives.
         """
         loop = asyncio.get_running_loop()
         if self.open and self._transport is not None and isinstance(loop, GameLoop):
@@ -318,7 +318,7 @@ class Connection(WSListener):
 
         Args:
             url: the other server's address, or "" if the client shall ask the API for one.
-            reason: a word of the protocol's `Redirect`.
+            reason: `owner`, `drain` or `moved`, as in the protocol's message `Redirect`.
         """
         self._metrics.redirects += 1
         self.send(Redirect(url, reason))
@@ -327,7 +327,8 @@ class Connection(WSListener):
     def close(self, code: WSCloseCode = WSCloseCode.OK) -> None:
         """Close the connection; further calls do nothing.
 
-        Messages that were sent before are still delivered, if the client reads them within `_CLOSE_SECONDS`.
+        Messages that were sent before the call of `close` are still delivered, if the client reads them within
+        `_CLOSE_SECONDS`.
         """
         if self.open and self._transport is not None:
             self.open = False
@@ -348,7 +349,7 @@ class Connection(WSListener):
             self._transport.disconnect(graceful=False)
 
     def _watch(self) -> None:
-        """Let the event loop watch the socket again, because the room no longer reads it."""
+        """Let the event loop watch the socket again, because the room no longer reads the socket."""
         loop = asyncio.get_running_loop()
         if self._read_socket is not None and self._transport is not None and isinstance(loop, GameLoop):
             self._read_socket = None
@@ -358,7 +359,7 @@ class Connection(WSListener):
         if self._relay is not None:
             self._relay.forward(data)
         elif not self._hello_seen:
-            # Messages between a client's Hello and its Welcome are ignored.
+            # A client's messages between its `Hello` and its admission are ignored.
             try:
                 hello = self.codec.decode_hello(data)
             except ProtocolError as error:
@@ -371,7 +372,7 @@ class Connection(WSListener):
     def _within_rate(self) -> bool:
         """Return whether a client that has sent more than a second's worth of messages is still within the limit.
 
-        Only the message after `MAX_INPUTS_PER_SECOND` and those behind it cause this check of the clock.
+        `_within_rate` reads the clock, so it is called only after `MAX_INPUTS_PER_SECOND` messages.
         """
         now = time.monotonic()
         if now - self._window_start >= 1.0:
@@ -384,14 +385,14 @@ class Connection(WSListener):
         self._dropped += 1
         if self._dropped > _DROP_ALLOWANCE:
             self.refuse(RefusalCode.RATE_LIMITED, f"more than {MAX_INPUTS_PER_SECOND} messages a second")
-            # `refuse` alone would let the flood continue for `_CLOSE_SECONDS`.
+            # Without `abort`, the client could continue its flood for `_CLOSE_SECONDS` after the refusal.
             self.abort()
         return False
 
     def _measure(self) -> None:
         """Add the received bytes to the metrics, and let the room measure the next frame's delay.
 
-        This happens once in many messages, so that its cost does not matter.
+        The cost of `_measure` does not matter, because it runs only once in many messages.
         """
         self._metrics.bytes_received += self._received_bytes
         self._received_bytes = 0
@@ -420,7 +421,7 @@ def encode_shared(codec: Codec, message: ServerMessage) -> bytearray:
     """Encode a message once for many clients.
 
     Returns:
-        The process's only buffer for this purpose. The next call overwrites it.
+        A buffer with the encoded message, which the next call of `encode_shared` overwrites.
     """
     codec.encode_into(message, _shared, _HEADER)
     return _shared
@@ -440,10 +441,12 @@ def _tune(sock: Any) -> None:
     if sock is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    # Some machines default to BBR, which paces each of these small frames by a timer. BBR only helps large transfers.
+    # Some machines use the congestion control BBR by default, which only helps large transfers and paces each small
+    # frame by a timer. So the socket uses `cubic`.
     if hasattr(socket, "TCP_CONGESTION"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
-    # The server sends at least twice a second, so the kernel notices a peer that vanished without closing.
+    # The server sends to each seated client at least twice a second, so the kernel notices a client that vanished
+    # without closing its connection.
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)

@@ -1,9 +1,10 @@
 """Keeps full garbage collections out of the time in which players play.
 
-A full collection visits every object of every match. With 2,500 players it stops the server for a tenth of a second. By
-default Python runs a full collection whenever the number of new objects reaches a quarter of the old ones. Players,
-matches and messages leave no cycles of references behind (tests/integration/gameserver/server/test_garbage.py). So a
-full collection only frees stray exceptions and tasks.
+A full collection visits every object of every match. With 2,500 players a full collection stops the server for a tenth
+of a second. By default Python runs a full collection whenever the number of new objects reaches a quarter of the old
+ones. Players, matches and messages leave no cycles of references behind
+(tests/integration/gameserver/server/test_garbage.py). A full collection in a game server only frees stray exceptions
+and tasks.
 """
 
 from __future__ import annotations

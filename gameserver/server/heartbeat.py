@@ -23,7 +23,7 @@ _SWEEP_LIMIT: Final = 64
 """Most matches that a server adopts in one sweep, so that the other servers adopt a part of them."""
 
 _FRESH_SECONDS: Final = 5.0
-"""Time after its creation in which a match is left to the server that the API chose for it."""
+"""Time after the creation of a match in which other servers leave the match to the server that the API chose for it."""
 
 _ADOPTING_AT_ONCE: Final = 8
 
@@ -38,7 +38,7 @@ class Heartbeat:
         directory: the live servers and the matches of the region.
         leases: the leases of this server.
         lease_seconds: length of a lease in seconds.
-        drain_asked: returns whether an operator has asked this server to drain.
+        drain_asked: function that returns whether an operator has asked this server to drain.
 
     Attributes:
         last_beat: time.monotonic() of the last heartbeat that Redis stored; 0 before the first heartbeat.
@@ -57,8 +57,8 @@ class Heartbeat:
         self._leases = leases
         self._lease_seconds = lease_seconds
         self._drain_asked = drain_asked
-        # A match is tried after its owner has missed two heartbeats. Only the lease decides whether it can be adopted,
-        # so an attempt that comes too early is refused and does no harm.
+        # The sweep tries to adopt a match after the match's owner has missed two heartbeats. Only the lease decides
+        # whether the match can be adopted, so an attempt that comes too early is refused and does no harm.
         self._stale_seconds = max(2 * _BEAT_SECONDS, lease_seconds - _BEAT_SECONDS)
         self.last_beat = 0.0
 
@@ -101,7 +101,8 @@ class Heartbeat:
                 await self._sweep_once()
             except RedisError as error:
                 log.warning("sweep_failed", error=type(error).__name__)
-                # Leases have expired while Redis was unavailable. Owners that are still alive renew them first.
+                # Leases have expired while Redis was unavailable. The sweep waits, so that owners that are still alive
+                # renew their leases first.
                 await asyncio.sleep(self._lease_seconds)
 
     async def _sweep_once(self) -> None:

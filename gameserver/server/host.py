@@ -34,26 +34,26 @@ from gameserver.server.scheduler import TickScheduler
 log = structlog.get_logger()
 
 _JOINED_PER_PLACE: Final = 1.25
-"""Admitted connections for each place of `max_players`. More than 1, because players return, and because the API sends
-players before it knows the newest load."""
+"""Largest number of joined connections for each place of `max_players`. The number is more than 1, because players
+return, and because the API sends players before it knows the newest load."""
 
 _OPEN_PATIENCE_SECONDS: Final = 3.0
 """Longest time that a client waits for a match whose owner has just died."""
 
 _OPEN_RETRY_SECONDS: Final = 0.05
 _OWNER_HEARD_SECONDS: Final = 1.1
-"""Age of its last heartbeat, about two intervals, up to which an owner counts as alive for a redirect. An older owner
-may be dead or stopped. Waiting for its lease to expire is then quicker than a redirect."""
+"""Age of the last heartbeat of a match's owner, about two intervals, up to which clients are redirected to the owner.
+An owner with an older heartbeat may be dead, and waiting until its lease expires is then quicker than a redirect."""
 
 _ALTERNATES: Final = 3
 _HAND_OVER_CHUNK: Final = 64
 
 
 class _Elsewhere(Exception):
-    """Reports that the match is played on another server.
+    """Reports that the client must play the match on another server.
 
     Attributes:
-        server: that server, or None if this server does not know it.
+        server: the other server, or None if this server knows no other server for the match.
     """
 
     def __init__(self, server: ServerInfo | None) -> None:
@@ -178,7 +178,7 @@ class MatchHost:
             private_url=me.private_url,
         )
 
-    # Admission: the methods of `connection.ConnectionOwner`.
+    # The methods from here to `admit` are those of `connection.ConnectionOwner`, which admits clients.
 
     def opened(self, connection: Connection) -> None:
         """Register a new connection."""
@@ -247,8 +247,8 @@ class MatchHost:
         if player is None:
             raise InvalidToken("the resume token does not belong to this match; send an access token")
         if player.internal != room.match.spec.internal:
-            # Otherwise a load test could fill the matches of real players. A real player's result in a match of a probe
-            # would not be kept.
+            # An internal account in a match of real players could take their seats, as in a load test. The result of a
+            # real player in an internal match would not be kept.
             raise InvalidToken("probe and load-test accounts can only play in internal matches")
         try:
             room.join(connection, player.id, sanitise_name(hello.name, player.name))
@@ -265,12 +265,12 @@ class MatchHost:
             player_came(connection, back=True)
         return resumed
 
-    # The following methods open, adopt and hand over matches.
+    # The methods from here to `list_open_matches` open, adopt, finish and hand over matches.
 
     async def open(self, match_id: str) -> Room:
         """Return the room of a match, and adopt the match if no live server owns it.
 
-        The method waits for the lease of a dead owner to expire, at most `_OPEN_PATIENCE_SECONDS`.
+        `open` waits for the lease of a dead owner to expire, at most `_OPEN_PATIENCE_SECONDS`.
 
         Raises:
             _Elsewhere: a live server owns the match, or this server drains.
@@ -301,7 +301,7 @@ class MatchHost:
     async def adopt(self, match_id: str) -> Room:
         """Acquire the lease of a match, load the match, and run it.
 
-        If the match already runs on this server, the method returns its room.
+        If the match already runs on this server, `adopt` returns the match's room.
 
         Raises:
             LeaseHeld: another server holds the lease.
@@ -314,8 +314,8 @@ class MatchHost:
             return room
         if self.draining:
             raise UnplayableError(match_id)
-        # A sweep and several players may ask for the same match at once. They share one task, because a second fencing
-        # token of the same server would make the first token invalid.
+        # The sweep and several players may ask for one match at the same time. All of them share one task, because a
+        # second fencing token of the same server would make the first token invalid.
         task = self._adopting.get(match_id)
         if task is None:
             task = self._adopting[match_id] = self._spawn(self._adopt(match_id))
@@ -353,14 +353,14 @@ class MatchHost:
         try:
             await self._store.finish(room.match.spec, room.outbox.token)
         except RedisError as error:
-            # The match stays in `matches:active`. The server that adopts it next finds all events published, and
-            # finishes the match.
+            # The match stays in the sorted set `matches:active`. The next server that adopts the match finds all events
+            # published, and finishes the match.
             log.warning("match_not_finished", match_id=room.match_id, error=type(error).__name__)
         else:
             log.info("match_finished", match_id=room.match_id, reason=room.match.reason)
 
     async def hand_over(self) -> None:
-        """Store the last state of every match, release its lease, and redirect its players to another server.
+        """Store the last state of every match, release the match's lease, and redirect its players to another server.
 
         If no other server is alive, the matches are released for the next server that starts.
 
@@ -370,7 +370,7 @@ class MatchHost:
         await asyncio.gather(*self._adopting.values(), return_exceptions=True)
         rooms = [room for room in self.rooms.values() if not room.closing]
         for start in range(0, len(rooms), _HAND_OVER_CHUNK):
-            # Only the matches of this chunk stop during the hand-over. The other matches continue until their chunk.
+            # Only the matches of one chunk stop at a time. The other matches continue until their chunk is handed over.
             chunk = rooms[start : start + _HAND_OVER_CHUNK]
             for room in chunk:
                 room.closing = True
@@ -434,7 +434,7 @@ class MatchHost:
                 self._listed.discard(spec.match_id)
                 await self._directory.close_seats(spec.open_list, spec.match_id)
 
-    # The following methods serve the process that owns this host.
+    # The process that owns this host uses `tasks` and `close`.
 
     @property
     def tasks(self) -> frozenset[asyncio.Task[Any]]:

@@ -16,11 +16,13 @@ from gameserver.server.metrics import Metrics
 log = structlog.get_logger()
 
 _LEAST_UNJOINED: Final = 16
-"""Smallest limit of connections that have not joined. It lets the players of a very small server connect at once."""
+"""Smallest limit of connections that have not joined a match, so that the players of a very small server can connect at
+the same time."""
 
 _ACCEPTS_PER_TURN: Final = 8
-"""Connections that are accepted in one turn of the event loop. Each costs up to a millisecond until its handshake is
-answered. Without this limit a thousand waiting connections would delay ticks and health checks by a second."""
+"""Largest number of connections that are accepted in one turn of the event loop. Each connection costs up to a
+millisecond until its handshake is answered. Without a limit, a thousand waiting connections would delay ticks and
+health checks by a second."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class UnjoinedLimit:
         Args:
             max_players: number of players that the server can serve.
             percent: most connections that have not joined, in percent of `max_players`; at least 16 are allowed.
-            per_address: most of these connections from one peer address; 0 for no limit.
+            per_address: most connections from one peer address that have not joined; 0 for no limit.
         """
         return cls(max(_LEAST_UNJOINED, max_players * percent // 100), per_address)
 
@@ -78,7 +80,8 @@ class UnjoinedLimit:
         Returns:
             False if the connection must be closed, because all counted connections have sent a `Hello`.
         """
-        # The kernel reuses a descriptor only after its connection was closed, so that connection no longer counts.
+        # The kernel reuses a descriptor only after its earlier connection was closed, so the earlier connection no
+        # longer counts.
         self.forget(sock.fileno())
         if self._is_full(address):
             self._forget_closed()
@@ -120,7 +123,8 @@ class UnjoinedLimit:
         same_address = self._address_is_full(address)
         for descriptor, waiting in self._waiting.items():
             if not waiting.greeted and (not same_address or waiting.address == address):
-                # In each of its states the transport reads the end of the stream, and closes the connection.
+                # After `shutdown` the transport reads the end of the stream in each of its states, and closes the
+                # connection.
                 with contextlib.suppress(OSError):
                     waiting.sock.shutdown(socket.SHUT_RDWR)
                 self.forget(descriptor)
@@ -136,8 +140,8 @@ class UnjoinedLimit:
 class LimitedListener(socket.socket):
     """Accepts only connections within `limit`.
 
-    The listening socket is the only place that sees every connection. The library picows calls this program only after
-    a complete HTTP request, and with TLS a transport exists only after the TLS handshake.
+    Only the listening socket sees every connection. The library picows calls this program only after a complete HTTP
+    request, and with TLS a transport exists only after the TLS handshake.
 
     Attributes:
         limit: the limit, which the owner of the socket sets before the first connection.
@@ -161,7 +165,7 @@ class LimitedListener(socket.socket):
         if not self._accepted_this_turn:
             asyncio.get_running_loop().call_soon(self._next_turn)
         self._accepted_this_turn += 1
-        # The address is a tuple that begins with the host, for IPv4 and for IPv6.
+        # The peer's address is a tuple that begins with the host, for IPv4 and for IPv6.
         if not self.limit.admits(accepted, str(address[0])):
             accepted.close()
             raise ConnectionAbortedError("too many connections have not joined")

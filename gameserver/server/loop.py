@@ -10,18 +10,20 @@ from typing import Any, Final
 import uvloop
 
 _AT_ONCE: Final = 256
-"""Sockets that are read in one turn of the loop. Timers and other callbacks wait for at most this number of reads."""
+"""Largest number of sockets that are read in one turn of the loop, so that timers and other callbacks do not wait for
+more reads."""
 
 
 class GameLoop(uvloop.Loop):
     """Watches all sockets of `add_reader` in a single epoll set, which libuv sees as one file descriptor.
 
-    For each readable socket libuv takes the GIL, enters a context and runs a handle. These steps cost more than reading
-    the 20 bytes of an input. This class reads all readable sockets in one such step. It calls readers without a
-    context, and a reader must handle its exceptions, as picows' transports do. The class needs Linux.
+    For each readable socket libuv takes the GIL, enters a context and runs a handle, which costs more than reading the
+    20 bytes of an input. `GameLoop` takes the GIL and runs a handle only once for up to 256 readable sockets. It calls
+    readers without a context, and a reader must handle its exceptions, as picows' transports do. `GameLoop` needs
+    Linux.
 
-    A socket can also be held. The loop does not watch a held socket; its holder calls the reader when it wants the
-    messages that have arrived.
+    A socket can also be held. The loop does not watch a held socket, and the holder of the socket calls its reader to
+    read the messages that have arrived.
     """
 
     def __init__(self) -> None:
@@ -78,7 +80,7 @@ class GameLoop(uvloop.Loop):
     def _read_ready(self) -> None:
         readers = self._readers
         for number, _ in self._epoll.poll(0, _AT_ONCE):
-            # A reader that was called before may have removed the reader of this socket.
+            # An earlier reader of the same turn may have removed the reader of a later socket.
             if number in readers:
                 readers[number]()
 

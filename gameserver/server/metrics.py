@@ -24,7 +24,7 @@ class Gauges:
         connections: open WebSocket connections.
         matches: matches that this server owns.
         event_backlog: stored events that SNS has not accepted yet.
-        event_lag_seconds: age of the oldest of these events.
+        event_lag_seconds: age of the oldest stored event that SNS has not accepted yet.
         events_published: events that SNS has accepted since the start.
         publish_failures: calls to SNS that failed since the start.
     """
@@ -46,8 +46,8 @@ class Metrics:
 
     Attributes:
         lateness: seconds by which recent ticks started after their deadline.
-        input_to_state: upper bound, in seconds, of the time between an input's arrival and the frame that shows it. It
-            is measured from the previous read of the client's socket, for about one input in 60.
+        input_to_state: upper bound, in seconds, of the time between an input's arrival and the frame that shows it. The
+            measurement begins at the previous read of the client's socket, and covers about one input in 60.
     """
 
     started_at: float = field(default_factory=time.monotonic)

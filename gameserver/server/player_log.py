@@ -20,7 +20,8 @@ def player_came(connection: Connection, *, back: bool) -> None:
 def player_went(connection: Connection) -> None:
     """Log that a player's connection has closed.
 
-    Nothing is logged if the match has ended or moves to another server, because the log lines of the match show that.
+    Nothing is logged if the match has ended or moves to another server, because the log lines of the match show its end
+    or move.
     """
     room = connection.room
     if room is not None and not (room.closing or room.match.ended):

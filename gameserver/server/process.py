@@ -48,12 +48,12 @@ log = structlog.get_logger()
 _PATHS: Final = (b"/", b"/play")
 _BACKLOG: Final = 1024
 _READ_BUFFER_BYTES: Final = 1024
-"""Initial size of each connection's read buffer. An input has about 20 bytes. A `Hello` has about 1.5 KiB, but a client
-sends only one, so the buffer grows for it."""
+"""Initial size of each connection's read buffer, for inputs of about 20 bytes. The buffer grows for the `Hello` of
+about 1.5 KiB, which a client sends only once."""
 
 _REDIS_TIMEOUT_SECONDS: Final = 1.0
-"""Timeout of a call to Redis. It is well below the length of a lease, so that a call that hangs can be repeated while
-this server still owns the match."""
+"""Timeout of a call to Redis. The timeout is well below the length of a lease, so that a call that hangs can be
+repeated while this server still owns its matches."""
 
 _REPORT_SECONDS: Final = 10.0
 _CANCEL_SECONDS: Final = 0.2
@@ -101,7 +101,7 @@ async def _serve(settings: Settings) -> int:
 
 
 class GameServer:
-    """Connects the parts of one game server process. `started` creates and starts a server, also in tests.
+    """Connects the parts of one game server process. `GameServer.started` creates and starts a server, also in tests.
 
     Attributes:
         host: the matches and connections of the server.
@@ -161,7 +161,7 @@ class GameServer:
     async def started(cls, settings: Settings) -> AsyncIterator[GameServer]:
         """Start a server that accepts players, and stop it when the context ends.
 
-        The stop does not hand matches over; `drain` does.
+        The end of the context does not hand matches over, but `drain` does.
 
         Raises:
             SettingsError: a port is in use or must not be used.
@@ -183,15 +183,16 @@ class GameServer:
     async def drain(self) -> None:
         """Accept no more players, hand every match over, and redirect the clients to the new owners.
 
-        A hand-over that Redis does not allow within `_HAND_OVER_SECONDS` is logged. Its matches are then taken over
-        when their leases expire.
+        If the hand-over fails or lasts longer than `_HAND_OVER_SECONDS`, the failure is logged, and other servers take
+        the remaining matches over when their leases expire.
         """
         self.host.draining = True
         if self._play is not None:
             self._play.close()
         try:
             async with asyncio.timeout(_HAND_OVER_SECONDS):
-                # The heartbeat announces the drain and reads the list of the servers that can take matches over.
+                # The heartbeat announces the drain to the region, and reads the list of the servers to which matches
+                # can be handed over.
                 await self.heartbeat.beat_once()
                 await self.host.hand_over()
                 await self._directory.deregister(self.host.identity.server_id)
@@ -232,7 +233,7 @@ class GameServer:
     async def _report(self) -> None:
         """Log the numbers of players and matches every `_REPORT_SECONDS`, until cancelled.
 
-        On AWS a metric filter turns these log lines into the metric by which the fleet scales.
+        On AWS a metric filter turns the log lines `server_status` into the metric by which the fleet scales.
         """
         while True:
             log.info("server_status", players=self.host.players, matches=len(self.host.rooms))
@@ -243,9 +244,10 @@ class GameServer:
         self.host.close()
         if self._play is not None:
             self._play.close()
-        # The transports send their close frames in the next turn of the event loop.
+        # Wait a turn of the event loop, in which the transports send their close frames.
         await asyncio.sleep(0)
-        # The caller closes the Redis connections next. Pending admissions would open them again, so they end first.
+        # The caller closes the Redis connections after `_stop`. Pending admissions would open the Redis connections
+        # again, so the admissions end first.
         while self.host.tasks:
             await end_tasks(self.host.tasks)
 
@@ -291,8 +293,8 @@ class _Sockets:
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
     """Cancel `tasks` repeatedly until all of them have ended.
 
-    A single cancellation is not enough. redis-py waits by asyncio.wait_for, which on Python 3.11 swallows a
-    cancellation that arrives together with the answer (python/cpython#86296).
+    A single cancellation is not enough, because redis-py waits by asyncio.wait_for. On Python 3.11 asyncio.wait_for
+    swallows a cancellation that arrives together with the answer (python/cpython#86296).
     """
     pending = set(tasks)
     while pending:
@@ -307,7 +309,8 @@ def _own_address(settings: Settings) -> str:
         return settings.host
     redis = urlsplit(settings.cache_url)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        # Connecting a UDP socket sends nothing. The kernel only selects the local address of the route to Redis.
+        # The connect of a UDP socket sends nothing, but makes the kernel select the local address of the route to
+        # Redis.
         probe.connect((redis.hostname or "localhost", redis.port or 6379))
         address: str = probe.getsockname()[0]
         return address

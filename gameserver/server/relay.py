@@ -1,6 +1,6 @@
 """Relays a client's messages to and from the server that owns its match.
 
-Behind a load balancer all servers share one public address, so a redirected client would reach any of them. The owner
+Behind a load balancer all servers share one public address, so a redirected client could reach any server. The owner
 treats a relayed client like other clients, with the same limits, acknowledgements and rules for slow clients.
 """
 
@@ -15,7 +15,7 @@ from gameserver.protocol import MAX_SERVER_FRAME_BYTES, Hello
 from gameserver.server.connection import Connection
 
 RELAYED_HEADER: Final = "X-Relayed"
-"""Request header of a connection that another server relays. Such a connection is never relayed again."""
+"""Request header of a connection that another server relays. A connection with this header is never relayed again."""
 
 _CONNECT_SECONDS: Final = 1.0
 
@@ -44,7 +44,7 @@ class Relay(WSListener):
             ssl_context: verifies the owner's certificate; with it an address without TLS is refused.
 
         Raises:
-            RelayError: the owner does not answer, or its address is without TLS.
+            RelayError: the owner does not answer, or its address is without TLS although `ssl_context` is given.
         """
         if ssl_context is not None and not private_url.startswith("wss://"):
             raise RelayError("the address of the match's owner is without TLS")
@@ -92,7 +92,7 @@ class Relay(WSListener):
         self._transport = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Send the client a message of the owner, or close the client when the owner closes."""
+        """Send the client a message of the owner, or close the client's connection when the owner closes its own."""
         if frame.msg_type is self._client.message_type:
             self._client.send_raw(frame.get_payload_as_bytes())
         elif frame.msg_type is WSMsgType.CLOSE:
@@ -100,6 +100,6 @@ class Relay(WSListener):
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - given by picows
-        """Close the client because the owner is no longer connected; the client then looks for the new owner."""
+        """Close the client's connection because the owner is gone. The client then looks for the new owner."""
         self._transport = None
         self._client.close(WSCloseCode.SERVICE_RESTART)

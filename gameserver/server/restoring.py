@@ -1,4 +1,5 @@
-"""Restores a stored match. A match that cannot be restored is ended after a few attempts, not retried for a day."""
+"""Restores a stored match. A match that cannot be restored is ended after a few attempts, and not after the day for
+which Redis keeps it."""
 
 from __future__ import annotations
 
@@ -17,8 +18,8 @@ _ATTEMPTS: Final = 3
 """Attempts of all servers together, after which a match that cannot be read is ended."""
 
 _ATTEMPTS_OF_VERSION: Final = 200
-"""Attempts for a snapshot that another version of the game wrote. They take about 5 minutes, in which servers of that
-version may start."""
+"""Attempts of all servers together to restore a snapshot that another version of the game wrote. The attempts take
+about 5 minutes, in which servers of the other version may start."""
 
 
 class Unreadable(Exception):
@@ -43,8 +44,8 @@ async def restore(stored: StoredMatch, store: MatchStore, tick_rate_hz: int, met
         attempt = await store.count_unreadable(spec.match_id)
         log.error("match_unreadable", match_id=spec.match_id, attempt=attempt, error=str(error))
         attempts = _ATTEMPTS_OF_VERSION if isinstance(error, UnknownVersion) else _ATTEMPTS
-        # A LookupError means that the rules module is missing here. Another server may have it, and this server cannot
-        # even end the match without it.
+        # A LookupError means that this server does not have the rules module. Another server may have the module, and
+        # without the module this server cannot even end the match.
         if isinstance(error, LookupError) or attempt < attempts:
             raise Unreadable(spec.match_id) from error
     log.error("match_aborted", match_id=spec.match_id, attempts=attempt)

@@ -34,14 +34,14 @@ from gameserver.server.metrics import Metrics
 log = structlog.get_logger()
 
 _EVENT_INTERVAL_SECONDS: Final = 0.1
-"""Shortest time between two writes of one match's events, because a write of several events costs little more than a
-write of a single event."""
+"""Time between two writes of one match's events, unless a client waits for a write. A write of several events costs
+little more than a write of a single event."""
 
 _JOIN_UNTIL: Final = 0.8
 """Share of a match's length after which the API sends no more players to it."""
 
 _UNWELCOMED_SECONDS: Final = 4.0
-"""Time in which a player whose connection ended before the `Welcome` can return. After it the seat is free again."""
+"""Time for which the seat is kept of a player whose connection ended before the `Welcome`."""
 
 _SLOW_SECONDS: Final = 5.0
 """Time after which a client that has not drained its buffer is disconnected. The client may return with its resume
@@ -70,7 +70,7 @@ class Origin:
 
 
 class _InFlight(NamedTuple):
-    """Describes the contents of the commit that is being written; further events may come up meanwhile.
+    """Describes the contents of the commit that is being written. During the write, further events can occur.
 
     Attributes:
         events: number of pending events in the commit.
@@ -140,7 +140,7 @@ class Room:
         """Return the connections of the seated players."""
         return list(self._by_slot.values())
 
-    # The following methods seat players, and handle what they send.
+    # The methods from here to `detach` seat players, and handle the messages of players.
 
     def join(self, connection: Connection, player_id: str, name: str) -> None:
         """Seat a player. The player receives the `Welcome` once the seat is stored.
@@ -196,7 +196,8 @@ class Room:
     def lost(self, connection: Connection) -> None:
         """Detach a connection that has ended.
 
-        The player keeps the seat. A player who has not received a `Welcome` yet loses it after `_UNWELCOMED_SECONDS`.
+        The player keeps the seat. A player who has not received a `Welcome` yet loses the seat after
+        `_UNWELCOMED_SECONDS`.
         """
         seat = connection.seat
         unwelcomed = any(waiting is connection for waiting, _, _ in self._waiting)
@@ -219,12 +220,12 @@ class Room:
             del self._by_slot[seat.slot]
             seat.connected = False
 
-    # The following methods advance the match and send frames.
+    # The methods from here to `_fail` advance the match and send frames.
 
     def tick(self, now_ms: int) -> None:
         """Read the players' messages, advance the match by one tick, and send every client the frame.
 
-        The match stands still once nothing could be stored for the length of a lease.
+        The match stands still if Redis has stored no write of the match for the length of a lease.
 
         Args:
             now_ms: the time in milliseconds since 1970.
@@ -240,7 +241,7 @@ class Room:
         try:
             message = self.match.tick(now_ms)
         except Exception as error:
-            # A fault in the rules of one match must not stop the others.
+            # A fault in the rules of one match must not stop the other matches.
             self._fail(error, now_ms)
             return
         if message is not None:
@@ -293,7 +294,7 @@ class Room:
         self.match.end("error", now_ms)
         self._store_soon()
 
-    # The committer calls the following methods to store the match.
+    # The committer calls `due`, `prepare`, `stored` and `not_stored` to store the match.
 
     def due(self, now: float) -> bool:
         """Return whether the committer should store this match now.
@@ -344,7 +345,7 @@ class Room:
         )
 
     def stored(self, commit: Commit, now: float) -> None:
-        """Handle a write that Redis has stored. Clients receive the events and welcomes of a write only after that.
+        """Handle a write that Redis has stored. Clients receive the write's events and welcomes only now.
 
         Args:
             commit: the write, as `prepare` returned it.
@@ -379,7 +380,7 @@ class Room:
 
         Args:
             url: address of the new owner, or "" if the clients shall ask the API for one.
-            reason: a word of the protocol's `Redirect`.
+            reason: `owner`, `drain` or `moved`, as in the protocol's message `Redirect`.
         """
         self.closing = True
         for connection in [*self._by_slot.values(), *(waiting[0] for waiting in self._waiting)]:

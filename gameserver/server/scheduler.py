@@ -12,8 +12,8 @@ from typing import Final, Protocol
 from gameserver.server.metrics import Metrics
 
 _PHASES: Final = 10
-"""Moments in one interval at which some of the rooms tick. So the server does not send all frames at once, and does not
-need a timer for each room."""
+"""Number of groups of rooms. Each group ticks at its own moment of the interval between two ticks, so that the server
+does not send all frames at once and does not need a timer for each room."""
 
 
 class Ticking(Protocol):
@@ -49,7 +49,7 @@ class TickScheduler:
         self._epoch = self._loop.time()
 
     def add(self, room: Ticking) -> None:
-        """Tick `room` from its next deadline on, together with the smallest group of rooms."""
+        """Tick `room` from now on, together with the smallest group of rooms."""
         phase = min(self._phases, key=lambda candidate: len(candidate.rooms))
         phase.rooms.append(room)
         if phase.timer is None:
