@@ -1,8 +1,8 @@
 """The distributed cache: values in Redis that all servers share. A key belongs to a namespace.
 
-The cache gives one guarantee. Once a call of an `invalidate` method has returned, no server answers a new read with a
-value from before the invalidation. A caller must first write to the source of truth, and then invalidate.
-Three mechanisms keep old values from new reads:
+Once a call of an `invalidate` method has returned, no server answers a new read with a value from before the
+invalidation. A caller must first write to the source of truth, and then invalidate. Three mechanisms keep old values
+from new reads:
 
 * Each namespace has a generation, a number that is part of the name of each value in Redis. A read gets the generation
   and the value of that generation in one atomic step.

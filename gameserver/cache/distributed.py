@@ -44,9 +44,9 @@ class DistributedCache:
     * `redis.exceptions.RedisError`: Redis does not answer.
 
     Args:
-        redis: client that answers with bytes (`decode_responses=False`). The caller closes this client.
+        redis: client that answers with bytes (`decode_responses=False`), and that the caller closes.
         default_ttl_seconds: time to live of a value for which the caller gives none. Every value has a time to live, so
-            that values which no server uses any more disappear.
+            that unused values disappear.
         jitter: largest share, from 0 to below 1, by which a time to live is shortened at random. Keys that were written
             together then do not expire together.
         lease_seconds: time after which another server also loads a value whose load has not finished.

@@ -9,7 +9,7 @@ physical key that holds no cached value. The hash tag `{<namespace>}` puts all k
 * `cache-near:{<namespace>}`: a hash with the namespace's token for the near-caches, and whether any near-cache may have
   a lease.
 * `cache:{<namespace>}:<generation>:<key>`: a value.
-* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease, which holds the token of the load in progress.
+* `cache-lease:{<namespace>}:<generation>:<epoch>:<key>`: a load lease. Its value is the token of the load in progress.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 local lease = ARGV[2] .. g .. ':' .. (redis.call('GET', KEYS[2]) or '0') .. ':' .. ARGV[3]
 """
 
-# If a near-cache may hold a lease for the namespace, changes the namespace's token to the last of ARGV. `wait` is then
-# 1, so that the caller waits until the lease has expired.
+# If a near-cache may hold a lease for the namespace, changes the namespace's token for the near-caches to the last of
+# ARGV. `wait` is then 1, so that the caller waits until the lease has expired.
 #
 # `wait` is 0 if the namespace never had a lease. `wait` is also 0 if no lease was given since the namespace's token
 # changed, more than 10 s ago by Redis' clock. The limit of 10 s is much longer than a lease, so that a correction of
@@ -57,8 +57,9 @@ end
 GET: Final = _READ_GENERATION % "false" + "return redis.call('GET', ARGV[1] .. g .. ':' .. ARGV[3])"
 
 # Reads the value of a key, and gives the caller's near-cache a lease for the namespace.
-# ARGV[4]: the token that the namespace gets if it has none.
-# Result: {the encoded value or nil, the value's remaining time to live in ms, the namespace's token}.
+# ARGV[4]: the token for the near-caches that the namespace gets if it has none.
+# Result: {the encoded value or nil, the value's remaining time to live in ms, the namespace's token for the
+# near-caches}.
 GET_NEAR: Final = """
 local near = redis.call('HMGET', KEYS[3], 'token', 'granted')
 local token = near[1] or ARGV[4]
@@ -69,14 +70,14 @@ local value = ARGV[1] .. g .. ':' .. ARGV[3]
 return {redis.call('GET', value), redis.call('PTTL', value), token}
 """
 
-# Changes the namespace's token, so that the near-caches drop their values of the namespace.
-# ARGV: the new token of the namespace, and nothing else.
-# Result: `wait` of _BREAK_NEAR.
+# Changes the namespace's token for the near-caches, so that they drop their values of the namespace.
+# ARGV: the namespace's new token for the near-caches, and nothing else.
+# Result: 1 if the caller must wait for near-caches, else 0.
 BREAK_NEAR: Final = _BREAK_NEAR + "return wait"
 
 # Stores the value of a key, and ends the load lease of the key.
-# ARGV[4], ARGV[5], ARGV[6]: the encoded value, its time to live in ms, and the new token of the namespace.
-# Result: {1 if the namespace's generation was created, `wait` of _BREAK_NEAR}.
+# ARGV[4] to ARGV[6]: the encoded value, its time to live in ms, and the namespace's new token for the near-caches.
+# Result: {1 if the namespace's generation was created, 1 if the caller must wait for near-caches}.
 SET: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -104,7 +105,7 @@ return {false, redis.call('GET', lease), created}
 )
 
 # Stores a loaded value if the load still holds the key's load lease.
-# ARGV[4], ARGV[5], ARGV[6]: the token of the load, the encoded value, and the value's time to live in ms.
+# ARGV[4] to ARGV[6]: the token of the load, the encoded value, and the value's time to live in ms.
 # Result: 1 if the value was stored, else 0.
 STORE: Final = (
     _READ_GENERATION % "0"
@@ -127,8 +128,8 @@ RELEASE: Final = (
 )
 
 # Removes the value of a key, and ends the load lease of the key.
-# ARGV[4]: the new token of the namespace.
-# Result: {1 if there was a value, `wait` of _BREAK_NEAR}.
+# ARGV[4]: the namespace's new token for the near-caches.
+# Result: {1 if there was a value, 1 if the caller must wait for near-caches}.
 INVALIDATE: Final = (
     _BREAK_NEAR
     + _READ_GENERATION % "{0, wait}"
@@ -137,8 +138,8 @@ INVALIDATE: Final = (
 )
 
 # Sets the time to live of a value.
-# ARGV[4], ARGV[5]: the time to live in ms, and the new token of the namespace.
-# Result: {1 if there is a value, `wait` of _BREAK_NEAR}.
+# ARGV[4], ARGV[5]: the time to live in ms, and the namespace's new token for the near-caches.
+# Result: {1 if there is a value, 1 if the caller must wait for near-caches}.
 EXPIRE: Final = (
     _BREAK_NEAR + _READ_GENERATION % "{0, wait}" + _NAMES + "return {redis.call('PEXPIRE', value, ARGV[4]), wait}"
 )
@@ -148,8 +149,8 @@ EXPIRE: Final = (
 TTL: Final = _READ_GENERATION % "-2" + _NAMES + "return redis.call('PTTL', value)"
 
 # Starts a new generation, so that no value of the namespace can be read.
-# ARGV: the new token of the namespace, and nothing else.
-# Result: {the new generation, `wait` of _BREAK_NEAR}.
+# ARGV: the namespace's new token for the near-caches, and nothing else.
+# Result: {the new generation, 1 if the caller must wait for near-caches}.
 NEXT_GENERATION: Final = (
     _CREATE_GENERATION
     + _BREAK_NEAR
@@ -173,8 +174,8 @@ NEXT_GENERATION: Final = (
 # Result: {cursor for the next step, number of examined keys, number of removed keys, names of the matching keys that
 # were not removed}.
 #
-# While Redis shrinks its table, one SCAN can return more keys than `unpack` can pass to a command. So each UNLINK gets
-# at most 1,000 keys.
+# Each UNLINK gets at most 1,000 keys, because one SCAN can return more keys than `unpack` can pass to a command while
+# Redis shrinks its table.
 SWEEP: Final = """
 local cursor, scanned, removed, found = ARGV[1], 0, 0, {}
 local work, count, before = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -131,7 +131,8 @@ class CacheStats:
     def larger_share(self) -> float:
         """Return the largest share of keys, 0 to 1, that may be larger than the first of `largest`.
 
-        The true share is below the result with a probability of 95 %. The result is 0 if every key was examined.
+        With a probability of 95 %, the true share is below the returned share. The returned share is 0 if every key was
+        examined.
         """
         # The rule of three: if none of n sampled keys has a property, fewer than 3/n of all keys have the property,
         # with a probability of 95 %.
@@ -218,8 +219,8 @@ async def _generation(redis: RedisClient, namespace: str) -> int | None:
         value = await redis.execute_command("GET", keys.generation_key(namespace))
         return None if value is None else int(value)
     except (ResponseError, ValueError):
-        # A key of a generation that has another type or holds no number was not written by the cache. All values of a
-        # namespace with such a key count as stale.
+        # The cache did not write the key of the namespace's generation, because the key has another type or holds no
+        # number. All values of a namespace without a readable generation count as stale.
         return None
 
 

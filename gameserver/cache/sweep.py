@@ -160,8 +160,9 @@ class Sweep:
             match: glob over physical keys.
             cursor: cursor of SCAN at which the sweep begins; 0 is the beginning of the keyspace.
             on_step: receives after each step the cursor from which another sweep can continue without missing a key.
-            before: only keys of generations before this generation match. None means keys of any generation.
-            until: time of `time.monotonic()` after which no further step starts. At least one step runs.
+            before: number of a generation, so that only keys of earlier generations match; None for keys of any
+                generation.
+            until: time of `time.monotonic()` after which no further step starts; the first step always runs.
 
         Returns:
             None if the sweep reached the end of the keyspace, else the place to continue.
@@ -220,7 +221,7 @@ async def walk(
         on_progress: receives the progress after each step.
         max_keys_per_second: limit of the speed.
         resume_token: token that an earlier sweep reported, to continue that sweep.
-        stop_after_seconds: stop the sweep after about this time, with a `resume_token` in the result.
+        stop_after_seconds: time after which the sweep stops with a `resume_token` in the result.
 
     Raises:
         InvalidName: the resume token is not valid.

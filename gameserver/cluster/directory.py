@@ -252,7 +252,8 @@ class Directory:
         return spec, servers.get(owner) or meant or next(iter(servers.values()), None)
 
     async def owner(self, match_id: str) -> str | None:
-        """Return the id of the server that holds the match's lease, or None. The holder may have died a moment ago."""
+        """Return the id of the server that holds the match's lease, or None. The server may have died a moment ago,
+        because its lease ends only some time later."""
         raw = await self._redis.get(keys.lease(match_id))
         return None if raw is None else _text(raw).rpartition(":")[0]
 
@@ -314,7 +315,7 @@ class Directory:
         return bool(promised == 1)
 
     async def _get_each(self, names: Sequence[str]) -> list[bytes | None]:
-        """Return the values of many keys in one round trip. MGET would need all keys in the same hash slot."""
+        """Return the values of many keys in one round trip. MGET would need all keys in one hash slot."""
         if not names:
             return []
         pipeline = self._redis.pipeline(transaction=False)

@@ -48,7 +48,7 @@ def lease(match_id: str) -> str:
 
 
 def fence(match_id: str) -> str:
-    """Return the key of a match's newest fencing token. Only the server with this token may write."""
+    """Return the key of a match's newest fencing token. Only the server with the newest token may write the match."""
     return f"{{m:{match_id}}}:fence"
 
 
@@ -74,8 +74,8 @@ def seats(match_id: str) -> str:
     """Return the key of a hash about a match's seats.
 
     The field `taken` is the number of taken seats. Every other field stands for a seat that is kept for a player who is
-    about to join. The name of such a field is random, and its value is the time until which the seat is kept, in ms of
-    Redis's clock.
+    about to join. The name of the field of a kept seat is random, and its value is the time until which the seat is
+    kept, in ms of Redis's clock.
     """
     return f"{{m:{match_id}}}:seats"
 

@@ -114,7 +114,7 @@ class Leases:
             successor_spec: the encoded `MatchSpec` that names the next owner; empty to keep the stored spec.
 
         Returns:
-            False if this server no longer holds the lease with this token.
+            False if this server no longer holds the lease with the fencing token `token`.
 
         Raises:
             redis.exceptions.RedisError: Redis does not answer.

@@ -58,8 +58,8 @@ class Outbox:
         snapshotted: sequence number of the last event that the stored snapshot covers.
         ended: True once the end of the match is stored in Redis.
         waiting_since: time.monotonic() since which the oldest unpublished event waits.
-        recent: the newest events that SNS has not accepted. `recent` saves reads from Redis, and keeps these events if
-            Redis restarts without its last second of data.
+        recent: the newest events that SNS has not accepted. `recent` saves reads from Redis, and keeps the newest
+            events if Redis restarts without its last second of data.
     """
 
     match_id: str

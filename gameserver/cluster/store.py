@@ -122,7 +122,7 @@ return 1
 """)
 
 # Lets the keys of a finished match expire.
-# Result: 1, or 0 if the server's fencing token is not the newest token of the match.
+# Result: 1 if the keys will expire, 0 if the server's fencing token is not the newest token of the match.
 #
 # KEYS: the counter of the match's fencing tokens, followed by all other keys of the match.
 # ARGV: the server's fencing token for the match, and the TTL of the match's keys in s.
@@ -158,7 +158,7 @@ class Commit:
         token: fencing token of the writing server.
         first_sequence: sequence number of the first event.
         bodies: the encoded events from `first_sequence` on.
-        snapshot: the encoded match after all these events, or None if no snapshot is due.
+        snapshot: the encoded match after all events in `bodies`, or None if no snapshot is due.
         seats_taken: number of players who have a seat.
     """
 

@@ -11,10 +11,10 @@ environment's key. The format of a sealed value:
   field.
 
 This module does not use the aws-encryption-sdk, whose cache of data keys has an entry for each encryption context. With
-this SDK, binding a value to its item would need a call to KMS for each item. A message of the SDK is 393 bytes larger
-than its value. A sealed value of this module is 215 bytes larger than its value, with KMS's wrapped keys of 184 bytes.
-A call of the SDK takes 100 to 140 us of CPU, and a call of this module takes 4 us (SDK version 4.0.7, without
-signatures).
+the aws-encryption-sdk, binding a value to its item would need a call to KMS for each item. A message of the
+aws-encryption-sdk is 393 bytes larger than its value. A sealed value of this module is 215 bytes larger than its value,
+with KMS's wrapped keys of 184 bytes. A call of the aws-encryption-sdk takes 100 to 140 us of CPU, and a call of this
+module takes 4 us (SDK version 4.0.7, without signatures).
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class Sealer:
     Args:
         settings: provides the key's ARN, the project and the environment.
         aws: makes the client of KMS.
-        max_age_seconds: time for which a data key is used before KMS is called again. For this time after the KMS key
-            was disabled, values can still be opened.
-        max_uses: most values that are sealed with one data key.
+        max_age_seconds: time for which a data key is used before KMS is called again. After the KMS key was disabled,
+            values can still be opened for `max_age_seconds`.
+        max_uses: largest number of values that are sealed with one data key.
         clock: returns the time in seconds.
 
     Raises:
@@ -134,7 +134,7 @@ class Sealer:
         """Encrypt `value` for `place`.
 
         Raises:
-            KeyUnavailable: a new data key is due and KMS did not give one.
+            KeyUnavailable: a new data key is due, and KMS did not create a data key.
         """
         key = await self._sealing_key()
         header = bytes([_VERSION]) + len(key.wrapped).to_bytes(2, "big") + key.wrapped

@@ -81,8 +81,8 @@ class TaskProtection:
     """Prevents ECS from stopping this task to scale in while the task has matches.
 
     When a task stops, its matches move to other servers without loss, but the players notice the move. A period of
-    protection is therefore long enough for each match to end. Between two periods the protection pauses, because a
-    deployment waits for protected tasks and would never end if a server always had matches.
+    protection is longer than the longest match. Between two periods the protection pauses, because a deployment waits
+    for protected tasks and would never end if a server always had matches.
 
     Args:
         agent: the address in ECS_AGENT_URI.

@@ -37,7 +37,7 @@ class _SecretCredentials(CredentialProvider):
 class _IamCredentials(CredentialProvider):
     """Logs in to ElastiCache with the IAM role of the process. The password is a signed request, valid for 15 minutes.
 
-    ElastiCache closes a connection with such a login after 12 hours, and the client then opens a new connection.
+    ElastiCache closes a connection with an IAM login after 12 hours, and the client then opens a new connection.
     """
 
     def __init__(self, replication_group: str, user: str, aws: AwsClients) -> None:

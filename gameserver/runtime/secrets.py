@@ -19,7 +19,7 @@ class SecretError(Exception):
 
 
 def resolve(reference: str, aws: AwsClients | None = None) -> dict[str, str]:
-    """Read a secret. The function blocks, so coroutines call it on a thread.
+    """Read a secret. `resolve` blocks, so coroutines call `resolve` on a thread.
 
     Args:
         reference: `file:/path/to.json`, or the ARN of a secret in Secrets Manager.

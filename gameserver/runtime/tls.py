@@ -26,9 +26,9 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 def database_context(settings: Settings) -> ssl.SSLContext | None:
     """Return a context for connections to PostgreSQL; None where TLS is not required.
 
-    Aurora's certificates are signed by root certificates of Amazon RDS that no system trusts. So the context for
-    PostgreSQL also trusts these root certificates, unless GAMESERVER_TLS_CA_FILE names other certificates. Contexts for
-    other servers do not trust the root certificates of Amazon RDS.
+    Aurora's certificates are signed by root certificates of Amazon RDS that no system trusts. The context for
+    PostgreSQL also trusts the root certificates of Amazon RDS, unless GAMESERVER_TLS_CA_FILE names other certificates.
+    Contexts for other servers do not trust the root certificates of Amazon RDS.
 
     Raises:
         SettingsError: GAMESERVER_TLS_CA_FILE cannot be read or contains no certificate.

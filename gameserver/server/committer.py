@@ -88,8 +88,8 @@ class Committer:
         self._metrics.commit_seconds += time.monotonic() - started
         for (room, commit), outcome in zip(prepared, outcomes, strict=True):
             if outcome is CommitStatus.STORED:
-                # Redis renewed the match's lease when it ran the commit, which was after `started`. So the lease ends
-                # at the earliest the length of a lease after `started`.
+                # Redis renewed the match's lease when it ran the commit, which was after `started`. The lease lasts at
+                # least until `started` plus the length of a lease.
                 room.stored(commit, started)
             elif outcome is CommitStatus.FENCED:
                 self._fenced(room)

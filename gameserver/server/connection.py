@@ -101,8 +101,8 @@ class Connection(WSListener):
         from_server: True if another server relays this client to this server.
 
     Attributes:
-        room: the room of the client's match, or None before the client is seated.
-        seat: the client's seat in this room, or None before the client is seated.
+        room: the room of the client's match; None before the client has a seat.
+        seat: the client's seat in `room`; None before the client has a seat.
         message_type: the WebSocket type of the client's messages, binary or text.
         open: True from the WebSocket handshake until the connection is closed from either end.
         paused: True while the send buffer is full.
@@ -441,8 +441,8 @@ def _tune(sock: Any) -> None:
     if sock is None:
         return
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-    # Some machines use the congestion control BBR by default, which only helps large transfers and paces each small
-    # frame by a timer. So the socket uses `cubic`.
+    # The socket uses the congestion control `cubic`, because some machines use BBR by default. BBR only helps large
+    # transfers, and paces each small frame by a timer.
     if hasattr(socket, "TCP_CONGESTION"):
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")

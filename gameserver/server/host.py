@@ -1,4 +1,4 @@
-"""The matches of this server: it admits players, opens and adopts matches, hands them over and drops them."""
+"""Manages the matches of this server: admits players, opens and adopts matches, hands matches over and drops them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class UnplayableError(Exception):
 
 
 class MatchHost:
-    """Owns the rooms of this server, and does all their work that waits for Redis or for other servers.
+    """Owns the rooms of this server, and does the work for rooms that waits for Redis or for other servers.
 
     Args:
         identity: name, addresses and capacity of this server.

@@ -1,4 +1,4 @@
-"""The listening socket of the play port. It limits the number of connections that have not joined a match."""
+"""The listening socket of the play port. The socket limits the number of connections that have not joined a match."""
 
 from __future__ import annotations
 
@@ -154,12 +154,13 @@ class LimitedListener(socket.socket):
         """Accept one connection.
 
         Raises:
-            BlockingIOError: no connection is waiting, or this turn of the event loop has accepted enough of them.
+            BlockingIOError: no connection is waiting, or this turn of the event loop has accepted `_ACCEPTS_PER_TURN`
+                connections.
             ConnectionAbortedError: the connection is over the limit and has been closed. Event loops continue with the
-                next connection after this error.
+                next connection after a ConnectionAbortedError.
         """
         if self._accepted_this_turn >= _ACCEPTS_PER_TURN:
-            # The socket stays readable, so the event loop calls `accept` again in its next turn.
+            # The listening socket stays readable, so the event loop calls `accept` again in its next turn.
             raise BlockingIOError(errno.EAGAIN, "accepted enough connections in this turn")
         accepted, address = super().accept()
         if not self._accepted_this_turn:

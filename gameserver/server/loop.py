@@ -18,9 +18,9 @@ class GameLoop(uvloop.Loop):
     """Watches all sockets of `add_reader` in a single epoll set, which libuv sees as one file descriptor.
 
     For each readable socket libuv takes the GIL, enters a context and runs a handle, which costs more than reading the
-    20 bytes of an input. `GameLoop` takes the GIL and runs a handle only once for up to 256 readable sockets. It calls
-    readers without a context, and a reader must handle its exceptions, as picows' transports do. `GameLoop` needs
-    Linux.
+    20 bytes of an input. `GameLoop` takes the GIL and runs a handle only once for up to 256 readable sockets.
+    `GameLoop` calls readers without a context, and a reader must handle its exceptions, as picows' transports do.
+    `GameLoop` needs Linux.
 
     A socket can also be held. The loop does not watch a held socket, and the holder of the socket calls its reader to
     read the messages that have arrived.
@@ -42,7 +42,7 @@ class GameLoop(uvloop.Loop):
             self._epoll.register(number, select.EPOLLIN)
 
     def remove_reader(self, fd: Any) -> bool:  # type: ignore[override]  # uvloop's stub says None, asyncio's bool
-        """Stop watching `fd`. Returns False if it has no reader."""
+        """Stop watching `fd`. Returns False if `fd` has no reader."""
         number = _number(fd)
         if self._readers.pop(number, None) is None:
             return False

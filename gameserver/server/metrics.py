@@ -1,4 +1,4 @@
-"""Counters of one game server. The hot path adds to plain integers; a scrape by Prometheus reads them."""
+"""Counters of one game server. Ticks and messages add to plain integers, which a scrape by Prometheus reads."""
 
 from __future__ import annotations
 

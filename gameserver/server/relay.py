@@ -25,7 +25,7 @@ class RelayError(Exception):
 
 
 class Relay(WSListener):
-    """Connects one client to the owner of its match. The owner's answers go to the client."""
+    """Connects one client to the owner of the client's match. The owner's answers go to the client."""
 
     def __init__(self, client: Connection) -> None:
         self._client = client
@@ -41,7 +41,7 @@ class Relay(WSListener):
             client: the connection of the client.
             hello: the first message of the client.
             private_url: WebSocket address at which other servers reach the owner.
-            ssl_context: verifies the owner's certificate; with it an address without TLS is refused.
+            ssl_context: verifies the owner's certificate. With a context, an address without TLS is refused.
 
         Raises:
             RelayError: the owner does not answer, or its address is without TLS although `ssl_context` is given.

@@ -367,7 +367,7 @@ class Room:
             self._finish()
 
     def tell_alternates(self) -> None:
-        """Send all clients the addresses of the other servers, because they have changed."""
+        """Send all clients the addresses of the other servers, because these addresses have changed."""
         self._broadcast(Servers(self._origin.alternates()))
 
     def not_stored(self) -> None:
