@@ -10,12 +10,14 @@ import pytest
 
 from tests.guard import Guard
 
-# A shell starts background jobs with Ctrl-C ignored, and children inherit that. Tests send SIGINT to their children.
+# A shell starts background jobs with SIGINT ignored, and child processes inherit the ignored signal. Tests send SIGINT
+# to child processes.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 RERUNS = 2
-# The tests of all other files in tests/integration/stack share one region.
+# The tests of each file in this list deploy separate regions. The tests of all other files in tests/integration/stack
+# share one region.
 _DEPLOY_THEIR_OWN_REGIONS = (
     "test_failover.py",
     "test_rollout.py",
@@ -58,12 +60,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest and end with the short files, so that the workers end at about the same time."""
+    """Sort the tests: long files first and short files last, so that the workers end at about the same time."""
     items.sort(key=lambda item: _rank(item.nodeid))
 
 
 def _rank(nodeid: str) -> int:
-    """Return a sort key: shared region, regions of single files, Terraform, other services, no services."""
+    """Return the rank of a test: 0 shared region, 1 separate regions, 2 Terraform, 3 other services, 4 no services."""
     if "/stack/" in nodeid:
         return 1 if _file(nodeid) in _DEPLOY_THEIR_OWN_REGIONS else 0
     return next(
@@ -104,7 +106,8 @@ class _RerunList:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        # A worker of pytest-xdist receives the command line, not the options that this process has computed from it.
+        # A worker of pytest-xdist receives the command line, not the options that the main process has computed from
+        # the command line.
         node.workerinput[_ALLOWED] = node.config.option.max_suite_reruns
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

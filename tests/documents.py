@@ -19,7 +19,7 @@ def validator(name: str) -> Draft202012Validator:
 
 
 def read_document(text: str) -> Any:
-    """Return the JSON document in `text`. It must fit the schema that it names."""
+    """Return the JSON document in `text`. The document must fit the schema that the document names."""
     document = json.loads(text)
     name = document["schema"].removeprefix("mjctl.").partition("/")[0]
     problems = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(document)]

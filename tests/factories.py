@@ -15,7 +15,7 @@ NOWHERE = "http://127.0.0.1:1"
 
 
 def contract(region: str = "us-east-1", *, folder: Path = Path("/nowhere"), **parts: Any) -> Contract:
-    """Return a contract as the local stack publishes it. No address in it answers.
+    """Return a contract as the local stack publishes it. No process answers at the addresses of the contract.
 
     Args:
         region: Name of the region.

@@ -1,15 +1,15 @@
 """Ends the processes that a pytest process has started when the pytest process dies, even by SIGKILL.
 
-Tests start real services, as children and as daemons. A pytest that ends in order stops them through its fixtures. A
-pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot. So each pytest process, and each
-worker of pytest-xdist, starts a watcher that reads a pipe from it. The pipe closes when the process ends, and the
-watcher then ends these processes and all their descendants:
+Tests start real services, as children and as daemons. A pytest that ends in order stops the services through its
+fixtures. A pytest that is killed (SIGKILL, out of memory, pytest-timeout's `os._exit`) cannot stop them. Therefore each
+pytest process, and each worker of pytest-xdist, starts a watcher process that reads a pipe from the pytest process. The
+pipe closes when the pytest process ends. The watcher then ends the following processes and all their descendants:
 
 - processes with the variable `PYTEST_GUARD=<token>` in their environment, which children inherit;
 - processes with a path below pytest's temporary folder in their environment. `mjctl` starts the programs of a region
-  with a clean environment, but `MJCTL_REGION_DIR` is in it.
+  with a clean environment that contains `MJCTL_REGION_DIR`.
 
-The watcher finds nothing after an orderly end, because the fixtures have stopped everything.
+After an orderly end of pytest, the watcher finds no process, because the fixtures have stopped all services.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LIMIT_SECONDS = 30.0
 
 
 class Guard:
-    """Starts the watcher of this process. Its end of the pipe closes when this process ends."""
+    """Starts the watcher of this process. The pipe to the watcher closes when this process ends."""
 
     def __init__(self) -> None:
         token = secrets.token_hex(8)
@@ -42,13 +42,13 @@ class Guard:
         )
 
     def cover(self, folder: Path) -> None:
-        """Cover the processes that name a path below `folder` in their environment, too."""
+        """Make the watcher end the processes that name a path below `folder` in their environment, too."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.write(f"{folder}/\n".encode())
         self._watcher.stdin.flush()
 
     def close(self) -> None:
-        """Ask the watcher to end the processes now, and wait for its exit."""
+        """Make the watcher end the processes now, and wait until the watcher exits."""
         assert self._watcher.stdin is not None
         self._watcher.stdin.close()
         self._watcher.wait(_LIMIT_SECONDS + 10)
@@ -58,7 +58,7 @@ def processes_with(marks: list[bytes]) -> list[psutil.Process]:
     """Return the running processes that have one of `marks` in their environment, with all their descendants."""
     processes: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
-        # Other users' environments cannot be read. A zombie has none.
+        # The watcher cannot read the environment of another user's process. A zombie process has no environment.
         with suppress(psutil.Error, OSError):
             if any(mark in variable for variable in _variables(process) for mark in marks):
                 processes.update({child.pid: child for child in (process, *process.children(recursive=True))})
@@ -67,7 +67,8 @@ def processes_with(marks: list[bytes]) -> list[psutil.Process]:
 
 
 def end(marks: list[bytes]) -> None:
-    """End the processes with SIGTERM, and with SIGKILL if they survive. Repeat until none is left."""
+    """End the processes with SIGTERM, and with SIGKILL if they survive. Repeat until no such process is left, at most
+    30 seconds."""
     deadline = time.monotonic() + _LIMIT_SECONDS
     signalled: set[int] = set()
     while (processes := processes_with(marks)) and time.monotonic() < deadline:

@@ -25,7 +25,7 @@ PREFLIGHT = {**CROSS_SITE, "Access-Control-Request-Method": "POST", "Access-Cont
 REBOUND = {"Host": "evil.example:{port}", "Sec-Fetch-Site": "same-origin"}
 REBOUND_WITHOUT_METADATA = {"Host": "evil.example:{port}"}
 
-# Requests by name: (method, headers, body).
+# Requests that a web page can send, by name: (method, headers, body).
 PAGE_REQUESTS: Mapping[str, tuple[str, Mapping[str, str], bytes]] = {
     "a form's POST": ("POST", {**CROSS_SITE, "Content-Type": "text/plain"}, b"{}"),
     "a preflight": ("OPTIONS", PREFLIGHT, b""),
@@ -42,8 +42,8 @@ class Answer:
     """Holds the answer of a port.
 
     Attributes:
-        status: the HTTP status, 0 for an answer that is not HTTP.
-        raw: the whole answer.
+        status: the HTTP status, or 0 for an answer that is not HTTP.
+        raw: all bytes of the answer.
     """
 
     status: int
@@ -98,7 +98,7 @@ def as_nobody(work: Callable[[], Any]) -> Any:
     """Run `work` in a child process of another user and return its result, which must fit into JSON. Needs root."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
-        # The child only opens files and sockets.
+        # The child process only opens files and sockets, so that a fork is safe.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:

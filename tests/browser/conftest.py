@@ -1,8 +1,9 @@
-"""Fixtures for tests with real browsers and a deployed region. The region is started once for the session.
+"""Fixtures for tests with real browsers and a deployed region. One region is deployed for the whole session.
 
 Fixtures:
     region: A local region for these tests only.
-    new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up, who is then in the lobby.
+    new_player: `new_player("Ada", **context_options)` starts a browser and signs a player up. The page then shows the
+        lobby.
     artefacts: The folder for screenshots.
 """
 
@@ -28,7 +29,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'playw
 
 PASSWORD = "correct Horse 7 battery"
 REGION = "us-east-1"
-# Chromium without background requests, and without its sandbox, which does not work for root.
+# Options of Chromium: no background requests, and no sandbox, because Chromium's sandbox does not work for root.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -39,7 +40,7 @@ FLAGS = (
     "--disable-sync",
 )
 
-# Returns the centres, in units of the field, of all shapes of one colour on the canvas, as a person sees them.
+# Returns the centres, in units of the field, of all shapes of one colour on the canvas of the page.
 _BLOBS = """
 ([id, wanted]) => {
   const canvas = document.getElementById(id);
@@ -67,7 +68,7 @@ class Region:
 
     Attributes:
         home: folder of mjctl's state.
-        web: address of the game's page.
+        web: address of the web client.
     """
 
     home: Path
@@ -87,9 +88,9 @@ class Player:
     """Acts as a person at a browser.
 
     Attributes:
-        page: the page of the game in Playwright.
+        page: Playwright's page with the web client.
         email: e-mail address of the player's account.
-        problems: errors of the page and of its console so far.
+        problems: errors of the page and messages of the browser's console so far.
     """
 
     page: Any
@@ -112,7 +113,8 @@ class Player:
         return self.page.locator("#scores li").filter(has=self.page.get_by_text(name, exact=True))
 
     def scores(self) -> dict[str, int]:
-        """Return the scoreboard: name -> points. The rows are read in one step, because the page replaces them."""
+        """Return the scoreboard: name -> points. The rows are read in one step, because the page replaces the rows of
+        the scoreboard."""
         read = "rows => rows.map(row => ['.name', '.points'].map(part => row.querySelector(part).textContent))"
         return {name: int(points) for name, points in self.page.locator("#scores li").evaluate_all(read)}
 
@@ -126,7 +128,7 @@ class Player:
         self.page.locator("#game").wait_for()
 
     def leave(self) -> None:
-        """Leave the match for the lobby, and give the seat up."""
+        """Leave the match and return to the lobby, so that the player's seat is free."""
         self.page.get_by_role("button", name="Leave").click()
         self.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
         self.page.locator("#lobby").wait_for()
@@ -195,7 +197,7 @@ def playwright() -> Iterator[Any]:
 def new_page(playwright: Any, chromium: str, region: Region) -> Iterator[Callable[..., Any]]:
     """Return the factory `new_page(at=address, **context_options)`, which opens a page in a new browser process.
 
-    Without `at` it opens the game's page.
+    Without `at`, the page opens the web client of the region.
     """
     browsers = []
 
@@ -231,7 +233,7 @@ def new_player(new_page: Callable[..., Any]) -> Iterator[NewPlayer]:
 
     yield make
     for player in players:
-        # A match without players ends, so that a quick match of the next test does not join it.
+        # A match without players ends, so that a quick match of the next test does not join the old match.
         if player.page.locator("#game").is_visible():
             player.leave()
     # The browser logs broken connections on the console. The tests break some connections on purpose.

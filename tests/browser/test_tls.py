@@ -36,7 +36,8 @@ local: {tls: true}
 
 @dataclass(frozen=True)
 class Site:
-    """Describes a deployed page. `pin` is the SHA-256 of the public key of its certificate, in base64."""
+    """Describes the web client of a region with TLS. `pin` is the SHA-256 of the public key of the region's
+    certificate, in base64."""
 
     web: str
     pin: str
@@ -75,7 +76,8 @@ def site(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Si
 
 
 def browser(playwright: Any, chromium: str, profile: Path, pin: str) -> Any:
-    """Start a browser that accepts an unverifiable certificate only if the digest of its key is `pin`."""
+    """Start a browser that accepts an unverifiable certificate only if the SHA-256 of the certificate's public key is
+    `pin`."""
     flags = (*FLAGS, f"--ignore-certificate-errors-spki-list={pin}")
     return playwright.chromium.launch_persistent_context(
         str(profile), executable_path=chromium, headless=True, args=flags, viewport={"width": 1280, "height": 800}

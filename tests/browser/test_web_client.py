@@ -36,7 +36,8 @@ def meet(first: Any, second: Any) -> None:
 
 
 def collect_one(player: Any, name: str, eventually: Eventually) -> int:
-    """Run to the nearest pick-up with the mouse held there, until the score rises. Returns the score."""
+    """Hold the mouse at the nearest pick-up, so that the player runs there, until the score rises. Returns the
+    score."""
     page, before = player.page, player.scores()[name]
     box = page.locator("#arena").bounding_box()
 
@@ -102,7 +103,7 @@ def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Ev
     match = ada.page.locator("#game").evaluate("game => game.dataset.match")
     assert link.endswith(f"#match={match}")
 
-    # The friend has no account yet. The page keeps the invitation during the sign-up.
+    # The friend has no account yet. The page keeps the invitation link during the sign-up.
     grace = new_player("Grace", at=link, **PHONE)
     grace.page.locator("#game").wait_for()
     assert grace.page.locator("#game").evaluate("game => game.dataset.match") == match
@@ -114,7 +115,8 @@ def test_a_lone_player_waits_and_invites_another(new_player: Any, eventually: Ev
     ada.page.get_by_role("heading", name="Waiting for players").wait_for()
     ada.leave()
 
-    # The last player has left, so the match is over. The page reports that for the link, also from the lobby.
+    # The match is over, because the last player has left. A player in the lobby who opens the invitation link must see
+    # that the match is over.
     ada.page.evaluate("link => { location.href = link; }", link)
     eventually(lambda: ada.text("#lobby-error") != "", "what has become of the match")
     assert ada.text("#lobby-error") in {"The match is over.", "There is no match with this id."}
@@ -156,7 +158,7 @@ def apart(player: Any, other: Any, name: str) -> float:
 
 
 # Records in the page that the connection was interrupted. An interruption may last less than a second, so a test that
-# polls one page after the other could miss it.
+# polls one page after the other could miss the interruption.
 _NOTICE_AN_INTERRUPTION = """() => {
   const notice = document.getElementById("interruption");
   const look = () => { if (!notice.hidden) globalThis.wasInterrupted = true; };
@@ -213,7 +215,7 @@ def test_a_match_is_played_to_its_end_and_a_second_match_follows(
     ada.page.locator("#game").wait_for()
     assert ada.page.locator("#game").get_attribute("data-match") != first
     grace.page.get_by_role("button", name="Back to the lobby").click()
-    # The result reaches the player's record through the queue.
+    # The result of the match reaches the player's profile through the queue, some seconds after the match.
     eventually(lambda: _lobby_figure(grace, "Matches") == "1", "the match in the record", seconds=30)
     grace.page.screenshot(path=artefacts / "web-lobby-phone.png", full_page=True)
 

@@ -21,7 +21,8 @@ class Breakage:
         rule: name of the rule.
         label: the change, for the name of the test.
         type: type of the resource to change.
-        edit: function that changes the first resource of this type. None as its result removes the resource.
+        edit: function that changes the first resource of this type. If the function returns None, the resource is
+            removed.
         name: name of the resource in its module; None for any.
     """
 
@@ -35,7 +36,7 @@ class Breakage:
         return f"{self.rule}: {self.type}{f'.{self.name}' if self.name else ''} {self.label}"
 
     def apply(self, plans: Sequence[Plan]) -> list[Plan]:
-        """Return the plans with one of them broken.
+        """Return the plans, with the change in one plan.
 
         Raises:
             LookupError: no plan has a resource of this type, so that the change breaks nothing.

@@ -35,8 +35,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
 def prod_plans(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> list[Plan]:
     """Plan every stack of configs/prod.yaml with the real provider, from empty states.
 
-    The outputs of other stacks are invented. The master secret, which a plan of the primary region reads, exists in the
-    emulated AWS.
+    The fixture invents the outputs of earlier stacks. The master secret, which a plan of the primary region reads,
+    exists in the emulated AWS.
     """
     folder = tmp_path_factory.mktemp("prod")
     environment = inputs.environment("prod")

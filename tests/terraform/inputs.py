@@ -16,7 +16,7 @@ from mjctl.models.workspace import Workspace
 ACCOUNT_ID = "123456789012"
 PROJECT_DIR = Path(__file__).parents[2]
 
-# An empty zip archive and its digest. A plan reads no more of the functions' archive.
+# An empty zip archive and its digest. A plan needs only the existence and the digest of the functions' archive.
 EMPTY_ZIP = b"PK\x05\x06" + bytes(18)
 EMPTY_ZIP_SHA256 = base64.b64encode(hashlib.sha256(EMPTY_ZIP).digest()).decode()
 

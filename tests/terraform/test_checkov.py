@@ -1,4 +1,4 @@
-"""Runs checkov on every module. Each of its findings must be fixed, or skipped with a reason."""
+"""Runs checkov on every module. Each finding of checkov must be fixed, or skipped with a reason."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 
 from tools import module_docs
 
-# checkov is no test dependency, because it needs other versions of libraries. `pipx install checkov` installs checkov,
-# or the variable CHECKOV names its program.
+# checkov is no test dependency, because checkov needs other versions of libraries than mjctl. `pipx install checkov`
+# installs checkov, or the variable CHECKOV names its program.
 CHECKOV = os.environ.get("CHECKOV") or shutil.which("checkov")
 
 

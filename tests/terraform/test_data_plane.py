@@ -2,7 +2,7 @@
 
 Both data planes are created from `data-plane.yaml`: by `mjctl.local.data_plane`, and by the modules `match_store`,
 `events`, `identity` and `keys`. `LOCAL_DIFFERS` lists each deliberate difference with its reason. The test fails for an
-attribute that only one program sets, and for a listed difference that no longer exists.
+attribute that only `mjctl.local.data_plane` or only a module sets, and for a listed difference that no longer exists.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ LOCAL_DIFFERS: Mapping[str, Mapping[str, str]] = {
     },
     "alias": {},
 }
-# Parts that only production has.
+# Parts of the data plane that only production has.
 ONLY_IN_PRODUCTION = {
     f"key {PROD}-storage": _NO_KEY_OF_ITS_OWN,
     f"alias alias/{PROD}-storage": _NO_KEY_OF_ITS_OWN,
@@ -96,7 +96,8 @@ _KINDS = {
     "aws_kms_key": "key",
     "aws_kms_alias": "alias",
 }
-# The policy allows only the topic to send to the queue. A local region has no policies, and _ONE_CALLER has the reason.
+# The queue policy allows only the topic to send messages to the queue. A local region has no queue policy, for the
+# reason in _ONE_CALLER.
 _NO_PART = {"aws_sqs_queue_policy"}
 
 Parts = dict[str, dict[str, Any]]
@@ -115,7 +116,8 @@ def in_production(plans: list[Plan], definition: Mapping[str, Any]) -> Parts:
             if name not in _OF_THE_PROVIDER and (value := resource.get(name)) is not UNKNOWN and value not in _UNSET
         }
         if kind == "queue" and resource.name == "queue":
-            # The policy refers to the dead-letter queue's ARN, so that its text is not known at plan.
+            # The redrive policy refers to the dead-letter queue's ARN, so that Terraform does not know the text of the
+            # policy at plan.
             references = resource.plan.expressions(resource)["redrive_policy"]["references"]
             assert "aws_sqs_queue.dead_letter" in references
             assert "each.value.max_receive_count" in references
@@ -176,7 +178,7 @@ def in_a_local_region(emulator: Emulators, region: str) -> Parts:
     """Create the data plane of a local region in the emulated AWS, and read it in the provider's terms."""
     spec = data_plane.DataPlaneSpec(DEFINITION, LOCAL, emulator.url("ministack"), region, emulator.key)
     with pytest.MonkeyPatch.context() as patch:
-        # ARNs contain the account. The emulator of these tests has another account than a local region.
+        # ARNs contain the AWS account. The emulator of these tests has another account than a local region.
         patch.setattr(data_plane, "ACCOUNT_ID", emulator.account_id)
         manifest = data_plane.create(spec)
     parts: Parts = {}

@@ -172,7 +172,7 @@ def test_a_region_is_deployed_changed_and_destroyed(stack: Stack) -> None:
     assert set(before) - set(after) == {SERVERS[1]}
     assert {name for name, pid in after.items() if pid != before[name]} == {"api", "worker", SERVERS[0]}
 
-    # After the loss of the run-time files, a plan is refused and a destroy works.
+    # After the loss of the region's run-time files, Terraform refuses a plan, and `terraform destroy` works.
     shutil.rmtree(stack.layout.run)
     refused = stack.plan(**smaller)
     assert refused.returncode == 1

@@ -27,7 +27,7 @@ def refusal(root: terraform_cli.Root, variables: dict[str, Any]) -> str:
 
 @pytest.fixture(scope="module")
 def foundation(tree: Path, emulator: Emulators, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the errors of one plan whose input has every fault at once. Terraform reports all of them."""
+    """Return the errors of one plan whose input has every fault at once. Terraform reports the error of every fault."""
     root = terraform_cli.initialised(
         tree / "stacks" / "foundation", tmp_path_factory.mktemp("foundation"), emulator.endpoints()
     )

@@ -1,7 +1,7 @@
 """Applies the production stacks, unchanged, to an emulated AWS with mjctl's commands, and changes and destroys them.
 
-configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists them with reasons,
-and the plans of production contain them.
+configs/sandbox.yaml switches off the resources that no emulator supports. docs/emulated-aws.md lists these resources
+with reasons. The plans of production contain the resources.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def test_a_table_is_the_same_in_every_region(sandbox: Sandbox) -> None:
 def test_an_event_reaches_the_queue(sandbox: Sandbox) -> None:
     contract = sandbox.outputs[sandbox.environment.primary_region]
     sns, sqs, functions = (sandbox.account.client(service) for service in ("sns", "sqs", "lambda"))
-    # The function that consumes the queue would receive the message first.
+    # The function `persistence` would receive the message from the queue before the test does.
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
     try:

@@ -52,7 +52,7 @@ class CommandLine:
         return Ran(int(code), captured.out, captured.err)
 
     def add(self, region: str, contract: Contract) -> None:
-        """Deploy `contract` as the region `region`, beside the other regions."""
+        """Add `contract` as the contract of a deployed region `region`, beside the other regions."""
         self.contracts = {**self.contracts, region: contract.model_copy(update={"region": region})}
 
 

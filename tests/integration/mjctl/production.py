@@ -424,10 +424,11 @@ def set_flags(emulators: Emulators, region: str, *, disabled: bool, inverted: bo
 
 
 def named_by_dns(emulators: Emulators) -> set[str]:
-    """Answer as Route 53 would: the regions whose health check is healthy, and all regions if none is.
+    """Answer as Route 53 would: the regions whose health check is healthy, and all regions if no health check is
+    healthy.
 
-    The emulator keeps health checks and alarms, and evaluates neither. This is AWS's text as a formula, and knows
-    nothing of mjctl's own table:
+    The emulator stores health checks and alarms, but evaluates neither. The formula follows the text of AWS, and does
+    not use the table of mjctl:
     https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html
     """
     regions, healthy = set(), set()
@@ -436,7 +437,8 @@ def named_by_dns(emulators: Emulators) -> set[str]:
         alarm = config["AlarmIdentifier"]
         cloudwatch = emulators.client("cloudwatch", alarm["Region"])
         (named,) = cloudwatch.describe_alarms(AlarmNames=[alarm["Name"]])["MetricAlarms"]
-        # A disabled check counts as healthy; an alarm without data keeps the status before it, here: healthy.
+        # A disabled health check counts as healthy. If the alarm has no data, the health check keeps its last status,
+        # which is healthy in these tests.
         status = bool(config.get("Disabled")) or named["StateValue"] != "ALARM"
         regions.add(alarm["Region"])
         if status is not bool(config.get("Inverted")):

@@ -112,9 +112,9 @@ class SharedRegion:
     """Holds the deployed region that tests share.
 
     Attributes:
-        operator: runs commands on it.
-        contract: its contract after the first deploy.
-        processes: the names of its processes after the first deploy.
+        operator: runs commands on the region.
+        contract: the contract of the region after the first deploy.
+        processes: the names of the region's processes after the first deploy.
     """
 
     operator: Operator
@@ -130,7 +130,7 @@ class SharedRegion:
         if self._is_whole():
             return
         with suppress(AssertionError):
-            # The watchdog may be restarting the process at this moment.
+            # The start fails if the watchdog is restarting the process at the same moment.
             eventually(self._is_whole, 5, "the processes run")
             return
         ran = self.operator.run("deploy", "--region", REGION, "--auto-approve")
@@ -183,7 +183,7 @@ def operator(shared_region: SharedRegion) -> Operator:
 
 @pytest.fixture
 def fresh(tmp_path: Path) -> Iterator[Operator]:
-    """Return an operator with an empty home. Everything that a test deploys in it is destroyed afterwards."""
+    """Return an operator with an empty home. The fixture destroys everything that a test deploys in this home."""
     operator = Operator(tmp_path / "home")
     yield operator
     # Without a state file, `destroy` would report that nothing is deployed.

@@ -1,10 +1,10 @@
 """Run mjctl on pseudo-terminals, many times in a second.
 
-Starting Python and importing mjctl takes longer than most commands. This process imports it once and forks a child for
-each request. The child gets what a shell would give it: a session, a controlling terminal, descriptors 0 to 2 and an
-environment; then it calls mjctl's entry point.
+Starting Python and importing mjctl takes longer than most commands. The terminal server imports mjctl once and forks a
+child process for each request. The child gets what a shell would give it: a session, a controlling terminal,
+descriptors 0 to 2 and an environment; then it calls mjctl's entry point.
 
-Requests and answers are lines of JSON on stdin and stdout. This file is started as a program, by test_terminal.py.
+Requests and answers are lines of JSON on stdin and stdout. test_terminal.py starts this file as a program.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MOST_SECONDS = 300.0
 
 
 def import_everything() -> None:
-    """Import all of mjctl and build its tree of commands, so that no child does."""
+    """Import all of mjctl and build its tree of commands, so that no child process must import mjctl."""
     import mjctl
 
     for module in pkgutil.walk_packages(mjctl.__path__, "mjctl."):
@@ -40,7 +40,7 @@ def import_everything() -> None:
             importlib.import_module(module.name)
     importlib.import_module("mjctl.__main__")
     importlib.import_module("mjctl.cli.app").tree()
-    # A child that collected its parent's garbage would copy all of the parent's memory.
+    # A garbage collection in a child process would copy all memory that the child shares with its parent.
     gc.freeze()
 
 

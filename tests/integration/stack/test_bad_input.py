@@ -28,7 +28,8 @@ def assert_explained(stderr: str, *words: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a project whose configuration files a test may break. Its terraform/ is that of the repository."""
+    """Return a project whose configuration files a test may break. The project uses the folder terraform/ of the
+    repository."""
     folder = tmp_path / "project"
     shutil.copytree(PROJECT / "configs", folder / "configs")
     (folder / "terraform").symlink_to(PROJECT / "terraform")

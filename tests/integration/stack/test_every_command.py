@@ -1,6 +1,6 @@
 """Runs every public command with a wrong option, with nothing deployed, with stopped services, and with Ctrl-C.
 
-A command that is added to the tree must be added to COMMANDS, or the first test says so.
+The first test fails for a command that is in mjctl but not in COMMANDS.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "config show": (),
     "config schema": (),
 }
-# The exit codes of commands when nothing is deployed. All other commands end with NOT_FOUND.
+# Exit codes of commands when nothing is deployed. Commands that are not in this table end with NOT_FOUND.
 ON_NOTHING = {
     "plan": ExitCode.CHANGES_PENDING,
     "destroy": ExitCode.OK,
@@ -136,7 +136,8 @@ def assert_one_screen(stderr: str) -> None:
 
 
 def begun(operator: Operator, *arguments: str) -> subprocess.Popen[str]:
-    """Start a command and wait until the function `main` of mjctl runs. Before that, Python handles the signals."""
+    """Start a command and wait until the function `main` of mjctl runs. Before `main` runs, Python itself handles the
+    signals."""
     program = "import sys; from mjctl.__main__ import main; print('begun', file=sys.stderr, flush=True); main()"
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments],
@@ -198,7 +199,7 @@ def test_nothing_is_deployed(name: str, home: Path, capsys: pytest.CaptureFixtur
 def test_a_question_is_refused_without_a_terminal(
     name: str, operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The commands run in this process, because a process for each would take a minute more.
+    # The commands run in this process, because a separate process for each command would take a minute more.
     monkeypatch.setenv("MJCTL_HOME", str(operator.home))
 
     def status() -> Any:
@@ -240,13 +241,14 @@ def down(shared_region: SharedRegion) -> Iterator[Operator]:
         shared_region.supervisor.start(part)
 
 
-# These commands start or stop the services.
+# Commands that start or stop services, so that the test of stopped services does not run them.
 APPLIES = {"deploy", "destroy", "rollback", "servers scale"}
-# The exit codes while Redis, the database and the emulated AWS are stopped. All other commands end with UNREACHABLE.
+# Exit codes of commands while Redis, the database and the emulated AWS are stopped. Commands that are not in this table
+# end with UNREACHABLE.
 WHEN_DOWN = {
     **dict.fromkeys(("plan", "drift"), ExitCode.CHANGES_PENDING),
     "health": ExitCode.UNHEALTHY,
-    # Backups are files in a folder, which is empty.
+    # The local folder of backups is empty.
     **dict.fromkeys(("backup drill", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
     # No other region is deployed, and no server can list the others.
     **dict.fromkeys(("failover", "servers drain", "servers restart"), ExitCode.CONFLICT),
@@ -273,11 +275,11 @@ class TestEverythingIsDown:
             assert ran.json()["command"] == name
 
 
-# The exit codes on a healthy region. All other commands end with OK.
+# Exit codes of commands on a healthy region. Commands that are not in this table end with OK.
 WHEN_UP = {
     "bootstrap": ExitCode.UNREACHABLE,
     "failover": ExitCode.CONFLICT,
-    # There is no earlier release, and `prepare_backups` has removed the backups.
+    # The region has no earlier release, and `prepare_backups` has removed the backups.
     "rollback": ExitCode.NOT_FOUND,
     **dict.fromkeys(("backup discard", "backup restore", "backup show", "backup verify"), ExitCode.NOT_FOUND),
     **dict.fromkeys(("cache expire", "cache get", "cache ttl"), ExitCode.NOT_FOUND),
@@ -323,7 +325,8 @@ def test_an_interrupted_command_leaves_no_lock(
         process.send_signal(sent)
         _, stderr = process.communicate(timeout=60)
         assert "Traceback" not in stderr, stderr
-        # A command that ended before the signal has its usual exit code. While Python shuts down, the signal kills it.
+        # A command that ended before the signal has its usual exit code. A signal during Python's shutdown kills the
+        # process.
         assert process.returncode in (ExitCode.INTERRUPTED, -sent, WHEN_UP.get(name, ExitCode.OK)), stderr
     if name == "sandbox up":
         assert operator.run("sandbox", "down", "--yes").code == ExitCode.OK

@@ -1,7 +1,7 @@
 """Breaks the part that a check of `health` observes, follows the printed advice, and expects the check to pass.
 
 The test runs each command between backquotes as the advice prints it. A step that an operator takes without a command
-is a function of the case. Its key is the text of the advice that asks for the step.
+is a function in `Case.steps`, by the text of the advice that asks for the step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TABLES = ("table/matches", "table/players", "table/processed_events")
 SECONDS = 120.0
 _COMMAND = re.compile(r"`([^`]+)`")
 _CHECK = re.compile(r"\bchecks? `")
-# These commands ask for confirmation.
+# The test confirms these commands, because they ask before they change something.
 _ASKS = re.compile(r"^mjctl (deploy|servers restart|cache flush|queue redrive|failover)\b")
 
 
@@ -75,7 +75,8 @@ class Bench:
         """Run one command of an advice."""
         words = shlex.split(command)
         if words[0] != "mjctl":
-            # Commands of other programs only show files or settings. A wrong path or option fails the test.
+            # In an advice, a command of another program than mjctl only shows files or settings. A wrong path or option
+            # in such a command fails the test.
             subprocess.run(words, check=True, capture_output=True)
             return
         extra = ["--yes"] if _ASKS.match(command) else []
@@ -90,7 +91,7 @@ class Case:
     Attributes:
         fault: breaks the region.
         checks: the names of the checks that must fail.
-        thresholds: the thresholds under which they fail.
+        thresholds: the thresholds of `mjctl health` with which the checks fail.
         steps: text of an advice -> function that does what the text asks for.
     """
 
@@ -277,7 +278,7 @@ CASES: dict[str, Case] = {
         {"end the program that opened the connections: leaking-report has the most, 30": _end_the_leak},
     ),
     "the schema is gone": Case(_schema_gone, ("database",)),
-    # The last case, because it replaces every process.
+    # This case is the last case, because its advice replaces every process.
     "the supervisor was killed": Case(
         _supervisor_killed, ("supervisor", *(f"process/{name}" for name in ("redis", "postgres", "aws", *GAMES)))
     ),

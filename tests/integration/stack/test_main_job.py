@@ -68,7 +68,8 @@ def test_a_lost_server_is_reported_and_restarted(operator: Operator, number: sig
     named = []
 
     def is_named() -> bool:
-        # The server runs again within a second. A longer window lets a busy machine still report the incident.
+        # The watchdog restarts the server within a second. The test waits longer, so that a busy machine still reports
+        # the incident.
         ran = operator.run("health", "--region", REGION, "--threshold", "restart_window_seconds=60")
         if ran.code == ExitCode.UNHEALTHY and victim in ran.stdout:
             named.append(ran)

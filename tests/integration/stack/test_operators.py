@@ -30,7 +30,8 @@ def servers(operator: Operator) -> list[dict[str, Any]]:
 
 
 class Ports:
-    """Reads the status of the game servers directly. A command would be too slow to see a short state."""
+    """Reads the status of the game servers directly. A command of mjctl would be too slow to see a state that lasts a
+    short time."""
 
     def __init__(self, operator: Operator) -> None:
         self._urls = [server["ops_url"] for server in operator.contract()["fleet"]["servers"]]

@@ -1,4 +1,4 @@
-"""Checks that a bad revision reaches only the first region of a rollout and is rolled back there."""
+"""Checks that a bad revision reaches only the first region of a rollout and that mjctl rolls the first region back."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def ports(operator: Operator) -> dict[str, int]:
 
 
 def kind_of(name: str) -> str:
-    """Return what a port must answer. A new kind of port fails the lookup until it has an entry."""
+    """Return what a port must answer. The lookup fails for a new kind of port until the table has an entry for it."""
     if name.startswith("game-"):
         return "operations" if name.endswith("-ops") else "play"
     return {"worker": "operations"}.get(name, name)
@@ -135,7 +135,8 @@ def test_a_web_page_gets_nothing_from_any_port(operator: Operator) -> None:
                     assert answer.status == 0
                     assert b"+OK" not in answer.raw
                 elif kind == "api":
-                    # This port serves the public web client. A foreign page has no token, which data of players need.
+                    # This port serves the public web client. A web page of another origin has no token of a player, so
+                    # that it must not read data of players.
                     assert answer.status in (200, 403, 404, 405), (name, request, answer)
                 elif kind == "play":
                     assert answer.status >= 400, (name, request, answer)

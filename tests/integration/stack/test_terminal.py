@@ -36,12 +36,13 @@ SIZES = ((80, 24), (40, 24), (200, 50))
 COLOURS = ({}, {"NO_COLOR": "1"})
 Look = tuple[tuple[int, int], dict[str, str]]
 LOOKS: tuple[Look, ...] = tuple((size, colour) for size in SIZES for colour in COLOURS)
-# Each size once, because all six combinations take twice as long.
+# Each size of the terminal once, with or without colour: all six combinations take twice as long.
 FEW_LOOKS = (LOOKS[0], LOOKS[3], LOOKS[4])
-# Variables that change the look of a command. The tests set them, so the values of this machine are removed.
+# Environment variables that change the look of a command. The tests set these variables, and remove the values of this
+# machine.
 DROPPED = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CI", "TERM", "COLORTERM", "LC_ALL", "PYTHONIOENCODING")
 KEY = "profile:terminal"
-# A key that would retitle the terminal, clear it, reorder the line and add a line.
+# A cache key whose control characters would retitle and clear the terminal, reorder the line and add a line.
 EVIL_KEY = "profile:\x1b]0;owned\x07\x1b[2J\u202eevil\nus-east-1  profile:faked [red]"
 EVIL_SHOWN = r"profile:\x1b]0;owned\x07\x1b[2J\u202eevil\nus-east-1  profile:faked [red]"
 _SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
@@ -53,7 +54,7 @@ class Line:
 
     Attributes:
         arguments: The arguments after the command's name. `BACKUP` stands for the id of a backup.
-        codes: The exit codes that are right.
+        codes: The expected exit codes.
         answers: The answers to the questions of the command.
         table: Whether stdout is a table, in which no name may be cut and no line may be too long.
     """
@@ -270,10 +271,11 @@ async def _fill_cache(contract: Contract) -> None:
 
 @pytest.fixture
 def dead_letters(contract: Contract) -> None:
-    """Put odd messages into the dead-letter queue. A redriven message may return to it after the test."""
+    """Put odd messages into the dead-letter queue. A message that a test has redriven may return to the dead-letter
+    queue after the test."""
     from mjctl.clients.boto import RegionClients
 
-    # SQS accepts no control characters except line ends. It accepts every character as a JSON escape.
+    # SQS accepts no control characters except line ends. SQS accepts every character in the form of a JSON escape.
     bodies = ('{"type": "match_ended", "event_id": "e-1"}', "not\nJSON \u202e", r'{"type": "\u001b[2J\u0007"}')
     url = contract.queues["persistence"].dead_letter.url
     with RegionClients(contract) as clients:
@@ -289,7 +291,7 @@ def test_the_table_has_every_command() -> None:
 def test_every_command_at_every_size_with_and_without_colour(
     terminals: Terminals, dead_letters: None, backup: str, looks: Sequence[Look]
 ) -> None:
-    # The first check of Redis reports "since its start". After it, the output has the same words at every width.
+    # The first check of Redis reports "since its start". Later checks of Redis have the same words at every width.
     assert terminals.run("health", "--only", "redis").code == ExitCode.OK
     lanes: dict[str, list[tuple[str, Line]]] = {}
     for name, lines in LINES.items():
@@ -358,7 +360,7 @@ def test_foreign_text_is_escaped_everywhere_it_is_shown(terminals: Terminals, op
     assert r"profile:\x1b[2J\u202e" in refused.stderr
     refused = terminals.run("queue", "purge", "persistence\x1b[2J", *_HERE, answers=["no"])
     assert "\x1b[2J" not in refused.all
-    # In a pipe, the key is not escaped.
+    # Into a pipe, mjctl writes the cache key without escapes.
     document = operator.run("cache", "keys", "profile:*", "--output", "json").json()
     assert EVIL_KEY in [f"{key['namespace']}:{key['key']}" for key in document["regions"][0]["keys"]]
 
@@ -401,7 +403,7 @@ def test_every_environment_gives_clean_output(terminals: Terminals) -> None:
         for environment in ENVIRONMENTS
         for line, code in SAMPLES
         for stdout in ("terminal", "pipe")
-        # In a pipe, stdout contains the data alone.
+        # Into a pipe, mjctl writes only the data on stdout.
         if stdout == "terminal" or line[1] in ("keys", "get")
     ]
 
@@ -428,9 +430,9 @@ def test_every_environment_gives_clean_output(terminals: Terminals) -> None:
 def test_closed_full_and_broken_streams(terminals: Terminals) -> None:
     """Check closed, broken and full output streams.
 
-    With a closed stream the command does its work. A broken stream has a reader that has read enough.
+    With a closed stream, the command does its work. With a broken stream, the reader has closed its end of the pipe.
 
-    Full: the result is lost, so the command does not end as if it had succeeded.
+    With a full stream, the result of the command is lost, so that the command must not end with OK.
     """
     runs = [
         (out, err, output, line, code)
@@ -484,7 +486,7 @@ def test_a_shell_closes_and_redirects_streams(operator: Operator, contract: Cont
         assert words in done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         assert "Exception ignored" not in done.stderr
-    # Python treats LC_ALL=C as UTF-8, unless PYTHONCOERCECLOCALE and PYTHONUTF8 switch that off.
+    # Python treats LC_ALL=C as UTF-8, unless PYTHONCOERCECLOCALE and PYTHONUTF8 switch UTF-8 off.
     for environment in ({"LC_ALL": "C"}, {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
         ran = operator.run("cache", "get", KEY, "--region", REGION, **environment)
         assert ran.code == ExitCode.OK, ran.stderr

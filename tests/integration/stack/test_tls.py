@@ -307,7 +307,7 @@ def test_off_and_on_again_keeps_every_match(secure: Secure, monkeypatch: pytest.
     assert {contract["endpoints"]["api"][:7], contract["fleet"]["servers"][0]["play_url"][:5]} == {"http://", "ws://"}
     assert set(secure.matches_kept()) >= set(kept)
     eventually(lambda: is_healthy(secure), 120, "healthy without TLS, with a match played")
-    # The certificate is near its end, as after almost a year.
+    # The certificate of the region expires in 20 days, as after almost a year.
     with monkeypatch.context() as patch:
         patch.setattr(certificates, "_SERVER_DAYS", 20)
         secure.layout.tls_certificate.unlink()

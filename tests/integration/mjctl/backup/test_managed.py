@@ -1,6 +1,7 @@
 """Tests managed backups with boto3's real client against the emulated AWS.
 
-The emulated AWS cannot restore a database cluster or a recovery point. Its point-in-time recovery copies the present.
+The emulated AWS cannot restore a database cluster or a recovery point. The point-in-time recovery of the emulated AWS
+restores the present data instead of earlier data.
 """
 
 from __future__ import annotations
@@ -223,7 +224,7 @@ def test_the_error_of_a_managed_restore_or_drill_names_the_cause(
 
 
 async def test_recovery_points_count_for_health(region: Region, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The emulated AWS Backup completes jobs without making a recovery point. Therefore this test invents the points.
+    # The emulated AWS Backup completes jobs without making a recovery point, so that this test invents recovery points.
     from mjctl.health.checks import backup as check
     from mjctl.health.runner import run_health
 

@@ -75,7 +75,7 @@ def test_a_restore_replaces_changed_added_and_deleted_records(backup: BackupComm
     filled.dynamodb().delete_item(TableName=table, Key={"match_id": {"S": "m2"}})
     assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
-    # A second restore changes nothing, and reports equality again.
+    # A second restore changes nothing, and reports again that the stores equal the backup.
     assert backup.json("restore", "--yes")["regions"][0]["equal"] is True
     assert asyncio.run(filled.everything()) == before
 
@@ -124,7 +124,7 @@ def test_a_backup_is_restored_into_another_region(backup: BackupCommand, filled:
 def test_a_backup_is_restored_into_another_environment(
     backup: BackupCommand, filled: Region, other_region: Region
 ) -> None:
-    # A staging environment receives production's data. The production environment is only read.
+    # A staging environment receives production's data. The restore only reads the production environment.
     backup.elsewhere["staging"] = {OTHER: other_region.contract.model_copy(update={"environment": "staging"})}
     target = ("--to-env", "staging", "--to-region", OTHER)
     before = asyncio.run(filled.everything())
@@ -141,7 +141,8 @@ def test_a_backup_is_restored_into_another_environment(
 def test_a_copy_can_be_restored_after_the_loss_of_its_region(
     backup: BackupCommand, filled: Region, other_region: Region
 ) -> None:
-    # The other region decrypts the copy with its own key, without the store and the key of the first region.
+    # The other region decrypts the copy of the backup with the other region's key, without the store and the key of the
+    # first region.
     backup.add(other_region)
     created = backup.create("--region", filled.contract.region, "--copy-to", OTHER)
     shutil.rmtree(filled.store)
@@ -165,7 +166,8 @@ def test_a_backup_cannot_be_decrypted_without_its_key(
 
 
 def test_a_backup_contains_one_moment_of_the_database(backup: BackupCommand, filled: Region) -> None:
-    # A writer inserts a row into each of two tables in every transaction. The backup must contain both rows or none.
+    # A writer inserts a row into each of two tables in every transaction. The backup must contain both rows of a
+    # transaction or none of them.
     stop, written = False, asyncio.Event()
 
     async def write() -> None:

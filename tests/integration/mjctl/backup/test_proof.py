@@ -24,7 +24,7 @@ from mjctl.health.runner import run_health
 from mjctl.models.contract import Contract
 from tests.integration.mjctl.backup.conftest import OTHER, BackupCommand, Region
 
-# A child process that makes a backup slowly, so that a signal interrupts the backup while it is being written.
+# Program of a child process that writes a backup slowly, so that a signal can interrupt the backup.
 _CHILD = """
 import asyncio, json, sys
 from mjctl.clients.objects import DirectoryStore
@@ -56,7 +56,7 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 
-# A child process that runs a drill of the newest backup, and removes its scratch copy slowly.
+# Program of a child process that runs a drill of the newest backup, and removes the scratch copy slowly.
 _DRILL_CHILD = """
 import asyncio, json, sys
 from mjctl.backup import operations, restore, tables
@@ -135,7 +135,7 @@ def test_a_killed_run_leaves_an_incomplete_backup_that_prune_removes(backup: Bac
     whole = backup.create()
     with _child(filled.contract) as child:
         left = _half_way(filled, whole)
-        # Prune keeps the incomplete backup while its writer is running.
+        # `mjctl backup prune` keeps the incomplete backup while the process that writes the backup is running.
         decisions = backup.json("prune", "--keep-last", "5", "--dry-run")["regions"][0]["decisions"]
         assert [(item["backup_id"], item["keep"]) for item in decisions] == [(whole, True), (left, True)]
         child.kill()
@@ -267,7 +267,7 @@ def test_a_drill_of_a_damaged_backup_fails_and_removes_its_copy(backup: BackupCo
     (report,) = backup.json("drill", code=14)["regions"]
     assert report["proven"] is False
     assert "cache.sessions.000000" in report["error"]
-    # The restore had already created the tables of the copy.
+    # The drill had already created the tables of the scratch copy, and must remove them.
     assert report["removed"] is True
     assert _traces(filled) == before
 

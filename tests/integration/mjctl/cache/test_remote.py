@@ -1,6 +1,6 @@
 """Tests a private cache through the ops function, with an emulated Lambda and a real Redis.
 
-The tests cover long sweeps, the function's log, the rights of its Redis user, and errors.
+The tests cover long sweeps, the function's log, the rights of the function's Redis user, and errors.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ async def test_the_functions_log_names_operator_and_command(private: Contract, s
 
 @asynccontextmanager
 async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
-    """Keep `server` in the registry of game servers, as a running server does."""
+    """Renew the entry of `server` in the registry of game servers, as a running server does."""
     directory = Directory(redis)
 
     async def beat() -> None:
@@ -189,7 +189,7 @@ async def heartbeats(redis: Redis, server: ServerInfo) -> AsyncIterator[None]:
 async def test_the_functions_redis_user_can_access_the_cache_but_no_match(
     contract: Contract, settings: Settings, redis: Redis
 ) -> None:
-    # The access string is read from the Terraform stack.
+    # The test reads the access string of the Redis user `ops` from the stack `region`.
     (access,) = re.findall(r'ops = \{ access = "([^"]+)" \}', STACK.read_text(encoding="utf-8"))
     user = f"{settings.environment}-ops"
     await redis.execute_command("ACL", "SETUSER", user, *access.split(), ">only-for-this-test")

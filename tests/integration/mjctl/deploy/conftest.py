@@ -129,7 +129,7 @@ class Project:
         return self.store.of_working_tree().revision
 
     def word(self, region: str) -> str:
-        """Return the word of the code that runs in the region. The stack's provisioner has written it."""
+        """Return the word of the code that runs in the region. The provisioner of the stack has written the word."""
         return (self.workspace.region_dir("test", region) / "word").read_text()
 
     def releases(self, region: str) -> UnitReleases:

@@ -73,7 +73,8 @@ async def test_without_rollback_an_unhealthy_region_keeps_its_revision_which_is_
     current = project.releases("us-east-1").current()
     assert (current.revision, current.verdict) == (bad, ReleaseVerdict.UNHEALTHY)
 
-    # Deploy the same code again. The first region has no changes, and the gate must reject it again.
+    # A second deploy of the same code has no changes in the first region, and the gate must reject the first region
+    # again.
     results = await project.deploy(CANARY, gated=True)
     assert outcomes(results) == ["rolled_back", "not_started", "not_started"]
     assert project.word("us-east-1") == "one"
@@ -178,7 +179,8 @@ async def test_the_list_of_releases_and_the_kept_code_are_private(project: Any) 
 
 @pytest.fixture
 def plan_fails_for(monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Return a set of game digests. A plan of such a digest fails, as if AWS throttled or the session had expired."""
+    """Return a set of game digests. A plan of a digest in the set fails, as if AWS throttled or the session had
+    expired."""
     refused: set[str] = set()
     plan = operations.plan
 
@@ -207,7 +209,7 @@ async def test_a_rollback_whose_plan_fails_is_not_recorded_as_applied(project: A
     entry = releases.last_good(other_than=bad)
     assert entry.revision == good
 
-    # A rollback by an operator fails in the same way and does not change the records.
+    # If a rollback by an operator cannot be planned, the rollback fails and does not change the records.
     (again,) = await restore(project.deployment, [project.planner.for_rollback("us-east-1", entry)])
     assert (again.outcome, exit_code([again])) == (UnitOutcome.FAILED, ExitCode.FAILED)
     assert releases.current().revision == bad

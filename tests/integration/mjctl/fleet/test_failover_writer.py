@@ -19,7 +19,8 @@ GLOBAL = f"{NAME}-global"
 
 
 class World:
-    """Simulates two regions on an emulated AWS. Their databases are a global cluster with its writer in REGION."""
+    """Simulates two regions on an emulated AWS. The databases of the two regions are a global cluster with the writer
+    in REGION."""
 
     def __init__(self, emulators: Emulators) -> None:
         self.emulators = emulators
@@ -97,7 +98,8 @@ def shared_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def world(shared_world: World) -> World:
-    """Return two regions that DNS includes, with the writer in REGION, although earlier tests have moved it."""
+    """Return two regions that DNS includes, and move the writer back to REGION if an earlier test has moved the
+    writer."""
     shared_world.reset()
     return shared_world
 
@@ -134,7 +136,8 @@ def test_a_rehearsal_names_the_steps_and_the_lag_and_changes_nothing(mjctl: Comm
 def test_players_stay_in_their_region_if_the_writer_cannot_move(
     mjctl: CommandLine, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Choose a target outside of the global cluster, which RDS refuses in the same way as a target in a wrong state."""
+    """Choose a region outside of the global cluster, which RDS refuses in the same way as a cluster in a wrong
+    state."""
     choose = failover_writer.choose
 
     def stranger(*given: Any) -> failover_writer.Copy:

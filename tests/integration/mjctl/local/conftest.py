@@ -22,7 +22,8 @@ _WAIT_SECONDS = 60.0
 
 
 class Region:
-    """Represents a local region. `start` does the same as the creation of its Terraform resource."""
+    """Represents a local region. `start` starts a process in the same way as the creation of the process's Terraform
+    resource."""
 
     def __init__(self, folder: Path) -> None:
         self.layout = Layout(folder)

@@ -66,7 +66,7 @@ async def test_the_bundled_and_the_systems_postgres_work(
     monkeypatch.setattr(postgres, "installations", lambda: installed)
     lifecycle.start(region.spec("postgres"))
     assert await query(region, "SELECT datcollate FROM pg_database WHERE datname = 'game'") == "C"
-    # The server keeps the version that wrote its data, even if another version is preferred now.
+    # PostgreSQL keeps running in the version that wrote the data, even if mjctl prefers another version now.
     monkeypatch.undo()
     lifecycle.start(region.spec("postgres", "owner-2"))
     assert await query(region, "SELECT current_database()") == "game"

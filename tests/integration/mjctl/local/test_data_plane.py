@@ -1,4 +1,5 @@
-"""Tests that `differences` reports every changed or deleted part of the data plane, and that `create` repairs it."""
+"""Tests that `differences` reports every changed or deleted part of the data plane, and that `create` repairs every
+such part."""
 
 from __future__ import annotations
 
@@ -236,7 +237,8 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     earlier = sqs.create_queue(QueueName=f"{spec.prefix}-persistence-dead-letter")["QueueUrl"]
     sqs.send_message(QueueUrl=earlier, MessageBody="dead before the upgrade")
 
-    # The first round has no manifest. Then the existing queue decides about the name.
+    # In the first round, mjctl has not published names yet, so that the existing queue decides about the name of the
+    # dead-letter queue.
     for _ in range(2):
         manifest = data_plane.create(spec)
         assert manifest["queues"]["persistence"]["dead_letter"]["arn"].endswith("-persistence-dead-letter")
@@ -248,7 +250,8 @@ def test_a_region_of_an_earlier_version_keeps_its_dead_letter_queue_and_its_mess
     (message,) = sqs.receive_message(QueueUrl=earlier)["Messages"]
     assert message["Body"] == "dead before the upgrade"
 
-    # A published name is kept. Terraform has read it, and another name would change the contract during an apply.
+    # mjctl keeps a published name of a queue, because Terraform has read the name: another name would change the
+    # contract during an apply.
     sqs.delete_queue(QueueUrl=earlier)
     (difference,) = data_plane.differences(spec)
     assert (difference.part, difference.new_id) == (f"queue {spec.prefix}-persistence-dead-letter", False)

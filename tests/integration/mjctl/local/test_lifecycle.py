@@ -156,7 +156,7 @@ def test_processes_of_a_killed_supervisor_are_stopped_and_their_data_is_kept(reg
     orphan = region.pid("redis")
     os.kill(region.client.pid(), signal.SIGKILL)
     region.eventually(lambda: not observe(region.layout.region_dir).supervisor_alive)
-    # The next plan must not give the running process another port.
+    # The next plan must give the running process the same port.
     assert allocate(region.layout.region_dir, "us-east-1", list(region.ports), {}) == region.ports
     assert "redis" in region.start("supervisor-2")
     assert not leftovers.is_running(orphan)
@@ -248,7 +248,7 @@ def test_after_a_failed_replacement_the_other_processes_keep_running(
     ):
         lifecycle.start(region.spec("other", "owner-2", rolling=True))
     assert region.pid("other") == pid
-    # The next Terraform run tries again.
+    # The next run of Terraform replaces the process `other`.
     monkeypatch.setattr(os, "getppid", lambda: 1)
     lifecycle.start(region.spec("other", "owner-2", rolling=True))
     assert region.pid("other") != pid

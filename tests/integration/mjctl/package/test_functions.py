@@ -34,7 +34,8 @@ VARIABLES = {
     "GAMESERVER_REGION": "us-east-1",
     "GAMESERVER_CLIENT_ID": "client",
 }
-# Runs a handler as Lambda's runtime does, without any other package: -I ignores variables and the user's packages.
+# Program that runs a handler as Lambda's runtime does, without other packages: `-I` makes Python ignore PYTHONPATH and
+# the user's packages.
 RUNTIME = """
 import json, sys, types
 sys.path = [entry for entry in sys.path if "site-packages" not in entry]
@@ -128,7 +129,8 @@ def test_an_emulated_lambda_runs_the_archive(package: FunctionPackage, tmp_path:
 def test_the_same_code_gives_the_same_bytes(package: FunctionPackage, cache: Path, tmp_path: Path) -> None:
     again = build_functions(PROJECT, cache, local_runtime())
     assert not again.built
-    # Build from another checkout with other times, with caches, and with dependencies in another folder.
+    # Build the archive again from a checkout with other file times, with a `__pycache__` folder, and with the
+    # dependencies in another folder.
     shutil.copytree(PROJECT / "gameserver", tmp_path / "gameserver", copy_function=shutil.copy)
     caches = tmp_path / "gameserver" / "__pycache__"
     caches.mkdir(exist_ok=True)

@@ -63,7 +63,7 @@ def built(root: Path) -> dict[str, str]:
             *sources, target = value.split()
             for source in sources:
                 if source == ".":
-                    # The build's context contains the Python packages of a release.
+                    # The build context of the image contains the Python packages of a release.
                     shutil.copytree(PROJECT / "gameserver", Path(here(target)) / "gameserver")
                     studio = Path(here(target)) / "studio"
                     studio.mkdir()
@@ -73,7 +73,7 @@ def built(root: Path) -> dict[str, str]:
         elif name == "WORKDIR":
             folder = Path(here(value))
         elif name == "RUN" and not value.startswith("apt-get"):
-            # The compiler of this machine replaces that of Debian's image.
+            # The C compiler of this machine replaces the C compiler of the base image.
             command = re.sub(r"^python\b", shlex.quote(sys.executable), here(value))
             done = subprocess.run(["sh", "-ec", command], check=False, capture_output=True, text=True, cwd=folder)
             assert done.returncode == 0, done.stderr

@@ -49,7 +49,7 @@ def test_peek_shows_why_a_message_failed(mjctl: Any, contract: Contract, setting
     assert causes[None].startswith("an event is not valid: ")
     assert causes["m:2"] is None
     assert {message["failed_at"] is None for message in messages} == {True, False}
-    # The last column is wrapped if it is longer than the line.
+    # The table wraps the last column if the text is longer than the line.
     text = " ".join(mjctl("queue", "peek", "persistence").out.split())
     assert "an event is not valid: unknown event type" in text
     assert "unknown" in text

@@ -47,7 +47,7 @@ async def test_a_message_is_deleted_only_after_the_queue_has_accepted_that_messa
     result = await redrive(contract, "persistence", per_second=1000)
     assert (result.moved, result.failed, result.not_deleted, result.remaining) == (4, 4, 0, 4)
     assert result.refusals == ("InvalidMessageContents: odd",)
-    # The rejected messages are visible at once, and not only after the 60 seconds of their visibility timeout.
+    # The messages that SQS rejected are visible again at once, and not only after the visibility timeout of 60 seconds.
     assert drain(sqs, queue.dead_letter.url) == ["m1", "m3", "m5", "m7"]
     assert drain(sqs, queue.url) == ["m0", "m2", "m4", "m6"]
 

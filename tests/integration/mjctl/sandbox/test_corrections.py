@@ -1,7 +1,8 @@
 """Tests that each correction of an emulator works and is still needed.
 
-A probe returns True if the emulator behaves as AWS does. It must return False for the emulator without corrections. If
-a new release makes it True, the correction is no longer needed, and the test fails.
+A probe returns True if the emulator behaves as AWS does. The probe must return False for the emulator without
+corrections. If the probe returns True for a new release without corrections, the correction is no longer needed, and
+the test fails.
 """
 
 from __future__ import annotations

@@ -182,8 +182,8 @@ def test_a_renewal_whose_answer_was_lost_keeps_the_lock(account: Account) -> Non
     body = json.dumps({"purpose": "mine"}).encode()
     first = lock.write(body)
     assert first is not None
-    # S3 receives the first renewal, but its answer is lost. The client repeats the renewal with the old ETag, which S3
-    # refuses.
+    # S3 receives the first renewal of the lock, but the answer of S3 is lost. The client repeats the renewal with the
+    # old ETag, and S3 refuses the repetition.
     other = lock.write(body + b" ")
     assert other is not None
     assert lock.renewed(body + b" ", first) == other
@@ -304,7 +304,7 @@ def test_a_committed_lock_file_is_shared_and_a_generated_lock_file_is_not(accoun
     first, other = (Machine(workspace, load_environment(workspace, "sandbox")) for workspace in workspaces)
     release = first.store.of_working_tree()
     first.store.keep(release)
-    # `terraform init` writes this file into the code of the deployed stack.
+    # `terraform init` writes a lock file into the code of the deployed stack, which mjctl must not share.
     (first.store.source_dir(release, "region") / ".terraform.lock.hcl").write_text("# written")
     first.store.share(release)
     code = other.store.restored(other.stack, _deployed(first, release)).source_dir.parents[1]

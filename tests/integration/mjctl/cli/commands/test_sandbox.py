@@ -58,7 +58,7 @@ def test_the_life_of_a_sandbox_from_up_to_forget(mjctl: Command, home: Path, mon
     variables = exported(out)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    # The default session of boto3 would keep the credentials of the test that used it first.
+    # The default session of boto3 would keep the credentials of the test that used the session first.
     aws = boto3.Session()
     aws.client("sqs").create_queue(QueueName="kept")
     aws.client("ecr").create_repository(repositoryName="kept/game")
@@ -81,7 +81,7 @@ def test_the_life_of_a_sandbox_from_up_to_forget(mjctl: Command, home: Path, mon
     code, out, _ = mjctl("sandbox", "logs")
     assert {line.split(" | ")[0] for line in out.splitlines()} == {"ministack", "moto"}
 
-    # These files imitate the files of a deploy.
+    # The folder and the history file imitate the files of a deploy.
     (home / "sandbox" / "us-east-1" / "terraform").mkdir(parents=True)
     (home / "sandbox" / "history.jsonl").write_text("{}\n")
     code, _, err = mjctl("sandbox", "down")

@@ -175,7 +175,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
 def project(workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("MJCTL_PROJECT_DIR", str(workspace.project_dir))
     monkeypatch.setenv("MJCTL_HOME", str(workspace.home))
-    # Use a fake package here. The tests in tests/terraform build the real package, for which pip installs dependencies.
+    # The tests of this file use a fake archive of the functions. The tests in tests/terraform build the real archive,
+    # for which pip installs dependencies.
     archive = workspace.home / "functions.zip"
     archive.touch()
     package = Package(str(archive), "digest", "x86_64", "a" * 64)
@@ -194,7 +195,8 @@ def absent(project: Project) -> None:
 
 @pytest.fixture
 def deployed(project: Project) -> None:
-    """Deploy every unit with the restored files. This is quick if an earlier test has left the units so."""
+    """Deploy every unit with the restored files. The deploy is quick if an earlier test has left every unit
+    deployed."""
     project.deploy("--all-regions")
 
 
@@ -240,7 +242,7 @@ def test_the_states_are_in_the_bucket_and_not_in_the_project(project: Project) -
     assert list(states) == UNITS
     assert set(states.values()) == {"deployed"}
     assert not list(project.workspace.project_dir.joinpath("terraform").rglob("*.tfstate*"))
-    # The state files in the data folders only name the place of the state, and contain no resource.
+    # The state files in Terraform's data folders only name the backend of the state, and contain no resource.
     for pointer in project.workspace.environment_dir("sandbox").glob("*/terraform/**/*.tfstate"):
         assert json.loads(pointer.read_text())["backend"]["type"] == "s3"
 
@@ -321,12 +323,13 @@ def test_the_primary_region_cannot_be_destroyed_before_other_regions(project: Pr
 
 @pytest.mark.usefixtures("deployed")
 def test_regions_are_destroyed_one_after_another_and_deployed_again(project: Project) -> None:
-    # Players leave a region before it is destroyed.
+    # The edge excludes a region, so that players leave the region, before mjctl destroys the region.
     assert project.outcomes("destroy", "--region", SECOND, "--auto-approve") == {"edge": "applied", SECOND: "destroyed"}
     assert project.errors.index("[edge] applying") < project.errors.index(f"[{SECOND}] destroying")
     assert project.published("edge")["regions"] == [PRIMARY]
 
-    # With the last region the edge is destroyed too. Foundation stays, because it has the players' data.
+    # The destruction of the last region destroys the edge too. The foundation stays, because the foundation has the
+    # players' data.
     assert project.outcomes("destroy", "--region", PRIMARY, "--auto-approve") == {
         "edge": "destroyed",
         PRIMARY: "destroyed",
