@@ -1,4 +1,4 @@
-"""Opens a region's cache: by a connection to Redis, or through the ops function in the network of a private Redis."""
+"""Opens a region's cache: by a connection to Redis, or through the ops function if Redis is in a private network."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ T = TypeVar("T")
 
 
 class DirectCache(DistributedCache):
-    """Reads and changes a cache by a connection to its Redis."""
+    """Reads and changes a cache by a connection to the Redis of the cache."""
 
     async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
-        """List the keys that match a pattern.
+        """List the keys of the cache that match a pattern.
 
         Args:
-            pattern: glob over `<namespace>:<key>`.
-            limit: maximum number of keys.
-            sizes: whether to read the size of each value.
+            pattern: glob that must match `<namespace>:<key>`.
+            limit: maximum number of keys in the list.
+            sizes: whether to read the size of each key's value.
         """
         keys: dict[str, CacheKey] = {}
         foreign = await self.foreign_namespaces()
@@ -43,8 +43,8 @@ class DirectCache(DistributedCache):
         """Read a value.
 
         Raises:
-            ForeignValue: the cache did not write this key: its type is not a string, its bytes are not MessagePack, or
-                the key has no time to live.
+            ForeignValue: another program has written the key: its value is not a string of MessagePack, or it has no
+                time to live.
         """
         name = f"{namespace}:{key}"
         try:
@@ -61,10 +61,10 @@ async def open_cache(contract: Contract) -> AsyncIterator[Access]:
     """Open the cache of one region.
 
     Raises:
-        UnreachableError: Redis, or the ops function, does not answer.
+        UnreachableError: Redis or the ops function does not answer.
         PermissionDeniedError: the ops function may not be invoked, or there are no valid credentials.
-        UsageError: a name or pattern of the command line is malformed.
-        ConflictError: another program has written a key under a name of the cache.
+        UsageError: a namespace, key or pattern that the operator has given is malformed.
+        ConflictError: another program has written a key of Redis that has the name of a key of the cache.
     """
     if contract.cache.access == "ops_function":
         async with ops_function(contract) as function:
@@ -88,17 +88,17 @@ async def with_cache(contract: Contract, work: Callable[[Access], Awaitable[T]])
     """Open the cache of one region and return the result of `work` on the cache.
 
     Raises:
-        MjctlError: the cache cannot be opened, or `work` fails (see `open_cache`).
+        MjctlError: the cache cannot be opened, or `work` fails with one of the errors of `open_cache`.
     """
     async with open_cache(contract) as cache:
         return await work(cache)
 
 
 async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bool) -> bool:
-    """Remove a key from the cache. After the return no server answers with the old value.
+    """Remove a key from the cache. After the function returns, no server answers with the old value of the key.
 
     Args:
-        dry_run: only return whether the key exists.
+        dry_run: True to return whether the key exists and remove nothing.
 
     Returns:
         True if the key existed.
@@ -112,10 +112,10 @@ async def invalidate_key(cache: Access, namespace: str, key: str, *, dry_run: bo
 
 
 async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) -> NamespaceResult:
-    """Invalidate all keys of a namespace in one step. Redis frees the memory of these keys when they expire.
+    """Invalidate all keys of a namespace in one step. Redis frees the memory of invalidated keys when they expire.
 
     Args:
-        dry_run: only count the keys.
+        dry_run: True to count the keys and remove none.
     """
     counted = await cache.invalidate_pattern(f"{namespace}:*", dry_run=True)
     if not counted.namespaces:
@@ -125,11 +125,11 @@ async def invalidate_namespace(cache: Access, namespace: str, *, dry_run: bool) 
 
 
 async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None = None) -> FlushResult:
-    """Remove all keys of the cache. Other keys of the game in Redis, such as matches, stay unchanged.
+    """Remove all keys of the cache from Redis. Other keys of the game in Redis, such as matches, stay unchanged.
 
     Args:
-        dry_run: only count the keys.
-        on_progress: receives the progress of the sweep.
+        dry_run: True to count the keys and remove none.
+        on_progress: receives the progress of the removal.
     """
     if dry_run:
         result = await cache.invalidate_pattern("*", dry_run=True, on_progress=on_progress)
@@ -138,9 +138,10 @@ async def flush(cache: Access, *, dry_run: bool, on_progress: OnProgress | None 
 
 
 def _advice(contract: Contract, name: str) -> str:
-    """Return advice on how to remove a foreign value.
+    """Return advice on how to remove a key that another program has written.
 
-    The cache's control keys (`cache-...`) have no logical name, so that only redis-cli can remove them.
+    Keys that control the cache (`cache-...`) have no name of the form `<namespace>:<key>`, so that only redis-cli can
+    remove such a key.
     """
     if name.startswith("cache-"):
         return f"find the program that writes to this Redis; `redis-cli del '{name}'` removes the key"

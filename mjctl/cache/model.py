@@ -1,4 +1,4 @@
-"""Defines the operations on a cache and the types of their results. A key has the form `<namespace>:<key>`."""
+"""Defines the operations on a cache and the types of their results. The name of a key is `<namespace>:<key>`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ OnProgress = Callable[[SweepProgress], None]
 
 @dataclass(frozen=True)
 class KeyListing:
-    """Lists keys, sorted by their names.
+    """Lists keys of the cache, sorted by name.
 
     Attributes:
         keys: the keys.
-        truncated: whether the cache has more keys than the limit.
-        foreign_namespaces: number of skipped entries in the cache's set of namespaces: they are no valid namespaces.
+        truncated: whether more keys match the pattern than the listing contains.
+        foreign_namespaces: number of entries in the cache's set of namespaces that were skipped, because they are no
+            valid namespaces.
     """
 
     keys: tuple[CacheKey, ...]
@@ -29,19 +30,19 @@ class KeyListing:
 
     @classmethod
     def by_name(cls, keys: dict[str, CacheKey], *, truncated: bool, foreign_namespaces: int = 0) -> KeyListing:
-        """Create a listing from keys in any order (name -> key)."""
+        """Create a listing from a dictionary of keys by name, in any order."""
         return cls(tuple(keys[name] for name in sorted(keys)), truncated, foreign_namespaces)
 
 
 @dataclass(frozen=True)
 class CachedValue:
-    """Describes the value of a key.
+    """Describes the value of a key of the cache.
 
     Attributes:
         key: the key.
-        exists: whether the key exists. A key whose value is null exists too.
-        value: the decoded value.
-        ttl_seconds: remaining time to live in seconds.
+        exists: whether the key exists, with any value, including null.
+        value: the decoded value of the key.
+        ttl_seconds: remaining time to live of the key in seconds.
     """
 
     key: str
@@ -56,9 +57,10 @@ class NamespaceResult:
 
     Attributes:
         namespace: the namespace.
-        keys: number of keys that were invalidated, or would be.
-        generation: the new generation of the namespace; None for a dry run and for a namespace that does not exist.
-        dry_run: whether nothing was changed.
+        keys: number of keys that were invalidated, or that would be invalidated without `dry_run`.
+        generation: the new generation number of the namespace; None for a dry run and for a namespace that does not
+            exist.
+        dry_run: True if the keys were only counted.
     """
 
     namespace: str
@@ -72,8 +74,9 @@ class FlushResult:
     """Describes the result of a flush.
 
     Attributes:
-        keys: number of keys that were removed, or would be.
-        foreign_namespaces: number of skipped entries in the cache's set of namespaces: they are no valid namespaces.
+        keys: number of keys that were removed, or that would be removed in a dry run.
+        foreign_namespaces: number of entries in the cache's set of namespaces that were skipped, because they are no
+            valid namespaces.
     """
 
     keys: int
@@ -120,7 +123,7 @@ def matches_everything(pattern: str) -> bool:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Split a name such as `profile:abc` into namespace and key (`profile`, `abc`).
+    """Split the name of a key, e.g. `profile:abc`, into namespace and key (`profile`, `abc`).
 
     Raises:
         UsageError: the name has no namespace or no key.

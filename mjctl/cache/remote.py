@@ -1,4 +1,4 @@
-"""Reads and changes a private cache by invocations of the ops function. A long sweep takes several invocations."""
+"""Reads and changes a private cache by invocations of the ops function. A long search takes several invocations."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _LARGEST_LISTING = 10_000
 
 
 class RemoteCache:
-    """Reads and changes the cache of one region by the ops function. Methods raise the errors of `OpsFunction.run`."""
+    """Reads and changes a private cache by the ops function. The methods raise the errors of `OpsFunction.run`."""
 
     def __init__(self, contract: Contract, function: OpsFunction) -> None:
         self._contract = contract
         self._function = function
 
     async def stats(self) -> CacheStats:
-        """Return keys, memory and hit rates of the cache."""
+        """Return the number of keys, the memory and the hit rates of the cache."""
         return msgspec.convert(await self._function.run("stats"), CacheStats)
 
     async def hot_keys(self, *, seconds: int, limit: int) -> HotKeys:
@@ -35,15 +35,16 @@ class RemoteCache:
         return msgspec.convert(await self._function.run("hot_keys", seconds=seconds, limit=limit), HotKeys)
 
     async def list_keys(self, pattern: str, *, limit: int, sizes: bool) -> KeyListing:
-        """List the keys that match a pattern.
+        """List the keys of the cache that match a pattern.
 
         Args:
-            pattern: glob over `<namespace>:<key>`.
-            limit: maximum number of keys.
-            sizes: whether to read the size of each value.
+            pattern: glob that must match `<namespace>:<key>`.
+            limit: maximum number of keys in the list.
+            sizes: whether to read the size of each key's value.
 
         Raises:
-            UsageError: the limit is larger than the number of keys that an answer of the function can contain.
+            UsageError: `limit` is larger than 10,000, the number of keys that an answer of the ops function can
+                contain.
         """
         if limit > _LARGEST_LISTING:
             raise UsageError(
@@ -78,7 +79,7 @@ class RemoteCache:
         return left
 
     async def expire(self, namespace: str, key: str, ttl_seconds: float) -> bool:
-        """Set the time to live of a key. Returns: whether the key exists."""
+        """Set the time to live of a key of the cache. Returns: whether the key exists."""
         answer = await self._function.run("expire", namespace=namespace, key=key, ttl_seconds=ttl_seconds)
         return bool(answer["found"])
 
@@ -87,7 +88,7 @@ class RemoteCache:
         return bool((await self._function.run("invalidate", namespace=namespace, key=key))["found"])
 
     async def invalidate_namespace(self, namespace: str) -> int:
-        """Invalidate all keys of a namespace. Returns: the new generation of the namespace."""
+        """Invalidate all keys of a namespace. Returns: the new generation number of the namespace."""
         return int((await self._function.run("invalidate_namespace", namespace=namespace))["generation"])
 
     async def invalidate_pattern(
@@ -99,21 +100,22 @@ class RemoteCache:
         resume_token: str | None = None,
         on_progress: OnProgress | None = None,
     ) -> PatternResult:
-        """Remove all keys that match a pattern, by several invocations of the ops function.
+        """Remove all keys of the cache that match a pattern, by one or more invocations of the ops function.
 
-        After a cancellation no further invocation starts. The running invocation ends within `SLICE_SECONDS`.
+        If the caller cancels the call, no further invocation of the ops function starts, and a running invocation ends
+        within `SLICE_SECONDS`.
         """
         arguments = {"pattern": pattern, "dry_run": dry_run, "max_keys_per_second": max_keys_per_second}
         return await self._sweep("invalidate_pattern", arguments, resume_token, on_progress)
 
     async def flush(self, *, on_progress: OnProgress | None = None) -> int:
-        """Remove all keys of the cache. Returns: the number of removed keys."""
+        """Remove all keys of the cache from Redis. Returns: the number of removed keys."""
         return (await self._sweep("flush", {}, None, on_progress)).removed
 
     async def _sweep(
         self, command: str, arguments: dict[str, Any], resume_token: str | None, on_progress: OnProgress | None
     ) -> PatternResult:
-        """Invoke the function until the sweep is complete, and pause between invocations as each answer requests."""
+        """Invoke the ops function until all keys are processed, with the pauses that its answers request."""
         parts: list[PatternResult] = []
         token = resume_token
         while True:

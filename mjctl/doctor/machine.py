@@ -19,8 +19,8 @@ from mjctl.models.config_file import environment_names, load_environment
 from mjctl.models.errors import MjctlError
 from mjctl.models.workspace import Workspace
 
-# Measurements showed that a local region needs 0.6 GiB of memory and 0.2 GiB of disk. The limits are at least twice as
-# large, to leave room for matches and logs.
+# A local region was measured to need 0.6 GiB of memory and 0.2 GiB of disk. The limits of this check are at least twice
+# as large, to leave room for matches and logs.
 _MEMORY_BYTES = 1.2 * 1024**3
 _DISK_BYTES = 0.5 * 1024**3
 _SUPPORTED = ((3, 11), (3, 14))
@@ -78,7 +78,7 @@ def _project(workspace: Workspace) -> _Finding:
 
 
 def _home(workspace: Workspace) -> _Finding:
-    """Check that this user can write to mjctl's home folder, or create it, and that its disk has free space."""
+    """Check that this user can write to mjctl's home folder or create it, and that its disk has free space."""
     folder = next(path for path in (workspace.home, *workspace.home.parents) if path.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
         hint = f"give this user the right to write to {folder}, or set MJCTL_HOME to another folder"

@@ -1,4 +1,4 @@
-"""Keeps the accounts of the probe players, in a private file on this machine for each account."""
+"""Keeps the account of each probe player in a private file on this machine."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class ProbeAccount:
     """Describes the account of a probe player.
 
     Attributes:
-        user_pool_id: the user pool that has the account. After a pool was replaced, the account is not used any more.
-        email: the log-in name.
+        user_pool_id: the id of the user pool that has the account. If the pool was replaced, the account is not used.
+        email: the mail address with which the probe player logs in.
         password: the password.
-        display_name: the name that other players see.
-        internal: whether the user pool lists the account as an internal account. A file of an older version lacks this
-            field, and is then replaced by a new account.
+        display_name: the name of the probe player that other players see.
+        internal: whether the user pool lists the account as an internal account. A file of an older version of mjctl
+            has no field `internal`, so that a new account replaces it.
     """
 
     user_pool_id: str
@@ -32,10 +32,10 @@ class ProbeAccount:
 
 
 def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccount | None:
-    """Return the stored account of probe player `number`, or None if this user pool does not have the account.
+    """Return the stored account of probe player `number`, or None without an account in the user pool `user_pool_id`.
 
     Raises:
-        PermissionDeniedError: the file cannot be read.
+        PermissionDeniedError: this user cannot read the file of the account.
     """
     try:
         account = ProbeAccount(**json.loads(_path(directory, number).read_text(encoding="utf-8")))
@@ -47,11 +47,11 @@ def load_account(directory: Path, number: int, user_pool_id: str) -> ProbeAccoun
 
 
 def new_account(number: int, user_pool_id: str) -> ProbeAccount:
-    """Return a new account. Its password satisfies the pool's policy (12 characters, upper and lower case, digits)."""
+    """Return a new account with a password that the user pool accepts (12 characters, upper and lower case, digits)."""
     unique = secrets.token_hex(6)
     return ProbeAccount(
         user_pool_id=user_pool_id,
-        # RFC 2606 reserves this domain, so that no mail reaches a person.
+        # RFC 2606 reserves the domain example.com, so that no mail to a probe player reaches a person.
         email=f"mjctl-probe-{number}-{unique}@example.com",
         password=f"{secrets.token_urlsafe(24)}aA1",
         display_name=f"probe-{number}",
@@ -60,10 +60,10 @@ def new_account(number: int, user_pool_id: str) -> ProbeAccount:
 
 
 def store_account(directory: Path, number: int, account: ProbeAccount) -> None:
-    """Write the account to its file in one step. Only the owner can read the file.
+    """Write the account to its file in one step, so that only the owner can read the file and no file is incomplete.
 
     Raises:
-        PermissionDeniedError: the folder cannot be written.
+        PermissionDeniedError: this user cannot write to the folder of the accounts.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -15,8 +15,9 @@ def log_command(contract: Contract, part: str) -> str:
     """Return the command, in backquotes, that shows the end of a part's log.
 
     Args:
-        part: on `local` the name of a process: redis, postgres, aws, api, worker or a game server. On AWS the purpose
-            of a function (api, auth, persistence, ops). Any other name on AWS means the game servers.
+        part: for a local region the name of a process: redis, postgres, aws, api, worker or a game server. For a region
+            on AWS the purpose of a function (api, auth, persistence, ops), `worker` for `persistence`, or any other
+            name for the game servers.
     """
     if contract.fleet.run_dir is not None:
         log = Path(contract.fleet.run_dir).parent / "logs" / f"{part}.log"

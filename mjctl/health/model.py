@@ -26,9 +26,9 @@ AWS_CHECK_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Holds the values from which on a measurement warns (`..._warn`) or fails (`..._fail`).
+    """Holds the values from which on a measurement makes a check warn (`..._warn`) or fail (`..._fail`).
 
-    The option `--threshold NAME=VALUE` changes a value. The name of a threshold contains its unit.
+    The option `--threshold NAME=VALUE` changes a threshold. The name of a threshold contains the threshold's unit.
     """
 
     queue_depth_warn: float = 1_000
@@ -61,18 +61,19 @@ class Thresholds:
         """Return the default thresholds with the environment's recovery point objective.
 
         Args:
-            recovery_point_seconds: an older backup warns, and a backup of twice this age fails.
+            recovery_point_seconds: the age of the newest backup from which on the check `backup` warns; it fails from
+                twice this age on.
         """
         return cls(backup_age_seconds_warn=recovery_point_seconds, backup_age_seconds_fail=2 * recovery_point_seconds)
 
     def with_overrides(self, settings: Iterable[str]) -> Thresholds:
-        """Return a copy of the thresholds with some values replaced.
+        """Return a copy of the thresholds with the values in `settings`.
 
         Args:
             settings: pairs `NAME=VALUE`.
 
         Raises:
-            UsageError: no threshold has this name, or the value is not a number.
+            UsageError: a setting names an unknown threshold, or its value is not a number.
         """
         names = {item.name for item in fields(self)}
         changes: dict[str, float] = {}
@@ -92,14 +93,14 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Finding:
-    """Describes the outcome of one check. The runner adds the check's name, region and duration.
+    """Describes the outcome of one health check, without the check's name, region and duration, which the runner adds.
 
     Attributes:
         status: pass, warn, fail or skip.
         summary: what the check measured, in one line.
         hint: what an operator should do; None for a check that passed.
         evidence: the measurements, as values for JSON.
-        throttled: whether AWS throttled the check, so that the check says nothing about the part.
+        throttled: whether AWS throttled the check, so that the check says nothing about the checked part.
     """
 
     status: CheckStatus
@@ -115,12 +116,12 @@ def passed(summary: str, **evidence: object) -> Finding:
 
 
 def warned(summary: str, hint: str, **evidence: object) -> Finding:
-    """Return a finding for a part that works but needs attention. The hint says what the operator should do."""
+    """Return a finding for a part that works but needs attention, with a hint that says what the operator should do."""
     return Finding(CheckStatus.WARN, summary, hint, evidence)
 
 
 def failed(summary: str, hint: str, **evidence: object) -> Finding:
-    """Return a finding for a part that does not work. The hint says what the operator should do."""
+    """Return a finding for a part that does not work, with a hint that says what the operator should do."""
     return Finding(CheckStatus.FAIL, summary, hint, evidence)
 
 
@@ -130,11 +131,11 @@ def skipped(reason: str, **evidence: object) -> Finding:
 
 
 def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
-    """Return the status of a measurement that is worse the larger it is.
+    """Return the status of a measurement for which larger values are worse.
 
     Args:
-        warn: the smallest value that warns.
-        fail: the smallest value that fails.
+        warn: the smallest value with the status WARN.
+        fail: the smallest value with the status FAIL.
     """
     if value >= fail:
         return CheckStatus.FAIL
@@ -142,21 +143,22 @@ def graded(value: float, *, warn: float, fail: float) -> CheckStatus:
 
 
 def worst(statuses: Iterable[CheckStatus]) -> CheckStatus:
-    """Return the worst of some statuses, in the order FAIL, WARN, PASS, SKIP. Return PASS if there are no statuses."""
+    """Return the first status of FAIL, WARN, PASS, SKIP that is in `statuses`, or PASS if there are no statuses."""
     order = (CheckStatus.SKIP, CheckStatus.PASS, CheckStatus.WARN, CheckStatus.FAIL)
     return max(statuses, key=order.index, default=CheckStatus.PASS)
 
 
 class RegionContext:
-    """Holds what the checks of one region share.
+    """Holds the contract, the clients and the thresholds that all checks of one region share.
 
     Attributes:
         contract: the region's contract.
-        clients: clients for AWS with short time limits.
-        http: the HTTP session of the checks.
-        thresholds: the limits of measurements.
+        clients: boto3 clients for AWS with short time limits.
+        http: the HTTP session for the requests of the checks.
+        thresholds: the values from which on a measurement warns or fails.
         private_dir: folder (mode 0700) with the accounts of the probe players (files of mode 0600).
-        stack: closes at the end of the run what checks have opened, for example the clients of the probe players.
+        stack: the exit stack that closes at the end of the run what checks have opened, e.g. the probe players'
+            clients.
     """
 
     def __init__(
@@ -177,9 +179,9 @@ class RegionContext:
         self._threads = ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"health-{contract.region}")
 
     async def shared(self, key: str, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the value of `make()`, which is computed only once in a run, for all checks that use the same key.
+        """Return the value of `make()`, which is computed only once in a run for all checks that use the same `key`.
 
-        The time limit of a check does not stop the computation, because other checks may wait for the value.
+        The time limit of a check does not stop `make`, because other checks may wait for the same value.
         """
         if key not in self._shared:
             self._shared[key] = asyncio.ensure_future(make())
@@ -187,11 +189,11 @@ class RegionContext:
         return value
 
     async def in_thread(self, work: Callable[[], T]) -> T:
-        """Run blocking work on a thread of this region, so that a region that hangs cannot block other regions."""
+        """Run blocking work on a thread that only this region uses, so that a hanging region cannot block others."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     async def close(self) -> None:
-        """Cancel shared computations and close what the checks have opened."""
+        """Cancel the shared computations, and close the clients that the checks have opened."""
         pending = [future for future in self._shared.values() if not future.done()]
         for future in pending:
             future.cancel()
@@ -211,7 +213,7 @@ class Check:
         name: `<kind>` or `<kind>/<part>`, for example `redis` or `table/matches`.
         run: performs the check.
         timeout_seconds: time limit; a check that takes longer fails.
-        severity: what a failure of the check means for players and operators.
+        severity: how bad a failure of the check is for players and operators.
     """
 
     name: str
@@ -222,13 +224,14 @@ class Check:
 
 @dataclass(frozen=True)
 class HealthReport:
-    """Holds the results of one run.
+    """Holds the results of all checks in one run of `mjctl health`.
 
     Attributes:
         environment: name of the environment.
-        started_at: start of the run, in ISO 8601, UTC.
-        duration_seconds: duration of the run.
-        results: the results by region, within a region in the order of `mjctl.health.registry`.
+        started_at: time at which the run started, in ISO 8601, UTC.
+        duration_seconds: duration of the run in seconds.
+        results: the results that were known before the run, then the results of each region, in the order of
+            `mjctl.health.registry`.
     """
 
     environment: str
@@ -238,11 +241,11 @@ class HealthReport:
 
     @property
     def status(self) -> CheckStatus:
-        """Return the worst status of all results."""
+        """Return the worst status of all results, in the order of the function `worst`."""
         return worst(result.status for result in self.results)
 
     def count(self, status: CheckStatus, region: str | None = None) -> int:
-        """Return the number of results with this status, in one region or (None) in all regions."""
+        """Return the number of results with the status `status` in the region `region`, or in all regions for None."""
         return sum(1 for item in self.results if item.status is status and region in (None, item.region))
 
     @property
@@ -252,11 +255,11 @@ class HealthReport:
 
     @property
     def unobserved(self) -> tuple[str, ...]:
-        """Return the regions in which all checks were skipped or throttled, so that nothing is known about them."""
+        """Return the regions whose health is unknown, because all checks were skipped or throttled."""
         observed = {result.region for result in self.results if result.observed}
         return tuple(region for region in self.regions if region not in observed)
 
     @property
     def healthy(self) -> bool:
-        """Return whether no check failed and all regions were observed. An unobserved region is not healthy."""
+        """Return True if no check failed, and in each region at least one check was neither skipped nor throttled."""
         return bool(self.results) and not self.unobserved and self.status is not CheckStatus.FAIL

@@ -1,7 +1,7 @@
-"""Renders a health report for Prometheus, for node_exporter's textfile collector or a push gateway.
+"""Renders a health report in the text format of Prometheus, for node_exporter's textfile collector or a push gateway.
 
-The alert rule `mjctl_health_check_status > 1` reports each failed check. The label `{severity="critical"}` selects the
-failures that players notice, for which the on-call engineer should be paged.
+The alert rule `mjctl_health_check_status > 1` reports each failed check. In an alert rule, the
+label `{severity="critical"}` selects the failures that players notice, for which the on-call engineer should be paged.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MEANING = "-1 not checked, 0 pass, 1 warn, 2 fail"
 
 
 def render(report: HealthReport) -> str:
-    """Return a report in Prometheus' text exposition format."""
+    """Return a health report in Prometheus' text exposition format."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     class ReportCollector:

@@ -1,4 +1,4 @@
-"""Compares growing counters with their values in the last run of `mjctl health` on this machine."""
+"""Computes how much a counter has grown since the last run of `mjctl health` on this machine."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ _FILE = "health-readings.json"
 
 
 def since_last(private_dir: Path, name: str, value: int) -> int | None:
-    """Return how much a counter has grown since the last run, and keep `value` for the next run.
+    """Return how much a counter has grown since the last run of `mjctl health`, and store `value` for the next run.
 
-    A counter that is smaller than in the last run was reset by a restart of its service, so that its growth is `value`.
+    A counter that is smaller than in the last run was reset by a restart of its service, so that it has grown by
+    `value`.
 
     Args:
-        private_dir: the region's private folder. If the folder cannot be written, every run is a first run.
+        private_dir: the region's private folder, which stores the counters. Without a stored counter, a run counts as
+            the first run.
         name: name of the counter.
         value: current value of the counter.
 
     Returns:
-        The growth since the last run. None on the first run, because a counter does not show when it has grown.
+        The growth of the counter since the last run, or None on the first run, because a counter does not show when it
+        has grown.
     """
     path = private_dir / _FILE
     readings = read_json(path)
@@ -34,11 +37,11 @@ def since_last(private_dir: Path, name: str, value: int) -> int | None:
 
 
 def evictions_in_words(total: int, since: int | None) -> str:
-    """Return a phrase with the number of keys that Redis has evicted.
+    """Return a phrase for the operator with the number of keys that Redis has evicted.
 
     Args:
-        total: evicted keys since Redis' start.
-        since: evicted keys since the last run of `mjctl health`; None if that is not known.
+        total: number of keys that Redis has evicted since its start.
+        since: number of keys that Redis has evicted since the last run of `mjctl health`, or None if it is unknown.
     """
     if since is None:
         return f"{total} keys evicted since its start"
@@ -46,7 +49,7 @@ def evictions_in_words(total: int, since: int | None) -> str:
 
 
 def _keep(path: Path, readings: dict[str, object]) -> None:
-    # A check must not fail because the value cannot be stored for the next run.
+    # Ignore an error of the disk, because a check must not fail if a counter cannot be stored for the next run.
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with replacing(path) as stream:

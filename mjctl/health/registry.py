@@ -1,4 +1,4 @@
-"""Derives a region's checks from its contract, so that each deployed part has a check."""
+"""Derives the checks of a region from the region's contract, so that each deployed part has a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs the checks of all regions at the same time, each with its own time limit."""
+"""Runs the health checks of all regions at the same time. Each check has its own time limit."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from mjctl.models.check import CheckResult
 from mjctl.models.contract import Contract
 from mjctl.models.errors import MjctlError, NotFoundError
 
-# A call to AWS must time out before its check does, so that the report names the API and not just "timeout".
+# A call to AWS must time out before the check that makes the call, so that the report names the API of AWS and not just
+# "timeout".
 _AWS_TIMEOUT_SECONDS = 2.5
 # Maximum number of concurrent checks for each region. The time limit of a check includes the time in which other checks
-# use the processor, so that too many concurrent checks would let each other time out. The limit applies to each region,
-# so that a region that hangs does not delay the checks of other regions.
+# use the processor, so that too many concurrent checks would let each other time out. The maximum applies to each
+# region alone, so that a region that hangs does not delay the checks of other regions.
 _CHECKS_AT_A_TIME = 16
 
 
@@ -42,16 +43,15 @@ async def run_health(
 
     Args:
         environment: name of the environment.
-        contracts: region -> contract.
-        private_dirs: region -> folder (mode 0700) for the accounts of the probe players.
+        contracts: name of a region -> contract of the region.
+        private_dirs: name of a region -> folder (mode 0700) for the accounts of the region's probe players.
         only: globs over names or kinds of checks, for example `table/*`; all checks if empty.
-        thresholds: the limits of measurements; None for the defaults.
-        on_result: receives each result when its check ends.
-        known: results that the caller has already, for example of a partly deployed region. The report begins with
-            these results.
+        thresholds: the values from which on a measurement warns or fails; None for the defaults.
+        on_result: receives the result of each check when the check ends.
+        known: results that the caller has already, e.g. of a partly deployed region, with which the report begins.
 
     Raises:
-        NotFoundError: no check matches a glob of `only`.
+        NotFoundError: none of the globs in `only` matches a check.
     """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.perf_counter()
@@ -61,7 +61,7 @@ async def run_health(
     if only and not any(chosen.values()) and not known:
         names = sorted({check.name for contract in contracts.values() for check in checks_for(contract)})
         raise NotFoundError(
-            f"no check has the name {', '.join(only)}", hint=f"the regions have these checks: {', '.join(names)}"
+            f"no check has the name {', '.join(only)}", hint=f"the checks of the regions: {', '.join(names)}"
         )
     results = await asyncio.gather(
         *(
@@ -78,9 +78,9 @@ async def run_health(
 
 
 def _import_libraries() -> None:
-    """Import the libraries of the checks before the first check starts.
+    """Import the libraries that the checks use, before the first check starts.
 
-    An import blocks the event loop. An import during a check would count as latency of the other checks.
+    An import blocks the event loop, so that an import during a check would count as latency of the other checks.
     """
     import aiohttp
     import asyncpg
@@ -93,12 +93,12 @@ def _import_libraries() -> None:
 
 
 def select(checks: Sequence[Check], only: Sequence[str]) -> list[Check]:
-    """Return the checks that match a glob, as `fits` decides."""
+    """Return the checks whose names fit the globs in `only`, as the function `fits` decides."""
     return [check for check in checks if fits(check.name, only)]
 
 
 def fits(name: str, only: Sequence[str]) -> bool:
-    """Return whether a check's name or its kind (the part before the slash) matches a glob; True without globs."""
+    """Return True if a check's name or kind (the part before the slash) matches a glob, or if there are no globs."""
     kind = name.split("/", 1)[0]
     return not only or any(fnmatchcase(name, glob) or fnmatchcase(kind, glob) for glob in only)
 
@@ -135,12 +135,12 @@ async def _run_region(
 
 
 def _clients(contract: Contract) -> RegionClients:
-    """Open clients that time out before a check does, and that repeat a call whose connection was closed."""
+    """Open clients for AWS that time out before a check does, and that repeat a call whose connection was closed."""
     return RegionClients(contract, timeout_seconds=_AWS_TIMEOUT_SECONDS, attempts=1, repeat_closed=True)
 
 
 async def run_check(check: Check, context: RegionContext) -> CheckResult:
-    """Run one check. Any error of the check becomes a failing result."""
+    """Run one check. An error of the check becomes a failed result, or a warning if AWS throttled the check."""
     started = time.perf_counter()
     scope = f"--env {context.contract.environment} --region {context.contract.region}"
     try:
@@ -157,7 +157,7 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
         # A bug in one check must not hide the findings of the other checks.
         finding = failed(
             f"the check itself failed: {type(error).__name__}: {error}",
-            hint="this is a bug in mjctl: please report it with the output of this command",
+            hint="the failed check is a bug in mjctl: please report the bug with the output of this command",
             error=type(error).__name__,
         )
     return _result(check, context.contract.region, finding, time.perf_counter() - started)
@@ -166,13 +166,13 @@ async def run_check(check: Check, context: RegionContext) -> CheckResult:
 def _as_finding(error: MjctlError, contract: Contract, scope: str) -> Finding:
     """Turn an error into a finding of the health report.
 
-    The report already names environment and region, so that the finding does not repeat them. Advice to run `mjctl
-    health` is replaced, because the operator is already reading its report.
+    The health report names the environment and the region, so that the finding does not repeat their names. Advice to
+    run `mjctl health` is replaced, because the operator is already reading the report of `mjctl health`.
     """
     place = (error.where or "").removeprefix(f"{contract.environment}, {contract.region}").removeprefix(", ")
     hint = error.hint
     if isinstance(error, ThrottledError):
-        # The check could not observe the part, so that the part is neither healthy nor broken.
+        # AWS throttled the check, so that it does not show whether the checked part is healthy or broken.
         finding = warned(f"not checked: {error.what}", hint=hint or "look again in a minute")
         return replace(finding, throttled=True)
     if hint is None or "mjctl health" in hint:

@@ -1,1 +1,1 @@
-"""Tests a region under load: bots play matches, and afterwards the stored results are compared with the matches."""
+"""Tests a region under load: bots play matches, and mjctl then compares the stored results with the played matches."""

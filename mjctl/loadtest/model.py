@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class LoadPlan:
-    """Describes a load test. Groups of bots play matches one after another.
+    """Describes a load test. Each group of bots plays one match after another.
 
     Attributes:
-        run_id: id of the run, part of the bots' names.
+        run_id: id of the load test, which is part of each bot's name.
         players: number of bots.
-        duration_seconds: how long the bots play.
-        mode: the mode of the matches.
-        match_seconds: length of a match.
+        duration_seconds: how many seconds the bots play.
+        mode: the name of the mode of all matches.
+        match_seconds: length of a match in seconds.
         players_per_match: number of bots in a match.
         sign_up_concurrency: number of bots that sign up at the same time.
-        settle_seconds: how long to wait for the results of matches in the stores. After this time a match that is not
-            in the stores counts as missing.
+        settle_seconds: the seconds after the last match in which the results of all matches must be in PostgreSQL and
+            DynamoDB. A match that is not stored by then counts as missing.
     """
 
     run_id: str
@@ -40,7 +40,7 @@ class EndedMatch:
 
     Attributes:
         match_id: id of the match.
-        scores: player id -> score.
+        scores: id of a player -> the player's score in the match.
     """
 
     match_id: str
@@ -49,20 +49,22 @@ class EndedMatch:
 
 @dataclass
 class LoadTally:
-    """Counts what happens in one region while its bots play.
+    """Counts what happens in one region while the bots play a load test.
 
     Attributes:
-        signed_up: name of a bot -> player id.
-        started: ids of the matches that were created.
-        ended: id of a match -> its end, for matches whose end a bot saw.
-        input_to_state_ms: latency of each input in milliseconds, from sending the input to the frame that shows it.
-        api_ms: name of an API call -> duration of each call in milliseconds.
-        errors: text of an error -> number of its occurrences.
-        throttled: number of calls that the API rejected because of too many requests, and that the bot repeated.
+        signed_up: name of a bot -> player id of the bot.
+        started: ids of the matches that the bots have created.
+        ended: id of a match -> the end of the match as a bot saw it.
+        input_to_state_ms: milliseconds from a bot's input to the first frame that acknowledges the input, for each
+            measured input.
+        api_ms: name of a call of the HTTP API -> duration of each such call in milliseconds.
+        errors: text of an error -> number of times that the error has occurred.
+        throttled: number of calls that the API rejected because of too many requests or a full region, and that a bot
+            repeated.
         frames: number of frames that the bots received.
         reconnects: number of times that a bot connected again during a match.
-        playing_seconds: how long the bots played.
-        interrupted: whether a signal ended the test early.
+        playing_seconds: how many seconds the bots played.
+        interrupted: whether a signal ended the load test early.
     """
 
     signed_up: dict[str, str] = field(default_factory=dict)
@@ -80,7 +82,7 @@ class LoadTally:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Holds percentiles of durations in milliseconds, by the nearest-rank method. Without samples they are None."""
+    """Holds percentiles of durations in milliseconds, by the nearest-rank method; None without samples."""
 
     count: int
     p50: float | None
@@ -90,7 +92,7 @@ class Percentiles:
 
     @classmethod
     def of(cls, samples: Sequence[float]) -> Percentiles:
-        """Compute the percentiles of samples in milliseconds."""
+        """Compute the percentiles of durations in milliseconds."""
         ordered = sorted(samples)
 
         def rank(fraction: float) -> float | None:
@@ -104,14 +106,15 @@ class Verification:
     """Describes how the results in PostgreSQL and DynamoDB differ from the matches that the bots played.
 
     Attributes:
-        matches: number of matches that were checked.
-        waited_seconds: time until all results were in the stores, or until the check stopped waiting.
-        missing_in_database: ids of checked matches that PostgreSQL does not contain as ended.
-        missing_players_in_database: `MATCH/PLAYER` for each score that PostgreSQL does not contain.
-        missing_in_table: ids of checked matches that DynamoDB does not contain as ended.
-        wrong_scores: ids of matches whose scores differ between the stores or from what the bots saw.
-        duplicated: ids of players whose standing counts more matches than they played: an event was applied twice.
-        counted_wrongly: ids of players whose standing differs in another way from the sum of their matches.
+        matches: number of matches whose results were compared.
+        waited_seconds: seconds until all results were stored, or until mjctl stopped waiting for results.
+        missing_in_database: ids of the played matches that are missing in PostgreSQL or have not ended there.
+        missing_players_in_database: `MATCH/PLAYER` for each player whose score in a match is missing in PostgreSQL.
+        missing_in_table: ids of the played matches that are missing in DynamoDB or have not ended there.
+        wrong_scores: ids of matches whose scores differ between PostgreSQL, DynamoDB and the bots' view.
+        duplicated: ids of players whose standing counts more matches than the player played, because an event was
+            applied twice.
+        counted_wrongly: ids of players whose standing counts too few matches or a wrong sum of scores.
     """
 
     matches: int
@@ -125,13 +128,13 @@ class Verification:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Return the ids of matches that PostgreSQL or DynamoDB does not contain completely."""
+        """Return the ids of matches that are missing in PostgreSQL or DynamoDB, wholly or in part."""
         in_part = {item.split("/", 1)[0] for item in self.missing_players_in_database}
         return tuple(sorted({*self.missing_in_database, *self.missing_in_table, *in_part}))
 
     @property
     def complete(self) -> bool:
-        """Return whether the stores contain all matches with the right scores and standings."""
+        """Return True if PostgreSQL and DynamoDB contain all matches with the right scores and standings."""
         return not (self.missing or self.wrong_scores or self.duplicated or self.counted_wrongly)
 
 
@@ -141,9 +144,9 @@ class LoadReport:
 
     Attributes:
         region: name of the region.
-        plan: the plan of the test.
+        plan: the plan of the load test.
         tally: the counters.
-        verification: the comparison with the stores; None if there was no match to compare.
+        verification: the comparison of the stored results with the played matches; None without a match to compare.
     """
 
     region: str
@@ -153,5 +156,5 @@ class LoadReport:
 
     @property
     def verified(self) -> bool:
-        """Return whether the stores were compared with the matches, without a difference."""
+        """Return True if the stored results were compared with the played matches, without a difference."""
         return self.verification is not None and self.verification.complete

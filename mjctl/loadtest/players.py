@@ -1,4 +1,4 @@
-"""Runs the bots of one region: they sign up, and play one match after another until the time is over."""
+"""Runs the bots of one region: the bots sign up, and play one match after another until the test ends."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _CALL_TIMEOUT_SECONDS = 10.0
-# A match may take this much longer than its own length, because bots join and the match may move to another server.
+# Seconds by which a match may take longer than the length of its mode, because bots must join and the match may move to
+# another server.
 _MATCH_GRACE_SECONDS = 15.0
-# Pause between two attempts, so that the bots do not overload a region that is full or limits the rate of calls.
+# Seconds between two attempts of a call or match, so that the bots do not overload a region that is full or limits the
+# rate of calls.
 _RETRY_SECONDS = 1.0
 _TOO_MANY_REQUESTS = 429
 _BUSY = "busy"
@@ -33,18 +35,18 @@ _ATTEMPTS = 20
 async def play(contract: Contract, plan: LoadPlan, tally: LoadTally, stop: asyncio.Event) -> None:
     """Sign up the bots and let them play in groups, one match after another.
 
-    The function returns when the last match has ended. After `stop` is set, the bots leave their matches and the
-    function returns soon.
+    The function returns when the last match has ended. If another task sets `stop`, the bots leave their matches and
+    the function returns within seconds.
 
     Args:
         contract: the region's contract.
-        plan: the plan of the test.
-        tally: counters, which are updated while the bots play.
-        stop: ends the test early.
+        plan: the plan of the load test.
+        tally: the counters of the region, which the bots update while they play.
+        stop: the event that ends the load test early.
 
     Raises:
-        UnreachableError: no bot could sign up, or AWS does not answer.
-        NotFoundError: the user pool has no group for load-test accounts.
+        UnreachableError: no bot could sign up, or Cognito does not answer.
+        NotFoundError: the user pool has no group `internal`.
     """
     async with AsyncExitStack() as stack:
         clients = stack.enter_context(RegionClients(contract))
@@ -76,7 +78,8 @@ async def _sign_up_all(
         async with gate:
             try:
                 tally.signed_up[name] = await timed(tally, "signup", lambda: bot.sign_up(email, password, name))
-                # The group must be set before the log-in, because the token of the log-in contains the groups.
+                # Put the account into the group `internal` before the log-in, because the token from the log-in
+                # contains the groups of the account.
                 await mark_internal(contract, clients, tally.signed_up[name])
                 await timed(tally, "login", lambda: bot.log_in(email, password))
             except _play_errors() as error:
@@ -93,7 +96,7 @@ async def _sign_up_all(
 
 
 async def _play_in_turn(group: Sequence[GameClient], plan: LoadPlan, tally: LoadTally, deadline: float) -> None:
-    """Play the matches of one group. After the first match, no match starts that could not end before the deadline."""
+    """Play the matches of one group of bots. After the first match, no match starts that would end after `deadline`."""
     while True:
         try:
             async with asyncio.timeout(plan.match_seconds + _MATCH_GRACE_SECONDS):
@@ -139,17 +142,18 @@ def _take(tally: LoadTally, report: MatchReport) -> None:
 
 
 async def timed(tally: LoadTally, name: str, call: Callable[[], Awaitable[T]]) -> T:
-    """Return the result of `call`, and add its duration to the tally.
+    """Return the result of a call of the API, and add the duration of the call to the tally.
 
-    If the API rejects the call because of too many requests or a full region, the call is repeated after a pause.
+    If the API rejects the call because of too many requests or a full region, the call is repeated after a second.
 
     Args:
         tally: receives the duration and the number of repeated calls.
         name: name of the call in the tally.
-        call: makes the call.
+        call: the function that makes the call.
 
     Raises:
-        ApiError: the API rejected the call for another reason, or 20 times because of too many requests.
+        ApiError: the API rejected the call 20 times because of too many requests or a full region, or once for another
+            reason.
     """
     from gameserver.client import ApiError
 
@@ -166,11 +170,11 @@ async def timed(tally: LoadTally, name: str, call: Callable[[], Awaitable[T]]) -
         else:
             tally.api_ms[name].append((time.perf_counter() - started) * 1000)
             return value
-    raise AssertionError("the last attempt returns or raises")
+    raise AssertionError("the last attempt of a call of the API neither returned nor raised")
 
 
 async def _until(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
-    """Return the result of `work`, or cancel `work` and return None when `stop` is set."""
+    """Return the result of `work`, or cancel `work` and return None as soon as another task sets `stop`."""
     task = asyncio.ensure_future(work)
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -187,7 +191,7 @@ def _count(tally: LoadTally, where: str, error: Exception) -> None:
 
 
 def _play_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of a bot that do not end the test."""
+    """Return the types of the errors of a bot that are counted and do not end the load test."""
     from gameserver.client import ApiError, ConnectionLost, JoinRefused
 
     return (ApiError, ConnectionLost, JoinRefused, TimeoutError)

@@ -1,4 +1,4 @@
-"""Runs a load test in several regions: lets bots play, stops at a signal, verifies the results and reports."""
+"""Runs a load test in several regions: lets bots play, stops the bots at a signal, verifies the results and reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mjctl.loadtest.players import play
 from mjctl.loadtest.verify import verify
 from mjctl.models.contract import Contract
 
-# After Ctrl-C an operator waits for the prompt, so that the check of the results is short.
+# After Ctrl-C an operator waits for the prompt, so mjctl waits only a short time for the stored results.
 _SETTLE_SECONDS_AFTER_INTERRUPT = 5.0
 _PROGRESS_INTERVAL_SECONDS = 0.5
 
@@ -23,16 +23,16 @@ async def run_loadtest(
 ) -> list[RegionOutcome[LoadReport]]:
     """Run a load test in all regions at the same time.
 
-    After the first SIGINT or SIGTERM the bots leave their matches, and mjctl verifies the results for a shorter time.
-    The second signal cancels the test at once.
+    After the first SIGINT or SIGTERM the bots leave their matches, and mjctl waits only 5 seconds for the stored
+    results. The second SIGINT or SIGTERM cancels the load test at once.
 
     Args:
-        contracts: region -> contract.
-        plan: the plan of the test.
-        on_progress: receives the counters of all regions twice a second.
+        contracts: name of a region -> contract of the region.
+        plan: the plan of the load test.
+        on_progress: receives the counters by the name of the region, twice a second.
 
     Returns:
-        For each region its report or its error.
+        For each region the report of its load test, or the error that ended it.
     """
     tallies = {region: LoadTally() for region in contracts}
     stop = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Verifies after a load test that the stores contain each match once, with all of its players."""
+"""Verifies after a load test that PostgreSQL and DynamoDB contain each match once, with all players of the match."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _LOOK_INTERVAL_SECONDS = 0.25
 
 
 async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float) -> Verification:
-    """Read PostgreSQL and DynamoDB until both stores contain all matches, for `settle_seconds` at most.
+    """Read PostgreSQL and DynamoDB until both contain all matches of the load test, for `settle_seconds` at most.
 
-    The stores must contain each match that was started, or after an interruption each match whose end a bot has seen.
-    The players' standings show whether a match was counted twice, because the bots are new players.
+    PostgreSQL and DynamoDB must contain each match that a bot has started, or after an interruption each match whose
+    end a bot has seen. The bots are new players without earlier matches, so that their standings show whether a match
+    was counted twice.
 
     Raises:
-        UnreachableError: a store does not answer.
+        UnreachableError: PostgreSQL or DynamoDB does not answer.
     """
     wanted = sorted(tally.ended if tally.interrupted else tally.started)
     players = sorted(tally.signed_up.values())
@@ -30,7 +31,8 @@ async def verify(contract: Contract, tally: LoadTally, *, settle_seconds: float)
     with RegionClients(contract) as clients:
         while True:
             records = await read_matches(contract, clients, wanted)
-            # After an interruption the running matches end later, and would then change the standings.
+            # If the load test was interrupted, do not compare the standings, because the abandoned matches end later
+            # and change the standings.
             standings = None if tally.interrupted else await read_standings(contract, clients, players)
             verification = judge(records, standings, tally.ended, waited_seconds=time.monotonic() - began)
             if verification.complete or verification.waited_seconds >= settle_seconds:
@@ -48,10 +50,11 @@ def judge(
     """Compare the stored matches with what the bots saw, and the standings with the sums of the stored matches.
 
     Args:
-        records: match id -> the match in PostgreSQL and DynamoDB.
-        standings: player id -> totals in PostgreSQL; None to skip the comparison of the standings.
-        seen: match id -> the end of the match as a bot saw it.
-        waited_seconds: waiting time until now, which becomes part of the result.
+        records: id of a match -> the match as PostgreSQL and DynamoDB contain it.
+        standings: id of a player -> number of matches and sum of scores in PostgreSQL; None to skip the comparison of
+            the standings.
+        seen: id of a match -> the end of the match as a bot saw it.
+        waited_seconds: seconds that mjctl has waited for the stored results, for the result of this function.
     """
     missing_players, wrong = set(), set()
     matches: Counter[str] = Counter()

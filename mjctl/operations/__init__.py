@@ -1,1 +1,1 @@
-"""Operations that need several services. Services do not import each other, so only this package combines services."""
+"""Combines services such as `mjctl.deploy` and `mjctl.health`, because services do not import each other."""

@@ -24,17 +24,19 @@ def health_gate(
     max_failures: int = 0,
     thresholds: Sequence[str] = (),
 ) -> Gate:
-    """Return a gate that runs every health check of a region. Two of the checks log in and play a real match.
+    """Return a gate of a rollout that runs every health check of a region.
+
+    The health checks `login` and `match` log in and play a real match.
 
     Args:
         workspace: The project and the folder of the local state.
         environment: The environment of the regions.
-        soak_seconds: The time for which the gate observes a region. Every region is observed at least once.
-        max_failures: The number of checks that may fail in a good observation.
-        thresholds: Values such as `NAME=VALUE`, as for `mjctl health --threshold`.
+        soak_seconds: The time in seconds for which the gate observes a region, with at least one observation.
+        max_failures: The number of health checks that may fail in an observation that counts as good.
+        thresholds: Thresholds of measurements in the form `NAME=VALUE`, as for `mjctl health --threshold`.
 
     Raises:
-        UsageError: A threshold has an unknown name or is not a number.
+        UsageError: A threshold has an unknown name, or its value is not a number.
     """
     bounds = Thresholds().with_overrides(thresholds)
 
@@ -48,7 +50,7 @@ def health_gate(
 
 
 def failover_probe(workspace: Workspace, environment: Environment) -> Probe:
-    """Return a function with which a failover checks whether regions can take players."""
+    """Return the function with which a failover runs health checks in the regions that may take players."""
 
     async def probe(contracts: Mapping[str, Contract], only: Sequence[str]) -> list[CheckResult]:
         folders = {region: workspace.region_dir(environment.name, region) / "secrets" for region in contracts}

@@ -17,7 +17,7 @@ from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
 _MAX_PEEK = 1000
-# Maximum length of an event id or type in the output if the id or type is not a string.
+# Maximum number of characters that `peek` shows of an event id or event type that is not a string.
 _MAX_SHOWN = 60
 
 
@@ -27,16 +27,17 @@ class DeadLetter:
 
     Attributes:
         message_id: SQS's id of the message.
-        event_id: id of the first event in the message, with the number of further events; None if the body contains no
-            event with an id.
-        event_type: the common type of the message's events, or "several"; None if no event has a type.
-        sent_at: Unix time at which the message was sent.
-        deliveries: how often the message was received. Each `peek` counts as a delivery.
-        size_bytes: size of the body in bytes.
-        last_error: why the worker failed the last time; None if the reason is not known. The worker records the reason
-            in the region's cache. On AWS mjctl cannot read that cache, and the reason is in the worker's log.
-        failed_at: Unix time of that failure.
-        body: the message as it was sent. The body may contain players' names.
+        event_id: id of the first event in the message and the number of further events, e.g. `ID +2`; None if the
+            message contains no event with an id.
+        event_type: the type that all events of the message have, or "several"; None if no event has a type.
+        sent_at: Unix time at which the message was sent to SQS.
+        deliveries: how often a reader has received the message, including each `mjctl queue peek`.
+        size_bytes: size of the message's body in bytes.
+        last_error: why the worker could not process the message the last time; None if the reason is not known. The
+            worker records the reason in the region's cache. mjctl cannot read a private cache on AWS, where only the
+            worker's log has the reason.
+        failed_at: Unix time at which the worker could not process the message the last time, or None.
+        body: the text of the message as it was sent, which may contain players' names.
     """
 
     message_id: str
@@ -51,10 +52,10 @@ class DeadLetter:
 
 
 async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]:
-    """Return up to `limit` messages of a dead-letter queue. The messages stay in the queue.
+    """Return up to `limit` messages of a dead-letter queue without removing them from the queue.
 
     Raises:
-        NotFoundError: the region has no such queue.
+        NotFoundError: the region has no queue `name`.
     """
     url = find_queue(contract, name).dead_letter.url
     with RegionClients(contract) as clients:
@@ -65,23 +66,24 @@ async def peek(contract: Contract, name: str, *, limit: int) -> list[DeadLetter]
 
 
 async def _causes(contract: Contract, clients: RegionClients, message_ids: list[str]) -> dict[str, Failure]:
-    """Return why messages failed, by message id, if the worker's records in the cache can be read."""
+    """Return the worker's record of the last failure by message id, or {} if mjctl cannot read the region's cache."""
     if not message_ids or contract.cache.access != "direct":
         return {}
     try:
         async with cache(contract, clients) as redis:
             return await look_up(DistributedCache(redis), message_ids)
     except MjctlError:
-        # The messages are useful to the operator even without the reasons.
+        # Return no reasons and no error if the cache cannot be read, because the operator needs the messages even
+        # without reasons.
         return {}
 
 
 def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLetter:
-    """Describe a received message. The body may be any text, and need not be JSON.
+    """Describe a message of a dead-letter queue, whose body may be any text.
 
     Args:
-        message: the message as SQS returned it.
-        failure: the worker's record of the last failure, if it is known.
+        message: the message in the form in which SQS returned it.
+        failure: the worker's record of the last failure to process the message, or None if it is not known.
     """
     body = str(message["Body"])
     labels = read_labels(body)
@@ -103,7 +105,7 @@ def describe(message: dict[str, Any], failure: Failure | None = None) -> DeadLet
 
 
 def _as_text(value: Any) -> str | None:
-    """Return a string unchanged, and any other JSON value as shortened JSON. Return None for null."""
+    """Return a string unchanged, None for null, and any other JSON value as JSON of at most 60 characters."""
     if value is None or isinstance(value, str):
         return value
     try:

@@ -10,7 +10,8 @@ from mjctl.clients.queues import oldest_message_seconds, queue_depth
 from mjctl.models.contract import Contract, Queue
 from mjctl.models.errors import NotFoundError
 
-# Seconds for which SQS hides a received message from other readers. Sending a batch of ten messages takes less time.
+# Seconds for which SQS hides a received message from other readers. mjctl needs less time to send a batch of ten
+# messages.
 HOLD_SECONDS = 60
 
 
@@ -20,10 +21,10 @@ class QueueRow:
 
     Attributes:
         name: name of the queue in the contract.
-        waiting: number of messages that wait.
-        in_flight: number of messages that a reader has received and not deleted yet.
-        oldest_age_seconds: age of the oldest message; None if SQS and CloudWatch do not report it.
-        dead_letters: number of messages in the dead-letter queue.
+        waiting: number of messages in the queue that a reader can receive now.
+        in_flight: number of messages that a reader has received and has not deleted yet.
+        oldest_age_seconds: age of the oldest message in the queue; None if SQS and CloudWatch do not report the age.
+        dead_letters: number of messages in the queue's dead-letter queue.
         max_receive_count: number of deliveries after which a message moves to the dead-letter queue.
         url: URL of the queue.
     """
@@ -38,7 +39,7 @@ class QueueRow:
 
 
 async def list_queues(contract: Contract) -> list[QueueRow]:
-    """Return depth, age of the oldest message and number of failed messages, for all queues of one region."""
+    """Return the depth, the age of the oldest message and the number of dead letters of all queues of one region."""
     with RegionClients(contract) as clients:
 
         async def row(name: str, queue: Queue) -> QueueRow:
@@ -52,18 +53,18 @@ async def list_queues(contract: Contract) -> list[QueueRow]:
 
 
 async def purge(contract: Contract, name: str, *, dry_run: bool) -> int:
-    """Delete all messages of a queue's dead-letter queue. SQS allows one purge in 60 seconds.
+    """Delete all messages of a queue's dead-letter queue. SQS allows only one purge of a queue in 60 seconds.
 
     Args:
         contract: the region's contract.
         name: name of the queue in the contract.
-        dry_run: only count the messages.
+        dry_run: True to count the messages and delete none.
 
     Returns:
         The approximate number of messages before the purge.
 
     Raises:
-        NotFoundError: the region has no such queue.
+        NotFoundError: the region has no queue `name`.
     """
     url = find_queue(contract, name).dead_letter.url
     with RegionClients(contract) as clients:
@@ -77,7 +78,7 @@ def find_queue(contract: Contract, name: str) -> Queue:
     """Return the queue that the contract calls `name`.
 
     Raises:
-        NotFoundError: the region has no such queue. The hint lists the region's queues.
+        NotFoundError: the region has no queue `name`. The hint lists the region's queues.
     """
     try:
         return contract.queues[name]

@@ -1,4 +1,4 @@
-"""Redrives messages: sends the messages of a dead-letter queue to their original queue again."""
+"""Redrives messages: sends the messages of a dead-letter queue again to the queue from which they came."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mjctl.models.errors import MjctlError
 from mjctl.queues.operations import HOLD_SECONDS, find_queue
 
 # SendMessageBatch accepts 10 entries and, since August 2025, 1 MiB (1,048,576 bytes) in total.
-# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html has the limits.
-# Some partitions and emulators still enforce the earlier limit of 256 KiB (262,144 bytes). A batch stays below that
-# limit, and a larger message is sent alone.
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html has the limits. Some
+# AWS partitions and emulators still enforce the earlier limit of SQS, 256 KiB (262,144 bytes). A batch stays below 256
+# KiB, and a larger message is sent alone.
 MAX_BATCH_MESSAGES = 10
 MAX_BATCH_BYTES = 250_000
 _ATTRIBUTE_PARTS = frozenset({"DataType", "StringValue", "BinaryValue"})
@@ -29,14 +29,14 @@ class RedriveResult:
     """Describes the result of a redrive.
 
     Attributes:
-        moved: number of messages that the queue accepted and that were deleted from the dead-letter queue. In a dry
-            run `moved` is the number of messages that would be sent.
-        failed: number of messages that the queue rejected. Rejected messages stay in the dead-letter queue.
-        remaining: SQS's approximate number of messages in the dead-letter queue afterwards.
-        not_deleted: number of messages that the queue accepted but that could not be deleted from the dead-letter
-            queue. These messages are in both queues, and the persistence function tolerates their second delivery.
-        refusals: the distinct reasons that SQS gave for the rejected messages.
-        dry_run: whether nothing was moved.
+        moved: number of messages that the original queue accepted and that were deleted from the dead-letter queue. In
+            a dry run `moved` is the number of messages that a redrive would send.
+        failed: number of messages that the original queue rejected, and that stay in the dead-letter queue.
+        remaining: SQS's approximate number of messages in the dead-letter queue after the redrive.
+        not_deleted: number of messages that are in both queues now, because they could not be deleted from the
+            dead-letter queue. The persistence function tolerates a second delivery of a message.
+        refusals: the distinct reasons that SQS gave for rejecting messages.
+        dry_run: True if the messages were only counted.
     """
 
     moved: int
@@ -51,7 +51,7 @@ async def count_dead(contract: Contract, name: str) -> int:
     """Return SQS's approximate number of messages in a queue's dead-letter queue.
 
     Raises:
-        NotFoundError: the region has no such queue.
+        NotFoundError: the region has no queue `name`.
     """
     with RegionClients(contract) as clients:
         return (await queue_depth(clients, find_queue(contract, name).dead_letter.url)).total
@@ -69,26 +69,27 @@ async def redrive(
     """Send the messages of a dead-letter queue to their original queue again.
 
     A message is deleted from the dead-letter queue only after the original queue has accepted the message. An
-    interruption between both steps leaves the message in both queues, which the persistence function tolerates. No
-    message is lost. SQS's own StartMessageMoveTask is not used, because it does not report which messages failed.
+    interruption between the sending and the deletion leaves a message in both queues, and the persistence function
+    tolerates a second delivery. A redrive loses no message. The redrive does not use StartMessageMoveTask of SQS,
+    because that call does not report which messages failed.
 
     Args:
         contract: the region's contract.
         name: name of the queue in the contract.
-        limit: maximum number of messages; None for the number of messages in the dead-letter queue at the start.
-        per_second: maximum rate in messages per second.
-        dry_run: only count the messages.
+        limit: maximum number of messages to send; None for all messages that are in the dead-letter queue at the start.
+        per_second: maximum number of messages that are sent in a second.
+        dry_run: True to count the messages and send none.
         on_progress: receives the number of messages that were moved so far.
 
     Raises:
-        NotFoundError: the region has no such queue.
-        UnreachableError: SQS stopped answering. Messages that were not sent become visible again.
+        NotFoundError: the region has no queue `name`.
+        UnreachableError: SQS stopped answering. Messages that were not sent stay in the dead-letter queue.
         PermissionDeniedError: AWS denies access to the queues.
     """
     queue = find_queue(contract, name)
     with RegionClients(contract) as clients:
-        # A message that fails again returns to the dead-letter queue during the redrive. Without the bound `goal` the
-        # redrive would send such a message again and again.
+        # Handle at most `goal` messages. A message that the worker cannot process again returns to the dead-letter
+        # queue during the redrive, and an unlimited redrive would send this message again and again.
         dead = (await queue_depth(clients, queue.dead_letter.url)).total
         goal = dead if limit is None else min(dead, limit)
         if dry_run:
@@ -97,7 +98,8 @@ async def redrive(
         try:
             await run.work(per_second, on_progress)
         finally:
-            # If SQS does not answer, the messages become visible automatically after HOLD_SECONDS.
+            # Ignore an error of SQS, because SQS shows the held messages to other readers after HOLD_SECONDS in any
+            # case.
             with suppress(MjctlError):
                 await release(clients, queue.dead_letter.url, list(run.held.values()))
         remaining = (await queue_depth(clients, queue.dead_letter.url)).total
@@ -105,7 +107,7 @@ async def redrive(
 
 
 def batches(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """Split received messages so that each part fits into one SendMessageBatch, by count and by bytes."""
+    """Split messages into batches, each of which fits into one call of SendMessageBatch by count and by bytes."""
     batch: list[dict[str, Any]] = []
     size = 0
     for message in messages:
@@ -120,7 +122,7 @@ def batches(messages: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]
 
 
 def message_bytes(message: dict[str, Any]) -> int:
-    """Return the size of a message as SQS counts it: body, and name, type and value of each attribute, in bytes."""
+    """Return the bytes of a message as SQS counts them: the body, and the name, type and value of each attribute."""
     size = len(message["Body"].encode("utf-8", "surrogatepass"))
     for name, attribute in message.get("MessageAttributes", {}).items():
         size += len(name.encode()) + len(attribute.get("DataType", "").encode())
@@ -134,13 +136,13 @@ class _Redrive:
     """Holds the state of a redrive of one queue.
 
     Attributes:
-        goal: number of messages to handle.
-        moved: number of messages that were sent and deleted.
-        held: messages that this run hides from other readers, by message id.
-        refused: ids of the messages that the queue rejected. Rejected messages stay hidden until the run ends.
-            Otherwise the run would receive rejected messages again, in place of messages that are not tried yet.
+        goal: maximum number of messages that the redrive handles.
+        moved: number of messages that were sent to the original queue and deleted from the dead-letter queue.
+        held: messages of the dead-letter queue that the redrive hides from other readers, by message id.
+        refused: ids of the messages that the original queue rejected. Rejected messages stay hidden until the redrive
+            ends, because the redrive would otherwise receive rejected messages again in place of untried messages.
         not_deleted: ids of the messages that were sent and could not be deleted from the dead-letter queue.
-        refusals: the distinct reasons that SQS gave for the rejected messages.
+        refusals: the distinct reasons that SQS gave for rejecting messages.
     """
 
     clients: RegionClients
@@ -154,17 +156,17 @@ class _Redrive:
 
     @property
     def handled(self) -> int:
-        """Return the number of messages that were moved, rejected or not deleted."""
+        """Return the number of messages that were moved, were rejected, or could not be deleted."""
         return self.moved + len(self.refused) + len(self.not_deleted)
 
     async def work(self, per_second: float, on_progress: Callable[[int], None] | None) -> None:
-        """Move messages until the goal is reached or the dead-letter queue returns no new message."""
+        """Move messages until `goal` messages are handled or the dead-letter queue returns no new message."""
         started = time.monotonic()
         dead = self.queue.dead_letter.url
         while self.handled < self.goal:
             wanted = min(MAX_BATCH_MESSAGES, self.goal - self.handled)
             received = await receive(self.clients, dead, limit=wanted, hold_seconds=HOLD_SECONDS)
-            # SQS accepts only the newest receipt handle of a message.
+            # Replace an earlier copy of a message, because SQS accepts only the receipt handle of the newest delivery.
             self.held.update((message["MessageId"], message) for message in received)
             known = self.refused | self.not_deleted
             fresh = [message for message in received if message["MessageId"] not in known]
@@ -186,7 +188,7 @@ class _Redrive:
         self.moved += len(accepted) - len(left)
 
     async def _send(self, batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Send a batch, and return the messages that the queue accepted."""
+        """Send a batch to the original queue, and return the messages that the queue accepted."""
         try:
             answer = await self.clients.call(
                 "sqs",
@@ -197,8 +199,8 @@ class _Redrive:
         except MjctlError as error:
             if not _concerns_a_message(error):
                 raise
-            # SQS rejects a whole request because of a single message that is too large. Sending halves of the batch
-            # finds that message.
+            # SQS rejects a whole batch because of a single message that is too large. Send the halves of the batch
+            # separately, until only the large message is rejected.
             if len(batch) > 1:
                 middle = len(batch) // 2
                 return await self._send(batch[:middle]) + await self._send(batch[middle:])

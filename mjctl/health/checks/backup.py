@@ -20,14 +20,14 @@ _REGION = "the region"
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield the check of the backups, if the contract names a place for backups."""
+    """Yield the check `backup`, if the contract names a folder, a bucket or a vault for backups."""
     if contract.backup.directory or contract.backup.bucket or contract.backup.vault_name:
         yield Check("backup", check_backup, AWS_CHECK_SECONDS)
 
 
 @dataclass(frozen=True, order=True)
 class _Copy:
-    """Describes a backup of `resource` that can be decrypted and restored. The order is that of `created_at`."""
+    """Describes a backup of `resource` that can be decrypted and restored. Copies are ordered by `created_at`."""
 
     created_at: datetime
     kind: str
@@ -38,8 +38,8 @@ class _Copy:
 async def check_backup(context: RegionContext) -> Finding:
     """Check that each data store has a backup that is recent and can be decrypted.
 
-    Portable backups and recovery points of AWS Backup count equally. A portable backup contains all stores. A backup
-    whose key cannot be used does not count.
+    Portable backups and recovery points of AWS Backup count equally. A portable backup counts for all data stores of
+    the region. A backup whose encryption key cannot be used does not count.
     """
     contract = context.contract
     make = f"`mjctl backup create --env {contract.environment} --region {contract.region}` makes a backup"
@@ -85,10 +85,10 @@ async def check_backup(context: RegionContext) -> Finding:
 async def _missing(
     context: RegionContext, missing: list[str], unusable: list[str], make: str, evidence: dict[str, object]
 ) -> Finding:
-    """Return the finding for stores without a usable backup.
+    """Return the finding for data stores that have no usable backup.
 
-    The finding is a warning while all of these stores are younger than the recovery point objective, and later a
-    failure.
+    The finding is a warning while all data stores without a backup are younger than the recovery point objective. For
+    an older data store it is a failure, or a warning in a local region.
     """
     contract = context.contract
     usable = " that can be decrypted" if unusable else ""
@@ -96,7 +96,7 @@ async def _missing(
     of = "" if missing == [_REGION] else f" of {', '.join(map(_short, missing))}"
     objective = context.thresholds.backup_age_seconds_warn
     ages = await asyncio.gather(*(_age_seconds(context, resource) for resource in missing))
-    # A store of unknown age may be old, so that its backup counts as overdue.
+    # A data store of unknown age may be old, so its missing backup counts as overdue.
     left = min((objective - age if age is not None else 0.0) for age in ages)
     evidence["due_in_seconds"] = round(left)
     if left > 0:
@@ -121,7 +121,7 @@ def _for_target(contract: Contract, status: CheckStatus) -> CheckStatus:
 
 
 def _protected(contract: Contract) -> tuple[str, ...]:
-    """Return the ARNs of the tables and the database cluster in the plan of AWS Backup."""
+    """Return the ARNs of the tables and of the database cluster, which AWS Backup backs up; () for a local region."""
     if contract.managed is None:
         return ()
     cluster = f"arn:aws:rds:{contract.region}:{contract.aws.account_id}:cluster:{contract.managed.database_cluster}"
@@ -129,9 +129,9 @@ def _protected(contract: Contract) -> tuple[str, ...]:
 
 
 async def _age_seconds(context: RegionContext, resource: str) -> float | None:
-    """Return the age of a store in seconds by AWS's record, or None if AWS does not report the age.
+    """Return the seconds since AWS created the data store `resource`, or None if AWS does not report the time.
 
-    The age of the whole region is the age of its oldest table.
+    If `resource` stands for the whole region, return the age of the region's oldest table.
 
     CreationDateTime: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TableDescription.html
     ClusterCreateTime: https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_DBCluster.html
@@ -156,7 +156,7 @@ async def _age_seconds(context: RegionContext, resource: str) -> float | None:
 
 
 async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
-    """Return the newest portable backup if it can be decrypted, and else the reason why not."""
+    """Return the newest portable backup if it can be decrypted, or else the reason why it cannot be decrypted."""
     contract = context.contract
     if not (contract.backup.directory or contract.backup.bucket):
         return [], []
@@ -170,7 +170,7 @@ async def _newest_portable(context: RegionContext, keyring: BackupKeyring) -> tu
 
 
 async def _recovery_points(context: RegionContext, keyring: BackupKeyring) -> tuple[list[_Copy], list[str]]:
-    """Return the usable recovery points, and for each key that cannot be used a line with the reason."""
+    """Return the recovery points that can be decrypted, and a line with the reason for each key that cannot be used."""
     vault = context.contract.backup.vault_name
     points = await recovery_points(context.clients, vault) if vault else []
     ready = [point for point in points if point.state == "completed" and point.created_at is not None]

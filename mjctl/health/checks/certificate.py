@@ -19,14 +19,14 @@ _WARN_DAYS = 30
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield the check of the certificate, if a private authority of the region has issued it."""
-    # On AWS, ACM issues and renews the certificates, and the module `edge` checks the certificates.
+    """Yield the check `certificate`, if a private authority of the region has issued the region's certificate."""
+    # On AWS, ACM issues and renews the certificates, and the module `edge` of this package checks them.
     if contract.ca_file:
         yield Check("certificate", check_certificate, severity=Severity.CRITICAL)
 
 
 async def check_certificate(context: RegionContext) -> Finding:
-    """Check that the certificate is valid and does not expire within 30 days.
+    """Check that the certificate of a local region is valid and does not expire within 30 days.
 
     All listeners of a local region use the same certificate, so that the check connects to only one listener.
     """

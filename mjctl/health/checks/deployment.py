@@ -23,7 +23,7 @@ def half_made(environment: str, region: str, holder: Mapping[str, object] | None
             region,
             CheckStatus.WARN,
             f"the region is only partly deployed: `{holder.get('purpose')}` is still running",
-            hint="wait until this run ends; "
+            hint="wait until the run ends; "
             f"`mjctl status --env {environment} --region {region}` shows who started the run",
             severity=Severity.MAJOR,
         )

@@ -1,4 +1,4 @@
-"""Checks the game service on ECS: its tasks in each zone, its rollouts and the load balancer's targets."""
+"""Checks the ECS service of the game servers: tasks, rollouts, autoscaling and the load balancer's targets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_service(context: RegionContext) -> Finding:
-    """Check that the desired number of tasks runs the deployed task definition, and that no rollout hangs."""
+    """Check that the ECS service runs enough tasks of the deployed task definition, and that no rollout hangs."""
     service = await _service(context)
     primary = service.primary
     evidence: dict[str, object] = {
@@ -60,7 +60,7 @@ async def check_service(context: RegionContext) -> Finding:
 
 
 def _problem(contract: Contract, service: Service, primary: EcsDeployment) -> str | None:
-    """Return the problem of the service's newest rollout, or None."""
+    """Return the problem of the ECS service's newest rollout in one sentence, or None without a problem."""
     wanted = contract.fleet.task_definition
     if wanted and primary.task_definition != wanted:
         return (
@@ -88,7 +88,7 @@ def _rolling(context: RegionContext, service: Service, primary: EcsDeployment, e
 
 
 async def check_zones(context: RegionContext) -> Finding:
-    """Check that tasks run in each zone, so that players can still play after the loss of a zone."""
+    """Check that ECS tasks run in each zone, so that players can still play after the loss of a zone."""
     zones = context.contract.zones
     tasks = await _tasks(context)
     running = Counter(task.zone for task in tasks if task.status == "RUNNING")
@@ -123,7 +123,7 @@ async def check_zones(context: RegionContext) -> Finding:
 
 
 async def check_scaling(context: RegionContext) -> Finding:
-    """Check that autoscaling is set up and has not reached its maximum number of tasks."""
+    """Check that the ECS service has autoscaling, and that autoscaling has not reached its maximum number of tasks."""
     fleet = context.contract.fleet
     answer = await context.clients.call_all(
         "application-autoscaling",

@@ -23,12 +23,12 @@ def checks(contract: Contract) -> Iterator[Check]:
     yield Check("firewall", check_firewall, AWS_CHECK_SECONDS)
     yield Check("dns", check_dns, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
     if contract.region == contract.managed.primary_region:
-        # All regions share a distribution, so that only the primary region checks it.
+        # All regions share one CloudFront distribution, so only the primary region has a check of it.
         yield Check("cdn", check_cdn, AWS_CHECK_SECONDS, severity=Severity.CRITICAL)
 
 
 async def check_gateway(context: RegionContext) -> Finding:
-    """Check that the HTTP API in API Gateway has routes, and a stage on which they are deployed."""
+    """Check that the HTTP API in API Gateway has routes and a stage on which the routes are deployed."""
     api = _managed(context).api_id
     stages, routes = await asyncio.gather(
         context.clients.call_all("apigatewayv2", "get_stages", ApiId=api),
@@ -48,7 +48,7 @@ async def check_gateway(context: RegionContext) -> Finding:
 
 
 async def check_certificate(context: RegionContext) -> Finding:
-    """Check that the certificate is issued and does not expire soon.
+    """Check that ACM has issued the region's certificate, and that the certificate does not expire soon.
 
     ACM renews the certificate automatically while the validation records are in the hosted zone.
     """
@@ -131,20 +131,21 @@ async def check_cdn(context: RegionContext) -> Finding:
 
 
 async def check_dns(context: RegionContext) -> Finding:
-    """Check that DNS sends players to the region, and that the region's alarm decides about it."""
+    """Check that DNS sends players to the region, and that the region's alarm decides whether DNS does so."""
     contract = context.contract
     scope = f"--env {contract.environment} --region {contract.region}"
     restore = f"`mjctl failover {scope} --restore` lets the region's alarm decide again"
     try:
         dns = await region_dns(contract, _managed(context), context.clients)
     except NotFoundError as error:
-        # The unit `edge` is deployed after the regions, so that a new region has no health check in Route 53 yet.
+        # A new region has no health check in Route 53 before the unit `edge` is deployed, which happens after the
+        # regions.
         return warned(error.what, hint=error.hint or "", named=None)
     evidence = {name: value for name, value in dns.to_json().items() if name not in ("region", "summary")}
     if dns.inverted and not dns.lasting:
         again = f"`mjctl failover {scope}` keeps the region out of DNS in every state of its alarm; {restore}"
-        # An older version of mjctl, or an operator, has inverted the health check without disabling it. Then DNS
-        # includes the region again as soon as its alarm fires.
+        # An older version of mjctl, or an operator, has inverted the region's health check in Route 53 without
+        # disabling it. DNS therefore includes the region again as soon as the region's alarm fires.
         return (failed if dns.named else warned)(dns.summary, hint=again, **evidence)
     if not dns.automatic:
         return warned(dns.summary, hint=restore, **evidence)

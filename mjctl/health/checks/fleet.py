@@ -33,7 +33,7 @@ from mjctl.models.errors import UnreachableError
 if TYPE_CHECKING:
     from mjctl.local.supervisor import Incident, ProcessInfo
 
-# Shorter than the time limit of a check, so that the thread ends and the report names the supervisor.
+# A request to the supervisor must time out before the check does, so that the report names the supervisor.
 _SUPERVISOR_TIMEOUT_SECONDS = 2.5
 
 
@@ -42,7 +42,7 @@ NOT_SERVED = "nothing answers at the addresses of this region, because an emulat
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield the checks of the HTTP API, and of the supervisor, processes and game servers that the contract names."""
+    """Yield the check of the HTTP API, and checks of the supervisor, processes and game servers in the contract."""
     if contract.fleet.supervisor_socket:
         yield Check("supervisor", check_supervisor)
         for process in contract.fleet.processes:
@@ -56,7 +56,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_supervisor(context: RegionContext) -> Finding:
-    """Check that the supervisor answers and knows all processes of the contract."""
+    """Check that the supervisor answers and has all processes that the contract names."""
     processes = await _processes(context)
     missing = [item.name for item in context.contract.fleet.processes if item.name not in processes]
     if missing:
@@ -141,7 +141,7 @@ def _server(server_id: str, ops_url: str) -> CheckFunction:
 
 
 def _out_of_service(contract: Contract, server: str, drained: Drained, evidence: dict[str, object]) -> Finding:
-    """Return a warning for a server that an operator has drained, as a reminder to restart the server."""
+    """Return a warning for a game server that an operator has drained, as a reminder to restart the server."""
     return warned(
         str(drained),
         hint=_restart(contract, server),
@@ -160,13 +160,14 @@ def _restart(contract: Contract, server: str) -> str:
 
 
 async def check_api(context: RegionContext) -> Finding:
-    """Check that the HTTP API can serve players."""
+    """Check that the HTTP API is ready to answer players' requests."""
     contract = context.contract
     if not contract.endpoints.served:
         return skipped(NOT_SERVED, url=contract.endpoints.api)
     if contract.managed is None:
         return await _ready(context, "the HTTP API", "api", contract.endpoints.api)
-    # API Gateway has no /readyz. A request for the leaderboard needs no token, and uses function, cache and database.
+    # The HTTP API on AWS has no path /readyz. A request for the leaderboard needs no log-in and uses the function `api`
+    # and the cache. If the cache has no leaderboard, the request also uses the database.
     url = f"{contract.endpoints.api}/v1/leaderboard?limit=1"
     started = time.perf_counter()
     answer = await look(context, "the HTTP API", url)
@@ -208,7 +209,7 @@ async def _ready(context: RegionContext, part: str, name: str, base_url: str) ->
 
 
 async def _probe(context: RegionContext, process: Process) -> None:
-    """Check a process as the watchdog does: HTTP status 200, or an open TCP port.
+    """Check a process as the watchdog does: the process must answer with HTTP status 200 or have an open TCP port.
 
     Raises:
         UnreachableError: the process does not answer, or is not ready.
@@ -239,7 +240,7 @@ async def _processes(context: RegionContext) -> dict[str, ProcessInfo]:
 
 
 async def _drains(context: RegionContext) -> dict[str, Drained]:
-    """Return the servers that an operator has drained, by name; {} if no supervisor runs the servers."""
+    """Return the drains of the game servers by the name of the server; {} if no supervisor runs the servers."""
     from mjctl.local import drains
 
     run_dir = context.contract.fleet.run_dir
@@ -253,7 +254,7 @@ async def _drains(context: RegionContext) -> dict[str, Drained]:
 
 
 async def _recent_incident(context: RegionContext, process: str) -> Incident | None:
-    """Return the last unexpected end of `process` within `restart_window_seconds`, or None."""
+    """Return the last unexpected end of `process` in the last `restart_window_seconds` seconds, or None."""
     from mjctl.local.supervisor import incidents
 
     run_dir = context.contract.fleet.run_dir

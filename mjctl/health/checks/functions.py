@@ -10,12 +10,13 @@ from mjctl.health.model import AWS_CHECK_SECONDS, Check, CheckFunction, Finding,
 from mjctl.models.check import Severity
 from mjctl.models.contract import Contract
 
-# Players wait for the functions `api` and `auth`. Work of the persistence function waits in its queue.
+# Players wait for the answers of the functions `api` and `auth`. The events for the function `persistence` wait in a
+# queue.
 _FUNCTION_SEVERITY = {"api": Severity.CRITICAL, "auth": Severity.CRITICAL, "ops": Severity.MINOR}
 
 
 def checks(contract: Contract) -> Iterator[Check]:
-    """Yield the checks of functions, their dead-letter queues and the alarms, for a region on AWS."""
+    """Yield the checks of the functions, the functions' dead-letter queues and the alarms, for a region on AWS."""
     if contract.managed is None:
         return
     for purpose, name in contract.managed.functions.items():
@@ -112,7 +113,7 @@ async def check_alarms(context: RegionContext) -> Finding:
 
 
 async def check_alarm_topic(context: RegionContext) -> Finding:
-    """Check that the alarms have a confirmed subscriber."""
+    """Check that the SNS topic of the alarms has a confirmed subscriber."""
     managed = context.contract.managed
     topic = managed.alarm_topic if managed else ""
     answer = await context.clients.call_all("sns", "list_subscriptions_by_topic", TopicArn=topic)

@@ -11,10 +11,10 @@ from mjctl.health.model import RegionContext
 
 @dataclass(frozen=True)
 class Answer:
-    """Holds the answer to a request.
+    """Holds the answer to an HTTP request of a health check.
 
     Attributes:
-        status: the HTTP status.
+        status: the HTTP status of the answer.
         body: the decoded JSON, or the first 200 characters of a body that is not JSON.
     """
 
@@ -23,11 +23,11 @@ class Answer:
 
 
 async def look(context: RegionContext, part: str, url: str) -> Answer:
-    """Send a GET request.
+    """Send a GET request and return the answer with any status.
 
     Args:
         context: the region's context.
-        part: name of the part, for the error.
+        part: name of the checked part, for the text of an error.
         url: address of the request.
 
     Raises:
@@ -44,8 +44,8 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
                 body = text[:200]
             return Answer(response.status, body)
     except aiohttp.ClientConnectorError as error:
-        # The finding shows only the operating system's error. The text of aiohttp's error repeats the address, and
-        # mentions TLS even for a connection without TLS.
+        # Show only the operating system's error, because the text of aiohttp's error repeats the address and mentions
+        # TLS even for a connection without TLS.
         raise unreachable(context.contract, part, url, error.os_error) from error
     except aiohttp.ClientError as error:
         raise unreachable(context.contract, part, url, error) from error
@@ -54,7 +54,7 @@ async def look(context: RegionContext, part: str, url: str) -> Answer:
 def why_not_ready(answer: Answer) -> str:
     """Return why a `/readyz` reports that a process is not ready, for example `redis: timed out`.
 
-    If the answer lists no dependency that failed, the text is the answer's `status` or the HTTP status.
+    If the answer of /readyz lists no failed dependency, return its field `status` or the HTTP status.
     """
     body = answer.body if isinstance(answer.body, dict) else {}
     missing = [f"{name}: {state}" for name, state in body.get("dependencies", {}).items() if state != "ok"]

@@ -1,4 +1,4 @@
-"""Checks the user pool, the public keys that verify its tokens, and the encryption keys."""
+"""Checks the user pool, the public keys that verify the user pool's tokens, and the encryption keys."""
 
 from __future__ import annotations
 
@@ -31,9 +31,10 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_identity(context: RegionContext) -> Finding:
-    """Check that the user pool exists, and that the keys that verify its tokens can be fetched."""
+    """Check that the user pool exists, and that the public keys that verify the pool's tokens can be fetched."""
     part = context.contract.identity
-    # All regions of an environment use the same user pool. The id of a pool begins with the pool's region.
+    # All regions of an environment use one user pool, so call Cognito in the region with which the id of the pool
+    # begins.
     home = part.user_pool_id.partition("_")[0]
     pool = await context.clients.call_in(home, "cognito-idp", "describe_user_pool", UserPoolId=part.user_pool_id)
     try:
@@ -87,14 +88,15 @@ def _key(key: str) -> CheckFunction:
 
 
 def _usable_again(contract: Contract, key: str, state: str) -> str:
-    """Return advice that enables a key again.
+    """Return advice on how to enable an encryption key again.
 
-    On `local` a deploy enables the key. On AWS the key policy allows only administrators to enable the key.
+    In a local region a deploy enables the key. On AWS the key policy allows only administrators to enable the key, with
+    a command of the AWS CLI.
     """
     if contract.managed is None:
         return f"`mjctl deploy --env {contract.environment} --region {contract.region}` enables the key again"
     enable = f"`aws kms enable-key --key-id {key} --region {contract.region}`"
-    # A key is disabled after its deletion was cancelled:
+    # KMS leaves a key disabled after its deletion was cancelled, so also enable the key:
     # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html
     if state != "PendingDeletion":
         return enable

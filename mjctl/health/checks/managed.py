@@ -1,4 +1,4 @@
-"""Checks ElastiCache, Aurora and the replicas of the database's secret, and a private Redis by the ops function."""
+"""Checks ElastiCache, Aurora, the replicas of the database's secret, and a private Redis through the ops function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mjctl.models.check import CheckStatus, Severity
 from mjctl.models.contract import Contract, Managed
 from mjctl.models.errors import ConfigError
 
-# The time limit allows for the cold start of a function inside a VPC, which takes seconds.
+# The time limit of the check `redis` includes the cold start of the ops function inside a VPC, which takes seconds.
 _INVOKE_SECONDS = 10.0
 _WORKING = frozenset({"available", "modifying", "snapshotting", "backing-up"})
 
@@ -48,7 +48,7 @@ def checks(contract: Contract) -> Iterator[Check]:
 
 
 async def check_redis(context: RegionContext) -> Finding:
-    """Check that Redis answers the ops function, and check the memory and evictions that Redis reports."""
+    """Check that a private Redis answers the ops function, and check the memory and evictions that Redis reports."""
     if not context.contract.endpoints.served:
         return skipped(NOT_SERVED)
     async with ops_function(context.contract) as function:
@@ -153,7 +153,7 @@ def _unsafe(group: dict[str, Any], members: list[str], zones: list[str]) -> list
 
 
 async def check_database(context: RegionContext) -> Finding:
-    """Check Aurora: the status of cluster and instances, the writer, the zones and the lag of the readers."""
+    """Check Aurora: the status of the cluster and its instances, the writer, the zones and the lag of the readers."""
     managed = _managed(context)
     name = managed.database_cluster
     lag_of = Metric("AWS/RDS", "AuroraReplicaLagMaximum", {"DBClusterIdentifier": name})
@@ -225,7 +225,7 @@ async def check_database(context: RegionContext) -> Finding:
 
 
 async def check_database_regions(context: RegionContext) -> Finding:
-    """Check that this region belongs to the global cluster, that only one region writes, and the replication lag."""
+    """Check that the region belongs to the global cluster and that only one region writes, and the replication lag."""
     managed = _managed(context)
     answer = await context.clients.call_all(
         "rds", "describe_global_clusters", GlobalClusterIdentifier=managed.database_global_cluster
@@ -278,7 +278,7 @@ async def check_database_regions(context: RegionContext) -> Finding:
 
 
 async def check_database_secret(context: RegionContext) -> Finding:
-    """Check that the database's secret is not marked for deletion, and that its replicas are up to date."""
+    """Check that the database's secret is not marked for deletion, and that the secret's replicas are up to date."""
     answer = await context.clients.call("secretsmanager", "describe_secret", SecretId=context.contract.database.secret)
     if answer.get("DeletedDate"):
         return failed(

@@ -36,8 +36,8 @@ def _queue(key: str) -> CheckFunction:
             f"{depth.waiting} messages waiting, {depth.in_flight} in flight{oldest}",
             None
             if status is CheckStatus.PASS
-            else "the worker is too slow or has stopped: if the check `worker` fails, follow its advice. Otherwise "
-            "wait a minute and look again",
+            else "the worker is too slow or has stopped: if the check `worker` fails, follow the advice of that check. "
+            "Otherwise wait a minute and look again",
             {
                 "waiting": depth.waiting,
                 "in_flight": depth.in_flight,
@@ -59,7 +59,7 @@ def _dead_letters(key: str) -> CheckFunction:
                 f"{depth.total} messages that the worker could not process",
                 hint=f"`mjctl queue peek {key} {scope}` shows the messages and their errors; after the cause is fixed, "
                 f"`mjctl queue redrive {key} {scope}` sends them to the worker again. A message that fails again "
-                "returns to this queue",
+                "returns to the dead-letter queue",
                 messages=depth.total,
             )
         return passed("empty" if depth.total == 0 else f"{depth.total} messages", messages=depth.total)

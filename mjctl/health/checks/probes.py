@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from gameserver.client import ApiError, GameClient, MatchReport, MatchTicket
 
 _MODE = "probe"
-# A match of the mode `probe` lasts at most 10 s; the configuration's validation ensures this. The remaining time is for
-# log-in, the start of the match and the queue.
+# The validation of an environment's file limits a match of the mode `probe` to 10 s. The other 10 s are for the log-in,
+# the start of the match and the wait until its result is stored.
 _MATCH_TIMEOUT_SECONDS = 20.0
 _LOOK_INTERVAL_SECONDS = 0.1
 _PERSIST_TIMEOUT_SECONDS = 6.0
@@ -39,7 +39,7 @@ def checks(_contract: Contract) -> Iterator[Check]:
 
 
 async def check_login(context: RegionContext) -> Finding:
-    """Log in (sign up on first use), refresh the tokens, read the profile."""
+    """Log in as a probe player (sign up on the first use), refresh the tokens and read the player's profile."""
     if not context.contract.endpoints.served:
         return skipped(NOT_SERVED)
     started = time.perf_counter()
@@ -66,7 +66,7 @@ async def check_login(context: RegionContext) -> Finding:
 
 
 async def check_match(context: RegionContext) -> Finding:
-    """Let two probe players play a short match, and check that its result reaches PostgreSQL and DynamoDB.
+    """Let two probe players play a short match, and check that the match's result reaches PostgreSQL and DynamoDB.
 
     A private PostgreSQL is checked through the API: the player's profile contains the number of matches in PostgreSQL.
     """
@@ -121,7 +121,7 @@ async def check_match(context: RegionContext) -> Finding:
             **evidence,
         )
     samples = sorted(sample for report in reports for sample in report.latency_ms)
-    # With rules that have no pilot, the players send no inputs, so that there is no latency to measure.
+    # If the rules module has no pilot, the probe players send no inputs, so that no latency of inputs can be measured.
     latency = "without inputs, "
     if samples:
         evidence["latency_p50_ms"] = round(samples[len(samples) // 2], 2)
@@ -134,7 +134,7 @@ async def check_match(context: RegionContext) -> Finding:
 
 
 def _closed(contract: Contract, error: ApiError) -> Finding:
-    """Return a warning for a region that an operator has failed over, as a reminder to restore the region."""
+    """Return a warning for a region that `mjctl failover` has closed, as a reminder to open the region again."""
     return warned(
         f"the region accepts no new matches since a failover; the API sends players to {', '.join(error.regions)}",
         hint=f"`mjctl failover --env {contract.environment} --region {contract.region} --restore` opens the region "
@@ -145,7 +145,7 @@ def _closed(contract: Contract, error: ApiError) -> Finding:
 
 
 async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
-    """Read the match until it has ended in PostgreSQL and DynamoDB, for `_PERSIST_TIMEOUT_SECONDS` at most."""
+    """Read a match from PostgreSQL and DynamoDB until it has ended in both, for at most 6 seconds."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     while True:
         database = context.contract.database.access == "direct"
@@ -157,7 +157,7 @@ async def _await_record(context: RegionContext, match_id: str) -> MatchInStores:
 
 
 async def _await_profile(context: RegionContext, player: GameClient, *, more_than: int) -> bool:
-    """Return whether the API's cached profile counts the match within `_PERSIST_TIMEOUT_SECONDS`."""
+    """Return True if the player's profile from the API counts the new match within 6 seconds."""
     give_up_at = time.monotonic() + _PERSIST_TIMEOUT_SECONDS
     async with _game_errors(context):
         while int((await player.profile())["matches"]) <= more_than:
@@ -168,7 +168,7 @@ async def _await_profile(context: RegionContext, player: GameClient, *, more_tha
 
 
 async def _player(context: RegionContext, number: int) -> GameClient:
-    """Return probe player `number`, logged in. The checks `login` and `match` share the players."""
+    """Return the client of probe player `number`, logged in. The checks `login` and `match` share these clients."""
     return await context.shared(f"player-{number}", lambda: _log_in(context, number))
 
 
@@ -189,8 +189,8 @@ async def _log_in(context: RegionContext, number: int) -> GameClient:
             await player.log_in(account.email, account.password)
             return player
         except ApiError as error:
-            # Status 401 means that the pool no longer has the account, because the region's data was reset. Any other
-            # error is a finding.
+            # Status 401 means that the user pool no longer has the probe player's account, because the region's data
+            # was reset. The check fails at any other error.
             if error.status != 401:
                 raise
     account = await _sign_up(context, player, number)
@@ -218,7 +218,7 @@ async def _play(player: GameClient, ticket: MatchTicket) -> MatchReport:
 
 @asynccontextmanager
 async def _game_errors(context: RegionContext) -> AsyncIterator[None]:
-    """Turn errors of the game's client into errors for operators."""
+    """Turn errors of the game client into errors for operators."""
     from gameserver.client import ApiError, ConnectionLost, JoinRefused, PilotError
 
     try:

@@ -39,8 +39,8 @@ def checks(contract: Contract) -> Iterator[Check]:
 async def check_redis(context: RegionContext) -> Finding:
     """Check that Redis accepts writes (role master), and measure its round trip, memory and evictions."""
     async with cache(context.contract, context.clients, timeout_seconds=2) as redis:
-        # The fastest of three pings counts. The first ping opens the connection, and other checks of this process may
-        # delay any of the pings.
+        # Measure three pings of Redis and use the fastest, because the first ping opens the connection and other checks
+        # of this process may delay a ping.
         ping_ms = min([await _milliseconds(redis.ping()) for _ in range(3)])
         info = await redis.info()
     limit = int(info.get("maxmemory", 0))
@@ -82,7 +82,7 @@ async def check_redis(context: RegionContext) -> Finding:
 
 
 async def check_database(context: RegionContext) -> Finding:
-    """Check that PostgreSQL answers a query and has the game's schema, and count its connections."""
+    """Check that PostgreSQL answers a query and has the game's schema, and check the number of open connections."""
     import asyncpg
 
     part = context.contract.database
@@ -153,7 +153,7 @@ def _table(key: str) -> CheckFunction:
 async def _protected(
     context: RegionContext, table: dict[str, Any], summary: str, evidence: dict[str, object]
 ) -> Finding:
-    """Check point-in-time recovery and the replicas in other regions, which only a table on AWS has."""
+    """Check a table's point-in-time recovery and its replicas in other regions, which only a table on AWS has."""
     answer = await context.clients.call("dynamodb", "describe_continuous_backups", TableName=table["TableName"])
     window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     recovery = window.get("PointInTimeRecoveryStatus", "DISABLED")

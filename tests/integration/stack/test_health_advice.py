@@ -259,7 +259,7 @@ CASES: dict[str, Case] = {
         _worker_stopped_with_a_message_waiting,
         ("process/worker", "worker", "queue/persistence"),
         ("queue_depth_warn=1",),
-        {"if the check `worker` fails, follow its advice": _wait},
+        {"if the check `worker` fails, follow the advice of that check": _wait},
     ),
     "all game servers have stopped": Case(
         _stopped(*GAMES), (*(f"process/{name}" for name in GAMES), *(f"server/{name}" for name in GAMES), "match")
