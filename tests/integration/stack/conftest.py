@@ -130,7 +130,7 @@ class SharedRegion:
         if self._is_whole():
             return
         with suppress(AssertionError):
-            # The start fails if the watchdog is restarting the process at the same moment.
+            # The watchdog may already be restarting the process. The region is then whole within 5 s, without a deploy.
             eventually(self._is_whole, 5, "the processes run")
             return
         ran = self.operator.run("deploy", "--region", REGION, "--auto-approve")

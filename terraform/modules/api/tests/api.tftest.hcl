@@ -38,7 +38,7 @@ run "requires_a_token_only_on_authorized_routes" {
 
   assert {
     condition     = aws_apigatewayv2_api.http.disable_execute_api_endpoint
-    error_message = "The API must not be reachable at its generated name, past the domain name."
+    error_message = "Players must not reach the API by the host name that API Gateway generates."
   }
 }
 

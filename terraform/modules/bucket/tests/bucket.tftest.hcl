@@ -33,7 +33,7 @@ run "encrypts_objects_with_the_given_key" {
 
   assert {
     condition     = one(one(aws_s3_bucket_server_side_encryption_configuration.main.rule).apply_server_side_encryption_by_default).sse_algorithm == "aws:kms"
-    error_message = "The objects must be encrypted with the given key."
+    error_message = "The objects of a bucket must be encrypted with the key in `kms_key_arn`."
   }
 }
 

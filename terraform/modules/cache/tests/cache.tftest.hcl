@@ -31,7 +31,7 @@ run "fails_over_and_has_no_passwords" {
 
   assert {
     condition     = output.member_ids == { 1 = "arena-prod-eu-west-1-001", 2 = "arena-prod-eu-west-1-002", 3 = "arena-prod-eu-west-1-003" }
-    error_message = "The output must name the nodes as ElastiCache does, so that alarms find them."
+    error_message = "The output `member_ids` must name the nodes as ElastiCache does, so that alarms find the nodes."
   }
 }
 

@@ -49,7 +49,7 @@ run "lets_drills_delete_only_scratch_copies" {
       for statement in data.aws_iam_policy_document.drill.statement :
       statement.sid == "ScratchCopies" ? tolist(statement.resources) == tolist(["arn:aws:dynamodb:*:123456789012:table/arena-prod-scratch.*"]) : !anytrue([for action in statement.actions : strcontains(action, "Delete") || strcontains(action, "Put")])
     ])
-    error_message = "The role `drill` may write and delete only scratch copies."
+    error_message = "The role `drill` may write and delete only tables with a scratch name."
   }
 }
 

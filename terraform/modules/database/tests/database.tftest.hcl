@@ -40,7 +40,7 @@ run "spreads_instances_over_zones" {
 
   assert {
     condition     = length(distinct(values(aws_rds_cluster_instance.main)[*].availability_zone)) == 2
-    error_message = "Two instances must be in two zones."
+    error_message = "The two instances of a cluster must be in two zones."
   }
 
   assert {

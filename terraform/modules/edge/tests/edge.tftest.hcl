@@ -42,7 +42,7 @@ run "routes_players_through_the_accelerator" {
 
   assert {
     condition     = length(aws_globalaccelerator_endpoint_group.region) == 1 && length(aws_route53_record.play_latency) == 0
-    error_message = "The accelerator must route players, without latency records."
+    error_message = "With routing `accelerator`, the accelerator must route players, without latency records."
   }
 }
 
@@ -69,7 +69,7 @@ run "routes_players_by_latency_records" {
 
   assert {
     condition     = length(aws_globalaccelerator_accelerator.play) == 0 && keys(aws_route53_record.play_latency) == ["us-east-1"]
-    error_message = "Latency records must route players, without an accelerator."
+    error_message = "With routing `latency`, latency records must route players, without an accelerator."
   }
 }
 

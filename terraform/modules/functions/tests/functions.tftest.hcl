@@ -53,12 +53,12 @@ run "consumes_a_queue_inside_the_vpc" {
 
   assert {
     condition     = aws_lambda_event_source_mapping.queue["persistence"].function_response_types == toset(["ReportBatchItemFailures"])
-    error_message = "The queue's consumer must report the single messages of a batch that failed."
+    error_message = "A function that consumes a queue must report each failed message of a batch."
   }
 
   assert {
     condition     = length(aws_vpc_security_group_egress_rule.function) == 3
-    error_message = "The function may open connections only to AWS, the cache and the database."
+    error_message = "A function in the VPC may open connections only to AWS, the cache and the database."
   }
 }
 

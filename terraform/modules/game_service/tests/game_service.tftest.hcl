@@ -40,7 +40,7 @@ run "runs_an_unprivileged_container" {
 
   assert {
     condition     = jsondecode(aws_ecs_task_definition.game.container_definitions)[0].stopTimeout == 110 && tonumber(aws_lb_target_group.game.deregistration_delay) >= 110
-    error_message = "The load balancer must drain a target for at least as long as a stopping server hands its matches over."
+    error_message = "The load balancer must drain a stopping server for at least the time in which the server hands its matches over."
   }
 }
 
@@ -49,7 +49,7 @@ run "scales_on_players_and_cpu" {
 
   assert {
     condition     = aws_appautoscaling_policy.players.target_tracking_scaling_policy_configuration[0].target_value == 1400
-    error_message = "The fleet must grow when a task has 70 % of its players."
+    error_message = "The fleet must grow when a task has 70 % of `players_per_task`."
   }
 }
 

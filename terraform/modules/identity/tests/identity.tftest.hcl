@@ -21,7 +21,7 @@ run "protects_accounts" {
 
   assert {
     condition     = !aws_cognito_user_pool_client.game.generate_secret && aws_cognito_user_pool_client.game.prevent_user_existence_errors == "ENABLED"
-    error_message = "The client must have no secret, and errors must not show whether an account exists."
+    error_message = "The app client must have no secret, and errors of Cognito must not show whether an account exists."
   }
 }
 

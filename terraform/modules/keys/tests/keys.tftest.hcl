@@ -20,7 +20,7 @@ run "makes_primary_keys_that_rotate" {
 
   assert {
     condition     = aws_kms_key.primary["storage"].enable_key_rotation && aws_kms_key.primary["storage"].multi_region
-    error_message = "The key must rotate and allow replicas."
+    error_message = "A primary key must rotate and allow replicas."
   }
 }
 

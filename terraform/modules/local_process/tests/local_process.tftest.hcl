@@ -20,7 +20,7 @@ run "replaces_the_process_with_its_definition" {
 
   assert {
     condition     = !contains(keys(terraform_data.process.triggers_replace.definition), "tls")
-    error_message = "Without TLS the definition must have no field `tls`, so that an older region keeps its processes."
+    error_message = "Without TLS, the definition of a process must have no field `tls`, so that an older region keeps its processes."
   }
 }
 

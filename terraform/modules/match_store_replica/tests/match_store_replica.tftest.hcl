@@ -16,7 +16,7 @@ run "outputs_the_arn_in_the_region_of_the_replica" {
 
   assert {
     condition     = output.tables["matches"].arn == "arn:aws:dynamodb:eu-west-1:123456789012:table/arena-prod-matches"
-    error_message = "The ARN must contain the region of the replica."
+    error_message = "The ARN of a replica must contain the region of the replica."
   }
 }
 

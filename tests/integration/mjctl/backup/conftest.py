@@ -145,8 +145,7 @@ class Region:
 
 
 def _sets_in_order(item: dict[str, Any]) -> dict[str, Any]:
-    """Return the DynamoDB item with its sets as sorted lists, because DynamoDB returns the members of a set in any
-    order."""
+    """Return the DynamoDB item with each set of numbers sorted, because DynamoDB returns a set in any order."""
     return {name: {"NS": sorted(value["NS"])} if "NS" in value else value for name, value in item.items()}
 
 
