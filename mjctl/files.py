@@ -1,6 +1,6 @@
 """Operations on mjctl's private files: atomic replacement, appending, locks, and disk errors with advice.
 
-Every file is created with mode 0600, because most files contain secrets, variables or the output of Terraform.
+Every private file has mode 0600, because most of these files contain secrets, variables or the output of Terraform.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def write_private(path: Path, text: str) -> None:
 def replacing(path: Path, *, durable: bool = False) -> Iterator[IO[bytes]]:
     """Open a stream whose content replaces `path` when the block ends without an exception.
 
-    The content goes to a temporary file in the same folder first. An exception in the block removes that file and
-    leaves `path` unchanged.
+    The stream writes to a temporary file in the folder of `path`. An exception in the block removes the temporary file
+    and leaves `path` unchanged.
 
     Args:
         path: The file to replace or create.
@@ -82,7 +82,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path` during the block, after waiting for it.
+    """Wait for an exclusive lock on the file `path`, and hold the lock until the end of the block.
 
     The file and its folder are created if they are missing. The kernel releases the lock when the process ends.
     """
@@ -100,11 +100,11 @@ def explained_disk_errors(where: str) -> Iterator[None]:
     """Convert an OSError of the block into an error that names the path and a remedy.
 
     Args:
-        where: The path to name when the OSError does not contain one.
+        where: The path that the error names if the OSError contains no path.
 
     Raises:
         PermissionDeniedError: this user lacks the permission, or a part of the path is not a folder.
-        MjctlError: any other OSError.
+        MjctlError: the block raised another OSError, e.g. because the disk is full.
     """
     try:
         yield

@@ -1,7 +1,7 @@
 """Clients for the parts of a deployed region and for its AWS account.
 
 - `boto`: AWS clients of a region.
-- `account`: the AWS account before a contract exists, and its state bucket.
+- `account`: the AWS account of an environment and the state bucket, also before a contract exists.
 - `refusals` and `error_codes`: the meaning of AWS's errors.
 - `stores`: connections to PostgreSQL and Redis.
 - `secrets` and `tls`: the secrets and the certificates for connections.
@@ -15,7 +15,7 @@
 - `metrics`: CloudWatch.
 - `ops_function`: the Lambda function with access to a private cache.
 - `internal_accounts`: the group of internal accounts in the user pool.
-- `regions`: work in several regions at the same time.
+- `regions`: runs the same work for several regions at the same time.
 
-A module of this package imports no service such as `mjctl.health` or `mjctl.backup`.
+No module of this package imports a package of a higher layer, e.g. `mjctl.health` or `mjctl.backup`.
 """

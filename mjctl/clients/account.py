@@ -1,6 +1,6 @@
-"""The AWS account of an environment, which is known before a contract exists:
+"""Checks the identity of an environment's AWS account, reads the state bucket, and creates boto3 clients.
 
-its identity, state bucket and clients.
+The module needs no contract, so that mjctl can use it before the first deploy.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from mjctl.models.environment import Environment
 from mjctl.models.errors import ConfigError, MjctlError, NotFoundError, UnreachableError
 from mjctl.models.workspace import Workspace
 
-# Settings for an emulated AWS, so that the operator's key is never sent to it. `endpoints` of `account_at` replaces the
-# key by the emulators' key.
+# Environment variables for Terraform and SDKs, so that they never send the operator's key to an emulated AWS. The
+# argument `endpoints` of `account_at` replaces the key `test` by the emulators' key.
 _EMULATED_SETTINGS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
@@ -41,8 +41,8 @@ class Account:
         account_id: The account, twelve digits.
         region: The primary region of the environment.
         bucket: The name of the state bucket.
-        variables: Environment variables with which an SDK or Terraform uses the emulators. () for the real AWS.
-        key_file: The file with the emulators' key. None for the real AWS.
+        variables: Environment variables with which an SDK or Terraform uses the emulators; () for the real AWS.
+        key_file: The file with the emulators' key; None for the real AWS.
     """
 
     environment: str
@@ -64,19 +64,19 @@ class Account:
 
     @property
     def service_endpoint_urls(self) -> dict[str, str]:
-        """Return the addresses of services of the second emulator, e.g. {"cloudwatch": ...}. {} for the real AWS."""
+        """Return the addresses of services of the second emulator, e.g. {"cloudwatch": ...}; {} for the real AWS."""
         start = "AWS_ENDPOINT_URL_"
         return {name.removeprefix(start).lower(): url for name, url in self.variables if name.startswith(start)}
 
     @property
     def where(self) -> str:
-        """Return the place for errors: environment and account."""
+        """Return the environment and the account, which errors name as their place."""
         return f"environment {self.environment}, account {self.account_id}"
 
     def check_identity(self) -> str:
         """Return the account of the operator's credentials, after checking that it is the environment's account.
 
-        AWS is asked once in a run.
+        mjctl sends the request to AWS only once in a process.
 
         Raises:
             ConfigError: the credentials belong to another account.
@@ -94,7 +94,7 @@ class Account:
         return account_id
 
     def state_key_arn(self) -> str:
-        """Return the ARN of the state bucket's KMS key. AWS is asked once in a run.
+        """Return the ARN of the state bucket's KMS key. mjctl sends the request to AWS only once in a process.
 
         Raises:
             NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
@@ -105,9 +105,10 @@ class Account:
         return _key_of_bucket(self)
 
     def state_region(self) -> str:
-        """Return the region of the state bucket. AWS is asked once in a run.
+        """Return the region of the state bucket. mjctl sends the request to AWS only once in a process.
 
-        All environments of a project share the bucket, so that its region may differ from their primary regions.
+        All environments of a project in an AWS account share the state bucket, so that the bucket's region may differ
+        from an environment's primary region.
 
         Raises:
             NotFoundError: there is no state bucket, because `mjctl bootstrap` was not run yet.
@@ -125,7 +126,8 @@ class Account:
 
         Args:
             key: The key of the object.
-            etag: A known ETag. If the object still has this ETag, its content is not sent, and b"" is returned for it.
+            etag: The ETag of the content that the caller knows. If the object still has this ETag, AWS does not send
+                the content, and `read` returns b"" as the content.
 
         Raises:
             NotFoundError: there is no state bucket.
@@ -153,7 +155,7 @@ class Account:
         )
 
     def explain(self, error: Exception, part: str) -> MjctlError:
-        """Return the error for operators that an error of boto3 means. Raise any other exception again.
+        """Convert an exception of boto3 into an error for operators. Raise an exception of another library again.
 
         Args:
             error: The exception.
@@ -206,7 +208,8 @@ def account_at(environment: Environment, endpoints: Mapping[str, str], key_file:
 
     Args:
         environment: The environment.
-        endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. {} selects the real AWS.
+        endpoints: The variables AWS_ENDPOINT_URL... and the key of the emulators. An empty mapping selects the real
+            AWS.
         key_file: The file with the emulators' key.
     """
     settings = environment.account
@@ -249,7 +252,7 @@ def _region_of_bucket(account: Account) -> str:
     try:
         answer = account.client("s3").head_bucket(Bucket=account.bucket)
     except Exception as error:
-        # S3 answers HEAD without a body, and so without the code `NoSuchBucket`.
+        # S3 answers a HEAD request without a body, so that the status 404 replaces the code `NoSuchBucket`.
         if error_code(error) in ("404", "NoSuchBucket"):
             raise account.no_bucket() from None
         raise account.explain(error, f"s3://{account.bucket}") from error

@@ -1,4 +1,4 @@
-"""Checks the KMS keys of backups. A backup whose key is deleted or disabled cannot be restored."""
+"""Checks the KMS keys of backups. A backup whose KMS key is deleted or disabled cannot be restored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DATA_KEY = "data"
 def same_key(first: str, second: str) -> bool:
     """Return whether two key ids or ARNs name the same KMS key, or replicas of a multi-region key (`mrk-...`).
 
-    A replica decrypts what another replica of the same key encrypted:
+    A replica of a multi-region key decrypts data that another replica of the key encrypted:
     https://docs.aws.amazon.com/kms/latest/developerguide/multi-region-keys-overview.html
     """
     if first == second:
@@ -38,7 +38,7 @@ class BackupKeyring:
         """Return why the region cannot open a portable backup, or None if it can.
 
         Args:
-            wrapped: The backup's root key, encrypted by each of its KMS keys.
+            wrapped: The backup's root key, encrypted once by each KMS key of the backup.
 
         Raises:
             PermissionDeniedError: AWS refused the request to KMS.
@@ -53,7 +53,7 @@ class BackupKeyring:
     async def key_problem(self, key: str) -> str | None:
         """Return why a KMS key cannot be used, or None if it can.
 
-        Only an enabled key decrypts: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
+        Only an enabled KMS key can decrypt data: https://docs.aws.amazon.com/kms/latest/developerguide/key-state.html
 
         Raises:
             PermissionDeniedError: AWS refused the request to KMS.

@@ -49,17 +49,18 @@ _THROTTLED_CODES = frozenset(
         "EC2ThrottledException",
     }
 )
-# Short reasons for connection errors, whose texts by botocore are long and repeat the address.
+# Short reasons that replace botocore's texts of connection errors, which are long and repeat the address.
 _SHORTLY = {
     "ConnectTimeoutError": "no connection in time",
     "ReadTimeoutError": "no answer in time",
     "EndpointConnectionError": "connection refused",
     "ConnectionClosedError": "the API closed the connection",
 }
-# boto3 cannot create clients in several threads at the same time. All regions share a session, which reads each service
-# model once.
+# boto3 cannot create clients in several threads at the same time. Regions with the same credentials share a boto3
+# session, so that botocore reads the model of each AWS service only once.
 _session_lock = threading.Lock()
-# The sessions by access key id. "" is the session for the real AWS, with the credentials of the operator's shell.
+# The boto3 sessions by the access key id of an emulated AWS. The id "" stands for the real AWS, whose session uses the
+# credentials of the operator's shell.
 _sessions: dict[str, boto3.Session] = {}
 
 
@@ -75,11 +76,13 @@ class RegionClients:
 
     Args:
         contract: The contract of the region.
-        timeout_seconds: The time limit of connecting, and of each read.
-        attempts: The number of times that botocore tries a call, with the first try.
-        repeat_closed: Repeat a call once, at once, if the connection was refused or closed, or if AWS answered with a
-            server error. A call that timed out is not repeated. Callers set this option if their time limit is too
-            short for botocore's retries, which wait and also repeat timeouts.
+        timeout_seconds: The time limit of each read from a connection. Connecting has the same limit, but 5 seconds at
+            most.
+        attempts: How often botocore tries a call at most, including the first try.
+        repeat_closed: Repeat a call once, without a pause, if the connection was refused or closed, or if AWS answered
+            with a status of 500 or above. A call that timed out is not repeated because of `repeat_closed`. Callers set
+            `repeat_closed` if their time limit is too short for botocore's retries, which wait and also repeat calls
+            that timed out.
     """
 
     def __init__(
@@ -99,12 +102,18 @@ class RegionClients:
         self.close()
 
     def close(self) -> None:
-        """Cancel calls that have not started. Running calls end by their time limits."""
+        """Cancel the calls to AWS that have not started.
+
+        A running call continues until its answer or its time limit.
+        """
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
     def emulated(self) -> bool:
-        """Return whether the AWS is emulated. A single process answers then, so that parallel calls are not faster."""
+        """Return whether the region uses an emulated AWS.
+
+        One process of an emulated AWS answers all calls to a service, so that parallel calls are not faster.
+        """
         return self._contract.aws.endpoint_url is not None
 
     def client(self, service: str, region: str | None = None) -> Any:
@@ -134,8 +143,8 @@ class RegionClients:
     async def call_all(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
         """Call a listing operation until its last page, and return all pages as a single answer.
 
-        Use this method for every operation whose answers AWS splits into pages. Otherwise only the first page of a
-        region with many resources would be seen. botocore knows how to request the next page of each operation.
+        Use `call_all` for every operation whose answers AWS splits into pages, because `call` returns the first page
+        only. botocore's paginator of the operation requests the next pages.
 
         Raises:
             NotFoundError: the resource does not exist.
@@ -153,9 +162,9 @@ class RegionClients:
         return await self._explained(loop.run_in_executor(self._pool, self._repeating(invoke)), service, operation)
 
     async def call_in(self, region: str, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
-        """Call an operation as `call` does, in another region:
+        """Call an operation as `call` does, but in the AWS region `region`.
 
-        some parts of an environment exist in one region only.
+        Some parts of an environment exist in one region only, e.g. the user pool.
         """
         loop = asyncio.get_running_loop()
 
@@ -189,7 +198,7 @@ class RegionClients:
             raise translated from error
 
     def explain(self, error: Exception, operation: str) -> MjctlError | None:
-        """Return the error for operators that an error of boto3 means, or None if `error` is not of boto3.
+        """Convert an exception of boto3 into an error for operators. Return None for an exception of another library.
 
         Args:
             error: The exception.
@@ -258,7 +267,7 @@ class RegionClients:
         return emulated.sign_everything(client) if self.emulated else client
 
     def _session(self) -> boto3.Session:
-        """Return the session with the operator's credentials, or for an emulated AWS a session with its key only."""
+        """Return the boto3 session that uses the operator's credentials, or only the key of an emulated AWS."""
         import boto3
 
         key = self._emulators_key() if self.emulated else None
@@ -270,7 +279,8 @@ class RegionClients:
     def _emulators_key(self) -> AwsKey:
         access = self._contract.aws
         if access.secret is None:
-            # An earlier version of mjctl deployed the region. The emulated AWS of such a region accepts any key.
+            # The contract of an earlier version of mjctl names no key, because the emulated AWS of that version accepts
+            # any key.
             return AwsKey(access.account_id, "emulated")
         file = Path(access.secret.removeprefix("file:"))
         key = read_aws_key(file)
@@ -289,7 +299,7 @@ class RegionClients:
         access = self._contract.aws
         if not access.service_endpoint_urls:
             return access.endpoint_url
-        # The lower-case name of the service in AWS's variables AWS_ENDPOINT_URL_<SERVICE>.
+        # The contract names a service as AWS's variable AWS_ENDPOINT_URL_<SERVICE> does, but in lower case.
         name = session._session.get_service_model(service).service_id.replace(" ", "_").lower()
         return access.service_endpoint_urls.get(name, access.endpoint_url)
 
@@ -307,9 +317,9 @@ def unreachable(contract: Contract, part: str, address: str | None, cause: BaseE
 
     Args:
         contract: The contract of the region.
-        part: The part, for people, e.g. `Redis`.
+        part: The name of the part for people, e.g. `Redis`.
         address: The address of the part, or None if it has none.
-        cause: The exception whose text is the reason.
+        cause: The exception whose text the error shows as the reason.
     """
     reason = str(cause) or type(cause).__name__
     scope = f"--env {contract.environment} --region {contract.region}"

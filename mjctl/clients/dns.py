@@ -1,9 +1,9 @@
 """Reads whether Route 53 answers with a region, and excludes a region from DNS or includes it again.
 
 Each region has a health check in Route 53, which follows the region's alarm `no-healthy-server`. Route 53 omits a
-region's records from its answers while the health check is unhealthy. The health check's flags `Disabled` and
+region's records from its answers while the region's health check is unhealthy. The health check's flags `Disabled` and
 `Inverted` and the state of the alarm decide whether the health check is healthy. `_HEALTHY` has the result for each
-combination.
+combination of the flags and the state.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class AlarmState(StrEnum):
     INSUFFICIENT_DATA = "INSUFFICIENT_DATA"
 
 
-# Whether Route 53 considers a health check healthy, by its flags Disabled and Inverted and the state of its alarm.
+# Whether Route 53 considers a health check healthy, by the flags (Disabled, Inverted) and the state of its alarm.
 #
-# With neither flag, the health check is healthy if the alarm's state is OK, and unhealthy if it is ALARM. See the type
-# CLOUDWATCH_METRIC in https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html .
+# Without the flags, a health check is healthy if its alarm's state is OK, and unhealthy if the state is ALARM. See the
+# type CLOUDWATCH_METRIC in https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html .
 #
-# Inverted exchanges healthy and unhealthy. See
+# The flag Inverted of a health check exchanges the results healthy and unhealthy. See
 # https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/health-checks-invert.html .
 #
-# Disabled makes the health check always healthy, so that Route 53 continues to answer with the region. "If you want to
-# stop routing traffic to a resource, change the value of Inverted." See the field Disabled in
+# The flag Disabled alone makes a health check always healthy, so that Route 53 continues to answer with the region. AWS
+# says: "If you want to stop routing traffic to a resource, change the value of Inverted." See the field Disabled in
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_UpdateHealthCheck.html .
 #
-# So a health check with Disabled and Inverted is unhealthy in every state of the alarm. A health check with Inverted
-# alone is healthy while the alarm fires.
+# A health check with the flags Disabled and Inverted is unhealthy in every state of its alarm. A health check with the
+# flag Inverted alone is healthy while its alarm fires.
 _HEALTHY: Mapping[tuple[bool, bool, AlarmState], bool] = {
     (False, False, AlarmState.OK): True,
     (False, False, AlarmState.ALARM): False,
@@ -56,8 +56,8 @@ _HEALTHY: Mapping[tuple[bool, bool, AlarmState], bool] = {
 _FOLLOWS_ALARM = (False, False)
 _EXCLUDED = (True, True)
 
-# The alarm state as which an alarm without data counts, by the health check's InsufficientDataHealthStatus. With
-# `LastKnownStatus` this state is unknown, because Route 53 uses the alarm's last state, which no API returns.
+# The state as which Route 53 counts an alarm without data, by the health check's InsufficientDataHealthStatus. The
+# status `LastKnownStatus` is absent, because it means the alarm's last state, which no API returns.
 # https://docs.aws.amazon.com/Route53/latest/APIReference/API_HealthCheckConfig.html (InsufficientDataHealthStatus)
 _WITHOUT_DATA = {"Healthy": AlarmState.OK, "Unhealthy": AlarmState.ALARM}
 
@@ -70,7 +70,7 @@ def healthy(
     Args:
         disabled: The health check's flag `Disabled`.
         inverted: The health check's flag `Inverted`.
-        alarm: The alarm's state. None if the alarm could not be read.
+        alarm: The alarm's state; None if the alarm could not be read.
         insufficient_data: The health check's setting `InsufficientDataHealthStatus`.
 
     Returns:
@@ -94,7 +94,8 @@ class RegionDns:
         version: The version of the health check, which each change increases.
         disabled: The health check's flag `Disabled`.
         inverted: The health check's flag `Inverted`.
-        alarm: The alarm's state. None if the state does not change the answer, or if CloudWatch did not return it.
+        alarm: The alarm's state; None if the state does not change Route 53's answer, or if CloudWatch did not return
+            the state.
         insufficient_data: The health check's setting `InsufficientDataHealthStatus`.
     """
 
@@ -117,7 +118,7 @@ class RegionDns:
 
     @property
     def excluded(self) -> bool:
-        """Return whether an operator has excluded the region and DNS does not answer with it."""
+        """Return whether an operator has excluded the region, and DNS does not or may not answer with the region."""
         return self.inverted and self.named is not True
 
     @property
@@ -127,7 +128,7 @@ class RegionDns:
 
     @property
     def automatic(self) -> bool:
-        """Return whether only the alarm decides about the region, as after a deploy."""
+        """Return whether the alarm alone decides if DNS answers with the region, as after the first deploy."""
         return (self.disabled, self.inverted) == _FOLLOWS_ALARM
 
     @property
@@ -181,11 +182,11 @@ async def region_dns(contract: Contract, managed: Managed, clients: RegionClient
 async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) -> bool:
     """Exclude the region from DNS in every state of its alarm, or include it again so that its alarm decides.
 
-    Resolvers follow within minutes. An older version of mjctl excluded a region with `Inverted` alone. `set_excluded`
-    changes that form too.
+    DNS resolvers follow the change within minutes. `set_excluded` also changes a health check that an older version of
+    mjctl excluded with the flag `Inverted` alone.
 
     Returns:
-        True if anything was changed.
+        True if the health check was changed.
 
     Raises:
         ConflictError: another program keeps changing the health check.
@@ -206,7 +207,7 @@ async def set_excluded(contract: Contract, managed: Managed, *, excluded: bool) 
                     "route53",
                     "update_health_check",
                     HealthCheckId=check["Id"],
-                    # With the version, Route 53 refuses this update if the health check has changed since it was read.
+                    # Route 53 refuses the update if another program has changed the health check, and so its version.
                     HealthCheckVersion=check["HealthCheckVersion"],
                     Disabled=disabled,
                     Inverted=inverted,

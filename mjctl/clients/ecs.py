@@ -1,7 +1,7 @@
 """Reads the game servers' service on ECS and its tasks.
 
-Each request names the cluster by its ARN, so that AWS refuses credentials of another account. With the name alone, it
-would answer for a cluster of the same name in that account.
+Each request names the cluster by its ARN, so that AWS refuses credentials of another account. With the cluster's name
+alone, AWS would answer for a cluster of that name in the account of the credentials.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ class EcsDeployment:
     """Describes a deployment of the service, as ECS reports it.
 
     Attributes:
-        status: PRIMARY for the newest deployment, to which the service moves. ACTIVE or INACTIVE for older deployments.
+        status: PRIMARY for the newest deployment, to which the service moves; ACTIVE or INACTIVE for an older
+            deployment.
         rollout: COMPLETED, IN_PROGRESS or FAILED.
         reason: ECS's reason for the state of the rollout.
         task_definition: The ARN of the task definition.
         desired: The desired number of tasks.
         running: The number of running tasks.
         failed_tasks: The number of tasks that failed to start.
-        updated_at: The time of the last change, or None.
+        updated_at: The time of the deployment's last change, or None.
     """
 
     status: str
@@ -51,7 +52,7 @@ class Service:
         status: ACTIVE, DRAINING or INACTIVE.
         desired: The desired number of tasks.
         running: The number of running tasks.
-        pending: The number of tasks that start.
+        pending: The number of tasks that are starting.
         deployments: The newest deployment and older deployments that still have tasks.
         last_event: The newest message of ECS about the service.
     """
@@ -74,7 +75,7 @@ class Task:
     """Describes a task, that is, a game server on ECS.
 
     Attributes:
-        id: The last part of the ARN.
+        id: The id of the task, which is the last part of its ARN.
         arn: The ARN of the task.
         zone: The availability zone.
         status: The last status that ECS reported, e.g. RUNNING.
@@ -139,7 +140,7 @@ async def read_service(contract: Contract, clients: RegionClients) -> Service:
 
 
 async def read_tasks(contract: Contract, clients: RegionClients) -> list[Task]:
-    """List the service's tasks that ECS does not stop, in the order of their zones.
+    """List the service's tasks that ECS does not intend to stop, in the order of their zones.
 
     Raises:
         NotFoundError: the service does not exist.

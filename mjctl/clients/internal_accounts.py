@@ -11,17 +11,18 @@ from mjctl.models.errors import NotFoundError
 async def mark_internal(contract: Contract, clients: RegionClients, player_id: str) -> None:
     """Add a player to the group of internal accounts. The change takes effect at the player's next log-in.
 
-    Only this call, with AWS credentials, can mark an account. The user pool's app client cannot change groups, and the
-    game servers read the group from the access token that the pool has signed.
+    Only `mark_internal`, with AWS credentials, can mark an account as internal. The user pool's app client cannot
+    change groups, and the game servers read the group from the access token that the pool has signed.
     https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminAddUserToGroup.html
 
     Raises:
-        NotFoundError: the pool has no group of internal accounts, because an older version of mjctl deployed it.
+        NotFoundError: the pool has no group of internal accounts, because an older version of mjctl deployed the pool.
         PermissionDeniedError: there are no credentials, or AWS refuses the call.
         UnreachableError: AWS does not answer.
     """
     pool = contract.identity.user_pool_id
-    # All regions share a user pool. The pool's id begins with the name of its region.
+    # The id of a user pool begins with the region of the pool, e.g. `eu-west-1_AbCd`. All regions of an environment on
+    # AWS share the pool.
     home = pool.partition("_")[0]
     try:
         await clients.call_in(

@@ -33,7 +33,7 @@ async def newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict[
         metrics: The metrics by a name that the caller chooses.
 
     Returns:
-        The values by the caller's names. A metric without data is absent.
+        The newest value of each metric, by the caller's names. A metric without data is absent from the mapping.
 
     Raises:
         PermissionDeniedError: AWS refused the request to CloudWatch.
@@ -68,13 +68,14 @@ async def _newest(clients: RegionClients, metrics: Mapping[str, Metric]) -> dict
         "get_metric_data",
         MetricDataQueries=queries,
         StartTime=now - _LOOK_BACK,
-        # The end of the range is after the present minute, so that the newest values are inside of it.
+        # EndTime is a minute from now, so that the values of the present minute are inside of the requested time range.
         EndTime=now + timedelta(seconds=_PERIOD_SECONDS),
         ScanBy="TimestampDescending",
     )
     values: dict[str, float] = {}
     for result in answer["MetricDataResults"]:
         if result.get("Values"):
-            # The values of a metric may be spread over several results. The first result has the newest value.
+            # CloudWatch may spread the values of a metric over several results, of which the first has the newest
+            # value.
             values.setdefault(names[int(result["Id"].removeprefix("m"))], float(result["Values"][0]))
     return values

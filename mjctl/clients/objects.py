@@ -21,9 +21,9 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, NotFoundError, PermissionDeniedError, UsageError
 
 T = TypeVar("T")
-# `is_claimed` of another process locks a folder for microseconds. A claim waits this long for that lock.
+# `is_claimed` in another process locks a folder for microseconds. `claim` waits 2 seconds at most for that lock.
 _PROBE_SECONDS = 2.0
-# The largest number of objects that S3 deletes by a single DeleteObjects.
+# S3 deletes 1000 objects at most by a single DeleteObjects request.
 _DELETE_BATCH = 1000
 
 
@@ -32,9 +32,9 @@ class StoredObject:
     """Describes an object of a store.
 
     Attributes:
-        name: The name relative to the store, with `/` between folders.
+        name: The object's name relative to the store, with `/` between folders.
         size: The size in bytes.
-        modified_at: The time of the last write.
+        modified_at: The time when the object was last written.
     """
 
     name: str
@@ -45,8 +45,8 @@ class StoredObject:
 class ObjectStore(Protocol):
     """Stores objects by name.
 
-    Every method raises NotFoundError for a missing object or bucket, PermissionDeniedError if the store refuses access,
-    and UnreachableError if the store does not answer.
+    A method that reads or writes raises NotFoundError for a missing object or bucket, PermissionDeniedError if the
+    store refuses access, and UnreachableError if the store does not answer.
     """
 
     @property
@@ -60,15 +60,15 @@ class ObjectStore(Protocol):
         """Return the content of the object `name`."""
 
     async def list(self) -> list[StoredObject]:
-        """List all objects in the order of their names. A store that does not exist yet has none."""
+        """List all objects in the order of their names. A store that does not exist yet has no objects."""
 
     async def delete(self, names: Iterable[str]) -> None:
         """Delete the objects in the given order. A missing object is no error."""
 
     def claim(self, folder: str) -> AbstractContextManager[None]:
-        """Mark `folder` as written by this process during the block.
+        """Mark `folder` as being written by this process until the end of the `with` block.
 
-        The claim ends when the process ends in any way.
+        The claim also ends when the process ends, even by SIGKILL.
         """
 
     def is_claimed(self, folder: str) -> bool | None:
@@ -78,12 +78,14 @@ class ObjectStore(Protocol):
 def open_store(contract: Contract, clients: RegionClients, location: str | None = None) -> ObjectStore:
     """Return the store of a region's portable backups.
 
-    The objects are below `<environment>/<region>/` in the store, so that all regions can share a bucket.
+    The objects in a bucket or in the folder `location` are below `<environment>/<region>/`, so that several regions can
+    share a store.
 
     Args:
         contract: The contract of the region.
         clients: The AWS clients of the region.
-        location: `s3://BUCKET/PREFIX` or a folder. By default the folder or the bucket that the contract names.
+        location: `s3://BUCKET/PREFIX` or a folder. The default store is the folder or the bucket that the contract
+            names.
 
     Raises:
         ConfigError: `location` is None, and the contract names no store.
@@ -110,9 +112,9 @@ def open_store(contract: Contract, clients: RegionClients, location: str | None 
 
 
 class DirectoryStore(ObjectStore):
-    """Stores objects as files below a folder, with modes 0700 and 0600.
+    """Stores objects as files of mode 0600 in folders of mode 0700.
 
-    A file gets its name after its flush to the disk.
+    A file gets the object's name only after its content was flushed to the disk.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -149,7 +151,7 @@ class DirectoryStore(ObjectStore):
             yield
         finally:
             os.close(descriptor)
-            # Remove the folder if nothing was written into it.
+            # Remove the claimed folder if no object was written into it; rmdir fails for a folder with objects.
             with contextlib.suppress(OSError):
                 path.rmdir()
 
@@ -170,7 +172,7 @@ class DirectoryStore(ObjectStore):
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # Remove the folder with its last object. rmdir fails while the folder contains another object.
+        # Remove the folder after the last object in it. rmdir fails while the folder contains another object.
         with contextlib.suppress(OSError):
             if path.parent != self._root:
                 path.parent.rmdir()
@@ -248,10 +250,10 @@ class S3Store(ObjectStore):
 
 
 def _lock(descriptor: int, path: Path) -> None:
-    """Lock a folder, and wait for `is_claimed` of another process, which locks the folder for a moment.
+    """Lock a folder. Wait 2 seconds at most while another process locks the folder in `is_claimed`.
 
     Raises:
-        ConflictError: another process writes into the folder.
+        ConflictError: another process writes into the folder or deletes from it.
     """
     import fcntl
 
@@ -282,7 +284,7 @@ def _walk(root: Path) -> list[StoredObject]:
     for folder, _, files in os.walk(root):
         for file in files:
             path = Path(folder, file)
-            # Another process may delete the file at this moment.
+            # Another process may delete a listed file before `stat` reads the file's size.
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
                 modified = datetime.fromtimestamp(status.st_mtime, UTC)

@@ -1,7 +1,8 @@
 """A client of the ops function, a Lambda function through which operators reach a cache inside of the VPC.
 
 The client invokes the function with the operator's IAM credentials. The function logs each command with the operator
-that this client names. CloudTrail, which operators cannot change, records the same request by its id.
+that this client names. CloudTrail records each invocation with its request id, and operators cannot change the records
+of CloudTrail.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from mjctl.models.contract import Contract
 from mjctl.models.errors import ConfigError, ConflictError, MjctlError, UnreachableError, UsageError
 
 SLICE_SECONDS = 10.0
-"""The seconds that an invocation of a sweep works. Ctrl-C and the progress display are delayed by this time at most."""
+"""The seconds for which one invocation of the ops function works on a sweep of the cache.
 
-# The sum of the longest command (hot keys, 30 s), a cold start inside of the VPC, and the transfer.
+Ctrl-C and the progress display are delayed by the running invocation, so by 10 seconds at most.
+"""
+
+# 60 seconds are enough for the function's longest command (hot keys, 30 s), a cold start in the VPC, and the transfer.
 _ANSWER_SECONDS = 60.0
 _THROTTLED_ATTEMPTS = 6
 
@@ -71,15 +75,15 @@ class OpsFunction:
                 raise ConflictError(
                     f"the cache contains data of another program: {error.get('message')}",
                     where=f"{self._contract.environment}, {self._contract.region}",
-                    hint="find the program that writes to this Redis, and delete the key",
+                    hint="find the program that writes to this Redis, and delete the key that this error names",
                 )
             raise self._failure({"errorMessage": error.get("message")}, what="the ops function cannot use the cache")
         return result
 
     async def _invoke(self, payload: bytes) -> dict[str, Any]:
-        """Invoke the function, and repeat a throttled call.
+        """Invoke the ops function, and repeat a throttled call.
 
-        Any other failed call is not repeated, because the function may have executed the command.
+        A call that failed for another reason is not repeated, because the function may have executed the command.
         """
         arn = self._contract.cache.ops_function_arn
         if arn is None:
@@ -96,7 +100,7 @@ class OpsFunction:
                 if attempt == _THROTTLED_ATTEMPTS:
                     raise
                 await asyncio.sleep(min(4.0, 0.2 * 2**attempt) * random.uniform(0.5, 1))
-        raise AssertionError("the last attempt returns or raises")
+        raise AssertionError("the last attempt to invoke the ops function returns or raises")
 
     def _failure(self, result: Mapping[str, Any], what: str | None = None) -> MjctlError:
         kind, message = str(result.get("errorType", "")), str(result.get("errorMessage", "no reason given"))
@@ -107,7 +111,7 @@ class OpsFunction:
         return UnreachableError(
             f"{what}: {reason}",
             where=f"{self._contract.environment}, {self._contract.region}, {arn}",
-            hint=f"`aws logs tail {log_group} --region {self._contract.region}` shows its log",
+            hint=f"`aws logs tail {log_group} --region {self._contract.region}` shows the log of the ops function",
         )
 
 

@@ -24,7 +24,7 @@ class QueueDepth:
 
     Attributes:
         waiting: The number of messages that a reader can receive.
-        in_flight: The number of received messages that were neither deleted nor released.
+        in_flight: The number of messages that a reader has received and that SQS hides from other readers.
         delayed: The number of messages that SQS delivers later.
     """
 
@@ -39,19 +39,20 @@ class QueueDepth:
 
 
 async def queue_depth(clients: RegionClients, url: str) -> QueueDepth:
-    """Return the three counts of the queue `url`."""
+    """Return the numbers of waiting, received and delayed messages of the queue `url`."""
     answer = await clients.call("sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=_ATTRIBUTES)
     waiting, in_flight, delayed = (int(answer["Attributes"].get(name, 0)) for name in _ATTRIBUTES)
     return QueueDepth(waiting, in_flight, delayed)
 
 
 async def oldest_message_seconds(clients: RegionClients, arn: str, depth: QueueDepth) -> float | None:
-    """Return the age of a queue's oldest message in seconds, by CloudWatch.
+    """Return the age of a queue's oldest message in seconds, as CloudWatch reports it.
 
-    SQS does not return the age. To receive a message for its age would count as a delivery of the message.
+    SQS does not report the age of a message. Receiving a message to read its age would count as a delivery of the
+    message.
 
     Returns:
-        0 for an empty queue. None if CloudWatch has no value, as on an emulated AWS.
+        0 for an empty queue; None if CloudWatch returns no value, as on an emulated AWS.
     """
     if depth.total == 0:
         return 0.0
@@ -77,10 +78,10 @@ async def oldest_message_seconds(clients: RegionClients, arn: str, depth: QueueD
 async def receive(clients: RegionClients, url: str, *, limit: int, hold_seconds: int) -> list[dict[str, Any]]:
     """Receive up to `limit` messages and hide them from other readers for `hold_seconds`.
 
-    If a call fails, the messages received before are released.
+    If a call to SQS fails, the messages that were already received become visible to other readers again.
 
     Returns:
-        The messages as SQS returns them. Fewer than `limit` messages are returned if the queue has no more.
+        The messages as SQS returns them, fewer than `limit` if the queue has no more messages.
     """
     messages: list[dict[str, Any]] = []
     try:
@@ -102,7 +103,8 @@ async def _receive_into(
             QueueUrl=url,
             MaxNumberOfMessages=min(10, limit - len(messages)),
             VisibilityTimeout=hold_seconds,
-            # Long polling reads all SQS hosts. A short poll reads some hosts only, and may miss messages.
+            # A request that waits (long polling) reads all hosts of SQS. A request without a wait reads some hosts
+            # only, and may miss messages.
             WaitTimeSeconds=1,
             MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
             MessageAttributeNames=["All"],

@@ -45,7 +45,7 @@ class MatchInStores:
 
 @dataclass(frozen=True)
 class PlayerTotals:
-    """Holds a player's totals over all matches. PostgreSQL stores these totals in a separate table."""
+    """Holds a player's number of matches and sum of scores, as PostgreSQL stores them in a separate table."""
 
     matches: int
     total_score: int
@@ -60,7 +60,7 @@ async def read_matches(
         contract: The contract of the region.
         clients: The AWS clients of the region.
         match_ids: The ids of the matches.
-        database: Read PostgreSQL too. Without it, the matches have no state and scores of PostgreSQL.
+        database: Read PostgreSQL too. If `database` is False, the records have no state and no scores of PostgreSQL.
 
     Raises:
         UnreachableError: PostgreSQL or DynamoDB does not answer, or the schema is missing.
@@ -85,7 +85,7 @@ async def read_standings(
 ) -> dict[str, PlayerTotals]:
     """Return the totals of internal accounts (probes and load tests) by player id.
 
-    A player without finished matches is absent.
+    A player without a finished match is absent from the mapping.
 
     Raises:
         UnreachableError: PostgreSQL does not answer, or its schema is missing.

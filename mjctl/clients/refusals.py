@@ -1,6 +1,7 @@
 """Recognises errors of missing, expired, broken and denied AWS credentials, and gives the operator's next step.
 
-Every caller of boto3 uses this module first, so that an error of credentials is never reported as a network failure.
+Every caller of boto3 checks an exception with `refusal` first, so that an error of credentials is never reported as a
+network failure.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ _ADVICE = {
     "TokenRetrievalError": _SSO,
     "UnknownCredentialError": _SETTINGS,
 }
-# Errors of a connection. Such an error can occur while botocore fetches credentials, but the credentials do not cause
-# it.
+# botocore can raise a connection error while it fetches credentials, but broken credentials do not cause the error.
 _CONNECTION = frozenset({"ConnectionError", "HTTPClientError"})
-# Any other exception that passes through these modules is caused by broken credentials. For example, botocore does not
-# convert the exception of a `credential_process` that does not exist or prints no JSON.
+# An exception that passes through botocore's modules for credentials is caused by broken credentials, unless it is a
+# connection error. An example is the exception of a `credential_process` that does not exist or prints no JSON, which
+# botocore does not convert.
 _CREDENTIAL_MODULES = frozenset({"botocore.credentials", "botocore.tokens", "botocore.configloader"})
 _LONGEST_REASON = 300
 
@@ -62,8 +63,8 @@ def _by_code(error: Exception, where: str) -> PermissionDeniedError | None:
     if code in EXPIRED_CODES:
         return PermissionDeniedError(f"the AWS session has expired: {text}", where=where, hint=renew)
     if code == "400":
-        # S3 answers HEAD without a body, so that only the status is known. The status of `ExpiredToken` is 400:
-        # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+        # S3 answers a HEAD request without a body, so that only the HTTP status is known. S3's error `ExpiredToken` has
+        # the status 400: https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
         what = f"AWS refused the call, most likely because the session has expired: {text}"
         return PermissionDeniedError(what, where=where, hint=renew)
     what = f"AWS refused the call: {text}"
@@ -106,7 +107,7 @@ def _passed_through_credentials(traceback: TracebackType | None) -> bool:
     return False
 
 
-# Errors of credentials in the words of Terraform's AWS provider and S3 backend, and AWS's codes in them.
+# Words and AWS error codes in the errors of Terraform's AWS provider and S3 backend that mean a fault of credentials.
 _TERRAFORM_EXPIRED = re.compile(
     r"ExpiredToken|RequestExpired|session has expired|token has expired|refresh cached (SSO )?(token|credentials)"
 )

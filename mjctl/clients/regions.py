@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RegionOutcome(Generic[T]):
-    """Holds the result of a region's work.
+    """Holds the result of the work on a region.
 
     Attributes:
         region: The region.

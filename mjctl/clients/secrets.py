@@ -1,4 +1,7 @@
-"""Reads secrets by their references. The contract contains only references and no secrets."""
+"""Reads a secret from a file or from Secrets Manager.
+
+The contract contains no secrets, but references that name the place of each secret.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from mjctl.models.errors import ConfigError, NotFoundError, PermissionDeniedErro
 
 
 async def read_secret(reference: str, clients: RegionClients) -> dict[str, Any]:
-    """Return the JSON object to which a reference leads.
+    """Return the secret, a JSON object, whose place `reference` names.
 
     Args:
         reference: `file:/path/to.json`, or the ARN of a secret in Secrets Manager.
@@ -52,7 +55,8 @@ def _read_private(path: Path) -> str:
         raise NotFoundError(
             "the secret's file does not exist",
             where=str(path),
-            # The path is <home>/<environment>/<region>/secrets/<file>.
+            # The path of the file, <home>/<environment>/<region>/secrets/<file>, contains the names of environment and
+            # region.
             hint=f"`mjctl deploy --env {path.parents[2].name} --region {path.parents[1].name}` creates the secret "
             f"again, "
             "with the part of the region that it protects",

@@ -1,4 +1,7 @@
-"""Managed backups: creates, lists and restores AWS's backups of tables, Aurora and ElastiCache, and recovery points."""
+"""Creates and lists AWS's backups of tables, Aurora and ElastiCache, and restores tables and Aurora clusters.
+
+The module also lists the recovery points of AWS Backup.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +77,7 @@ async def await_table_backup(clients: RegionClients, backup_arn: str) -> None:
             return
         await asyncio.sleep(_BACKUP_PAUSE_SECONDS)
     raise UnreachableError(
-        f"the backup was not available after {_BACKUP_POLLS * _BACKUP_PAUSE_SECONDS:g} s",
+        f"DynamoDB had not finished the backup after {_BACKUP_POLLS * _BACKUP_PAUSE_SECONDS:g} s",
         where=backup_arn,
         hint="wait until DynamoDB has finished the backup, then repeat the command",
     )
@@ -102,7 +105,10 @@ def _table_entry(table: str, item: dict[str, Any]) -> ManagedBackup:
 
 
 async def table_window(clients: RegionClients, table: str) -> list[ManagedBackup]:
-    """Return the table's window of point-in-time recovery, in a list that is empty if the recovery is disabled."""
+    """Return the range of times to which DynamoDB can restore the table (point-in-time recovery).
+
+    The list has one entry, or none if point-in-time recovery is disabled.
+    """
     answer = await clients.call("dynamodb", "describe_continuous_backups", TableName=table)
     window = answer["ContinuousBackupsDescription"].get("PointInTimeRecoveryDescription", {})
     if window.get("PointInTimeRecoveryStatus") != "ENABLED":
