@@ -144,7 +144,7 @@ class RegionClients:
         """Call a listing operation until its last page, and return all pages as a single answer.
 
         Use `call_all` for every operation whose answers AWS splits into pages, because `call` returns the first page
-        only. botocore's paginator of the operation requests the next pages.
+        only. The paginator of botocore requests the next pages of the operation.
 
         Raises:
             NotFoundError: the resource does not exist.

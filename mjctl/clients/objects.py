@@ -172,7 +172,7 @@ class DirectoryStore(ObjectStore):
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
-        # Remove the folder after the last object in it. rmdir fails while the folder contains another object.
+        # Remove the folder after the last object in it, because rmdir fails while the folder contains another object.
         with contextlib.suppress(OSError):
             if path.parent != self._root:
                 path.parent.rmdir()

@@ -1,4 +1,1 @@
-"""The target `local`:
-
-the processes of a region under a supervisor, and the program that Terraform's provisioners run.
-"""
+"""Runs a region of target `local`: processes under a supervisor, and the program for Terraform's provisioners."""

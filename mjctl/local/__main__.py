@@ -1,8 +1,8 @@
 """The program that the provisioners of terraform/stacks/local run: `python -m mjctl.local VERB`.
 
-The variable MJCTL_INPUT contains the input as JSON. Every verb can be repeated: it establishes a state, and does
-nothing if the region is in that state already. The program writes a line about its work to stdout. The program writes
-errors to stderr, and its exit codes are those of `mjctl`.
+The environment variable MJCTL_INPUT contains the input of the verb, a JSON object. Every verb can be repeated: a second
+call with the same input keeps what the first call has done. The program writes a line about its work to stdout, and
+errors to stderr. The program has the exit codes of `mjctl`.
 """
 
 from __future__ import annotations
@@ -119,12 +119,13 @@ def _web_client(values: Mapping[str, Any]) -> str:
     temporary = link.with_name(f".{link.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(folder)
-    # The rename replaces the link atomically, so that the API finds a folder at any time.
+    # The rename replaces the old link atomically, so that the API process finds a web client's folder at any time.
     temporary.replace(link)
     return f"web client: {folder}"
 
 
-# The function of each verb, and the fields that its input must have. `start` checks its input by `ProcessSpec`.
+# The function of each verb, and the fields that the verb's input must have. The verb `start` lists no fields here,
+# because `ProcessSpec` checks the fields.
 _VERBS: dict[str, tuple[Callable[[Mapping[str, Any]], str], tuple[str, ...]]] = {
     "certificates": (_certificates, ("region_dir",)),
     "data-plane": (_data_plane, ("definition", "endpoint", "prefix", "region", "region_dir")),
@@ -152,7 +153,9 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     """Run the verb in `arguments` with the input in `environment`, and return the exit code."""
     try:
         if len(arguments) != 1 or arguments[0] not in _VERBS:
-            raise UsageError(f"usage: python -m mjctl.local {{{','.join(_VERBS)}}}, with its input in MJCTL_INPUT")
+            raise UsageError(
+                f"usage: python -m mjctl.local {{{','.join(_VERBS)}}}, with the verb's input in MJCTL_INPUT"
+            )
         function, fields = _VERBS[arguments[0]]
         line = function(_read_input(environment.get("MJCTL_INPUT", ""), fields))
     except subprocess.TimeoutExpired as error:

@@ -1,8 +1,8 @@
 """The private certificate authority of a local region, and the certificate that all servers of the region present.
 
-The authority is created once and kept while the region exists, so that a browser that trusts it continues to trust it.
-Name constraints (RFC 5280) limit the authority to this machine's loopback names. So a person who steals the authority's
-key cannot impersonate any other site to a browser that trusts the authority.
+An authority is kept for nine of its ten years, so that a browser that trusts the authority also trusts a renewed
+certificate. Name constraints (RFC 5280) limit the authority to this machine's loopback names, so that a person who
+steals the authority's key cannot impersonate any other site.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from mjctl.local.layout import Layout
 
 _AUTHORITY_DAYS = 3650
 _SERVER_DAYS = 365
-# The first deploy in the last 90 days of the certificate renews it. `mjctl health` warns in the last 30 days.
+# A deploy renews a server certificate that ends within 90 days. `mjctl health` warns of a certificate that ends within
+# 30 days.
 _RENEWAL_DAYS = 90
 # A certificate is valid from an hour before its creation, because the clock of a virtual machine may be slow.
 _BACKDATED = timedelta(hours=1)
@@ -36,7 +37,7 @@ def issue(layout: Layout) -> str:
     The keys of the authority and the certificate are on the curve P-256, unencrypted, in files of mode 0600.
 
     Returns:
-        A line for people about the work.
+        A line for people that says what was done, e.g. `certificates: kept, valid until 2027-01-31`.
     """
     layout.tls.mkdir(mode=0o700, parents=True, exist_ok=True)
     authority = _load_authority(layout)

@@ -1,7 +1,7 @@
 """The random secrets of a local region or of a sandbox. The secrets are created once and kept in private files.
 
 A secret exists only in a file of mode 0600 below a folder of mode 0700. A secret is never on a command line, in
-Terraform's state or in a log. Every reference to a secret is the name of its file.
+Terraform's state or in a log. Other files name a secret only by the path of the secret's file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ALPHABET = string.ascii_uppercase + "234567"
 class AwsKey:
     """Holds the credentials of an emulated AWS.
 
-    The id is random too, because the guard recognises callers by the id.
+    The access key id is random too, because the guard of the emulated AWS recognises a caller by the id.
     """
 
     access_key_id: str
@@ -41,7 +41,7 @@ def ensure_aws_key(file: Path) -> AwsKey:
     """Return the key in `file`. Create a new key if the file is missing or damaged."""
     key = read_aws_key(file)
     if key is None:
-        # The id must not be twelve digits, because ministack would read them as the id of an account.
+        # The access key id must not be twelve digits, because ministack would read it as the id of an AWS account.
         access_key_id = "MJ" + "".join(secrets.choice(_ALPHABET) for _ in range(30))
         key = AwsKey(access_key_id, secrets.token_urlsafe(30))
         values = {"access_key_id": key.access_key_id, "secret_access_key": key.secret_access_key}
@@ -59,8 +59,8 @@ def read_aws_key(file: Path) -> AwsKey | None:
 def ensure_profile(layout: Layout) -> AwsKey:
     """Return the key of a region's emulated AWS, and write it as a credentials file for the AWS SDKs.
 
-    A missing key is created. The region's processes find the file by AWS_SHARED_CREDENTIALS_FILE, so that their
-    environment contains no secret.
+    A missing key is created. The region's processes find the credentials file by the variable
+    AWS_SHARED_CREDENTIALS_FILE, so that their environment contains no secret.
     """
     key = ensure_aws_key(layout.aws_key)
     lines = (
@@ -75,14 +75,14 @@ def ensure_profile(layout: Layout) -> AwsKey:
 def ensure_redis_user(layout: Layout) -> Path:
     """Write the configuration file that makes Redis require the region's password, and return its path.
 
-    The file contains only a digest of the password. The password itself is in `secrets/cache.json`.
+    The configuration file contains only a digest of Redis's password. The password itself is in `secrets/cache.json`.
     """
     password = redis_password(layout)
     if password is None:
         password = secrets.token_urlsafe(24)
         write_private(layout.cache_secret, json.dumps({"username": REDIS_USER, "password": password}))
     digest = hashlib.sha256(password.encode()).hexdigest()
-    # In an ACL, `#` precedes a SHA-256 digest:
+    # In an access rule (ACL) of Redis, `#` precedes the SHA-256 digest of a password:
     # https://redis.io/docs/latest/operate/oss_and_stack/management/security/acl/
     write_private(layout.redis_config, f"user {REDIS_USER} on #{digest} ~* &* +@all\n")
     return layout.redis_config

@@ -19,20 +19,18 @@ from mjctl.local.supervisord_config import supervisor_config, write_config
 from mjctl.models.errors import DependencyError, PermissionDeniedError, UnreachableError
 
 _START_SECONDS = 60.0
-# The supervisor stops its programs before it ends. The time for the supervisor's end is longer than the stop time of
-# any program.
+# The supervisor ends after its programs, so that this time limit is longer than the stop time of any program.
 _STOP_SECONDS = 40.0
-# macOS reports no hard limit of open files, and then refuses a limit above OPEN_MAX, which is 10240.
+# macOS reports an infinite hard limit of open files, but refuses a limit above OPEN_MAX, which is 10240.
 _OPEN_FILES = 10_240 if sys.platform == "darwin" else 65_536
-# The programs inherit only these variables from the shell, so that they never use the user's AWS credentials or
-# profiles.
+# The programs of a region inherit only these variables from the shell, and so none of the user's AWS variables.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TMPDIR", "TZ", "USER", "VIRTUAL_ENV")
 
 
 def connect(layout: Layout, *, timeout_seconds: float = 60.0) -> SupervisorClient:
-    """Return a client for the region's supervisor, at the socket that the supervisor recorded.
+    """Return a client for the region's supervisor, for the socket that the last start of a supervisor recorded.
 
-    The supervisor may not be running.
+    The call does not check that the supervisor runs.
     """
     recorded = read_json(layout.supervisor_record).get("socket")
     path = Path(recorded) if isinstance(recorded, str) else socket_path(layout.region_dir)
@@ -58,7 +56,7 @@ def base_environment() -> dict[str, str]:
 def start(layout: Layout, owner: str) -> str:
     """Start the region's supervisor, or adopt a running supervisor with its programs.
 
-    Before a new supervisor starts, the processes that an earlier supervisor left are stopped. A new supervisor runs no
+    Before a new supervisor starts, mjctl stops the processes that an earlier supervisor left. A new supervisor runs no
     program except the watchdog.
 
     Args:
@@ -66,7 +64,7 @@ def start(layout: Layout, owner: str) -> str:
         owner: The id of the Terraform resource to which the supervisor belongs from now on.
 
     Returns:
-        A line for people about the work.
+        A line for people that says what was done, e.g. `supervisor: running`.
 
     Raises:
         DependencyError: the package `supervisor` is not installed.
@@ -81,7 +79,7 @@ def start(layout: Layout, owner: str) -> str:
             client.restart(WATCHDOG)
         done = "supervisor: already running"
     else:
-        # A running supervisor without configuration file cannot add programs any more. Stop such a supervisor too.
+        # Also stop a running supervisor whose configuration file is missing, because it cannot add programs any more.
         ended = leftovers.end(layout.region_dir)
         for folder in (layout.program_configs, layout.programs):
             shutil.rmtree(folder, ignore_errors=True)
@@ -100,7 +98,7 @@ def start(layout: Layout, owner: str) -> str:
 def stop(layout: Layout, owner: str | None = None) -> str:
     """Stop the supervisor and its programs, and remove the region's data, secrets and run-time files.
 
-    The logs are kept.
+    The logs of the region are kept.
 
     A supervisor that is not running is no error.
 
@@ -110,7 +108,7 @@ def stop(layout: Layout, owner: str | None = None) -> str:
             removed. With None, a supervisor of any owner is stopped.
 
     Returns:
-        A line for people about the work.
+        A line for people that says what was done, e.g. `supervisor: stopped, data removed`.
 
     Raises:
         PermissionDeniedError: a folder cannot be removed.
@@ -139,7 +137,8 @@ def _spawn(layout: Layout, socket: Path) -> None:
     socket.unlink(missing_ok=True)
     write_private(layout.supervisor_base_config, supervisor_config(layout, socket, _open_files()))
     write_config(layout)
-    # supervisord opens its socket, continues in its own session, which Ctrl-C does not reach, and then returns here.
+    # The command supervisord ends when the socket is open. The supervisor continues in its own session, which Ctrl-C
+    # does not reach.
     result = subprocess.run(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(layout.supervisor_config)],
         stdin=subprocess.DEVNULL,
@@ -161,7 +160,7 @@ def _spawn(layout: Layout, socket: Path) -> None:
 
 
 def _open_files() -> int:
-    """Return the limit of open files for the programs: up to 65536, because a server has thousands of players."""
+    """Return the limit of open files for a region's programs: up to 65536, for thousands of players on a server."""
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -2,8 +2,8 @@
 
 `create` creates missing parts, corrects different settings and keeps parts that match the definition, so that it can be
 repeated at any time. The result of `create`, the manifest of names, URLs, ARNs and ids, contains no secret and is
-published in `run/data-plane.json`. `differences` makes the same comparisons and changes nothing. `differences` reports
-exactly the differences that `create` would repair.
+published in `run/data-plane.json`. `differences` changes nothing, and reports the differences that `create` would
+repair.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
 
-# The account of the emulated AWS. The account does not depend on the key that signs a request.
+# The emulated AWS has a fixed account id, which does not depend on the key that signs a request.
 ACCOUNT_ID = "000000000000"
 
 _REPAIR_READ_SECONDS = 30.0
@@ -51,8 +51,8 @@ class DataPlaneSpec:
         region: The name of the region.
         key: The access key of the emulated AWS.
         ca_file: The certificate of the authority that issued the certificate of an `https` endpoint, or None.
-        published: The manifest of the last `create`, or {}. A KMS key in the manifest stays the key of the data, even
-            if it lost its alias. A dead-letter queue in the manifest keeps its name.
+        published: The manifest of the last `create`, or {}. A KMS key in the manifest stays the key of the region's
+            data, even if the key has lost its alias. A dead-letter queue in the manifest keeps its name.
     """
 
     definition: Path
@@ -142,7 +142,7 @@ class _Walk:
     def run(self) -> dict[str, Any]:
         """Compare every part and return the manifest.
 
-        Without `repair`, missing parts have empty ids in the manifest.
+        Without `repair`, a missing user pool, app client or KMS key has no id in the manifest.
         """
         import yaml
 
@@ -184,7 +184,7 @@ class _Walk:
         for index in indexes:
             missing = index["IndexName"] not in existing
             if missing and self._differs(f"table {name}", f"has no index {index['IndexName']}", "creates the index"):
-                # UpdateTable accepts a single new index:
+                # DynamoDB's UpdateTable creates only one index in a call:
                 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_UpdateTable.html
                 dynamodb.update_table(
                     TableName=name,
@@ -220,9 +220,10 @@ class _Walk:
     def _dead_letter_name(self, key: str, name: str) -> str:
         """Return the name of a queue's dead-letter queue: `<name>-dlq`, as terraform/modules/events names it.
 
-        Earlier versions named it `<name>-dead-letter` in a local region. A region of an earlier version keeps that name
-        until the region is destroyed. SQS cannot rename a queue, and a message that is sent to another queue gets
-        another id. With that id, `queue peek` would not find the reason of the message's failure.
+        Earlier versions of mjctl named the dead-letter queue of a local region `<name>-dead-letter`. A region that an
+        earlier version deployed keeps that name until the region is destroyed, because SQS cannot rename a queue. A
+        message that is sent to a queue of another name gets another id, with which `queue peek` would not find the
+        reason of the message's failure.
         """
         current, earlier = f"{name}-dlq", f"{name}-dead-letter"
         published = self._spec.published.get("queues", {}).get(key, {}).get("dead_letter", {}).get("arn", "")
@@ -252,7 +253,8 @@ class _Walk:
                     continue
                 if self._differs(f"queue {name}", f"has {attribute} {actual or 'unset'}", f"sets it to {wanted}"):
                     sqs.set_queue_attributes(QueueUrl=url, Attributes={attribute: wanted})  # type: ignore[dict-item]
-        # The emulator returns a queue's URL with the port that the emulator had when the queue was created.
+        # Take only the path of the queue's URL, because the URL has the port that the emulator had when it created the
+        # queue.
         return {
             "url": f"{self._spec.endpoint}{urlsplit(url).path}",
             "arn": f"arn:aws:sqs:{self._spec.region}:{ACCOUNT_ID}:{name}",
@@ -286,8 +288,8 @@ class _Walk:
         if actual != raw and self._differs(
             f"subscription of {target} to {name}", f"has RawMessageDelivery {actual}", f"sets it to {raw}"
         ):
-            # Subscribe does not change the attributes of an existing subscription. SetSubscriptionAttributes does:
-            # https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
+            # SNS's Subscribe does not change the attributes of an existing subscription, but SetSubscriptionAttributes
+            # does: https://docs.aws.amazon.com/sns/latest/api/API_SetSubscriptionAttributes.html
             sns.set_subscription_attributes(
                 SubscriptionArn=subscription, AttributeName="RawMessageDelivery", AttributeValue=raw
             )
@@ -315,7 +317,8 @@ class _Walk:
         return {
             "user_pool_id": pool_id,
             "client_id": self._app_client(pool_id, values),
-            # The emulator writes AWS's address as the issuer into its tokens, but serves the key set itself.
+            # The emulator's tokens name AWS's address as the issuer, but only the emulator serves the keys that verify
+            # them.
             "issuer": f"https://cognito-idp.{self._spec.region}.amazonaws.com/{pool_id}",
             "jwks_url": f"{self._spec.endpoint}/{pool_id}/.well-known/jwks.json",
         }
@@ -356,9 +359,9 @@ class _Walk:
         return client_id
 
     def _key(self, key: str, values: Mapping[str, Any]) -> str:
-        """Return the ARN of a KMS key:
+        """Compare or repair the KMS key `key`, and return its ARN.
 
-        the key of the published manifest, or else the key of the alias `<prefix>-<key>`.
+        The key is that of the published manifest, or else that of the alias `alias/<prefix>-<key>`.
         """
         kms, name = self._clients.kms, f"{self._spec.prefix}-{key}"
         alias = f"alias/{name}"
@@ -375,7 +378,8 @@ class _Walk:
         arn = str(metadata["Arn"])
         self._make_usable(name, arn, str(metadata.get("KeyState", "Enabled")))
         if key_of_alias is None or key_of_alias["Arn"] != arn:
-            # A new key has no alias either. The walk has reported that key already and must not report it twice.
+            # A missing KMS key was already reported as a difference, so its missing alias must not be reported as
+            # another.
             is_new = any(item.part == f"KMS key {name}" and item.new_id for item in self.differences)
             if is_new or self._differs(f"KMS key {name}", f"does not have {alias}", "sets the alias again"):
                 if key_of_alias is not None:
@@ -385,16 +389,19 @@ class _Walk:
         return arn
 
     def _make_usable(self, name: str, arn: str, state: str) -> None:
-        """Enable the key and its rotation. A key whose deletion is scheduled still has its material."""
+        """Enable a KMS key and its rotation.
+
+        A key whose deletion is scheduled still has its material, and can be enabled.
+        """
         kms = self._clients.kms
         if state != "Enabled" and self._differs(f"KMS key {name}", f"is {state}", "enables it again"):
-            # CancelKeyDeletion leaves the key disabled:
+            # KMS leaves a key disabled after CancelKeyDeletion:
             # https://docs.aws.amazon.com/kms/latest/APIReference/API_CancelKeyDeletion.html
             if state == "PendingDeletion":
                 kms.cancel_key_deletion(KeyId=arn)
             kms.enable_key(KeyId=arn)
         if state != "Enabled" and not self._repair:
-            # AWS returns the rotation status of enabled keys only.
+            # KMS does not rotate a disabled key, so the key's rotation is not reported as another difference.
             return
         rotated = kms.get_key_rotation_status(KeyId=arn).get("KeyRotationEnabled")
         if not rotated and self._differs(f"KMS key {name}", "is never rotated", "turns rotation on"):

@@ -1,4 +1,4 @@
-"""Translates the data plane's definition into requests of the AWS APIs, and compares their answers with it."""
+"""Translates data-plane.yaml into settings for requests to AWS, and compares AWS's answers with these settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def key_schema(columns: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Return the key schema of a table or an index."""
+    """Return DynamoDB's key schema of a table or an index."""
     schema = [{"AttributeName": columns["hash_key"], "KeyType": "HASH"}]
     if "range_key" in columns:
         schema.append({"AttributeName": columns["range_key"], "KeyType": "RANGE"})
@@ -16,7 +16,7 @@ def key_schema(columns: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def index_request(name: str, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """Return DynamoDB's request for a global secondary index."""
+    """Return the settings with which DynamoDB creates a global secondary index."""
     return {
         "IndexName": name,
         "KeySchema": key_schema(columns),
@@ -66,7 +66,7 @@ def covers(actual: Any, wanted: Any) -> bool:
 
 
 def same_attribute(actual: str | None, wanted: str) -> bool:
-    """Return whether two values of an SQS attribute mean the same. Spaces, order and types of JSON may differ."""
+    """Return whether two values of an SQS attribute are equal, apart from spaces, order and value types in JSON."""
     if not actual or not wanted.startswith("{"):
         return actual == wanted
     try:

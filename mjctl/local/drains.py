@@ -13,7 +13,7 @@ _FOLDER = "drained"
 
 
 def mark(run_dir: Path, server: str, drained: Drained) -> None:
-    """Record that an operator has drained `server`, so that it stays stopped."""
+    """Record that an operator has drained `server`, so that health checks and drift expect the server to be stopped."""
     folder = run_dir / _FOLDER
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_private(folder / f"{server}.json", json.dumps(asdict(drained)))

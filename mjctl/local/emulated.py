@@ -1,6 +1,6 @@
-"""AWS sessions for an emulated AWS.
+"""Creates botocore sessions and configurations for an emulated AWS.
 
-The sessions use the emulator's key, and ignore the shell's AWS settings and proxies.
+A session uses the emulator's key, and ignores the shell's AWS settings and proxies.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from mjctl.local.credentials import AwsKey
 
-# A fixed value for each botocore setting that a variable of the shell can change:
+# Fixed values for botocore's settings that a variable of the shell could change:
 # https://botocore.amazonaws.com/v1/documentation/api/latest/reference/config.html
 _SETTINGS: dict[str, Any] = {
     "profile": None,

@@ -1,7 +1,7 @@
 """The emulated AWS of a local region: runs ministack in this process and saves its state about every second.
 
 ministack saves its state only at an orderly end, but a region must keep its players and tables after SIGKILL. The
-environment variables of `programs.py` must be set before ministack is imported.
+environment variables that `programs.py` defines must be set before ministack is imported.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _SAVE_SECONDS = 1.0
-# The event loop copies the state of all services except the tables. Copying may take 5 % of the loop's time.
+# The event loop copies the state of all services except DynamoDB, and may spend 5 % of its time on the copies.
 _SAVE_SHARE = 0.05
-# A child process copies and saves the tables. The child process may use 25 % of a core.
+# A child process copies and saves DynamoDB's tables, and may use 25 % of a core.
 _CHILD_SHARE = 0.25
 _LARGE = "dynamodb"
 _LARGE_TARGET = b"DynamoDB_"
@@ -113,17 +113,18 @@ def _save(name: str, get_state: Callable[[], Any]) -> None:
 async def in_snapshot(work: Callable[[], None]) -> None:
     """Run `work` in a forked child process, with a snapshot of this process's memory.
 
-    To copy 100,000 items takes seconds. If this process did it, it would answer no request meanwhile, and the watchdog
-    would kill it as hung. A cancelled call kills the child.
+    Copying 100,000 items of DynamoDB takes seconds. During a copy in this process, the emulator would answer no
+    request. A cancelled call of `in_snapshot` kills the child process.
 
     Raises:
-        RuntimeError: the child failed.
+        RuntimeError: the child process failed.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
     with warnings.catch_warnings():
-        # Python 3.12 warns of a fork in a process with threads. The child takes none of the locks of other threads.
+        # Python 3.12 warns of a fork in a process with threads, whose locks may stay locked in the child. The forked
+        # child takes none of the locks of other threads.
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
@@ -132,12 +133,15 @@ async def in_snapshot(work: Callable[[], None]) -> None:
     try:
         _, status = await asyncio.shield(waiting)
     except asyncio.CancelledError:
-        # The child must not finish later, because it would replace the newer state that an orderly end saves.
+        # Kill the child that saves the tables, because it could replace the newer state that ministack saves when it
+        # ends.
         os.kill(child, signal.SIGKILL)
         await waiting
         raise
     if status != 0:
-        raise RuntimeError(f"the child that saves the state ended with {os.waitstatus_to_exitcode(status)}")
+        raise RuntimeError(
+            f"the child process that saves the tables ended with exit code {os.waitstatus_to_exitcode(status)}"
+        )
 
 
 def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
@@ -151,7 +155,8 @@ def _run_as_child(work: Callable[[], None], parent: int) -> NoReturn:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
-        # Close the parent's sockets: while the child held them open, a restarted emulator could not bind its port.
+        # Close the parent's sockets: while the child process held them open, a restarted emulator could not bind its
+        # port.
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))
         threading.Thread(target=end_with_parent, daemon=True).start()
         work()
@@ -179,7 +184,7 @@ def _copies(wanted: Mapping[str, Callable[[], Any]]) -> tuple[dict[str, Any], se
 
 
 def use_for_functions(key: AwsKey) -> None:
-    """Make the Lambda functions that ministack runs sign requests with `key` instead of the account's id."""
+    """Make the Lambda functions that ministack runs sign requests with `key` instead of the account id."""
     from ministack.core import lambda_runtime
     from ministack.services import lambda_svc
 
@@ -219,7 +224,8 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
     async def until_stopped() -> None:
         await stopping.wait()
-        # Saving must end before the server shuts down, because ministack saves its whole state at the shutdown.
+        # Stop the task that saves changes before the server shuts down, because ministack saves its whole state at the
+        # shutdown.
         saving.cancel()
         await asyncio.gather(saving, return_exceptions=True)
 
@@ -228,14 +234,17 @@ async def serve(port: int, key: AwsKey, application: Application | None = None, 
 
 
 def _report(task: asyncio.Task[None], stopping: asyncio.Event) -> None:
-    """Stop the emulator if saving failed, so that the supervisor restarts it. Without saving it would lose data."""
+    """Stop the emulator if the task that saves its state has failed.
+
+    The supervisor then restarts the emulator. An emulator that does not save its state would lose data at a crash.
+    """
     if not task.cancelled() and task.exception() is not None:
         logger.error("saving the state failed", exc_info=task.exception())
         stopping.set()
 
 
 def main() -> int:
-    """Run the emulated AWS with the port and the key file that the environment names."""
+    """Run the emulated AWS with the port and the key file that the environment variables name."""
     key = ensure_aws_key(Path(os.environ["MJCTL_AWS_KEY_FILE"]))
     asyncio.run(serve(int(os.environ["GATEWAY_PORT"]), key))
     return 0

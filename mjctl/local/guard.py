@@ -1,13 +1,14 @@
 """Access control of an emulated AWS: only programs that have its access key may send requests.
 
-An emulator checks no signature and answers every origin. Without this guard, any web page in a browser on this machine
-and any other user could read the players' data and run code as the developer. The guard refuses
+An emulator checks no signature and answers web pages of every origin. Without this guard, any web page in a browser on
+this machine and any other user could read the players' data and run code as the developer. The guard refuses
 
 - a `Host` that is not a name of this machine, by which an attack by DNS rebinding is recognised;
 - every request that a browser sends for a page (`Origin`, `Sec-Fetch-Site`), preflights included;
 - every request without the emulator's access key id, which is random and as long as a password.
 
-The two public documents need no key: `/healthz`, and the key set with which tokens are verified.
+Two public documents need no access key: `/healthz`, and the set of public keys with which the players' tokens are
+verified.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ def refusal(access_key_id: str, method: str, path: str, query: str, headers: Map
         method: The HTTP method.
         path: The path of the URL.
         query: The query string of the URL.
-        headers: The headers by lower-case name. The values of a repeated header must be joined, so that each is
-            checked.
+        headers: The headers by lower-case name. The values of a repeated header must be joined, so that the guard
+            checks each value.
     """
     host = headers.get("host", "")
     name = re.sub(r":\d+$", "", host).lower()
@@ -76,7 +77,7 @@ class AsgiGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
-            # None of the emulated services uses WebSockets.
+            # Close every WebSocket, because no emulated service uses WebSockets.
             await receive()
             await send({"type": "websocket.close", "code": 1008})
             return

@@ -1,6 +1,6 @@
-"""The inventory of a local region:
+"""Lists the parts of a local region that exist now.
 
-the parts that exist now. Terraform's state only knows the parts that existed once.
+Terraform's state also lists a part that has disappeared since the last deploy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Inventory:
 
     Attributes:
         supervisor_alive: True if the supervisor answers.
-        processes: The supervisor's programs without the watchdog. Empty if the supervisor does not answer.
+        processes: The supervisor's programs without the watchdog; empty if the supervisor does not answer.
         data_plane_present: True if the manifest of the data plane and the emulated AWS's data exist.
     """
 
@@ -36,7 +36,7 @@ class Inventory:
         return next((info for info in self.processes if info.name == name), None)
 
     def exists(self, name: str) -> bool:
-        """Return whether the supervisor has the program and keeps it running."""
+        """Return whether the supervisor has the program `name` and restarts it when it ends."""
         info = self.process(name)
         return info is not None and info.state not in {"STOPPED", "FATAL"}
 
@@ -44,7 +44,7 @@ class Inventory:
 def observe(region_dir: Path) -> Inventory:
     """Return the inventory of a region.
 
-    The inventory is empty if the supervisor does not run or the region does not exist.
+    The inventory has no processes if the supervisor does not run or the region does not exist.
     """
     layout = Layout(region_dir)
     data_plane = bool(read_json(layout.data_plane)) and (layout.data / "aws").is_dir()

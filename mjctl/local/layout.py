@@ -11,8 +11,8 @@ from pathlib import Path
 
 from mjctl.models.errors import PermissionDeniedError
 
-# The path of a Unix socket may have 104 bytes on macOS and 108 on Linux. supervisord appends a dot and a pid at the
-# start.
+# The path of a Unix socket may have 104 bytes on macOS and 108 on Linux. When supervisord starts, it appends a dot and
+# its pid to the path of its socket.
 _LONGEST_SOCKET_PATH = 90
 
 
@@ -53,7 +53,7 @@ class Layout:
 
     @property
     def supervisor_record(self) -> Path:
-        """Return the file with the supervisor's owner, socket and pid, in JSON."""
+        """Return the file with the supervisor's owner (a Terraform resource), socket and pid, in JSON."""
         return self.run / "supervisor.json"
 
     @property
@@ -125,7 +125,7 @@ class Layout:
     def tls_authority(self) -> Path:
         """Return the certificate of the private authority, with which clients verify the servers.
 
-        The certificate is public.
+        The authority's certificate is no secret.
         """
         return self.tls / "authority.pem"
 
@@ -154,7 +154,7 @@ class Layout:
         return self.logs / f"{name}.log"
 
     def create(self) -> None:
-        """Create every folder, private to this user.
+        """Create the region's missing folders, with mode 0700.
 
         Raises:
             PermissionDeniedError: a folder cannot be created.
@@ -172,7 +172,7 @@ class Layout:
 
 
 def private_runtime_dir() -> Path:
-    """Return a private folder with a short path, for this user's sockets and locks of all checkouts.
+    """Return the private folder, with a short path, for this user's sockets and locks of all checkouts.
 
     Raises:
         PermissionDeniedError: the folder exists, but belongs to another user or is accessible to other users.

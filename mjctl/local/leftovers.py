@@ -1,7 +1,7 @@
 """Finds and stops processes of a region that run although their supervisor has ended.
 
-A variable in the environment of each process marks it as a process of the region. A list in a file could be lost or out
-of date. No foreign process has the variable by accident.
+The environment variable MJCTL_REGION_DIR marks each process of a region. A list of processes in a file could be lost or
+out of date. No other process has the variable by accident.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Leftover:
 
 
 def mark(region_dir: Path) -> dict[str, str]:
-    """Return the variables that mark the supervisor of a region.
+    """Return the environment variables that mark the supervisor of a region.
 
-    All programs of the supervisor inherit the variables.
+    All programs of the supervisor inherit these variables.
     """
     return {_MARK: str(region_dir.resolve())}
 
@@ -52,7 +52,7 @@ def find(region_dir: Path) -> list[Leftover]:
     wanted = str(region_dir.resolve())
     leftovers = []
     for process in psutil.process_iter():
-        # The environment of another user's process cannot be read, and a process that ends now or a zombie has none.
+        # Skip a process whose environment cannot be read: another user's process, a zombie, or a process that ends now.
         with suppress(psutil.Error, OSError):
             environment = process.environ()
             if environment.get(_MARK) == wanted:
@@ -63,7 +63,7 @@ def find(region_dir: Path) -> list[Leftover]:
 def end(region_dir: Path, name: str | None = None) -> list[str]:
     """Stop the region's processes and return their names. A process that does not end within 5 seconds is killed.
 
-    Use this function only if the supervisor has ended or does not answer. A running supervisor would restart the
+    Use `end` only if the region's supervisor has ended or does not answer. A running supervisor would restart the
     stopped processes.
 
     Args:
@@ -81,7 +81,7 @@ def end(region_dir: Path, name: str | None = None) -> list[str]:
                 # After SIGTERM, PostgreSQL waits until every client has left. After SIGINT, PostgreSQL ends at once,
                 # cleanly.
                 leftover.process.send_signal(signal.SIGINT if leftover.name == "postgres" else signal.SIGTERM)
-                # A process that SIGSTOP has stopped handles the signal only after SIGCONT.
+                # A process that SIGSTOP has stopped handles another signal only after SIGCONT.
                 leftover.process.send_signal(signal.SIGCONT)
     _, stubborn = psutil.wait_procs([leftover.process for leftover in left], timeout=_PATIENCE_SECONDS)
     for process in stubborn:

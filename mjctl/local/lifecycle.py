@@ -31,11 +31,11 @@ _SHOWN_LOG_BYTES = 16_384
 def start(spec: ProcessSpec) -> str:
     """Make the supervisor run the process `spec`, and wait until the process is ready.
 
-    A process of the same name with another owner or definition is stopped first. Terraform creates a new resource
-    before it destroys the old one, and the two processes cannot share the port.
+    A process of the same name with another owner or definition is stopped first. Terraform creates the new resource of
+    a process before it destroys the old resource, and two processes cannot share a port.
 
     Returns:
-        A line for people about the work.
+        A line for people that says what was done, e.g. `redis: ready on 127.0.0.1:20001 after 0.3 s`.
 
     Raises:
         UnreachableError: the supervisor does not run, or the process did not become ready and was removed again.
@@ -47,7 +47,7 @@ def start(spec: ProcessSpec) -> str:
         raise UnreachableError(
             f"{spec.name} cannot start: the region's supervisor is not running",
             where=str(layout.region_dir),
-            hint=f"`mjctl deploy {_scope(spec)}` starts it again",
+            hint=f"`mjctl deploy {_scope(spec)}` starts the supervisor again",
         )
     with ExitStack() as held:
         held.enter_context(file_lock(layout.run / "locks" / spec.name))
@@ -77,7 +77,7 @@ def remove(layout: Layout, name: str, owner: str) -> str:
         owner: The id of the Terraform resource that is destroyed.
 
     Returns:
-        A line for people about the work.
+        A line for people that says what was done, e.g. `redis: stopped`.
     """
     with file_lock(layout.run / "locks" / name):
         spec = recorded(layout, name)
@@ -165,8 +165,8 @@ def _log_since(log: Path, offset: int) -> list[str]:
     try:
         with log.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            # The file is shorter than `offset` if it was rotated meanwhile. In that case the rotated file is read from
-            # its beginning.
+            # A log file that is shorter than `offset` was rotated since the start of the process, and is read from its
+            # beginning.
             file.seek(max(offset if offset <= size else 0, size - _SHOWN_LOG_BYTES))
             return file.read().decode("utf-8", "replace").splitlines()[-_SHOWN_LOG_LINES:]
     except OSError:
@@ -176,7 +176,7 @@ def _log_since(log: Path, offset: int) -> list[str]:
 def _refuse_taken_port(spec: ProcessSpec) -> None:
     from mjctl.local.ports import describe_holder, is_free
 
-    # The TLS terminator of a server releases the port a moment after the server has ended.
+    # The TLS terminator of a server releases the server's port a moment after the server has ended.
     deadline = time.monotonic() + _PORT_SECONDS
     while not is_free(spec.port) and time.monotonic() < deadline:
         time.sleep(_POLL_SECONDS)
@@ -196,8 +196,8 @@ def _roll_record(layout: Layout) -> Path:
 def _refuse_after_failed_roll(spec: ProcessSpec) -> None:
     """Raise an error if an earlier replacement of this Terraform run failed, so that other servers keep running.
 
-    All provisioners of a Terraform run have the same parent process. The record of the failure names that process, so
-    that the next run tries the replacement again.
+    All provisioners of a Terraform run have the same parent process. The record of a failure names that parent process,
+    so that the next Terraform run tries the replacement again.
     """
     failed = read_json(_roll_record(spec.layout))
     if failed.get("run") == os.getppid():

@@ -13,8 +13,8 @@ from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import ConflictError
 
-# These ports are below those of outgoing connections (from 32768 on Linux, from 49152 on macOS). An outgoing connection
-# could otherwise take a process's port while the process restarts.
+# These ports are below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS). Otherwise an
+# outgoing connection could take the port of a process while the process restarts.
 _FIRST, _LAST = 20_000, 32_000
 
 
@@ -25,12 +25,12 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
 
     Args:
         region_dir: The folder of the region.
-        region: The region's name, for errors.
+        region: The region's name, which errors contain.
         names: The programs' names, and `<game server>-ops` for each game server.
         pinned: The ports that the environment's file demands, by name.
 
     Returns:
-        The ports by name.
+        The port of each process, by the name in `names`.
 
     Raises:
         ConflictError: another program uses a pinned port, two processes have the same pinned port, or no port is free.
@@ -68,7 +68,7 @@ def allocate(region_dir: Path, region: str, names: Sequence[str], pinned: Mappin
 def is_free(port: int) -> bool:
     """Return whether a server could listen on 127.0.0.1:`port` now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
-        # Servers set SO_REUSEADDR too, so that closed connections of an earlier server do not block the port.
+        # Set SO_REUSEADDR as servers do, so that closed connections of an earlier server do not block the port.
         attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             attempt.bind(("127.0.0.1", port))
@@ -79,9 +79,9 @@ def is_free(port: int) -> bool:
 
 
 def describe_holder(port: int) -> str:
-    """Return the program that listens on `port`:
+    """Return the name and pid of the program that listens on `port`, e.g. `nginx (pid 812)`.
 
-    `nginx (pid 812)`, or `another program` if the system hides its name.
+    Return `another program` if the system hides the program's name.
     """
     import psutil
 
@@ -116,7 +116,10 @@ def _pinned(region: str, name: str, port: int, chosen: Mapping[str, int], ours: 
 
 
 def candidates(region_dir: Path) -> Iterator[int]:
-    """Yield every port once. The first port depends on the region, so that two regions rarely try the same port."""
+    """Yield every port from 20000 to 31999 once.
+
+    The first port depends on the region's folder, so that two regions rarely try the same port.
+    """
     span = _LAST - _FIRST
     start = int.from_bytes(hashlib.sha256(os.fsencode(region_dir.resolve())).digest()[:4], "big") % span
     return (_FIRST + (start + step) % span for step in range(span))

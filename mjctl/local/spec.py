@@ -22,16 +22,16 @@ class ProcessSpec:
     Attributes:
         name: The program's name in the supervisor.
         kind: The kind of program.
-        owner: The id of the Terraform resource to which the process belongs. The destruction of a replaced resource
-            must not stop the process, which belongs to the new resource then.
+        owner: The id of the Terraform resource to which the process belongs. When Terraform replaces the resource, the
+            process belongs to the new resource, and the destruction of the old resource must not stop the process.
         region_dir: The folder of the region.
         port: The TCP port on 127.0.0.1.
         ready: The probe address (see `mjctl.local.probe`) that answers when the process has started.
         live: The probe address that the watchdog checks.
         arguments: The arguments of a game server's program.
-        environment: The variables of the process.
-        start_seconds: The longest time that a start may take.
-        stop_seconds: The time after which the supervisor kills a process that does not stop.
+        environment: The environment variables of the process.
+        start_seconds: The longest time, in seconds, that the process may need to become ready.
+        stop_seconds: The seconds after which the supervisor kills a process that does not stop.
         rolling: True if the processes of the region with this flag are replaced one after another.
         tls: True if the process accepts only TLS and presents the region's certificate.
     """
@@ -80,7 +80,7 @@ class ProcessSpec:
         return json.dumps(values, indent=2, sort_keys=True)
 
     def record(self) -> None:
-        """Write to the region's files that the supervisor runs this specification."""
+        """Write this specification to the region's files, as the newest specification of the process."""
         write_private(self.layout.programs / f"{self.name}.json", self.serialise())
 
 

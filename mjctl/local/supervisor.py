@@ -16,7 +16,8 @@ from mjctl.models.errors import NotFoundError, UnreachableError
 
 WATCHDOG = "watchdog"
 
-# Copies of values of supervisor.xmlrpc.Faults, because an import of that module takes 0.1 s of CPU in each provisioner.
+# Fault codes of supervisord, copied from supervisor.xmlrpc.Faults, because an import of that module would take 0.1 s of
+# CPU in each provisioner.
 _BAD_NAME = 10
 _ALREADY_STARTED = 60
 _NOT_RUNNING = 70
@@ -34,8 +35,8 @@ class ProcessInfo:
         pid: The process id, or None if the program does not run.
         started_at: The time of the start, or None if the program does not run.
         ended_at: The time of the last end, or None if the program has never ended.
-        exit_status: The exit status of the last end.
-        detail: supervisord's explanation of the state.
+        exit_status: The exit status with which the program last ended.
+        detail: supervisord's explanation of the program's state.
     """
 
     name: str
@@ -48,7 +49,7 @@ class ProcessInfo:
 
     @property
     def running(self) -> bool:
-        """Return whether the program has run for longer than its start takes."""
+        """Return whether the program has run for a second (`startsecs`), so that supervisord considers it started."""
         return self.state == "RUNNING"
 
 
@@ -74,7 +75,8 @@ class Incident:
 class SupervisorClient:
     """Calls the supervisor by XML-RPC over its private socket.
 
-    Every method raises UnreachableError if the supervisor does not answer, and NotFoundError for an unknown program.
+    Every method raises UnreachableError if the supervisor does not answer, and NotFoundError for an unknown program,
+    except `process` and `remove`.
     """
 
     def __init__(self, socket_path: Path, *, scope: str, timeout_seconds: float = 60.0) -> None:
@@ -122,7 +124,8 @@ class SupervisorClient:
     def kill(self, name: str) -> None:
         """Make the supervisor send SIGKILL to a program and restart it.
 
-        The supervisor is the parent of the process, so that the process id cannot belong to another process by then.
+        Only the parent of a process can be sure that a process id still belongs to that process, and the supervisor is
+        the parent.
         """
         self._call("signalProcess", name, "KILL", ignore=_NOT_RUNNING)
 
@@ -139,7 +142,10 @@ class SupervisorClient:
         self._call("removeProcessGroup", name, ignore=_BAD_NAME)
 
     def shutdown(self) -> None:
-        """Request that the supervisor stops its programs and ends. The call does not wait for the end."""
+        """Request that the supervisor stops its programs and ends.
+
+        `shutdown` does not wait for the supervisor's end.
+        """
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: Any, ignore: int | None = None) -> Any:
@@ -163,7 +169,7 @@ class SupervisorClient:
             raise UnreachableError(
                 f"the region's supervisor does not answer: {error}",
                 where=str(self.socket_path),
-                hint=f"`mjctl deploy {self._scope}` starts it again",
+                hint=f"`mjctl deploy {self._scope}` starts the supervisor again",
             ) from None
         finally:
             self._proxy("close")()
@@ -179,7 +185,7 @@ def incidents(run_dir: Path) -> list[Incident]:
 
 
 def _incident(line: str) -> Incident | None:
-    # A line can be incomplete if the machine went down while the watchdog wrote it.
+    # Skip a line of the incidents that is incomplete, because the machine went down while the watchdog wrote it.
     try:
         values = json.loads(line)
         return Incident(**{**values, "at": datetime.fromisoformat(values["at"])})
@@ -211,7 +217,7 @@ class _UnixConnection(http.client.HTTPConnection):
         try:
             self.sock.connect(str(self._socket_path))
         except OSError:
-            # xmlrpc drops a connection that failed and does not close its socket, so close the socket here.
+            # xmlrpc does not close the socket of a connection that failed, so close the socket here.
             self.close()
             raise
 
@@ -224,6 +230,6 @@ class _UnixTransport(Transport):
 
     def make_connection(self, host: Any) -> http.client.HTTPConnection:
         connection = _UnixConnection(self._socket_path, self._timeout_seconds)
-        # `Transport.close` closes the connection in this attribute.
+        # `Transport.close` closes the connection in the attribute `_connection`.
         self._connection = host, connection
         return connection

@@ -15,7 +15,7 @@ from mjctl.local.supervisor import WATCHDOG
 from mjctl.models.errors import ConfigError
 
 _LOG_BYTES = "10MB"
-# supervisord retries a process that cannot start, after growing pauses. In practice, 100000 retries never end.
+# supervisord retries a process that cannot start, after growing pauses, so that 100000 retries never end in practice.
 _START_RETRIES = 100_000
 
 
@@ -61,15 +61,17 @@ def supervisor_config(layout: Layout, socket: Path, open_files: int) -> str:
 def write_config(layout: Layout) -> None:
     """Write `supervisord.conf`: the first part that the supervisor was started with, then every program in `conf.d`.
 
-    supervisord could include the folder `conf.d`. But it splits an included path at spaces and reads `[` as a pattern.
+    The file does not include the folder `conf.d`, because supervisord splits an included path at spaces and reads `[`
+    in a path as a pattern.
     """
     if not layout.supervisor_base_config.exists():
-        # An earlier version of mjctl started the supervisor. The configuration of that version includes the folder.
+        # The base configuration is missing if an earlier version of mjctl started the supervisor. The
+        # `supervisord.conf` of that version includes the folder `conf.d`.
         return
     with file_lock(layout.run / "locks" / ".config"):
         texts = [layout.supervisor_base_config.read_text()]
         for path in sorted(layout.program_configs.glob("[!.]*.conf")):
-            # Another process may remove a program and its file at this moment.
+            # Another process may remove a program's file after the files were listed.
             with suppress(FileNotFoundError):
                 texts.append(path.read_text())
         write_private(layout.supervisor_config, "\n".join(texts))
@@ -94,7 +96,7 @@ def program_config(
         command: The program and its arguments.
         environment: The variables of the program.
         stop_signal: The signal that stops the program, without `SIG`.
-        stop_seconds: The time after which the supervisor kills a program that does not stop.
+        stop_seconds: The seconds after which the supervisor kills a program that does not stop.
 
     Raises:
         ConfigError: supervisord's format cannot represent a value.

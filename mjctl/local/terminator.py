@@ -1,8 +1,8 @@
-"""Terminates TLS for a server that was built without TLS, e.g. those in the wheels of Valkey and PostgreSQL.
+"""Terminates TLS for a server that was built without TLS, e.g. the servers in the wheels of Valkey and PostgreSQL.
 
 The server listens on no port, but on a Unix socket in a folder that only this user may enter. This program binds the
 port and forks a child, which terminates TLS and forwards the bytes. After the fork, this program replaces itself by the
-server. So the supervisor controls the server as it would without TLS. The child ends when the server ends.
+server, so that the supervisor controls the server as it would without TLS. The child process ends when the server ends.
 
 Usage: python -m mjctl.local.terminator --port N --socket PATH --certificate PATH --key PATH [--postgres] -- SERVER...
 """
@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-# The messages of PostgreSQL's protocol: https://www.postgresql.org/docs/current/protocol-message-formats.html
+# The formats of the messages in PostgreSQL's protocol:
+# https://www.postgresql.org/docs/current/protocol-message-formats.html
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 _GSS_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x30"
 _REFUSAL = b"SFATAL\x00VFATAL\x00C28000\x00Mthis server takes connections with TLS only\x00\x00"
@@ -52,7 +53,7 @@ class Terminator:
         """Accept connections at `listener` until the process `parent` is no longer the parent of this process."""
         handshake = {} if self._postgres else {"ssl": self._context, "ssl_handshake_timeout": _HANDSHAKE_SECONDS}
         await asyncio.start_server(self._handle, sock=listener, backlog=_BACKLOG, **handshake)  # type: ignore[arg-type]
-        # No portable event informs a child process that its parent has ended.
+        # Poll the parent's id, because no portable event informs a child process that its parent has ended.
         while os.getppid() == parent:  # noqa: ASYNC110
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -66,8 +67,8 @@ class Terminator:
             finally:
                 behind_writer.close()
         except (OSError, EOFError, TimeoutError):
-            # The client does not speak TLS, the client left, or the server does not listen yet. Closing the connection
-            # informs the client.
+            # Close the connection without a message if the client does not speak TLS, the client has left, or the
+            # server does not listen yet.
             return
         finally:
             writer.close()
@@ -118,7 +119,8 @@ def _listen(port: int) -> socket.socket:
 def _terminate_tls(listener: socket.socket, terminator: Terminator, parent: int) -> NoReturn:
     import uvloop
 
-    # The supervisor signals the whole process group. The child must not end before the server has finished its work.
+    # Ignore the signals that the supervisor sends to the whole process group: the child that terminates TLS must not
+    # end before the server has finished its work.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

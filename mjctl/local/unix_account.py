@@ -1,7 +1,7 @@
 """Support for a user id without passwd entry, as in containers.
 
-PostgreSQL's initdb refuses a user without passwd entry. The preloaded library nss_wrapper answers look-ups of users
-from a file instead: https://cwrap.org/nss_wrapper.html
+PostgreSQL's initdb refuses a user without passwd entry. The preloaded library nss_wrapper reads users from another file
+instead of /etc/passwd: https://cwrap.org/nss_wrapper.html
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def wrapper_library() -> Path | None:
 
 
 def check_database_user(regions: Iterable[Layout]) -> None:
-    """Check that PostgreSQL can create the data of these regions as this user. Regions that have data need no check.
+    """Check that PostgreSQL can create the data of `regions` as this user. A region that has data needs no check.
 
     Raises:
         DependencyError: the user has no passwd entry, and nss_wrapper is not installed.

@@ -31,8 +31,9 @@ _INTERVAL_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _FAILURES = 3
 # A data store may not answer for seconds while it works: Redis runs a script, PostgreSQL writes a checkpoint, or the
-# emulated AWS scans a table. While a script runs, Redis refuses other commands only after `busy-reply-threshold`, 5 s.
-# A kill would lose unsaved data. With a probe each second, 30 failures are 30 seconds without an answer.
+# emulated AWS scans a table. While a script runs, Redis does not answer other commands for 5 s
+# (`busy-reply-threshold`), and then refuses them. A kill of a data store would lose unsaved data. With a probe each
+# second, 30 failures are 30 seconds without an answer.
 _DATA_STORE_FAILURES = 30
 _FAILURES_OF = dict.fromkeys(("redis", "postgres", "aws"), _DATA_STORE_FAILURES)
 
@@ -54,7 +55,10 @@ class _Health:
     failures: int = 0
 
     def hangs(self, spec: ProcessSpec) -> bool:
-        """Return whether the process hangs. A process that has never answered has its start time to begin to answer."""
+        """Return whether the process hangs.
+
+        A process that has never answered hangs if its `start_seconds` have passed since the first probe.
+        """
         if self.answered:
             return self.failures >= _FAILURES_OF.get(spec.kind, _FAILURES)
         return time.monotonic() - self.since > spec.start_seconds
@@ -111,7 +115,7 @@ class Watchdog:
             self.record(values["processname"], "exited", pid, f"ended while it started, try {values.get('tries')}")
 
     def record(self, process: str, kind: str, pid: int | None, detail: str) -> None:
-        """Append an incident to the file. Each line is a single write, so that the lines of two threads never mix."""
+        """Append an incident to the file. Each line is a single write, so that lines of two threads never mix."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps({"at": at, "process": process, "kind": kind, "pid": pid, "detail": detail}) + "\n"
         with append_private(self._layout.incidents) as stream:
