@@ -13,8 +13,8 @@ from mjctl.files import file_lock, read_json, write_private
 from mjctl.local.layout import Layout, private_runtime_dir
 from mjctl.models.errors import ConflictError
 
-# These ports are below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS). Otherwise an
-# outgoing connection could take the port of a process while the process restarts.
+# These ports are below the ports of outgoing connections (from 32768 on Linux, from 49152 on macOS). In the range of
+# outgoing ports, an outgoing connection could take the port of a process while the process restarts.
 _FIRST, _LAST = 20_000, 32_000
 
 

@@ -1,1 +1,1 @@
-"""Frozen types that every layer speaks: environment, contract, plan, step, check result, errors, exit codes."""
+"""Frozen types that all layers of mjctl use: environment, contract, release, results, errors and exit codes."""

@@ -25,7 +25,7 @@ def home_folder() -> Path | None:
 
 
 def expanded(path: str | Path) -> Path:
-    """Replace a leading `~` by the user's home folder. A user without home folder gets the path unchanged."""
+    """Replace a leading `~` by the user's home folder. Return the path unchanged if the user has no home folder."""
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,6 +1,7 @@
 """The section `aws` of an environment's file, which only the targets `aws` and `sandbox` read.
 
-A size that the file omits has the default of the stack's Terraform variable. The default is written only there.
+A size that the file omits has the default of the stack's Terraform variable. Only the Terraform variable contains the
+default.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ class Domain(_AwsSection):
     zone_id: str | None = Field(
         default=None,
         description="The id of the domain's public hosted zone in Route 53, if the zone exists already. By default the "
-        "foundation creates a zone.",
+        "foundation creates the domain's zone.",
     )
 
 
 class Subjects(_AwsSection):
-    """Lists the jobs that may assume the pipeline's roles, by the claim `sub` of their OIDC tokens."""
+    """Lists the CI jobs that may assume the pipeline's roles, by the claim `sub` of the jobs' OIDC tokens."""
 
     deploy: tuple[str, ...] = Field(
         min_length=1,
@@ -63,9 +64,9 @@ class Pipeline(_AwsSection):
 
     issuer: str = Field(
         default="token.actions.githubusercontent.com",
-        description="The host name of the OIDC issuer, without `https://`. The default is that of GitHub Actions.",
+        description="The host name of the OIDC issuer, without `https://`. The default issuer is GitHub Actions.",
     )
-    subjects: Subjects = Field(description="The jobs that may assume each role.")
+    subjects: Subjects = Field(description="The CI jobs that may assume each role of the pipeline.")
 
 
 class BackupCopies(_AwsSection):
@@ -73,13 +74,13 @@ class BackupCopies(_AwsSection):
 
     copy_region: RegionName | None = Field(
         default=None,
-        description="The region that keeps the copies of the managed backups. The default is the environment's next "
-        "region. An environment of one region must name another region here.",
+        description="The region that keeps the copies of the managed backups. The default is the next region of the "
+        "environment's file. An environment of one region must set `copy_region` to another AWS region.",
     )
     lock: bool = Field(
         default=True,
-        description="Lock the backup vaults, so that no user can delete a recovery point before its time. The sandbox "
-        "does not emulate the lock (docs/emulated-aws.md).",
+        description="Lock the backup vaults, so that no user can delete a recovery point before its retention ends. "
+        "The sandbox does not emulate the lock (docs/emulated-aws.md).",
     )
 
 
@@ -96,7 +97,10 @@ class CacheSize(_AwsSection):
 
 
 class Capacity(_AwsSection):
-    """Describes the limits of Aurora Serverless, in Aurora capacity units (ACU, about 2 GiB of memory each)."""
+    """Describes the limits of an Aurora Serverless instance, in Aurora capacity units.
+
+    An Aurora capacity unit (ACU) has about 2 GiB of memory.
+    """
 
     min: float = Field(ge=0.5, description="The smallest capacity in ACU.")
     max: float = Field(ge=1, description="The largest capacity in ACU.")
@@ -109,7 +113,8 @@ class DatabaseSize(_AwsSection):
         default=None, ge=7, le=35, description="The number of days for which Aurora keeps its backups, by default 14."
     )
     capacity: Capacity | None = Field(
-        default=None, description="The limits of Aurora Serverless. Set them only with `instance_class: db.serverless`."
+        default=None,
+        description="The limits of Aurora Serverless. Set `capacity` only with `instance_class: db.serverless`.",
     )
     instance_class: str | None = Field(
         default=None, description="The class of the Aurora instances, by default `db.r7g.large`."
@@ -119,8 +124,9 @@ class DatabaseSize(_AwsSection):
     )
     writer_region: RegionName | None = Field(
         default=None,
-        description="The region that contains the database's writer. Set it after `mjctl failover` moved the writer, "
-        "so that the next deploy leaves the writer there. The default is the primary region.",
+        description="The region that contains the database's writer. Set `writer_region` after `mjctl failover` has "
+        "moved the writer, so that the next deploy leaves the writer in that region. The default writer region is the "
+        "primary region.",
     )
 
 
@@ -138,7 +144,7 @@ class TaskSize(_AwsSection):
 
 
 class NetworkShape(_AwsSection):
-    """Describes a region's way to the internet."""
+    """Describes how the private networks of a region reach the internet."""
 
     nat: Literal["per_zone", "single"] | None = Field(
         default=None,
@@ -158,7 +164,7 @@ class AwsSettings(_AwsSection):
     primary_region: RegionName | None = Field(
         default=None,
         description="The region that contains the foundation and the database's writer. The default primary region is "
-        "the first region.",
+        "the first region of the file.",
     )
     state_bucket: str | None = Field(
         default=None,
@@ -177,8 +183,8 @@ class AwsSettings(_AwsSection):
     )
     shield_advanced: bool = Field(
         default=False,
-        description="Protect the public endpoints with AWS Shield Advanced. The account must have subscribed to it "
-        "(3,000 USD a month, for a year).",
+        description="Protect the public endpoints with AWS Shield Advanced. The account must have a "
+        "subscription of Shield Advanced (3,000 USD a month, for a year).",
     )
     price_class: str | None = Field(
         default=None,

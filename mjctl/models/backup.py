@@ -30,7 +30,7 @@ class Kind(StrEnum):
 
 
 class Chunk(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Describes an object of the store that contains some of a part's records.
+    """Describes an object of a backup store that contains some of the records of a backup's part.
 
     Attributes:
         records: The number of records in the object.
@@ -48,12 +48,12 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         kind: The data store.
-        name: A key of the contract's tables, `schema.relation`, or the namespace.
-        records: The number of records.
-        raw_bytes: The number of bytes before compression and encryption.
-        digest: A digest of all records that does not depend on their order (`mjctl.backup.digest`).
+        name: The table's name in the contract, the relation as `schema.relation`, or the namespace of the cache.
+        records: The number of the part's records.
+        raw_bytes: The size of the part's records in bytes, before compression and encryption.
+        digest: A digest of the part's records that does not depend on their order (`mjctl.backup.digest`).
         schema: The definition that a scratch copy of the part needs. The keys of the definition depend on the kind.
-        chunks: The objects that contain the records.
+        chunks: The objects of the store that contain the part's records.
     """
 
     kind: Kind
@@ -133,7 +133,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return sum(part.raw_bytes for part in self.parts)
 
     def counts(self) -> dict[str, int]:
-        """Count the records of each data store, by its name."""
+        """Return the number of records of each data store, by the name of the data store."""
         return {kind.value: sum(part.records for part in self.parts if part.kind is kind) for kind in Kind}
 
     def objects(self) -> dict[str, int]:
@@ -147,7 +147,7 @@ class SignedManifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         manifest: The manifest.
         keys: The backup's root key, encrypted by each of the KMS keys that can open the backup.
-        mac: A message authentication code over the manifest and the keys, by the backup's root key.
+        mac: A message authentication code of `manifest` and `keys`, calculated with the backup's root key.
     """
 
     manifest: Manifest
@@ -174,15 +174,15 @@ class BackupEntry:
     Attributes:
         backup_id: The id of the backup.
         state: The state of the backup.
-        size_bytes: The sum of the sizes of its objects.
-        objects: The names of its objects below the backup's prefix.
+        size_bytes: The sum of the sizes of the backup's objects.
+        objects: The names of the backup's objects, relative to the backup's prefix.
         created_at: The start of the backup.
-        last_written_at: The time of the newest object.
+        last_written_at: The time when the backup's newest object was written.
         in_use: True if a running process writes the backup.
         problem: The reason why the backup is damaged or cannot be opened, or None.
-        signed: The manifest, or None if there is none or it cannot be read.
-        opens: Whether the region's key opens the backup. `problem` says why the key does not open it. None if the key
-            was not tested or KMS gave no answer.
+        signed: The signed manifest, or None if the manifest is missing or cannot be read.
+        opens: Whether the region's KMS key opens the backup; None if the key was not tested or KMS did not answer. If
+            the key does not open the backup, `problem` has the reason.
     """
 
     backup_id: str
@@ -214,13 +214,13 @@ class Problem:
 class VerifyReport:
     """Holds the result of reading a whole backup.
 
-    Without a problem, every byte is the byte that a holder of the backup's key wrote.
+    If the report has no problem, a holder of the backup's key wrote every byte of the backup.
 
     Attributes:
         backup_id: The id of the backup.
-        objects: The number of objects.
-        bytes: The number of stored bytes.
-        records: The number of records.
+        objects: The number of objects that were read.
+        bytes: The number of stored bytes that were read.
+        records: The number of records that were read.
         seconds: The duration.
         problems: The faults.
     """
@@ -240,7 +240,8 @@ class RestoreStep:
     Attributes:
         part: The part of the backup.
         target: The table, relation or namespace into which the part is written.
-        existing: The number of records that the target contains now. None if the target does not exist.
+        existing: The number of records that the table, relation or namespace contains before the restore; None if it
+            does not exist.
     """
 
     part: Part
@@ -249,7 +250,10 @@ class RestoreStep:
 
     @property
     def action(self) -> str:
-        """Return `create`, `replace` or `fill`, for a target that is missing, contains records or is empty."""
+        """Return the effect of the restore on `target`.
+
+        The effect is `create` if `target` is missing, `replace` if it contains records, `fill` if it is empty.
+        """
         if self.existing is None:
             return "create"
         return "replace" if self.existing else "fill"
@@ -264,7 +268,7 @@ class RestorePlan:
         source: The region from which the backup comes, for people.
         target: The region or scratch copy into which the backup is written, for people.
         steps: What the restore does with each part.
-        notes: Lines that an operator should read before confirming.
+        notes: Lines that an operator should read before confirming the restore.
     """
 
     backup_id: str
@@ -281,22 +285,23 @@ class RestorePlan:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares a restored part with the archive.
+    """Holds the comparison of a restored part with the part in the backup.
 
     Attributes:
         kind: The data store of the part.
         name: The name of the part.
         target: The table, relation or namespace into which the part was written.
-        archived: The number of records in the backup.
-        expired: The records whose time to live had ended before the restore wrote them.
-        expiring: The records whose time to live may end during the comparison. Expiring records are counted
-            and not compared.
-        durable: The other records of the backup, whose digest is compared.
-        restored: The number of durable records at the target.
-        equal: True if the target's durable records equal those of the backup.
+        archived: The number of the part's records in the backup.
+        expired: The number of the backup's records whose time to live had ended before the restore began.
+        expiring: The number of the backup's records whose time to live may end during the restore. Expiring records are
+            counted and not compared.
+        durable: The number of the backup's other records. The comparison compares the digests of durable records.
+        restored: The number of durable records in the restored part. A drill of a managed backup counts all items of
+            the restored table.
+        equal: True if the durable records of the restored part equal the durable records of the backup.
         seconds: The duration of the comparison.
         sampled: The number of items that a drill of a managed backup compared with the live table, else 0.
-        same: The number of sampled items that equal those of the live table, else 0.
+        same: The number of sampled items that equal the items of the live table; 0 if nothing was sampled.
     """
 
     kind: Kind
@@ -331,7 +336,7 @@ class RestoreReport:
 
     @property
     def equal(self) -> bool:
-        """Return whether every part at the target equals the backup."""
+        """Return whether every restored part equals the part in the backup."""
         return all(item.equal for item in self.comparisons)
 
 
@@ -346,7 +351,7 @@ class DrillReport:
         checks: The results of the checks of the scratch copy.
         removed: True if the scratch copy was removed completely.
         error: The reason why the drill stopped early, or None.
-        seconds: The duration of each phase, by its name.
+        seconds: The seconds that each phase of the drill took, by the phase's name.
         not_proven: The parts that the drill did not compare: `database`, `cache`, `table/matches: REASON`.
     """
 
@@ -386,13 +391,13 @@ class DrillReport:
 
 @dataclass(frozen=True)
 class RetentionPolicy:
-    """Describes which backups to keep. A backup stays if any of the four numbers keeps it.
+    """Describes which backups to keep. A backup is kept if any of the four numbers requires it.
 
     Attributes:
         last: The number of newest backups to keep.
-        daily: The number of days (UTC) of which the newest backup is kept.
-        weekly: The number of ISO weeks (UTC) of which the newest backup is kept.
-        monthly: The number of months (UTC) of which the newest backup is kept.
+        daily: The number of days (UTC) for which the newest backup of the day is kept.
+        weekly: The number of ISO weeks (UTC) for which the newest backup of the week is kept.
+        monthly: The number of months (UTC) for which the newest backup of the month is kept.
 
     Raises:
         UsageError: all four numbers are 0.
@@ -418,7 +423,8 @@ class PruneDecision:
     Attributes:
         entry: The backup.
         keep: True if the backup is kept.
-        reasons: The reasons to keep it (`last`, `daily`, ...) or to remove it (`not kept by the policy`, ...).
+        reasons: The reasons to keep the backup (`last`, `daily`, ...) or to remove the backup (`not kept by the
+            policy`, ...).
     """
 
     entry: BackupEntry
@@ -444,11 +450,11 @@ class ManagedBackup:
 
     Attributes:
         service: The AWS service.
-        resource: The table or cluster.
-        backup_id: The id or ARN of the backup.
-        state: The state in AWS's words.
-        created_at: The time of the backup, or None if AWS does not say.
-        size_bytes: The size, or None if AWS does not say.
+        resource: The table, cluster, cache or other resource of which this is a backup.
+        backup_id: The name or id of the backup.
+        state: The state of the backup in AWS's words.
+        created_at: The time of the backup, or None if AWS does not report it.
+        size_bytes: The size, or None if AWS does not report it.
         detail: Further facts by name, for JSON.
     """
 
@@ -462,7 +468,10 @@ class ManagedBackup:
 
 
 def new_backup_id(now: datetime | None = None) -> str:
-    """Return a new id, which sorts by its time in milliseconds. Random digits distinguish ids of the same time."""
+    """Return a new id of a backup.
+
+    Ids sort by their time in milliseconds, and random digits distinguish equal times.
+    """
     moment = (now or datetime.now(UTC)).astimezone(UTC)
     return f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z-{secrets.token_hex(4)}"
 

@@ -22,7 +22,10 @@ class Severity(StrEnum):
     CRITICAL = "critical"
     """Players of the region cannot log in, start a match or continue to play."""
     MAJOR = "major"
-    """Players can play, but a part is late, unprotected or without a spare. The next failure may be critical."""
+    """Players can play, but a part of the region is late, unprotected or without a spare.
+
+    The next failure of that part may be critical.
+    """
     MINOR = "minor"
     """Operators of the region receive less information, e.g. an alarm has no recipient."""
 
@@ -32,15 +35,16 @@ class CheckResult:
     """Holds the result of a check of a part of a region.
 
     Attributes:
-        name: The check, with slashes between groups.
+        name: The name of the check, with slashes between its groups, e.g. `process/redis`.
         region: The region of the checked part.
         status: The outcome.
-        summary: A sentence for operators.
+        summary: A sentence for operators that says what the check found.
         hint: The operator's next step, or None.
-        duration_seconds: The time that the check took.
+        duration_seconds: The seconds that the check took.
         evidence: The measured values, which JSON can represent, without secrets.
-        severity: The effect of a failure.
-        throttled: True if AWS refused the request for now. The check then warns and says nothing about the part.
+        severity: The effect that a failure of the check has.
+        throttled: True if AWS throttled a request of the check. A throttled check warns, and says nothing about the
+            checked part.
     """
 
     name: str

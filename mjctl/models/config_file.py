@@ -18,9 +18,9 @@ from mjctl.models.yaml_document import Document, read_document
 _MAX_BYTES = 1_000_000
 _MAX_PROBLEMS = 20
 _SCHEMA_HINT = "`mjctl config schema` describes every field"
-# The message of a rule over several fields begins with the field's path: `regions.us-east-1.zones: ...`.
+# The error message of a rule over several fields begins with a field's path, e.g. `regions.us-east-1.zones: ...`.
 _FIELD = re.compile(r"([\w./-]+): ")
-# Plainer messages than Pydantic's, by Pydantic's type of the error.
+# Messages that are plainer than Pydantic's messages, by Pydantic's type of the error.
 _MESSAGES = {
     "bool_parsing": "this field must be true or false",
     "dict_type": "this field must be a mapping (lines of `name: value`)",

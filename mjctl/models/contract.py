@@ -1,8 +1,8 @@
 """The contract: the typed output of a region's stack, and the only knowledge that mjctl has of the deployed region.
 
-The contract says how each part is reached and not how the part was created, so that commands work alike for each
-target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json` or the ARN of a secret
-in Secrets Manager.
+The contract says how each part is reached and not how the part was created, so that a command works in the same way for
+every target. The contract contains no secrets. A field `secret` is a reference: `file:/path/to.json`, the ARN of a
+secret in Secrets Manager, or `iam:GROUP` for a cache to which programs log in by IAM.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Endpoints(_Part):
     Attributes:
         api: The address of the HTTP API.
         web: The address of the web client; None if the region does not serve it.
-        served: False if no process answers at the addresses, as on an emulated AWS, which runs no tasks.
+        served: False if no process answers at the addresses, as in the sandbox, whose emulated AWS runs no ECS tasks.
     """
 
     api: str
@@ -55,8 +55,8 @@ class Cache(_Part):
 
     Attributes:
         url: The address, `redis://...` or `rediss://...`.
-        secret: A reference to JSON with the password, or None.
-        access: `direct` if this machine can connect to Redis, `ops_function` if a function in the VPC must do it.
+        secret: A reference to JSON with the password of Redis, `iam:GROUP` for a log-in by IAM, or None.
+        access: `direct` if this machine can connect to Redis, `ops_function` if only the ops function in the VPC can.
         ops_function_arn: The ARN of the ops function; None with direct access.
     """
 
@@ -74,7 +74,7 @@ class DatabaseAccess(_Part):
         port: The TCP port.
         name: The name of the database.
         user: The name of the user.
-        secret: A reference to JSON with `password`.
+        secret: A reference to a JSON object with the field `password`.
         tls: True if the connection is encrypted.
         access: `direct` if this machine can connect to the database, `private` if only the VPC can.
     """
@@ -155,16 +155,16 @@ class Process(_Part):
 
     Attributes:
         name: The name of the process's program in the supervisor.
-        role: The part that the process plays in the region.
+        role: The kind of the process, e.g. `cache` or `game-server`.
         zone: The zone of a game server, else None.
-        health: The address by which the process's health is tested.
+        health: The address at which mjctl tests the health of the process.
     """
 
     name: str
     role: Literal["cache", "database", "aws", "api", "worker", "game-server"]
     zone: str | None = None
     health: str = Field(
-        description="An HTTP address that answers a healthy process's status 200, or a tcp:// address to connect to."
+        description="An HTTP address that answers with status 200 if the process is healthy, or a tcp:// address."
     )
 
 
@@ -176,8 +176,8 @@ class Fleet(_Part):
         supervisor_socket: The path of the supervisor's socket of a local region, else None.
         run_dir: The folder for the runtime files of a local region, else None.
         processes: The processes of a local region, else empty.
-        servers: The game servers of a local region. The servers on ECS and EKS change, so mjctl lists them by the
-            API of ECS or EKS.
+        servers: The game servers of a local region. The set of game servers on ECS and EKS changes, so mjctl lists
+            these servers by the API of ECS or EKS.
         cluster: The name of the ECS cluster, else None.
         service: The name of the ECS service, else None.
         task_definition: The ARN of the ECS task definition, else None.
@@ -219,7 +219,7 @@ class Managed(_Part):
         alarm_topic: The ARN of the topic that receives alarms.
         api_id: The id of the API Gateway API.
         cache_group: The id of the Redis replication group.
-        certificate: The ARN of the certificate.
+        certificate: The ARN of the TLS certificate of the region's endpoints.
         database_cluster: The id of the Aurora cluster.
         database_global_cluster: The id of the Aurora global cluster; None if there is none.
         dead_letter_queues: The URLs of the functions' dead-letter queues, by purpose.
@@ -227,7 +227,7 @@ class Managed(_Part):
         load_balancer: The ARN of the load balancer.
         primary_region: The primary region of the environment.
         target_group: The ARN of the game servers' target group.
-        web_acl: The ARN of the web ACL.
+        web_acl: The ARN of the firewall's web ACL.
         web_domain: The domain of the web client.
     """
 

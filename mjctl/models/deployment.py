@@ -30,19 +30,19 @@ class UnitOutcome(StrEnum):
 
     UNCHANGED = "unchanged"
     PLANNED = "planned"
-    """Terraform has planned changes, and the run did not apply them."""
+    """Terraform has planned changes, and the command did not apply them."""
     WAITING = "waiting"
-    """The unit cannot be planned yet: it reads outputs of a stack that must be applied first."""
+    """The unit cannot be planned yet, because it reads outputs of another stack that must be applied first."""
     APPLIED = "applied"
     DESTROYED = "destroyed"
     NOT_STARTED = "not_started"
-    """An earlier region stopped the rollout before this unit."""
+    """The rollout stopped at an earlier region, so that this unit was not changed."""
     NOT_DEPLOYED = "not_deployed"
     """The command selected every region, and this region is not deployed."""
     UNHEALTHY = "unhealthy"
     """The changes were applied, and the region failed its health gate."""
     ROLLED_BACK = "rolled_back"
-    """The unit has its last good revision again, after a failure or because an operator requested it."""
+    """The unit runs an earlier revision again, after a failed deploy or because an operator requested the rollback."""
     FAILED = "failed"
     INTERRUPTED = "interrupted"
 
@@ -82,13 +82,13 @@ class Change:
 
     Attributes:
         address: The resource's address in Terraform.
-        action: create, update, replace, delete, forget, read, move or import; in Terraform's stream also noop.
-            `forget` means that the resource continues to exist and Terraform no longer manages it.
+        action: create, update, replace, delete, forget, read, move or import; in Terraform's stream of JSON events also
+            noop. `forget` means that the resource continues to exist and Terraform no longer manages it.
         reason: Terraform's reason for the action, e.g. `cannot_update`, or None.
         resource_type: The type as Terraform reports it, e.g. `aws_kms_key`. The type is not parsed from the address,
             because a key of `for_each` in an address may contain any character.
         attributes: The changed attributes, with secrets masked.
-        forced_by: The paths of the attributes that cannot be changed in place.
+        forced_by: The paths of the attributes that cannot be changed in place, so that the resource is replaced.
     """
 
     address: str
@@ -146,14 +146,14 @@ class UnitResult:
 
     Attributes:
         unit: A region, `foundation` or `edge`.
-        outcome: How the run ended for the unit.
-        add: The number of resources to create or created.
-        change: The number of resources to update or updated.
-        remove: The number of resources to delete or deleted.
+        outcome: The outcome of the command for the unit.
+        add: The number of resources that Terraform plans to create or has created.
+        change: The number of resources that Terraform plans to update or has updated.
+        remove: The number of resources that Terraform plans to delete or has deleted.
         changes: The planned changes of resources.
         seconds: The duration in wall time.
         error: The reason of a failure, else None.
-        revision: The revision that runs in the unit after the run, or None if it is unknown.
+        revision: The revision that the unit has after the command, or None if the revision is unknown.
         refused: The revision that was applied and rolled back, or None.
         verdict: The decision of the health gate, or None if the gate did not check the unit.
         ignored: The drift that the environment's file says to ignore.
@@ -180,15 +180,18 @@ class UnitResult:
 
     @property
     def forget(self) -> int:
-        """Return the number of resources that exist and are no longer managed.
+        """Return the number of resources that continue to exist and that Terraform no longer manages.
 
-        Terraform's summary omits such resources.
+        Terraform's summary of a plan does not count these resources.
         """
         return sum(change.action == "forget" for change in self.changes)
 
     @property
     def ok(self) -> bool:
-        """Return whether the unit is in the state that the command was to reach. A rollback after a failure is not."""
+        """Return whether the unit is in the state that the command was to reach.
+
+        A unit that was rolled back after a failure is not in that state.
+        """
         if self.outcome is UnitOutcome.ROLLED_BACK:
             return self.refused is None
         return self.outcome in _GOOD
@@ -206,7 +209,7 @@ class RunResult:
     Attributes:
         command: `deploy`, `plan`, `drift`, `destroy`, `rollback` or `servers scale`.
         results: The result of each unit.
-        release: The release that the run planned or applied. None if the run has no release, e.g. `drift`.
+        release: The release that the command planned or applied; None for a command without a release, e.g. `drift`.
         only_planned: True if the command plans changes and does not apply them.
     """
 
@@ -226,7 +229,7 @@ class RunResult:
 def exit_code(results: Sequence[UnitResult]) -> ExitCode:
     """Return the exit code of a run.
 
-    The first rule that applies decides:
+    The first of these rules that applies decides the exit code:
 
     - INTERRUPTED if a unit was interrupted.
     - UNHEALTHY if a region failed its health gate.

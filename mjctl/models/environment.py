@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field, model_validator
 from mjctl.models.aws_settings import AwsSettings, RegionName
 from mjctl.models.section import Section, text_like
 
-# AWS allows 32 characters in the name of a target group, and that name begins with `<project>-<environment>`.
+# A name is short because AWS allows 32 characters in the name of a target group, which begins with
+# `<project>-<environment>`.
 ShortName = Annotated[
     str,
     text_like(
@@ -23,11 +24,12 @@ ShortName = Annotated[
 ZoneName = Annotated[str, text_like(r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$", "the name of a zone, e.g. eu-west-1a")]
 
 
-# The two stacks that exist once in an environment of target `aws` or `sandbox`. Every other unit is a region.
+# The names of the two units that exist once in an environment of target `aws` or `sandbox`. Every other unit is a
+# region.
 FOUNDATION = "foundation"
 EDGE = "edge"
 
-# Each region of the target `local` has one process of each of these names, and its game servers.
+# The names of the processes that each region of the target `local` has in addition to its game servers.
 LOCAL_PROCESSES = ("redis", "postgres", "aws", "api", "worker")
 MAX_SERVERS_PER_ZONE = 50
 # The production stacks spread every part over three zones, so that a majority remains when a zone fails.
@@ -63,7 +65,7 @@ class ModeSettings(Section):
     rules: str = Field(
         default="arena",
         description="The rules module of the mode: the name of a module in `gameserver/rules/`, or the dotted path of "
-        "another module. Each release contains a copy of that module's package.",
+        "another module. Each release contains a copy of the rules module's package.",
     )
 
 
@@ -74,8 +76,9 @@ class Game(Section):
         default=1,
         ge=1,
         le=MAX_SERVERS_PER_ZONE,
-        description="The number of game servers in each zone. On AWS this is the smallest number, and `task` sets the "
-        "largest. `mjctl servers scale` overrides this number until `mjctl servers scale --reset`.",
+        description="The number of game servers in each zone. On AWS `servers_per_zone` is the smallest number, and "
+        "`aws.task.max_tasks_per_zone` is the largest. `mjctl servers scale` overrides `servers_per_zone` until "
+        "`mjctl servers scale --reset`.",
     )
     tick_rate_hz: int = Field(
         default=20, ge=1, le=60, description="The number of ticks in a second. Each tick sends a frame to every player."
@@ -93,7 +96,7 @@ class Game(Section):
             "probe": ModeSettings(seats=2, duration_seconds=2),
         },
         description="The modes that players can choose, by name. The mode `probe` is required, because `mjctl health` "
-        "plays a match of it: it needs at least 2 seats and takes at most 10 seconds.",
+        "plays a match of this mode. The mode `probe` needs at least 2 seats and takes at most 10 seconds.",
     )
 
     @model_validator(mode="after")
@@ -113,7 +116,7 @@ class LocalSettings(Section):
     ports: dict[str, Annotated[int, Field(ge=1024, le=65535)]] = Field(
         default_factory=dict,
         description="Fixed TCP ports, by `<region>/<process>`, e.g. `us-east-1/api: 8080`. mjctl chooses a free port "
-        "for every process that is not named. The processes are redis, postgres, aws, api, worker, "
+        "for every process without a fixed port. The processes are redis, postgres, aws, api, worker, "
         "game-<zone>-<number> and game-<zone>-<number>-ops.",
     )
     tls: bool = Field(
@@ -136,20 +139,22 @@ class Drift(Section):
 class Retention(Section):
     """Describes which backups `mjctl backup prune` keeps.
 
-    `prune` removes a backup that none of the four numbers keeps.
+    `prune` removes a backup that none of the numbers `last`, `daily`, `weekly` and `monthly` requires.
     """
 
     last: int = Field(default=3, ge=0, description="The number of newest backups to keep.")
     daily: int = Field(
         default=7,
         ge=0,
-        description="The number of days (UTC) of which the newest backup is kept. A day without a backup does not "
-        "count, and neither does a week or a month.",
+        description="The number of days (UTC) for which the newest backup of the day is kept. A day without a backup "
+        "does not count, and neither does a week or a month.",
     )
     weekly: int = Field(
-        default=5, ge=0, description="The number of ISO weeks (UTC) of which the newest backup is kept."
+        default=5, ge=0, description="The number of ISO weeks (UTC) for which the newest backup of the week is kept."
     )
-    monthly: int = Field(default=12, ge=0, description="The number of months (UTC) of which the newest backup is kept.")
+    monthly: int = Field(
+        default=12, ge=0, description="The number of months (UTC) for which the newest backup of the month is kept."
+    )
 
 
 class BackupSettings(Section):
@@ -164,8 +169,8 @@ class BackupSettings(Section):
         default=86_400,
         ge=60,
         description="The age in seconds that the newest backup should not exceed, because a loss of the region loses "
-        "all newer data. `mjctl health` warns about an older backup, and fails if the backup is twice as old. A local "
-        "region only warns.",
+        "all newer data. `mjctl health` warns if the newest backup is older, and fails if it is more than twice as "
+        "old. In a local region, `mjctl health` warns and does not fail.",
     )
     cache_namespaces: tuple[str, ...] = Field(
         default=("*", "!leaderboard", "!profile"),
@@ -187,8 +192,8 @@ class Region(Section):
     cidr: Cidr | None = Field(
         default=None,
         description="The range of addresses of the region's VPC, from /16 to /20. The ranges of two regions must not "
-        "overlap. By default the first region has 10.10.0.0/16, the second 10.20.0.0/16, and so on. Target local "
-        "ignores it.",
+        "overlap. By default the first region has 10.10.0.0/16, the second 10.20.0.0/16, and so on. The target local "
+        "ignores `cidr`.",
     )
 
     @model_validator(mode="after")
@@ -213,8 +218,8 @@ class Environment(Section):
     )
     regions: dict[RegionName, Region] = Field(
         min_length=1,
-        description="The regions by their AWS names, e.g. `eu-west-1`. The first is the primary region, unless "
-        "`aws.primary_region` names another.",
+        description="The regions by their AWS names, e.g. `eu-west-1`. The first region is the primary region, unless "
+        "`aws.primary_region` names another region.",
     )
     concurrency: int = Field(
         default=4, ge=1, le=32, description="The number of regions on which a command works at the same time."
@@ -261,9 +266,9 @@ class Environment(Section):
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Return the names of all units in the order of a deploy:
+        """Return the names of all units in the order of a deploy.
 
-        foundation, regions and edge; locally only regions.
+        The order is the foundation, the regions and the edge. An environment of target `local` has regions only.
         """
         return tuple(self.regions) if self.target == "local" else (FOUNDATION, *self.regions, EDGE)
 
@@ -276,7 +281,7 @@ class Environment(Section):
         """Return the region that keeps the copies of `region`'s managed backups.
 
         The copies are in `aws.backup.copy_region` if the file names a region other than `region`, else in the
-        environment's next region. An environment of one region without that setting gets `region` back.
+        environment's next region. If an environment has one region and not that setting, the result is `region` itself.
         """
         named = self.account.backup.copy_region
         if named and named != region:

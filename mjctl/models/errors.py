@@ -40,7 +40,7 @@ class MjctlError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
-        # The error of each region, by its name, when a command failed in all of them.
+        # The error of each region, by the region's name, if a command failed in all regions.
         self.regions: Mapping[str, MjctlError] = {}
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class DependencyError(MjctlError):
 
 
 class LockedError(MjctlError):
-    """Reports that another run holds the lock of a unit."""
+    """Reports that another command holds the lock of a unit."""
 
     exit_code = ExitCode.LOCKED
 
@@ -78,7 +78,7 @@ class TerraformError(MjctlError):
 
 
 class UnreachableError(MjctlError):
-    """Reports a service that did not answer."""
+    """Reports a service that did not answer, or that answered with an error."""
 
     exit_code = ExitCode.UNREACHABLE
 
@@ -96,7 +96,7 @@ class ConflictError(MjctlError):
 
 
 class RefusedError(MjctlError):
-    """Reports that mjctl did not do the work, because the operator did not confirm it."""
+    """Reports that mjctl did not do the work, because the operator did not confirm it or because it is not allowed."""
 
     exit_code = ExitCode.REFUSED
 

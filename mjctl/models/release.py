@@ -13,11 +13,11 @@ class Release:
     Attributes:
         game: The digest of the game server's files.
         terraform: The digest of the Terraform code.
-        config: The digest of the environment.
-        web: The digest of the web client. None if the release has no web client, and in releases of earlier versions
-            of mjctl, where the game server contained it.
-        commit: The git commit, with `+changes` if the working tree differed from it. None if the checkout is not a git
-            repository.
+        config: The digest of the environment's configuration.
+        web: The digest of the web client; None if the release has no web client. In a release of an earlier version of
+            mjctl, `web` is None, because the game server contained the web client.
+        commit: The git commit, with `+changes` if the working tree differed from the commit; None if the checkout is
+            not a git repository.
     """
 
     game: str
@@ -33,9 +33,9 @@ class Release:
 
     @property
     def revision(self) -> str:
-        """Return twelve hexadecimal digits that change with each of the digests.
+        """Return the release's revision: twelve hexadecimal digits that change if any digest of the release changes.
 
-        The revision does not depend on the commit.
+        The revision does not depend on the git commit.
         """
         digests = [digest for digest in (self.game, self.terraform, self.config, self.web) if digest is not None]
         return hashlib.sha256("\0".join(digests).encode()).hexdigest()[:12]

@@ -1,4 +1,6 @@
-"""Decides which files a release consists of. The digests, the kept copies and the shared archives all use these lists.
+"""Decides which files a release consists of.
+
+The digests, the kept copies and the shared archives of releases use the lists of this module.
 
 A part of a release (game server, Terraform code, web client) is every regular file below the part's folder, without
 the excluded files. Files that neither Terraform nor Python reads are excluded: tests, documents, caches, hidden files,
@@ -21,12 +23,12 @@ from mjctl.models.errors import ConfigError, NotFoundError
 
 GAME_PACKAGE = "gameserver"
 LOCK_FILE = ".terraform.lock.hcl"
-"""The file in which Terraform records the providers that it chose. A project may commit this file."""
+"""The file in which Terraform records the providers that it chose. A project may commit the lock file to git."""
 
 
 @dataclass(frozen=True)
 class Exclusions:
-    """Lists the files that do not belong to a part. Hidden files and folders, and editors' backups, never belong to it.
+    """Lists the files that do not belong to a part of a release, in addition to hidden files and editors' backups.
 
     Attributes:
         folders: Patterns of the names of excluded folders.
@@ -136,7 +138,8 @@ def files_below(folder: Path, exclusions: Exclusions) -> Iterator[tuple[str, Pat
 def digest_of(files: Files) -> str:
     """Return the SHA-256, in hexadecimal digits, of the names and contents of `files`, in the order of the names.
 
-    The length of each name and content, in eight bytes, is hashed before it, so that no two lists of files are alike.
+    Eight bytes with the length of each name and content are hashed before the name or content. Two different lists of
+    files are therefore never hashed as the same bytes.
     """
     hashed = hashlib.sha256()
     for name in sorted(files):
@@ -155,8 +158,8 @@ def rules_packages(rules: Iterable[str], project: Path, path: Sequence[str] | No
     Args:
         rules: The names of the rules in the environment's modes.
         project: The checkout, which is searched first.
-        path: The folders that are searched after the checkout, by default those of this Python's `sys.path`. The same
-            Python runs a local region.
+        path: The folders that are searched after the checkout, by default those of this Python's `sys.path`. The
+            processes of a local region use this Python too.
 
     Returns:
         The folder of each package, by the package's name.

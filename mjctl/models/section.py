@@ -15,7 +15,7 @@ def text_like(pattern: str, rule: str) -> StringConstraints:
 
     Args:
         pattern: The regular expression.
-        rule: The same rule in words, which completes the sentence "this field must be ...".
+        rule: The pattern's rule in words, which completes the sentence "this field must be ...".
     """
     PATTERN_RULES[pattern] = rule
     return StringConstraints(pattern=pattern)

@@ -29,8 +29,8 @@ class Workspace:
         """Find the project's folder.
 
         The project's folder is $MJCTL_PROJECT_DIR if that variable is set. Without the variable, the project is the
-        nearest folder with configs/ and terraform/stacks/, upwards from `start`. If there is none, the project is the
-        checkout that contains this module.
+        nearest folder with configs/ and terraform/stacks/, upwards from `start`. If no such folder exists, the project
+        is the checkout that contains mjctl's code.
 
         Args:
             start: The folder to start from, by default the current one.

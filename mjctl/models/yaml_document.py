@@ -1,8 +1,8 @@
 """Reads YAML files that people write, and rejects values that YAML 1.1 reads differently from what a person expects.
 
-PyYAML follows YAML 1.1, in which `010` is 8, `1:30` is 90 and `on` is true (https://yaml.org/type/). People who write
-these spellings rarely mean these values. So each of these spellings is an error, and the error names the line and the
-spelling to write instead.
+PyYAML follows YAML 1.1, in which `010` is 8 and `1:30` is 90 (https://yaml.org/type/). A person who writes `010` or
+`1:30` rarely means 8 or 90. `read_document` rejects `010`, `1:30`, dates, and a key such as `on`, which YAML reads as
+true. An error names the line and the spelling to write instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 from mjctl.models.errors import ConfigError
 
 _MAX_DEPTH = 20
-# A few lines with YAML aliases can expand to billions of values. No environment needs more than 20000 values.
+# A few lines with YAML aliases can expand to billions of values. No environment's file needs more than 20000 values.
 _MAX_VALUES = 20_000
 _MAX_DIGITS = 18
 _PREFIX = "tag:yaml.org,2002:"
@@ -34,7 +34,7 @@ class Document:
     Attributes:
         path: The file.
         value: The file's content as Python values.
-        root: The file's tree of YAML nodes, which know their lines. None if the file is empty.
+        root: The file's tree of YAML nodes, which know their lines; None if the file is empty.
     """
 
     path: Path
@@ -89,7 +89,7 @@ def read_document(path: Path, text: str) -> Document:
         raise ConfigError(f"not valid YAML: {error.problem or error}", where=place) from None
     except yaml.reader.ReaderError as error:
         line = text[: error.position].count("\n") + 1
-        # PyYAML reports the character as its number in Unicode.
+        # PyYAML reports a character that is not allowed as its number in Unicode.
         shown = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
         raise ConfigError(
             f"not valid YAML: the character {shown} is not allowed",
@@ -140,7 +140,7 @@ def _events(path: Path, text: str) -> Iterator[yaml.Event]:
                 return
             event = loader.get_event()  # type: ignore[no-untyped-call]
         except (ValueError, OverflowError) as error:
-            # The value contains an escape above the last character of Unicode, such as \\UFFFFFFFF.
+            # PyYAML raises these exceptions for an escape above the last character of Unicode, such as \\UFFFFFFFF.
             line = loader.get_mark().line + 1
             raise ConfigError(f"a value cannot be read: {error}", where=f"{path}:{line}") from None
         yield event
