@@ -84,7 +84,8 @@ def root(
         typer.Option(
             "--log-file",
             metavar="PATH",
-            help="Append a copy of stderr to this file, with a time in each line. A new file has mode 0600.",
+            help="Append a copy of stderr to this file, with a time in each line. Only the owner can read a file that "
+            "mjctl creates.",
         ),
     ] = None,
 ) -> None:

@@ -21,7 +21,7 @@ OTHERS: Mapping[str, str] = {
     "TF_PLUGIN_MIRROR": "Folder from which Terraform installs its providers, instead of the registry.",
 }
 
-# `mjctl help environment` names the commands that have an option only if they are at most _FEW_COMMANDS.
+# `mjctl help environment` names the commands of an option only if at most _FEW_COMMANDS commands have the option.
 _FEW_COMMANDS = 4
 
 

@@ -11,8 +11,8 @@ class Invocation:
     """Describes one command line.
 
     Attributes:
-        command: name of the command, such as `cache stats`. None until the parser has recognized the command.
-        environment: name of the environment. None until the environment's file was read.
+        command: name of the command, such as `cache stats`, or None before the parser has recognized the command.
+        environment: name of the environment, or None before the environment's file was read.
     """
 
     command: str | None = None

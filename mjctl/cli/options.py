@@ -115,7 +115,8 @@ LockTimeoutOption = Annotated[
         "--lock-timeout",
         min=0,
         metavar="SECONDS",
-        help="Seconds to wait for a region that another run has locked. With 0 the command fails at once.",
+        help="Seconds to wait for a region that another run has locked. With 0 the command fails at once if the region "
+        "is locked.",
         rich_help_panel=_RUN,
     ),
 ]

@@ -34,7 +34,10 @@ class OutputFormat(StrEnum):
 
 
 class Exit(Exception):
-    """Ends a command with an exit code other than 0. The command has printed its result and its errors already."""
+    """Ends a command with an exit code other than 0.
+
+    A command that raises `Exit` has printed its result and its errors already.
+    """
 
     def __init__(self, code: ExitCode) -> None:
         super().__init__(code)
@@ -46,7 +49,7 @@ class Session:
     """Holds the streams of one run.
 
     Attributes:
-        out: stdout, for the result.
+        out: stdout, for the result of the command.
         err: stderr, for progress, questions and errors.
         output: format of the result.
         stdin: the stream that answers to questions come from.
@@ -149,14 +152,14 @@ def open_environment(name: str) -> tuple[Workspace, Environment]:
 
     Raises:
         NotFoundError: the current folder is in no project, or the project has no environment with this name.
-        ConfigError: the environment's file is invalid. The error names file, line and field.
+        ConfigError: the environment's file is invalid; the error names file, line and field.
     """
     from mjctl.models.config_file import load_environment
     from mjctl.models.workspace import Workspace
 
     workspace = Workspace.discover()
     environment = load_environment(workspace, name)
-    # If a command opens a second environment, its JSON document still names the first environment.
+    # If a command opens a second environment, the command's JSON document still names the first environment.
     current().environment = current().environment or environment.name
     return workspace, environment
 

@@ -169,7 +169,7 @@ def conclude(
 
     Raises:
         MjctlError: The command failed in every region. The error of the first region is raised, and its attribute
-            `regions` has the errors of all regions. Nothing was printed on stdout.
+            `regions` has the errors of all regions. If this error is raised, nothing was printed on stdout.
         Exit: PARTIAL, if the command succeeded in some regions and failed in others.
     """
     errors = [(outcome.region, outcome.error) for outcome in outcomes if outcome.error is not None]

@@ -24,7 +24,7 @@ def validate(
     every: Annotated[bool, typer.Option("--all", help="Check every file in configs/, and ignore --env.")] = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Check an environment's file. Errors name file, line and field.
+    """Check an environment's file. An error names file, line and field.
 
     With --all the command checks every file in configs/ and reports each invalid file. The exit code is 7 if a file is
     invalid.

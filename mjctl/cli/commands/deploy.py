@@ -146,8 +146,8 @@ def deploy(
         typer.Option(
             "--gate/--no-gate",
             rich_help_panel=GATE,
-            help="Check the health of a changed region before the next regions are changed. Default: --gate with "
-            "canary and sequential, --no-gate with parallel.",
+            help="Check the health of a changed region before the next regions are changed. Default: --gate for the "
+            "strategies canary and sequential, --no-gate for parallel.",
         ),
     ] = None,
     soak: SoakOption = 0,

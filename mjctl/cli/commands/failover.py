@@ -32,7 +32,8 @@ def failover(
         typer.Option(
             "--to-region",
             metavar="REGION",
-            help="Region that receives the database's writer. Default: the region whose copy has the least lag.",
+            help="Region that receives the database's writer. Default: the region whose copy of the database has the "
+            "least lag.",
         ),
     ] = None,
     allow_data_loss: Annotated[
@@ -67,12 +68,13 @@ def failover(
     First the command probes the other regions. On the target `local`, a log-in and a match must succeed in each other
     region. On AWS, the probe runs checks of `mjctl health` that need no log-in. Then the command asks for confirmation.
 
-    On the target `local`, the API of the region that players leave refuses new matches and names the other regions.
-    Accounts and results stay in their region. Running matches are played to their end on every target.
+    On the target `local`, the API of the region that players leave refuses new matches and names the other regions. On
+    the target `local`, accounts and results are not moved to another region. Running matches are played to their end on
+    every target.
 
-    On AWS, if the region has the writer of the global database, the writer first moves to another region. The writer
-    moves without loss of data unless --allow-data-loss is given. After that, DNS excludes the region, which takes
-    effect within minutes. If the writer cannot move, DNS does not exclude the region.
+    On AWS, if the region has the writer of the global database, the writer first moves to another region. The
+    database's writer moves without loss of data unless --allow-data-loss is given. On AWS, DNS then excludes the
+    region, which takes effect within minutes. If the database's writer cannot move, DNS does not exclude the region.
 
     Exit code 3 if the probes after the failover fail. If a step fails, the exit code is the code of the step's error.
 

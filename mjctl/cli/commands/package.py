@@ -75,13 +75,13 @@ def _pushed(run: Run, release: Release, python_image: str | None) -> Image:
             "there is no registry to push to, because the stack foundation is not deployed",
             where=f"environment {run.environment.name}",
             hint=f"`mjctl deploy --env {run.environment.name} --all-regions` creates the registry first, then reports "
-            "that the image is missing; repeat this command after that",
+            f"that the image is missing; after that, repeat `mjctl package --push`",
         )
     registry = Registry.of(open_account(run.workspace, run.environment), foundation)
     folder = run.workspace.environment_dir(run.environment.name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (folder / "image.log").open("w", encoding="utf-8") as log:
-        run.session.say(f"{registry.url}:{release.game}: Docker's output goes to {log.name}")
+        run.session.say(f"building {registry.url}:{release.game}: Docker's output goes to {log.name}")
         dockerfile, source = run.workspace.project_dir / "Dockerfile", run.store.game_dir(release)
         image = push_image(registry, dockerfile, source, release.game, log, python_image)
     record(folder, image)

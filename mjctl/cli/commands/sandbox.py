@@ -189,7 +189,7 @@ def _print_lines(session: Session, name: str, file: Path, begin: int, last: int 
     """Print the complete lines of a log from byte `begin` on, or only the `last` lines of the log.
 
     Args:
-        last: number of lines to print from the end of the log. None prints all lines.
+        last: number of lines to print from the end of the log, or None to print all lines.
 
     Returns:
         The byte of the log from which the next call must read.

@@ -87,9 +87,9 @@ def drain(
     The command asks for confirmation first. The matches continue on other servers of the region.
 
     `servers list` and `health` show who drained a server, when and why. `mjctl servers restart SERVER` returns the
-    server to service. A deploy leaves a drained server out of service, unless the deploy replaces the server. The
-    deploy reports a replaced server. On AWS, a drained server becomes unhealthy for the load balancer, and ECS starts
-    another task in its place.
+    server to service. A deploy leaves a drained server out of service, unless the deploy replaces the server. A deploy
+    that replaces a drained server reports the replacement. On AWS, a drained server becomes unhealthy for the load
+    balancer, and ECS starts another task in its place.
 
     Example: mjctl servers drain game-us-east-1a-1 --region us-east-1 --message "new kernel" --yes
     """

@@ -107,7 +107,8 @@ def _failovers(run: Run, statuses: Sequence[UnitStatus]) -> dict[str, RegionOutc
     contracts: dict[str, Contract] = {}
     for state in statuses:
         if state.unit in run.environment.regions and state.state != "absent":
-            # A region whose first deploy was interrupted may not have published a contract yet.
+            # A missing contract is no error, because a region whose first deploy was interrupted has not published a
+            # contract.
             with suppress(NotFoundError):
                 contracts |= deployed_contracts(run.workspace, run.environment, [state.unit])
     outcomes = asyncio.run(in_each_region(contracts, closed_to, concurrency=run.environment.concurrency))
@@ -170,14 +171,16 @@ def unlock(
             "--id",
             metavar="LOCK_ID",
             envvar="MJCTL_LOCK_ID",
-            help="Id of the lock, as the error about the lock shows it. Needed for a lock that another machine holds.",
+            help="Id of the lock, as the error about the lock shows it. --id is required for a lock that another "
+            "machine holds.",
         ),
     ] = None,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the state lock of a process that has ended.
 
-    If the process still runs, the command names the process and keeps the lock. The command does not ask.
+    If the process that holds the lock still runs, the command names the process and keeps the lock. The command asks
+    for no confirmation.
 
     Give exactly one --region. In an environment on AWS, `--region foundation` and `--region edge` are valid too.
 

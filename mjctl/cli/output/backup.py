@@ -277,10 +277,10 @@ def lost_backup_lines(lost: Mapping[str, Sequence[BackupEntry]]) -> list[str]:
     """Return a warning about the backups that a destroy makes unreadable.
 
     Args:
-        lost: region -> backups that only the key of this region can open.
+        lost: region -> backups that only the key of the region can open.
 
     Returns:
-        A heading for each region, a line for each backup and one line of advice. An empty list if no backup is lost.
+        A heading for each region, a line for each backup and one line of advice, or [] if no backup is lost.
     """
     lines: list[str] = []
     for region, entries in lost.items():

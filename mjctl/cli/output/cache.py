@@ -139,7 +139,7 @@ def value_text(outcomes: list[RegionOutcome[CachedValue]], encoding: str) -> Tex
     for region, cached in answered:
         shown = json_for_people(cached.value, encoding) if cached.exists else "not in the cache"
         parts.append(shown if len(outcomes) == 1 else f"{region}: {shown}")
-    # The lines are never folded, because a line break inside of a string is not valid in JSON.
+    # Rich must not fold the lines of the JSON text, because a line break inside of a string is not valid in JSON.
     return Text("\n".join(parts), no_wrap=True, overflow="ignore")
 
 

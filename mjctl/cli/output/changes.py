@@ -69,7 +69,7 @@ def head(change: Change) -> str:
 
 
 def why(change: Change) -> str:
-    """Return why a resource changes, in words for an operator. "" if the changed values show the reason."""
+    """Return why a resource changes, in words for an operator, or "" if the changed values show the reason."""
     if change.action == "forget":
         return _FORGOTTEN
     code = new_code(change)
@@ -87,7 +87,7 @@ def why(change: Change) -> str:
 
 
 def new_code(change: Change) -> tuple[str, str] | None:
-    """Return the old and the new digest of the game's code. None if no code changes."""
+    """Return the old and the new digest of the game's code, or None if the change has no new code."""
     for attribute in change.attributes:
         before, after = attribute.before, attribute.after
         if _REVISION.search(attribute.path) and isinstance(before, str) and isinstance(after, str):

@@ -15,7 +15,7 @@ from mjctl.cli.output.printable import printable
 # The width of the output to a log or a pipe, so that no line is folded: a folded line would break grep and copying.
 _WIDTH_OFF_A_TERMINAL = 10_000
 _WIDEST = 10_000
-# The smallest width for which tables are laid out. A narrower terminal wraps the lines.
+# The smallest width of a table in characters. A narrower terminal wraps the lines of the table.
 _NARROWEST = 20
 _DEFAULT_SIZE = (80, 24)
 
@@ -65,7 +65,10 @@ class SafeConsole(Console):
         super().print(*objects, overflow=overflow, crop=crop, **more)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Escape unsafe characters except newlines, then render like Rich. Tables and messages escape newlines."""
+        """Escape unsafe characters except newlines, then render like Rich.
+
+        `DataTable` and `Session.say` escape newlines too.
+        """
         return super().render(_guarded(renderable), options)
 
     def _terminal_size(self) -> tuple[int, int]:
@@ -97,7 +100,7 @@ def _environment() -> Mapping[str, str]:
     reads COLUMNS and LINES instead.
     """
     kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
-    # Without TERM, expect a terminal that understands no escape sequences.
+    # Without the variable TERM, assume that the terminal understands no escape sequences.
     return kept if kept.get("TERM") else {**kept, "TERM": "dumb"}
 
 

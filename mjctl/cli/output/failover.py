@@ -23,8 +23,8 @@ _WORDS = {
 def shown(report: FailoverReport) -> tuple[Text, dict[str, object]]:
     """Return the report of a failover as text, and as an entry of the JSON document.
 
-    The text and the entry contain the outcome, every step, the matches in the region, and whether DNS names each
-    region.
+    The text and the entry contain the outcome, every step, the matches in the region that players leave, and whether
+    DNS names each region.
     """
     from rich.text import Text
 

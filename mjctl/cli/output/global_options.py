@@ -25,9 +25,9 @@ class GlobalOptions:
 
     Attributes:
         no_color: Print without colours.
-        quiet: Print no progress.
+        quiet: Print only errors and questions on stderr.
         verbose: Print every event of Terraform.
-        log: An open file that receives a copy of stderr, without colours and with times. None without --log-file.
+        log: An open file that receives a copy of stderr, without colours and with times, or None without --log-file.
     """
 
     no_color: bool = False
@@ -56,7 +56,7 @@ _CHOSEN: ContextVar[GlobalOptions] = ContextVar("mjctl_global_options")
 
 
 def chosen() -> GlobalOptions:
-    """Return the values of the options that every command accepts. Before the parsing, return the defaults."""
+    """Return the values of the options that every command accepts, or their defaults before the parsing."""
     return _CHOSEN.get(GlobalOptions())
 
 

@@ -19,9 +19,10 @@ MAX_CHARACTERS = 65_000
 _LONGEST_VALUES = 200
 _LONGEST_ERROR = 4_000
 _LONGEST_CELL = 300
-# The errors may take a quarter of the length that remains below the table of regions. The changes may take the rest.
+# The errors may take a quarter of the length that remains below the table of regions, and the changes the rest.
 _ERRORS_PART = 4
-# Characters reserved for the frame of a region: title, fence and the line that counts the omitted changes.
+# Number of characters reserved around the changes of a region: title, code fence and the line that counts the omitted
+# changes.
 _FRAME = 400
 
 

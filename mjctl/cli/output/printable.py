@@ -21,7 +21,7 @@ _NOT_PLAIN_ASCII = re.compile(r"[^ -~]")
 def printable(text: object, *, keep: str = "") -> str:
     r"""Return `text` with every character that is not safe to show written as an escape, such as `\n` or `\x1b`.
 
-    The result has one line. Printable characters of every language stay as they are.
+    The result has one line, unless `keep` contains a newline. Printable characters of every language stay as they are.
 
     Args:
         text: Any object; it is converted with `str`.

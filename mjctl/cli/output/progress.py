@@ -30,8 +30,8 @@ class _Task:
 class Progress:
     """Shows the tasks of a command, and how many steps of each task are done.
 
-    A pipe, a log, CI and a terminal that cannot change lines in place get a line every ten seconds. There, work that
-    takes less than ten seconds prints no line.
+    A pipe, a log, CI and a terminal that cannot change lines in place get a line every ten seconds. Without bars, work
+    that takes less than ten seconds prints no line.
     """
 
     def __init__(self, console: SafeConsole) -> None:
@@ -81,7 +81,7 @@ class Progress:
         Args:
             number: The number of the task, as `add_task` returned it.
             completed: Number of steps that are done.
-            total: Number of all steps. None keeps the last total.
+            total: Number of all steps, or None to keep the last total.
         """
         task = self._tasks[number]
         task.completed = completed

@@ -71,15 +71,15 @@ def write_report(path: Path, text: str) -> None:
         raise PermissionDeniedError(
             f"cannot write the report: {error.strerror}",
             where=str(path),
-            hint="name a file in a folder that you can write to",
+            hint="choose a file in a folder that you can write to",
         ) from None
 
 
 def deploy_junit(command: str, environment: str, results: Sequence[UnitResult]) -> str:
     """Return the JUnit report of a run that uses Terraform.
 
-    Each unit is a suite. The cases of a suite are the steps of the unit: the command itself, the data-loss policy, the
-    health gate and the rollback.
+    Each unit is a test suite. The cases of a suite are the steps of the unit: the command itself, the data-loss policy,
+    the health gate and the rollback.
     """
 
     def steps(result: UnitResult) -> Iterable[tuple[str, float, str, str]]:

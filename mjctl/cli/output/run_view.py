@@ -68,7 +68,8 @@ def print_error(error: MjctlError, *, as_json: bool) -> None:
             # The line is not folded, so that a command in the line can be copied from the terminal.
             console.print(printable(first), soft_wrap=True)
             for line in more:
-                # Further lines are indented, so that foreign text cannot imitate a line of mjctl.
+                # All lines after the first are indented, so that text of another program cannot imitate a line of
+                # mjctl.
                 console.print(f"         {printable(line)}", soft_wrap=True)
     chosen().note(f"error: {error}")
     if as_json and not json_is_printed():
@@ -97,8 +98,8 @@ def provisioner_text(event: ProvisionerLine) -> str:
     if not event.text or event.text.startswith("local-exec: Executing:"):
         return ""
     if event.text.lstrip().startswith("| "):
-        # The line is from the end of a process's log. The line is skipped, because the error message repeats the end of
-        # the log.
+        # A line that begins with `| ` is from the end of a process's log. The line is skipped, because the error
+        # message repeats the end of the log.
         return ""
     return event.text if event.text.startswith(f"{name}: ") else f"{name}: {event.text}"
 
@@ -210,7 +211,7 @@ class LiveView:
             Column("NOW", 3),
             headless=True,
         )
-        # Each region has one line, so the name of the current step is cut if it does not fit.
+        # Each region has exactly one line, so the text of the current step is cut if the text does not fit.
         room = max(0, self._console.width - _LIVE_COLUMNS)
         for unit, row in self._rows.items():
             state = outcome_text(row.outcome).plain if row.outcome else str(row.phase)

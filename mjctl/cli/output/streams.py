@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# Errors that mean that the output has no reader any more. EPIPE: the other end of a pipe is closed, for example by
-# `head`. EIO: the terminal was closed.
+# Errors that mean that the output has no reader any more. EPIPE means that the other end of a pipe is closed, for
+# example by `head`. EIO means that the terminal was closed.
 _READER_GONE = frozenset({errno.EPIPE, errno.EIO})
 
 
@@ -25,7 +25,7 @@ class ResilientWriter(io.RawIOBase):
     output is dropped.
 
     Attributes:
-        failure: The error that ended the output, for example a full disk. None without an error.
+        failure: The error that ended the output, for example a full disk, or None.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -49,7 +49,7 @@ class ResilientWriter(io.RawIOBase):
         """Write `data`, or drop it after an error.
 
         Returns:
-            The number of bytes that were written. After an error, the size of `data`.
+            The number of bytes that were written, or the size of `data` after an error.
         """
         size = memoryview(data).nbytes
         while self.failure is None:
@@ -85,7 +85,7 @@ class StandardStreams:
         """Flush stdout and stderr.
 
         Returns:
-            The error that prevented output on stdout, for example a full disk. None without an error, and if the
+            The error that prevented output on stdout, for example a full disk, or None if there was no error or the
             reader of stdout has ended.
         """
         sys.stdout.flush()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _GAP = 2
-# The message of a row is its last cell. The message is below the row if fewer than _NARROWEST_MESSAGE characters remain
-# beside the other cells.
+# The text of a column that folds is printed below its row if fewer than _NARROWEST_MESSAGE characters remain beside the
+# other cells.
 _NARROWEST_MESSAGE = 24
 _INDENT = 4
 _WORD = re.compile(r"\s*\S+\s*")
@@ -81,7 +81,7 @@ class DataTable:
         widths = {index: self._width(index) for index in every}
         shown, layout = self._layout(widths, options.max_width)
         if layout != "beside" or len(shown) < len(every):
-            # A few very long cells must not remove columns from all other rows.
+            # Ignore very long cells, so that a few long cells do not remove columns from all other rows.
             widths = {index: self._usual_width(index, options.max_width // 2) for index in every}
             shown, layout = self._layout(widths, options.max_width)
         if layout == "blocks":
@@ -116,8 +116,8 @@ class DataTable:
             droppable = [index for index in shown if self._columns[index].priority]
             if not droppable:
                 break
-            # Columns without content are left out first. Of columns with equal priority, the rightmost column is left
-            # out first.
+            # In a table that is too wide, columns without content are left out first. Of columns with equal priority,
+            # the rightmost column is left out first.
             drop = max(droppable, key=lambda i: (not self._has_content(i), self._columns[i].priority, i))
             shown = [index for index in shown if index != drop]
         if message and message[0] in shown and _needed(widths, [i for i in shown if i not in message], []) <= room:
@@ -249,7 +249,10 @@ class Sentence:
 
 
 def folded(text: Text, room: int) -> list[Text]:
-    """Split a text into lines of at most `room` characters, between words only. A longer word stays whole."""
+    """Split a text into lines of at most `room` characters, between words only.
+
+    A word longer than `room` stays whole.
+    """
     from rich.cells import cell_len
 
     breaks, used = [], 0
@@ -306,7 +309,7 @@ def human_age(instant: datetime | str | None, now: datetime | None = None) -> st
     Args:
         instant: A time, or text in ISO 8601. A time without an offset is UTC. Text in another form is returned
             unchanged.
-        now: The present time. By default the time of the clock.
+        now: The present time, by default the time of the clock.
     """
     if instant is None or instant == "":
         return "-"

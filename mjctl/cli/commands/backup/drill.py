@@ -48,8 +48,8 @@ def drill(
     copy differs from the backup, fails a check or cannot be compared.
 
     With --kind managed, the drill restores and compares tables only, because mjctl cannot read a restored database
-    cluster or cache from outside the VPC. The report lists the database and the cache as not proven. With --only table,
-    the report does not mention the database and the cache.
+    cluster or cache from outside the VPC. With --kind managed, the report lists the database and the cache as not
+    proven, unless --only table leaves them out.
 
     Example: mjctl backup drill latest --region us-east-1
     """

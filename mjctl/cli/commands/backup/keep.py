@@ -1,4 +1,4 @@
-"""`mjctl backup create`, `list`, `show` and `verify`."""
+"""`mjctl backup create`, `list`, `show` and `verify`: the commands that make and read backups."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def create(
         typer.Option(
             "--cache-namespace",
             metavar="GLOB",
-            help="Back up only the cache namespaces that this glob matches. A glob after `!` excludes the namespaces "
-            "that the glob matches. "
+            help="Back up only the cache namespaces that GLOB matches. `!GLOB` excludes the namespaces that GLOB "
+            "matches. "
             "Repeatable. Default: backup.cache_namespaces of the environment's file.",
         ),
     ] = None,
@@ -42,8 +42,7 @@ def create(
         typer.Option(
             "--copy-to",
             metavar="REGION",
-            help="Also write a copy of the backup to the store of this region. The KMS key of this region can decrypt "
-            "the copy.",
+            help="Also write a copy of the backup to the store of REGION. The KMS key of REGION can decrypt the copy.",
         ),
     ] = None,
     dry_run: DryRunOption = False,

@@ -1,4 +1,4 @@
-"""`mjctl backup restore` and `mjctl backup discard`."""
+"""`mjctl backup restore` restores a backup, and `mjctl backup discard` deletes a restored copy."""
 
 from __future__ import annotations
 
@@ -40,19 +40,23 @@ def restore(
         typer.Option(
             "--to-region",
             metavar="REGION",
-            help="Restore into this region. Default: the region whose store has the backup.",
+            help="Restore the backup into REGION. Default: the region whose store has the backup.",
         ),
     ] = None,
     to_env: Annotated[
         str | None,
-        typer.Option("--to-env", metavar="NAME", help="Restore into this environment. Default: the value of --env."),
+        typer.Option(
+            "--to-env",
+            metavar="NAME",
+            help="Restore the backup into the environment NAME. Default: the value of --env.",
+        ),
     ] = None,
     into: Annotated[
         str | None,
         typer.Option(
             "--into",
             metavar="NAME",
-            help="Restore into a new copy with this name, and leave the region's own data stores unchanged.",
+            help="Restore the backup into a new copy NAME, and leave the region's own data stores unchanged.",
         ),
     ] = None,
     point_in_time: Annotated[
@@ -61,7 +65,7 @@ def restore(
             "--point-in-time",
             metavar="TIME",
             formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S%z"],
-            help="Restore the state of this moment, such as 2026-01-31T06:30:00Z. Needs --kind managed and --into.",
+            help="Restore the data as it was at TIME, such as 2026-01-31T06:30:00Z. Needs --kind managed and --into.",
         ),
     ] = None,
     dry_run: DryRunOption = False,

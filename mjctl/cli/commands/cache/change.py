@@ -102,7 +102,7 @@ def invalidate(
     all_regions: NamedRegionsOption = False,
     output: OutputOption = OutputFormat.TEXT,
 ) -> None:
-    """Invalidate a key, a namespace or all keys of a pattern.
+    """Invalidate a key, a namespace, or all keys that match a glob.
 
     After the command, no server answers with an invalidated value. The command asks for confirmation only if the
     pattern matches every key of the cache.
@@ -132,7 +132,7 @@ def invalidate(
     if pattern is not None:
         if matches_everything(pattern) and not dry_run:
             target.session.confirm(
-                f"`{pattern}` matches every key. Invalidate the whole cache of {target.scope}?", yes=yes
+                f"The pattern `{pattern}` matches every key. Invalidate the whole cache of {target.scope}?", yes=yes
             )
         _invalidate_pattern(target, pattern, dry_run, max_keys_per_second, resume)
         return
@@ -243,7 +243,7 @@ class _Sweeps:
         self._display.stop()
 
     def of(self, region: str) -> Callable[[SweepProgress], None]:
-        """Return a callback that shows the progress in `region` and keeps its token for --resume."""
+        """Return a callback that shows the progress of the work in `region`, and keeps its newest token."""
         show = self._display.gauge(f"{self._word} {region}")
 
         def on_progress(progress: SweepProgress) -> None:
@@ -256,5 +256,6 @@ class _Sweeps:
         """Print for each region how many keys were invalidated, and the --resume option that continues the work."""
         for region, progress in self._last.items():
             self._target.session.say(
-                f"{region}: stopped after {progress.removed} keys; to continue: --resume {progress.resume_token}"
+                f"{region}: stopped after {progress.removed} keys; repeat the command with --resume "
+                f"{progress.resume_token} to continue"
             )

@@ -67,7 +67,7 @@ class ManagedBackupDocument(JsonDocument):
     """Describes a backup that AWS keeps."""
 
     service: str
-    resource: str = Field(description="name of the table, cluster or cache")
+    resource: str = Field(description="name of the table, database cluster or cache")
     backup_id: str
     state: str
     created_at: str | None
@@ -226,7 +226,7 @@ class ComparisonDocument(JsonDocument):
     sampled: int = Field(
         description="number of items that a drill of a managed backup compared with the live table, else 0"
     )
-    same: int = Field(description="number of compared items that are equal in the live table, else 0")
+    same: int = Field(description="number of `sampled` items that are equal to those of the live table, else 0")
 
 
 class RestoredDocument(JsonDocument):
@@ -327,7 +327,7 @@ class DiscardedCopyDocument(JsonDocument):
     """Describes the deleted parts of a restored copy."""
 
     region: str
-    removed: tuple[str, ...] = Field(description="names of the deleted parts; empty if the region has no such copy")
+    removed: tuple[str, ...] = Field(description="names of the deleted parts; empty if the region has no copy NAME")
 
 
 class BackupDiscardDocument(Envelope):

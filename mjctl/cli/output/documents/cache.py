@@ -111,7 +111,7 @@ class RegionKeysDocument(JsonDocument):
 
     region: str
     keys: tuple[CacheKeyDocument, ...]
-    truncated: bool = Field(description="true if more keys match than --limit lets through")
+    truncated: bool = Field(description="true if more keys match than --limit allows to list")
     foreign_namespaces: int = Field(description=_FOREIGN_NAMESPACES)
 
 
@@ -242,7 +242,9 @@ class QueueDocument(JsonDocument):
         description="age of the oldest message in seconds; null if AWS does not report it"
     )
     dead_letters: int = Field(description="approximate number of messages in the dead-letter queue")
-    max_receive_count: int = Field(description="deliveries after which a message moves to the dead-letter queue")
+    max_receive_count: int = Field(
+        description="number of deliveries after which a message moves to the dead-letter queue"
+    )
     url: str
 
 
@@ -298,7 +300,9 @@ class RegionRedriveDocument(JsonDocument):
     )
     failed: int = Field(description="number of messages that the queue refused")
     remaining: int = Field(description="approximate number of messages that remain in the dead-letter queue")
-    not_deleted: int = Field(description="number of messages that are in both queues now, because a deletion failed")
+    not_deleted: int = Field(
+        description="number of messages that were sent again but could not be deleted from the dead-letter queue"
+    )
     refusals: tuple[str, ...] = Field(description="the distinct reasons that SQS gave for refused messages")
     dry_run: bool = Field(description="true if nothing was sent, because of --dry-run")
 

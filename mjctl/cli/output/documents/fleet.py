@@ -135,7 +135,7 @@ class LeftRegionDocument(JsonDocument):
 
     region: str = Field(description="the region that players leave or return to")
     action: Literal["none", "closed", "restored", "failed"]
-    elsewhere: tuple[str, ...] = Field(description="the regions that players are sent to")
+    elsewhere: tuple[str, ...] = Field(description="the regions to which players of the region are sent")
     traffic: TrafficDocument | None = Field(
         description="matches and players of the region; null if the region did not answer"
     )

@@ -57,7 +57,7 @@ class UnitOutputsDocument(JsonDocument):
     """Describes the outputs of a unit."""
 
     region: str = Field(description="name of the unit: a region, or `foundation` or `edge` of an environment on AWS")
-    outputs: dict[str, Any] = Field(description="the outputs of the stack; they contain no secrets")
+    outputs: dict[str, Any] = Field(description="the outputs of the unit's stack, which contain no secrets")
 
 
 class OutputsDocument(Envelope):
@@ -116,7 +116,7 @@ class HealthDocument(Envelope):
     healthy: bool = Field(description="true if no check failed and every region was observed")
     started_at: str
     duration_seconds: float
-    counts: dict[str, int] = Field(description="status -> number of checks")
+    counts: dict[str, int] = Field(description="status of a check -> number of checks with this status")
     checks: tuple[CheckDocument, ...]
 
 

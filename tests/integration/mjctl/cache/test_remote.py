@@ -143,7 +143,9 @@ def test_ctrl_c_shows_how_to_resume_the_sweep(
         patch.setattr(_Sweeps, "of", interrupt_after_the_first)
         ran = mjctl(*sweep, "--all-regions", "--max-keys-per-second", "500")
     assert ran.code == ExitCode.INTERRUPTED
-    (stopped,) = re.findall(r"stopped after (\d+) keys; to continue: --resume (big:\d+)", " ".join(ran.err.split()))
+    (stopped,) = re.findall(
+        r"stopped after (\d+) keys; repeat the command with --resume (big:\d+)", " ".join(ran.err.split())
+    )
     assert 0 < int(stopped[0]) < 1500
     resumed = mjctl(*sweep, "--resume", stopped[1], "--region", private.region, "-o", "json")
     assert resumed.code == ExitCode.OK, resumed.err
